@@ -1,0 +1,188 @@
+"""The lab's connection to one AWS account and region, and what its answers become.
+
+Every client made here raises `AwsError` or a subclass instead of botocore's errors. They are still `ClientError`s, so that
+botocore's own waiters and paginators read their codes. This is the one home of `boto3.Session`; everybody else is handed an `Aws`.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.session
+from botocore import exceptions
+from botocore.config import Config
+
+from llmlab.contract import Names
+from llmlab.errors import ExitCode, LabError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
+
+
+class AwsError(LabError, exceptions.ClientError):
+    """AWS said no. `code` is its error code ("" when no answer came), `operation` the call, e.g. `ec2:CreateVpc`."""
+
+    def __init__(self, message: str, hint: str = "", *, code: str = "", operation: str = "", response: Any = None) -> None:
+        LabError.__init__(self, message, hint)
+        self.code = code
+        self.operation = operation
+        self.operation_name = operation.partition(":")[2]
+        self.response = response or {"Error": {"Code": code, "Message": message}}
+
+
+class Denied(AwsError):
+    """The credentials are good, but may not do `operation`."""
+
+    exit_code = ExitCode.DENIED
+
+
+class BadCredentials(AwsError):
+    """There are no credentials, or AWS does not take them."""
+
+    exit_code = ExitCode.DENIED
+
+
+class Unreachable(AwsError):
+    """No answer: network, endpoint or region name."""
+
+
+class NotFound(AwsError):
+    """What was asked for does not exist."""
+
+
+class AlreadyExists(AwsError):
+    """What was to be created exists."""
+
+
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException", "403"}
+BAD_CREDENTIALS = {
+    "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidAccessKeyId",
+    "IncompleteSignature", "MissingAuthenticationToken", "InvalidSignatureException",
+}
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+NOT_FOUND = {
+    "404", "NoSuchKey", "NoSuchBucket", "NoSuchEntity", "NotFound", "NotFoundException", "ResourceNotFoundException", "ResourceNotFound",
+    "RepositoryNotFoundException", "ImageNotFoundException", "ParameterNotFound", "NoSuchResourceException", "NoSuchVersion", "NoSuchUpload",
+    "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "NoSuchTagSet",
+    "OwnershipControlsNotFoundError", "ServerSideEncryptionConfigurationNotFoundError", "LifecyclePolicyNotFoundException",
+}
+ALREADY_EXISTS = {
+    "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou", "DuplicateRecordException",
+    "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate", "InvalidPermission.Duplicate",
+    "RouteAlreadyExists", "InvalidGroup.Duplicate",
+}
+
+
+def translate(error: Exception, operation: str, region: str) -> LabError:
+    """A botocore exception as the domain error that tells the user what to do."""
+    if isinstance(error, exceptions.ClientError):
+        return _from_answer(error, operation)
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)):
+        return BadCredentials("no AWS credentials were found", "aws configure", operation=operation)
+    if isinstance(error, (exceptions.TokenRetrievalError, exceptions.SSOTokenLoadError, exceptions.UnauthorizedSSOTokenError)):
+        return BadCredentials("the AWS sign-in has expired", "aws sso login", operation=operation)
+    if isinstance(error, exceptions.EndpointConnectionError | exceptions.HTTPClientError):
+        return Unreachable(f"AWS did not answer {operation} in region {region}", "llmlab doctor", operation=operation)
+    return AwsError(f"{operation} failed: {error}", "llmlab doctor", operation=operation)
+
+
+def _from_answer(error: exceptions.ClientError, operation: str) -> AwsError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
+    facts: dict[str, Any] = {"code": code, "operation": operation, "response": error.response}
+    if code in DENIED:
+        return Denied(f"AWS denied {operation}", "llmlab doctor", **facts)
+    if code in EXPIRED:
+        return BadCredentials("the AWS credentials have expired", "aws sso login", **facts)
+    if code in BAD_CREDENTIALS:
+        return BadCredentials("AWS does not accept these credentials", "aws configure", **facts)
+    words = f"{operation} failed: {message or code}"
+    if code in NOT_FOUND or code.endswith((".NotFound", ".Unknown", "NotFound", "NotFoundException")):
+        return NotFound(words, **facts)
+    if code in ALREADY_EXISTS or code.endswith(("AlreadyExists", ".AlreadyExistsException", ".Duplicate")):
+        return AlreadyExists(words, **facts)
+    return AwsError(words, "llmlab doctor", **facts)
+
+
+class _Translating:
+    """Mixed into every client class: the one place where botocore's exceptions are caught."""
+
+    def _make_api_call(self, operation_name: str, api_params: Any) -> Any:
+        try:
+            return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
+        except LabError:
+            raise
+        except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+            meta: Any = self.meta  # type: ignore[attr-defined]
+            if isinstance(error, exceptions.ParamValidationError):
+                raise
+            raise translate(error, f"{meta.service_model.service_name}:{operation_name}", meta.region_name) from error
+
+
+def _add_translation(base_classes: list[type], **_: object) -> None:
+    base_classes.insert(0, _Translating)
+
+
+class Aws:
+    """One account and region. Clients are made once each, and are safe to share between threads.
+
+    `before_call` is handed every call as `service:Operation` before it is sent: the tests' recorder, and `-vv`.
+    """
+
+    def __init__(
+        self, region: str | None = None, profile: str | None = None, *, lab: str, before_call: Callable[[str], None] | None = None
+    ) -> None:
+        self.lab = lab
+        try:
+            core = botocore.session.Session(profile=profile)
+            core.register("creating-client-class", _add_translation)
+            self.session = boto3.Session(botocore_session=core, region_name=region)
+        except exceptions.ProfileNotFound as error:
+            raise BadCredentials(f"there is no AWS profile named {profile}", "aws configure list-profiles") from error
+        if not self.session.region_name:
+            raise LabError("no AWS region is set", "llmlab --region us-east-1 status", ExitCode.USAGE)
+        self.region: str = self.session.region_name
+        self._lock = Lock()
+        self._clients: dict[tuple[str, str], Any] = {}
+        if before_call:
+            core.register("before-call", lambda model, **_: before_call(f"{model.service_model.service_name}:{model.name}"))
+
+    def client(self, service: str, *, region: str | None = None, attempts: int = 5) -> Any:
+        """A client. `attempts` 1 switches retries off, as a launch needs: a pool without capacity answers 500, and retrying it helps no one."""
+        key = (service, f"{region}/{attempts}")
+        with self._lock:
+            if key not in self._clients:
+                config = Config(
+                    retries={"total_max_attempts": attempts, "mode": "standard"},
+                    max_pool_connections=32,
+                    connect_timeout=10,
+                    read_timeout=60,
+                    user_agent_extra="llmlab",
+                    s3={"us_east_1_regional_endpoint": "regional"},
+                )
+                try:
+                    self._clients[key] = self.session.client(service, region_name=region, config=config)
+                except (exceptions.BotoCoreError, ValueError) as error:
+                    raise translate(error, service, region or self.region) from error
+            return self._clients[key]
+
+    @property
+    def s3(self) -> "S3Client":
+        client: S3Client = self.client("s3")
+        return client
+
+    @property
+    def ec2(self) -> "EC2Client":
+        client: EC2Client = self.client("ec2")
+        return client
+
+    @cached_property
+    def account(self) -> str:
+        return str(self.client("sts").get_caller_identity()["Account"])
+
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.lab, self.account, self.region)

@@ -1,0 +1,7 @@
+"""Data: validate and upload."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""

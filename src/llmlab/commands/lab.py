@@ -1,0 +1,7 @@
+"""The lab: init, bootstrap, doctor, config, secret, cost, image, teardown."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""

@@ -1,0 +1,7 @@
+"""Runs: estimate, launch, status, logs, fetch, stop, resume, connect, report."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""

@@ -1,0 +1,7 @@
+"""The sandbox and the demo."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""

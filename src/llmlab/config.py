@@ -1,0 +1,88 @@
+"""Settings of a lab: flag > `LLMLAB_*` environment > `llmlab.toml` > default, each remembered with where it came from."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from llmlab.contract import PROJECT
+from llmlab.errors import UsageError
+
+FILE = Path("llmlab.toml")
+INSTANCE_TYPES = ("g6.xlarge", "g5.xlarge", "g6.2xlarge", "g5.2xlarge", "g6e.xlarge")
+"""The default order for a 24 GB card, cheapest first at equal speed."""
+
+
+class Settings(BaseModel):
+    """What a lab is made of. Every field is a key of `llmlab.toml`, and `LLMLAB_<KEY>` in the environment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lab: str = Field(PROJECT, description="name of the lab; two labs share an account under two names", pattern=r"^[a-z][a-z0-9-]{1,26}[a-z0-9]$")
+    profile: str | None = Field(None, description="AWS profile")
+    region: str | None = Field(None, description="AWS region; the SDK's own default otherwise")
+    email: str | None = Field(None, description="where alerts and the budget write to")
+    budget: float = Field(50, gt=0, description="monthly budget in US dollars: an alarm, not a cap")
+    github: str | None = Field(None, description="owner/repository whose workflow may push the image", pattern=r"^[\w.-]+/[\w.-]+$")
+    github_ids: str | None = Field(None, description="owner-id/repository-id, for the newer form of GitHub's subject", pattern=r"^\d+/\d+$")
+    github_branch: str = Field("main", description="the branch that may push")
+    vpc_id: str | None = Field(None, description="an existing VPC to use instead of an own one")
+    subnet_ids: tuple[str, ...] = Field((), description="its subnets, one per availability zone")
+    ssh_cidr: str | None = Field(None, description="the one network that may reach port 22; none otherwise")
+    ssh_key: str | None = Field(None, description="name of an EC2 key pair for it")
+    instance_types: tuple[str, ...] = Field(INSTANCE_TYPES, description="instance types in order of preference", min_length=1)
+    ubuntu: Literal["22.04", "24.04", "26.04"] = Field("22.04", description="Ubuntu release of the Deep Learning AMI")
+    ami: str | None = Field(None, description="an AMI to pin instead of the newest one", pattern=r"^ami-[0-9a-f]+$")
+    disk_gib: int = Field(200, ge=50, le=16384, description="root volume")
+    max_hours: float = Field(6, gt=0, le=168, description="the most a run may take over all its attempts")
+    log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = Field(30, description="how long CloudWatch keeps the logs")
+    permissions_boundary: str | None = Field(None, description="ARN of a policy that bounds every role we create")
+
+
+class Loaded(BaseModel):
+    """Settings, and for each where it came from: `--region`, `LLMLAB_REGION`, a file's path, or `default`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | None) -> Loaded:
+    """Merge the four sources.
+
+    Raises:
+        UsageError: an unknown key, a wrong value, or a file that is named and does not exist.
+    """
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    named = file or (Path(environment["LLMLAB_CONFIG"]) if environment.get("LLMLAB_CONFIG") else None)
+    path = named or FILE
+    if path.exists():
+        try:
+            values |= tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is not TOML: {error}", "llmlab init") from error
+        origins |= dict.fromkeys(values, str(path))
+    elif named:
+        raise UsageError(f"there is no settings file {path}", "llmlab init")
+    for key in Settings.model_fields:
+        variable = f"LLMLAB_{key.upper()}"
+        if variable in environment:
+            text = environment[variable]
+            values[key] = [item.strip() for item in text.split(",") if item.strip()] if key in LISTS else text
+            origins[key] = variable
+    for key, value in flags.items():
+        values[key] = value
+        origins[key] = f"--{key.replace('_', '-')}"
+    try:
+        return Loaded(settings=Settings.model_validate(values), origins={key: origins[key] for key in Settings.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        where = origins.get(key, str(path))
+        reason = f"there is no setting {key}" if first["type"] == "extra_forbidden" else f"{key}: {first['msg'].lower()}"
+        raise UsageError(f"{reason} ({where})", "llmlab config") from error
+
+
+LISTS = ("subnet_ids", "instance_types")

@@ -1,0 +1,159 @@
+"""The only writer. stdout is data, in words or as one JSON document; stderr is everything else: narrative, progress, errors, questions.
+
+rich is imported at the first use of a table or a bar, so that `--help` and `--json` stay quick.
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TextIO
+
+from llmlab.errors import ExitCode, LabError, Refused
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Progress = Callable[[float, float], None]
+"""Called with (done, total), in the unit of the bar."""
+
+
+class Ui:
+    """One command's conversation with the user."""
+
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        verbosity: int = 0,
+        stdin: TextIO | None = None,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self.stdin = stdin or sys.stdin
+        self.stdout = stdout or sys.stdout
+        self.stderr = stderr or sys.stderr
+
+    @cached_property
+    def _out(self) -> "Console":
+        from rich.console import Console
+
+        return Console(file=self.stdout, highlight=False, soft_wrap=not self.stdout.isatty())
+
+    @cached_property
+    def _err(self) -> "Console":
+        from rich.console import Console
+
+        return Console(file=self.stderr, highlight=False, soft_wrap=not self.stderr.isatty())
+
+    def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
+        """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""
+        if self.as_json:
+            self.stdout.write(json.dumps(to_json(facts), indent=1, ensure_ascii=False) + "\n")
+            self.stdout.flush()
+            return
+        drawn = view()
+        if isinstance(drawn, str) or not isinstance(drawn, Iterable) or hasattr(drawn, "__rich_console__"):
+            drawn = [drawn]  # type: ignore[list-item]
+        for part in drawn:
+            self._out.print(part)
+
+    def line(self, text: str) -> None:
+        """One line of data as it is, unstyled: a log line, a path."""
+        self.stdout.write(text + "\n")
+        self.stdout.flush()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line of narrative, on stderr."""
+        if style and self.stderr.isatty():
+            self._err.print(text, style=style, markup=False)
+        else:
+            self.stderr.write(text + "\n")
+            self.stderr.flush()
+
+    def detail(self, text: str) -> None:
+        """Narrative for `-v`."""
+        if self.verbosity:
+            self.say(text, "dim")
+
+    def error(self, error: LabError) -> None:
+        """One sentence, and the hint on a line of its own. As JSON too, when JSON was asked for."""
+        if self.as_json:
+            facts = {"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}
+            self.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        self.say(f"error: {error.message}", "red")
+        if error.hint:
+            self.say(f"hint: {error.hint}")
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Return when the answer is yes; raise `Refused` when it is no, or when there is no one to ask."""
+        if yes:
+            return
+        if self.as_json or not self.stdin.isatty():
+            raise Refused(f"{question} needs an answer and there is no terminal to ask on", "the same command with --yes")
+        self.stderr.write(f"{question} [y/N] ")
+        self.stderr.flush()
+        if self.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise Refused("not confirmed, nothing was changed")
+
+    def ask(self, question: str, expected: str, *, hint: str) -> None:
+        """For what cannot be undone: return only when `expected` is typed."""
+        if self.as_json or not self.stdin.isatty():
+            raise Refused(f"{question} needs an answer and there is no terminal to ask on", hint)
+        self.stderr.write(f"{question} Type {expected} to go on: ")
+        self.stderr.flush()
+        if self.stdin.readline().strip() != expected:
+            raise Refused("not confirmed, nothing was changed")
+
+    @contextmanager
+    def bar(self, title: str, unit: str = "") -> "Iterator[Progress]":
+        """A progress bar on stderr while the block runs; `unit` is "bytes" or the name of what is counted. Silent when not a terminal."""
+        if self.as_json or not self.stderr.isatty():
+            yield lambda _done, _total: None
+            return
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        count = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
+        with Bars(TextColumn("{task.description}"), BarColumn(), *count, TimeRemainingColumn(), console=self._err, transient=True) as bars:
+            task = bars.add_task(title, total=None)
+            yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> "RenderableType":
+    """A borderless table; columns named in `right` are numbers."""
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    return drawn
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401 - anything a command returns
+    """Facts as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_json(item) for item in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    return str(value)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """What the process ends with after `error`."""
+    if isinstance(error, LabError):
+        return int(error.exit_code)
+    return int(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.FAILED)
