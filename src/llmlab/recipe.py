@@ -1,0 +1,217 @@
+"""What to train: one model that the command line, the agent and the trainer all read.
+
+A recipe is a YAML file of the fields below; `--set lora.rank=8` overrides one. Nothing is guessed: an unknown field is refused
+with the nearest one that exists, a wrong value with what it must be.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from llmlab.errors import UsageError
+
+LAB_MODEL = "lab:"
+"""`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
+DEFAULT = "lora-1b"
+"""The shipped recipe of a launch that names none."""
+
+
+class Lora(BaseModel):
+    """The adapter: `alpha / rank` scales what it adds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(16, ge=1, le=512, description="inner size of the adapter's two matrices")
+    alpha: float = Field(32, gt=0, description="scale of the adapter, divided by the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inputs dropped in training")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="module names the adapter is put on, or all-linear")
+
+
+class Recipe(BaseModel):
+    """One training. Batches are counted in examples, lengths in tokens."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["lora", "qlora"] = Field("lora", description="lora, or qlora: the same over a base model held in 4 bits (needs a GPU)")
+    model: str = Field(description="Hugging Face name, or lab:NAME for a model uploaded with llmlab upload --model NAME", min_length=1)
+    revision: str = Field("main", description="branch, tag or commit of a Hugging Face model", min_length=1)
+    max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example; longer ones are dropped and counted")
+    batch_size: int = Field(1, ge=1, le=4096, description="examples in memory at once, on each GPU")
+    accumulate: int = Field(8, ge=1, le=65_536, description="batches that make one optimizer step")
+    epochs: float = Field(3, gt=0, le=10_000, description="times through the data")
+    max_steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how the learning rate goes on after the warm-up")
+    warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's weight decay")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
+    seed: int = Field(0, ge=0, lt=2**32, description="of shuffling, initial adapter weights and dropout")
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the GPU has it, else fp16; fp32 on a CPU"
+    )
+    gradient_checkpointing: Literal["auto", True, False] = Field(
+        "auto", description="recompute activations to save memory; auto: on GPUs only"
+    )
+    lora: Lora = Field(default_factory=Lora, description="the adapter")
+    save_minutes: float = Field(10, gt=0, le=1440, description="most minutes between checkpoints")
+    save_steps: int | None = Field(None, ge=1, description="steps between checkpoints, besides save_minutes")
+    keep_checkpoints: int = Field(3, ge=2, le=100, description="newest checkpoints kept")
+
+    @field_validator("model")
+    @classmethod
+    def _named(cls, model: str) -> str:
+        if model == LAB_MODEL or model != model.strip():
+            raise ValueError("must be a Hugging Face name such as Qwen/Qwen2.5-1.5B-Instruct, or lab:NAME")
+        return model
+
+    @property
+    def lab_model(self) -> str | None:
+        """The name of the uploaded model, or None for one of Hugging Face's."""
+        return self.model.removeprefix(LAB_MODEL) if self.model.startswith(LAB_MODEL) else None
+
+    @property
+    def step_examples(self) -> int:
+        """Examples of one optimizer step on one GPU."""
+        return self.batch_size * self.accumulate
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with llmlab: name to file, sorted."""
+    here = Path(__file__).parent
+    folders = (here / "recipes", here.parent.parent / "recipes")  # in the wheel; in a clone
+    folder = next((one for one in folders if one.is_dir()), folders[0])
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of a file (or of a shipped recipe's name; `DEFAULT` when None), with `overrides` such as {"lora.rank": "8"}.
+
+    Raises:
+        UsageError: no such file, not YAML, an unknown field, or a wrong value.
+    """
+    file = find(path)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{file} is not YAML: {_one_line(error)}", "llmlab init") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{file} cannot be read: {_one_line(error)}", "llmlab init") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(f"{file} is not a recipe: it must be a list of `field: value` lines", "llmlab init")
+    for name, text in (overrides or {}).items():
+        _override(values, name, text)
+    return check(values, source=str(file), overrides=overrides)
+
+
+def find(path: str | Path | None) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = shipped()
+    if path is None:
+        return names[DEFAULT]
+    file = Path(path)
+    if file.is_file():
+        return file
+    if str(path) in names:
+        return names[str(path)]
+    near = difflib.get_close_matches(str(path), names, n=1)
+    raise UsageError(
+        f"there is no recipe {path}; llmlab ships {', '.join(names)}", f"llmlab estimate --recipe {near[0] if near else DEFAULT}"
+    )
+
+
+def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapping[str, str] | None = None) -> Recipe:
+    """The recipe of plain values, as they stand in a file or in `Spec.recipe`.
+
+    Raises:
+        UsageError: an unknown field or a wrong value, the first of them.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"] if part in _parts())
+        given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
+        where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
+        raise UsageError(_sentence(first, name, where), _hint(first, name, where, overrides or {})) from error
+
+
+def fields() -> Iterator[tuple[str, str, str]]:
+    """Every field: its dotted name, its default as text ("" where there is none), and what it says."""
+    for name, field in Recipe.model_fields.items():
+        if name == "lora":
+            for inner, one in Lora.model_fields.items():
+                yield f"lora.{inner}", _text(one.default), one.description or ""
+        else:
+            yield name, "" if field.is_required() else _text(field.default), field.description or ""
+
+
+def _override(values: dict[str, Any], name: str, text: str) -> None:
+    """Put one `--set` into the values. The text is YAML, so that lists and numbers can be written."""
+    *path, last = name.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"{part} has no fields, so {name} cannot be set", f"llmlab launch --set {part}={text}")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{name}: {text} is not a value: {_one_line(error)}", f"llmlab launch --set '{name}=\"{text}\"'") from error
+
+
+def _sentence(error: ErrorDetails, name: str, where: str) -> str:
+    if error["type"] == "extra_forbidden":
+        unknown = _dotted(error)
+        near = _nearest(unknown)
+        return f"there is no field {unknown} in a recipe ({where}){f'; the nearest is {near}' if near else ''}"
+    if error["type"] == "missing":
+        return f"the recipe names no {name} ({where})"
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ").replace("should be", "must be")
+    return f"{name}: {message[:1].lower()}{message[1:]}, not {_text(error['input']) or 'nothing'} ({where})"
+
+
+def _hint(error: ErrorDetails, name: str, where: str, overrides: Mapping[str, str]) -> str:
+    if error["type"] == "extra_forbidden":
+        unknown = _dotted(error)
+        near = _nearest(unknown)
+        if near and unknown in overrides:
+            return f"llmlab launch --set {near}={overrides[unknown]}"
+        return f"llmlab estimate --recipe {where if where != '--set' else DEFAULT}"
+    default = next((text for known, text, _ in fields() if known == name and text), "Qwen/Qwen2.5-1.5B-Instruct" if name == "model" else "")
+    return f"llmlab launch --set {name}={default}" if default else f"llmlab estimate --recipe {where}"
+
+
+def _nearest(unknown: str) -> str:
+    """The known field closest to one that does not exist, by its last word too: `rank` is `lora.rank`."""
+    known = [name for name, _, _ in fields()]
+    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
+    near = difflib.get_close_matches(unknown, known, n=1) or difflib.get_close_matches(unknown.rsplit(".", 1)[-1], by_last, n=1)
+    return by_last.get(near[0], near[0]) if near else ""
+
+
+def _dotted(error: ErrorDetails) -> str:
+    return ".".join(str(part) for part in error["loc"])
+
+
+def _parts() -> set[str]:
+    return {*Recipe.model_fields, *Lora.model_fields}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

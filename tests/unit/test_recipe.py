@@ -1,0 +1,125 @@
+"""Recipes: what ships parses, what is wrong is said in words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmlab import recipe
+from llmlab.errors import ExitCode, UsageError
+
+
+def test_every_shipped_recipe_parses() -> None:
+    seen = {name: recipe.load(name) for name in recipe.shipped()}
+    assert {"lora-1b", "qlora-8b", "sandbox"} <= set(seen)
+    assert len(seen) == len(list(Path("recipes").glob("*.yaml"))) >= 3
+    assert seen["sandbox"].lab_model == "tiny"
+    assert seen["qlora-8b"].method == "qlora"
+    assert recipe.load() == seen[recipe.DEFAULT]
+
+
+def test_overrides_reach_inner_fields() -> None:
+    given = {
+        "lora.rank": "8",
+        "learning_rate": "3e-4",
+        "max_steps": "5",
+        "lora.targets": "[q_proj, v_proj]",
+        "gradient_checkpointing": "false",
+    }
+    loaded = recipe.load("sandbox", given)
+    assert (loaded.lora.rank, loaded.learning_rate, loaded.max_steps) == (8, 3e-4, 5)
+    assert loaded.lora.targets == ("q_proj", "v_proj")
+    assert loaded.gradient_checkpointing is False
+    assert loaded.lora.alpha == recipe.load("sandbox").lora.alpha
+
+
+BAD = {
+    "learning_rat: 1": (
+        "there is no field learning_rat in a recipe ({file}); the nearest is learning_rate",
+        "llmlab estimate --recipe {file}",
+    ),
+    "rank: 8": ("there is no field rank in a recipe ({file}); the nearest is lora.rank", "llmlab estimate --recipe {file}"),
+    "lora: {rnk: 8}": ("there is no field lora.rnk in a recipe ({file}); the nearest is lora.rank", "llmlab estimate --recipe {file}"),
+    "learning_rate: -1": ("learning_rate: must be greater than 0, not -1 ({file})", "llmlab launch --set learning_rate=0.0002"),
+    "epochs: many": (
+        "epochs: must be a valid number, unable to parse string as a number, not many ({file})",
+        "llmlab launch --set epochs=3",
+    ),
+    "method: magic": ("method: must be 'lora' or 'qlora', not magic ({file})", "llmlab launch --set method=lora"),
+    "lora: {rank: 0}": ("lora.rank: must be greater than or equal to 1, not 0 ({file})", "llmlab launch --set lora.rank=16"),
+    "model: 'lab:'": (
+        "model: must be a Hugging Face name such as Qwen/Qwen2.5-1.5B-Instruct, or lab:NAME, not lab: ({file})",
+        "llmlab launch --set model=Qwen/Qwen2.5-1.5B-Instruct",
+    ),
+    "model:": ("model: must be a valid string, not nothing ({file})", "llmlab launch --set model=Qwen/Qwen2.5-1.5B-Instruct"),
+    "- a\n- b": ("{file} is not a recipe: it must be a list of `field: value` lines", "llmlab init"),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_bad_recipes_are_said_in_words(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text if "model" in text or text.startswith("-") else f"model: some/model\n{text}")
+    with pytest.raises(UsageError) as caught:
+        recipe.load(file)
+    message, hint = BAD[text]
+    assert (caught.value.message, caught.value.hint) == (message.format(file=file), hint.format(file=file))
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_recipe_without_a_model(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("")
+    with pytest.raises(UsageError, match="names no model"):
+        recipe.load(file)
+
+
+def test_not_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("a: [1,")
+    with pytest.raises(UsageError, match="is not YAML"):
+        recipe.load(file)
+    file.write_bytes(b"model: \xff\xfe")
+    with pytest.raises(UsageError, match="cannot be read"):
+        recipe.load(file)
+
+
+def test_an_unknown_override_hints_with_the_users_value() -> None:
+    with pytest.raises(UsageError) as caught:
+        recipe.load("sandbox", {"lerning_rate": "3e-4"})
+    assert caught.value.message == "there is no field lerning_rate in a recipe (--set); the nearest is learning_rate"
+    assert caught.value.hint == "llmlab launch --set learning_rate=3e-4"
+    with pytest.raises(UsageError, match=r"--set"):
+        recipe.load("sandbox", {"epochs": "0"})
+    with pytest.raises(UsageError, match="method has no fields"):
+        recipe.load("sandbox", {"method.x": "0"})
+
+
+def test_no_such_recipe() -> None:
+    with pytest.raises(UsageError, match=r"there is no recipe lora1b; llmlab ships .*lora-1b") as caught:
+        recipe.load("lora1b")
+    assert caught.value.hint == "llmlab estimate --recipe lora-1b"
+
+
+def test_every_field_says_what_it_is() -> None:
+    described = list(recipe.fields())
+    assert len(described) >= 20
+    assert all(text for _, _, text in described)
+
+
+@given(
+    st.builds(
+        recipe.Recipe,
+        model=st.from_regex(r"[a-zA-Z0-9/._-]+", fullmatch=True),
+        max_length=st.integers(8, 1 << 20),
+        epochs=st.floats(0.01, 100),
+        seed=st.integers(0, 2**32 - 1),
+        lora=st.builds(recipe.Lora, rank=st.integers(1, 512)),
+    )
+)
+def test_a_recipe_survives_its_documents(one: recipe.Recipe) -> None:
+    dumped = one.model_dump(mode="json")
+    assert recipe.check(dumped) == one
+    assert recipe.check(yaml.safe_load(yaml.safe_dump(dumped))) == one
