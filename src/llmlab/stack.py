@@ -1,0 +1,1 @@
+"""The list: everything a lab owns, in order."""
