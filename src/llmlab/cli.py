@@ -1,80 +1,148 @@
 """The composition root: what the user typed becomes one call, what it raised becomes words.
 
-The commands themselves are in `commands/`, by noun. Global options may stand anywhere before a `--`.
+The commands themselves are in `commands/`, by noun. Global options may stand anywhere before a `--`, which Typer does not
+offer, so they are taken out of the line first. Nothing heavy is imported here: `llmlab --help` is read more often than any page.
 """
 
+import os
+import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from llmlab import __version__
-from llmlab.commands import data, lab, runs, sandbox
+from llmlab.commands import data, demo, image, lab, money, report, runs, sandbox, settings
+from llmlab.commands.interrupted import interrupted
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
 
+ORDER = (
+    "init", "bootstrap", "doctor", "validate", "upload", "estimate", "launch", "status", "logs", "fetch", "stop", "resume",
+    "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
+)  # fmt: skip
+"""The commands as a user meets them: the order of the help and of docs/cli.md."""
+
+GLOBAL_OPTIONS = (
+    ("--profile NAME", "AWS profile"),
+    ("--region NAME", "AWS region"),
+    ("--config FILE", "Settings file [default: llmlab.toml]"),
+    ("--json", "One JSON document on stdout"),
+    ("-v, -vv", "More words; -vv shows each AWS call and tracebacks"),
+    ("--version", "Show the version and exit"),
+)
+VALUE_OPTIONS = ("--profile", "--region", "--config")
+
+
+class Commands(TyperGroup):
+    """The root group: commands in `ORDER`, and the options that may stand anywhere."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Anywhere on the line"):
+            formatter.write_dl(GLOBAL_OPTIONS)
+
+
 app = typer.Typer(
     name="llmlab",
     help="From a folder of JSONL to a fine-tuned model on AWS GPUs, and nothing left running.",
-    no_args_is_help=True,
+    cls=Commands,
+    rich_markup_mode=None,  # rich costs a tenth of a second on every --help
     pretty_exceptions_enable=False,
-    epilog="Global options, anywhere on the line: --json --profile NAME --region NAME --config FILE -v -vv --version",
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-lab.register(app)
-data.register(app)
-runs.register(app)
-sandbox.register(app)
+for module in (settings, lab, data, runs, money, report, image, sandbox, demo):
+    module.register(app)
 
-VALUE_OPTIONS = ("--profile", "--region", "--config")
+
+@app.callback()
+def root() -> None:
+    """From a folder of JSONL to a fine-tuned model on AWS GPUs, and nothing left running."""
 
 
 def main(arguments: Sequence[str] | None = None, state: State | None = None) -> NoReturn:
     """The `llmlab` command. Tests hand in a `State` of their own."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        rest, options = split_global(arguments)
-    except UsageError as error:
-        Ui().error(error)
-        sys.exit(int(error.exit_code))
-    if "--version" in options:
-        print(f"llmlab {__version__}")  # noqa: T201 - the one answer that needs no Ui
-        sys.exit(0)
+    if state is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is as polite as Ctrl-C
+    line = sys.argv[1:] if arguments is None else list(arguments)
     state = state or State(ui=Ui())
-    state.ui.as_json = "--json" in options
-    state.ui.verbosity = len(options.get("-v", ""))
-    state.file = Path(options["--config"]) if "--config" in options else state.file
-    state.flags = {name: options[f"--{name}"] for name in ("profile", "region") if f"--{name}" in options}
-    sys.exit(run(rest, state))
-
-
-def run(arguments: Sequence[str], state: State) -> int:
-    """Parse, run one command, and turn what it raises into its exit code."""
     try:
-        result = app(list(arguments), obj=state, standalone_mode=True)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    except LabError as error:
-        state.ui.error(error)
-        if state.ui.verbosity > 1:
-            traceback.print_exc()
-        return int(error.exit_code)
+        code = run(line, state)
+    except BrokenPipeError:
+        code = int(ExitCode.FAILED)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing to flush into, no complaint at exit
+    sys.exit(code)
+
+
+def run(line: Sequence[str], state: State) -> int:
+    """Parse, run one command, and turn what it raises into its exit code."""
+    arguments: list[str] = []
+    try:
+        arguments, options = split_global(line)
+        state.ui.as_json = "--json" in options
+        state.ui.verbosity = len(options.get("-v", ""))
+        state.file = Path(options["--config"]) if "--config" in options else state.file
+        state.flags = {name: options[f"--{name}"] for name in ("profile", "region") if f"--{name}" in options}
+        if "--version" in options:
+            state.ui.show({"version": __version__}, lambda: f"llmlab {__version__}")
+            return int(ExitCode.DONE)
+        result = app(arguments or ["--help"], obj=state, prog_name="llmlab", standalone_mode=False)
     except KeyboardInterrupt:
-        state.ui.error(LabError("interrupted", exit_code=ExitCode.INTERRUPTED))
-        return int(ExitCode.INTERRUPTED)
+        result = ExitCode.INTERRUPTED
+    except (EOFError, typer.Abort):
+        return fail(state.ui, LabError("the input ended before the answer", exit_code=ExitCode.REFUSED))
+    except typer.TyperException as error:
+        return fail(state.ui, from_typer(error))
+    except LabError as error:
+        return fail(state.ui, error)
+    except BrokenPipeError:
+        raise
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, told in a sentence
-        if state.ui.verbosity > 1:
-            traceback.print_exc()
-        state.ui.error(LabError(f"a bug in llmlab: {type(error).__name__}: {error}", "the same command with -vv"))
-        return int(ExitCode.FAILED)
-    return int(result or 0)
+        hint = shlex.join(["llmlab", *line, "-vv"])
+        return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {error}", hint))
+    if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this
+        return fail(state.ui, interrupted(line, arguments))
+    return int(result) if isinstance(result, int) else int(ExitCode.DONE)
+
+
+def fail(ui: Ui, error: LabError) -> int:
+    """Say what went wrong, the traceback only with `-vv`, and return the exit code."""
+    if ui.verbosity > 1:
+        traceback.print_exc(file=ui.stderr)
+    ui.error(error)
+    return int(error.exit_code)
+
+
+def from_typer(error: typer.TyperException) -> UsageError:
+    """Typer's complaint in our words: one sentence, and the help of the command it is about, or the command that was meant."""
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context else "llmlab"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return UsageError(f"{path} needs a command", f"{path} --help")
+    message: str = getattr(error, "format_message", error.__str__)()
+    sentence, _, suggestion = message.strip().rstrip(".?").partition(". Did you mean ")
+    hint = f"{path} {suggestion.split(',')[0].strip(chr(39))} --help" if suggestion else f"{path} --help"
+    words = " ".join(sentence.split())
+    return UsageError(words[:1].lower() + words[1:].rstrip("."), hint)
 
 
 def split_global(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take the global options out of the line, wherever they stand before a `--`."""
+    """Take the global options out of the line, wherever they stand before a `--`.
+
+    Raises:
+        UsageError: an option that needs a value stands last.
+    """
     rest: list[str] = []
     options: dict[str, str] = {}
     words = list(arguments)
@@ -86,10 +154,10 @@ def split_global(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             break
         if word in {"--json", "--version"}:
             options[word] = ""
-        elif word in {"-v", "-vv", "--verbose"}:
-            options["-v"] = options.get("-v", "") + "v" * max(1, word.count("v") if word != "--verbose" else 1)
+        elif word in {"-v", "-vv", "-vvv", "--verbose"}:
+            options["-v"] = options.get("-v", "") + "v" * (1 if word == "--verbose" else len(word) - 1)
         elif name in VALUE_OPTIONS:
-            if not equals and not words:
+            if not (value if equals else words):
                 raise UsageError(f"{name} needs a value", "llmlab --help")
             options[name] = value if equals else words.pop(0)
         else:

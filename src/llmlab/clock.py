@@ -41,9 +41,7 @@ class ManualClock:
         self.time += timedelta(seconds=seconds)
 
 
-def wait_until(
-    check: Callable[[], bool], clock: Clock, *, limit_seconds: float, every_seconds: float = 2.0, in_a_row: int = 1
-) -> bool:
+def wait_until(check: Callable[[], bool], clock: Clock, *, limit_seconds: float, every_seconds: float = 2.0, in_a_row: int = 1) -> bool:
     """Whether `check` held `in_a_row` times running before the limit. What was waited for is the caller's to say."""
     deadline = clock.now().timestamp() + limit_seconds
     held = 0

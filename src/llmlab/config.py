@@ -20,7 +20,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lab: str = Field(PROJECT, description="name of the lab; two labs share an account under two names", pattern=r"^[a-z][a-z0-9-]{1,26}[a-z0-9]$")
+    lab: str = Field(PROJECT, description="name of the lab; two labs may share an account", pattern=r"^[a-z][a-z0-9-]{1,26}[a-z0-9]$")
     profile: str | None = Field(None, description="AWS profile")
     region: str | None = Field(None, description="AWS region; the SDK's own default otherwise")
     email: str | None = Field(None, description="where alerts and the budget write to")

@@ -653,7 +653,7 @@ class ContractError(ValueError):
     """A document that is not what its name says."""
 
 
-def dump(document: Any) -> str:  # noqa: ANN401 - any document of this module
+def dump(document: Any) -> str:
     """A document as JSON, readable, keys in declaration order."""
     return json.dumps(dataclasses.asdict(document), indent=1, ensure_ascii=False) + "\n"
 
@@ -662,11 +662,11 @@ T = TypeVar("T")
 
 
 def load(kind: type[T], text: str | bytes) -> T:
-    """The inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer; missing ones raise `ContractError`."""
+    """The inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer; missing raise `ContractError`."""
     try:
         value = json.loads(text)
         if not isinstance(value, dict):
-            raise TypeError("not an object")
+            raise TypeError("not an object")  # noqa: TRY301 - one more way not to be a document
         return _build(kind, value)
     except (ValueError, TypeError, KeyError) as error:
         msg = f"not a {kind.__name__.lower()}: {error}"
@@ -679,7 +679,7 @@ def _build(kind: type[T], value: dict[str, Any]) -> T:
     return kind(**{name: _convert(hint, value[name], name) for name, hint in fields.items()})
 
 
-def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401, PLR0911 - it walks type hints
+def _convert(hint: Any, value: Any, name: str) -> Any:
     if hint is Any:
         return value
     origin = typing.get_origin(hint)

@@ -47,6 +47,12 @@ class Refused(LabError):
     exit_code = ExitCode.REFUSED
 
 
+class Interrupted(LabError):
+    """Ctrl-C in the middle of something: the message says what is left, the hint goes on from there."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class DataError(LabError):
     """The dataset has lines that cannot be trained on."""
 

@@ -37,6 +37,7 @@ class Ui:
         self.stdin = stdin or sys.stdin
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
+        self.answered = False
 
     @cached_property
     def _out(self) -> "Console":
@@ -52,6 +53,7 @@ class Ui:
 
     def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
         """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""
+        self.answered = True
         if self.as_json:
             self.stdout.write(json.dumps(to_json(facts), indent=1, ensure_ascii=False) + "\n")
             self.stdout.flush()
@@ -81,10 +83,11 @@ class Ui:
             self.say(text, "dim")
 
     def error(self, error: LabError) -> None:
-        """One sentence, and the hint on a line of its own. As JSON too, when JSON was asked for."""
-        if self.as_json:
+        """One sentence, and the hint on a line of its own. With JSON asked for and nothing shown yet, it is the one document."""
+        if self.as_json and not self.answered:
             facts = {"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}
             self.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+            self.stdout.flush()
         self.say(f"error: {error.message}", "red")
         if error.hint:
             self.say(f"hint: {error.hint}")
@@ -115,7 +118,15 @@ class Ui:
         if self.as_json or not self.stderr.isatty():
             yield lambda _done, _total: None
             return
-        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress as Bars,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         count = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
         with Bars(TextColumn("{task.description}"), BarColumn(), *count, TimeRemainingColumn(), console=self._err, transient=True) as bars:
@@ -135,7 +146,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     return drawn
 
 
-def to_json(value: Any) -> Any:  # noqa: ANN401 - anything a command returns
+def to_json(value: Any) -> Any:
     """Facts as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}

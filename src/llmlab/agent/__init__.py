@@ -1,0 +1,1 @@
+"""On the instance, beside the training container: sync, spot notice, heartbeat, markers."""

@@ -61,19 +61,19 @@ DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Aut
 BAD_CREDENTIALS = {
     "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidAccessKeyId",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidSignatureException",
-}
+}  # fmt: skip
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 NOT_FOUND = {
     "404", "NoSuchKey", "NoSuchBucket", "NoSuchEntity", "NotFound", "NotFoundException", "ResourceNotFoundException", "ResourceNotFound",
-    "RepositoryNotFoundException", "ImageNotFoundException", "ParameterNotFound", "NoSuchResourceException", "NoSuchVersion", "NoSuchUpload",
-    "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "NoSuchTagSet",
+    "RepositoryNotFoundException", "ImageNotFoundException", "ParameterNotFound", "NoSuchResourceException", "NoSuchVersion",
+    "NoSuchUpload", "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "NoSuchTagSet",
     "OwnershipControlsNotFoundError", "ServerSideEncryptionConfigurationNotFoundError", "LifecyclePolicyNotFoundException",
-}
+}  # fmt: skip
 ALREADY_EXISTS = {
-    "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou", "DuplicateRecordException",
-    "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate", "InvalidPermission.Duplicate",
+    "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou",
+    "DuplicateRecordException", "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate", "InvalidPermission.Duplicate",
     "RouteAlreadyExists", "InvalidGroup.Duplicate",
-}
+}  # fmt: skip
 
 
 def translate(error: Exception, operation: str, region: str) -> LabError:
@@ -151,7 +151,7 @@ class Aws:
             core.register("before-call", lambda model, **_: before_call(f"{model.service_model.service_name}:{model.name}"))
 
     def client(self, service: str, *, region: str | None = None, attempts: int = 5) -> Any:
-        """A client. `attempts` 1 switches retries off, as a launch needs: a pool without capacity answers 500, and retrying it helps no one."""
+        """A client. `attempts` 1 switches retries off, as a launch needs: a pool without capacity answers 500 however often."""
         key = (service, f"{region}/{attempts}")
         with self._lock:
             if key not in self._clients:

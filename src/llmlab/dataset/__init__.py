@@ -1,0 +1,1 @@
+"""Formats, validation, statistics of a dataset; no torch."""

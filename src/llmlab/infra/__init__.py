@@ -1,0 +1,1 @@
+"""Resource, plan, apply, destroy; knows no AWS."""

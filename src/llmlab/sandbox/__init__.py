@@ -1,0 +1,1 @@
+"""An AWS of your own on this machine."""

@@ -1,0 +1,1 @@
+"""In the training container: transformers, peft, trl; no AWS, no credentials."""
