@@ -1,1 +1,12 @@
-"""Formats, validation, statistics of a dataset; no torch."""
+"""Datasets: which files are one, how a line becomes an `Example`, what is wrong with it, and what there is to know before paying.
+
+No torch and no AWS: the command line, the agent and the trainer read data through the same few functions. In reading order:
+`files` (which files), `lines` (bytes → rows, one at a time), `formats` (row → `Example`), `check` (every line, on all cores) and
+`facts` (what was counted).
+"""
+
+from llmlab.dataset.files import find
+from llmlab.dataset.formats import BadRow, Example, Format, Kind, detect, normalise, to_example
+from llmlab.dataset.lines import Line, read
+
+__all__ = ["BadRow", "Example", "Format", "Kind", "Line", "detect", "find", "normalise", "read", "to_example"]

@@ -1,0 +1,161 @@
+"""From a file's bytes to its rows, one at a time, whatever the file's size.
+
+A line is never held in memory past `MOST_BYTES`: a longer one is skipped over and told. What is wrong with a whole file (it is not
+what its name says, it ends early) is a `Line` with number 0, or with the number it stopped at. Nothing here raises for bad content.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+import zstandard
+
+from llmlab.dataset.files import suffix_of
+from llmlab.errors import LabError
+
+MOST_BYTES = 64 << 20
+"""A longer line is refused: it would be some sixteen million tokens."""
+BLOCK = 1 << 20
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of a file: its number from 1, and its row, or the reason it has none. Blank lines have neither, and `raw` is empty."""
+
+    number: int
+    row: dict[str, Any] | None = None
+    reason: str = ""
+    raw: bytes = b""
+
+
+def read(path: Path) -> Iterator[Line]:
+    """Every line of a file that is not blank, in order.
+
+    Raises:
+        LabError: a Parquet file, and pyarrow is not installed.
+    """
+    if suffix_of(path.name) == ".parquet":
+        return read_parquet(path)
+    return (line for line in read_lines(path) if line.row is not None or line.reason)
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Every line of a file of JSON lines, the blank ones too."""
+    number = 0
+    try:
+        with open_bytes(path) as stream:
+            head = stream.read(4)
+            wrong = _wrong_kind(head)
+            if wrong:
+                yield Line(0, reason=wrong)
+                return
+            for number, raw in enumerate(split(blocks(stream, head.removeprefix(BOM))), start=1):
+                yield parse(number, raw)
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+        yield Line(number + 1 if number else 0, reason=f"the compressed file is damaged: {error}".rstrip(".").lower())
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """A file's content, decompressed."""
+    suffix = suffix_of(path.name)
+    if suffix == ".jsonl.gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if suffix == ".jsonl.zst":
+        reader: BinaryIO = zstandard.open(path, "rb")
+        return reader
+    return path.open("rb")
+
+
+def blocks(stream: BinaryIO, head: bytes = b"", limit: int | None = None) -> Iterator[bytes]:
+    """What was read already, then the rest of a stream, or its next `limit` bytes."""
+    if head:
+        yield head
+    while block := stream.read(BLOCK if limit is None else min(BLOCK, limit)):
+        yield block
+        if limit is not None:
+            limit -= len(block)
+
+
+def split(stream: Iterable[bytes], most: int = MOST_BYTES) -> Iterator[bytes | int]:
+    """Lines without their newline; one that is longer than `most` comes as its length in bytes."""
+    held: list[bytes] = []
+    length = 0
+    for block in stream:
+        first, *rest = block.split(b"\n")
+        length += len(first)
+        if length <= most:
+            held.append(first)
+        else:
+            held.clear()
+        if not rest:
+            continue
+        yield b"".join(held) if length <= most else length
+        yield from rest[:-1]
+        held, length = [rest[-1]], len(rest[-1])
+    if length:
+        yield b"".join(held) if length <= most else length
+
+
+def parse(number: int, raw: bytes | int) -> Line:
+    """One line's JSON object, or the reason it is none."""
+    if isinstance(raw, int):
+        return Line(number, reason=f"a line of {raw / (1 << 20):,.0f} MiB: the most is {MOST_BYTES >> 20} MiB")
+    try:
+        row = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if not raw.strip():
+            return Line(number)
+        return Line(number, reason=not_json(raw, error), raw=raw)
+    if type(row) is not dict:
+        kind = {str: "a string", list: "an array", bool: "a boolean", type(None): "null"}.get(type(row), "a number")
+        return Line(number, reason=f"the line is {kind}, not an object", raw=raw)
+    return Line(number, row, raw=raw)
+
+
+def not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    """Why a line did not parse."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as wrong:
+        return f"not UTF-8 at byte {wrong.start + 1}"
+    return f"not JSON: {error.msg.partition(': line ')[0]} at column {error.colno}"
+
+
+def _wrong_kind(head: bytes) -> str:
+    """What a file is whose first bytes are not those of JSON lines."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "the file is UTF-16, not UTF-8"
+    if head.startswith(b"\x1f\x8b"):
+        return "the file is gzip: name it .jsonl.gz"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "the file is zstandard: name it .jsonl.zst"
+    if head.startswith(b"PAR1"):
+        return "the file is Parquet: name it .parquet"
+    return "the file is a PDF" if head.startswith(b"%PDF") else ""
+
+
+def read_parquet(path: Path) -> Iterator[Line]:
+    """Every row of a Parquet file, some hundred in memory at a time.
+
+    Raises:
+        LabError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise LabError(f"reading {path} needs pyarrow, which is not installed", "pip install pyarrow") from error
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Line(number, row)
+    except (pa.ArrowInvalid, OSError) as error:
+        yield Line(number + 1 if number else 0, reason=f"not a Parquet file: {str(error).splitlines()[0].rstrip('.')}")
