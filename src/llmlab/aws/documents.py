@@ -1,0 +1,132 @@
+"""Contract documents in S3: read one, write one, write one only if nobody has, and list what runs there are.
+
+A document is a dataclass of `llmlab.contract`. What lies under a key but is no such document raises `LabError` with the key in it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from llmlab import contract
+from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.contract import EndReason
+from llmlab.errors import LabError
+
+T = TypeVar("T")
+
+CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
+    """The document at `key`, or None when there is none."""
+    try:
+        body = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except NotFound as error:
+        if error.code == "NoSuchBucket":
+            raise not_bootstrapped(aws) from error
+        return None
+    try:
+        return contract.load(kind, body)
+    except contract.ContractError as error:
+        raise LabError(f"s3://{bucket}/{key} is {error}", f"aws s3 cp s3://{bucket}/{key} -") from error
+
+
+def not_bootstrapped(aws: Aws) -> LabError:
+    """What it means that one of the lab's buckets is not there."""
+    return LabError(f"there is no lab {aws.lab} in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")
+
+
+def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
+    """Write, whatever was there."""
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json")
+
+
+def write_once(aws: Aws, bucket: str, key: str, document: Any) -> bool:
+    """Write if nothing is there (If-None-Match); False when somebody was first."""
+    try:
+        aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json", IfNoneMatch="*")
+    except AwsError as error:
+        if error.code in CONDITION_FAILED:
+            return False
+        raise
+    return True
+
+
+def exists(aws: Aws, bucket: str, key: str) -> bool:
+    try:
+        aws.s3.head_object(Bucket=bucket, Key=key)
+    except NotFound:
+        return False
+    return True
+
+
+def touch(aws: Aws, bucket: str, key: str) -> None:
+    """An empty object, whose key is all it says."""
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=b"")
+
+
+def delete(aws: Aws, bucket: str, *keys: str) -> None:
+    """Delete objects; those that are not there are no error. In a versioned bucket the old versions stay readable.
+
+    Raises:
+        AwsError: S3 answers refusals inside a 200.
+    """
+    if not keys:
+        return
+    answer = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+    for error in answer.get("Errors", []):
+        words = f"s3:DeleteObjects failed: {error.get('Key')}: {error.get('Message', '')}"
+        raise AwsError(words, code=error.get("Code", ""), operation="s3:DeleteObjects")
+
+
+def names_under(aws: Aws, bucket: str, prefix: str, *, after: str = "") -> list[str]:
+    """The names of the folders right under `prefix`, in order; only those after `prefix + after` when that is given."""
+    start = f"{prefix}{after}" if after else ""
+    pages = _pages(aws, Bucket=bucket, Prefix=prefix, Delimiter="/", StartAfter=start)
+    return [str(item["Prefix"])[len(prefix) : -1] for page in pages for item in page.get("CommonPrefixes", [])]
+
+
+def keys_under(aws: Aws, bucket: str, prefix: str) -> list[str]:
+    """Every key under `prefix`, in order."""
+    return [str(item["Key"]) for page in _pages(aws, Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
+
+
+def _pages(aws: Aws, **arguments: str) -> Iterator[Any]:
+    """The pages of a listing.
+
+    Raises:
+        LabError: the bucket is not there, so the lab is not.
+    """
+    try:
+        yield from aws.s3.get_paginator("list_objects_v2").paginate(**arguments)  # type: ignore[arg-type]
+    except NotFound as error:
+        raise not_bootstrapped(aws) from error
+
+
+def runs(aws: Aws, bucket: str) -> list[str]:
+    """Every run id of a lab, oldest first: one call a thousand runs."""
+    return [name for name in names_under(aws, bucket, contract.RUNS) if contract.RUN_ID.fullmatch(name)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, and when, as the listing of `ended/` tells it."""
+
+    reason: EndReason
+    at: datetime
+
+
+def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
+    """How each run that is over ended, by run id: one call a thousand runs. Keys of an unknown form are left out."""
+    found: dict[str, Ended] = {}
+    prefix = f"{contract.ENDED}{run}/" if run else contract.ENDED
+    for page in _pages(aws, Bucket=bucket, Prefix=prefix):
+        for item in page.get("Contents", []):
+            try:
+                name, reason = contract.parse_ended(str(item["Key"]))
+            except ValueError:
+                continue
+            if name not in found or found[name].at < item["LastModified"]:
+                found[name] = Ended(reason, item["LastModified"])
+    return found

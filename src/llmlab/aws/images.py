@@ -1,0 +1,58 @@
+"""Training images in ECR: which digest a tag stands for, so that a run names what it ran."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab.aws.session import Aws, NotFound
+from llmlab.errors import LabError
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image. `reference` is `registry/repository@sha256:…`, `size` in bytes, compressed."""
+
+    reference: str
+    tags: tuple[str, ...]
+    pushed: datetime
+    size: int
+
+
+def find(aws: Aws, tag: str = "") -> Image | None:
+    """The image of a tag, or the newest tagged one; None when there is none.
+
+    Raises:
+        NotFound: the lab has no repository.
+    """
+    ecr = aws.client("ecr")
+    try:
+        if tag:
+            found = ecr.describe_images(repositoryName=aws.names.repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+        else:
+            pages = ecr.get_paginator("describe_images").paginate(repositoryName=aws.names.repository, filter={"tagStatus": "TAGGED"})
+            found = [image for page in pages for image in page["imageDetails"]]
+    except NotFound as error:
+        if error.code == "ImageNotFoundException":
+            return None
+        raise
+    if not found:
+        return None
+    image = max(found, key=lambda one: one["imagePushedAt"])
+    return Image(
+        reference=f"{aws.names.registry}/{aws.names.repository}@{image['imageDigest']}",
+        tags=tuple(sorted(image.get("imageTags", []))),
+        pushed=image["imagePushedAt"],
+        size=int(image.get("imageSizeInBytes", 0)),
+    )
+
+
+def choose(aws: Aws, tag: str = "") -> Image:
+    """As `find`, but there must be one.
+
+    Raises:
+        LabError: there is none, with the way to get it.
+    """
+    image = find(aws, tag)
+    if image is None:
+        which = f"no training image tagged {tag}" if tag else "no training image"
+        raise LabError(f"there is {which} in {aws.names.repository}", "llmlab image push")
+    return image
