@@ -1,5 +1,6 @@
 """Settings of a lab: flag > `LLMLAB_*` environment > `llmlab.toml` > default, each remembered with where it came from."""
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +8,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from llmlab.contract import PROJECT
+from llmlab.contract import PROJECT, Env
 from llmlab.errors import UsageError
 
 FILE = Path("llmlab.toml")
+PREFIX = "LLMLAB_"
+CONFIG = "LLMLAB_CONFIG"
+"""The settings file, where `--config` is not given."""
+OTHER_VARIABLES = frozenset({CONFIG, "LLMLAB_LIVE", *Env})
+"""Variables with our prefix that are no settings."""
 INSTANCE_TYPES = ("g6.xlarge", "g5.xlarge", "g6.2xlarge", "g5.2xlarge", "g6e.xlarge")
 """The default order for a 24 GB card, cheapest first at equal speed."""
 
@@ -56,18 +62,24 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
     """
     values: dict[str, object] = {}
     origins = dict.fromkeys(Settings.model_fields, "default")
-    named = file or (Path(environment["LLMLAB_CONFIG"]) if environment.get("LLMLAB_CONFIG") else None)
+    named = file or (Path(environment[CONFIG]) if environment.get(CONFIG) else None)
     path = named or FILE
     if path.exists():
         try:
             values |= tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} is not TOML: {error}", "llmlab init") from error
+            raise UsageError(f"{path} is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", f"${{EDITOR:-vi}} {path}") from error
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", "llmlab config --config FILE") from error
         origins |= dict.fromkeys(values, str(path))
     elif named:
         raise UsageError(f"there is no settings file {path}", "llmlab init")
-    for key in Settings.model_fields:
-        variable = f"LLMLAB_{key.upper()}"
+    for variable in environment:
+        if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES | VARIABLES.keys():
+            near = difflib.get_close_matches(variable, VARIABLES, n=1)
+            meant = f"; {near[0]} is meant, perhaps" if near else ""
+            raise UsageError(f"there is no setting for the variable {variable}{meant}", f"unset {variable}")
+    for variable, key in VARIABLES.items():
         if variable in environment:
             text = environment[variable]
             values[key] = [item.strip() for item in text.split(",") if item.strip()] if key in LISTS else text
@@ -81,8 +93,15 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
         first = error.errors()[0]
         key = str(first["loc"][0])
         where = origins.get(key, str(path))
-        reason = f"there is no setting {key}" if first["type"] == "extra_forbidden" else f"{key}: {first['msg'].lower()}"
-        raise UsageError(f"{reason} ({where})", "llmlab config") from error
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+            reason = f"there is no setting {key}" + (f"; {near[0]} is meant, perhaps" if near else "")
+        else:
+            reason = f"{key} cannot be {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        hint = f"unset {where}" if where in VARIABLES else "llmlab --help" if where.startswith("--") else f"${{EDITOR:-vi}} {where}"
+        raise UsageError(f"{reason} ({where})", hint) from error
 
 
 LISTS = ("subnet_ids", "instance_types")
+VARIABLES = {f"{PREFIX}{key.upper()}": key for key in Settings.model_fields}
+"""Environment variable → setting."""

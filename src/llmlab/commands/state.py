@@ -12,7 +12,7 @@ from llmlab.ui import Ui
 
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
-    from llmlab.config import Settings
+    from llmlab.config import Loaded, Settings
 
 
 @dataclass
@@ -26,10 +26,14 @@ class State:
     clock: Clock = field(default_factory=SystemClock)
 
     @cached_property
-    def settings(self) -> "Settings":
+    def loaded(self) -> "Loaded":
         from llmlab.config import load
 
-        return load(self.flags, self.environment, self.file).settings
+        return load(self.flags, self.environment, self.file)
+
+    @property
+    def settings(self) -> "Settings":
+        return self.loaded.settings
 
     @cached_property
     def aws(self) -> "Aws":

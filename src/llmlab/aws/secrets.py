@@ -1,0 +1,58 @@
+"""Secrets Manager: the lab's tokens, tagged, encrypted with the account's own key for it. A value is written and never read back here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.session import Aws, AwsError, NotFound
+
+
+@dataclass(frozen=True)
+class Secret:
+    """`name` without the lab's prefix; `changed` is when its value last changed, as a timestamp, "" when not known."""
+
+    name: str
+    arn: str
+    changed: str = ""
+
+
+def put(aws: Aws, name: str, value: str) -> Secret:
+    """Create or replace. A secret that waits for its deletion is taken back first."""
+    client = aws.client("secretsmanager")
+    identity = aws.names.secret(name)
+    tags = [{"Key": key, "Value": text} for key, text in aws.names.tags.items()]
+    try:
+        found: dict[str, Any] = client.describe_secret(SecretId=identity)
+    except NotFound:
+        created = client.create_secret(Name=identity, Description=f"{name} of the lab {aws.lab}", SecretString=value, Tags=tags)
+        return Secret(name, created["ARN"])
+    if {"Key": tags[0]["Key"], "Value": tags[0]["Value"]} not in found.get("Tags", []):
+        raise AwsError(f"the secret {identity} is not this lab's", f"aws secretsmanager describe-secret --secret-id {identity}")
+    if "DeletedDate" in found:
+        client.restore_secret(SecretId=identity)
+    client.put_secret_value(SecretId=identity, SecretString=value)
+    return Secret(name, found["ARN"])
+
+
+def find(aws: Aws) -> list[Secret]:
+    """The lab's secrets, by name."""
+    prefix = aws.names.secret("")
+    pages = aws.client("secretsmanager").get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [prefix]}])
+    found = [one for page in pages for one in page["SecretList"] if one["Name"].startswith(prefix) and "DeletedDate" not in one]
+    return sorted(
+        (
+            Secret(one["Name"].removeprefix(prefix), one["ARN"], one["LastChangedDate"].isoformat() if "LastChangedDate" in one else "")
+            for one in found
+        ),
+        key=lambda secret: secret.name,
+    )
+
+
+def delete(aws: Aws, name: str) -> None:
+    """Delete at once, without the usual weeks of waiting: a token is cheap to set again.
+
+    Raises:
+        NotFound: there is none.
+    """
+    client = aws.client("secretsmanager")
+    client.describe_secret(SecretId=aws.names.secret(name))
+    client.delete_secret(SecretId=aws.names.secret(name), ForceDeleteWithoutRecovery=True)
