@@ -135,6 +135,23 @@ class Names:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
+class Metric(StrEnum):
+    """CloudWatch metrics in the namespace `Names.metrics`. The agent's carry the dimension `Run`, the watchdog's none."""
+
+    LOSS = "Loss"
+    TOKENS_PER_SECOND = "TokensPerSecond"
+    STEP = "Step"
+    GPU_PERCENT = "GpuPercent"
+    GPU_MEMORY_GIB = "GpuMemoryGib"
+    COST = "CostDollars"
+    """What a run has cost so far, over all its attempts."""
+    RUN_AGE_MINUTES = "RunAgeMinutes"
+    """Age of the oldest live instance, 0 without one."""
+    ACTIVE_INSTANCES = "ActiveInstances"
+    FAILED_RUNS = "FailedRuns"
+    """Runs that ended with FAILURE, one datum each, when they end; 0 at every sweep."""
+
+
 class LogStream(StrEnum):
     """The four logs of a lab. In the first three, a log stream of CloudWatch is named by `log_stream_name`."""
 
@@ -246,6 +263,10 @@ class RunKeys:
     def attempt_end(self, number: int) -> str:
         """How an attempt ended: written once, by the agent or the watchdog."""
         return f"{self.prefix}attempts/{number}.end.json"
+
+    def told(self, number: int) -> str:
+        """Written once by the watchdog when the end of the run was told to the topic."""
+        return f"{self.prefix}attempts/{number}.told.json"
 
     def checkpoint(self, step: int) -> str:
         return f"{self.checkpoints}{checkpoint_name(step)}/"
@@ -375,6 +396,12 @@ class Env(StrEnum):
     """The work folder inside the container, laid out as `WorkFolder` says."""
     ROOT = "LLMLAB_ROOT"
     """A folder that stands for `/` on the host, as DESTDIR does for make; empty on a real machine."""
+    TOPIC = "LLMLAB_TOPIC"
+    """Of the watchdog: the ARN of the SNS topic it tells the end of runs to."""
+    SCHEDULER_ROLE = "LLMLAB_SCHEDULER_ROLE"
+    """Of the watchdog: the ARN of the role that deadline schedules use."""
+    MAX_HOURS = "LLMLAB_MAX_HOURS"
+    """Of the watchdog: how long an instance without a deadline tag may live."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,148 @@
+"""The requests that get an instance and end it, and how their answers are read."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from llmlab import fleet
+from llmlab.contract import Names, Pool
+from llmlab.fleet import Refusal
+
+NAMES = Names("llm-tuning-lab", "123456789012", "us-east-1")
+RUN = "20261123-120000-ab12"
+POOLS = (
+    Pool("g5.xlarge", "us-east-1b", "subnet-b", 1.006, 0.41),
+    Pool("g6.xlarge", "us-east-1a", "subnet-a", 0.805, 0.36),
+    Pool("g6.xlarge", "us-east-1b", "subnet-b", 0.805, 0.31),
+    Pool("g6.xlarge", "us-east-1c", "subnet-c", 0.805, None),
+)
+
+
+def request(*, spot: bool = True, keep: bool = False, pools: tuple[Pool, ...] = POOLS, again: int = 0) -> dict[str, Any]:
+    return fleet.create_fleet_request(
+        NAMES, "llm-tuning-lab-run", pools, run=RUN, attempt=2, deadline=1_800_000_000, spot=spot, keep=keep, again=again
+    )
+
+
+def test_order_follows_the_users_types_then_the_price() -> None:
+    spot = fleet.order(POOLS, ["g6.xlarge", "g5.xlarge"], spot=True)
+    assert [(pool.instance_type, pool.zone) for pool in spot] == [
+        ("g6.xlarge", "us-east-1b"), ("g6.xlarge", "us-east-1a"), ("g5.xlarge", "us-east-1b"),
+    ]  # fmt: skip
+    assert len(fleet.order(POOLS, ["g6.xlarge"], spot=False)) == 4
+
+
+def test_spot_request() -> None:
+    built = request()
+    assert built["Type"] == "instant"
+    assert built["SpotOptions"] == {"AllocationStrategy": "price-capacity-optimized", "InstanceInterruptionBehavior": "terminate"}
+    (config,) = built["LaunchTemplateConfigs"]
+    assert config["Overrides"][0] == {"InstanceType": "g5.xlarge", "SubnetId": "subnet-b"}
+    specifications = built["TagSpecifications"]
+    assert [one["ResourceType"] for one in specifications] == ["fleet", "instance", "volume", "network-interface"]
+    tags = {tag["Key"]: tag["Value"] for tag in specifications[1]["Tags"]}
+    assert tags == {
+        "Project": "llm-tuning-lab", "Lab": "llm-tuning-lab", "Name": f"llm-tuning-lab {RUN}",
+        "Run": RUN, "Attempt": "2", "Deadline": "1800000000",
+    }  # fmt: skip
+
+
+def test_on_demand_request_keeps_the_order() -> None:
+    built = request(spot=False, keep=True)
+    assert built["OnDemandOptions"] == {"AllocationStrategy": "prioritized"}
+    (config,) = built["LaunchTemplateConfigs"]
+    assert [one["Priority"] for one in config["Overrides"]] == [0.0, 1.0, 2.0, 3.0]
+    tags = {tag["Key"] for tag in built["TagSpecifications"][1]["Tags"]}
+    assert "KeepUntilDeadline" in tags
+
+
+def test_two_subnets_of_one_zone_become_one() -> None:
+    twins = (*POOLS, Pool("g6.2xlarge", "us-east-1b", "subnet-b2", 1.0, 0.4))
+    (config,) = request(pools=twins)["LaunchTemplateConfigs"]
+    assert {one["SubnetId"] for one in config["Overrides"]} == {"subnet-a", "subnet-b", "subnet-c"}
+
+
+def test_a_fleet_without_pools_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one pool"):
+        request(pools=())
+
+
+def test_tokens_differ_where_requests_do_and_fit() -> None:
+    tokens = {
+        fleet.client_token(RUN, attempt, spot=spot, again=again)
+        for attempt in (1, 10, 1000)
+        for spot in (True, False)
+        for again in (0, 1, 99)
+    }
+    assert len(tokens) == 18
+    assert all(len(token) <= 64 and token.isascii() for token in tokens)
+    assert request()["ClientToken"] == request()["ClientToken"]
+
+
+def test_the_answer_with_an_instance() -> None:
+    answer = fleet.read_create_fleet(
+        {
+            "Instances": [
+                {"InstanceIds": ["i-1"], "InstanceType": "g6.xlarge", "LaunchTemplateAndOverrides": {"Overrides": {"SubnetId": "subnet-b"}}}
+            ],
+            "Errors": [],
+        },
+        POOLS,
+    )
+    assert answer.launched == fleet.Launched("i-1", "g6.xlarge", "us-east-1b")
+
+
+@pytest.mark.parametrize(
+    ("codes", "refusal"),
+    [
+        (["InsufficientInstanceCapacity", "Unsupported"], Refusal.NO_CAPACITY),
+        (["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"], Refusal.QUOTA),
+        (["VcpuLimitExceeded", "UnauthorizedOperation"], Refusal.DENIED),
+        (["InvalidParameterValue"], Refusal.OTHER),
+        ([], Refusal.NO_CAPACITY),
+    ],
+)
+def test_the_answer_without_one_says_why(codes: list[str], refusal: Refusal) -> None:
+    errors = [
+        {
+            "LaunchTemplateAndOverrides": {"Overrides": {"InstanceType": "g6.xlarge", "SubnetId": "subnet-a"}},
+            "ErrorCode": code,
+            "ErrorMessage": "We do not have it.",
+        }
+        for code in codes
+    ]
+    answer = fleet.read_create_fleet({"Instances": [], "Errors": errors}, POOLS)
+    assert answer.launched is None
+    assert answer.refusal is refusal
+    assert [error.zone for error in answer.errors] == ["us-east-1a"] * len(codes)
+    assert answer.words
+
+
+def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
+    deadline = int(datetime(2026, 11, 23, 18, 30, 5, tzinfo=UTC).timestamp())
+    created = fleet.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
+    aimed = fleet.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
+    assert created["ScheduleExpression"] == "at(2026-11-23T18:30:05)"
+    assert created["ActionAfterCompletion"] == "DELETE"
+    assert created["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"
+    assert json.loads(created["Target"]["Input"]) == {"deadline": {"run": RUN, "attempt": 1}}
+    assert aimed["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
+    assert json.loads(aimed["Target"]["Input"]) == {"InstanceIds": ["i-1"]}
+    assert {key: value for key, value in aimed.items() if key != "Target"} == {
+        key: value for key, value in created.items() if key != "Target"
+    }
+
+
+def test_hours_and_dollars() -> None:
+    assert fleet.hours_left(6, 2.5) == 3.5
+    assert fleet.hours_left(6, 7) == 0
+    assert fleet.cost_left(None, 3) is None
+    assert fleet.cost_left(2.0, 3) == 0
+    assert fleet.attempt_cost(0.5, 2) == 1.0
+    assert fleet.attempt_cost(0.5, 0.9, interrupted=True) == 0
+    assert fleet.attempt_cost(0.5, 1.5, interrupted=True) == 0.75
+    assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
+    assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
+    assert fleet.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
