@@ -256,13 +256,17 @@ class RunKeys:
     def logs(self) -> str:
         return self.prefix + "logs/"
 
+    @property
+    def attempts(self) -> str:
+        return self.prefix + "attempts/"
+
     def attempt(self, number: int) -> str:
         """The claim of an attempt: written once, with If-None-Match, by whoever starts it."""
-        return f"{self.prefix}attempts/{number}.json"
+        return f"{self.attempts}{number}.json"
 
     def attempt_end(self, number: int) -> str:
         """How an attempt ended: written once, by the agent or the watchdog."""
-        return f"{self.prefix}attempts/{number}.end.json"
+        return f"{self.attempts}{number}.end.json"
 
     def told(self, number: int) -> str:
         """Written once by the watchdog when the end of the run was told to the topic."""
