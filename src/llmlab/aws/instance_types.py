@@ -18,7 +18,7 @@ RETIRED = {
     "p3.2xlarge": (1, 16), "p3.8xlarge": (4, 16), "p3.16xlarge": (8, 16), "p3dn.24xlarge": (8, 32),
     "g2.2xlarge": (1, 4), "g2.8xlarge": (4, 4), "g3s.xlarge": (1, 8), "g3.4xlarge": (1, 8), "g3.8xlarge": (2, 8), "g3.16xlarge": (4, 8),
 }  # fmt: skip
-"""GPUs, and GiB of each, of types that AWS has retired or the open NVIDIA driver does not run on: what replaces them is searched by these."""
+"""GPUs, and GiB of each, of types AWS has retired or the open driver does not run on: what replaces them is searched by these."""
 
 ROUNDED_GIB = 1024
 SHOWN = 5

@@ -1,0 +1,93 @@
+"""The instances of a lab: found by their tags, never by an id that somebody remembered, and ended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from llmlab import contract
+from llmlab.aws.session import Aws, NotFound
+from llmlab.clock import Clock, wait_until
+from llmlab.contract import Tag
+
+ALIVE = ("pending", "running", "stopping", "stopped")
+LIMIT_SECONDS = 900
+"""GPU machines can take many minutes to go."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance as EC2 tells it. `run` is "" where the tag is missing, `deadline` in seconds since 1970, `why` EC2's reason."""
+
+    id: str
+    state: str
+    run: str
+    attempt: int
+    instance_type: str
+    zone: str
+    spot: bool
+    launched: datetime
+    deadline: int | None = None
+    keep: bool = False
+    why: str = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is there to be ended; `shutting-down` is on its way."""
+        return self.state in ALIVE
+
+
+def find(aws: Aws, run: str | None = None) -> list[Instance]:
+    """Every instance of the lab that EC2 still shows, or of one run; also those that ended within the last hour, which it shows a while."""
+    wanted: dict[str, str] = {str(Tag.PROJECT): contract.PROJECT, str(Tag.LAB): aws.lab}
+    if run:
+        wanted[str(Tag.RUN)] = run
+    filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
+    pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    return [_read(item) for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+
+
+def _read(item: Any) -> Instance:
+    tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
+    attempt, deadline = tags.get(Tag.ATTEMPT, ""), tags.get(Tag.DEADLINE, "")
+    return Instance(
+        id=item["InstanceId"],
+        state=item["State"]["Name"],
+        run=tags.get(Tag.RUN, ""),
+        attempt=int(attempt) if attempt.isdigit() else 0,
+        instance_type=item.get("InstanceType", ""),
+        zone=item.get("Placement", {}).get("AvailabilityZone", ""),
+        spot=item.get("InstanceLifecycle") == "spot",
+        launched=item["LaunchTime"],
+        deadline=int(deadline) if deadline.isdigit() else None,
+        keep=Tag.KEEP in tags,
+        why=item.get("StateReason", {}).get("Code", ""),
+    )
+
+
+def terminate(aws: Aws, ids: Sequence[str]) -> None:
+    """End instances; one that is gone already is no error."""
+    if not ids:
+        return
+    try:
+        aws.ec2.terminate_instances(InstanceIds=list(ids))
+    except NotFound:
+        for one in ids if len(ids) > 1 else ():
+            terminate(aws, [one])
+
+
+def wait_terminated(aws: Aws, ids: Sequence[str], clock: Clock, limit_seconds: float = LIMIT_SECONDS) -> bool:
+    """Whether all of them are gone within the limit."""
+    return wait_until(lambda: not _there(aws, ids), clock, limit_seconds=limit_seconds, every_seconds=5)
+
+
+def _there(aws: Aws, ids: Sequence[str]) -> list[str]:
+    """Which of these are not terminated yet. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
+    if not ids:
+        return []
+    filters: Any = [
+        {"Name": "instance-id", "Values": list(ids)},
+        {"Name": "instance-state-name", "Values": [*ALIVE, "shutting-down"]},
+    ]
+    pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    return [item["InstanceId"] for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]

@@ -1,0 +1,197 @@
+"""VRAM, hours and dollars of a recipe on each instance type, and why a type is rejected.
+
+Memory: weights + adapter (weights, gradients, AdamW) + activations + loss head + CUDA context, per GPU; see each term in `memory`.
+Time: 6 floating-point operations a parameter and token for a full step, of which a LoRA step saves the weight gradients (2) and gradient
+checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings reach. Both are estimates: the
+run itself measures.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab.aws import instance_types, prices
+from llmlab.aws.instance_types import InstanceType
+from llmlab.aws.session import Aws
+from llmlab.contract import Manifest
+from llmlab.ops.model_size import ModelSize
+from llmlab.recipe import Recipe
+
+GIB = 1024**3
+TERAFLOPS = {
+    "T4": 65, "A10G": 70, "L4": 121, "L40S": 362, "RTX PRO 4500": 200, "RTX PRO Server 6000": 500,
+    "A100": 312, "H100": 989, "H200": 989, "B200": 2250, "B300": 2250,
+}  # fmt: skip
+"""Peak dense half-precision arithmetic of one GPU, from NVIDIA's data sheets."""
+REACHED = 0.3
+"""The share of the peak that adapter training with gradient checkpointing reaches."""
+NO_BF16 = {"T4", "V100"}
+CONTEXT_GIB = 1.5
+ROOM = 0.95
+"""The share of a GPU's memory a training may fill."""
+START_HOURS = 0.15
+"""Boot, image pull and model download: about nine minutes."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A recipe on one type. GiB of one GPU, hours of instance time, US dollars. None where it is not known."""
+
+    instance_type: str
+    gpu: str
+    gpus: int
+    gpu_memory_gib: float
+    fits: bool
+    reason: str
+    """Why not, or what to know, in a few words."""
+    hours: float | None
+    on_demand_price: float | None
+    spot_price: float | None
+    """Of the cheapest zone now."""
+    approximate: bool
+    on_demand_cost: float | None
+    spot_cost: float | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A recipe and a dataset on every type that was asked for, cheapest first among those that fit."""
+
+    model: str
+    parameters: int | None
+    source: str
+    data: str
+    tokens: int | None
+    """Of one epoch."""
+    steps: int | None
+    memory_gib: float | None
+    parts_gib: dict[str, float]
+    options: tuple[Option, ...]
+
+
+def estimate(
+    aws: Aws, recipe: Recipe, size: ModelSize | None, data: Manifest | None, types: Sequence[InstanceType], now: datetime
+) -> Estimate:
+    """The options for these types, with the prices of now."""
+    names = [one.name for one in types]
+    with ThreadPoolExecutor(2) as pool:
+        asked_spot = pool.submit(prices.spot, aws, names, now)
+        on_demand = prices.on_demand(aws, names)
+        spot = asked_spot.result()
+    parts = memory(recipe, size) if size else {}
+    tokens = data_tokens(data) if data else None
+    options = [option(one, recipe, size, tokens, parts, on_demand, spot) for one in types]
+    return Estimate(
+        model=recipe.model,
+        parameters=size.parameters if size else None,
+        source=size.source if size else "",
+        data=data.name if data else "",
+        tokens=tokens,
+        steps=steps(recipe, data) if data else None,
+        memory_gib=sum(parts.values()) if parts else None,
+        parts_gib=parts,
+        options=tuple(sorted(options, key=lambda one: (not one.fits, one.on_demand_cost or one.on_demand_price or 1e9))),
+    )
+
+
+def option(
+    kind: InstanceType,
+    recipe: Recipe,
+    size: ModelSize | None,
+    tokens: int | None,
+    parts: Mapping[str, float],
+    on_demand: Mapping[str, prices.Price],
+    spot: Mapping[tuple[str, str], float],
+) -> Option:
+    """One type judged: does it fit, how long, how much."""
+    reason = rejection(kind, parts)
+    duration = hours(kind, recipe, size, tokens) if size and tokens and not reason else None
+    price = on_demand.get(kind.name)
+    cheapest = min((dollars for (name, _), dollars in spot.items() if name == kind.name), default=None)
+    note = "fp16, as it has no bf16" if kind.gpu in NO_BF16 else ""
+    return Option(
+        instance_type=kind.name,
+        gpu=kind.gpu,
+        gpus=kind.gpus,
+        gpu_memory_gib=round(kind.gpu_memory_gib, 1),
+        fits=not reason,
+        reason=reason or note,
+        hours=duration,
+        on_demand_price=price.dollars if price else None,
+        spot_price=cheapest if kind.spot else None,
+        approximate=bool(price and price.approximate),
+        on_demand_cost=duration * price.dollars if duration and price else None,
+        spot_cost=duration * cheapest if duration and cheapest and kind.spot else None,
+    )
+
+
+def rejection(kind: InstanceType, parts: Mapping[str, float]) -> str:
+    """Why a type has too little memory, or "" when it fits or nobody knows."""
+    needed = sum(parts.values())
+    if needed > kind.gpu_memory_gib * ROOM:
+        largest = max(parts, key=lambda part: parts[part])
+        return f"needs {needed:.1f} GiB, has {kind.gpu_memory_gib:.0f}; most of it {largest}"
+    return ""
+
+
+def memory(recipe: Recipe, size: ModelSize) -> dict[str, float]:
+    """GiB on one GPU by what takes it, each term with its formula.
+
+    Weights: 2 bytes a parameter, or 0.55 for 4 bits with their constants. Adapter: 16 bytes a parameter: weights, gradients, AdamW's two
+    moments in 32 bits.
+    Activations: with checkpointing the input of each layer (2 bytes x hidden) and one layer in full (34 bytes x hidden), per token
+    (https://arxiv.org/abs/2205.05198, attention without the quadratic term). Loss head: logits in 16 and 32 bits.
+    """
+    tokens = recipe.batch_size * recipe.max_length
+    per_layer = 34 * size.hidden
+    stored = 2 * size.hidden if recipe.gradient_checkpointing is not False else per_layer
+    return {
+        "weights": size.parameters * (0.55 if recipe.method == "qlora" else 2) / GIB,
+        "adapter": adapter_parameters(recipe, size) * 16 / GIB,
+        "activations": tokens * (size.layers * stored + per_layer) / GIB,
+        "loss head": tokens * size.vocabulary * 6 / GIB,
+        "CUDA": CONTEXT_GIB,
+    }
+
+
+def adapter_parameters(recipe: Recipe, size: ModelSize) -> int:
+    """Trainable parameters: on every linear layer about 2 x rank x 9 x hidden a layer (four of attention, three wider ones)."""
+    modules = 18 if recipe.lora.targets == "all-linear" else 2 * len(recipe.lora.targets)
+    return size.layers * modules * size.hidden * recipe.lora.rank
+
+
+def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> float | None:
+    """Instance hours over all epochs, start included; None for a GPU of unknown speed."""
+    peak = TERAFLOPS.get(kind.gpu)
+    if not peak:
+        return None
+    operations = (4 if recipe.gradient_checkpointing is False else 6) * size.parameters
+    seconds = operations * tokens * recipe.epochs / (peak * 1e12 * REACHED * kind.gpus)
+    return START_HOURS + seconds / 3600
+
+
+def data_tokens(data: Manifest) -> int | None:
+    """Tokens of one epoch, as validation counted or estimated them; a quarter of the bytes when it did not."""
+    for key in ("tokens", "total_tokens", "estimated_tokens"):
+        value = data.facts.get(key)
+        if isinstance(value, dict):
+            value = value.get("total") or value.get("sum")
+        if isinstance(value, int | float) and value > 0:
+            return int(value)
+    return sum(one.size for one in data.files) // 4 or None
+
+
+def steps(recipe: Recipe, data: Manifest) -> int | None:
+    """Optimizer steps of the whole training on one GPU, or None when the manifest counts no examples."""
+    if recipe.max_steps:
+        return recipe.max_steps
+    examples = data.facts.get("examples")
+    if not isinstance(examples, int) or not examples:
+        return None
+    return max(1, round(-(-examples // recipe.step_examples) * recipe.epochs))
+
+
+def asked_types(aws: Aws, names: Sequence[str]) -> list[InstanceType]:
+    """The types of these names; every usable one of the region when there are none."""
+    return list(instance_types.describe(aws, names).values()) if names else instance_types.usable(aws)

@@ -1,0 +1,162 @@
+"""How a run is, out of what EC2, the markers, the attempts and the heartbeat say: pure functions.
+
+State is derived from EC2 and the markers together, never from the heartbeat alone: a marker is the last word, an instance says something
+lives, and the heartbeat only tells a machine that prepares from one that trains. `derive` is that rule, and nothing else is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab import contract
+from llmlab.aws.documents import Ended
+from llmlab.aws.instances import Instance
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec
+from llmlab.fleet import attempt_cost, attempt_hours
+
+PREPARING = "preparing"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run is. Hours are instance hours over all attempts, cost in US dollars; None where nobody knows yet."""
+
+    run: str
+    state: RunState
+    reason: EndReason | None = None
+    detail: str = ""
+    hint: str = ""
+    attempt: int = 0
+    instance: str = ""
+    instance_type: str = ""
+    zone: str = ""
+    spot: bool | None = None
+    phase: str = ""
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    tokens_per_second: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_gib: float | None = None
+    checkpoint: int = 0
+    """The newest checkpoint that is whole in S3."""
+    hours: float | None = None
+    cost: float | None = None
+    eta_seconds: float | None = None
+    deadline: datetime | None = None
+    ended: datetime | None = None
+    heard: datetime | None = None
+    """When the machine last wrote its heartbeat."""
+
+
+def derive(
+    reason: EndReason | None, instance_states: Sequence[str], attempt: Attempt | None, end: AttemptEnd | None, heartbeat: Heartbeat | None
+) -> RunState:
+    """The state of a run.
+
+    `reason` is that of the marker, `instance_states` what EC2 says of the run's instances, the rest belongs to the newest attempt.
+    A heartbeat of another attempt says nothing.
+    """
+    if reason is not None:
+        return reason.state
+    if "running" in instance_states or "pending" in instance_states:
+        training = heartbeat and heartbeat.phase != PREPARING and attempt and heartbeat.attempt == attempt.number
+        return RunState.RUNNING if "running" in instance_states and training else RunState.STARTING
+    if attempt is None or (not attempt.instance and end is None and attempt.number == 1):
+        return RunState.PENDING
+    return RunState.INTERRUPTED
+
+
+def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
+    """A run that is over, by its line in the listing and, where it was read, its marker."""
+    if marker is None:
+        return Run(run, ended.reason.state, ended.reason, ended=ended.at, hint=ended.reason.hint(run))
+    return Run(
+        run=run,
+        state=marker.reason.state,
+        reason=marker.reason,
+        detail=marker.detail,
+        hint=marker.hint or marker.reason.hint(run),
+        attempt=marker.attempts,
+        step=marker.step,
+        total_steps=marker.total_steps,
+        loss=marker.loss,
+        hours=marker.hours,
+        cost=marker.cost,
+        ended=contract.parse_timestamp(marker.ended),
+    )
+
+
+def assemble(
+    run: str,
+    spec: Spec,
+    machines: Sequence[Instance],
+    claims: Sequence[Attempt],
+    ends: Sequence[AttemptEnd],
+    heartbeat: Heartbeat | None,
+    marker: Marker | None,
+    now: datetime,
+) -> Run:
+    """One answer out of what EC2 and the documents say. Pure."""
+    claim = claims[-1] if claims else None
+    end = next((one for one in ends if claim and one.number == claim.number), None)
+    state = derive(marker.reason if marker else None, [one.state for one in machines], claim, end, heartbeat)
+    current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
+    progress = current.progress if current else None
+    hours, cost = used(claim, end, now, live=not state.final and state is not RunState.INTERRUPTED)
+    reason = marker.reason if marker else end.reason if end and state is RunState.INTERRUPTED else None
+    return Run(
+        run=run,
+        state=state,
+        reason=reason,
+        detail=marker.detail if marker else end.detail if end and reason else "",
+        hint=(marker.hint if marker else "") or _hint(run, state, reason),
+        attempt=claim.number if claim else 0,
+        instance=claim.instance if claim else "",
+        instance_type=claim.instance_type if claim else "",
+        zone=claim.zone if claim else "",
+        spot=claim.spot if claim else spec.spot,
+        phase=current.phase if current and not state.final else "",
+        step=marker.step if marker else progress.step if progress else end.step if end else 0,
+        total_steps=marker.total_steps if marker else progress.total_steps if progress else 0,
+        loss=marker.loss if marker else progress.loss if progress else None,
+        tokens_per_second=progress.tokens_per_second if progress else None,
+        gpu_percent=current.gpu_percent if current else None,
+        gpu_memory_gib=current.gpu_memory_gib if current else None,
+        checkpoint=max(heartbeat.checkpoint if heartbeat else 0, *(one.step for one in ends), 0),
+        hours=marker.hours if marker else hours,
+        cost=marker.cost if marker else cost,
+        eta_seconds=remaining(current, ends) if state is RunState.RUNNING else None,
+        deadline=datetime.fromtimestamp(claim.deadline, now.tzinfo) if claim and not state.final else None,
+        ended=contract.parse_timestamp(marker.ended) if marker else None,
+        heard=contract.parse_timestamp(current.at) if current else None,
+    )
+
+
+def used(claim: Attempt | None, end: AttemptEnd | None, now: datetime, *, live: bool) -> tuple[float | None, float | None]:
+    """Instance hours and dollars over all attempts until now, or None before the first instance."""
+    if claim is None or not claim.launched:
+        return (claim.hours_before, claim.cost_before) if claim and claim.number > 1 else (None, None)
+    if end is not None:
+        return claim.hours_before + end.hours, claim.cost_before + end.cost
+    until = now if live else min(now, datetime.fromtimestamp(claim.deadline, now.tzinfo))
+    hours = attempt_hours(contract.parse_timestamp(claim.launched), until)
+    return claim.hours_before + hours, claim.cost_before + attempt_cost(claim.price, hours)
+
+
+def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float | None:
+    """Seconds until the last step at the pace of this attempt, which began where the one before it ended; None before its second step."""
+    progress = heartbeat.progress if heartbeat else None
+    if heartbeat is None or progress is None:
+        return None
+    begun = max((one.step for one in ends if one.number < heartbeat.attempt), default=0)
+    done = progress.step - begun
+    return (progress.total_steps - progress.step) * progress.seconds / done if done > 0 and progress.seconds > 0 else None
+
+
+def _hint(run: str, state: RunState, reason: EndReason | None) -> str:
+    if state is RunState.PENDING:
+        return f"llmlab resume {run}"
+    if state is RunState.INTERRUPTED:
+        return f"llmlab resume {run}" if reason is None else reason.hint(run)
+    return reason.hint(run) if reason else f"llmlab logs {run} -f"

@@ -1,0 +1,149 @@
+"""The runs of a lab: which there are, everything about one, and which one the user means.
+
+Two listings tell about a thousand runs (`runs/` and `ended/`), and one call about all instances. Documents are read of live runs and of the
+newest few that are over; how a run is follows from them in `run_state`.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab import contract
+from llmlab.aws import documents, instances
+from llmlab.aws.instances import Instance
+from llmlab.aws.session import Aws
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
+from llmlab.errors import LabError
+from llmlab.ops.run_state import Run, assemble, finished
+
+LATEST = "latest"
+SHOWN = 10
+DETAILED = 3
+"""Of how many runs that are over the marker is read in the list."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One run with everything that is written about it."""
+
+    run: Run
+    spec: Spec
+    attempts: tuple[Attempt, ...]
+    ends: tuple[AttemptEnd, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The newest runs, and how many there are."""
+
+    runs: tuple[Run, ...]
+    total: int
+    live: int
+
+
+def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
+    """The live runs and the newest that are over; with `every`, all of them, each with its details."""
+    bucket = aws.names.outputs_bucket
+    with ThreadPoolExecutor(16) as pool:
+        asked_runs = pool.submit(documents.runs, aws, bucket)
+        asked_ended = pool.submit(documents.ended, aws, bucket)
+        asked_instances = pool.submit(instances.find, aws)
+        names, ended = asked_runs.result(), asked_ended.result()
+        machines = by_run(asked_instances.result())
+        names = sorted({*names, *ended, *machines}, reverse=True)
+        live = [name for name in names if name not in ended]
+        over = [name for name in names if name in ended]
+        shown = over if every else over[: max(0, SHOWN - len(live))]
+        detailed = set(shown if every else shown[:DETAILED])
+        asked_live = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
+        asked_over = {name: pool.submit(documents.read, aws, Marker, bucket, marker_key(name, ended[name].reason)) for name in detailed}
+        facts = {name: asked.result() for name, asked in asked_live.items()}
+        facts |= {name: finished(name, ended[name], asked_over[name].result() if name in asked_over else None) for name in shown}
+    return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), len(live))
+
+
+def by_run(found: Iterable[Instance]) -> dict[str, list[Instance]]:
+    """The instances of each run, those without one left out."""
+    machines: dict[str, list[Instance]] = {}
+    for machine in found:
+        if contract.RUN_ID.fullmatch(machine.run):
+            machines.setdefault(machine.run, []).append(machine)
+    return machines
+
+
+def marker_key(run: str, reason: EndReason) -> str:
+    keys = RunKeys(run)
+    return keys.success if reason is EndReason.COMPLETED else keys.failure
+
+
+def read(aws: Aws, run: str, machines: Sequence[Instance], now: datetime) -> Run:
+    """A run without a marker in the listing, by its documents."""
+    return detail(aws, run, now, machines=machines).run
+
+
+def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | None = None) -> Detail:
+    """Everything about one run.
+
+    Raises:
+        LabError: there is no such run.
+    """
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    with ThreadPoolExecutor(6) as pool:
+        asked_spec = pool.submit(documents.read, aws, Spec, bucket, keys.spec)
+        asked_heartbeat = pool.submit(documents.read, aws, Heartbeat, bucket, keys.status)
+        asked_markers = [pool.submit(documents.read, aws, Marker, bucket, key) for key in (keys.success, keys.failure)]
+        asked_attempts = pool.submit(attempts, aws, run)
+        found = instances.find(aws, run) if machines is None else machines
+        spec = asked_spec.result()
+        if spec is None:
+            raise unknown(run, documents.runs(aws, bucket))
+        heartbeat = asked_heartbeat.result()
+        marker = next((asked.result() for asked in asked_markers if asked.result()), None)
+        claims, ends = asked_attempts.result()
+    return Detail(assemble(run, spec, found, claims, ends, heartbeat, marker, now), spec, claims, ends)
+
+
+def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd, ...]]:
+    """The claims and the ends of a run's attempts, each in order."""
+    bucket, prefix = aws.names.outputs_bucket, f"{RunKeys(run).prefix}attempts/"
+    keys = documents.keys_under(aws, bucket, prefix)
+    with ThreadPoolExecutor(8) as pool:
+        asked_ends = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key in keys if key.endswith(".end.json")]
+        asked_claims = [pool.submit(documents.read, aws, Attempt, bucket, key) for key in keys if not key.endswith(".end.json")]
+        claims = [claim for asked in asked_claims if (claim := asked.result())]
+        ends = [end for asked in asked_ends if (end := asked.result())]
+    return tuple(sorted(claims, key=lambda one: one.number)), tuple(sorted(ends, key=lambda one: one.number))
+
+
+def resolve(aws: Aws, text: str) -> str:
+    """The run id that the user means: `latest`, a run id, or a part of one that only one run has.
+
+    Raises:
+        LabError: there is no such run, with the nearest ones.
+    """
+    bucket = aws.names.outputs_bucket
+    if contract.RUN_ID.fullmatch(text) and documents.exists(aws, bucket, RunKeys(text).spec):
+        return text
+    names = documents.runs(aws, bucket)
+    if text == LATEST:
+        if not names:
+            raise LabError("there are no runs yet", "llmlab launch")
+        return names[-1]
+    found = [name for name in names if text and text in name]
+    if len(found) == 1:
+        return found[0]
+    raise unknown(text, names, found)
+
+
+def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> LabError:
+    """That there is no such run, with those that come nearest, newest first."""
+    if not names:
+        return LabError(f"there is no run {text}, and no other run either", "llmlab launch")
+    if found:
+        return LabError(
+            f"{text} stands for {len(found)} runs: {', '.join(sorted(found, reverse=True)[:SHOWN])}", f"llmlab status {max(found)}"
+        )
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.6) or sorted(names, reverse=True)[:3]
+    return LabError(f"there is no run {text}; the nearest: {', '.join(near)}", f"llmlab status {near[0]}")
