@@ -25,7 +25,7 @@ class LabError(Exception):
     exit_code = ExitCode.FAILED
 
     def __init__(self, message: str, hint: str = "", exit_code: ExitCode | None = None) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)  # not super(): an AwsError is a ClientError too, which wants other arguments
         self.message = message
         self.hint = hint
         if exit_code is not None:

@@ -1,0 +1,128 @@
+"""What moto lacks and the lab uses, filled in: `complete()` patches moto 5.2.5 in this process, once.
+
+Each answer is a method put on moto's own response class, so that it holds under `mock_aws` and over the server alike, and what
+it keeps lies on moto's backends, so that their reset clears it. The price: this knows moto's insides, and moto is pinned to one
+version. The gaps themselves are in `completion_*.py`, by service.
+"""
+
+import functools
+import importlib
+import os
+from collections.abc import Callable
+from threading import RLock
+from typing import Any
+
+Answer = Callable[[Any, dict[str, Any]], Any]
+"""A response object of moto and the call's parameters → the answer's members, or one of moto's own results."""
+
+LOCK = RLock()
+"""Held during every call, because moto's models iterate over what other threads change."""
+
+SETTINGS = {
+    "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",
+    "MOTO_ENABLE_AMI_VALIDATION": "1",
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+    "MOTO_ENABLE_KEYPAIR_VALIDATION": "",
+}
+UNLOCKED = {"invoke", "invoke_async"}
+"""Calls that run a handler, which calls back."""
+MODULES = ("completion_storage", "completion_compute", "completion_fleet", "completion_money", "completion_identity", "completion_lambda")
+
+_done = False
+
+
+def complete() -> None:
+    """Patch moto in this process. Doing it again does nothing."""
+    global _done  # noqa: PLW0603 - once a process, like the import it follows
+    with LOCK:
+        if _done:
+            return
+        os.environ.update(SETTINGS)
+        for module in MODULES:
+            importlib.import_module(f"llmlab.sandbox.{module}").install()
+        _serialize_calls()
+        _done = True
+
+
+def answer(response_class: type, operation: str, handler: Answer) -> None:
+    """Let `handler` answer `operation` (as in the service model, e.g. `CreateFleet`) of a moto response class."""
+    from moto.core.responses import ActionResult
+    from moto.core.utils import camelcase_to_underscores
+
+    def method(self: Any) -> Any:
+        result = handler(self, parameters(self))
+        return ActionResult(result) if isinstance(result, dict) else result
+
+    setattr(response_class, camelcase_to_underscores(operation), method)
+
+
+def parameters(response: Any) -> dict[str, Any]:
+    """The parameters of the call that `response` is answering, as the SDK was given them."""
+    if not response.automated_parameter_parsing:
+        response.parse_parameters(response.normalized_request)
+    return plain(response.params)
+
+
+def plain(value: Any) -> Any:
+    """Moto's case-blind mappings as ordinary ones, all the way down."""
+    if hasattr(value, "original_dict"):
+        value = value.original_dict()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def replace_parameters(response: Any, values: dict[str, Any]) -> None:
+    """Let moto's own method answer as if the call had carried `values`."""
+    response.params = response.PROTOCOL_PARSER_MAP_TYPE(values)
+
+
+def kept(backend: Any, name: str) -> dict[Any, Any]:
+    """Our own state of a backend, which its reset forgets."""
+    state: dict[Any, Any] = vars(backend).setdefault(f"_llmlab_{name}", {})
+    return state
+
+
+def fail(code: str, message: str) -> Exception:
+    """The exception that moto turns into an AWS error of this code."""
+    return _failure_class()(code, message)
+
+
+@functools.cache
+def _failure_class() -> type[Exception]:
+    from moto.core.exceptions import ServiceException
+
+    class Failure(ServiceException):  # type: ignore[misc]
+        """Of a module of ours, so that moto looks its code up in the service that was called."""
+
+    return Failure
+
+
+def _serialize_calls() -> None:
+    import moto.core.responses as core
+    from moto.core.utils import camelcase_to_underscores
+    from moto.s3.responses import S3Response
+
+    core.method_names_from_class = functools.lru_cache(maxsize=None)(core.method_names_from_class)
+    call_action = core.BaseResponse.call_action
+
+    def locked_call(self: Any) -> Any:
+        if camelcase_to_underscores(self._get_action() or "") in UNLOCKED:
+            return call_action(self)
+        with LOCK:
+            return call_action(self)
+
+    core.BaseResponse.call_action = locked_call
+    for name in ("_bucket_response", "_key_response"):
+        setattr(S3Response, name, _locked(getattr(S3Response, name)))
+
+
+def _locked(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def locked(*args: Any, **kwargs: Any) -> Any:
+        with LOCK:
+            return function(*args, **kwargs)
+
+    return locked

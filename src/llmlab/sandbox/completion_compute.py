@@ -1,0 +1,298 @@
+"""EC2: launches as AWS makes them (template data, client token, capacity, quotas, limits), Deep Learning AMIs, spot prices."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from llmlab.sandbox import market
+from llmlab.sandbox.catalogue import SPOT_STEP, spot_price
+from llmlab.sandbox.completion import answer, fail, kept, parameters, replace_parameters
+
+USER_DATA_LIMIT = 16 * 1024
+IMAGE_OWNER = "898082745236"
+UBUNTU = ("22.04", "24.04", "26.04")
+ROOT_GIB = 65
+LAUNCHED: list[Callable[[Any], None]] = []
+"""Called with each new instance of moto's: the machine room listens here."""
+TERMINATE: list[Callable[[Any, list[str]], dict[str, Any]]] = []
+"""When set, answers TerminateInstances (EC2 backend, instance ids) in moto's place, because dying takes a moment."""
+
+
+def install() -> None:
+    """Patch moto's EC2."""
+    from moto import settings
+    from moto.ec2.models import amis
+    from moto.ec2.responses import EC2Response
+
+    settings.ENABLE_AMI_VALIDATION = True
+    settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    amis.AmiBackend._load_amis = _load_amis
+    amis.Ami.block_device_mappings = property(_root_device)
+    run_instances = EC2Response.run_instances
+    terminate_instances = EC2Response.terminate_instances
+    create_template = EC2Response.create_launch_template
+    answer(EC2Response, "RunInstances", lambda self, values: _run_instances(self, values, run_instances))
+    answer(EC2Response, "TerminateInstances", lambda self, values: _terminate_instances(self, values, terminate_instances))
+    answer(EC2Response, "CreateLaunchTemplate", lambda self, _: _create_template(self, create_template))
+    answer(EC2Response, "DescribeSpotPriceHistory", _spot_price_history)
+    answer(EC2Response, "GetSpotPlacementScores", _placement_scores)
+
+
+# ---------------------------------------------------------------- launches
+
+
+def _run_instances(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
+    merged = with_template(self.ec2_backend, values)
+    subnet = merged.get("SubnetId") or next((one["SubnetId"] for one in merged.get("NetworkInterfaces", []) if "SubnetId" in one), None)
+    zone = self.ec2_backend.get_subnet(subnet).availability_zone if subnet else merged.get("Placement", {}).get("AvailabilityZone")
+    token = (values.get("ClientToken"), zone if subnet else "")
+    return remembered(self.ec2_backend, token, values, lambda: launch(self, merged, zone, original))
+
+
+def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """The answer to a call with a client token: the same again for the same call, an error for another one.
+
+    https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+    """
+    if not token[0]:
+        return make()
+    asked = json.dumps(values, sort_keys=True, default=str)
+    answers = kept(backend, "tokens")
+    if token in answers:
+        before, result = answers[token]
+        if before != asked:
+            raise fail("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+        return result
+    result = make()
+    answers[token] = (asked, result)
+    return result
+
+
+def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callable[[Any], Any] | None = None) -> Any:
+    """Run instances from complete parameters; returns moto's result, whose `.result` is the reservation."""
+    spot = values.get("InstanceMarketOptions", {}).get("MarketType") == market.SPOT
+    _check_user_data(values.get("UserData"))
+    if not values.get("ImageId"):
+        raise fail("MissingParameter", "The request must contain the parameter ImageId")
+    _check_shutdown(values, spot=spot)
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    instance_type = values.get("InstanceType", "m1.small")
+    if instance_type not in INSTANCE_TYPES:
+        raise fail("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
+    market.check_pool(self.ec2_backend, instance_type, zone or _any_zone(self.ec2_backend, instance_type), market.SPOT if spot else market.ON_DEMAND)
+    replace_parameters(self, {key: value for key, value in values.items() if key != "LaunchTemplate"})
+    result = (original or _original_run_instances())(self)
+    for instance in result.result.instances:
+        _finish(instance, values, spot=spot)
+    for instance in result.result.instances:
+        for listener in LAUNCHED:
+            listener(instance)
+    return result
+
+
+
+
+def _original_run_instances() -> Callable[[Any], Any]:
+    from moto.ec2.responses.instances import InstanceResponse
+
+    run: Callable[[Any], Any] = InstanceResponse.run_instances
+    return run
+
+
+def _check_user_data(encoded: str | None) -> None:
+    raw = base64.b64decode(encoded) if encoded else b""
+    if len(raw) > USER_DATA_LIMIT:
+        raise fail("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
+
+
+def _check_shutdown(values: dict[str, Any], *, spot: bool) -> None:
+    if spot and values.get("InstanceInitiatedShutdownBehavior") == "stop":
+        raise fail("InvalidParameterCombination", "The attribute instanceInitiatedShutdownBehavior stop is not supported for one-time Spot Instances.")
+    if spot and values["InstanceMarketOptions"].get("SpotOptions", {}).get("ValidUntil"):
+        raise fail("InvalidParameterValue", "ValidUntil is not supported for one-time Spot Instances.")
+
+
+def _any_zone(backend: Any, instance_type: str) -> str:
+    return min((zone for zone, types in market.offered(backend.region_name).items() if instance_type in types), default=f"{backend.region_name}a")
+
+
+def _finish(instance: Any, values: dict[str, Any], *, spot: bool) -> None:
+    """What moto's RunInstances leaves out of an instance."""
+    from moto.ec2.utils import random_spot_request_id
+
+    template = values.get("LaunchTemplate")
+    if template:
+        instance.add_tags({"aws:ec2launchtemplate:id": template["LaunchTemplateId"], "aws:ec2launchtemplate:version": template["Version"]})
+    if spot:
+        instance.spot_instance_request_id = random_spot_request_id()
+    tags = {item["ResourceType"]: {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])} for item in values.get("TagSpecifications", [])}
+    for index, interface in instance.nics.items():
+        interface.add_tags(tags.get("network-interface", {}))
+        if index == 0:
+            interface.delete_on_termination = True
+
+
+def with_template(backend: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """A launch request with its template's data filled in: the request wins, tags are joined, and an SSM image name is resolved."""
+    merged = dict(values)
+    asked = values.get("LaunchTemplate")
+    if asked:
+        version = backend._get_template_from_args(asked)
+        data = template_data(version)
+        merged = {**data, **values}
+        merged["TagSpecifications"] = join_tags(data.get("TagSpecifications", []), values.get("TagSpecifications", []))
+        merged["LaunchTemplate"] = {"LaunchTemplateId": version.template.id, "Version": str(version.number)}
+    if str(merged.get("ImageId", "")).startswith("resolve:ssm:"):
+        merged["ImageId"] = _parameter(backend, merged["ImageId"].removeprefix("resolve:ssm:"))
+    interfaces = merged.get("NetworkInterfaces")
+    if interfaces and merged.get("SubnetId"):
+        merged["NetworkInterfaces"] = [{**interfaces[0], "SubnetId": merged.pop("SubnetId")}, *interfaces[1:]]
+    return merged
+
+
+def template_data(version: Any) -> dict[str, Any]:
+    """A template version's data as RunInstances parameters."""
+    from llmlab.sandbox.completion import plain
+
+    data = {key: value for key, value in plain(version.data).items() if value not in (None, [], {})}
+    if "UserData" in data:
+        data["UserData"] = str(data["UserData"])
+    return data
+
+
+def join_tags(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tag specifications by resource type; of two values for a key the later one counts."""
+    joined: dict[str, dict[str, str]] = {}
+    for item in [*first, *second]:
+        joined.setdefault(item["ResourceType"], {}).update({tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", [])})
+    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} for kind, tags in joined.items()]
+
+
+def _parameter(backend: Any, name: str) -> str:
+    from moto.ssm.models import ssm_backends
+
+    found = ssm_backends[backend.account_id][backend.region_name].get_parameter(name)
+    if found is None:
+        raise fail("InvalidAMIID.NotFound", f"The SSM parameter {name} does not exist")
+    return str(found.value)
+
+
+def _terminate_instances(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
+    if not TERMINATE or values.get("DryRun"):
+        return original(self)
+    return TERMINATE[-1](self.ec2_backend, values["InstanceIds"])
+
+
+def _create_template(self: Any, original: Callable[[Any], Any]) -> Any:
+    """Moto writes the template's own tags into its data, where the next reader takes them for tags of instances."""
+    name = parameters(self)["LaunchTemplateName"]
+    result = original(self)
+    version = self.ec2_backend.get_launch_template_by_name(name).versions[0]
+    rest = [item for item in version.data.get("TagSpecifications", []) if item["ResourceType"] != "launch-template"]
+    if rest:
+        version.data["TagSpecifications"] = rest
+    elif "TagSpecifications" in version.data:
+        del version.data["TagSpecifications"]
+    return result
+
+
+# ---------------------------------------------------------------- images
+
+
+def image_names(region: str) -> dict[str, tuple[str, str]]:
+    """Suffix of the SSM name → (AMI id, image name) of the Deep Learning Base images."""
+    images = {}
+    for release in UBUNTU:
+        name = f"Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu {release}) 20261106"
+        identity = "ami-0" + hashlib.sha256(f"{region}/{name}".encode()).hexdigest()[:16]
+        images[f"base-oss-nvidia-driver-gpu-ubuntu-{release}"] = (identity, name)
+    return images
+
+
+def _load_amis(self: Any) -> None:
+    from moto.ec2.models.amis import Ami
+
+    for identity, name in image_names(self.region_name).values():
+        self.amis[identity] = Ami(
+            self,
+            identity,
+            name=name,
+            owner_id=IMAGE_OWNER,
+            owner_alias="amazon",
+            public=True,
+            virtualization_type="hvm",
+            architecture="x86_64",
+            hypervisor="xen",
+            root_device_type="ebs",
+            image_location=f"amazon/{name}",
+            description="Supported EC2 instances: G4dn, G5, G6, Gr6, G6e, G7, G7e, P4d, P4de, P5, P5e, P5en, P6-B200",
+            creation_date=datetime(2026, 11, 6, tzinfo=UTC).replace(tzinfo=None),
+        )
+
+
+def _root_device(self: Any) -> list[dict[str, Any]]:
+    ebs = {"SnapshotId": self.ebs_snapshot.id, "VolumeSize": ROOT_GIB, "DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
+    return [{"DeviceName": self.root_device_name, "Ebs": ebs}]
+
+
+# ---------------------------------------------------------------- the spot market
+
+
+def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Prices by type and zone: the one in force at StartTime and each change since, newest first.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+    filters = {item["Name"]: item["Values"] for item in values.get("Filters", [])}
+    types = values.get("InstanceTypes") or filters.get("instance-type")
+    zones = filters.get("availability-zone") or ([values["AvailabilityZone"]] if "AvailabilityZone" in values else None)
+    now = datetime.now(UTC)  # noqa: TID251 - moto's own clock
+    start = (values.get("StartTime") or (now - 12 * SPOT_STEP).replace(tzinfo=None)).replace(tzinfo=UTC)
+    end = min((values.get("EndTime") or now.replace(tzinfo=None)).replace(tzinfo=UTC), now)
+    history = []
+    for zone, offered in market.offered(self.region).items():
+        for instance_type in sorted(offered & set(types) if types else {name for name in offered if name[0] in "gp"}):
+            if zones and zone not in zones:
+                continue
+            moment = end
+            while True:
+                since, price = spot_price(instance_type, zone, moment)
+                history.append(
+                    {
+                        "AvailabilityZone": zone,
+                        "InstanceType": instance_type,
+                        "ProductDescription": "Linux/UNIX",
+                        "SpotPrice": f"{price:.6f}",
+                        "Timestamp": since.replace(tzinfo=None),
+                    }
+                )
+                if since <= start:
+                    break
+                moment = since - SPOT_STEP / 2
+    descriptions = values.get("ProductDescriptions") or filters.get("product-description")
+    if descriptions and not {"Linux/UNIX", "Linux/UNIX (Amazon VPC)"} & set(descriptions):
+        history = []
+    history.sort(key=lambda item: item["Timestamp"], reverse=True)
+    limit = int(values.get("MaxResults") or 1000)
+    begin = int(values.get("NextToken") or 0)
+    more = begin + limit < len(history)
+    return {"SpotPriceHistory": history[begin : begin + limit], "NextToken": str(begin + limit) if more else ""}
+
+
+def _placement_scores(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Scores from 1 to 10 by region or zone; below three types always low, as at AWS."""
+    types = set(values.get("InstanceTypes", []))
+    scores = []
+    for region in values.get("RegionNames") or [self.region]:
+        for zone, offered in market.offered(region).items():
+            found = len(types & offered)
+            score = 1 if not found else min(9, 3 * found) if len(types) >= 3 else 3
+            scores.append({"Region": region, "AvailabilityZoneId": zone, "Score": score})
+    if not values.get("SingleAvailabilityZone"):
+        best = {region: max(item["Score"] for item in scores if item["Region"] == region) for region in {item["Region"] for item in scores}}
+        scores = [{"Region": region, "Score": score} for region, score in best.items()]
+    return {"SpotPlacementScores": scores}

@@ -1,0 +1,61 @@
+"""IAM and SSM: service-linked roles as AWS names them, and the public parameters that name the Deep Learning images."""
+
+from typing import Any
+
+from llmlab.sandbox.completion import answer, fail
+from llmlab.sandbox.completion_compute import image_names
+
+ROLE_NAMES = {"spot.amazonaws.com": "AWSServiceRoleForEC2Spot", "events.amazonaws.com": "AWSServiceRoleForCloudWatchEvents"}
+IMAGE_PARAMETERS = "/aws/service/deeplearning/ami/x86_64/"
+
+
+def install() -> None:
+    """Patch moto's IAM and SSM."""
+    from moto.iam.responses import IamResponse
+    from moto.ssm import models
+
+    create = IamResponse.create_service_linked_role
+    answer(IamResponse, "CreateServiceLinkedRole", lambda self, values: _linked_role(self, values, create))
+    check = models.ParameterDict._check_loading_status
+
+    def load(self: Any, key: str) -> None:
+        check(self, key)
+        if str(key or "").startswith("/aws/service/deeplearning") and not getattr(self, "_llmlab_images", False):
+            self._llmlab_images = True
+            _load_images(self, models)
+
+    models.ParameterDict._check_loading_status = load
+
+
+def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
+    name = ROLE_NAMES.get(values["AWSServiceName"])
+    if name is None:
+        return original(self)
+    backend = self.backend
+    if any(role.name == name for role in backend.roles.values()):
+        raise fail("InvalidInput", f"Service role name {name} has been taken in this account, please try a different suffix.")
+    result = original(self)
+    for role in backend.roles.values():
+        if role.path == f"/aws-service-role/{values['AWSServiceName']}/":
+            role.name = name
+    return result
+
+
+def _load_images(self: Any, models: Any) -> None:
+    from moto.core.utils import unix_time
+
+    for suffix, (identity, _name) in image_names(self.region_name).items():
+        name = f"{IMAGE_PARAMETERS}{suffix}/latest/ami-id"
+        parameter = models.Parameter(
+            account_id=self.account_id,
+            name=name,
+            value=identity,
+            parameter_type="String",
+            description=None,
+            allowed_pattern=None,
+            keyid=None,
+            last_modified_date=unix_time(),
+            version=1,
+            data_type="aws:ec2:image",
+        )
+        dict.setdefault(self, name, []).append(parameter)

@@ -1,0 +1,114 @@
+"""Lambda without Docker: an invocation runs the uploaded zip's own handler in a clean process, and its output goes to its log group."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmlab.sandbox.completion import LOCK
+
+PROGRAM = Path(__file__).parent / "programs" / "function.py"
+INIT_SECONDS = 30
+"""AWS gives a function 10 s to start, beside its timeout; a busy laptop needs more."""
+
+
+@dataclass
+class Runtime:
+    """What every function is told about where it runs; the sandbox sets it when it serves."""
+
+    endpoint: str = ""
+    offset: Callable[[], float] = lambda: 0.0
+    """How far the sandbox's clock is ahead, in seconds: the function sees the same time."""
+    running: set["subprocess.Popen[bytes]"] = field(default_factory=set)
+
+
+RUNTIME = Runtime()
+
+
+def install() -> None:
+    """Patch moto's Lambda."""
+    from moto.awslambda.models import LambdaFunction
+
+    def invoke(self: Any, event: Any) -> tuple[str, bool, str]:
+        return run(self, event if not isinstance(event, str) else json.loads(event))
+
+    LambdaFunction._invoke_lambda = invoke
+
+
+def run(function: Any, event: Any) -> tuple[str, bool, str]:
+    """Run the handler of moto's function object. Returns its answer as JSON, whether it failed, and what it wrote."""
+    request = str(uuid.uuid4())
+    with tempfile.TemporaryDirectory(prefix="llmlab-function-") as folder:
+        (Path(folder) / "function.zip").write_bytes(function.code_bytes)
+        (Path(folder) / "event.json").write_text(json.dumps(event), encoding="utf-8")
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(PROGRAM), folder],
+            env=_environment(function, request),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        RUNTIME.running.add(process)
+        began = time.monotonic()
+        try:
+            output = process.communicate(timeout=function.timeout + INIT_SECONDS)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output = process.communicate()[0].decode(errors="replace") + f"Task timed out after {function.timeout} seconds\n"
+        finally:
+            RUNTIME.running.discard(process)
+        answer = Path(folder) / "answer.json"
+        failed = process.returncode != 0 or not answer.exists()
+        result = answer.read_text(encoding="utf-8") if answer.exists() else json.dumps({"errorMessage": output.strip()[-500:], "errorType": "Runtime.ExitError"})
+    milliseconds = (time.monotonic() - began) * 1000
+    log = f"START RequestId: {request} Version: {function.version}\n{output}"
+    log = log if log.endswith("\n") else log + "\n"
+    log += f"END RequestId: {request}\nREPORT RequestId: {request}\tDuration: {milliseconds:.2f} ms\n"
+    _save(function, request, log)
+    return result, failed, log
+
+
+def _environment(function: Any, request: str) -> dict[str, str]:
+    settings = {key: os.environ[key] for key in ("LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT") if key in os.environ}
+    settings |= {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "AWS_REGION": function.region,
+        "AWS_DEFAULT_REGION": function.region,
+        "AWS_ACCESS_KEY_ID": "ASIASANDBOXFUNCTION0",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "AWS_SESSION_TOKEN": "sandbox",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": RUNTIME.endpoint or "http://127.0.0.1:9",
+        "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+        "AWS_LAMBDA_LOG_GROUP_NAME": function.logs_group_name,
+        "_HANDLER": function.handler,
+        "_SANDBOX_REQUEST": request,
+        "_SANDBOX_TIMEOUT": str(function.timeout),
+        "_SANDBOX_ARN": function.function_arn,
+        "_SANDBOX_OFFSET": str(RUNTIME.offset()),
+    }
+    return {**settings, **{key: str(value) for key, value in (function.environment_vars or {}).items()}}
+
+
+def _save(function: Any, request: str, log: str) -> None:
+    """Lambda makes the group by itself, when it is not there."""
+    now = int((time.time() + RUNTIME.offset()) * 1000)
+    with LOCK:
+        logs = function.logs_backend
+        if function.logs_group_name not in logs.groups:
+            logs.create_log_group(function.logs_group_name, {})
+        day = time.strftime("%Y/%m/%d", time.gmtime(now / 1000))
+        stream = f"{day}/[{function.version}]{request.replace('-', '')}"
+        logs.create_log_stream(function.logs_group_name, stream)
+        logs.put_log_events(function.logs_group_name, stream, [{"timestamp": now, "message": line} for line in log.splitlines()])

@@ -1,0 +1,302 @@
+"""Budgets, Cost Explorer, Pricing and Service Quotas: what moto leaves unanswered."""
+
+import json
+import re
+import sys
+import types
+from datetime import date, timedelta
+from typing import Any
+
+from llmlab.sandbox import market
+from llmlab.sandbox.catalogue import ON_DEMAND, on_demand_price
+from llmlab.sandbox.completion import answer, fail, kept
+
+SERVICE = "ec2"
+ARN = "arn:aws:servicequotas:{region}:{account}:ec2/{code}"
+
+
+def install() -> None:
+    """Patch moto's budgets, ce and service quotas, and add a pricing service."""
+    _budgets()
+    _cost_explorer()
+    _quotas()
+    _pricing()
+
+
+# ---------------------------------------------------------------- budgets
+
+
+def _budgets() -> None:
+    from moto.budgets.responses import BudgetsResponse
+
+    create_budget = BudgetsResponse.create_budget
+    delete_budget = BudgetsResponse.delete_budget
+
+    def create(self: Any, values: dict[str, Any]) -> Any:
+        result = create_budget(self)
+        kept(self.backend, "tags")[values["Budget"]["BudgetName"]] = {tag["Key"]: tag["Value"] for tag in values.get("ResourceTags", [])}
+        return result
+
+    def delete(self: Any, values: dict[str, Any]) -> Any:
+        kept(self.backend, "tags").pop(values["BudgetName"], None)
+        return delete_budget(self)
+
+    answer(BudgetsResponse, "CreateBudget", create)
+    answer(BudgetsResponse, "DeleteBudget", delete)
+    answer(BudgetsResponse, "UpdateBudget", _update_budget)
+    answer(BudgetsResponse, "DescribeNotificationsForBudget", lambda self, values: {"Notifications": [dict(one.details) for one in _budget(self, values).notifications]})
+    answer(BudgetsResponse, "DescribeSubscribersForNotification", lambda self, values: {"Subscribers": _notification(self, values).subscribers})
+    answer(BudgetsResponse, "CreateSubscriber", lambda self, values: _notification(self, values).subscribers.append(values["Subscriber"]) or {})
+    answer(BudgetsResponse, "DeleteSubscriber", lambda self, values: _notification(self, values).subscribers.remove(values["Subscriber"]) or {})
+    answer(BudgetsResponse, "UpdateNotification", _update_notification)
+    answer(BudgetsResponse, "TagResource", _tag_budget)
+    answer(BudgetsResponse, "UntagResource", _untag_budget)
+    answer(BudgetsResponse, "ListTagsForResource", lambda self, values: {"ResourceTags": [{"Key": key, "Value": value} for key, value in _tags(self, values).items()]})
+
+
+def _budget(self: Any, values: dict[str, Any], name: str = "") -> Any:
+    name = name or values["BudgetName"]
+    account = values.get("AccountId") or self.current_account
+    if name not in self.backend.budgets[account]:
+        raise fail("NotFoundException", f"Unable to get budget: {name} - the budget doesn't exist.")
+    return self.backend.budgets[account][name]
+
+
+def _update_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    from moto.core.utils import unix_time
+
+    asked = json.loads(self.body)["NewBudget"]
+    budget = _budget(self, values, asked["BudgetName"])
+    budget.budget = {"TimePeriod": budget.budget["TimePeriod"], **asked, "LastUpdatedTime": unix_time()}
+    return {}
+
+
+def _notification(self: Any, values: dict[str, Any]) -> Any:
+    for one in _budget(self, values).notifications:
+        if _same(one.details, values["Notification"]):
+            return one
+    raise fail("NotFoundException", "Unable to get notification - the notification doesn't exist.")
+
+
+def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Identity of a notification: what kind, how compared, at which threshold."""
+    keys = ("NotificationType", "ComparisonOperator", "ThresholdType")
+    return float(first["Threshold"]) == float(second["Threshold"]) and all(first.get(key) == second.get(key) for key in keys)
+
+
+def _update_notification(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    _notification(self, {**values, "Notification": values["OldNotification"]}).details = values["NewNotification"]
+    return {}
+
+
+def _tags(self: Any, values: dict[str, Any]) -> dict[str, str]:
+    name = values["ResourceARN"].rpartition("budget/")[2]
+    _budget(self, {}, name)
+    tags: dict[str, str] = kept(self.backend, "tags").setdefault(name, {})
+    return tags
+
+
+def _tag_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    _tags(self, values).update({tag["Key"]: tag["Value"] for tag in values["ResourceTags"]})
+    return {}
+
+
+def _untag_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    for key in values["ResourceTagKeys"]:
+        _tags(self, values).pop(key, None)
+    return {}
+
+
+# ---------------------------------------------------------------- Cost Explorer
+
+
+def _cost_explorer() -> None:
+    from moto.ce.responses import CostExplorerResponse
+
+    answer(CostExplorerResponse, "ListCostAllocationTags", _list_cost_tags)
+    answer(CostExplorerResponse, "UpdateCostAllocationTagsStatus", _update_cost_tags)
+    answer(CostExplorerResponse, "GetCostAndUsage", _cost_and_usage)
+    answer(CostExplorerResponse, "GetCostForecast", _no_forecast)
+
+
+def _list_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    known = {"Project": "Inactive", "Lab": "Inactive", **kept(self.ce_backend, "cost_tags")}
+    wanted = values.get("TagKeys") or sorted(known)
+    tags = [{"TagKey": key, "Type": "UserDefined", "Status": known[key]} for key in wanted if key in known]
+    return {"CostAllocationTags": [tag for tag in tags if values.get("Status") in {None, tag["Status"]}]}
+
+
+def _update_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    kept(self.ce_backend, "cost_tags").update({item["TagKey"]: item["Status"] for item in values["CostAllocationTagsStatus"]})
+    return {"Errors": []}
+
+
+def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Nothing has been billed in a sandbox: each period of the asked range at zero, or what `/moto-api/static/ce` was given."""
+    given = self.ce_backend.get_cost_and_usage(self.body)
+    if given["ResultsByTime"]:
+        return dict(given)
+    start, end = (date.fromisoformat(values["TimePeriod"][key][:10]) for key in ("Start", "End"))
+    if end <= start:
+        raise fail("ValidationException", "Start date (and hour) should be before end date (and hour)")
+    zero = {metric: {"Amount": "0", "Unit": "USD"} for metric in values.get("Metrics", ["UnblendedCost"])}
+    results = []
+    while start < end:
+        following = (start.replace(day=1) + timedelta(days=32)).replace(day=1) if values["Granularity"] == "MONTHLY" else start + timedelta(days=1)
+        period = {"Start": start.isoformat(), "End": min(following, end).isoformat()}
+        results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": [], "Estimated": True})
+        start = following
+    return {"ResultsByTime": results, "DimensionValueAttributes": []}
+
+
+def _no_forecast(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    raise fail("DataUnavailableException", "Insufficient amount of historical data")
+
+
+# ---------------------------------------------------------------- quotas
+
+
+def _quotas() -> None:
+    from moto.servicequotas.responses import ServiceQuotasResponse
+
+    get, listed = ServiceQuotasResponse.get_service_quota, ServiceQuotasResponse.list_aws_default_service_quotas
+    answer(ServiceQuotasResponse, "GetServiceQuota", lambda self, values: _get_quota(self, values, get, default=False))
+    answer(ServiceQuotasResponse, "GetAWSDefaultServiceQuota", lambda self, values: _get_quota(self, values, None, default=True))
+    answer(ServiceQuotasResponse, "ListServiceQuotas", lambda self, values: _list_quotas(self, values, None, default=False))
+    answer(ServiceQuotasResponse, "ListAWSDefaultServiceQuotas", lambda self, values: _list_quotas(self, values, listed, default=True))
+    answer(ServiceQuotasResponse, "RequestServiceQuotaIncrease", _request_increase)
+    answer(ServiceQuotasResponse, "ListRequestedServiceQuotaChangeHistoryByQuota", _requests)
+    answer(ServiceQuotasResponse, "ListRequestedServiceQuotaChangeHistory", _requests)
+
+
+def _quota(self: Any, quota: market.Quota, *, default: bool) -> dict[str, Any]:
+    ai = quota.families in {("g", "vt"), ("p",)}
+    return {
+        "ServiceCode": SERVICE,
+        "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
+        "QuotaArn": ARN.format(region=self.region, account=self.current_account, code=quota.code),
+        "QuotaCode": quota.code,
+        "QuotaName": quota.name,
+        "Value": (0.0 if ai else 5.0) if default else market.quota_value(self.region, quota),
+        "Unit": "None",
+        "Adjustable": True,
+        "GlobalQuota": False,
+    }
+
+
+def _get_quota(self: Any, values: dict[str, Any], original: Any, *, default: bool) -> Any:
+    if values["ServiceCode"] != SERVICE and original:
+        return original(self)
+    for quota in market.QUOTAS:
+        if values["ServiceCode"] == SERVICE and quota.code == values["QuotaCode"]:
+            return {"Quota": _quota(self, quota, default=default)}
+    raise fail("NoSuchResourceException", "The request failed because the specified service does not exist.")
+
+
+def _list_quotas(self: Any, values: dict[str, Any], original: Any, *, default: bool) -> Any:
+    if values["ServiceCode"] == SERVICE:
+        return {"Quotas": [_quota(self, quota, default=default) for quota in market.QUOTAS]}
+    if original:
+        return original(self)
+    raise fail("NoSuchResourceException", "The request failed because the specified service does not exist.")
+
+
+def _request_increase(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    quota = next((one for one in market.QUOTAS if one.code == values["QuotaCode"]), None)
+    if quota is None or values["ServiceCode"] != SERVICE:
+        raise fail("NoSuchResourceException", "The request failed because the specified service does not exist.")
+    requests = kept(self.backend, "requests")
+    request = {
+        "Id": f"{len(requests) + 1:032x}",
+        "ServiceCode": SERVICE,
+        "QuotaCode": quota.code,
+        "QuotaName": quota.name,
+        "DesiredValue": float(values["DesiredValue"]),
+        "Status": "PENDING",
+    }
+    requests[request["Id"]] = request
+    return {"RequestedQuota": request}
+
+
+def _requests(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    found = kept(self.backend, "requests").values()
+    return {"RequestedQuotas": [one for one in found if values.get("QuotaCode") in {None, one["QuotaCode"]}]}
+
+
+# ---------------------------------------------------------------- pricing
+
+
+def _pricing() -> None:
+    """Moto has no pricing service, so a module is put where it would look for one."""
+    from moto import backend_index, backends
+    from moto.core.base_backend import BackendDict, BaseBackend
+    from moto.core.responses import BaseResponse
+
+    class PricingBackend(BaseBackend):
+        url_bases = [r"https?://api\.pricing\.(.+)\.amazonaws\.com"]  # noqa: RUF012 - moto's own shape
+
+        @property
+        def _url_module(self) -> Any:
+            return sys.modules["moto.pricing"]
+
+    class PricingResponse(BaseResponse):
+        def __init__(self) -> None:
+            super().__init__(service_name="pricing")
+
+    answer(PricingResponse, "GetProducts", _products)
+    module: Any = types.ModuleType("moto.pricing")
+    module.pricing_backends = BackendDict(PricingBackend, "pricing", use_boto3_regions=False, additional_regions=["us-east-1", "eu-central-1", "ap-south-1"])
+    module.url_paths = {"{0}/$": PricingResponse.dispatch}
+    sys.modules["moto.pricing"] = module
+    folders = list(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: iter([*folders, "pricing"])
+    backend_index.backend_url_patterns.append(("pricing", re.compile(r"https?://(api\.)?pricing\.(.+)\.amazonaws\.com")))
+
+
+def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """On-demand Linux instances as the price list has them, each product a string of JSON.
+
+    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+    """
+    if values["ServiceCode"] != "AmazonEC2":
+        return {"FormatVersion": "aws_v1", "PriceList": []}
+    terms = {item["Field"]: item["Value"] for item in values.get("Filters", [])}
+    region = terms.get("regionCode", "us-east-1")
+    products = [product for product in (_product(name, region) for name in ON_DEMAND) if _matches(product, terms)]
+    limit = int(values.get("MaxResults") or 100)
+    begin = int(values.get("NextToken") or 0)
+    page = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products[begin : begin + limit]]}
+    return {**page, "NextToken": str(begin + limit)} if begin + limit < len(products) else page
+
+
+def _matches(product: dict[str, Any], terms: dict[str, str]) -> bool:
+    attributes = product["product"]["attributes"]
+    return all(str(attributes.get(field, "")).lower() == value.lower() for field, value in terms.items() if field in attributes)
+
+
+def _product(instance_type: str, region: str) -> dict[str, Any]:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    facts = INSTANCE_TYPES[instance_type]
+    sku = f"SANDBOX{abs(hash((instance_type, region))) % 10**9:09d}"
+    price = on_demand_price(instance_type, region)
+    attributes = {
+        "servicecode": "AmazonEC2", "servicename": "Amazon Elastic Compute Cloud", "regionCode": region, "locationType": "AWS Region",
+        "instanceType": instance_type, "instanceFamily": "GPU instance", "currentGeneration": "Yes", "tenancy": "Shared",
+        "operatingSystem": "Linux", "preInstalledSw": "NA", "capacitystatus": "Used", "licenseModel": "No License required",
+        "operation": "RunInstances", "marketoption": "OnDemand", "usagetype": f"BoxUsage:{instance_type}",
+        "vcpu": str(facts["VCpuInfo"]["DefaultVCpus"]), "memory": f"{facts['MemoryInfo']['SizeInMiB'] // 1024} GiB",
+        "gpu": str(sum(gpu["Count"] for gpu in facts["GpuInfo"]["Gpus"])),
+    }  # fmt: skip
+    dimension = {
+        "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "rateCode": f"{sku}.JRTCKXETXF.6YS6EN2CT7", "appliesTo": [],
+        "description": f"${price} per On Demand Linux {instance_type} Instance Hour", "pricePerUnit": {"USD": f"{price:.10f}"},
+    }  # fmt: skip
+    term = {"offerTermCode": "JRTCKXETXF", "sku": sku, "effectiveDate": "2026-11-01T00:00:00Z", "termAttributes": {}, "priceDimensions": {dimension["rateCode"]: dimension}}
+    return {
+        "product": {"productFamily": "Compute Instance", "sku": sku, "attributes": attributes},
+        "serviceCode": "AmazonEC2",
+        "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}},
+        "version": "20261101000000",
+        "publicationDate": "2026-11-01T00:00:00Z",
+    }

@@ -1,0 +1,73 @@
+"""S3: tags given to CreateBucket are kept, and a bucket policy's `aws:SecureTransport` condition is evaluated instead of denying everything."""
+
+import json
+from contextvars import ContextVar
+from typing import Any
+
+from llmlab.sandbox.completion import fail
+
+_secure: ContextVar[bool] = ContextVar("secure", default=True)
+"""Whether the request being answered came over TLS, as far as its URL says. The sandbox's server stands for a TLS endpoint."""
+
+
+def install() -> None:
+    """Patch moto's S3."""
+    _keep_tags()
+    _evaluate_transport()
+
+
+def _keep_tags() -> None:
+    import xmltodict
+    from moto.s3.responses import S3Response
+
+    original = S3Response._bucket_response_put
+
+    def put(self: Any, request: Any, bucket_name: str, querystring: dict[str, Any]) -> Any:
+        existed = bucket_name in self.backend.buckets
+        result = original(self, request, bucket_name, querystring)
+        if self.body and not querystring and not existed:
+            configuration = xmltodict.parse(self.body, force_list=("Tag",)).get("CreateBucketConfiguration") or {}
+            tags = (configuration.get("Tags") or {}).get("Tag", [])
+            if tags:
+                self.backend.put_bucket_tagging(bucket_name, {item["Key"]: item.get("Value") or "" for item in tags})
+        return result
+
+    S3Response._bucket_response_put = put
+
+
+def _evaluate_transport() -> None:
+    """The one condition that lab policies put on buckets. Any other is refused, so that nobody takes it for checked."""
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.s3.models import FakeBucket
+    from moto.s3.responses import S3Response
+
+    set_up = S3Response.setup_class
+
+    def remember_transport(self: Any, *args: Any, **kwargs: Any) -> None:
+        set_up(self, *args, **kwargs)
+        _secure.set(self.parsed_url.scheme == "https")
+
+    def permission(self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        policy = json.loads(self.policy)
+        statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+        holding = [
+            {key: value for key, value in statement.items() if key != "Condition"}
+            for statement in statements
+            if _holds(statement.get("Condition", {}), secure=_secure.get())
+        ]
+        if not holding:
+            return PermissionResult.NEUTRAL
+        return IAMPolicy(json.dumps({**policy, "Statement": holding})).is_action_permitted(action, resource)
+
+    S3Response.setup_class = remember_transport
+    FakeBucket.get_permission = permission
+
+
+def _holds(condition: dict[str, Any], *, secure: bool) -> bool:
+    rest = {operator: dict(block) for operator, block in condition.items()}
+    wanted = rest.get("Bool", {}).pop("aws:SecureTransport", None)
+    if any(rest.values()):
+        raise fail("NotImplemented", f"the sandbox does not evaluate the condition {condition}")
+    return wanted is None or str(secure).lower() in ([str(one).lower() for one in wanted] if isinstance(wanted, list) else [str(wanted).lower()])

@@ -1,0 +1,146 @@
+"""The sandbox's supply of instances: which pools have none to give, and how many vCPUs the account may have. Settable by tests.
+
+All of it lies on moto's EC2 and Service Quotas backends of a region, so that a reset forgets it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.sandbox.completion import fail, kept
+
+ACCOUNT = "123456789012"
+SPOT = "spot"
+ON_DEMAND = "on-demand"
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Quota:
+    """An EC2 quota in vCPUs. `families` are the letters an instance type starts with."""
+
+    code: str
+    name: str
+    families: tuple[str, ...]
+    market: str
+    value: float
+
+
+QUOTAS = (
+    Quota("L-DB2E81BA", "Running On-Demand G and VT instances", ("g", "vt"), ON_DEMAND, 64),
+    Quota("L-3819A6DF", "All G and VT Spot Instance Requests", ("g", "vt"), SPOT, 64),
+    Quota("L-417A185B", "Running On-Demand P instances", ("p",), ON_DEMAND, 0),
+    Quota("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests", ("p",), SPOT, 0),
+    Quota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
+    Quota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),
+)
+"""An account that has asked for G instances and got them; AWS starts G and P at 0."""
+
+
+def refuse(
+    region: str, instance_type: str = ANY, zone: str = ANY, market: str = ANY, *, code: str = "InsufficientInstanceCapacity"
+) -> None:
+    """Let every pool that matches fail with `code` from now on."""
+    kept(_ec2(region), "refused")[instance_type, zone, market] = code
+
+
+def allow(region: str) -> None:
+    """Every pool has capacity again."""
+    kept(_ec2(region), "refused").clear()
+
+
+def refused(backend: Any) -> dict[tuple[str, str, str], str]:
+    """The refused pools of an EC2 backend, with their error codes."""
+    return kept(backend, "refused")
+
+
+def set_quota(region: str, code: str, value: float) -> None:
+    """Change a quota, in vCPUs. Raises KeyError for an unknown code."""
+    if code not in {quota.code for quota in QUOTAS}:
+        raise KeyError(code)
+    kept(_quotas(region), "quotas")[code] = float(value)
+
+
+def quota_value(region: str, quota: Quota) -> float:
+    return float(kept(_quotas(region), "quotas").get(quota.code, quota.value))
+
+
+def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None:
+    """Raise what EC2 would when this pool cannot give an instance: not offered in the zone, over quota, or no capacity."""
+    region = backend.region_name
+    if instance_type not in offered(region).get(zone, ()):
+        raise fail(
+            "Unsupported",
+            f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone ({zone}).",
+        )
+    _check_quota(backend, instance_type, market)
+    for pool, code in refused(backend).items():
+        if all(wanted in {ANY, given} for wanted, given in zip(pool, (instance_type, zone, market), strict=True)):
+            raise fail(code, _refusal(code, instance_type, zone))
+
+
+def _refusal(code: str, instance_type: str, zone: str) -> str:
+    if code == "InsufficientInstanceCapacity":
+        return f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone})."
+    if code == "UnfulfillableCapacity":
+        return "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
+    return f"{code}: {instance_type} in {zone}"
+
+
+def _check_quota(backend: Any, instance_type: str, market: str) -> None:
+    quota = next((one for one in QUOTAS if one.market == market and instance_type.startswith(one.families)), None)
+    if quota is None:
+        return
+    used = sum(vcpus(item.instance_type) for item in living(backend) if _market(item) == market and item.instance_type.startswith(quota.families))
+    limit = quota_value(backend.region_name, quota)
+    if used + vcpus(instance_type) <= limit:
+        return
+    if market == SPOT:
+        raise fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
+    raise fail(
+        "VcpuLimitExceeded",
+        f"You have requested more vCPU capacity than your current vCPU limit of {limit:.0f} allows for the instance bucket that the "
+        "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
+    )
+
+
+def living(backend: Any) -> Iterable[Any]:
+    """Instances that are neither terminated nor stopped."""
+    return [item for item in backend.all_instances() if item.state not in {"terminated", "stopped"}]
+
+
+def _market(instance: Any) -> str:
+    return SPOT if instance.lifecycle == SPOT else ON_DEMAND
+
+
+def vcpus(instance_type: str) -> int:
+    from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+    return int(INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {}).get("DefaultVCpus", 2))
+
+
+def offered(region: str) -> dict[str, set[str]]:
+    """Zone → the instance types it offers."""
+    if region not in _offered:
+        from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
+
+        zones: dict[str, set[str]] = {}
+        for item in INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, []):
+            zones.setdefault(item["Location"], set()).add(item["InstanceType"])
+        _offered[region] = zones
+    return _offered[region]
+
+
+_offered: dict[str, dict[str, set[str]]] = {}
+
+
+def _ec2(region: str) -> Any:
+    from moto.ec2.models import ec2_backends
+
+    return ec2_backends[ACCOUNT][region]
+
+
+def _quotas(region: str) -> Any:
+    from moto.servicequotas.models import servicequotas_backends
+
+    return servicequotas_backends[ACCOUNT][region]

@@ -1,0 +1,69 @@
+"""Runs one invocation of a Lambda function: `python -I function.py FOLDER`, with the zip and the event in the folder.
+
+It stands for AWS's own runtime, and imports nothing of llmlab: what the zip lacks is missing here too.
+"""
+
+import datetime as module
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+
+class Context:
+    """The second argument of a handler, as far as it is documented and used."""
+
+    def __init__(self) -> None:
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.aws_request_id = os.environ["_SANDBOX_REQUEST"]
+        self.invoked_function_arn = os.environ["_SANDBOX_ARN"]
+        self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
+        self.memory_limit_in_mb = "128"
+        self._end = time.monotonic() + float(os.environ["_SANDBOX_TIMEOUT"])
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._end - time.monotonic()) * 1000))
+
+
+def shift_clock(seconds: float) -> None:
+    """Let this process see the sandbox's time."""
+    if not seconds:
+        return
+    real_time, real = time.time, module.datetime
+
+    class Shifted(real):  # type: ignore[misc, valid-type]
+        @classmethod
+        def now(cls, tz: module.tzinfo | None = None) -> module.datetime:
+            return cls.fromtimestamp(real_time() + seconds, tz)
+
+        @classmethod
+        def utcnow(cls) -> module.datetime:
+            return cls.fromtimestamp(real_time() + seconds, module.UTC).replace(tzinfo=None)
+
+    time.time = lambda: real_time() + seconds
+    module.datetime = Shifted  # type: ignore[misc]
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    sys.path.insert(0, str(folder / "function.zip"))
+    shift_clock(float(os.environ["_SANDBOX_OFFSET"]))
+    answer = folder / "answer.json"
+    try:
+        name, _, function = os.environ["_HANDLER"].rpartition(".")
+        handler = getattr(importlib.import_module(name.replace("/", ".")), function)
+        event = json.loads((folder / "event.json").read_text(encoding="utf-8"))
+        answer.write_text(json.dumps(handler(event, Context())), encoding="utf-8")
+    except BaseException as error:  # noqa: BLE001 - as Lambda does: any end is told to the caller
+        traceback.print_exc()
+        trace = traceback.format_tb(error.__traceback__)
+        answer.write_text(json.dumps({"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}), encoding="utf-8")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Fixtures shared by all tests: an `Aws` on moto in this process, and a running sandbox. Nothing here may reach a real account."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from llmlab.contract import PROJECT
+
+if TYPE_CHECKING:
+    from llmlab.aws.session import Aws
+
+REGION = "us-east-1"
+FAKE = {
+    "AWS_ACCESS_KEY_ID": "AKIASANDBOXTESTS0000",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--live", action="store_true", help="run the tests that need an AWS account, and cost money")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--live"):
+        for item in items:
+            if "live" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs --live and an AWS account"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_real_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fake credentials, no AWS files, no settings of the user's, for the whole session."""
+    before = dict(os.environ)
+    os.environ.update(FAKE, HOME=str(tmp_path_factory.mktemp("home")), XDG_STATE_HOME=str(tmp_path_factory.mktemp("state")))
+    for name in [*UNSET, *(name for name in os.environ if name.startswith("LLMLAB_"))]:
+        os.environ.pop(name, None)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def _calls() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="session")
+def _aws(_calls: list[str]) -> "Aws":
+    """One session for all tests: a fresh one costs 300 ms, most of it reading botocore's models."""
+    from llmlab.sandbox.completion import complete
+
+    complete()  # before the first client, so that it is born mocked
+
+    from llmlab.aws.session import Aws
+
+    return Aws(REGION, lab=PROJECT, before_call=_calls.append)
+
+
+@pytest.fixture
+def recorder(_calls: list[str]) -> list[str]:
+    """Every call that `lab_aws` makes in this test, as `service:Operation`."""
+    _calls.clear()
+    return _calls
+
+
+@pytest.fixture
+def lab_aws(_aws: "Aws", recorder: list[str]) -> Iterator["Aws"]:
+    """An `Aws` on an empty account in this process."""
+    from moto import mock_aws
+
+    with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
+        yield _aws
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
