@@ -26,7 +26,10 @@ def network(lab_aws: Aws) -> dict[str, str]:
         for number, zone in enumerate(("us-east-1a", "us-east-1b"), 1)
     }
     group = ec2.create_security_group(GroupName="run", Description="run", VpcId=vpc)["GroupId"]
-    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
     iam.create_role(RoleName="instance", AssumeRolePolicyDocument=json.dumps(trust))
     iam.create_instance_profile(InstanceProfileName="instance")
     iam.add_role_to_instance_profile(InstanceProfileName="instance", RoleName="instance")
@@ -40,7 +43,9 @@ def network(lab_aws: Aws) -> dict[str, str]:
             "InstanceInitiatedShutdownBehavior": "terminate",
             "UserData": "IyEvYmluL3NoCg==",
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"},
-            "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}}],
+            "BlockDeviceMappings": [
+                {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}}
+            ],
             "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "Project", "Value": "p"}]}],
         },
     )
@@ -106,7 +111,9 @@ def test_a_fleet_takes_the_cheapest_pool_that_has_capacity(lab_aws: Aws, network
     ec2 = lab_aws.ec2
     prices = {
         (item["InstanceType"], item["AvailabilityZone"]): float(item["SpotPrice"])
-        for item in ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge", "g5.xlarge"], StartTime=datetime.now(UTC))["SpotPriceHistory"]
+        for item in ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge", "g5.xlarge"], StartTime=datetime.now(UTC))[
+            "SpotPriceHistory"
+        ]
         if item["AvailabilityZone"] in network
     }
     order = sorted(prices, key=lambda pool: prices[pool])
@@ -147,7 +154,12 @@ def test_a_client_token_of_run_instances_is_zonal(lab_aws: Aws, network: dict[st
 
     def launch(zone: str) -> str:
         answer = ec2.run_instances(
-            LaunchTemplate={"LaunchTemplateName": "run"}, InstanceType="g6.xlarge", SubnetId=network[zone], MinCount=1, MaxCount=1, ClientToken="t"
+            LaunchTemplate={"LaunchTemplateName": "run"},
+            InstanceType="g6.xlarge",
+            SubnetId=network[zone],
+            MinCount=1,
+            MaxCount=1,
+            ClientToken="t",
         )
         return answer["Instances"][0]["InstanceId"]
 
@@ -160,7 +172,15 @@ def test_limits_of_a_launch(lab_aws: Aws, network: dict[str, str]) -> None:
 
     def refused(**values: Any) -> str:
         with pytest.raises(AwsError) as caught:
-            ec2.run_instances(**{"LaunchTemplate": {"LaunchTemplateName": "run"}, "SubnetId": network["us-east-1a"], "MinCount": 1, "MaxCount": 1, **values})
+            ec2.run_instances(
+                **{
+                    "LaunchTemplate": {"LaunchTemplateName": "run"},
+                    "SubnetId": network["us-east-1a"],
+                    "MinCount": 1,
+                    "MaxCount": 1,
+                    **values,
+                }
+            )
         return caught.value.code
 
     assert refused(InstanceType="p3.2xlarge") == "InvalidParameterValue"
@@ -189,7 +209,9 @@ def test_deep_learning_images_have_names(lab_aws: Aws) -> None:
 
 def test_spot_prices_are_of_now(lab_aws: Aws) -> None:
     now = datetime.now(UTC)
-    history = lab_aws.ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge"], ProductDescriptions=["Linux/UNIX"], StartTime=now)["SpotPriceHistory"]
+    history = lab_aws.ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge"], ProductDescriptions=["Linux/UNIX"], StartTime=now)[
+        "SpotPriceHistory"
+    ]
     assert {item["AvailabilityZone"] for item in history} >= {"us-east-1a", "us-east-1b"}
     assert len(history) == len({item["AvailabilityZone"] for item in history})
     assert all(now - timedelta(hours=6) <= item["Timestamp"] <= now for item in history)
@@ -200,39 +222,47 @@ def test_spot_prices_are_of_now(lab_aws: Aws) -> None:
 
 def test_placement_scores_want_three_types(lab_aws: Aws) -> None:
     def best(*types: str) -> int:
-        scores = lab_aws.ec2.get_spot_placement_scores(InstanceTypes=list(types), TargetCapacity=1, RegionNames=["us-east-1"])["SpotPlacementScores"]
+        scores = lab_aws.ec2.get_spot_placement_scores(InstanceTypes=list(types), TargetCapacity=1, RegionNames=["us-east-1"])[
+            "SpotPlacementScores"
+        ]
         return max(item["Score"] for item in scores)
 
     assert best("g6.xlarge") < best("g6.xlarge", "g5.xlarge", "g6.2xlarge")
 
 
 def test_a_bucket_keeps_the_tags_of_its_creation(lab_aws: Aws) -> None:
-    lab_aws.s3.create_bucket(Bucket="b", CreateBucketConfiguration={"Tags": [{"Key": "Project", "Value": "p"}]})
-    assert lab_aws.s3.get_bucket_tagging(Bucket="b")["TagSet"] == [{"Key": "Project", "Value": "p"}]
+    lab_aws.s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"Tags": [{"Key": "Project", "Value": "p"}]})
+    assert lab_aws.s3.get_bucket_tagging(Bucket="bucket")["TagSet"] == [{"Key": "Project", "Value": "p"}]
 
 
 def test_a_tls_only_policy_denies_only_what_is_not_tls(lab_aws: Aws) -> None:
     s3 = lab_aws.s3
-    s3.create_bucket(Bucket="b")
+    s3.create_bucket(Bucket="bucket")
     statement = {
         "Effect": "Deny",
         "Principal": "*",
         "Action": "s3:*",
-        "Resource": ["arn:aws:s3:::b", "arn:aws:s3:::b/*"],
+        "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    s3.put_bucket_policy(Bucket="b", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-    s3.put_object(Bucket="b", Key="k", Body=b"x")
-    assert s3.get_object(Bucket="b", Key="k")["Body"].read() == b"x"
+    s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    s3.put_object(Bucket="bucket", Key="k", Body=b"x")
+    assert s3.get_object(Bucket="bucket", Key="k")["Body"].read() == b"x"
     plain: Any = lab_aws.session.client("s3", use_ssl=False)
     with pytest.raises(AwsError) as caught:
-        plain.get_object(Bucket="b", Key="k")
+        plain.get_object(Bucket="bucket", Key="k")
     assert caught.value.code in {"403", "AccessDenied"}
 
 
 def test_products_have_a_price(lab_aws: Aws) -> None:
     pricing: Any = lab_aws.client("pricing", region="us-east-1")
-    terms = {"instanceType": "g6.xlarge", "regionCode": "us-east-1", "operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared"}
+    terms = {
+        "instanceType": "g6.xlarge",
+        "regionCode": "us-east-1",
+        "operatingSystem": "Linux",
+        "preInstalledSw": "NA",
+        "tenancy": "Shared",
+    }
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in terms.items()]
     (text,) = pricing.get_products(ServiceCode="AmazonEC2", Filters=filters)["PriceList"]
     (term,) = json.loads(text)["terms"]["OnDemand"].values()
@@ -267,7 +297,9 @@ def test_a_budget_can_be_changed_and_tagged(lab_aws: Aws) -> None:
     budgets.update_budget(AccountId=account, NewBudget={**budget, "BudgetLimit": {"Amount": "70", "Unit": "USD"}})
     assert budgets.describe_budget(AccountId=account, BudgetName="b")["Budget"]["BudgetLimit"]["Amount"] == "70"
     (found,) = budgets.describe_notifications_for_budget(AccountId=account, BudgetName="b")["Notifications"]
-    assert budgets.describe_subscribers_for_notification(AccountId=account, BudgetName="b", Notification=found)["Subscribers"] == [subscriber]
+    assert budgets.describe_subscribers_for_notification(AccountId=account, BudgetName="b", Notification=found)["Subscribers"] == [
+        subscriber
+    ]
     arn = f"arn:aws:budgets::{account}:budget/b"
     assert budgets.list_tags_for_resource(ResourceARN=arn)["ResourceTags"] == [{"Key": "Project", "Value": "p"}]
     with pytest.raises(AwsError) as caught:
@@ -279,7 +311,9 @@ def test_cost_tags_and_costs(lab_aws: Aws) -> None:
     ce: Any = lab_aws.client("ce", region="us-east-1")
     ce.update_cost_allocation_tags_status(CostAllocationTagsStatus=[{"TagKey": "Project", "Status": "Active"}])
     assert ce.list_cost_allocation_tags(TagKeys=["Project"])["CostAllocationTags"][0]["Status"] == "Active"
-    answer = ce.get_cost_and_usage(TimePeriod={"Start": "2026-11-01", "End": "2026-11-24"}, Granularity="MONTHLY", Metrics=["UnblendedCost"])
+    answer = ce.get_cost_and_usage(
+        TimePeriod={"Start": "2026-11-01", "End": "2026-11-24"}, Granularity="MONTHLY", Metrics=["UnblendedCost"]
+    )
     assert answer["ResultsByTime"][0]["Total"]["UnblendedCost"] == {"Amount": "0", "Unit": "USD"}
 
 

@@ -21,7 +21,15 @@ ON_DEMAND = {
     "p4d.24xlarge": 21.957642, "p4de.24xlarge": 27.447053, "p5.4xlarge": 6.88, "p5.48xlarge": 55.04, "p5en.48xlarge": 63.296,
     "p6-b200.48xlarge": 113.9328,
 }  # fmt: skip
-FACTORS = {"us-east-1": 1.0, "us-east-2": 1.0, "us-west-2": 1.0, "us-west-1": 1.2, "eu-west-1": 1.11, "eu-north-1": 1.06, "eu-central-1": 1.25}
+FACTORS = {
+    "us-east-1": 1.0,
+    "us-east-2": 1.0,
+    "us-west-2": 1.0,
+    "us-west-1": 1.2,
+    "eu-west-1": 1.11,
+    "eu-north-1": 1.06,
+    "eu-central-1": 1.25,
+}
 OTHER_FACTOR = 1.22
 OTHER_TYPE = 0.1
 """What a type that is not listed costs on the spot market: it has a price there, as everything that runs has."""

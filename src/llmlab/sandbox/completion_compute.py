@@ -64,7 +64,10 @@ def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], mak
     if token in answers:
         before, result = answers[token]
         if before != asked:
-            raise fail("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+            raise fail(
+                "IdempotentParameterMismatch",
+                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
+            )
         return result
     result = make()
     answers[token] = (asked, result)
@@ -83,7 +86,9 @@ def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callab
     instance_type = values.get("InstanceType", "m1.small")
     if instance_type not in INSTANCE_TYPES:
         raise fail("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
-    market.check_pool(self.ec2_backend, instance_type, zone or _any_zone(self.ec2_backend, instance_type), market.SPOT if spot else market.ON_DEMAND)
+    market.check_pool(
+        self.ec2_backend, instance_type, zone or _any_zone(self.ec2_backend, instance_type), market.SPOT if spot else market.ON_DEMAND
+    )
     replace_parameters(self, {key: value for key, value in values.items() if key != "LaunchTemplate"})
     result = (original or _original_run_instances())(self)
     for instance in result.result.instances:
@@ -92,8 +97,6 @@ def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callab
         for listener in LAUNCHED:
             listener(instance)
     return result
-
-
 
 
 def _original_run_instances() -> Callable[[Any], Any]:
@@ -111,13 +114,18 @@ def _check_user_data(encoded: str | None) -> None:
 
 def _check_shutdown(values: dict[str, Any], *, spot: bool) -> None:
     if spot and values.get("InstanceInitiatedShutdownBehavior") == "stop":
-        raise fail("InvalidParameterCombination", "The attribute instanceInitiatedShutdownBehavior stop is not supported for one-time Spot Instances.")
+        raise fail(
+            "InvalidParameterCombination",
+            "The attribute instanceInitiatedShutdownBehavior stop is not supported for one-time Spot Instances.",
+        )
     if spot and values["InstanceMarketOptions"].get("SpotOptions", {}).get("ValidUntil"):
         raise fail("InvalidParameterValue", "ValidUntil is not supported for one-time Spot Instances.")
 
 
 def _any_zone(backend: Any, instance_type: str) -> str:
-    return min((zone for zone, types in market.offered(backend.region_name).items() if instance_type in types), default=f"{backend.region_name}a")
+    return min(
+        (zone for zone, types in market.offered(backend.region_name).items() if instance_type in types), default=f"{backend.region_name}a"
+    )
 
 
 def _finish(instance: Any, values: dict[str, Any], *, spot: bool) -> None:
@@ -129,7 +137,9 @@ def _finish(instance: Any, values: dict[str, Any], *, spot: bool) -> None:
         instance.add_tags({"aws:ec2launchtemplate:id": template["LaunchTemplateId"], "aws:ec2launchtemplate:version": template["Version"]})
     if spot:
         instance.spot_instance_request_id = random_spot_request_id()
-    tags = {item["ResourceType"]: {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])} for item in values.get("TagSpecifications", [])}
+    tags = {
+        item["ResourceType"]: {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])} for item in values.get("TagSpecifications", [])
+    }
     for index, interface in instance.nics.items():
         interface.add_tags(tags.get("network-interface", {}))
         if index == 0:

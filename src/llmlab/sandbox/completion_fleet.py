@@ -59,7 +59,10 @@ def _create_fleet(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     candidates = _candidates(self.ec2_backend, values["LaunchTemplateConfigs"])
     instances: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    for count, spot, options in ((on_demand_count, False, values.get("OnDemandOptions", {})), (spot_count, True, values.get("SpotOptions", {}))):
+    for count, spot, options in (
+        (on_demand_count, False, values.get("OnDemandOptions", {})),
+        (spot_count, True, values.get("SpotOptions", {})),
+    ):
         if count:
             ordered = _order(candidates, options.get("AllocationStrategy", "lowest-price"), spot=spot)
             _fill(self, fleet, ordered, count, values, instances, errors, spot=spot)
@@ -79,7 +82,11 @@ def _candidates(backend: Any, configs: list[dict[str, Any]]) -> list[Candidate]:
                 raise fail("MissingParameter", "The request must contain the parameter InstanceType")
             subnets = str(override.get("SubnetId") or "").split(",")
             for subnet in subnets:
-                zone = backend.get_subnet(subnet).availability_zone if subnet else override.get("AvailabilityZone") or f"{backend.region_name}a"
+                zone = (
+                    backend.get_subnet(subnet).availability_zone
+                    if subnet
+                    else override.get("AvailabilityZone") or f"{backend.region_name}a"
+                )
                 found.append(Candidate(kind, subnet or None, zone, float(override.get("Priority", 1e9)), override, template, data))
     return found
 
@@ -108,7 +115,14 @@ def _fill(
             errors.append(facts)
             continue
         identities = [instance.id for instance in result.result.instances]
-        instances.append({"LaunchTemplateAndOverrides": tried, "Lifecycle": lifecycle, "InstanceIds": identities, "InstanceType": candidate.instance_type})
+        instances.append(
+            {
+                "LaunchTemplateAndOverrides": tried,
+                "Lifecycle": lifecycle,
+                "InstanceIds": identities,
+                "InstanceType": candidate.instance_type,
+            }
+        )
         return
 
 

@@ -68,7 +68,11 @@ def run(function: Any, event: Any) -> tuple[str, bool, str]:
             RUNTIME.running.discard(process)
         answer = Path(folder) / "answer.json"
         failed = process.returncode != 0 or not answer.exists()
-        result = answer.read_text(encoding="utf-8") if answer.exists() else json.dumps({"errorMessage": output.strip()[-500:], "errorType": "Runtime.ExitError"})
+        result = (
+            answer.read_text(encoding="utf-8")
+            if answer.exists()
+            else json.dumps({"errorMessage": output.strip()[-500:], "errorType": "Runtime.ExitError"})
+        )
     milliseconds = (time.monotonic() - began) * 1000
     log = f"START RequestId: {request} Version: {function.version}\n{output}"
     log = log if log.endswith("\n") else log + "\n"

@@ -44,14 +44,28 @@ def _budgets() -> None:
     answer(BudgetsResponse, "CreateBudget", create)
     answer(BudgetsResponse, "DeleteBudget", delete)
     answer(BudgetsResponse, "UpdateBudget", _update_budget)
-    answer(BudgetsResponse, "DescribeNotificationsForBudget", lambda self, values: {"Notifications": [dict(one.details) for one in _budget(self, values).notifications]})
-    answer(BudgetsResponse, "DescribeSubscribersForNotification", lambda self, values: {"Subscribers": _notification(self, values).subscribers})
-    answer(BudgetsResponse, "CreateSubscriber", lambda self, values: _notification(self, values).subscribers.append(values["Subscriber"]) or {})
-    answer(BudgetsResponse, "DeleteSubscriber", lambda self, values: _notification(self, values).subscribers.remove(values["Subscriber"]) or {})
+    answer(
+        BudgetsResponse,
+        "DescribeNotificationsForBudget",
+        lambda self, values: {"Notifications": [dict(one.details) for one in _budget(self, values).notifications]},
+    )
+    answer(
+        BudgetsResponse, "DescribeSubscribersForNotification", lambda self, values: {"Subscribers": _notification(self, values).subscribers}
+    )
+    answer(
+        BudgetsResponse, "CreateSubscriber", lambda self, values: _notification(self, values).subscribers.append(values["Subscriber"]) or {}
+    )
+    answer(
+        BudgetsResponse, "DeleteSubscriber", lambda self, values: _notification(self, values).subscribers.remove(values["Subscriber"]) or {}
+    )
     answer(BudgetsResponse, "UpdateNotification", _update_notification)
     answer(BudgetsResponse, "TagResource", _tag_budget)
     answer(BudgetsResponse, "UntagResource", _untag_budget)
-    answer(BudgetsResponse, "ListTagsForResource", lambda self, values: {"ResourceTags": [{"Key": key, "Value": value} for key, value in _tags(self, values).items()]})
+    answer(
+        BudgetsResponse,
+        "ListTagsForResource",
+        lambda self, values: {"ResourceTags": [{"Key": key, "Value": value} for key, value in _tags(self, values).items()]},
+    )
 
 
 def _budget(self: Any, values: dict[str, Any], name: str = "") -> Any:
@@ -142,7 +156,9 @@ def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     zero = {metric: {"Amount": "0", "Unit": "USD"} for metric in values.get("Metrics", ["UnblendedCost"])}
     results = []
     while start < end:
-        following = (start.replace(day=1) + timedelta(days=32)).replace(day=1) if values["Granularity"] == "MONTHLY" else start + timedelta(days=1)
+        following = (
+            (start.replace(day=1) + timedelta(days=32)).replace(day=1) if values["Granularity"] == "MONTHLY" else start + timedelta(days=1)
+        )
         period = {"Start": start.isoformat(), "End": min(following, end).isoformat()}
         results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": [], "Estimated": True})
         start = following
@@ -245,7 +261,9 @@ def _pricing() -> None:
 
     answer(PricingResponse, "GetProducts", _products)
     module: Any = types.ModuleType("moto.pricing")
-    module.pricing_backends = BackendDict(PricingBackend, "pricing", use_boto3_regions=False, additional_regions=["us-east-1", "eu-central-1", "ap-south-1"])
+    module.pricing_backends = BackendDict(
+        PricingBackend, "pricing", use_boto3_regions=False, additional_regions=["us-east-1", "eu-central-1", "ap-south-1"]
+    )
     module.url_paths = {"{0}/$": PricingResponse.dispatch}
     sys.modules["moto.pricing"] = module
     folders = list(backends.list_of_moto_modules())
@@ -292,7 +310,13 @@ def _product(instance_type: str, region: str) -> dict[str, Any]:
         "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "rateCode": f"{sku}.JRTCKXETXF.6YS6EN2CT7", "appliesTo": [],
         "description": f"${price} per On Demand Linux {instance_type} Instance Hour", "pricePerUnit": {"USD": f"{price:.10f}"},
     }  # fmt: skip
-    term = {"offerTermCode": "JRTCKXETXF", "sku": sku, "effectiveDate": "2026-11-01T00:00:00Z", "termAttributes": {}, "priceDimensions": {dimension["rateCode"]: dimension}}
+    term = {
+        "offerTermCode": "JRTCKXETXF",
+        "sku": sku,
+        "effectiveDate": "2026-11-01T00:00:00Z",
+        "termAttributes": {},
+        "priceDimensions": {dimension["rateCode"]: dimension},
+    }
     return {
         "product": {"productFamily": "Compute Instance", "sku": sku, "attributes": attributes},
         "serviceCode": "AmazonEC2",

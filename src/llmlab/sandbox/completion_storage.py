@@ -70,4 +70,6 @@ def _holds(condition: dict[str, Any], *, secure: bool) -> bool:
     wanted = rest.get("Bool", {}).pop("aws:SecureTransport", None)
     if any(rest.values()):
         raise fail("NotImplemented", f"the sandbox does not evaluate the condition {condition}")
-    return wanted is None or str(secure).lower() in ([str(one).lower() for one in wanted] if isinstance(wanted, list) else [str(wanted).lower()])
+    return wanted is None or str(secure).lower() in (
+        [str(one).lower() for one in wanted] if isinstance(wanted, list) else [str(wanted).lower()]
+    )

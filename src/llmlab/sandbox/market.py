@@ -91,7 +91,9 @@ def _check_quota(backend: Any, instance_type: str, market: str) -> None:
     quota = next((one for one in QUOTAS if one.market == market and instance_type.startswith(one.families)), None)
     if quota is None:
         return
-    used = sum(vcpus(item.instance_type) for item in living(backend) if _market(item) == market and item.instance_type.startswith(quota.families))
+    used = sum(
+        vcpus(item.instance_type) for item in living(backend) if _market(item) == market and item.instance_type.startswith(quota.families)
+    )
     limit = quota_value(backend.region_name, quota)
     if used + vcpus(instance_type) <= limit:
         return

@@ -60,7 +60,9 @@ def main() -> int:
     except BaseException as error:  # noqa: BLE001 - as Lambda does: any end is told to the caller
         traceback.print_exc()
         trace = traceback.format_tb(error.__traceback__)
-        answer.write_text(json.dumps({"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}), encoding="utf-8")
+        answer.write_text(
+            json.dumps({"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}), encoding="utf-8"
+        )
         return 1
     return 0
 
