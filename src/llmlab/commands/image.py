@@ -1,7 +1,45 @@
 """The training image with the local Docker: image build, image push."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from llmlab import __version__
+from llmlab.commands.state import State
+from llmlab.contract import Names
+
+Tag = Annotated[str, typer.Option(help="Tag of the image; latest is set besides.")]
+Context = Annotated[Path | None, typer.Option("--context", help="A clone of llmlab to build.", show_default="this llmlab")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    image = typer.Typer(help="The training image with the local Docker, for those who do not use GitHub Actions.", no_args_is_help=True)
+    image.command()(build)
+    image.command()(push)
+    app.add_typer(image, name="image")
+
+
+def build(ctx: typer.Context, tag: Tag = __version__, context: Context = None) -> None:
+    """Build the training image."""
+    from llmlab.ops import image
+
+    state: State = ctx.obj
+    repository = Names(state.settings.lab, "", "").repository
+    facts = image.build(repository, tags(tag), state.ui.say, folder=context)
+    state.ui.show(facts, lambda: "\n".join(facts.references))
+
+
+def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None) -> None:
+    """Build the training image and push it to the lab's repository."""
+    from llmlab.ops import image
+
+    state: State = ctx.obj
+    facts = image.push(state.aws, tags(tag), state.ui.say, folder=context)
+    state.ui.show(facts, lambda: "\n".join((*facts.references, facts.digest)))
+
+
+def tags(tag: str) -> tuple[str, ...]:
+    """The tag asked for, and `latest`."""
+    return tuple(dict.fromkeys((tag, "latest")))

@@ -1,7 +1,30 @@
 """A run as one page: report."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from llmlab.commands.state import State
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    app.command()(report)
+
+
+def report(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run id, or latest.")] = "latest",
+    output: Annotated[Path | None, typer.Option(help="The file to write.", show_default="outputs/RUN/report.html")] = None,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from llmlab.ops.report import report as gather, write
+    from llmlab.ops.runs import resolve
+
+    state: State = ctx.obj
+    name = resolve(state.aws, run)
+    facts = gather(state.aws, state.clock, name)
+    path = write(facts, output or Path("outputs") / name / "report.html")
+    summary = {"run": name, "path": str(path), "state": facts.state, "first_loss": facts.first_loss, "last_loss": facts.last_loss}
+    state.ui.show(summary, lambda: str(path))

@@ -1,0 +1,134 @@
+"""The training image with the local Docker: build it from what is installed here, push it to the lab's repository.
+
+The build context is a clone's own tree, or, when llmlab was installed as a wheel, a folder put together from the package: the image
+then holds the very version that was typed.
+"""
+
+import base64
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llmlab
+from llmlab.aws.session import Aws
+from llmlab.errors import LabError, UsageError
+
+PACKAGE = Path(llmlab.__file__).parent
+DOCKERFILE = Path("docker/Dockerfile")
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Built:
+    """References of the image that was built; `pushed` when they are in the registry too, then with its `digest`."""
+
+    references: tuple[str, ...]
+    pushed: bool
+    digest: str = ""
+
+
+def build(repository: str, tags: Sequence[str], say: Say, *, folder: Path | None = None) -> Built:
+    """Build the image for the instances' architecture, tagged `repository:tag` for each tag.
+
+    Raises:
+        UsageError: no Dockerfile in `folder`.
+        LabError: no Docker engine, or the build failed.
+    """
+    check_engine()
+    references = tuple(f"{repository}:{tag}" for tag in tags)
+    with context(folder) as root:
+        command = ["docker", "build", "--platform", "linux/amd64", "--provenance=false", "--file", str(root / DOCKERFILE)]
+        for reference in references:
+            command += ["--tag", reference]
+        stream([*command, str(root)], say, failed="the image was not built")
+    return Built(references, pushed=False)
+
+
+def push(aws: Aws, tags: Sequence[str], say: Say, *, folder: Path | None = None) -> Built:
+    """Build, then push to the lab's repository.
+
+    Raises:
+        NotFound: the lab has no repository yet.
+    """
+    check_engine()
+    ecr: Any = aws.client("ecr")
+    repository: str = ecr.describe_repositories(repositoryNames=[aws.names.repository])["repositories"][0]["repositoryUri"]
+    token: str = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    name, _, password = base64.b64decode(token).decode().partition(":")
+    sign_in(repository.partition("/")[0], name, password)
+    built = build(repository, tags, say, folder=folder)
+    for reference in built.references:
+        stream(["docker", "push", reference], say, failed=f"{reference} was not pushed")
+    inspect = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", built.references[0]]
+    answer = subprocess.run(inspect, capture_output=True, text=True, check=False)
+    return Built(built.references, pushed=True, digest=answer.stdout.strip().partition("@")[2])
+
+
+def sign_in(registry: str, name: str, password: str) -> None:
+    """`docker login`; the password goes through standard input, never through argv."""
+    command = ["docker", "login", "--username", name, "--password-stdin", registry]
+    answer = subprocess.run(command, input=password, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise LabError(f"{registry} did not let docker in: {last_line(answer.stderr)}", "llmlab doctor")
+
+
+def check_engine() -> None:
+    """Raise `LabError` unless a Docker engine answers."""
+    try:
+        answer = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, check=False, timeout=20
+        )
+    except FileNotFoundError:
+        raise LabError("docker is not installed; GitHub Actions can build the image instead", "llmlab init") from None
+    except subprocess.TimeoutExpired:
+        raise LabError("the Docker engine did not answer within 20 seconds", "docker info") from None
+    if answer.returncode:
+        raise LabError(f"no Docker engine answers: {last_line(answer.stderr)}", "docker info")
+
+
+def stream(command: Sequence[str], say: Say, *, failed: str) -> None:
+    """Run, handing on each line; `LabError` with the last one when it fails."""
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        for line in process.stdout or ():
+            say(line.rstrip())
+            last = line.strip() or last
+    if process.returncode:
+        raise LabError(f"{failed}: {last or f'docker ended with {process.returncode}'}", "docker info")
+
+
+@contextmanager
+def context(folder: Path | None) -> Iterator[Path]:
+    """The folder to build in: the given one, the clone this runs from, or one made of the installed package.
+
+    Raises:
+        UsageError: the given folder has no Dockerfile.
+    """
+    clone = PACKAGE.parent.parent
+    if folder is not None:
+        if not (folder / DOCKERFILE).is_file():
+            raise UsageError(f"there is no {folder / DOCKERFILE}", "llmlab image build")
+        yield folder
+    elif (clone / DOCKERFILE).is_file() and (clone / "pyproject.toml").is_file():
+        yield clone
+    else:
+        with tempfile.TemporaryDirectory(prefix="llmlab-image-") as name:
+            yield assembled(Path(name))
+
+
+def assembled(root: Path) -> Path:
+    """A clone's build context, from what the wheel carries."""
+    shutil.copytree(PACKAGE / "docker", root, dirs_exist_ok=True)
+    shutil.copytree(PACKAGE, root / "src/llmlab", ignore=shutil.ignore_patterns("__pycache__", "docker"))
+    (root / "README.md").write_text("llmlab\n", encoding="utf-8")
+    return root
+
+
+def last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "no reason given"

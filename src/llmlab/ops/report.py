@@ -1,0 +1,138 @@
+"""One run as one HTML page that opens offline: what it was, how it went, what it cost, what the model now says.
+
+Everything is read from what the run itself left in the outputs bucket; only GPU use comes from CloudWatch.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from llmlab import __version__, contract
+from llmlab.aws import documents, metrics
+from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.clock import Clock
+from llmlab.contract import METRICS_FILE, Marker, Metric, RunKeys, Spec
+from llmlab.errors import LabError
+from llmlab.ops import chart
+from llmlab.ops.chart import Chart
+from llmlab.ops.cost import RunCost, run_cost
+
+SAMPLES_FILE = "samples.jsonl"
+"""In `output/`, when the trainer wrote one: objects with prompt, base and tuned."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows. `first_loss` and `last_loss` are None before the first logged step."""
+
+    run: str
+    state: str
+    reason: str
+    spec: Spec
+    marker: Marker | None
+    cost: RunCost | None
+    first_loss: float | None
+    last_loss: float | None
+    steps: int
+    charts: tuple[Chart, ...]
+    samples: tuple[dict[str, str], ...]
+
+
+def report(aws: Aws, clock: Clock, run: str) -> Report:
+    """Gather what there is; a run that is still going gives the page of the moment.
+
+    Raises:
+        LabError: there is no such run.
+    """
+    keys, bucket = RunKeys(run), aws.names.outputs_bucket
+    spec = documents.read(aws, Spec, bucket, keys.spec)
+    if spec is None:
+        raise LabError(f"there is no run {run}", "llmlab status")
+    marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
+    rows = list(objects(text(aws, bucket, keys.output + METRICS_FILE)))
+    losses = [row["loss"] for row in rows if isinstance(row.get("loss"), int | float)]
+    return Report(
+        run=run,
+        state=str(marker.reason.state) if marker else "not over",
+        reason=str(marker.reason) if marker else "",
+        spec=spec,
+        marker=marker,
+        cost=run_cost(aws, run, contract.run_started(run), clock.now()),
+        first_loss=losses[0] if losses else None,
+        last_loss=losses[-1] if losses else None,
+        steps=max((int(row.get("step", 0)) for row in rows), default=0),
+        charts=tuple(one for one in (*training_charts(rows), gpu_chart(aws, clock, run, marker)) if one),
+        samples=tuple(
+            {name: str(row.get(name, "")) for name in ("prompt", "base", "tuned")}
+            for row in objects(text(aws, bucket, keys.output + SAMPLES_FILE))
+        ),
+    )
+
+
+def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
+    """Loss, learning rate and speed by step. After an interruption a step may be there twice: the newer one holds."""
+    by_step = {int(row["step"]): row for row in rows if isinstance(row.get("step"), int)}
+
+    def column(name: str) -> list[tuple[float, float]]:
+        return [(step, float(row[name])) for step, row in sorted(by_step.items()) if isinstance(row.get(name), int | float)]
+
+    return [
+        chart.line("Loss", column("loss")),
+        chart.line("Loss on held-out examples", column("eval_loss")),
+        chart.line("Learning rate", column("learning_rate")),
+        chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
+    ]
+
+
+def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart | None:
+    """GPU use by minute, when the machine had one and CloudWatch still has it."""
+    start = contract.run_started(run)
+    end = contract.parse_timestamp(marker.ended) + timedelta(minutes=1) if marker else clock.now()
+    try:
+        found = metrics.series(aws, run, Metric.GPU_PERCENT, start, end)
+    except AwsError:  # the page is worth reading without it
+        return None
+    return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in found], unit="% busy", across="minute")
+
+
+def text(aws: Aws, bucket: str, key: str) -> str:
+    """The object as text, empty when there is none."""
+    try:
+        return aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8", "replace")
+    except NotFound:
+        return ""
+
+
+def objects(lines: str) -> Iterable[dict[str, Any]]:
+    """The JSON objects of a JSONL text; a last line cut short by an interruption is left out."""
+    for line in lines.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def html(facts: Report) -> str:
+    """The page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), undefined=jinja2.StrictUndefined, autoescape=True
+    )
+    environment.filters["number"] = chart.number
+    return environment.get_template("report.html.j2").render(report=facts, version=__version__)
+
+
+def write(facts: Report, path: Path) -> Path:
+    """The page as a file, its folder made when missing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(html(facts), encoding="utf-8")
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}", f"llmlab report {facts.run} --output FILE") from error
+    return path
