@@ -16,6 +16,7 @@ from botocore.config import Config
 
 from llmlab.contract import Names
 from llmlab.errors import ExitCode, LabError
+from llmlab.infra.resource import Exists, Missing
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -49,11 +50,11 @@ class Unreachable(AwsError):
     """No answer: network, endpoint or region name."""
 
 
-class NotFound(AwsError):
+class NotFound(AwsError, Missing):
     """What was asked for does not exist."""
 
 
-class AlreadyExists(AwsError):
+class AlreadyExists(AwsError, Exists):
     """What was to be created exists."""
 
 

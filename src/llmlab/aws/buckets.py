@@ -1,0 +1,211 @@
+"""The two buckets: data, which machines only read, and outputs, which holds the results."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from llmlab.aws import policies
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import AlreadyExists, Aws, AwsError, Denied, NotFound
+from llmlab.errors import LabError, Refused
+from llmlab.infra.resource import Properties
+
+RULE = "llmlab-"
+"""Lifecycle rules whose id begins so are ours; others are the user's own."""
+BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket(AwsResource):
+    """Private, versioned, encrypted, reached over TLS only. Lifecycle rules and policy statements of the user's own survive."""
+
+    archive: ClassVar[tuple[tuple[int, str], ...]]
+    """(days, storage class) an object moves to."""
+
+    def desired(self) -> Properties:
+        return {
+            "versioning": "Enabled",
+            "encryption": "AES256",
+            "public access": "blocked",
+            "ownership": "BucketOwnerEnforced",
+            "TLS only": policies.tls_only(self.name),
+            "archive": ", ".join(f"{storage_class} after {days} days" for days, storage_class in self.archive),
+            "old versions": "expire after 90 days",
+            "stale uploads": "aborted after 7 days",
+        }
+
+    def read(self) -> Properties | None:
+        versioning = self._versioning()
+        if versioning is None:
+            return None
+        with ThreadPoolExecutor(5) as pool:  # seven answers, one after another, would be the longest wait of a plan
+            encryption = pool.submit(self._ask, self.aws.s3.get_bucket_encryption)
+            access = pool.submit(self._ask, self.aws.s3.get_public_access_block)
+            ownership = pool.submit(self._ask, self.aws.s3.get_bucket_ownership_controls)
+            policy = pool.submit(self._statements)
+            rules = pool.submit(self._rules)
+        default = encryption.result().get("ServerSideEncryptionConfiguration", {}).get("Rules", [{}])[0]
+        owner = ownership.result().get("OwnershipControls", {}).get("Rules", [{}])[0]
+        wanted = policies.tls_only(self.name)["Sid"]
+        return {
+            "versioning": versioning,
+            "encryption": default.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm"),
+            "public access": "blocked" if access.result().get("PublicAccessBlockConfiguration") == BLOCKED else "open",
+            "ownership": owner.get("ObjectOwnership"),
+            "TLS only": next((one for one in policy.result() if one.get("Sid") == wanted), None),
+            **_rules_in_words(rules.result()),
+        }
+
+    def _versioning(self) -> str | None:
+        """Also finds out whether there is such a bucket, and whose it is."""
+        try:
+            return str(self.aws.s3.get_bucket_versioning(Bucket=self.name, ExpectedBucketOwner=self.aws.account).get("Status", "off"))
+        except NotFound:
+            return None
+        except Denied as error:
+            message = f"bucket {self.name} belongs to another account, or these credentials may not read it"
+            raise Refused(message, self.way_out()) from error
+
+    def _ask(self, call: Callable[..., Any]) -> Mapping[str, Any]:
+        try:
+            answer: Mapping[str, Any] = call(Bucket=self.name)
+        except NotFound:
+            return {}
+        return answer
+
+    def _statements(self) -> list[dict[str, Any]]:
+        text = self._ask(self.aws.s3.get_bucket_policy).get("Policy")
+        return policies.statements(json.loads(text)) if text else []
+
+    def _rules(self) -> list[dict[str, Any]]:
+        return list(self._ask(self.aws.s3.get_bucket_lifecycle_configuration).get("Rules", []))
+
+    def exists(self) -> bool:
+        return self._versioning() is not None
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self._ask(self.aws.s3.get_bucket_tagging).get("TagSet", []))
+
+    def create(self) -> None:
+        """In us-east-1 the region must not be named; elsewhere it must be."""
+        configuration: Any = {"Tags": to_list(self.names.tags)}
+        if self.aws.region != "us-east-1":
+            configuration["LocationConstraint"] = self.aws.region
+        try:
+            self.aws.s3.create_bucket(Bucket=self.name, CreateBucketConfiguration=configuration, ObjectOwnership="BucketOwnerEnforced")
+        except AlreadyExists as error:
+            if error.code == "BucketAlreadyExists":
+                raise Refused(f"the bucket name {self.name} is taken by another account", self.way_out()) from error
+            raise
+
+    def update(self, differs: Properties) -> None:
+        s3 = self.aws.s3
+        if "versioning" in differs:
+            s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+        if "encryption" in differs:
+            default: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+            s3.put_bucket_encryption(Bucket=self.name, ServerSideEncryptionConfiguration={"Rules": [default]})
+        if "public access" in differs:
+            s3.put_public_access_block(Bucket=self.name, PublicAccessBlockConfiguration=BLOCKED)  # type: ignore[arg-type]
+        if "ownership" in differs:
+            s3.put_bucket_ownership_controls(Bucket=self.name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
+        if "TLS only" in differs:
+            policy = policies.merged(self._statements(), [policies.tls_only(self.name)])
+            s3.put_bucket_policy(Bucket=self.name, Policy=json.dumps(policy))
+        if differs.keys() & {"archive", "old versions", "stale uploads"}:
+            rules = [rule for rule in self._rules() if not rule.get("ID", "").startswith(RULE)] + self._wanted_rules()
+            s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})  # type: ignore[typeddict-item]
+
+    def _wanted_rules(self) -> list[dict[str, Any]]:
+        everything = {"Status": "Enabled", "Filter": {"Prefix": ""}}
+        transitions = [{"Days": days, "StorageClass": storage_class} for days, storage_class in self.archive]
+        return [
+            {"ID": RULE + "archive", **everything, "Transitions": transitions},
+            {
+                "ID": RULE + "old-versions",
+                **everything,
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 90},
+                "Expiration": {"ExpiredObjectDeleteMarker": True},
+            },
+            {"ID": RULE + "stale-uploads", **everything, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}},
+        ]
+
+    def delete(self) -> None:
+        """With every version of every object. A writer that is still up gets a minute to end."""
+
+        def deleted() -> bool:
+            empty(self.aws, self.name)
+            try:
+                self.aws.s3.delete_bucket(Bucket=self.name)
+            except AwsError as error:
+                if error.code != "BucketNotEmpty":
+                    raise
+                return False
+            return True
+
+        self.wait(deleted, "the last writer ending", seconds=60, every=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataBucket(Bucket):
+    """Datasets and models. Instances only read it. To Glacier after 90 days; `fetch` and `launch` say when something must be restored."""
+
+    kind = "data bucket"
+    archive = ((90, "GLACIER"),)
+
+    @property
+    def name(self) -> str:
+        return self.names.data_bucket
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputsBucket(Bucket):
+    """Runs: specs, checkpoints, adapters, logs, markers. These are the results, which teardown leaves."""
+
+    kind = "outputs bucket"
+    retained = True
+    archive = ((30, "INTELLIGENT_TIERING"), (180, "GLACIER"))
+
+    @property
+    def name(self) -> str:
+        return self.names.outputs_bucket
+
+
+def _rules_in_words(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    active = {rule.get("ID", ""): rule for rule in rules if rule.get("Status") == "Enabled" and not _narrowed(rule)}
+    moves = active.get(RULE + "archive", {}).get("Transitions", [])
+    old = active.get(RULE + "old-versions", {}).get("NoncurrentVersionExpiration", {}).get("NoncurrentDays")
+    stale = active.get(RULE + "stale-uploads", {}).get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+    ordered = sorted(moves, key=lambda move: int(move.get("Days", 0)))
+    return {
+        "archive": ", ".join(f"{move['StorageClass']} after {move.get('Days')} days" for move in ordered) or None,
+        "old versions": f"expire after {old} days" if old else None,
+        "stale uploads": f"aborted after {stale} days" if stale else None,
+    }
+
+
+def _narrowed(rule: Mapping[str, Any]) -> bool:
+    return rule.get("Filter", {}) not in ({}, {"Prefix": ""})
+
+
+def empty(aws: Aws, bucket: str) -> None:
+    """Every version, every delete marker, every unfinished upload. S3 says what it could not delete with HTTP 200, so that is read."""
+    pages = aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+
+    def remove(page: Mapping[str, Any]) -> None:
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        objects: Any = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+        if not objects:
+            return
+        failures = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True}).get("Errors", [])
+        if failures:
+            first = failures[0]
+            raise LabError(f"{bucket}/{first.get('Key')} could not be deleted: {first.get('Message')}", "llmlab teardown")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remove, pages))
+    for uploads in aws.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for upload in uploads.get("Uploads", []):
+            aws.s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])

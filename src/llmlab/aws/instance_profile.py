@@ -1,0 +1,61 @@
+"""What EC2 wants around a role."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.role import Role
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceProfile(AwsResource):
+    """Carries the instance role into an instance."""
+
+    kind = "instance profile"
+    role: Role
+
+    @property
+    def name(self) -> str:
+        return self.role.name
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("iam")
+
+    def desired(self) -> Properties:
+        return {"role": self.role.name}
+
+    def read(self) -> Properties | None:
+        try:
+            found = self._get()
+        except NotFound:
+            return None
+        return {"role": ", ".join(role["RoleName"] for role in found["Roles"]) or None}
+
+    def _get(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.client.get_instance_profile(InstanceProfileName=self.name)["InstanceProfile"]
+        return found
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self._get().get("Tags", []))
+
+    def create(self) -> None:
+        self.client.create_instance_profile(InstanceProfileName=self.name, Tags=to_list(self.names.tags))
+
+    def update(self, differs: Properties) -> None:
+        if "role" not in differs:
+            return
+        self._clear()
+        self.client.add_role_to_instance_profile(InstanceProfileName=self.name, RoleName=self.role.name)
+        self.wait(lambda: self.read() == self.desired(), "IAM showing the role in its instance profile", seconds=60)
+
+    def _clear(self) -> None:
+        for role in self._get()["Roles"]:
+            self.client.remove_role_from_instance_profile(InstanceProfileName=self.name, RoleName=role["RoleName"])
+
+    def delete(self) -> None:
+        self._clear()
+        self.client.delete_instance_profile(InstanceProfileName=self.name)

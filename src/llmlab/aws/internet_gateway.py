@@ -1,0 +1,67 @@
+"""The way out of the lab's network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.session import AwsError
+from llmlab.aws.vpc import Vpc
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class InternetGateway(Ec2Resource):
+    """Costs nothing by itself, unlike a NAT gateway."""
+
+    kind = "internet gateway"
+    vpc: Vpc
+
+    @property
+    def name(self) -> str:
+        return self.names.vpc
+
+    def desired(self) -> Properties:
+        return {"attached to": self.vpc.name}
+
+    def read(self) -> Properties | None:
+        found = self.look()
+        if not found:
+            return None
+        vpcs = self._attached(found)
+        ours = self.vpc.id()
+        return {"attached to": self.vpc.name if ours in vpcs else ", ".join(vpcs) or None}
+
+    def find(self) -> Mapping[str, Any] | None:
+        return self.only(self.aws.ec2.describe_internet_gateways(Filters=self.filters)["InternetGateways"])
+
+    def id_of(self, description: Mapping[str, Any]) -> str:
+        return str(description["InternetGatewayId"])
+
+    def _attached(self, description: Mapping[str, Any]) -> list[str]:
+        return [one["VpcId"] for one in description.get("Attachments", [])]
+
+    def create(self) -> None:
+        self.aws.ec2.create_internet_gateway(TagSpecifications=self.specification("internet-gateway"))
+
+    def update(self, differs: Properties) -> None:
+        if "attached to" in differs:
+            self._detach()
+            self.aws.ec2.attach_internet_gateway(InternetGatewayId=self.need_id(), VpcId=self.vpc.need_id())
+
+    def _detach(self) -> None:
+        for vpc in self._attached(self.look() or {}):
+            self.aws.ec2.detach_internet_gateway(InternetGatewayId=self.need_id(), VpcId=vpc)
+
+    def delete(self) -> None:
+        def detached() -> bool:
+            try:
+                self._detach()
+            except AwsError as error:
+                if error.code != "DependencyViolation":
+                    raise
+                return False
+            return True
+
+        self.wait(detached, "the last public address going back", seconds=300, every=5)
+        self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.need_id())

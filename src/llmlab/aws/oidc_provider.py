@@ -1,0 +1,58 @@
+"""GitHub's identity provider: how a workflow becomes a role without a stored key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.policies import GITHUB
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties
+
+AUDIENCE = "sts.amazonaws.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcProvider(AwsResource):
+    """There is one a URL and account, so one that exists is used as it is, and deleted only if we made it."""
+
+    kind = "OIDC provider"
+
+    @property
+    def name(self) -> str:
+        return GITHUB
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.aws.account}:oidc-provider/{GITHUB}"
+
+    def desired(self) -> Properties:
+        return {"audience": AUDIENCE}
+
+    def read(self) -> Properties | None:
+        try:
+            found = self._get()
+        except NotFound:
+            return None
+        return {"audience": AUDIENCE if AUDIENCE in found["ClientIDList"] else ", ".join(found["ClientIDList"])}
+
+    def _get(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.aws.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=self.arn)
+        return found
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self._get().get("Tags", []))
+
+    def create(self) -> None:
+        """Without a thumbprint: AWS trusts GitHub's certificate authority by itself."""
+        self.aws.client("iam").create_open_id_connect_provider(Url=f"https://{GITHUB}", ClientIDList=[AUDIENCE], Tags=to_list(self.names.tags))
+
+    def update(self, differs: Properties) -> None:
+        if "audience" in differs:
+            self.aws.client("iam").add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=self.arn, ClientID=AUDIENCE)
+
+    def delete(self) -> None:
+        self.aws.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=self.arn)
+
+    def way_out(self) -> str:
+        return f"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {self.arn} --client-id {AUDIENCE}"

@@ -1,0 +1,117 @@
+"""What all AWS resources of the lab have in common: the tags that say whose they are, and how EC2's are found by them."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.clock import Clock, SystemClock, wait_until
+from llmlab.contract import Names, Tag
+from llmlab.errors import LabError
+from llmlab.infra.resource import Resource
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsResource(Resource):
+    """A resource of one account and region. `clock` is for the few waits AWS asks for."""
+
+    aws: Aws = field(repr=False, compare=False)
+    clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
+
+    @property
+    def names(self) -> Names:
+        return self.aws.names
+
+    @abstractmethod
+    def tags(self) -> Mapping[str, str]:
+        """The tags of what exists under this name."""
+
+    def ours(self) -> bool:
+        tags = self.tags()
+        return all(tags.get(key) == value for key, value in self.names.tags.items())
+
+    def wait(self, check: Callable[[], bool], awaited: str, *, seconds: float = 120, every: float = 2, in_a_row: int = 1) -> None:
+        """Until `check` holds, or a `LabError` that says what was awaited."""
+        if not wait_until(check, self.clock, limit_seconds=seconds, every_seconds=every, in_a_row=in_a_row):
+            raise LabError(f"{self.key}: {awaited} did not happen within {seconds:.0f} seconds", "llmlab bootstrap")
+
+    def persist(self, call: Callable[[], object], message: str, awaited: str, *, seconds: float = 120, every: float = 5) -> None:
+        """Repeat a call while AWS refuses it with `message`: IAM takes a while to be seen by other services."""
+
+        def accepted() -> bool:
+            try:
+                call()
+            except AwsError as error:
+                if message not in error.message:
+                    raise
+                return False
+            return True
+
+        self.wait(accepted, awaited, seconds=seconds, every=every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ec2Resource(AwsResource):
+    """A thing of EC2 that has no name of its own: it is found by its tags, so what is found is ours."""
+
+    seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What the last `find` saw, so that resources that point here need no call of their own."""
+
+    @abstractmethod
+    def find(self) -> Mapping[str, Any] | None:
+        """EC2's description of it now."""
+
+    @abstractmethod
+    def id_of(self, description: Mapping[str, Any]) -> str: ...
+
+    def look(self) -> Mapping[str, Any] | None:
+        """`find`, remembered."""
+        found = self.find()
+        self.seen["description"] = found
+        return found
+
+    def exists(self) -> bool:
+        return self.look() is not None
+
+    def id(self) -> str | None:
+        """EC2's id of it, as last seen; looked up when nobody has yet."""
+        found = self.seen["description"] if self.seen.get("description") else self.look()
+        return self.id_of(found) if found else None
+
+    def need_id(self) -> str:
+        found = self.id()
+        if found is None:
+            raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
+        return found
+
+    def tags(self) -> Mapping[str, str]:
+        found = self.look()
+        return from_list(found.get("Tags", [])) if found else {}
+
+    @property
+    def filters(self) -> list[Any]:
+        """By our three tags."""
+        tags = {**self.names.tags, Tag.NAME: self.name}
+        return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+
+    def specification(self, resource_type: str) -> list[Any]:
+        """TagSpecifications for the creating call."""
+        return [{"ResourceType": resource_type, "Tags": to_list({**self.names.tags, Tag.NAME: self.name})}]
+
+    def only(self, found: Sequence[T]) -> T | None:
+        """The one; two mean that two bootstraps ran at once."""
+        if len(found) > 1:
+            raise LabError(f"there are {len(found)} of {self.key}, and the lab needs one", "llmlab teardown")
+        return found[0] if found else None
+
+
+def to_list(tags: Mapping[str, str]) -> list[Any]:
+    return [{"Key": str(key), "Value": value} for key, value in tags.items()]
+
+
+def from_list(tags: Sequence[Any]) -> dict[str, str]:
+    """Tags from either spelling that AWS uses."""
+    return {tag.get("Key", tag.get("TagKey", tag.get("key"))): tag.get("Value", tag.get("TagValue", tag.get("value"))) for tag in tags}

@@ -1,0 +1,82 @@
+"""Where the training image lives."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties
+
+LIFECYCLE = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "description": "keep 3 untagged",
+            "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 3},
+            "action": {"type": "expire"},
+        },
+        {
+            "rulePriority": 2,
+            "description": "keep 10 tagged",
+            "selection": {"tagStatus": "tagged", "tagPatternList": ["*"], "countType": "imageCountMoreThan", "countNumber": 10},
+            "action": {"type": "expire"},
+        },
+    ]
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry(AwsResource):
+    """A private repository, scanned on push, that keeps the last ten tagged and three untagged images."""
+
+    kind = "image repository"
+
+    @property
+    def name(self) -> str:
+        return self.names.repository
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("ecr")
+
+    def desired(self) -> Properties:
+        return {"scan on push": True, "lifecycle": LIFECYCLE}
+
+    def read(self) -> Properties | None:
+        try:
+            found = self._describe()
+        except NotFound:
+            return None
+        return {"scan on push": found.get("imageScanningConfiguration", {}).get("scanOnPush", False), "lifecycle": self._lifecycle()}
+
+    def _describe(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.client.describe_repositories(repositoryNames=[self.name])["repositories"][0]
+        return found
+
+    def _lifecycle(self) -> Any:
+        try:
+            return json.loads(self.client.get_lifecycle_policy(repositoryName=self.name)["lifecyclePolicyText"])
+        except NotFound:
+            return None
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self.client.list_tags_for_resource(resourceArn=self._describe()["repositoryArn"])["tags"])
+
+    def create(self) -> None:
+        self.client.create_repository(
+            repositoryName=self.name,
+            tags=to_list(self.names.tags),
+            imageScanningConfiguration={"scanOnPush": True},
+            encryptionConfiguration={"encryptionType": "AES256"},
+        )
+
+    def update(self, differs: Properties) -> None:
+        if "scan on push" in differs:
+            self.client.put_image_scanning_configuration(repositoryName=self.name, imageScanningConfiguration={"scanOnPush": True})
+        if "lifecycle" in differs:
+            self.client.put_lifecycle_policy(repositoryName=self.name, lifecyclePolicyText=json.dumps(LIFECYCLE))
+
+    def delete(self) -> None:
+        self.client.delete_repository(repositoryName=self.name, force=True)

@@ -1,0 +1,100 @@
+"""Roles: who may take one, and what it may do. The documents themselves are in `policies.py`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties, Resource
+
+POLICY = "llmlab"
+"""Name of the one inline policy. Others on the role are the user's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role(AwsResource):
+    """A role with one inline policy. `after` holds what must exist first (an identity provider)."""
+
+    kind = "role"
+    role_name: str
+    trust: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    boundary: str | None = None
+    after: tuple[Resource, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.role_name
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.aws.account}:role/{self.name}"
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("iam")
+
+    def desired(self) -> Properties:
+        return {"trust": self.trust, "policy": self.policy, "session hours": 1, "permissions boundary": self.boundary}
+
+    def read(self) -> Properties | None:
+        try:
+            found = self._get()
+        except NotFound:
+            return None
+        return {
+            "trust": found["AssumeRolePolicyDocument"],
+            "policy": self._policy(),
+            "session hours": found.get("MaxSessionDuration", 3600) / 3600,
+            "permissions boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+        }
+
+    def _get(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.client.get_role(RoleName=self.name)["Role"]
+        return found
+
+    def _policy(self) -> Any:
+        try:
+            return self.client.get_role_policy(RoleName=self.name, PolicyName=POLICY)["PolicyDocument"]
+        except NotFound:
+            return None
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self._get().get("Tags", []))
+
+    def create(self) -> None:
+        boundary = {"PermissionsBoundary": self.boundary} if self.boundary else {}
+        self.client.create_role(
+            RoleName=self.name,
+            AssumeRolePolicyDocument=dumps(self.trust),
+            Description=f"llmlab lab {self.names.lab}",
+            Tags=to_list(self.names.tags),
+            **boundary,
+        )
+
+    def update(self, differs: Properties) -> None:
+        if "trust" in differs:
+            self.client.update_assume_role_policy(RoleName=self.name, PolicyDocument=dumps(self.trust))
+        if "policy" in differs:
+            self.client.put_role_policy(RoleName=self.name, PolicyName=POLICY, PolicyDocument=dumps(self.policy))
+        if "session hours" in differs:
+            self.client.update_role(RoleName=self.name, MaxSessionDuration=3600)
+        if "permissions boundary" in differs:
+            if self.boundary:
+                self.client.put_role_permissions_boundary(RoleName=self.name, PermissionsBoundary=self.boundary)
+            else:
+                self.client.delete_role_permissions_boundary(RoleName=self.name)
+
+    def delete(self) -> None:
+        """With whatever policies it carries: IAM deletes no role that has some."""
+        for policy in self.client.list_role_policies(RoleName=self.name)["PolicyNames"]:
+            self.client.delete_role_policy(RoleName=self.name, PolicyName=policy)
+        for attached in self.client.list_attached_role_policies(RoleName=self.name)["AttachedPolicies"]:
+            self.client.detach_role_policy(RoleName=self.name, PolicyArn=attached["PolicyArn"])
+        self.client.delete_role(RoleName=self.name)
+
+
+def dumps(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))

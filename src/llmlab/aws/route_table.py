@@ -1,0 +1,85 @@
+"""The routes of the lab's subnets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.internet_gateway import InternetGateway
+from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.subnets import Subnets
+from llmlab.aws.vpc import Vpc
+from llmlab.infra.resource import Properties
+
+EVERYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouteTable(Ec2Resource):
+    """Everything goes out through the internet gateway. Routes that somebody added stay."""
+
+    kind = "route table"
+    vpc: Vpc
+    subnets: Subnets
+    gateway: InternetGateway
+
+    @property
+    def name(self) -> str:
+        return self.names.vpc
+
+    def desired(self) -> Properties:
+        return {"default route": "internet gateway", "zones": list(self.subnets.zones())}
+
+    def read(self) -> Properties | None:
+        found = self.look()
+        if not found:
+            return None
+        route = self._default(found)
+        gateway = self.gateway.id()
+        associated = {one.get("SubnetId") for one in found.get("Associations", [])}
+        zones = sorted(subnet["AvailabilityZone"] for subnet in self.subnets.all() if subnet["SubnetId"] in associated)
+        target = route.get("GatewayId") or route.get("NatGatewayId") or route.get("InstanceId")
+        wanted = set(self.subnets.zones())
+        return {
+            "default route": "internet gateway" if gateway and target == gateway else target,
+            "zones": [zone for zone in zones if zone in wanted],
+        }
+
+    def find(self) -> Mapping[str, Any] | None:
+        return self.only(self.aws.ec2.describe_route_tables(Filters=self.filters)["RouteTables"])
+
+    def id_of(self, description: Mapping[str, Any]) -> str:
+        return str(description["RouteTableId"])
+
+    def _default(self, description: Mapping[str, Any]) -> Mapping[str, Any]:
+        return next((route for route in description.get("Routes", []) if route.get("DestinationCidrBlock") == EVERYWHERE), {})
+
+    def create(self) -> None:
+        self.aws.ec2.create_route_table(VpcId=self.vpc.need_id(), TagSpecifications=self.specification("route-table"))
+
+    def update(self, differs: Properties) -> None:
+        table = self.need_id()
+        found = self.look() or {}
+        if "default route" in differs:
+            change = self.aws.ec2.replace_route if self._default(found) else self.aws.ec2.create_route
+            change(RouteTableId=table, DestinationCidrBlock=EVERYWHERE, GatewayId=self.gateway.need_id())
+        if "zones" in differs:
+            associated = {one.get("SubnetId") for one in found.get("Associations", [])}
+            for subnet in self.subnets.all():
+                if subnet["SubnetId"] not in associated:
+                    self._associate(table, subnet["SubnetId"])
+
+    def _associate(self, table: str, subnet: str) -> None:
+        """Take the subnet over from whatever table somebody gave it."""
+        by_subnet = [{"Name": "association.subnet-id", "Values": [subnet]}]
+        for other in self.aws.ec2.describe_route_tables(Filters=by_subnet)["RouteTables"]:  # type: ignore[arg-type]
+            for association in other["Associations"]:
+                if association.get("SubnetId") == subnet:
+                    self.aws.ec2.replace_route_table_association(AssociationId=association["RouteTableAssociationId"], RouteTableId=table)
+                    return
+        self.aws.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+
+    def delete(self) -> None:
+        for association in (self.look() or {}).get("Associations", []):
+            if not association.get("Main"):
+                self.aws.ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
+        self.aws.ec2.delete_route_table(RouteTableId=self.need_id())

@@ -1,0 +1,60 @@
+"""The short way from the lab's network to S3."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.route_table import RouteTable
+from llmlab.aws.session import AwsError
+from llmlab.aws.vpc import Vpc
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Endpoint(Ec2Resource):
+    """A gateway endpoint is free, and keeps data and checkpoints off the internet."""
+
+    kind = "S3 endpoint"
+    vpc: Vpc
+    routes: RouteTable
+
+    @property
+    def name(self) -> str:
+        return self.names.vpc
+
+    def desired(self) -> Properties:
+        return {"in route table": self.routes.name}
+
+    def read(self) -> Properties | None:
+        found = self.look()
+        if not found:
+            return None
+        return {"in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None}
+
+    def find(self) -> Mapping[str, Any] | None:
+        found = self.aws.ec2.describe_vpc_endpoints(Filters=self.filters)["VpcEndpoints"]
+        return self.only([one for one in found if one.get("State", "").lower() not in {"deleting", "deleted"}])
+
+    def id_of(self, description: Mapping[str, Any]) -> str:
+        return str(description["VpcEndpointId"])
+
+    def create(self) -> None:
+        self.aws.ec2.create_vpc_endpoint(
+            VpcEndpointType="Gateway",
+            VpcId=self.vpc.need_id(),
+            ServiceName=f"com.amazonaws.{self.aws.region}.s3",
+            RouteTableIds=[self.routes.need_id()],
+            TagSpecifications=self.specification("vpc-endpoint"),
+        )
+
+    def update(self, differs: Properties) -> None:
+        if "in route table" in differs:
+            self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), AddRouteTableIds=[self.routes.need_id()])
+
+    def delete(self) -> None:
+        answer = self.aws.ec2.delete_vpc_endpoints(VpcEndpointIds=[self.need_id()])
+        for failure in answer.get("Unsuccessful", []):
+            code = failure.get("Error", {}).get("Code", "")
+            if "NotFound" not in code:
+                raise AwsError(f"{self.key} could not be deleted: {failure.get('Error', {}).get('Message')}", "llmlab teardown", code=code)

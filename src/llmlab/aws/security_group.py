@@ -1,0 +1,115 @@
+"""Who may reach an instance: nobody, unless SSH was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.existing_network import ExistingNetwork
+from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.session import AlreadyExists, AwsError, NotFound
+from llmlab.aws.vpc import Vpc
+from llmlab.errors import LabError
+from llmlab.infra.resource import Properties
+
+SSH = 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecurityGroup(Ec2Resource):
+    """No inbound rule: `llmlab connect` goes through Session Manager. Rules that appear are drift, and are removed."""
+
+    kind = "security group"
+    network: Vpc | ExistingNetwork
+    ssh_cidr: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.names.security_group
+
+    def desired(self) -> Properties:
+        return {"inbound": [f"tcp {SSH} from {self.ssh_cidr}"] if self.ssh_cidr else [], "outbound": ["all to 0.0.0.0/0"]}
+
+    def read(self) -> Properties | None:
+        found = self.look()
+        if not found:
+            return None
+        inbound = [_words(rule, source, "from") for rule in found["IpPermissions"] for source in _sources(rule)]
+        outbound = [_words(rule, source, "to") for rule in found["IpPermissionsEgress"] for source in _sources(rule)]
+        return {"inbound": sorted(inbound), "outbound": sorted(outbound)}
+
+    def find(self) -> Mapping[str, Any] | None:
+        """Ours by its tags; else a stranger of that name in our network."""
+        found = self.aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])["SecurityGroups"]
+        mine = [group for group in found if {(tag["Key"], tag["Value"]) for tag in group.get("Tags", [])} >= set(self.names.tags.items())]
+        strangers = [group for group in found if group not in mine]
+        network = self.network.id() if strangers and not mine else None
+        return self.only(mine or [group for group in strangers if group.get("VpcId") == network])
+
+    def id_of(self, description: Mapping[str, Any]) -> str:
+        return str(description["GroupId"])
+
+    def create(self) -> None:
+        self.aws.ec2.create_security_group(
+            GroupName=self.name,
+            Description="llmlab instances: no way in",
+            VpcId=self.network.need_id(),
+            TagSpecifications=self.specification("security-group"),
+        )
+
+    def update(self, differs: Properties) -> None:
+        group = self.need_id()
+        found = self.look() or {}
+        if "inbound" in differs:
+            if found["IpPermissions"]:
+                self.aws.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=found["IpPermissions"])
+            if self.ssh_cidr:
+                source: Any = {"IpProtocol": "tcp", "FromPort": SSH, "ToPort": SSH, "IpRanges": [{"CidrIp": self.ssh_cidr}]}
+                self.aws.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[source])
+        if "outbound" in differs:
+            if found["IpPermissionsEgress"]:
+                self.aws.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=found["IpPermissionsEgress"])
+            try:
+                everywhere: Any = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+                self.aws.ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[everywhere])
+            except AlreadyExists:
+                return
+
+    def delete(self) -> None:
+        """After the last network interface is gone: terminated GPU machines take minutes to give theirs back."""
+        group = self.need_id()
+
+        def deleted() -> bool:
+            try:
+                self.aws.ec2.delete_security_group(GroupId=group)
+            except NotFound:
+                return True
+            except AwsError as error:
+                if error.code != "DependencyViolation":
+                    raise
+                return False
+            return True
+
+        try:
+            self.wait(deleted, "the last instance giving it back", seconds=600, every=10)
+        except LabError as error:
+            raise LabError(f"{error.message}{self._users(group)}", f"aws ec2 describe-network-interfaces --region {self.aws.region}") from error
+
+    def _users(self, group: str) -> str:
+        users = self.aws.ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [group]}])["NetworkInterfaces"]
+        return f", used by {', '.join(user['NetworkInterfaceId'] for user in users)}" if users else ""
+
+
+def _sources(rule: Mapping[str, Any]) -> list[str]:
+    return [
+        *(one["CidrIp"] for one in rule.get("IpRanges", [])),
+        *(one["CidrIpv6"] for one in rule.get("Ipv6Ranges", [])),
+        *(one["PrefixListId"] for one in rule.get("PrefixListIds", [])),
+        *(one["GroupId"] for one in rule.get("UserIdGroupPairs", [])),
+    ]
+
+
+def _words(rule: Mapping[str, Any], source: str, direction: str) -> str:
+    if rule["IpProtocol"] == "-1":
+        return f"all {direction} {source}"
+    first, last = rule.get("FromPort"), rule.get("ToPort")
+    return f"{rule['IpProtocol']} {first if first == last else f'{first}-{last}'} {direction} {source}"

@@ -1,0 +1,47 @@
+"""The service-linked role that the first spot request of an account needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmlab.aws.owned import AwsResource
+from llmlab.aws.session import AlreadyExists, AwsError, NotFound
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotRole(AwsResource):
+    """Belongs to the account, not to a lab: made when absent, never deleted."""
+
+    kind = "service-linked role"
+    shared = True
+
+    @property
+    def name(self) -> str:
+        return "AWSServiceRoleForEC2Spot"
+
+    def desired(self) -> Properties:
+        return {}
+
+    def read(self) -> Properties | None:
+        try:
+            self.aws.client("iam").get_role(RoleName=self.name)
+        except NotFound:
+            return None
+        return {}
+
+    def tags(self) -> Mapping[str, str]:
+        return {}
+
+    def create(self) -> None:
+        try:
+            self.aws.client("iam").create_service_linked_role(AWSServiceName="spot.amazonaws.com")
+        except AwsError as error:
+            if error.code == "InvalidInput" and "has been taken" in error.message:
+                raise AlreadyExists(error.message, code=error.code, operation=error.operation) from error
+            raise
+
+    def update(self, differs: Properties) -> None:
+        """Nothing to set."""
+
+    def delete(self) -> None:
+        """Never."""

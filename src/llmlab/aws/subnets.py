@@ -1,0 +1,97 @@
+"""Public subnets, one for each availability zone that has the GPUs we want: each zone is another pool of spot capacity."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.vpc import Vpc
+from llmlab.errors import LabError
+from llmlab.infra.resource import Properties
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import SubnetTypeDef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subnets(Ec2Resource):
+    """One public subnet a zone, 10.1.1.0/24 the first. Instances get a public address there, so that no NAT gateway is paid for."""
+
+    kind = "subnets"
+    vpc: Vpc
+    instance_types: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.names.vpc
+
+    def desired(self) -> Properties:
+        return dict.fromkeys(self.zones(), "public")
+
+    def zones(self) -> tuple[str, ...]:
+        """The zones that offer at least one of the wanted types; asked once."""
+        if "zones" not in self.seen:
+            self.seen["zones"] = zones_offering(self.aws, self.instance_types)
+        zones: tuple[str, ...] = self.seen["zones"]
+        return zones
+
+    def read(self) -> Properties | None:
+        if not self.look():
+            return None
+        public = {subnet["AvailabilityZone"]: subnet.get("MapPublicIpOnLaunch") for subnet in self.all()}
+        return {zone: {True: "public", False: "private", None: None}[public.get(zone)] for zone in self.zones()}
+
+    def find(self) -> Mapping[str, Any] | None:
+        found = self.aws.ec2.describe_subnets(Filters=self.filters)["Subnets"]
+        return {"Subnets": found, "Tags": found[0].get("Tags", [])} if found else None
+
+    def id_of(self, description: Mapping[str, Any]) -> str:
+        return str(description["Subnets"][0]["SubnetId"])
+
+    def all(self) -> "Sequence[SubnetTypeDef]":
+        """Every subnet of ours, as last seen."""
+        found = self.seen["description"] if self.seen.get("description") else self.look()
+        subnets: Sequence[SubnetTypeDef] = found["Subnets"] if found else ()
+        return subnets
+
+    def create(self) -> None:
+        self._create(self.zones()[0])
+
+    def _create(self, zone: str) -> None:
+        """The lowest free block, because a zone may come later and blocks cannot be moved."""
+        taken = {subnet["CidrBlock"] for subnet in self.all()}
+        block = next(block for number in range(1, 256) if (block := f"10.1.{number}.0/24") not in taken)
+        specification = self.specification("subnet")
+        self.aws.ec2.create_subnet(VpcId=self.vpc.need_id(), CidrBlock=block, AvailabilityZone=zone, TagSpecifications=specification)
+        self.look()
+
+    def update(self, differs: Properties) -> None:
+        for zone in differs:
+            if zone not in {subnet["AvailabilityZone"] for subnet in self.all()}:
+                self._create(zone)
+        for subnet in self.all():
+            if subnet["AvailabilityZone"] in differs and not subnet.get("MapPublicIpOnLaunch"):
+                self.aws.ec2.modify_subnet_attribute(SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch={"Value": True})
+        self.look()
+
+    def delete(self) -> None:
+        for subnet in self.all():
+            try:
+                self.aws.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+            except NotFound:
+                continue
+        self.seen.pop("description", None)
+
+
+def zones_offering(aws: Aws, instance_types: Sequence[str]) -> tuple[str, ...]:
+    """The region's own availability zones (no local zones) that offer at least one of the types, in order."""
+    pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(instance_types)}]
+    )
+    locations = {offering["Location"] for page in pages for offering in page["InstanceTypeOfferings"]}
+    zones = tuple(sorted(zone for zone in locations if re.fullmatch(re.escape(aws.region) + "[a-z]", zone)))
+    if not zones:
+        raise LabError(f"region {aws.region} offers none of {', '.join(instance_types)}", "llmlab --region us-east-1 bootstrap --plan")
+    return zones

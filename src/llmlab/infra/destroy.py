@@ -1,0 +1,52 @@
+"""Take a list of resources away again: the list reversed, parallel where nothing depends."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmlab.infra.order import in_order
+from llmlab.infra.resource import Missing, Resource
+
+
+class Fate(StrEnum):
+    """What became of a resource."""
+
+    DELETED = "deleted"
+    ABSENT = "absent"
+    RETAINED = "retained"
+    NOT_OURS = "not ours"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One resource and its fate."""
+
+    resource: Resource
+    fate: Fate
+
+
+def destroy(
+    resources: Sequence[Resource], *, everything: bool = False, progress: Callable[[Removal], None] = lambda _: None
+) -> tuple[Removal, ...]:
+    """Delete what is ours; with `everything` also what holds results. Shared ones and strangers stay."""
+
+    def remove(resource: Resource) -> Removal:
+        removal = Removal(resource, _remove(resource, everything=everything))
+        progress(removal)
+        return removal
+
+    return tuple(in_order(resources, remove, reverse=True).values())
+
+
+def _remove(resource: Resource, *, everything: bool) -> Fate:
+    if resource.shared or (resource.retained and not everything):
+        return Fate.RETAINED
+    if not resource.exists():
+        return Fate.ABSENT
+    if not resource.ours():
+        return Fate.NOT_OURS
+    try:
+        resource.delete()
+    except Missing:
+        return Fate.ABSENT
+    return Fate.DELETED
