@@ -1,1 +1,162 @@
-"""The list: everything a lab owns, in order."""
+"""THE list: everything a lab owns, in order. Plan, bootstrap, drift, teardown and the documentation are views of it."""
+
+from typing import Any
+
+from llmlab.aws import policies
+from llmlab.aws.alarm import Alarm
+from llmlab.aws.buckets import DataBucket, OutputsBucket
+from llmlab.aws.budget import Budget
+from llmlab.aws.dashboard import Dashboard
+from llmlab.aws.event_rule import INSTANCE_ENDED, SPOT_INTERRUPTION, EventRule
+from llmlab.aws.existing_network import ExistingNetwork
+from llmlab.aws.function import Function
+from llmlab.aws.function_permission import FunctionPermission
+from llmlab.aws.instance_profile import InstanceProfile
+from llmlab.aws.internet_gateway import InternetGateway
+from llmlab.aws.launch_template import LaunchTemplate, image_parameter
+from llmlab.aws.log_group import LogGroup
+from llmlab.aws.oidc_provider import OidcProvider
+from llmlab.aws.owned import AwsResource
+from llmlab.aws.registry import Registry
+from llmlab.aws.role import Role
+from llmlab.aws.route_table import RouteTable
+from llmlab.aws.s3_endpoint import S3Endpoint
+from llmlab.aws.schedule import HourlySweep
+from llmlab.aws.schedule_group import ScheduleGroup
+from llmlab.aws.security_group import SecurityGroup
+from llmlab.aws.session import Aws
+from llmlab.aws.spot_role import SpotRole
+from llmlab.aws.subnets import Subnets
+from llmlab.aws.topic import Subscription, Topic
+from llmlab.aws.user_data import UserData, render
+from llmlab.aws.vpc import Vpc
+from llmlab.clock import Clock
+from llmlab.config import Settings
+from llmlab.contract import Env, LogStream, Metric
+from llmlab.infra.resource import Resource
+from llmlab.watchdog import package
+
+RETIRED: tuple[Resource, ...] = ()
+"""What earlier versions of llmlab made and this one does not: bootstrap removes it."""
+
+
+def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
+    """The lab as these settings want it."""
+    here: dict[str, Any] = {"aws": aws, "clock": clock}
+    network, group = _network(settings, here)
+    identity, profile, watchdog_role, scheduler_role = _identity(settings, aws, here)
+    template = LaunchTemplate(
+        profile=profile,
+        security_group=group,
+        image=settings.ami or f"resolve:ssm:{image_parameter(settings.ubuntu)}",
+        disk_gib=settings.disk_gib,
+        user_data=render(UserData(aws.names, settings.max_hours)),
+        ssh_key=settings.ssh_key,
+        **here,
+    )
+    logs = {stream: LogGroup(stream=stream, days=settings.log_days, **here) for stream in LogStream}
+    return (
+        *network,
+        group,
+        DataBucket(**here),
+        OutputsBucket(**here),
+        Registry(**here),
+        *identity,
+        template,
+        *logs.values(),
+        *_watching(settings, here),
+        *_watchdog(settings, watchdog_role, scheduler_role, logs[LogStream.WATCHDOG], here),
+    )
+
+
+def all_of(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
+    """Everything a lab of this name may own, whatever options it was made with: for teardown, which may not know them."""
+    options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository"}
+    return build(settings.model_copy(update=options), aws, clock)
+
+
+def _network(settings: Settings, here: dict[str, Any]) -> tuple[tuple[AwsResource, ...], SecurityGroup]:
+    """The lab's own network, or the one it is a guest in; and the security group, which is always the lab's."""
+    if settings.vpc_id:
+        existing = ExistingNetwork(vpc_id=settings.vpc_id, subnet_ids=settings.subnet_ids, **here)
+        return (existing,), SecurityGroup(network=existing, ssh_cidr=settings.ssh_cidr, **here)
+    vpc = Vpc(**here)
+    subnets = Subnets(vpc=vpc, instance_types=settings.instance_types, **here)
+    gateway = InternetGateway(vpc=vpc, **here)
+    routes = RouteTable(vpc=vpc, subnets=subnets, gateway=gateway, **here)
+    endpoint = S3Endpoint(vpc=vpc, routes=routes, **here)
+    return (vpc, subnets, gateway, routes, endpoint), SecurityGroup(network=vpc, ssh_cidr=settings.ssh_cidr, **here)
+
+
+def _identity(settings: Settings, aws: Aws, here: dict[str, Any]) -> tuple[tuple[AwsResource, ...], InstanceProfile, Role, Role]:
+    names = aws.names
+    bounded = {**here, "boundary": settings.permissions_boundary}
+    instance = Role(
+        role_name=names.instance_role, trust=policies.trust_service("ec2.amazonaws.com"), policy=policies.instance(names), **bounded
+    )
+    profile = InstanceProfile(role=instance, **here)
+    watchdog = Role(
+        role_name=names.watchdog_role, trust=policies.trust_service("lambda.amazonaws.com"), policy=policies.watchdog(names), **bounded
+    )
+    scheduler = Role(
+        role_name=names.scheduler_role,
+        trust=policies.trust_service("scheduler.amazonaws.com", aws.account),
+        policy=policies.scheduler(names),
+        **bounded,
+    )
+    made: tuple[AwsResource, ...] = (instance, profile, watchdog, scheduler, SpotRole(**here))
+    if settings.github:
+        provider = OidcProvider(**here)
+        trust = policies.trust_github(aws.account, settings.github, settings.github_branch, settings.github_ids)
+        push = Role(role_name=names.github_role, trust=trust, policy=policies.github_push(names), after=(provider,), **bounded)
+        made = (provider, push, *made)
+    return made, profile, watchdog, scheduler
+
+
+def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ...]:
+    topic = Topic(**here)
+    too_long = Alarm(
+        suffix="max-runtime",
+        metric=Metric.RUN_AGE_MINUTES,
+        statistic="Maximum",
+        above=settings.max_hours * 60,
+        period_seconds=3600,
+        says=f"an instance has been up for more than {settings.max_hours:g} hours: llmlab status",
+        topic=topic,
+        **here,
+    )
+    failed = Alarm(
+        suffix="failed-runs",
+        metric=Metric.FAILED_RUNS,
+        statistic="Sum",
+        above=0,
+        period_seconds=300,
+        says="a run has failed: llmlab status",
+        topic=topic,
+        **here,
+    )
+    mail = (Subscription(topic=topic, email=settings.email, **here),) if settings.email else ()
+    return (topic, *mail, too_long, failed, Dashboard(**here), Budget(dollars=settings.budget, topic=topic, **here))
+
+
+def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: LogGroup, here: dict[str, Any]) -> tuple[AwsResource, ...]:
+    names = role.names
+    environment = {
+        Env.LAB.value: names.lab,
+        Env.OUTPUTS_BUCKET.value: names.outputs_bucket,
+        Env.TOPIC.value: names.arn("sns", names.topic),
+        Env.SCHEDULER_ROLE.value: scheduler_role.arn,
+        Env.MAX_HOURS.value: f"{settings.max_hours:g}",
+    }
+    function = Function(role=role, log_group=log_group, code=package.build(), environment=environment, **here)
+    interruption = EventRule(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here)
+    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_ENDED, function=function, **here)
+    group = ScheduleGroup(**here)
+    return (
+        function,
+        interruption,
+        ended,
+        FunctionPermission(function=function, rules=(interruption, ended), **here),
+        group,
+        HourlySweep(group=group, role=scheduler_role, function=function, **here),
+    )

@@ -1,0 +1,113 @@
+"""The monthly budget: an alarm on what the lab has cost, never a cap."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import NotFound
+from llmlab.aws.topic import Topic
+from llmlab.contract import PROJECT, Tag
+from llmlab.infra.resource import Properties
+
+HOME = "us-east-1"
+"""The region where the Budgets API is."""
+FILTER = f"user:{Tag.PROJECT.value}${PROJECT}"
+ALERTS = (80, 100)
+"""Percent of the budget at which it speaks."""
+COUNTED = {"IncludeCredit": False, "IncludeRefund": False}
+"""Credits would hide what is spent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget(AwsResource):
+    """Filtered on the tag `Project`, which must be activated for cost allocation; `doctor` says whether it is."""
+
+    kind = "budget"
+    dollars: float
+    topic: Topic
+
+    @property
+    def name(self) -> str:
+        return self.names.budget
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("budgets", region=HOME)
+
+    @property
+    def _which(self) -> dict[str, str]:
+        return {"AccountId": self.aws.account, "BudgetName": self.name}
+
+    def desired(self) -> Properties:
+        return {
+            "dollars a month": self.dollars,
+            "counts": [FILTER],
+            "credits and refunds": "not subtracted",
+            **{f"alert at {percent} %": [self.topic.arn] for percent in ALERTS},
+        }
+
+    def read(self) -> Properties | None:
+        try:
+            budget = self.client.describe_budget(**self._which)["Budget"]
+        except NotFound:
+            return None
+        notifications = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
+        types = budget.get("CostTypes", {})
+        return {
+            "dollars a month": float(budget["BudgetLimit"]["Amount"]) if budget.get("TimeUnit") == "MONTHLY" else None,
+            "counts": budget.get("CostFilters", {}).get("TagKeyValue", []),
+            "credits and refunds": "not subtracted" if all(types.get(key, True) is value for key, value in COUNTED.items()) else "subtracted",
+            **{f"alert at {percent} %": self._subscribers(percent, notifications) for percent in ALERTS},
+        }
+
+    def _subscribers(self, percent: int, notifications: list[Mapping[str, Any]]) -> list[str] | None:
+        if not any(_same(one, _notification(percent)) for one in notifications):
+            return None
+        answer = self.client.describe_subscribers_for_notification(**self._which, Notification=_notification(percent))
+        addresses = {one["Address"] for one in answer.get("Subscribers", [])}
+        return [self.topic.arn] if self.topic.arn in addresses else []
+
+    def tags(self) -> Mapping[str, str]:
+        arn = f"arn:aws:budgets::{self.aws.account}:budget/{self.name}"
+        return from_list(self.client.list_tags_for_resource(ResourceARN=arn).get("ResourceTags", []))
+
+    def _budget(self) -> dict[str, Any]:
+        return {
+            "BudgetName": self.name,
+            "BudgetType": "COST",
+            "TimeUnit": "MONTHLY",
+            "BudgetLimit": {"Amount": f"{self.dollars:.2f}", "Unit": "USD"},
+            "CostFilters": {"TagKeyValue": [FILTER]},
+            "CostTypes": COUNTED,
+        }
+
+    def create(self) -> None:
+        self.client.create_budget(AccountId=self.aws.account, Budget=self._budget(), ResourceTags=to_list(self.names.tags))
+
+    def update(self, differs: Properties) -> None:
+        if differs.keys() & {"dollars a month", "counts", "credits and refunds"}:
+            self.client.update_budget(AccountId=self.aws.account, NewBudget=self._budget())
+        missing = [percent for percent in ALERTS if f"alert at {percent} %" in differs]
+        if not missing:
+            return
+        existing = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
+        subscriber = {"SubscriptionType": "SNS", "Address": self.topic.arn}
+        for percent in missing:
+            notification = _notification(percent)
+            if any(_same(one, notification) for one in existing):
+                self.client.create_subscriber(**self._which, Notification=notification, Subscriber=subscriber)
+            else:
+                self.client.create_notification(**self._which, Notification=notification, Subscribers=[subscriber])
+
+    def delete(self) -> None:
+        self.client.delete_budget(**self._which)
+
+
+def _notification(percent: int) -> dict[str, Any]:
+    return {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": float(percent), "ThresholdType": "PERCENTAGE"}
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """The threshold type may be left out of an answer: percentage is the default."""
+    return all(one.get(key, "PERCENTAGE") == value for key, value in other.items())

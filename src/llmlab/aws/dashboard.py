@@ -1,0 +1,90 @@
+"""One page to look at while a model trains."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource
+from llmlab.aws.session import AwsError, NotFound
+from llmlab.contract import PROJECT, Metric, Names
+from llmlab.infra.resource import Properties
+
+MARK = f"Project={PROJECT}"
+"""A dashboard carries no tags: the mark in its first widget says whose it is."""
+WIDTH, HEIGHT = 12, 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dashboard(AwsResource):
+    """Loss, speed, GPU and cost of each run, found by search, so that a new run appears by itself."""
+
+    kind = "dashboard"
+
+    @property
+    def name(self) -> str:
+        return self.names.dashboard
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("cloudwatch")
+
+    def desired(self) -> Properties:
+        return {"widgets": body(self.names)["widgets"]}
+
+    def read(self) -> Properties | None:
+        try:
+            return {"widgets": json.loads(self.client.get_dashboard(DashboardName=self.name)["DashboardBody"]).get("widgets")}
+        except NotFound:
+            return None
+
+    def ours(self) -> bool:
+        return MARK in json.dumps((self.read() or {}).get("widgets", ""))
+
+    def tags(self) -> Mapping[str, str]:
+        return self.names.tags if self.ours() else {}
+
+    def create(self) -> None:
+        answer = self.client.put_dashboard(DashboardName=self.name, DashboardBody=json.dumps(body(self.names)))
+        problems = answer.get("DashboardValidationMessages", [])
+        if problems:
+            raise AwsError(f"{self.key} is not valid: {problems[0].get('Message')}", "llmlab doctor")
+
+    def update(self, differs: Properties) -> None:
+        self.create()
+
+    def delete(self) -> None:
+        self.client.delete_dashboards(DashboardNames=[self.name])
+
+
+def body(names: Names) -> dict[str, Any]:
+    """Pure: the dashboard's body for these names."""
+    text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. {MARK} Lab={names.lab}"
+    graphs = [
+        ("Loss", [Metric.LOSS], "Average"),
+        ("Tokens per second", [Metric.TOKENS_PER_SECOND], "Average"),
+        ("GPU use (%)", [Metric.GPU_PERCENT], "Average"),
+        ("GPU memory (GiB)", [Metric.GPU_MEMORY_GIB], "Maximum"),
+        ("Cost of each run ($)", [Metric.COST], "Maximum"),
+        ("Steps", [Metric.STEP], "Maximum"),
+    ]
+    widgets: list[dict[str, Any]] = [_widget("text", 0, 0, 24, 2, {"markdown": text})]
+    for index, (title, metrics, statistic) in enumerate(graphs):
+        found = [[{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": ""}] for number, metric in enumerate(metrics)]
+        widgets.append(_graph(names, index, title, found))
+    lab = [[names.metrics, metric.value] for metric in (Metric.ACTIVE_INSTANCES, Metric.FAILED_RUNS, Metric.RUN_AGE_MINUTES)]
+    widgets.append(_graph(names, len(graphs), "Watchdog", lab))
+    return {"widgets": widgets}
+
+
+def _by_run(names: Names, metric: Metric, statistic: str) -> str:
+    return f"""SEARCH('{{"{names.metrics}","Run"}} MetricName="{metric.value}"', '{statistic}', 60)"""
+
+
+def _graph(names: Names, index: int, title: str, metrics: list[Any]) -> dict[str, Any]:
+    properties = {"title": title, "region": names.region, "view": "timeSeries", "stacked": False, "period": 60, "metrics": metrics}
+    return _widget("metric", WIDTH * (index % 2), 2 + HEIGHT * (index // 2), WIDTH, HEIGHT, properties)
+
+
+def _widget(kind: str, x: int, y: int, width: int, height: int, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "x": x, "y": y, "width": width, "height": height, "properties": dict(properties)}

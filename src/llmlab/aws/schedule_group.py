@@ -1,0 +1,62 @@
+"""The group that holds the lab's schedules: the hourly sweep and the deadlines of its runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleGroup(AwsResource):
+    """Carries the tags, because schedules cannot. Deleting it deletes what it holds."""
+
+    kind = "schedule group"
+
+    @property
+    def name(self) -> str:
+        return self.names.schedule_group
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("scheduler")
+
+    def desired(self) -> Properties:
+        return {"owner": dict(self.names.tags)}
+
+    def read(self) -> Properties | None:
+        if self._state() is None:
+            return None
+        tags = self.tags()
+        return {"owner": {key: tags.get(key) for key in self.names.tags}}
+
+    def _state(self) -> str | None:
+        try:
+            state = str(self.client.get_schedule_group(Name=self.name)["State"])
+        except NotFound:
+            return None
+        return None if state == "DELETING" else state
+
+    def exists(self) -> bool:
+        return self._state() is not None
+
+    def tags(self) -> Mapping[str, str]:
+        arn = self.names.arn("scheduler", f"schedule-group/{self.name}")
+        return from_list(self.client.list_tags_for_resource(ResourceArn=arn).get("Tags", []))
+
+    def create(self) -> None:
+        """A group of this name may still be going away."""
+        self.persist(
+            lambda: self.client.create_schedule_group(Name=self.name, Tags=to_list(self.names.tags)),
+            "being deleted",
+            "the end of the old group",
+        )
+
+    def update(self, differs: Properties) -> None:
+        """Nothing to set: a group without our tags is a stranger."""
+
+    def delete(self) -> None:
+        self.client.delete_schedule_group(Name=self.name)
+        self.wait(lambda: self._state() is None, "its end", seconds=120)

@@ -1,0 +1,121 @@
+"""How the lab speaks up: a topic that alarms, the budget and the watchdog publish to, and the e-mail address that reads it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws import policies
+from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.session import AwsError, NotFound
+from llmlab.errors import Refused
+from llmlab.infra.resource import Properties
+
+PENDING = "PendingConfirmation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic(AwsResource):
+    """Statements of its policy that are not ours survive."""
+
+    kind = "alert topic"
+
+    @property
+    def name(self) -> str:
+        return self.names.topic
+
+    @property
+    def arn(self) -> str:
+        return self.names.arn("sns", self.name)
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("sns")
+
+    def desired(self) -> Properties:
+        return {"may publish": {one["Sid"]: one for one in policies.topic(self.names)}}
+
+    def read(self) -> Properties | None:
+        try:
+            existing = self._statements()
+        except NotFound:
+            return None
+        wanted = self.desired()["may publish"]
+        return {"may publish": {one["Sid"]: one for one in existing if one.get("Sid") in wanted}}
+
+    def _statements(self) -> list[dict[str, Any]]:
+        text = self.client.get_topic_attributes(TopicArn=self.arn)["Attributes"].get("Policy")
+        return policies.statements(json.loads(text)) if text else []
+
+    def tags(self) -> Mapping[str, str]:
+        return from_list(self.client.list_tags_for_resource(ResourceArn=self.arn)["Tags"])
+
+    def create(self) -> None:
+        """CreateTopic answers a name that exists with its ARN, or with a complaint when the tags are others."""
+        try:
+            self.client.create_topic(Name=self.name, Tags=to_list(self.names.tags))
+        except AwsError as error:
+            if "already exists with different tags" in error.message:
+                raise Refused(f"{self.key} exists and does not belong to this lab", self.way_out()) from error
+            raise
+
+    def update(self, differs: Properties) -> None:
+        if "may publish" in differs:
+            policy = policies.merged(self._statements(), policies.topic(self.names))
+            self.client.set_topic_attributes(TopicArn=self.arn, AttributeName="Policy", AttributeValue=json.dumps(policy))
+
+    def delete(self) -> None:
+        self.client.delete_topic(TopicArn=self.arn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription(AwsResource):
+    """The address that hears of alarms. AWS asks it to confirm; until then `doctor` says so."""
+
+    kind = "alert e-mail"
+    topic: Topic
+    email: str
+
+    @property
+    def name(self) -> str:
+        return self.email
+
+    def desired(self) -> Properties:
+        return {"protocol": "email"}
+
+    def read(self) -> Properties | None:
+        found = self.find()
+        return {"protocol": found["Protocol"]} if found else None
+
+    def find(self) -> Mapping[str, Any] | None:
+        try:
+            pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=self.topic.arn)
+            found = [one for page in pages for one in page["Subscriptions"]]
+        except NotFound:
+            return None
+        return next((one for one in found if one["Endpoint"] == self.email), None)
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the address has said yes."""
+        found = self.find()
+        return bool(found) and found["SubscriptionArn"] != PENDING
+
+    def ours(self) -> bool:
+        return self.topic.ours()
+
+    def tags(self) -> Mapping[str, str]:
+        return self.topic.tags()
+
+    def create(self) -> None:
+        self.aws.client("sns").subscribe(TopicArn=self.topic.arn, Protocol="email", Endpoint=self.email)
+
+    def update(self, differs: Properties) -> None:
+        """Nothing can be set: another protocol is another subscription."""
+        self.create()
+
+    def delete(self) -> None:
+        """One that was never confirmed has no ARN, and goes with its topic."""
+        found = self.find()
+        if found and found["SubscriptionArn"] != PENDING:
+            self.aws.client("sns").unsubscribe(SubscriptionArn=found["SubscriptionArn"])
