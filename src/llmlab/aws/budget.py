@@ -57,7 +57,9 @@ class Budget(AwsResource):
         return {
             "dollars a month": float(budget["BudgetLimit"]["Amount"]) if budget.get("TimeUnit") == "MONTHLY" else None,
             "counts": budget.get("CostFilters", {}).get("TagKeyValue", []),
-            "credits and refunds": "not subtracted" if all(types.get(key, True) is value for key, value in COUNTED.items()) else "subtracted",
+            "credits and refunds": "not subtracted"
+            if all(types.get(key, True) is value for key, value in COUNTED.items())
+            else "subtracted",
             **{f"alert at {percent} %": self._subscribers(percent, notifications) for percent in ALERTS},
         }
 

@@ -70,7 +70,9 @@ def body(names: Names) -> dict[str, Any]:
     ]
     widgets: list[dict[str, Any]] = [_widget("text", 0, 0, 24, 2, {"markdown": text})]
     for index, (title, metrics, statistic) in enumerate(graphs):
-        found = [[{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": ""}] for number, metric in enumerate(metrics)]
+        found = [
+            [{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": ""}] for number, metric in enumerate(metrics)
+        ]
         widgets.append(_graph(names, index, title, found))
     lab = [[names.metrics, metric.value] for metric in (Metric.ACTIVE_INSTANCES, Metric.FAILED_RUNS, Metric.RUN_AGE_MINUTES)]
     widgets.append(_graph(names, len(graphs), "Watchdog", lab))

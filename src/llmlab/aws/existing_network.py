@@ -26,7 +26,8 @@ class ExistingNetwork(AwsResource):
     def id(self) -> str:
         return self.vpc_id
 
-    need_id = id
+    def need_id(self) -> str:
+        return self.vpc_id
 
     def desired(self) -> Properties:
         return {}
@@ -52,7 +53,9 @@ class ExistingNetwork(AwsResource):
     def _check(self, subnet: Mapping[str, Any], tables: Sequence[Mapping[str, Any]], zones: Mapping[str, str]) -> None:
         identity, zone = subnet["SubnetId"], subnet["AvailabilityZone"]
         if subnet["VpcId"] != self.vpc_id:
-            raise Refused(f"subnet {identity} is in {subnet['VpcId']}, not in {self.vpc_id}", f"llmlab bootstrap --vpc-id {subnet['VpcId']}")
+            raise Refused(
+                f"subnet {identity} is in {subnet['VpcId']}, not in {self.vpc_id}", f"llmlab bootstrap --vpc-id {subnet['VpcId']}"
+            )
         if zone in zones:
             hint = f"llmlab bootstrap --vpc-id {self.vpc_id} --subnet-id {identity}"
             raise Refused(f"subnets {zones[zone]} and {identity} are both in {zone}, and a fleet takes one a zone", hint)
@@ -86,7 +89,10 @@ def _way_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> str | None:
     for table in (own or main)[:1]:
         for route in table["Routes"]:
             if route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State") != "blackhole":
-                return next((str(route[key]) for key in ("NatGatewayId", "GatewayId", "TransitGatewayId", "NetworkInterfaceId") if route.get(key)), None)
+                return next(
+                    (str(route[key]) for key in ("NatGatewayId", "GatewayId", "TransitGatewayId", "NetworkInterfaceId") if route.get(key)),
+                    None,
+                )
     return None
 
 
@@ -95,5 +101,7 @@ def zones_of(aws: Aws, subnet_ids: Sequence[str]) -> dict[str, str]:
     if subnet_ids:
         found = aws.ec2.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
     else:
-        found = aws.ec2.describe_subnets(Filters=[{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()])["Subnets"]
+        found = aws.ec2.describe_subnets(Filters=[{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()])[
+            "Subnets"
+        ]
     return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in sorted(found, key=lambda one: one["AvailabilityZone"])}

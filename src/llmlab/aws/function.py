@@ -97,7 +97,7 @@ class Function(AwsResource):
 
         def ready() -> bool:
             found = self.client.get_function_configuration(FunctionName=self.name)
-            return found.get("State", "Active") == "Active" and found.get("LastUpdateStatus", "Successful") != "InProgress"
+            return found.get("State", "Active") == "Active" and bool(found.get("LastUpdateStatus") != "InProgress")
 
         self.wait(ready, "the function becoming active", seconds=180)
 

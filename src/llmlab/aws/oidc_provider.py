@@ -45,7 +45,9 @@ class OidcProvider(AwsResource):
 
     def create(self) -> None:
         """Without a thumbprint: AWS trusts GitHub's certificate authority by itself."""
-        self.aws.client("iam").create_open_id_connect_provider(Url=f"https://{GITHUB}", ClientIDList=[AUDIENCE], Tags=to_list(self.names.tags))
+        self.aws.client("iam").create_open_id_connect_provider(
+            Url=f"https://{GITHUB}", ClientIDList=[AUDIENCE], Tags=to_list(self.names.tags)
+        )
 
     def update(self, differs: Properties) -> None:
         if "audience" in differs:

@@ -126,10 +126,20 @@ def watchdog(names: Names) -> Policy:
         [
             _allow(
                 "See",
-                ["ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeSpotPriceHistory", "ec2:DescribeSpotInstanceRequests",
-                 "ec2:DescribeFleets", "ec2:DescribeFleetInstances", "ec2:DescribeSubnets", "ec2:DescribeImages",
-                 "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ec2:DescribeInstanceTypes",
-                 "ec2:DescribeInstanceTypeOfferings"],
+                [
+                    "ec2:DescribeInstances",
+                    "ec2:DescribeInstanceStatus",
+                    "ec2:DescribeSpotPriceHistory",
+                    "ec2:DescribeSpotInstanceRequests",
+                    "ec2:DescribeFleets",
+                    "ec2:DescribeFleetInstances",
+                    "ec2:DescribeSubnets",
+                    "ec2:DescribeImages",
+                    "ec2:DescribeLaunchTemplates",
+                    "ec2:DescribeLaunchTemplateVersions",
+                    "ec2:DescribeInstanceTypes",
+                    "ec2:DescribeInstanceTypeOfferings",
+                ],
                 "*",
             ),
             _allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=ours),
@@ -151,7 +161,11 @@ def watchdog(names: Names) -> Policy:
                     names.arn("ec2", "key-pair/*"),
                 ],
             ),
-            _allow("ResolveImage", ["ssm:GetParameter", "ssm:GetParameters"], f"arn:aws:ssm:{names.region}::parameter/aws/service/deeplearning/ami/*"),
+            _allow(
+                "ResolveImage",
+                ["ssm:GetParameter", "ssm:GetParameters"],
+                f"arn:aws:ssm:{names.region}::parameter/aws/service/deeplearning/ami/*",
+            ),
             _pass("PassInstanceRole", names, names.instance_role, "ec2.amazonaws.com"),
             _pass("PassSchedulerRole", names, names.scheduler_role, "scheduler.amazonaws.com"),
             _allow("Deadlines", [f"scheduler:{verb}Schedule" for verb in ("Create", "Update", "Get", "Delete")], schedules),
@@ -191,8 +205,14 @@ def github_push(names: Names) -> Policy:
             _allow(
                 "PushImage",
                 [
-                    "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage", "ecr:InitiateLayerUpload",
-                    "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:DescribeImages",
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:GetDownloadUrlForLayer",
+                    "ecr:BatchGetImage",
+                    "ecr:InitiateLayerUpload",
+                    "ecr:UploadLayerPart",
+                    "ecr:CompleteLayerUpload",
+                    "ecr:PutImage",
+                    "ecr:DescribeImages",
                 ],
                 names.arn("ecr", f"repository/{names.repository}"),
             ),
@@ -237,4 +257,3 @@ def topic(names: Names) -> list[Policy]:
 
 ROLES = {"instance": instance, "watchdog": watchdog, "scheduler": scheduler, "github push": github_push}
 """Role → its policy, for the documentation."""
-

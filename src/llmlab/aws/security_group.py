@@ -92,7 +92,9 @@ class SecurityGroup(Ec2Resource):
         try:
             self.wait(deleted, "the last instance giving it back", seconds=600, every=10)
         except LabError as error:
-            raise LabError(f"{error.message}{self._users(group)}", f"aws ec2 describe-network-interfaces --region {self.aws.region}") from error
+            raise LabError(
+                f"{error.message}{self._users(group)}", f"aws ec2 describe-network-interfaces --region {self.aws.region}"
+            ) from error
 
     def _users(self, group: str) -> str:
         users = self.aws.ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [group]}])["NetworkInterfaces"]

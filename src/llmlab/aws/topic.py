@@ -99,7 +99,7 @@ class Subscription(AwsResource):
     def confirmed(self) -> bool:
         """Whether the address has said yes."""
         found = self.find()
-        return bool(found) and found["SubscriptionArn"] != PENDING
+        return found is not None and found["SubscriptionArn"] != PENDING
 
     def ours(self) -> bool:
         return self.topic.ours()

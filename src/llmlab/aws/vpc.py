@@ -70,5 +70,7 @@ class Vpc(Ec2Resource):
                 hint = f"aws ec2 delete-security-group --group-id {group['GroupId']} {region}"
                 return LabError(f"security group {group['GroupName']} is still in {vpc}", hint)
         for subnet in self.aws.ec2.describe_subnets(Filters=inside)["Subnets"]:  # type: ignore[arg-type]
-            return LabError(f"subnet {subnet['SubnetId']} is still in {vpc}", f"aws ec2 delete-subnet --subnet-id {subnet['SubnetId']} {region}")
+            return LabError(
+                f"subnet {subnet['SubnetId']} is still in {vpc}", f"aws ec2 delete-subnet --subnet-id {subnet['SubnetId']} {region}"
+            )
         return LabError(f"something that is not ours is still in {vpc}", f"aws ec2 describe-vpcs --vpc-ids {vpc} {region}")

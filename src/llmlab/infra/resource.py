@@ -14,11 +14,11 @@ Properties = Mapping[str, Any]
 """Property → value, made of what JSON has."""
 
 
-class Exists(Exception):  # noqa: N818 - a fact more than a failure
+class Exists(Exception):
     """Raised by `create`: somebody was quicker."""
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """Raised by `delete`: it is gone already."""
 
 
