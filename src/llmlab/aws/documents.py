@@ -130,3 +130,12 @@ def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
             if name not in found or found[name].at < item["LastModified"]:
                 found[name] = Ended(reason, item["LastModified"])
     return found
+
+
+def read_text(aws: Aws, bucket: str, key: str) -> str:
+    """A text object, what is not UTF-8 in it replaced; "" when there is none."""
+    try:
+        body: bytes = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except NotFound:
+        return ""
+    return body.decode(errors="replace")

@@ -1,0 +1,41 @@
+"""Following a run until it is over: how it is, each time that has changed."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.errors import LabError
+from llmlab.ops.run_state import Run
+from llmlab.ops.runs import detail
+
+EVERY_SECONDS = 3
+GRACE = timedelta(hours=24)
+"""Beyond the hours it may run: the time between attempts, in which nothing is paid."""
+
+
+def follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) -> Run:
+    """The run as it ended.
+
+    Raises:
+        LabError: it is still not over a day after its hours would have been used up.
+    """
+    seen: Run | None = None
+    limit = None
+    while True:
+        found = detail(aws, run, clock.now())
+        if seen is None or _face(found.run) != _face(seen):
+            changed(found.run)
+        seen = found.run
+        if seen.state.final:
+            return seen
+        hours = found.attempts[-1].max_hours if found.attempts else found.spec.max_hours
+        limit = limit or clock.now() + timedelta(hours=hours) + GRACE
+        if clock.now() > limit:
+            raise LabError(f"waited for the end of {run} until {limit:%Y-%m-%d %H:%M} UTC; it is {seen.state}", f"llmlab status {run}")
+        clock.sleep(EVERY_SECONDS)
+
+
+def _face(run: Run) -> tuple[object, ...]:
+    """What a reader would call a change."""
+    return run.state, run.attempt, run.phase, run.step, run.loss, run.checkpoint

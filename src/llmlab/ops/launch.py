@@ -1,0 +1,110 @@
+"""Launching a run: preflight → spec → one attempt, and nothing half-done when that fails."""
+
+from dataclasses import dataclass
+from secrets import choice
+
+from llmlab import __version__, contract, fleet
+from llmlab.aws import documents
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.contract import Attempt, RunKeys, Spec
+from llmlab.errors import Interrupted
+from llmlab.ops.preflight import Plan
+from llmlab.ops.start import LeftBehind, Patience, Say, start
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Without the letters and digits that are mistaken for each other."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A run that has an instance. `most_cost` in US dollars is the most its instance time can cost at the price of this pool."""
+
+    run: str
+    instance: str
+    instance_type: str
+    zone: str
+    spot: bool
+    price: float
+    approximate: bool
+    max_hours: float
+    most_cost: float
+    deadline: int
+    image: str
+    data: str
+
+
+def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float = 0) -> Launch:
+    """Start a run that preflight has passed.
+
+    Raises:
+        NoCapacity: no pool gave an instance.
+        LabError: AWS refused. In both cases nothing is left of the run.
+        Interrupted: Ctrl-C; nothing is left.
+    """
+    spec = build_spec(aws, plan, clock)
+    attempt = first_attempt(spec, clock)
+    key = RunKeys(spec.run).spec
+    try:
+        documents.write_once(aws, aws.names.outputs_bucket, key, spec)
+        started = start(aws, spec, attempt, clock, say, Patience(plan.wish.fallback_on_demand, wait_minutes))
+    except BaseException as error:
+        if not isinstance(error, LeftBehind):
+            documents.delete(aws, aws.names.outputs_bucket, key)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted("interrupted; the run was not started and nothing is left of it", "llmlab launch") from error
+        raise
+    return Launch(
+        run=spec.run,
+        instance=started.instance,
+        instance_type=started.instance_type,
+        zone=started.zone,
+        spot=started.spot,
+        price=started.price,
+        approximate=not started.spot and any(pool.approximate for pool in spec.pools if pool.instance_type == started.instance_type),
+        max_hours=spec.max_hours,
+        most_cost=min(started.price * spec.max_hours, spec.max_cost or float("inf")),
+        deadline=started.deadline,
+        image=spec.image,
+        data=spec.data.name,
+    )
+
+
+def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
+    """What the run is, with a new id."""
+    wish = plan.wish
+    return Spec(
+        run=contract.build_run_id(clock.now(), "".join(choice(ALPHABET) for _ in range(4))),
+        lab=aws.lab,
+        region=aws.region,
+        account=aws.account,
+        recipe=wish.recipe.model_dump(mode="json"),
+        data=plan.data,
+        image=plan.image.reference,
+        ami=plan.ami,
+        launch_template=aws.names.launch_template,
+        pools=plan.pools,
+        spot=wish.spot,
+        max_hours=wish.max_hours,
+        created=contract.build_timestamp(clock.now()),
+        model=plan.model,
+        max_cost=wish.max_cost,
+        fallback_on_demand=wish.fallback_on_demand,
+        auto_shutdown=wish.auto_shutdown,
+        resume=wish.resume,
+        llmlab_version=__version__,
+    )
+
+
+def first_attempt(spec: Spec, clock: Clock) -> Attempt:
+    """The claim of attempt 1, before its instance is known."""
+    return Attempt(
+        run=spec.run,
+        number=1,
+        claimed=contract.build_timestamp(clock.now()),
+        deadline=fleet.deadline_of(clock.now(), spec.max_hours),
+        spot=spec.spot,
+        by="launch",
+        max_hours=spec.max_hours,
+        max_cost=spec.max_cost,
+    )

@@ -1,0 +1,54 @@
+"""Writing, clearing and putting back the last word about a run: for `stop` where no machine answers, and for `resume`.
+
+The marker is replaced, not edited: in the versioned bucket the old one stays readable as an older version of the same object.
+"""
+
+from collections.abc import Sequence
+
+from llmlab import contract
+from llmlab.aws import documents
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.contract import EndReason, Marker, RunKeys
+from llmlab.ops.run_state import Run
+
+
+def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
+    """Mark a run as stopped by its user, unless somebody else has had the last word; whether it was marked."""
+    marker = Marker(
+        run=run.run,
+        reason=EndReason.STOPPED_BY_USER,
+        ended=contract.build_timestamp(clock.now()),
+        attempts=run.attempt,
+        detail=detail,
+        hint=EndReason.STOPPED_BY_USER.hint(run.run),
+        step=run.checkpoint,
+        total_steps=run.total_steps,
+        loss=run.loss,
+        hours=run.hours or 0.0,
+        cost=run.cost or 0.0,
+    )
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run.run)
+    if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker):
+        return False
+    documents.touch(aws, bucket, keys.ended(marker.reason))
+    return True
+
+
+def clear(aws: Aws, run: str) -> Marker | None:
+    """Take the FAILURE marker away, and a stop request with it, so that the run may live again; what it said."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    marker = documents.read(aws, Marker, bucket, keys.failure)
+    documents.delete(aws, bucket, keys.stop, keys.failure, *_ended(aws, run))
+    return marker
+
+
+def put_back(aws: Aws, marker: Marker) -> None:
+    """Say again what was said before `clear`."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(marker.run)
+    documents.write(aws, bucket, keys.failure, marker)
+    documents.touch(aws, bucket, keys.ended(marker.reason))
+
+
+def _ended(aws: Aws, run: str) -> Sequence[str]:
+    return documents.keys_under(aws, aws.names.outputs_bucket, f"{contract.ENDED}{run}/")

@@ -1,0 +1,120 @@
+"""Starting a run again from its newest complete checkpoint, as a new attempt with limits of its own.
+
+What was the last word about it is taken away first and comes back when no instance could be started. The agent finds the checkpoint.
+"""
+
+from dataclasses import dataclass
+
+from llmlab import contract, fleet
+from llmlab.aws import documents, instances
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys
+from llmlab.errors import Refused, UsageError
+from llmlab.ops import mark
+from llmlab.ops.preflight import check_cost, check_hours
+from llmlab.ops.runs import Detail, detail
+from llmlab.ops.start import LeftBehind, Patience, Say, start
+
+SHORTEST_HOURS = 0.1
+
+
+@dataclass(frozen=True)
+class Again:
+    """What may differ from before. Hours and dollars are what this and later attempts may use, None for what is left of the old limits."""
+
+    spot: bool | None = None
+    fallback_on_demand: bool = False
+    max_hours: float | None = None
+    max_cost: float | None = None
+    wait_minutes: float = 0
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The new attempt, and the step it goes on from (0: from the start)."""
+
+    attempt: Attempt
+    step: int
+    most_cost: float
+
+
+def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
+    """One more attempt.
+
+    Raises:
+        Refused: the run is alive, or has completed.
+        UsageError: nothing is left of its hours or dollars and no new limit was given.
+        NoCapacity: no pool gave an instance; the run is as it was.
+    """
+    before = detail(aws, run, clock.now())
+    _refuse_live(aws, before)
+    attempt = _next(before, again, clock)
+    step = newest_checkpoint(aws, run)
+    say(f"going on from checkpoint {step}" if step else "there is no complete checkpoint, so it starts from the beginning")
+    marker = mark.clear(aws, run)
+    patience = Patience(again.fallback_on_demand or before.spec.fallback_on_demand, again.wait_minutes)
+    try:
+        started = start(aws, before.spec, attempt, clock, say, patience)
+    except BaseException as error:
+        if marker and not isinstance(error, LeftBehind):
+            mark.put_back(aws, marker)
+        raise
+    hours = started.max_hours - started.hours_before
+    return Resumed(started, step, min(started.price * hours, fleet.cost_left(started.max_cost, started.cost_before) or float("inf")))
+
+
+def _refuse_live(aws: Aws, before: Detail) -> None:
+    run = before.run
+    alive = [one for one in instances.find(aws, run.run) if one.alive]
+    if alive:
+        raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
+    if run.reason is EndReason.COMPLETED:
+        raise Refused(f"{run.run} has completed; there is nothing to resume", f"llmlab fetch {run.run}")
+
+
+def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
+    """The claim of the next attempt, with what earlier ones used."""
+    last = before.attempts[-1] if before.attempts else None
+    number = last.number + 1 if last else 1
+    hours_before, cost_before = before.run.hours or 0.0, before.run.cost or 0.0
+    if again.max_hours is not None:
+        check_hours(again.max_hours)
+    check_cost(again.max_cost)
+    allowed_hours = last.max_hours if last else before.spec.max_hours
+    max_hours = hours_before + again.max_hours if again.max_hours is not None else allowed_hours
+    if max_hours - hours_before < SHORTEST_HOURS:
+        raise UsageError(
+            f"{before.run.run} has used {hours_before:.1f} of its {allowed_hours:g} hours; give it more",
+            f"llmlab resume {before.run.run} --max-hours 6",
+        )
+    allowed_cost = last.max_cost if last else before.spec.max_cost
+    max_cost = cost_before + again.max_cost if again.max_cost is not None else allowed_cost
+    if max_cost is not None and max_cost <= cost_before:
+        raise UsageError(
+            f"{before.run.run} has cost ${cost_before:.2f} of its ${allowed_cost or 0:.2f}; give it more",
+            f"llmlab resume {before.run.run} --max-cost 10",
+        )
+    return Attempt(
+        run=before.run.run,
+        number=number,
+        claimed=contract.build_timestamp(clock.now()),
+        deadline=fleet.deadline_of(clock.now(), fleet.hours_left(max_hours, hours_before)),
+        spot=before.spec.spot if again.spot is None else again.spot,
+        by="resume",
+        max_hours=max_hours,
+        max_cost=max_cost,
+        hours_before=hours_before,
+        cost_before=cost_before,
+    )
+
+
+def newest_checkpoint(aws: Aws, run: str) -> int:
+    """The step of the newest checkpoint whose COMPLETE is there, 0 when there is none."""
+    prefix = RunKeys(run).checkpoints
+    steps = [
+        step
+        for key in documents.keys_under(aws, aws.names.outputs_bucket, prefix)
+        if key.endswith(f"/{COMPLETE}") and (step := contract.parse_checkpoint_name(key.removeprefix(prefix).split("/")[0]))
+    ]
+    return max(steps, default=0)

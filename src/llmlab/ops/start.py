@@ -1,0 +1,166 @@
+"""Starting one attempt of a run: claim → schedule at the deadline → CreateFleet → schedule aimed at the instance → its instance noted.
+
+The order is what makes it safe to break off anywhere: the claim keeps two starters apart, the schedule stands before there is anything
+to end, and what fails or is interrupted takes back what it made, found by tag and not by what it remembers.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from llmlab import contract, fleet
+from llmlab.aws import documents, fleets, instances, one_time_schedules
+from llmlab.aws.fleets import NoPoolHadCapacity
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.contract import Attempt, Pool, RunKeys, Spec
+from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity
+
+Say = Callable[[str], None]
+ROUND_SECONDS = 60
+"""Between two rounds over all pools while waiting for capacity."""
+LOOKS = 4
+"""EC2 may take some seconds to show a new instance: how often it is looked for, two seconds apart, when its start was broken off."""
+
+
+class LeftBehind(LabError):
+    """It broke off, and taking it back failed too."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """What to do when no pool has capacity."""
+
+    fallback_on_demand: bool = False
+    wait_minutes: float = 0
+
+
+def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience) -> Attempt:
+    """One instance for this attempt; the attempt as it is then.
+
+    Raises:
+        NoCapacity: no pool gave one; nothing is left of the attempt.
+        LabError: somebody else has started this attempt, or AWS refused; nothing is left.
+        Interrupted: Ctrl-C; nothing is left.
+    """
+    bucket, key = aws.names.outputs_bucket, RunKeys(spec.run).attempt(attempt.number)
+    if not documents.write_once(aws, bucket, key, attempt):
+        raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
+    try:
+        one_time_schedules.create(aws, _schedule(aws, attempt))
+        started = _instance(aws, spec, attempt, clock, say, patience)
+        one_time_schedules.update(aws, _schedule(aws, started))
+        documents.write(aws, bucket, key, started)
+    except BaseException as error:
+        undo(aws, spec.run, attempt.number, clock, error)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; run {spec.run} was not started and nothing is left of it", "llmlab launch") from error
+        raise
+    return started
+
+
+def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience) -> Attempt:
+    """Ask the pools, then those of the other market, then again after a minute, as long as patience lasts."""
+    numbers = itertools.count()
+    give_up = clock.now().timestamp() + patience.wait_minutes * 60
+    hours = (attempt.deadline - clock.now().timestamp()) / fleet.HOUR
+    while True:
+        for spot in (True, False) if attempt.spot and patience.fallback_on_demand else (attempt.spot,):
+            trying = replace(attempt, spot=spot, deadline=fleet.deadline_of(clock.now(), hours))
+            if trying.deadline != attempt.deadline:
+                one_time_schedules.update(aws, _schedule(aws, trying))
+            try:
+                return _ask(aws, spec, trying, numbers, clock)
+            except NoPoolHadCapacity as error:
+                tell(error, spec.pools, say, spot=spot)
+        if clock.now().timestamp() + ROUND_SECONDS > give_up:
+            raise _none_left(spec, attempt, patience)
+        say(f"no capacity anywhere; asking again in {ROUND_SECONDS} s, for {(give_up - clock.now().timestamp()) / 60:.0f} more minutes")
+        clock.sleep(ROUND_SECONDS)
+
+
+def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]", clock: Clock) -> Attempt:
+    """The attempt with the instance that one CreateFleet gave."""
+    pools = fleet.order(spec.pools, list(dict.fromkeys(pool.instance_type for pool in spec.pools)), spot=attempt.spot)
+
+    def build(number: int) -> dict[str, object]:
+        return fleet.create_fleet_request(
+            aws.names,
+            spec.launch_template,
+            pools,
+            run=spec.run,
+            attempt=attempt.number,
+            deadline=attempt.deadline,
+            spot=attempt.spot,
+            keep=not spec.auto_shutdown,
+            image=spec.ami,
+            again=number,
+        )
+
+    given = fleets.create(aws, build, numbers, pools, clock)
+    return replace(
+        attempt,
+        instance=given.instance,
+        instance_type=given.instance_type,
+        zone=given.zone,
+        price=fleet.price_of(pools, given.instance_type, given.zone, spot=attempt.spot),
+        launched=contract.build_timestamp(clock.now()),
+    )
+
+
+def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
+    """A line for every pool that was asked, with what AWS answered; a pool it says nothing of gave nothing either."""
+    market = "spot" if spot else "on demand"
+    answers = {(one.instance_type, one.zone): one.code for one in error.tried}
+    common = next((one.code for one in error.tried if not one.instance_type), "no answer")
+    for pool in pools:
+        if fleet.price(pool, spot=spot) is not None:
+            say(f"no capacity: {pool.instance_type} in {pool.zone}, {market} ({answers.get((pool.instance_type, pool.zone), common)})")
+
+
+def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
+    market = "spot or on-demand" if patience.fallback_on_demand and attempt.spot else "spot" if attempt.spot else "on-demand"
+    types = ", ".join(dict.fromkeys(pool.instance_type for pool in spec.pools))
+    zones = len({pool.zone for pool in spec.pools})
+    verb = "launch" if attempt.number == 1 else f"resume {spec.run}"
+    hint = (
+        f"llmlab {verb} --spot --fallback-on-demand"
+        if attempt.spot and not patience.fallback_on_demand
+        else f"llmlab {verb} --wait-for-capacity 60"
+    )
+    return NoCapacity(f"no {market} capacity for {types} in any of {zones} zones of {spec.region}; nothing was started", hint)
+
+
+def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
+    """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
+    role = f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+    if not attempt.instance:
+        return fleet.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
+    return fleet.aim_schedule_request(
+        aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role, instance=attempt.instance
+    )
+
+
+def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException) -> None:
+    """Take back what an attempt that broke off may have made. The schedule goes last: it is the net under the rest.
+
+    Raises:
+        LeftBehind: that failed too; says what may be left.
+    """
+    try:
+        for look in range(1 if isinstance(error, NoCapacity) else LOOKS):
+            if look:
+                clock.sleep(2)
+            alive = [one.id for one in instances.find(aws, run) if one.attempt == number and one.alive]
+            instances.terminate(aws, alive)
+            if alive:
+                break
+        documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
+        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+    except LabError as second:
+        words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        raise LeftBehind(
+            f"{words}; and it could not be undone ({second}): an instance of {run} may be left, which ends at its deadline",
+            f"llmlab stop {run}",
+            ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else None,
+        ) from error

@@ -1,0 +1,93 @@
+"""Stopping a run: ask its agent to save and leave, wait, and end what is left by its tag.
+
+A run without an instance is marked as stopped, so that the watchdog does not start it again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmlab import contract, fleet
+from llmlab.aws import documents, instances, one_time_schedules
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock, wait_until
+from llmlab.contract import RunKeys, Stop
+from llmlab.ops import mark
+from llmlab.ops.run_state import Run
+from llmlab.ops.runs import detail
+
+Say = Callable[[str], None]
+SAVE_MINUTES = 10
+"""How long the machine may take to reach a step boundary, save and upload."""
+POWER_OFF_SECONDS = 60
+"""How long it may take to power itself off after its last word."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How the run is then. `already`: it was over before; `asked`: its agent answered; `terminated`: the instances ended from here."""
+
+    run: Run
+    already: bool
+    asked: bool
+    terminated: tuple[str, ...]
+
+
+def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: str = "", limit_minutes: float = SAVE_MINUTES) -> Stopped:
+    """End a run; with `now`, without waiting for a checkpoint."""
+    before = detail(aws, run, clock.now()).run
+    machines = [one.id for one in instances.find(aws, run) if one.alive]
+    if before.state.final and not machines:
+        return Stopped(before, already=True, asked=False, terminated=())
+    asked = False
+    if not before.state.final:
+        documents.write(aws, aws.names.outputs_bucket, RunKeys(run).stop, Stop(run, contract.build_timestamp(clock.now()), by))
+        if machines and not now:
+            asked = _wait_for_agent(aws, run, clock, say, limit_minutes)
+    terminated = _end_machines(aws, run, clock, say, wait=asked)
+    after = detail(aws, run, clock.now()).run
+    if not after.state.final:
+        detail_words = "ended before it could save" if machines else "it had no instance"
+        mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
+        after = detail(aws, run, clock.now()).run
+    for number in range(1, after.attempt + 1):
+        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+    return Stopped(after, already=False, asked=asked, terminated=terminated)
+
+
+def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: float) -> bool:
+    """Whether the run got its last word, or its machine left, within the limit."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    say(f"asked {run} to save and leave; waiting up to {limit_minutes:g} minutes for it (Ctrl-C leaves the request standing)")
+    started = clock.now()
+    told = 0
+
+    def gone() -> bool:
+        nonlocal told
+        minutes = int((clock.now() - started).total_seconds() // 60)
+        if minutes > told:
+            told = minutes
+            say(f"still waiting for its checkpoint, {minutes} min")
+        return documents.exists(aws, bucket, keys.failure) or documents.exists(aws, bucket, keys.success) or not _alive(aws, run)
+
+    found = wait_until(gone, clock, limit_seconds=limit_minutes * 60)
+    if not found:
+        say(f"no answer within {limit_minutes:g} minutes")
+    return found
+
+
+def _end_machines(aws: Aws, run: str, clock: Clock, say: Say, *, wait: bool) -> tuple[str, ...]:
+    """Let the machines power themselves off when they said they would, end the others by tag, and see them go."""
+    if wait and wait_until(lambda: not _alive(aws, run), clock, limit_seconds=POWER_OFF_SECONDS):
+        return ()
+    alive = _alive(aws, run)
+    if not alive:
+        return ()
+    say(f"ending {', '.join(alive)}")
+    instances.terminate(aws, alive)
+    if not instances.wait_terminated(aws, alive, clock):
+        say(f"EC2 has not finished ending {', '.join(alive)} yet; it will")
+    return tuple(alive)
+
+
+def _alive(aws: Aws, run: str) -> list[str]:
+    return [one.id for one in instances.find(aws, run) if one.alive]
