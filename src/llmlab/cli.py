@@ -86,9 +86,9 @@ def main(arguments: Sequence[str] | None = None, state: State | None = None) -> 
 def run(line: Sequence[str], state: State) -> int:
     """Parse, run one command, and turn what it raises into its exit code."""
     arguments: list[str] = []
+    state.ui.as_json = "--json" in line[: line.index("--") if "--" in line else None]
     try:
         arguments, options = split_global(line)
-        state.ui.as_json = "--json" in options
         state.ui.verbosity = len(options.get("-v", ""))
         state.file = Path(options["--config"]) if "--config" in options else state.file
         state.flags = {name: options[f"--{name}"] for name in ("profile", "region") if f"--{name}" in options}
