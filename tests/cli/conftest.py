@@ -73,5 +73,3 @@ def lab(llmlab: CommandLine, lab_aws: Aws) -> CommandLine:
     """The command line in an empty folder, on an empty account."""
     llmlab.aws = lab_aws
     return llmlab
-
-

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.aws.session import Aws, NotFound
+from llmlab.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ def put(aws: Aws, name: str, value: str) -> Secret:
     except NotFound:
         created = client.create_secret(Name=identity, Description=f"{name} of the lab {aws.lab}", SecretString=value, Tags=tags)
         return Secret(name, created["ARN"])
-    if {"Key": tags[0]["Key"], "Value": tags[0]["Value"]} not in found.get("Tags", []):
-        raise AwsError(f"the secret {identity} is not this lab's", f"aws secretsmanager describe-secret --secret-id {identity}")
+    if any(tag not in found.get("Tags", []) for tag in tags):
+        raise Refused(f"the secret {identity} is not this lab's", f"aws secretsmanager describe-secret --secret-id {identity}")
     if "DeletedDate" in found:
         client.restore_secret(SecretId=identity)
     client.put_secret_value(SecretId=identity, SecretString=value)

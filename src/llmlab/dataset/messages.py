@@ -12,7 +12,7 @@ Message = dict[str, Any]
 JSON_TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
 
-class BadRow(ValueError):  # noqa: N818 - it is the row that is bad
+class BadRow(ValueError):
     """Why a row cannot be trained on, in words."""
 
 

@@ -36,7 +36,7 @@ class Chart:
 def line(title: str, values: Sequence[tuple[float, float]], *, unit: str = "", across: str = "step") -> Chart | None:
     """The chart of (x, y) pairs in order of x; None when there are fewer than two finite ones."""
     finite = [(x, y) for x, y in values if math.isfinite(x) and math.isfinite(y)]
-    if len(finite) < 2:  # noqa: PLR2004 - a line has two ends
+    if len(finite) < 2:
         return None
     thin = thinned(finite)
     x_ticks, y_ticks = ticks([x for x, _ in finite]), ticks([y for _, y in finite])
@@ -84,6 +84,6 @@ def number(value: float) -> str:
     """Short, without a false promise of digits: 12,300 · 1.25 · 2e-05."""
     if value == 0:
         return "0"
-    if abs(value) >= 1000:  # noqa: PLR2004 - where digits need grouping
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.2e}".replace("e-0", "e-") if abs(value) < 0.001 else f"{value:.4g}"  # noqa: PLR2004 - where zeros hide the value
+    return f"{value:.2e}".replace("e-0", "e-") if abs(value) < 0.001 else f"{value:.4g}"

@@ -1,0 +1,96 @@
+"""init, config and secret."""
+
+import tomllib
+from pathlib import Path
+
+import yaml
+
+from llmlab import recipe
+from llmlab.aws import secrets
+from llmlab.aws.session import Aws
+from llmlab.config import Settings, load
+from llmlab.errors import ExitCode
+from tests.cli.conftest import CommandLine
+
+
+def test_init_writes_three_files_that_work_as_they_are(llmlab: CommandLine, project: Path) -> None:
+    result = llmlab("init", "--email", "me@x.org", "--github", "me/repo", "--region", "eu-west-1", "--json")
+    assert result.code == ExitCode.DONE
+    assert result.json["written"] == ["llmlab.toml", "recipe.yaml", ".github/workflows/build-push-ecr.yml"]
+    settings = load({}, {}, project / "llmlab.toml").settings
+    assert (settings.email, settings.github, settings.region) == ("me@x.org", "me/repo", "eu-west-1")
+    assert recipe.load(project / "recipe.yaml")
+    workflow = yaml.safe_load((project / ".github/workflows/build-push-ecr.yml").read_text())
+    assert workflow["permissions"] == {}
+    text = str(workflow["jobs"]["image"]["steps"])
+    assert ":role/llm-tuning-lab-eu-west-1-github-push" in text
+    assert "--region eu-west-1" in text
+
+
+def test_init_never_overwrites(llmlab: CommandLine, project: Path) -> None:
+    (project / "recipe.yaml").write_text("mine: true\n")
+    first = llmlab("init", "--json").json
+    second = llmlab("init", "--lab", "other-lab", "--json").json
+    assert first["kept"] == ["recipe.yaml"]
+    assert second["written"] == []
+    assert (project / "recipe.yaml").read_text() == "mine: true\n"
+    assert "other-lab" not in (project / "llmlab.toml").read_text()
+
+
+def test_every_setting_of_a_fresh_file_can_be_switched_on(llmlab: CommandLine, project: Path) -> None:
+    llmlab("init")
+    lines = (project / "llmlab.toml").read_text().splitlines()
+    keys = [line.removeprefix("# ") for line in lines if line.startswith("# ") and line[2:].split(" = ")[0] in Settings.model_fields]
+    assert len(keys) == len(Settings.model_fields)
+    assert set(tomllib.loads("\n".join(keys))) == set(Settings.model_fields)
+
+
+def test_config_tells_where_each_value_came_from(llmlab: CommandLine, project: Path) -> None:
+    (project / "llmlab.toml").write_text('lab = "my-lab"\nbudget = 20\nmax_hours = 2\n')
+    llmlab.environment = {"LLMLAB_BUDGET": "30", "LLMLAB_REGION": "eu-west-1", "LLMLAB_INSTANCE_TYPES": "g5.xlarge, g6.xlarge"}
+    rows = llmlab("config", "--json", "--region", "us-west-2").json
+    assert rows["lab"] == {"value": "my-lab", "from": "llmlab.toml"}
+    assert rows["budget"] == {"value": 30.0, "from": "LLMLAB_BUDGET"}
+    assert rows["region"] == {"value": "us-west-2", "from": "--region"}
+    assert rows["instance_types"] == {"value": ["g5.xlarge", "g6.xlarge"], "from": "LLMLAB_INSTANCE_TYPES"}
+    assert rows["ubuntu"]["from"] == "default"
+    assert set(rows) == set(Settings.model_fields)
+    assert "LLMLAB_BUDGET" in llmlab("config").out
+
+
+def test_a_secret_is_set_from_standard_input_and_never_shown(lab: CommandLine, lab_aws: Aws) -> None:
+    token = "hf_verysecret"
+    first = lab("secret", "set", "hf-token", stdin=f"{token}\n")
+    assert (first.code, first.out) == (ExitCode.DONE, "hf-token: set\n")
+    again = lab("secret", "set", "hf-token", "--json", "-vv", stdin="hf_other")
+    listed = lab("secret", "list")
+    for result in (first, again, listed):
+        assert token not in result.out + result.err
+        assert "hf_other" not in result.out + result.err
+    assert listed.out.splitlines()[1].startswith("hf-token")
+    client = lab_aws.client("secretsmanager")
+    assert client.get_secret_value(SecretId="llm-tuning-lab/hf-token")["SecretString"] == "hf_other"
+    tags = {tag["Key"]: tag["Value"] for tag in client.describe_secret(SecretId="llm-tuning-lab/hf-token")["Tags"]}
+    assert tags == lab_aws.names.tags
+
+
+def test_a_secret_is_removed_at_once_and_may_come_back(lab: CommandLine, lab_aws: Aws) -> None:
+    lab("secret", "set", "hf-token", stdin="one")
+    assert lab("secret", "remove", "hf-token").code == ExitCode.DONE
+    assert secrets.find(lab_aws) == []
+    missing = lab("secret", "remove", "hf-token")
+    assert (missing.code, missing.error, missing.hint) == (ExitCode.FAILED, "there is no secret hf-token", "llmlab secret list")
+    assert lab("secret", "set", "hf-token", stdin="two").code == ExitCode.DONE
+
+
+def test_a_secret_that_waits_for_its_deletion_is_taken_back(lab: CommandLine, lab_aws: Aws) -> None:
+    lab("secret", "set", "hf-token", stdin="one")
+    lab_aws.client("secretsmanager").delete_secret(SecretId="llm-tuning-lab/hf-token", RecoveryWindowInDays=7)
+    assert lab("secret", "set", "hf-token", stdin="two").code == ExitCode.DONE
+    assert [one.name for one in secrets.find(lab_aws)] == ["hf-token"]
+
+
+def test_a_strangers_secret_is_not_touched(lab: CommandLine, lab_aws: Aws) -> None:
+    lab_aws.client("secretsmanager").create_secret(Name="llm-tuning-lab/hf-token", SecretString="theirs")
+    refused = lab("secret", "set", "hf-token", stdin="mine")
+    assert (refused.code, refused.error) == (ExitCode.REFUSED, "the secret llm-tuning-lab/hf-token is not this lab's")
