@@ -69,6 +69,11 @@ class Ui:
         self.stdout.write(text + "\n")
         self.stdout.flush()
 
+    def clear(self) -> None:
+        """An empty screen, where there is one."""
+        if self.stdout.isatty():
+            self.stdout.write("\x1b[H\x1b[2J\x1b[3J")
+
     def say(self, text: str, style: str = "") -> None:
         """A line of narrative, on stderr."""
         if style and self.stderr.isatty():

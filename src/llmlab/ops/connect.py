@@ -15,7 +15,7 @@ from llmlab.errors import LabError, UsageError
 
 PLUGIN = "session-manager-plugin"
 MOST_PORT = 65535
-TMUX = "training"
+TMUX = "llmlab"
 ATTACH = f"sudo tmux attach -t {TMUX} || sudo tmux ls; exec bash -l"
 
 

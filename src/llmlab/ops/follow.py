@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
-from llmlab.errors import LabError
+from llmlab.errors import Interrupted, LabError
 from llmlab.ops.run_state import Run
 from llmlab.ops.runs import detail
 
@@ -19,7 +19,15 @@ def follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) -> 
 
     Raises:
         LabError: it is still not over a day after its hours would have been used up.
+        Interrupted: Ctrl-C; the run goes on.
     """
+    try:
+        return _follow(aws, run, clock, changed)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"interrupted; {run} goes on", f"llmlab status {run} --watch") from stop
+
+
+def _follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) -> Run:
     seen: Run | None = None
     limit = None
     while True:

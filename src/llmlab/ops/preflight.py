@@ -277,6 +277,13 @@ def dataset(aws: Aws, name: str) -> Manifest:
     return manifest
 
 
+def dataset_if_any(aws: Aws, name: str) -> Manifest | None:
+    """As `dataset`, but None where there is none at all, or several and none was named: an estimate does without."""
+    if not name and len(documents.names_under(aws, aws.names.data_bucket, contract.DATASETS)) != 1:
+        return None
+    return dataset(aws, name)
+
+
 def uploaded_model(aws: Aws, name: str | None) -> Manifest | None:
     """The manifest of an uploaded model, None for a model of Hugging Face.
 

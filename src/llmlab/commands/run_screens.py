@@ -1,0 +1,305 @@
+"""How runs look on a terminal: the list, one run, a launch, an estimate. Facts come in, what rich draws goes out."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from llmlab.commands.words import count, dollars, duration, moment
+from llmlab.contract import EndReason, RunState
+from llmlab.ui import table
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+    from llmlab.ops.estimate import Estimate
+    from llmlab.ops.launch import Launch
+    from llmlab.ops.overview import Overview
+    from llmlab.ops.preflight import Plan
+    from llmlab.ops.resume import Resumed
+    from llmlab.ops.run_state import Run
+    from llmlab.ops.runs import Detail
+
+WIDE = 110
+STYLES = {
+    RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.RUNNING: "cyan",
+    RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow",
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- words
+
+
+def state_words(run: "Run") -> str:
+    """`running`, `starting`, `failed (out_of_memory)`."""
+    if run.state is RunState.RUNNING and run.phase not in {"", "training"}:
+        return f"{run.state} ({run.phase})"
+    if run.reason and run.reason not in {EndReason.COMPLETED, EndReason.STOPPED_BY_USER}:
+        return f"{run.state} ({run.reason})"
+    return str(run.state)
+
+
+def step_words(run: "Run") -> str:
+    if not run.step and not run.total_steps:
+        return ""
+    return f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step)
+
+
+def hours_words(run: "Run") -> str:
+    return duration(None if run.hours is None else run.hours * 3600)
+
+
+def progress_line(run: "Run") -> str:
+    """One line of narrative on how a run is."""
+    parts = [f"step {step_words(run)}" if step_words(run) else "", f"loss {run.loss:.3f}" if run.loss is not None else ""]
+    parts += [
+        f"{count(run.tokens_per_second)} tokens/s" if run.tokens_per_second else "",
+        f"GPU {run.gpu_percent:.0f} %" if run.gpu_percent else "",
+    ]
+    parts += [f"{dollars(run.cost)} so far" if run.cost else "", f"{duration(run.eta_seconds)} left" if run.eta_seconds else ""]
+    head = state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    return ", ".join([head, *filter(None, parts)])
+
+
+# ---------------------------------------------------------------- the list
+
+
+class RunsTable:
+    """The runs, as many columns as the terminal is wide for; a column in which nobody has anything is not drawn."""
+
+    def __init__(self, runs: Sequence["Run"], now: datetime) -> None:
+        self.runs = runs
+        self.now = now
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.text import Text
+
+        columns: dict[str, list[object]] = {
+            "run": [one.run for one in self.runs],
+            "state": [Text(state_words(one), STYLES.get(one.state, "")) for one in self.runs],
+            "step": [step_words(one) for one in self.runs],
+            "loss": ["" if one.loss is None else f"{one.loss:.3f}" for one in self.runs],
+            "tokens/s": [count(one.tokens_per_second) for one in self.runs],
+            "GPU": ["" if one.gpu_percent is None else f"{one.gpu_percent:.0f} %" for one in self.runs],
+            "time": [hours_words(one) for one in self.runs],
+            "cost": [dollars(one.cost) for one in self.runs],
+            "left": [duration(one.eta_seconds) for one in self.runs],
+            "ended": [f"{duration((self.now - one.ended).total_seconds())} ago" if one.ended else "" for one in self.runs],
+            "instance": [f"{one.instance_type} {'spot' if one.spot else ''}".strip() for one in self.runs],
+        }
+        if options.max_width < WIDE:
+            columns = {name: cells for name, cells in columns.items() if name not in {"tokens/s", "GPU", "instance", "ended"}}
+        columns = {name: cells for name, cells in columns.items() if any(str(cell) for cell in cells)}
+        yield self._drawn(columns)
+
+    @staticmethod
+    def _drawn(columns: dict[str, list[object]]) -> "RenderableType":
+        from rich.table import Table
+
+        drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        for name in columns:
+            left = name in {"run", "state", "instance"}
+            drawn.add_column(name, justify="left" if left else "right", no_wrap=name != "state", overflow="fold")
+        for row in zip(*columns.values(), strict=True):
+            drawn.add_row(*row)
+        return drawn
+
+
+def overview(facts: "Overview", now: datetime) -> Iterator["RenderableType"]:
+    """The lab in two lines, then its runs."""
+    yield f"{facts.lab} in {facts.region}, account {facts.account}"
+    image = (
+        f"image {', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}"
+        if facts.image
+        else "no image yet"
+    )
+    money = f"{dollars(facts.budget.spent)} of {dollars(facts.budget.limit)} this month" if facts.budget else "no budget"
+    yield f"{image} · {money} · {facts.live} live of {facts.total} runs" if facts.total else f"{image} · {money} · no runs yet"
+    if facts.runs:
+        yield ""
+        yield RunsTable(facts.runs, now)
+    more = facts.total - len(facts.runs)
+    if more:
+        yield f"\n{more} older: llmlab status --all"
+
+
+# ---------------------------------------------------------------- one run
+
+
+def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
+    """Everything about one run."""
+    yield pairs(list(_about(facts, now)))
+    if facts.attempts:
+        yield ""
+        yield attempts(facts, now)
+
+
+def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
+    run, spec = facts.run, facts.spec
+    yield "run", run.run
+    yield "state", state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    if run.detail:
+        yield "because", run.detail
+    if step_words(run):
+        yield "step", ", ".join(filter(None, [step_words(run), f"loss {run.loss:.4f}" if run.loss is not None else ""]))
+    if run.tokens_per_second and not run.state.final:
+        gpu = [
+            f"GPU {run.gpu_percent:.0f} %" if run.gpu_percent is not None else "",
+            f"{run.gpu_memory_gib:.1f} GiB" if run.gpu_memory_gib else "",
+        ]
+        yield "speed", ", ".join(filter(None, [f"{count(run.tokens_per_second)} tokens/s", *gpu]))
+    if run.checkpoint:
+        yield "checkpoint", f"{run.checkpoint}, whole in S3"
+    limit = facts.attempts[-1].max_hours if facts.attempts else spec.max_hours
+    left = f", {duration(run.eta_seconds)} left" if run.eta_seconds else ""
+    yield "time", f"{hours_words(run) or '0s'} of at most {duration(limit * 3600)}{left}"
+    if run.cost is not None:
+        most = f" of at most {dollars(spec.max_cost)}" if spec.max_cost else ""
+        yield "cost", f"{dollars(run.cost)}{most}"
+    if run.ended:
+        yield "ended", moment(run.ended)
+    elif run.deadline:
+        yield "deadline", moment(run.deadline)
+    if run.heard and not run.state.final:
+        yield "heard", f"{duration((now - run.heard).total_seconds())} ago"
+    if not run.state.final and not spec.auto_shutdown:
+        yield "afterwards", "the instance stays until the deadline (--no-auto-shutdown)"
+    yield "recipe", f"{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
+    examples = spec.data.facts.get("examples")
+    yield "data", spec.data.name + (f", {count(examples)} examples" if isinstance(examples, int) else "")
+    yield "image", spec.image.rpartition("@")[2][:19]
+    yield "machine", f"{spec.ami}, {len(spec.pools)} pools: {', '.join(dict.fromkeys(pool.instance_type for pool in spec.pools))}"
+
+
+def attempts(facts: "Detail", now: datetime) -> "RenderableType":
+    """A line for each attempt."""
+    ends = {end.number: end for end in facts.ends}
+    rows = []
+    for one in facts.attempts:
+        end = ends.get(one.number)
+        last = one is facts.attempts[-1]
+        hours = end.hours if end else (facts.run.hours or 0) - one.hours_before if last and one.launched else None
+        how = f"{end.reason} at step {end.step}" if end else str(facts.run.reason or facts.run.state) if last else ""
+        market = "spot" if one.spot else "on-demand"
+        rows.append(
+            (
+                one.number,
+                one.by,
+                one.instance,
+                one.instance_type,
+                one.zone,
+                market,
+                dollars(one.price or None),
+                duration(hours and hours * 3600),
+                how,
+            )
+        )
+    del now
+    columns = ("attempt", "by", "instance", "type", "zone", "market", "$/h", "time", "end")
+    return table(columns, rows, right=("attempt", "$/h", "time"))
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
+    """Names and values in two columns."""
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    drawn.add_column(style="dim", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in rows:
+        drawn.add_row(name, value)
+    return drawn
+
+
+# ---------------------------------------------------------------- before and after a launch
+
+
+def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
+    """What a launch is going to do."""
+    wish = facts.wish
+    tokens = facts.data.facts.get("tokens")
+    yield "recipe", f"{recipe}: {wish.recipe.method} on {wish.recipe.model}"
+    examples = facts.data.facts.get("examples")
+    words = [
+        facts.data.name,
+        f"{count(examples)} examples" if isinstance(examples, int) else "",
+        f"{count(tokens)} tokens" if tokens else "",
+    ]
+    yield "data", ", ".join(filter(None, words))
+    yield "image", f"{', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}, on {facts.ami}"
+    if facts.memory_gib:
+        yield "memory", f"about {facts.memory_gib:.1f} GiB of one GPU"
+    zones = ", ".join(dict.fromkeys(pool.zone for pool in facts.pools))
+    yield "pools", f"{', '.join(one.words for one in facts.types)} in {zones}"
+    yield "market", market(facts)
+    limit = f" (max-cost {dollars(wish.max_cost)})" if wish.max_cost else ""
+    yield "at most", f"{wish.max_hours:g} hours, {dollars(facts.most_cost)} for the instance{limit}"
+    for note in facts.notes:
+        yield "note", note
+
+
+def market(facts: "Plan") -> str:
+    """Spot or on demand, and what an hour costs."""
+    on_demand = [pool.on_demand_price for pool in facts.pools]
+    about = "about " if any(pool.approximate for pool in facts.pools) else ""
+    words = f"on-demand, {about}{_range(on_demand)} an hour"
+    if not facts.wish.spot:
+        return words
+    spot = f"spot, {_range([pool.spot_price for pool in facts.pools if pool.spot_price is not None])} an hour"
+    return f"{spot}; then {words}" if facts.wish.fallback_on_demand else f"{spot} ({words})"
+
+
+def _range(prices: Sequence[float]) -> str:
+    low, high = min(prices), max(prices)
+    return dollars(low) if low == high else f"{dollars(low)} to {dollars(high)}"
+
+
+def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
+    """What a launch did."""
+    about = "about " if facts.approximate else ""
+    yield "run", facts.run
+    yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
+    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.most_cost)} in {facts.max_hours:g} hours"
+    yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
+
+
+def estimate(facts: "Estimate") -> Iterator["RenderableType"]:
+    """Types with their memory, hours and dollars; those that do not fit at the end."""
+    size = (
+        f"{count(facts.parameters)} parameters by {facts.source}"
+        if facts.parameters
+        else "of unknown size, so memory and time are not estimated"
+    )
+    yield f"{facts.model}: {size}"
+    if facts.parts_gib:
+        parts = ", ".join(f"{name} {amount:.1f}" for name, amount in facts.parts_gib.items())
+        yield f"memory of one GPU: about {facts.memory_gib:.1f} GiB ({parts})"
+    if facts.data:
+        yield f"data {facts.data}: {count(facts.tokens)} tokens an epoch" + (f", {count(facts.steps)} steps in all" if facts.steps else "")
+    yield ""
+    rows = []
+    for one in facts.options:
+        about = "~" if one.approximate else ""
+        rows.append((
+            one.instance_type,
+            f"{one.gpus} x {one.gpu}",
+            f"{one.gpu_memory_gib:.0f}",
+            duration(one.hours and one.hours * 3600),
+            about + dollars(one.on_demand_price) if one.on_demand_price else "?",
+            dollars(one.spot_price) if one.spot_price else "-",
+            dollars(one.on_demand_cost),
+            dollars(one.spot_cost),
+            one.reason if one.fits else f"no: {one.reason}",
+        ))  # fmt: skip
+    columns = ("type", "GPU", "GiB", "time", "$/h", "spot", "cost", "spot cost", "note")
+    yield table(columns, rows, right=("GiB", "time", "$/h", "spot", "cost", "spot cost"))
+
+
+def resumed(facts: "Resumed") -> str:
+    """A new attempt in a sentence."""
+    one = facts.attempt
+    where = f"from step {facts.step}" if facts.step else "from the beginning"
+    market = "spot" if one.spot else "on-demand"
+    return (
+        f"{one.run} goes on {where} as attempt {one.number} on {one.instance}, {one.instance_type} in {one.zone}, {market}, "
+        f"{dollars(one.price)} an hour, at most {dollars(facts.most_cost)}"
+    )

@@ -1,0 +1,44 @@
+"""Times, money and counts as people read them."""
+
+from datetime import UTC, datetime
+
+MINUTE = 60
+HOUR = 60
+CENT = 0.01
+
+
+def duration(seconds: float | None) -> str:
+    """`45s`, `12m`, `3h05m`, `2d4h`; "" for None."""
+    if seconds is None:
+        return ""
+    whole = max(0, round(seconds))
+    if whole < MINUTE:
+        return f"{whole}s"
+    minutes = round(whole / 60)
+    if minutes < HOUR:
+        return f"{minutes}m"
+    if minutes < 24 * HOUR:
+        return f"{minutes // 60}h{minutes % 60:02d}m"
+    hours = round(minutes / 60)
+    return f"{hours // 24}d{hours % 24}h"
+
+
+def dollars(amount: float | None) -> str:
+    """`$0.31`; under a cent with its first digits; "" for None."""
+    if amount is None:
+        return ""
+    return f"${amount:.4f}" if 0 < amount < CENT else f"${amount:,.2f}"
+
+
+def count(number: float | None) -> str:
+    """`812`, `4.1 k`, `1.2 M`, `7.6 B`; "" for None."""
+    if number is None:
+        return ""
+    for size, unit in ((1e9, " B"), (1e6, " M"), (1e4, " k")):
+        if number >= size:
+            return f"{number / (1e3 if unit == ' k' else size):.3g}{unit}"
+    return f"{number:,.0f}"
+
+
+def moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
