@@ -38,19 +38,10 @@ def render(user_data: UserData) -> str:
         loader=FileSystemLoader(_templates()), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
-    environment.filters["quote_inside"] = _quote_inside
     text = environment.get_template(TEMPLATE).render(_values(user_data))
     if len(text.encode()) > LIMIT:
         raise LabError(f"the user data has {len(text.encode())} bytes and EC2 takes {LIMIT}", "llmlab doctor")
     return text
-
-
-def _quote_inside(value: str) -> str:
-    """A string literal of Python inside a single-quoted word of the shell."""
-    literal = json.dumps(value)
-    if "'" in literal:
-        raise ValueError(f"{value} cannot stand inside quotes")
-    return literal
 
 
 def _values(user_data: UserData) -> dict[str, Any]:
@@ -79,7 +70,8 @@ def _keys() -> dict[str, str]:
     """The keys of a run after its prefix; `@ATTEMPT@` stands for the attempt's number."""
     keys = RunKeys("@RUN@")
     builders = {
-        "spec": keys.spec, "success": keys.success, "failure": keys.failure, "output": keys.output, "checkpoints": keys.checkpoints, "logs": keys.logs,
+        "spec": keys.spec, "success": keys.success, "failure": keys.failure,
+        "output": keys.output, "checkpoints": keys.checkpoints, "logs": keys.logs,
         "attempt": keys.attempt(12345).replace("12345", "@ATTEMPT@"), "attempt_end": keys.attempt_end(12345).replace("12345", "@ATTEMPT@"),
     }  # fmt: skip
     return {name: key.removeprefix(keys.prefix) for name, key in builders.items()}
