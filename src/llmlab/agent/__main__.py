@@ -1,0 +1,64 @@
+"""`python -m llmlab.agent`: the one place where the agent meets the machine: environment, boto3, clock, IMDS, GPUs."""
+
+import os
+import signal
+import sys
+from datetime import UTC
+
+import boto3
+from botocore.config import Config
+
+from llmlab import contract
+from llmlab.agent.background import Threads
+from llmlab.agent.gpu import NvidiaGpus
+from llmlab.agent.imds import ADDRESS, HttpImds
+from llmlab.agent.job import read, read_job, replace
+from llmlab.agent.loop import Agent
+from llmlab.agent.prepare import PrepareError, prepare
+from llmlab.agent.report import CloudWatchNumbers
+from llmlab.agent.store import S3Store, StoreError
+from llmlab.agent.uploads import Uploads
+from llmlab.agent.verdict import Verdict
+from llmlab.clock import SystemClock
+from llmlab.contract import Attempt, EndReason, Env
+
+
+def main() -> int:
+    """Work on the job of this machine until its end is written. Started again after a crash, it goes on where it was."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    clock = SystemClock()
+
+    def say(text: str) -> None:
+        sys.stdout.write(f"{clock.now().astimezone(UTC):{contract.TIMESTAMP}} {text}\n")
+        sys.stdout.flush()
+
+    job = read_job(os.environ)
+    if read(job.folder.marked):
+        return 0
+    session = boto3.Session(region_name=job.spec.region)
+    config = Config(
+        retries={"total_max_attempts": 6, "mode": "standard"}, max_pool_connections=64, connect_timeout=5, read_timeout=30,
+        s3={"us_east_1_regional_endpoint": "regional"},
+    )  # fmt: skip
+    s3 = session.client("s3", config=config)
+    outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET])
+    imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS)
+    numbers = CloudWatchNumbers(session.client("cloudwatch", config=config), job.names.metrics, job.run)
+    attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
+    agent = Agent(job, outputs, imds, NvidiaGpus(), numbers, Threads(say), clock, say, Uploads(job, outputs, say), attempt, imds.instance())
+    say(f"agent of run {job.run}, attempt {job.attempt}, on {agent.instance}")
+    try:
+        if not read(job.folder.ready):
+            agent.background.start("heartbeat", lambda: agent.heartbeat("preparing"))
+            step = prepare(job, S3Store(s3, os.environ[Env.DATA_BUCKET]), outputs, say)
+            agent.uploads.have(step)
+            replace(job.folder.ready, f"{step}\n")
+    except (PrepareError, StoreError, OSError) as error:
+        agent.conclude(Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip(".")), until=job.deadline)
+        return 1
+    agent.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The last word: the attempt's end, then the marker, then the key that lists it, each only when the one before it is there."""
+
+from dataclasses import dataclass
+
+from llmlab import contract
+from llmlab.agent.job import Job, Say
+from llmlab.agent.store import Store
+from llmlab.agent.verdict import Verdict
+from llmlab.contract import AttemptEnd, DataFile, EndReason, Marker, Progress
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What this attempt used alone, and what the ones before it did. US dollars."""
+
+    hours: float
+    cost: float
+    hours_before: float
+    cost_before: float
+
+
+def write_end(
+    job: Job, outputs: Store, verdict: Verdict, totals: Totals, progress: Progress | None, files: tuple[DataFile, ...], *, at: str, say: Say
+) -> None:
+    """Write how the attempt ended, and the run's marker unless the watchdog is to start it again.
+
+    When the watchdog has ended this attempt already, it has the say, and nothing is written.
+
+    Raises:
+        StoreError: S3 did not take it; doing it again is harmless.
+    """
+    step = progress.step if progress else 0
+    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, step, totals.hours, totals.cost)
+    key = job.keys.attempt_end(job.attempt)
+    if not outputs.write_once(key, contract.dump(end).encode()):
+        there = contract.load(AttemptEnd, outputs.read(key) or b"")
+        if there.reason is not verdict.reason:
+            say(f"this attempt was ended already: {there.reason}")
+            return
+    if verdict.reason.resumable:
+        say(f"attempt {job.attempt} ended: {verdict.reason}; the watchdog starts the next one")
+        return
+    marker = Marker(
+        job.run, verdict.reason, at, job.attempt, verdict.detail, verdict.hint or verdict.reason.hint(job.run), step,
+        progress.total_steps if progress else 0, progress.loss if progress else None,
+        totals.hours_before + totals.hours, totals.cost_before + totals.cost, files,
+    )  # fmt: skip
+    good = verdict.reason is EndReason.COMPLETED
+    outputs.write(job.keys.success if good else job.keys.failure, contract.dump(marker).encode())
+    outputs.write(job.keys.ended(verdict.reason), b"")
+    say(f"run {job.run} ended: {verdict.reason}{': ' + verdict.detail if verdict.detail else ''}")

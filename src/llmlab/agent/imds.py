@@ -1,0 +1,77 @@
+"""What the machine knows about itself: the instance metadata service, version 2.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+"""
+
+import json
+import urllib.request
+from datetime import UTC, datetime
+from typing import Protocol
+from urllib.error import HTTPError
+
+ADDRESS = "http://169.254.169.254"
+TIMEOUT_SECONDS = 2.0
+TOKEN_SECONDS = 21600
+
+
+class Imds(Protocol):
+    """What the agent asks."""
+
+    def interruption(self) -> datetime | None:
+        """When AWS takes this spot instance back; None as long as it has not said so, or does not answer."""
+        ...
+
+    def instance(self) -> str:
+        """The instance id, "" when IMDS does not answer."""
+        ...
+
+    def place(self) -> tuple[str, str]:
+        """The instance type and the zone."""
+        ...
+
+
+class HttpImds:
+    """IMDS over HTTP. A proxy of the environment is never asked: the address is local to the machine."""
+
+    def __init__(self, address: str = ADDRESS) -> None:
+        self.address = address.rstrip("/")
+        self._token = ""
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def interruption(self) -> datetime | None:
+        text = self._get("spot/instance-action")
+        if not text:
+            return None
+        try:
+            return datetime.fromisoformat(str(json.loads(text)["time"])).astimezone(UTC)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def instance(self) -> str:
+        return self._get("instance-id")
+
+    def place(self) -> tuple[str, str]:
+        return self._get("instance-type"), self._get("placement/availability-zone")
+
+    def _get(self, path: str) -> str:
+        """The text, "" when there is none. An expired token is renewed once."""
+        for _ in range(2):
+            try:
+                self._token = self._token or self._call(
+                    "/latest/api/token", "PUT", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
+                )
+                return self._call(f"/latest/meta-data/{path}", "GET", {"X-aws-ec2-metadata-token": self._token})
+            except HTTPError as error:
+                error.close()
+                if error.code != 401:  # noqa: PLR2004 - unauthorized: the token has expired
+                    return ""
+                self._token = ""
+            except (OSError, ValueError):
+                return ""
+        return ""
+
+    def _call(self, path: str, method: str, headers: dict[str, str]) -> str:
+        request = urllib.request.Request(self.address + path, method=method, headers=headers)  # noqa: S310 - always http
+        with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            text: bytes = answer.read()
+        return text.decode()

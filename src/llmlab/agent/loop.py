@@ -1,0 +1,191 @@
+"""The agent's watch over one training, from `ready` to `marked`.
+
+One thread looks every second at what may press; uploads and reports run beside it, so that none of them is waited for while an
+interruption is on its way. The price: a checkpoint may be on its way to S3 when the end comes, which is why the end waits for it first.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+from llmlab import contract, fleet
+from llmlab.agent import ending, limits, report
+from llmlab.agent.background import Background
+from llmlab.agent.gpu import Gpus
+from llmlab.agent.imds import Imds
+from llmlab.agent.job import Job, Say, read, replace
+from llmlab.agent.limits import Pressure
+from llmlab.agent.report import Numbers
+from llmlab.agent.store import Store, StoreError, persist
+from llmlab.agent.uploads import Uploads
+from llmlab.agent.verdict import TrainingExit, Verdict, judge, last_words
+from llmlab.clock import Clock
+from llmlab.contract import Attempt, ContractError, DataFile, EndReason, Heartbeat, LogStream, Outcome, Progress, Request, Stop
+
+TICK_SECONDS = 1.0
+EVERY_SECONDS = {"notice": 5.0, "stop": 5.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0}
+LAST_WORD_SECONDS = 5.0
+"""What is kept for the marker, of the time there is for the last upload."""
+
+
+@dataclass
+class Agent:
+    """Everything the agent works with; the clock, IMDS, S3 and the GPUs are arguments."""
+
+    job: Job
+    outputs: Store
+    imds: Imds
+    gpus: Gpus
+    numbers: Numbers
+    background: Background
+    clock: Clock
+    say: Say
+    uploads: Uploads
+    attempt: Attempt
+    instance: str = ""
+    request: Request | None = None
+    stopped: bool = False
+    pressure: Pressure | None = None
+    _next: dict[str, float] = field(default_factory=dict)
+    _files: tuple[DataFile, ...] = ()
+    _uploaded: bool = False
+
+    # ------------------------------------------------------------ the watch
+
+    def run(self) -> None:
+        """Watch until the trainer has left or has had its time, then save everything and say how it ended."""
+        self.request = _document(Request, self.job.folder.request)
+        while (end := TrainingExit.parse(read(self.job.folder.training_exit))) is None:
+            self.tick()
+            if self.pressure is not None and self.now >= self.pressure.leave_by:
+                self.say(f"the trainer has not left in time: {self.pressure.reason}")
+                break
+            self.clock.sleep(TICK_SECONDS)
+        self.finish(end)
+
+    @property
+    def now(self) -> float:
+        return self.clock.now().timestamp()
+
+    def tick(self) -> None:
+        """One look at everything that is due."""
+        interruption = self.imds.interruption() if self._due("notice") else None
+        self.press(
+            limits.pressures(self.attempt, self.job.deadline, self.price, self.clock.now(), interruption=interruption, stopped=self.stopped)
+        )
+        if self._due("stop"):
+            self.background.start("stop", self.look_for_stop)
+        if self._due("heartbeat"):
+            self.background.start("heartbeat", self.heartbeat)
+        if self._due("numbers"):
+            self.background.start("numbers", self.publish)
+        if self._due("checkpoints"):
+            self.background.start("uploads", self.uploads.everything if self._due("output") else self.uploads.checkpoints)
+
+    def press(self, pressures: list[Pressure]) -> None:
+        """Ask the trainer to leave, once. A later and nearer pressure shortens the time, and the first reason stays."""
+        for pressure in pressures:
+            if self.pressure is None:
+                self.pressure = pressure
+                if self.request is None:
+                    self.request = Request(pressure.reason, self._at())
+                replace(self.job.folder.request, contract.dump(self.request))
+                self.say(f"the trainer is asked to save and leave: {self.request.reason}")
+            elif pressure.leave_by < self.pressure.leave_by:
+                self.pressure = pressure
+
+    def look_for_stop(self) -> None:
+        """A stop that is younger than this attempt; and the attempt's instance and price once the launcher has written them."""
+        body = self.outputs.read(self.job.keys.stop)
+        if body is not None and not self.stopped:
+            stop = contract.load(Stop, body)
+            self.stopped = stop.at >= self.attempt.claimed
+        if not self.attempt.instance:
+            self.attempt = contract.load(Attempt, self.outputs.read(self.job.keys.attempt(self.job.attempt)) or b"")
+
+    @property
+    def price(self) -> float:
+        """US dollars an hour: what the launcher noted, or the price of our pool in the spec as long as it has not."""
+        if self.attempt.price:
+            return self.attempt.price
+        instance_type, zone = self._place
+        return fleet.price_of(self.job.spec.pools, instance_type, zone, spot=self.attempt.spot)
+
+    @cached_property
+    def _place(self) -> tuple[str, str]:
+        return self.imds.place()
+
+    def _due(self, name: str) -> bool:
+        if self.now < self._next.get(name, 0.0):
+            return False
+        self._next[name] = self.now + EVERY_SECONDS[name]
+        return True
+
+    def _at(self) -> str:
+        return contract.build_timestamp(self.clock.now())
+
+    # ------------------------------------------------------------ reports
+
+    @property
+    def progress(self) -> Progress | None:
+        return _document(Progress, self.job.folder.progress)
+
+    def heartbeat(self, phase: str = "") -> None:
+        progress, gpu, now = self.progress, self.gpus.read(), self.clock.now()
+        beat = Heartbeat(
+            self.job.run, self.job.attempt, self._at(), self.instance, phase or (progress.phase if progress else "preparing"), progress,
+            gpu.percent if gpu else None, gpu.memory_gib if gpu else None, self.uploads.newest,
+            self.attempt.hours_before + limits.hours_so_far(self.attempt, now), limits.cost_so_far(self.attempt, self.price, now),
+        )  # fmt: skip
+        self.outputs.write(self.job.keys.status, report.dump(beat))
+
+    def publish(self) -> None:
+        cost = limits.cost_so_far(self.attempt, self.price, self.clock.now())
+        self.numbers.publish(report.numbers(self.progress, self.gpus.read(), cost))
+
+    # ------------------------------------------------------------ the end
+
+    def finish(self, end: TrainingExit | None) -> None:
+        """The last upload, within the time there is; then the last word; then the host may switch off."""
+        log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
+        verdict = judge(end, self.request, _document(Outcome, self.job.folder.outcome), last_words(log))
+        gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
+        self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
+        self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
+        in_time = self.background.within("uploads", gone_by - LAST_WORD_SECONDS - self.now, lambda: self._last_upload(gone_by))
+        if verdict.reason is EndReason.COMPLETED and not (in_time and self._uploaded):
+            verdict = Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
+        self.conclude(verdict, until=gone_by)
+
+    def _last_upload(self, gone_by: float) -> None:
+        self._files = persist(self.uploads.everything, self.clock, self.say, until=gone_by - LAST_WORD_SECONDS)
+        self._uploaded = True
+
+    def conclude(self, verdict: Verdict, *, until: float) -> None:
+        """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
+        now = self.clock.now()
+        hours = limits.hours_so_far(self.attempt, now)
+        totals = ending.Totals(hours, fleet.attempt_cost(self.price, hours), self.attempt.hours_before, self.attempt.cost_before)
+        at, progress = self._at(), self.progress
+        try:
+            persist(
+                lambda: ending.write_end(self.job, self.outputs, verdict, totals, progress, self._files, at=at, say=self.say),
+                self.clock,
+                self.say,
+                until=max(until, self.now + LAST_WORD_SECONDS),
+            )
+            self.uploads.logs()
+        except StoreError as error:
+            self.say(f"the last word could not be written: {error}")
+        replace(self.job.folder.marked, verdict.reason + "\n")
+
+
+T = TypeVar("T")
+
+
+def _document(kind: type[T], path: str) -> T | None:
+    """A control file as the document it is; None while it is not there or not whole."""
+    try:
+        return contract.load(kind, read(path))
+    except ContractError:
+        return None

@@ -1,0 +1,97 @@
+"""Before training: the data and the model are what the spec says, file by file, and the newest whole checkpoint is here.
+
+The host has downloaded what the buckets held; the spec says which versions this run is about. What differs is fetched again by its
+version, what is too much is removed, so that an `upload` after the launch changes nothing.
+"""
+
+import shutil
+from pathlib import Path
+
+from llmlab import contract
+from llmlab.agent.job import Job, Say, each, is_as
+from llmlab.agent.store import Store, StoreError
+from llmlab.contract import Complete, DataFile, Manifest
+
+
+class PrepareError(Exception):
+    """The run cannot start here; says which file of what is wrong."""
+
+
+def prepare(job: Job, data: Store, outputs: Store, say: Say) -> int:
+    """Check data and model, bring the newest checkpoint; returns its step, 0 without one.
+
+    Raises:
+        PrepareError: a file of the data or the model is not to be had as the spec says.
+        StoreError: S3 does not answer.
+    """
+    check(job.spec.data, contract.dataset_prefix(job.spec.data.name), Path(job.folder.data), data, say)
+    if job.spec.model is not None:
+        check(job.spec.model, contract.model_prefix(job.spec.model.name), Path(job.folder.model), data, say)
+    bring_output(job, outputs)
+    return bring_checkpoint(job, outputs, say)
+
+
+def check(manifest: Manifest, prefix: str, folder: Path, store: Store, say: Say) -> None:
+    """Make `folder` exactly what the manifest says."""
+    wanted = {file.path for file in manifest.files}
+    for path in [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() not in wanted]:
+        path.unlink()
+    fetched = sum(each(lambda file: _mend(file, prefix, folder, store), manifest.files))
+    (folder / contract.MANIFEST).write_text(contract.dump(manifest), encoding="utf-8")
+    size = sum(file.size for file in manifest.files)
+    say(f"{manifest.name}: {len(manifest.files)} files, {size / 1e6:.1f} MB checked, {fetched} fetched again")
+
+
+def _mend(file: DataFile, prefix: str, folder: Path, store: Store) -> bool:
+    path = folder / file.path
+    if is_as(path, file):
+        return False
+    try:
+        store.fetch(prefix + file.path, file.version, path)
+    except StoreError as error:
+        raise PrepareError(f"{file.path} is not what was uploaded, and {error}") from error
+    if not is_as(path, file):
+        raise PrepareError(f"{file.path} is not what was uploaded: its SHA-256 is another")
+    return True
+
+
+def bring_output(job: Job, outputs: Store) -> None:
+    """What earlier attempts put into the output folder, so that the metrics of the whole run stay in one file."""
+    if job.attempt == 1:
+        return
+    here = Path(job.folder.output)
+    prefix = job.keys.output
+    each(lambda key: outputs.fetch(key, "", here / key.removeprefix(prefix)), outputs.keys(prefix))
+
+
+def bring_checkpoint(job: Job, outputs: Store, say: Say) -> int:
+    """The newest checkpoint that is whole; an older one where the newest is damaged."""
+    prefix = job.keys.checkpoints
+    names = {key.removeprefix(prefix).split("/")[0] for key in outputs.keys(prefix) if key.endswith(f"/{contract.COMPLETE}")}
+    steps = sorted((step for step in map(contract.parse_checkpoint_name, names) if step is not None), reverse=True)
+    for step in steps:
+        try:
+            _bring(job, outputs, step)
+        except (PrepareError, contract.ContractError) as error:
+            say(f"checkpoint {step} is damaged, taking an older one: {error}")
+            continue
+        say(f"checkpoint {step} is here")
+        return step
+    say("no checkpoint, starting at step 0")
+    return 0
+
+
+def _bring(job: Job, outputs: Store, step: int) -> None:
+    """Into a folder of another name first: a checkpoint that has its name is whole."""
+    final = Path(job.folder.checkpoints) / contract.checkpoint_name(step)
+    if (final / contract.COMPLETE).exists():
+        return
+    text = outputs.read(job.keys.checkpoint(step) + contract.COMPLETE) or b""
+    complete = contract.load(Complete, text)
+    part = final.with_name(f"part-{step}")
+    shutil.rmtree(part, ignore_errors=True)
+    each(lambda file: _mend(file, job.keys.checkpoint(step), part, outputs), complete.files)
+    part.mkdir(parents=True, exist_ok=True)
+    (part / contract.COMPLETE).write_bytes(text)
+    shutil.rmtree(final, ignore_errors=True)
+    part.rename(final)

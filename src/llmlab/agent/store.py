@@ -1,0 +1,129 @@
+"""One bucket, as the agent needs it. botocore's errors end here: above there is `StoreError`."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from llmlab.clock import Clock
+
+MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
+TRANSFER = TransferConfig(multipart_threshold=64 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
+
+
+class StoreError(Exception):
+    """S3 did not do what was asked, after botocore's own retries."""
+
+
+class Store(Protocol):
+    """What the agent asks of a bucket."""
+
+    def read(self, key: str) -> bytes | None:
+        """The object, or None when there is none."""
+        ...
+
+    def write(self, key: str, body: bytes) -> None: ...
+
+    def write_once(self, key: str, body: bytes) -> bool:
+        """Write if nothing is there; False when something was."""
+        ...
+
+    def send(self, file: Path, key: str) -> str:
+        """Upload a file; returns its version id, "" where the bucket keeps none."""
+        ...
+
+    def fetch(self, key: str, version: str, file: Path) -> None:
+        """Download one version of an object, the newest for ""."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]: ...
+
+
+class S3Store:
+    """A real bucket. `client` is boto3's S3 client, safe to share between threads."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in MISSING:
+                return None
+            raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
+        return body
+
+    def write(self, key: str, body: bytes) -> None:
+        self._put(key, body)
+
+    def write_once(self, key: str, body: bytes) -> bool:
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in TAKEN:
+                return False
+            raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
+        return True
+
+    def send(self, file: Path, key: str) -> str:
+        if file.stat().st_size < TRANSFER.multipart_threshold:
+            return self._put(key, file.read_bytes())
+        try:
+            self.client.upload_file(str(file), self.bucket, key, Config=TRANSFER)
+            return str(self.client.head_object(Bucket=self.bucket, Key=key).get("VersionId", ""))
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
+
+    def fetch(self, key: str, version: str, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        extra = {"VersionId": version} if version else None
+        try:
+            self.client.download_file(self.bucket, key, str(file), ExtraArgs=extra, Config=TRANSFER)
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
+
+    def keys(self, prefix: str) -> list[str]:
+        try:
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return [str(item["Key"]) for page in pages for item in page.get("Contents", [])]
+        except (ClientError, BotoCoreError) as error:
+            raise StoreError(f"s3://{self.bucket}/{prefix} cannot be listed: {error}") from error
+
+    def _put(self, key: str, body: bytes) -> str:
+        try:
+            answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=io.BytesIO(body))
+        except (ClientError, BotoCoreError) as error:
+            raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
+        return str(answer.get("VersionId", ""))
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+T = TypeVar("T")
+
+
+def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, until: float) -> T:
+    """Do `work`, again after each `StoreError`, with pauses that grow to 30 s, until the time `until` (seconds since 1970).
+
+    Raises:
+        StoreError: the last one, when the time is up.
+    """
+    pause = 1.0
+    while True:
+        try:
+            return work()
+        except StoreError as error:
+            if clock.now().timestamp() + pause >= until:
+                raise
+            say(f"{error}; again in {pause:.0f} s")
+        clock.sleep(pause)
+        pause = min(30.0, pause * 2)
