@@ -1,0 +1,62 @@
+"""What can wake the watchdog."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WARNING = "EC2 Spot Instance Interruption Warning"
+STATE_CHANGE = "EC2 Instance State-change Notification"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Every hour: look at everything."""
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The one-time schedule of an attempt, which went off before it was aimed at the instance."""
+
+    run: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """AWS takes a spot instance back in two minutes. The agent on it knows, and saves."""
+
+    instance: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An instance is in another state."""
+
+    instance: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nothing of ours."""
+
+    what: str
+
+
+Event = Sweep | Deadline | Warned | Changed | Unknown
+
+
+def parse(event: Mapping[str, Any]) -> Event:
+    """The event behind what Lambda was handed. Its detail names the instance; its resource ARN is of no consistent form."""
+    if event.get("sweep"):
+        return Sweep()
+    deadline = event.get("deadline")
+    if isinstance(deadline, Mapping) and "run" in deadline and "attempt" in deadline:
+        return Deadline(str(deadline["run"]), int(deadline["attempt"]))
+    kind, detail = event.get("detail-type"), event.get("detail")
+    if isinstance(detail, Mapping) and "instance-id" in detail:
+        if kind == WARNING:
+            return Warned(str(detail["instance-id"]))
+        if kind == STATE_CHANGE:
+            return Changed(str(detail["instance-id"]), str(detail.get("state", "")))
+    return Unknown(str(kind or sorted(event)))

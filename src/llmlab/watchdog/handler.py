@@ -1,0 +1,55 @@
+"""The function's entry: the one place where the watchdog meets Lambda: environment, boto3, clock, log."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from llmlab.clock import Clock, SystemClock
+from llmlab.contract import Env, Names
+from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.events import parse
+from llmlab.watchdog.records import Bucket
+
+
+def handler(event: Mapping[str, Any], context: object = None, *, clock: Clock | None = None) -> None:  # noqa: ARG001 - Lambda's signature
+    """Do what an event asks for. Raises what AWS answers: Lambda calls again, and everything here may be done again."""
+    build(os.environ, clock or SystemClock()).wake(parse(event))
+
+
+def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
+    """The watchdog of this function. The topic's ARN tells account and region."""
+    topic = environment[Env.TOPIC]
+    region, account = topic.split(":")[3:5]
+    session = boto3.Session(region_name=region)
+    config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=30)
+    once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
+    return Watchdog(
+        names=Names(environment[Env.LAB], account, region),
+        bucket=Bucket(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET]),
+        ec2=session.client("ec2", config=config),
+        fleet_client=session.client("ec2", config=once),
+        scheduler=session.client("scheduler", config=config),
+        sns=session.client("sns", config=config),
+        cloudwatch=session.client("cloudwatch", config=config),
+        topic=topic,
+        scheduler_role=environment[Env.SCHEDULER_ROLE],
+        max_hours=float(environment[Env.MAX_HOURS]),
+        clock=clock,
+        log=_log(clock),
+    )
+
+
+def _log(clock: Clock) -> Any:
+    """One JSON line a decision."""
+
+    def log(decision: str, **facts: object) -> None:
+        line = {"at": clock.now().isoformat(timespec="seconds"), "decision": decision, **facts}
+        sys.stdout.write(json.dumps(line, default=str) + "\n")
+        sys.stdout.flush()
+
+    return log

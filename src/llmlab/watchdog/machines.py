@@ -1,0 +1,83 @@
+"""The lab's instances as EC2 describes them, found by tag and never by a remembered id."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from llmlab import fleet
+from llmlab.contract import Names, Tag
+
+LIVE = {"pending", "running", "stopping", "stopped"}
+"""States in which a second instance for the same run must not be started. `shutting-down` has no way back."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One instance. `cause` is EC2's StateReason code; `ended` when it was terminated, as far as EC2 says."""
+
+    id: str
+    instance_type: str
+    zone: str
+    state: str
+    launched: datetime
+    spot: bool = False
+    cause: str = ""
+    ended: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def run(self) -> str:
+        return self.tags.get(Tag.RUN, "")
+
+    @property
+    def attempt(self) -> int:
+        return _number(self.tags.get(Tag.ATTEMPT, ""))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the user asked for it to live until its deadline."""
+        return Tag.KEEP in self.tags
+
+    def deadline(self, max_hours: float) -> float:
+        """When it must be gone, in seconds since 1970: what its tag says, or `max_hours` after its start."""
+        return float(_number(self.tags.get(Tag.DEADLINE, "")) or self.launched.timestamp() + max_hours * fleet.HOUR)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[Machine]:
+    """This lab's instances, also those just terminated, which EC2 shows for about an hour."""
+    wanted = {**names.tags, **({str(Tag.RUN): run} if run else {})}
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
+    if instance:
+        filters.append({"Name": "instance-id", "Values": [instance]})
+    pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
+    return [_read(item) for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+
+
+def _read(item: Mapping[str, Any]) -> Machine:
+    return Machine(
+        id=item["InstanceId"],
+        instance_type=item["InstanceType"],
+        zone=item.get("Placement", {}).get("AvailabilityZone", ""),
+        state=item["State"]["Name"],
+        launched=item["LaunchTime"],
+        spot=item.get("InstanceLifecycle") == "spot",
+        cause=item.get("StateReason", {}).get("Code", ""),
+        ended=_ended(item.get("StateTransitionReason", "")),
+        tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
+    )
+
+
+def _ended(text: str) -> datetime | None:
+    """`User initiated (2026-11-23 18:30:05 GMT)` → that moment."""
+    match = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", text)
+    return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if match else None

@@ -1,0 +1,103 @@
+"""What the outputs bucket says of runs, and writing to it with conditions: who writes first has decided."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from llmlab import contract
+from llmlab.contract import Attempt, AttemptEnd, Marker, RunKeys, Spec, Stop
+
+MISSING = {"404", "NoSuchKey", "NotFound"}
+TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Records:
+    """Everything written about one run: `attempts` in order, `ends` by number."""
+
+    spec: Spec
+    attempts: tuple[Attempt, ...]
+    ends: dict[int, AttemptEnd] = field(default_factory=dict)
+    marker: Marker | None = None
+    stop: Stop | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the newest attempt has its marker; one of an earlier attempt, left by a resume, does not count."""
+        return self.marker is not None and bool(self.attempts) and self.marker.attempts >= self.attempts[-1].number
+
+
+class Bucket:
+    """The outputs bucket. `client` is boto3's S3 client."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def records(self, run: str) -> Records | None:
+        """What there is about a run; None when it has no spec."""
+        keys = RunKeys(run)
+        spec = self.load(Spec, keys.spec)
+        if spec is None:
+            return None
+        names = {key.rpartition("/")[2] for key in self.keys(keys.attempt(0).rpartition("/")[0] + "/")}
+        numbers = sorted(int(name.partition(".")[0]) for name in names if name.partition(".")[0].isdigit())
+        attempts = [self.load(Attempt, keys.attempt(number)) for number in dict.fromkeys(numbers)]
+        ends = [self.load(AttemptEnd, keys.attempt_end(number)) for number in dict.fromkeys(numbers)]
+        return Records(
+            spec,
+            tuple(attempt for attempt in attempts if attempt),
+            {end.number: end for end in ends if end},
+            self.load(Marker, keys.success) or self.load(Marker, keys.failure),
+            self.load(Stop, keys.stop),
+        )
+
+    def runs(self) -> set[str]:
+        """Every run of the lab."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=contract.RUNS, Delimiter="/")
+        names = (item["Prefix"][len(contract.RUNS) : -1] for page in pages for item in page.get("CommonPrefixes", []))
+        return {name for name in names if contract.RUN_ID.fullmatch(name)}
+
+    def ended(self) -> set[str]:
+        """The runs that have a marker, by the listing."""
+        return {key.split("/")[1] for key in self.keys(contract.ENDED) if key.count("/") == 2}  # noqa: PLR2004 - ended/<run>/<reason>
+
+    def checkpoint(self, run: str) -> int:
+        """The newest step whose checkpoint is whole, 0 without one."""
+        keys = RunKeys(run)
+        names = (key.removeprefix(keys.checkpoints).split("/") for key in self.keys(keys.checkpoints))
+        steps = (contract.parse_checkpoint_name(parts[0]) for parts in names if parts[1:] == [contract.COMPLETE])
+        return max((step for step in steps if step is not None), default=0)
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+    def load(self, kind: type[T], key: str) -> T | None:
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+        return contract.load(kind, body)
+
+    def write(self, key: str, document: Any) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json")
+
+    def touch(self, key: str) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=b"")
+
+    def write_once(self, key: str, document: Any) -> bool:
+        """Write if nothing is there (If-None-Match); False when somebody was first."""
+        body = contract.dump(document).encode()
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in TAKEN:
+                return False
+            raise
+        return True
