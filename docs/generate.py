@@ -1,0 +1,169 @@
+"""Writes the pages of docs/ that are said elsewhere already: the commands, settings, recipe fields, resources and permissions.
+
+`make docs` writes them, a test compares them.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+
+from llmlab import stack
+from llmlab.aws import policies
+from llmlab.aws.owned import AwsResource
+from llmlab.aws.session import Aws
+from llmlab.cli import GLOBAL_OPTIONS, app
+from llmlab.clock import ManualClock
+from llmlab.config import Settings
+from llmlab.contract import PROJECT, Names
+from llmlab.errors import ExitCode
+from llmlab.recipe import Lora, Recipe
+
+HERE = Path(__file__).parent
+NOTE = "<!-- written by docs/generate.py: `make docs` -->\n"
+NAMES = Names(PROJECT, "ACCOUNT", "REGION")
+
+
+def pages() -> dict[str, str]:
+    """File name → text."""
+    return {
+        "cli.md": cli(),
+        "config.md": config(),
+        "recipe.md": recipe(),
+        "resources.md": resources(),
+        "permissions.md": permissions(),
+    }
+
+
+def cli() -> str:
+    root: Any = typer.main.get_command(app)
+    parts = [NOTE, "# Commands\n", "Options that may stand anywhere on the line:\n"]
+    parts.append(table(("option", ""), [(f"`{option}`", text) for option, text in GLOBAL_OPTIONS]))
+    parts.append("\nEvery command exits with one of:\n")
+    parts.append(table(("code", ""), [(str(int(code)), code.name.lower().replace("_", " ")) for code in ExitCode]))
+    context = root.make_context("llmlab", [], resilient_parsing=True)
+    for path, command in walk(root, context):
+        name = " ".join(("llmlab", *path))
+        own = command.make_context(name, [], resilient_parsing=True, terminal_width=100)
+        parts.append(f"\n## {name}\n\n```text\n{own.get_help()}\n```\n")
+    return "\n".join(parts)
+
+
+def walk(group: Any, context: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that is no group, in the order of the help."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from walk(command, context, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def config() -> str:
+    rows = [
+        (f"`{key}`", shown(field.default), field.description or "", limits(Settings, key), f"`LLMLAB_{key.upper()}`")
+        for key, field in Settings.model_fields.items()
+    ]
+    return (
+        f"{NOTE}\n# Settings\n\nA flag goes before `LLMLAB_*` in the environment, that before `llmlab.toml`, that before the default.\n"
+        "Unknown keys and variables are refused. `llmlab config` shows each value and where it came from.\n\n"
+        + table(("key", "default", "what it is", "may be", "environment"), rows)
+    )
+
+
+def recipe() -> str:
+    def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
+        for key, field in model.model_fields.items():
+            if prefix == "" and key == "lora":
+                yield from rows(Lora, "lora.")
+            else:
+                default = "required" if field.is_required() else shown(field.default)
+                yield f"`{prefix}{key}`", default, field.description or "", limits(model, key)
+
+    return f"{NOTE}\n# Recipe\n\nWhat to train, as YAML. `--set lora.rank=8` overrides one field for one launch.\n\n" + table(
+        ("field", "default", "what it is", "may be"), list(rows(Recipe))
+    )
+
+
+def resources() -> str:
+    rows = [
+        (one.kind, f"`{one.name}`", "kept" if one.retained else "the account's" if one.shared else "removed", sentence(type(one)))
+        for one in lab()
+    ]
+    return (
+        f"{NOTE}\n# What a lab owns\n\nIn the order of `bootstrap`; `teardown` goes the other way. Names are those of the default lab.\n\n"
+        + table(("kind", "name", "teardown", "what it is for"), rows)
+    )
+
+
+def permissions() -> str:
+    parts = [NOTE, "# Who may do what\n", "Each role has this one policy and nothing else; ACCOUNT and REGION stand for yours.\n"]
+    for title, policy in (
+        ("The instance", policies.instance(NAMES)),
+        ("The watchdog", policies.watchdog(NAMES)),
+        ("The scheduler", policies.scheduler(NAMES)),
+        ("GitHub Actions", policies.github_push(NAMES)),
+    ):
+        parts.append(f"## {title}\n")
+        rows = [
+            (one.get("Sid", ""), listed(one["Action"]), listed(one["Resource"]), condition(one.get("Condition")))
+            for one in policy["Statement"]
+        ]
+        parts.append(table(("for", "may", "on", "when"), rows) + "\n")
+    trust = policies.trust_github("ACCOUNT", "OWNER/REPOSITORY", "main", "OWNER_ID/REPOSITORY_ID")
+    parts.append(f"GitHub signs in with a token for one repository and branch:\n\n```json\n{json.dumps(trust, indent=2)}\n```\n")
+    return "\n".join(parts)
+
+
+def lab() -> Sequence[AwsResource]:
+    """A lab with every option on, on an account that is never asked."""
+    aws = Aws("us-east-1", lab=PROJECT)
+    aws.__dict__["account"] = "123456789012"
+    settings = Settings(email="you@example.com", github="owner/repository")  # type: ignore[call-arg] # pydantic fills the rest
+    return stack.build(settings, aws, ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def sentence(kind: type) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
+
+
+def shown(value: object) -> str:
+    if value is None or value == () or type(value).__name__ == "PydanticUndefinedType":
+        return ""
+    return f"`{', '.join(value) if isinstance(value, tuple) else value}`"
+
+
+def limits(model: type[BaseModel], key: str) -> str:
+    """What the schema allows, in words."""
+    schema = model.model_json_schema()["properties"][key]
+    found = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    words = [", ".join(f"`{item}`" for item in part["enum"]) for part in found if "enum" in part]
+    words += [f"`{part['const']}`" for part in found if "const" in part]
+    signs = {"exclusiveMinimum": "over", "minimum": "at least", "exclusiveMaximum": "under", "maximum": "at most", "pattern": "like"}
+    return ", ".join(words + [f"{text} `{part[name]}`" for part in found for name, text in signs.items() if name in part])
+
+
+def listed(value: str | list[str]) -> str:
+    return "<br>".join(f"`{item}`" for item in ([value] if isinstance(value, str) else value))
+
+
+def condition(value: Mapping[str, Any] | None) -> str:
+    return "<br>".join(f"`{key}` {test} `{json.dumps(wanted)}`" for test, pairs in (value or {}).items() for key, wanted in pairs.items())
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        (HERE / file).write_text(text, encoding="utf-8")
+        sys.stderr.write(f"docs/{file}\n")
