@@ -50,7 +50,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     try:
         with open_bytes(path) as stream:
             head = stream.read(4)
-            wrong = _wrong_kind(head)
+            wrong = wrong_kind(head)
             if wrong:
                 yield Line(0, reason=wrong)
                 return
@@ -126,7 +126,7 @@ def not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
     return f"not JSON: {error.msg.partition(': line ')[0]} at column {error.colno}"
 
 
-def _wrong_kind(head: bytes) -> str:
+def wrong_kind(head: bytes) -> str:
     """What a file is whose first bytes are not those of JSON lines."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "the file is UTF-16, not UTF-8"

@@ -57,11 +57,11 @@ def _tool(tool: object, where: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- OpenAI
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
-PLAIN = {"role", "content"}
+USUAL = ("user", "assistant", "system")
 
 
 def openai_messages(value: object, where: str) -> tuple[list[Message], set[int]]:
-    """The messages, and the indexes of those with `"weight": 0`, which carry no loss."""
+    """The messages, and the indexes of those with `"weight": 0`, which carry no loss. What needs no change is shared with `value`."""
     if not isinstance(value, list):
         raise BadRow(f"{where} is {name_of(value)}, not an array")
     if not value:
@@ -71,9 +71,8 @@ def openai_messages(value: object, where: str) -> tuple[list[Message], set[int]]
     for index, given in enumerate(value):
         if not isinstance(given, dict):
             raise BadRow(f"{where}[{index}] is {name_of(given)}, not an object")
-        role, content = given.get("role"), given.get("content")
-        if type(content) is str and type(role) is str and role in ROLES and len(given) == 2:  # noqa: PLR2004 - the short way for the usual message
-            messages.append({"role": ROLES[role], "content": content})
+        if len(given) == 2 and type(given.get("content")) is str and given.get("role") in USUAL:  # noqa: PLR2004 - nothing but these two
+            messages.append(given)
             continue
         messages.append(_openai_message(given, f"{where}[{index}]"))
         if given.get("weight") == 0:

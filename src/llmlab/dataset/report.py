@@ -1,0 +1,255 @@
+"""What is known of a dataset once every line was read: the facts behind `validate`, the manifest and the launch preview."""
+
+import tempfile
+from array import array
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from llmlab.dataset.files import Found
+from llmlab.dataset.formats import Format
+from llmlab.dataset.tally import MOST_KEPT, Tally
+
+BUCKETS = 256
+HELD = 4 << 20
+"""Digests held in memory, 16 bytes each with their place; beyond that they wait on disk."""
+SHOWN_PLACES = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that cannot be trained on. Line 0 is the whole file."""
+
+    file: str
+    line: int
+    reason: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What one file holds; `size` in bytes."""
+
+    name: str
+    size: int
+    examples: int
+    bad: int
+    blank: int
+    formats: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A checked dataset. Token figures are measured when `tokenizer` is set, else estimated."""
+
+    files: tuple[FileFacts, ...]
+    examples: int
+    bad: int
+    blank: int
+    formats: dict[str, int]
+    kinds: dict[str, int]
+    with_tools: int
+    size: int
+    tokens: int
+    trained_tokens: int
+    median_tokens: int
+    p95_tokens: int
+    longest_tokens: int
+    longest: str
+    """Its file:line."""
+    duplicates: int
+    duplicate_places: tuple[str, ...]
+    """`file:line = file:line` for the first of them."""
+    empty_answers: int
+    empty_places: tuple[str, ...]
+    max_length: int | None
+    over_length: int
+    over_places: tuple[str, ...]
+    tokenizer: str | None
+    left_out: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    """The first ten thousand; `bad` counts all."""
+
+    @property
+    def good(self) -> bool:
+        return not self.bad and self.examples > 0
+
+    @property
+    def trained_share(self) -> float:
+        """Of all tokens, those that carry loss."""
+        return self.trained_tokens / self.tokens if self.tokens else 0.0
+
+    @property
+    def mixed(self) -> bool:
+        """Whether examples of different kinds would have to be trained together."""
+        return len(self.kinds) > 1
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest carries: counts alone."""
+        keys = ("examples", "formats", "kinds", "with_tools", "tokens", "trained_tokens", "median_tokens", "p95_tokens", "longest_tokens")
+        more = ("duplicates", "empty_answers", "tokenizer")
+        return {key: getattr(self, key) for key in keys + more}
+
+
+@dataclass
+class Summing:
+    """Adds tallies up, in order. A context manager, because digests may wait in a temporary file."""
+
+    found: Found
+    max_length: int | None
+    tokenizer: Path | None
+    total: Tally = field(default_factory=Tally)
+    problems: list[Problem] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    longest: str = ""
+
+    def __enter__(self) -> Self:
+        self._files = [Tally() for _ in self.found.files]
+        self._digests = Digests()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._digests.close()
+
+    def add(self, file: int, made: Tally) -> None:
+        """The next part of a file."""
+        total, own, name = self.total, self._files[file], self.found.files[file].name
+        base = own.lines
+        for one in (own, total):
+            one.lines += made.lines
+            one.blank += made.blank
+            one.bad += made.bad
+            one.formats.update(made.formats)
+        for number, reason in made.problems[: MOST_KEPT - len(self.problems)]:
+            self.problems.append(Problem(name, number and base + number, reason))
+        for places, numbers in ((self.empty, made.empty_lines), (self.over, made.over_lines)):
+            places.extend(f"{name}:{base + number}" for number in numbers[: SHOWN_PLACES - len(places)])
+        if made.longest[0] > total.longest[0]:
+            total.longest = made.longest
+            self.longest = f"{name}:{base + made.longest[1]}"
+        total.with_tools += made.with_tools
+        total.tokens += made.tokens
+        total.trained_tokens += made.trained_tokens
+        total.lengths.update(made.lengths)
+        total.over += made.over
+        total.empty += made.empty
+        self._digests.add(made.digests, made.numbers, file, base)
+
+    def report(self) -> Report:
+        total = self.total
+        repeats, pairs = self._digests.repeated()
+        kinds: Counter[str] = Counter()
+        for form, count in total.formats.items():
+            kinds[Format(form).kind] += count
+        return Report(
+            files=tuple(
+                FileFacts(file.name, file.size, sum(own.formats.values()), own.bad, own.blank, _plain(own.formats))
+                for file, own in zip(self.found.files, self._files, strict=True)
+            ),
+            examples=sum(total.formats.values()),
+            bad=total.bad,
+            blank=total.blank,
+            formats=_plain(total.formats),
+            kinds=_plain(kinds),
+            with_tools=total.with_tools,
+            size=self.found.size,
+            tokens=total.tokens,
+            trained_tokens=total.trained_tokens,
+            median_tokens=quantile(total.lengths, 0.5),
+            p95_tokens=quantile(total.lengths, 0.95),
+            longest_tokens=total.longest[0],
+            longest=self.longest,
+            duplicates=repeats,
+            duplicate_places=tuple(f"{self._place(later)} = {self._place(first)}" for later, first in pairs),
+            empty_answers=total.empty,
+            empty_places=tuple(self.empty),
+            max_length=self.max_length,
+            over_length=total.over,
+            over_places=tuple(self.over),
+            tokenizer=str(self.tokenizer) if self.tokenizer else None,
+            left_out=self.found.left_out,
+            problems=tuple(self.problems),
+        )
+
+    def _place(self, place: int) -> str:
+        return f"{self.found.files[place >> LINE_BITS].name}:{place & LINE_MASK}"
+
+
+def _plain(counts: Counter[str]) -> dict[str, int]:
+    return {str(key): count for key, count in counts.most_common()}
+
+
+def quantile(counts: Counter[int], share: float) -> int:
+    """The smallest length that at least `share` of the examples do not exceed; 0 when there are none."""
+    wanted = share * counts.total()
+    seen = 0
+    for length in sorted(counts):
+        seen += counts[length]
+        if seen >= wanted:
+            return length
+    return 0
+
+
+# ---------------------------------------------------------------- duplicates
+
+LINE_BITS = 40
+LINE_MASK = (1 << LINE_BITS) - 1
+
+
+class Digests:
+    """Which digests came before, in bounded memory: they are dealt into buckets by value, and a bucket is looked through at a time."""
+
+    def __init__(self, held: int = HELD) -> None:
+        self._limit = held
+        self._held = 0
+        self._buckets = [array("Q") for _ in range(BUCKETS)]
+        self._spilled: list[IO[bytes]] = []
+
+    def add(self, digests: "array[int]", numbers: "array[int]", file: int, base: int) -> None:
+        """Digests and their lines, counted from `base`, of file number `file`."""
+        start = (file << LINE_BITS) + base
+        buckets = self._buckets
+        for digest, number in zip(digests, numbers, strict=True):
+            buckets[digest >> 56].extend((digest, start + number))
+        self._held += len(digests)
+        if self._held > self._limit:
+            self._spill()
+
+    def _spill(self) -> None:
+        if not self._spilled:
+            self._spilled = [tempfile.TemporaryFile(prefix="llmlab-") for _ in range(BUCKETS)]  # noqa: SIM115 - closed by close()
+        for file, bucket in zip(self._spilled, self._buckets, strict=True):
+            bucket.tofile(file)
+            del bucket[:]
+        self._held = 0
+
+    def repeated(self) -> tuple[int, list[tuple[int, int]]]:
+        """How many digests came before, and the places of the first of them with the place they repeat."""
+        count = 0
+        pairs: list[tuple[int, int]] = []
+        for index, held in enumerate(self._buckets):
+            bucket = held
+            if self._spilled:
+                bucket = array("Q")
+                self._spilled[index].seek(0)
+                bucket.frombytes(self._spilled[index].read())
+                bucket.extend(held)
+            if len(set(bucket[::2])) * 2 == len(bucket):
+                continue
+            first: dict[int, int] = {}
+            for digest, place in zip(bucket[::2], bucket[1::2], strict=True):
+                if first.setdefault(digest, place) != place:
+                    count += 1
+                    pairs.append((place, first[digest]))
+            pairs = sorted(pairs)[:SHOWN_PLACES]
+        return count, pairs
+
+    def close(self) -> None:
+        for file in self._spilled:
+            file.close()

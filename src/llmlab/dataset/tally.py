@@ -1,0 +1,207 @@
+"""What is counted of some lines of a dataset: a `Tally` of each part, made wherever it is read, and added up in order.
+
+Token counts are measured with a tokenizer when one is given. Otherwise they are estimated, and said to be: four bytes of UTF-8 a token
+(OpenAI's rule of thumb for English; it holds within a third for most written languages and code), five a message for the chat template's
+marks.
+"""
+
+import os
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zlib import adler32, crc32
+
+import orjson
+
+from llmlab.dataset.formats import BadRow, Example, to_example
+from llmlab.dataset.lines import Line
+from llmlab.dataset.messages import Message
+from llmlab.errors import LabError, UsageError
+
+BYTES_PER_TOKEN = 4
+MARKS_PER_MESSAGE = 5
+"""ChatML writes `<|im_start|>role\\n … <|im_end|>\\n`."""
+MOST_KEPT = 10_000
+"""Problems kept with their words, per part; the rest is counted."""
+EXACT_LENGTHS = 8192
+"""Lengths above this are rounded to 128 in the distribution, so that it stays small."""
+
+Count = Callable[[str], int]
+"""Tokens of a string."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a run of lines. Line numbers are relative to where the run begins."""
+
+    lines: int = 0
+    blank: int = 0
+    bad: int = 0
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    formats: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    with_tools: int = 0
+    tokens: int = 0
+    trained_tokens: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    longest: tuple[int, int] = (0, 0)
+    """Tokens and line of the longest example."""
+    over: int = 0
+    over_lines: list[int] = field(default_factory=list)
+    empty: int = 0
+    empty_lines: list[int] = field(default_factory=list)
+    digests: "array[int]" = field(default_factory=lambda: array("Q"))
+    """Of each example's content: CRC-32 and Adler-32 side by side, at a third of a cryptographic hash's time. That two different examples
+    among a million lines share one has a chance of less than one in a million."""
+    numbers: "array[int]" = field(default_factory=lambda: array("I"))
+    """The line of each digest."""
+
+
+def estimate(text: str) -> int:
+    """Tokens of a string at four bytes a token."""
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return (size + BYTES_PER_TOKEN - 1) // BYTES_PER_TOKEN
+
+
+def counter(tokenizer: Path | None) -> Count:
+    """How tokens are counted.
+
+    Args:
+        tokenizer: a `tokenizer.json`, or the folder of a model that has one; None for the estimate.
+
+    Raises:
+        LabError: the package tokenizers is not installed, or the file is not there or not readable.
+    """
+    if tokenizer is None:
+        return estimate
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    if not file.is_file():
+        raise UsageError(f"there is no tokenizer {file}", "llmlab validate --help")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise LabError("counting with a tokenizer needs the package tokenizers", "pip install tokenizers") from error
+    try:
+        loaded = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"{file} is not a tokenizer: {error}", "llmlab validate --help") from error
+    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
+
+
+def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None = None) -> Tally:
+    """Check and count lines, the blank ones too."""
+    made = Tally()
+    for line in lines:
+        made.lines += 1
+        if line.row is None:
+            if not line.reason:
+                made.blank += 1
+                continue
+            reason = line.reason
+        else:
+            try:
+                _add(made, line.number, to_example(line.row), count, max_length)
+                continue
+            except BadRow as error:
+                reason = str(error)
+            except RecursionError:
+                reason = "nested too deeply"
+        made.bad += 1
+        if len(made.problems) < MOST_KEPT:
+            made.problems.append((line.number, reason))
+    return made
+
+
+def _add(made: Tally, number: int, example: Example, count: Count, max_length: int | None) -> None:
+    form, messages, trained, tools, text, chosen, rejected = example
+    length, learned, content, full = _measure_usual(messages, trained) if trained and not tools and count is estimate else NOT_USUAL
+    if not length:
+        length, learned, full = _measure(example, count)
+        content = orjson.dumps([_said(messages), tools, text, _said(chosen), _said(rejected)])
+    made.formats[form] += 1
+    made.tokens += length
+    made.trained_tokens += learned
+    made.lengths[length if length <= EXACT_LENGTHS else length & ~127] += 1
+    made.digests.append(crc32(content) << 32 | adler32(content))
+    made.numbers.append(number)
+    if length > made.longest[0]:
+        made.longest = (length, number)
+    if tools:
+        made.with_tools += 1
+    if not full:
+        made.empty += 1
+        _note(made.empty_lines, number)
+    if max_length is not None and length > max_length:
+        made.over += 1
+        _note(made.over_lines, number)
+
+
+NOT_USUAL = (0, 0, b"", False)
+
+
+def _measure_usual(messages: list[Message], trained: list[int]) -> tuple[int, int, bytes, bool]:
+    """What `_measure` finds with the estimate, at half the time, for the usual messages: ASCII, and nothing but role and content.
+
+    Returns:
+        Tokens, trained tokens, the content's bytes, and whether an answer has anything in it; or `NOT_USUAL`.
+    """
+    words: list[str] = []
+    sizes: list[int] = []
+    for message in messages:
+        if len(message) > 2:  # noqa: PLR2004 - more than a role and content
+            return NOT_USUAL
+        content = message["content"]
+        words += (message["role"], content)
+        sizes.append((len(content) + 3 >> 2) + MARKS_PER_MESSAGE)
+    joined = "\0".join(words)
+    if not joined.isascii():
+        return NOT_USUAL
+    learned, full = 0, False
+    for index in trained:
+        learned += sizes[index]
+        full = full or (sizes[index] > MARKS_PER_MESSAGE and not messages[index]["content"].isspace())
+    return sum(sizes), learned, joined.encode(), full
+
+
+def _measure(example: Example, count: Count) -> tuple[int, int, bool]:
+    """Tokens, trained tokens, and whether an answer has anything in it."""
+    if example.text:
+        size = count(example.text)
+        return size, size, not example.text.isspace()
+    sizes = [_tokens(message, count) for message in example.messages]
+    length = sum(sizes) + (count(orjson.dumps(example.tools).decode()) if example.tools else 0)
+    if example.chosen:
+        good, worse = (sum(_tokens(message, count) for message in answer) for answer in (example.chosen, example.rejected))
+        return length + max(good, worse), good + worse, any(map(_says, example.chosen))
+    return length, sum(sizes[index] for index in example.trained), any(_says(example.messages[index]) for index in example.trained)
+
+
+def _says(message: Message) -> bool:
+    return bool(message["content"].strip()) or "tool_calls" in message
+
+
+def _tokens(message: Message, count: Count) -> int:
+    size = count(message["content"]) + MARKS_PER_MESSAGE
+    if "tool_calls" in message:
+        size += count(orjson.dumps(_calls(message)).decode())
+    if "reasoning_content" in message:
+        size += count(message["reasoning_content"])
+    return size
+
+
+def _calls(message: Message) -> list[Any]:
+    return [call["function"] for call in message.get("tool_calls", ())]
+
+
+def _said(messages: list[Message]) -> list[Any]:
+    """What makes two conversations the same. The identities of calls do not, because they differ from log to log."""
+    return [[message["role"], message["content"], _calls(message), message.get("reasoning_content")] for message in messages]
+
+
+def _note(lines: list[int], number: int) -> None:
+    if len(lines) < MOST_KEPT:
+        lines.append(number)
