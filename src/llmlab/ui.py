@@ -43,13 +43,13 @@ class Ui:
     def _out(self) -> "Console":
         from rich.console import Console
 
-        return Console(file=self.stdout, highlight=False, soft_wrap=not self.stdout.isatty())
+        return Console(file=self.stdout, highlight=False, markup=False, soft_wrap=not self.stdout.isatty())
 
     @cached_property
     def _err(self) -> "Console":
         from rich.console import Console
 
-        return Console(file=self.stderr, highlight=False, soft_wrap=not self.stderr.isatty())
+        return Console(file=self.stderr, highlight=False, markup=False, soft_wrap=not self.stderr.isatty())
 
     def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
         """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""

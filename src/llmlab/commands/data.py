@@ -1,7 +1,221 @@
-"""Data: validate and upload."""
+"""Data: validate, upload and fetch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from llmlab.commands.state import State
+from llmlab.errors import DataError, ExitCode, UsageError
+from llmlab.ui import table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from llmlab.dataset.report import Report
+    from llmlab.ops.fetch import Fetched
+    from llmlab.ops.upload import Uploaded
+
+SHOWN_PROBLEMS = 20
+SHOWN_PLACES = 3
+OUTPUTS = Path("outputs")
+
+KINDS = "A .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder of them."
+PARTS = "Of adapter, checkpoints, logs, report; several with commas."
+
+DataPath = Annotated[Path, typer.Argument(help=KINDS, show_default=False)]
+MaxLength = Annotated[int | None, typer.Option(help="Count the examples longer than this many tokens.", min=1)]
+Tokenizer = Annotated[Path | None, typer.Option(help="Model folder or tokenizer.json to count tokens with; estimated otherwise.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    app.command()(validate)
+    app.command()(upload)
+    app.command()(fetch)
+
+
+def validate(
+    ctx: typer.Context,
+    path: DataPath,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Bad lines are counted, and no reason to fail.")] = False,
+    max_length: MaxLength = None,
+    tokenizer: Tokenizer = None,
+) -> None:
+    """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
+    state: State = ctx.obj
+    report = _checked(state, path, max_length, tokenizer)
+    state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | vars(report), lambda: report_view(state, report))
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then="llmlab validate")
+
+
+def upload(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A dataset's file or folder; with --model, a model folder.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="What a launch calls the dataset.", show_default="the folder's name")] = None,
+    model: Annotated[str | None, typer.Option(help="Upload a model folder under this name; a recipe says model: lab:NAME.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of stopping at them.")] = False,
+    max_length: MaxLength = None,
+    tokenizer: Tokenizer = None,
+) -> None:
+    """Check a dataset and upload what has changed of it; or a model folder, with --model."""
+    from llmlab.ops import upload as ops
+
+    state: State = ctx.obj
+    if model is not None:
+        if name is not None or skip_bad:
+            raise UsageError("--model goes alone: a model has one name and no lines", f"llmlab upload {path} --model {model}")
+        destination = ops.model_destination(state.aws, path, model)
+        with state.ui.bar("uploading", "bytes") as progress:
+            done = ops.upload_model(state.aws, state.clock, path, destination, progress)
+        state.ui.show(done, lambda: upload_view(done))
+        state.ui.say(f"next: llmlab launch --set model=lab:{done.name}")
+        return
+    destination = ops.dataset_destination(state.aws, path, name)
+    report = _checked(state, path, max_length, tokenizer)
+    if not state.ui.as_json or (report.bad and not skip_bad):
+        state.ui.show({"good": not report.bad} | vars(report), lambda: report_view(state, report))
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then="llmlab upload")
+    with state.ui.bar("uploading", "bytes") as progress:
+        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress)
+    state.ui.show(done, lambda: ["", *upload_view(done)])
+    state.ui.say(f"next: llmlab launch --data {done.name}")
+
+
+def fetch(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run id, a part of one, or latest.")] = "latest",
+    only: Annotated[str | None, typer.Option(help=PARTS, show_default="all but checkpoints")] = None,
+    output: Annotated[Path, typer.Option(help="The folder that gets a folder for the run.")] = OUTPUTS,
+) -> None:
+    """Download what a run has made into outputs/RUN, checked, and nothing twice."""
+    from llmlab.ops import fetch as ops
+    from llmlab.ops.runs import resolve
+
+    state: State = ctx.obj
+    parts = ops.parse_only(only)
+    found = resolve(state.aws, run)
+    with state.ui.bar("fetching", "bytes") as progress:
+        done = ops.fetch(state.aws, found, output, parts, progress)
+    state.ui.show(done, lambda: fetch_view(done))
+    if done.archived:
+        state.ui.say(f"hint: llmlab fetch {found}" + (f" --only {only}" if only else ""))
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+# ---------------------------------------------------------------- what the commands share
+
+
+def _checked(state: State, path: Path, max_length: int | None, tokenizer: Path | None) -> "Report":
+    from llmlab.ops.validate import validate as check
+
+    with state.ui.bar("checking", "bytes") as progress:
+        return check(path, max_length=max_length, tokenizer=tokenizer, progress=progress)
+
+
+def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str) -> None:
+    if not report.bad:
+        return
+    if not report.examples:
+        raise DataError(f"no line of {path} can be trained on", "llmlab validate --help")
+    if skip_bad:
+        state.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
+        return
+    nothing = ", nothing was uploaded" if then == "llmlab upload" else ""
+    raise DataError(f"{report.bad:,} {'line is' if report.bad == 1 else 'lines are'} bad{nothing}", f"{then} {path} --skip-bad")
+
+
+# ---------------------------------------------------------------- views
+
+
+def report_view(state: State, report: "Report") -> Iterator["RenderableType"]:
+    """Files, then what is known of all of them, then the bad lines."""
+    yield table(
+        ("file", "size", "examples", "bad", "format"),
+        [
+            (file.name, size_words(file.size), f"{file.examples:,}", f"{file.bad:,}" if file.bad else "", ", ".join(file.formats))
+            for file in report.files
+        ],
+        right=("size", "examples", "bad"),
+    )
+    yield ""
+    if report.examples:
+        facts = table(("", ""), facts_of(report))
+        facts.show_header = False  # type: ignore[union-attr]
+        yield facts
+    limit = None if state.ui.verbosity else SHOWN_PROBLEMS
+    if report.problems:
+        yield ""
+    for problem in report.problems[:limit]:
+        yield f"{problem.place}: {problem.reason}"
+    unseen = report.bad - len(report.problems[:limit])
+    if unseen:
+        yield f"and {unseen:,} more bad lines" + ("" if state.ui.verbosity else ", shown with -v")
+
+
+def facts_of(report: "Report") -> Iterator[tuple[str, str]]:
+    """What there is to know before anything is paid for."""
+    tools = f", {report.with_tools:,} with tools" if report.with_tools else ""
+    forms = ": " + ", ".join(f"{count:,} {form}" for form, count in report.formats.items()) if len(report.formats) > 1 else ""
+    yield "examples", f"{report.examples:,}{forms}{tools}"
+    how = f"counted with {report.tokenizer}" if report.tokenizer else "estimated at 4 bytes a token"
+    yield "tokens", f"{report.tokens:,} ({how})"
+    yield "trained", f"{report.trained_tokens:,} of them carry loss ({report.trained_share:.0%})"
+    yield (
+        "length",
+        f"median {report.median_tokens:,}, 95 % up to {report.p95_tokens:,}, longest {report.longest_tokens:,} ({report.longest})",
+    )
+    if report.max_length is not None:
+        yield "too long", _places(report.over_length, report.over_places, f"over {report.max_length:,} tokens")
+    if report.duplicates:
+        yield "duplicates", _places(report.duplicates, report.duplicate_places)
+    if report.empty_answers:
+        yield "empty answers", _places(report.empty_answers, report.empty_places)
+    if report.blank:
+        yield "blank lines", f"{report.blank:,}, passed over"
+    if report.mixed:
+        yield "mixed", f"{' and '.join(report.kinds)} examples cannot be trained together: put each into its own folder"
+    mixed_files = [file.name for file in report.files if len(file.formats) > 1]
+    if mixed_files:
+        yield "mixed", f"more than one format in {', '.join(mixed_files[:SHOWN_PLACES])}"
+    if report.left_out:
+        more = ", …" if len(report.left_out) > SHOWN_PLACES else ""
+        yield "left out", f"{len(report.left_out):,} files that are no data: {', '.join(report.left_out[:SHOWN_PLACES])}{more}"
+
+
+def _places(count: int, places: tuple[str, ...], what: str = "") -> str:
+    more = ", …" if count > SHOWN_PLACES else ""
+    shown = f" ({', '.join(places[:SHOWN_PLACES])}{more})" if places else ""
+    return f"{count:,}{' ' + what if what else ''}{shown}"
+
+
+def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
+    """Where it lies, and what was done."""
+    yield f"{done.address}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size_words(done.size)}"
+    unchanged = f", {done.unchanged:,} unchanged" if done.unchanged else ""
+    removed = f", {len(done.removed):,} removed" if done.removed else ""
+    yield f"sent {len(done.sent):,} ({size_words(done.sent_size)}){unchanged}{removed}"
+
+
+def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
+    """What came, what was there, what has to be waited for."""
+    here = len(done.files) - len(done.fetched)
+    yield f"{done.folder}: {len(done.files):,} files, {size_words(done.size)}, {done.checked:,} checked by SHA-256"
+    yield f"fetched {len(done.fetched):,} ({size_words(done.fetched_size)})" + (f", {here:,} were here" if here else "")
+    if done.adapter:
+        yield f"adapter: {done.adapter}"
+    if not done.over:
+        yield f"run {done.run} is not over: this is what there is so far"
+    for part, size in done.left.items():
+        yield f"left in the bucket: {size_words(size)} of {part} (llmlab fetch {done.run} --only {part})"
+    for wait in done.archived:
+        yield f"archived: {len(wait.keys):,} files, {size_words(wait.size)} in {wait.storage}; their restore takes {wait.takes}"
+
+
+def size_words(size: float) -> str:
+    """Bytes in the largest unit of which there is at least one."""
+    unit, *larger = "B", "KB", "MB", "GB", "TB"
+    while size >= 1000 and larger:
+        size, unit = size / 1000, larger.pop(0)
+    return f"{size:,.1f} {unit}" if unit != "B" and size < 10 else f"{size:,.0f} {unit}"

@@ -235,5 +235,5 @@ def _unknown(row: Row) -> str:
         missing = [key for key in keys if key not in names]
         if len(missing) == 1 and len(keys) > 1 and keys[0] in names:
             return f"{keys[0]} without {missing[0]} ({form})"
-    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004 - enough to recognise the row
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     return f"no known format has the keys {shown}"

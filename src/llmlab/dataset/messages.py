@@ -71,7 +71,7 @@ def openai_messages(value: object, where: str) -> tuple[list[Message], set[int]]
     for index, given in enumerate(value):
         if not isinstance(given, dict):
             raise BadRow(f"{where}[{index}] is {name_of(given)}, not an object")
-        if len(given) == 2 and type(given.get("content")) is str and given.get("role") in USUAL:  # noqa: PLR2004 - nothing but these two
+        if len(given) == 2 and type(given.get("content")) is str and given.get("role") in USUAL:
             messages.append(given)
             continue
         messages.append(_openai_message(given, f"{where}[{index}]"))

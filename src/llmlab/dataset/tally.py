@@ -152,7 +152,7 @@ def _measure_usual(messages: list[Message], trained: list[int]) -> tuple[int, in
     words: list[str] = []
     sizes: list[int] = []
     for message in messages:
-        if len(message) > 2:  # noqa: PLR2004 - more than a role and content
+        if len(message) > 2:
             return NOT_USUAL
         content = message["content"]
         words += (message["role"], content)

@@ -1,0 +1,164 @@
+"""Bring a run's results home, into `outputs/RUN/`, each file checked and none downloaded twice.
+
+`output/` of the run becomes the folder itself, so that the adapter is `outputs/RUN/adapter`; `logs/` and `checkpoints/` keep their names.
+Of a run that is not over there is what is there. SHA-256s come from the marker and from each checkpoint's `COMPLETE`; what neither lists
+(logs, documents) is known by its size and date.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from llmlab import contract
+from llmlab.aws import documents, objects
+from llmlab.aws.archive import Wait, ask_back
+from llmlab.aws.objects import Incoming, Object
+from llmlab.aws.session import Aws
+from llmlab.contract import ADAPTER, COMPLETE, Complete, DataFile, Marker, RunKeys
+from llmlab.errors import LabError, UsageError
+
+Progress = Callable[[float, float], None]
+
+
+class What(StrEnum):
+    """The parts of a run that can be fetched. Checkpoints are large, so they are fetched only when asked for."""
+
+    ADAPTER = "adapter"
+    CHECKPOINTS = "checkpoints"
+    LOGS = "logs"
+    REPORT = "report"
+    """Everything else of the output, and the run's own documents."""
+
+
+USUAL = (What.ADAPTER, What.LOGS, What.REPORT)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a fetch did. Sizes in bytes; `left` counts what was not asked for, by part."""
+
+    run: str
+    folder: str
+    over: bool
+    """Whether the run has its marker."""
+    files: tuple[str, ...]
+    size: int
+    fetched: tuple[str, ...]
+    fetched_size: int
+    checked: int
+    """Files compared with a SHA-256."""
+    adapter: str
+    archived: tuple[Wait, ...]
+    left: dict[str, int]
+
+
+def parse_only(text: str | None) -> tuple[What, ...]:
+    """`adapter,logs` as parts.
+
+    Raises:
+        UsageError: there is no such part.
+    """
+    if text is None:
+        return USUAL
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in list(What):
+            raise UsageError(f"there is no part {name} to fetch, only {', '.join(What)}", "llmlab fetch latest --only adapter")
+    return tuple(What(name) for name in names) or USUAL
+
+
+def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progress: Progress = lambda _done, _total: None) -> Fetched:
+    """Fetch parts of a run into `folder/RUN`.
+
+    Raises:
+        LabError: a file is not what its SHA-256 says, has a name that leads out of the folder, is listed and not there, or AWS says no.
+    """
+    bucket, keys, target, only = aws.names.outputs_bucket, RunKeys(run), folder / run, tuple(only)
+    there = objects.listing(aws, bucket, keys.prefix)
+    if not there:
+        raise LabError(f"run {run} has left nothing to fetch", f"llmlab status {run}")
+    names = {item.key for item in there}
+    marker = next((documents.read(aws, Marker, bucket, key) for key in (keys.success, keys.failure) if key in names), None)
+    digests = dict(_digests(aws, bucket, keys, names, marker, only))
+    parted = {item.key: part_of(keys, item.key, names) for item in there}
+    wanted = [item for item in there if parted[item.key] in only]
+    archived = ask_back(aws, bucket, wanted)
+    waiting = {key for wait in archived for key in wait.keys}
+    every = [_incoming(item, keys, target, digests.get(item.key)) for item in wanted if item.key not in waiting]
+    missing = [file for file in every if not is_here(file)]
+    objects.download(aws, bucket, missing, progress)
+    adapter = target / ADAPTER
+    return Fetched(
+        run=run,
+        folder=str(target),
+        over=marker is not None,
+        files=tuple(file.path.relative_to(target).as_posix() for file in every),
+        size=sum(file.size for file in every),
+        fetched=tuple(file.path.relative_to(target).as_posix() for file in missing),
+        fetched_size=sum(file.size for file in missing),
+        checked=sum(bool(file.digest) for file in every),
+        adapter=str(adapter) if adapter.is_dir() else "",
+        archived=archived,
+        left=_left(there, parted, only),
+    )
+
+
+def part_of(keys: RunKeys, key: str, names: set[str]) -> What | None:
+    """Which part of a run a key belongs to; None for what is not for the user, among it checkpoints that are not whole."""
+    if key.startswith(keys.output + ADAPTER + "/"):
+        return What.ADAPTER
+    if key.startswith(keys.checkpoints):
+        step = contract.parse_checkpoint_name(key.removeprefix(keys.checkpoints).partition("/")[0])
+        return What.CHECKPOINTS if step is not None and keys.checkpoint(step) + COMPLETE in names else None
+    if key.startswith(keys.logs):
+        return What.LOGS
+    if key.startswith(keys.output) or key in {keys.spec, keys.success, keys.failure}:
+        return What.REPORT
+    return None
+
+
+def _digests(
+    aws: Aws, bucket: str, keys: RunKeys, names: set[str], marker: Marker | None, only: tuple[What, ...]
+) -> Iterator[tuple[str, DataFile]]:
+    """What the marker and the checkpoints' manifests promise, by key."""
+    promised = [(keys.output + file.path, file) for file in marker.files] if marker else []
+    if What.CHECKPOINTS in only:
+        for key in sorted(names):
+            if key.startswith(keys.checkpoints) and key.endswith("/" + COMPLETE):
+                manifest = documents.read(aws, Complete, bucket, key)
+                promised += [(key.removesuffix(COMPLETE) + file.path, file) for file in manifest.files] if manifest else []
+    for key, file in promised:
+        if key not in names:
+            raise LabError(f"{key} is listed as part of run {keys.run} and is not in the bucket", f"llmlab status {keys.run}")
+        yield key, file
+
+
+def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | None) -> Incoming:
+    name = item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
+    path = target / name
+    parts = name.split("/")
+    if "\\" in name or "\0" in name or {"", ".", ".."} & set(parts) or not path.resolve().is_relative_to(target.resolve()):
+        raise LabError(f"the key {item.key} leads out of {target}, nothing was fetched", f"llmlab status {keys.run}")
+    if promised and promised.size != item.size:
+        raise LabError(f"{item.key} has {item.size} bytes, and {promised.size} were promised", f"llmlab status {keys.run}")
+    return Incoming(item.key, path, item.size, item.tag, item.changed, promised.sha256 if promised else "")
+
+
+def is_here(file: Incoming) -> bool:
+    """Whether a file was fetched before and is as it should be."""
+    if not file.path.is_file():
+        return False
+    facts = file.path.stat()
+    if facts.st_size != file.size:
+        return False
+    return objects.digest_of(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
+
+
+def _left(there: Iterable[Object], parted: dict[str, What | None], only: tuple[What, ...]) -> dict[str, int]:
+    left: dict[str, int] = {}
+    for item in there:
+        part = parted[item.key]
+        if part and part not in only:
+            left[part] = left.get(part, 0) + item.size
+    return left

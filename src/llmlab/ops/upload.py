@@ -1,0 +1,200 @@
+"""Put a dataset or a model folder into the data bucket.
+
+Files first, their manifest last: until then a launch sees the former one, whose object versions stay readable. What the manifest already
+holds under the same SHA-256 is not sent again, nor what an interrupted upload has left there; when nothing differs, nothing is written.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmlab import contract
+from llmlab.aws import documents, objects
+from llmlab.aws.objects import Outgoing
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.contract import MANIFEST, DataFile, Manifest
+from llmlab.dataset.clean import clean
+from llmlab.dataset.files import find, walk
+from llmlab.dataset.report import Report
+from llmlab.errors import DataError, UsageError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload did. Sizes in bytes; `dropped` are bad lines left out."""
+
+    name: str
+    address: str
+    files: int
+    size: int
+    sent: tuple[str, ...]
+    sent_size: int
+    unchanged: int
+    removed: tuple[str, ...]
+    dropped: int
+    changed: bool
+    """Whether the manifest was written."""
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a dataset or model goes, and what is there: the lab exists, and the name can be used."""
+
+    name: str
+    prefix: str
+    former: Manifest | None
+
+
+@dataclass(frozen=True)
+class Local:
+    """A file to be in the manifest: what it is called there, and where its bytes are."""
+
+    name: str
+    path: Path
+    size: int
+
+
+def dataset_destination(aws: Aws, path: Path, name: str | None) -> Destination:
+    """Where the dataset at `path` goes: under its own name, unless another is given.
+
+    Raises:
+        LabError: the name cannot be used, or there is no lab.
+    """
+    name = _name(path, name, "--name")
+    return _destination(aws, name, contract.dataset_prefix(name))
+
+
+def model_destination(aws: Aws, path: Path, name: str) -> Destination:
+    """Where a model folder goes.
+
+    Raises:
+        LabError: the name cannot be used, it is no model folder, or there is no lab.
+    """
+    name = _name(path, name, "--model")
+    if not path.is_dir():
+        raise UsageError(f"{path} is not a folder, and a model is one", "llmlab upload --help")
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{path} is not a model folder: it has no config.json", "llmlab upload --help")
+    if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
+        raise UsageError(f"{path} is not a model folder: it has no weights (*.safetensors)", "llmlab upload --help")
+    return _destination(aws, name, contract.model_prefix(name))
+
+
+def _destination(aws: Aws, name: str, prefix: str) -> Destination:
+    return Destination(name, prefix, documents.read(aws, Manifest, aws.names.data_bucket, prefix + MANIFEST))
+
+
+def _name(path: Path, given: str | None, option: str) -> str:
+    if given is None:
+        stem = path.resolve().name.lower()
+        for suffix in (".gz", ".zst", ".jsonl", ".parquet"):
+            stem = stem.removesuffix(suffix)
+        given = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:63] or "data"
+    if not NAME.fullmatch(given):
+        raise UsageError(
+            f"{given!r} cannot be a name: at most 63 lower-case letters, digits and . _ -", f"llmlab upload {path} {option} my-{option[2:]}"
+        )
+    return given
+
+
+def upload_dataset(
+    aws: Aws, clock: Clock, path: Path, destination: Destination, report: Report, progress: Progress = lambda _done, _total: None
+) -> Uploaded:
+    """Send a checked dataset. Bad lines that the report counts are left out.
+
+    Raises:
+        DataError: no line is good.
+        LabError: a file changed meanwhile, or AWS says no.
+    """
+    if not report.examples:
+        raise DataError(f"no line of {path} can be trained on", f"llmlab validate {path}")
+    with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
+        files: list[Local] = []
+        for file, facts in zip(find(path).files, report.files, strict=True):
+            if not facts.examples:
+                continue
+            local = Local(file.name, file.path, file.size)
+            if facts.bad:
+                cleaned = Path(folder, str(len(files))).with_suffix(file.suffix)
+                clean(file.path, cleaned)
+                local = Local(file.name, cleaned, cleaned.stat().st_size)
+            files.append(local)
+        return _send(aws, clock, destination, files, report.facts | {"dropped": report.bad}, progress)
+
+
+def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, progress: Progress = lambda _done, _total: None) -> Uploaded:
+    """Send a model folder.
+
+    Raises:
+        LabError: a file changed meanwhile, or AWS says no.
+    """
+    files = [Local(file.name, file.path, file.size) for file in walk(path)]
+    if any(file.name == MANIFEST for file in files):
+        raise UsageError(f"{path / MANIFEST} has the name that the upload needs for its own list", f"mv {path / MANIFEST} {path}/old.json")
+    return _send(aws, clock, destination, files, {"bytes": sum(file.size for file in files)}, progress)
+
+
+# ---------------------------------------------------------------- what to send, and sending it
+
+
+def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Local], facts: dict[str, Any], progress: Progress) -> Uploaded:
+    bucket, prefix, former = aws.names.data_bucket, destination.prefix, destination.former
+    wanted = _outgoing(list(files), prefix)
+    there = {item.key: item.size for item in objects.listing(aws, bucket, prefix)}
+    known = _known(aws, bucket, wanted, there, former, prefix)
+    sent = [file for file in wanted if file.key not in known]
+    versions = known | objects.upload(aws, bucket, sent, progress)
+    listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, file.digest, versions[file.key]) for file in wanted)
+    changed = former is None or former.files != listed or former.facts != facts
+    manifest = Manifest(destination.name, listed, clock.now().strftime(contract.TIMESTAMP), facts) if changed or not former else former
+    extra = sorted(set(there) - {file.key for file in wanted} - {prefix + MANIFEST})
+    if changed:
+        documents.write(aws, bucket, prefix + MANIFEST, manifest)
+    for start in range(0, len(extra), 1000):
+        documents.delete(aws, bucket, *extra[start : start + 1000])
+    return Uploaded(
+        name=destination.name,
+        address=f"s3://{bucket}/{prefix}",
+        files=len(wanted),
+        size=sum(file.size for file in wanted),
+        sent=tuple(file.key.removeprefix(prefix) for file in sent),
+        sent_size=sum(file.size for file in sent),
+        unchanged=len(wanted) - len(sent),
+        removed=tuple(key.removeprefix(prefix) for key in extra),
+        dropped=int(facts.get("dropped", 0)),
+        changed=changed,
+        manifest=manifest,
+    )
+
+
+def _outgoing(files: list[Local], prefix: str) -> list[Outgoing]:
+    changed = [file.path.stat().st_mtime_ns for file in files]
+    digests = objects.digests_of(file.path for file in files)
+    return [
+        Outgoing(file.path, prefix + file.name, file.size, digest, at) for file, digest, at in zip(files, digests, changed, strict=True)
+    ]
+
+
+def _known(aws: Aws, bucket: str, wanted: list[Outgoing], there: dict[str, int], former: Manifest | None, prefix: str) -> dict[str, str]:
+    """The versions of what need not be sent: in the manifest, or left by an upload that was interrupted."""
+    listed = {prefix + file.path: file for file in former.files} if former else {}
+    known: dict[str, str] = {}
+    unsure: list[Outgoing] = []
+    for file in wanted:
+        if there.get(file.key) != file.size:
+            continue
+        old = listed.get(file.key)
+        if old and (old.size, old.sha256) == (file.size, file.digest):
+            known[file.key] = old.version
+        else:
+            unsure.append(file)
+    found = objects.stored(aws, bucket, (file.key for file in unsure)) if unsure else {}
+    return known | {file.key: found[file.key][1] for file in unsure if found.get(file.key, ("", ""))[0] == file.digest}
