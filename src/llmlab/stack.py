@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from llmlab.aws import policies
+from llmlab.aws import amis, policies
 from llmlab.aws.alarm import Alarm
 from llmlab.aws.buckets import DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
@@ -13,7 +13,7 @@ from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.internet_gateway import InternetGateway
-from llmlab.aws.launch_template import LaunchTemplate, image_parameter
+from llmlab.aws.launch_template import LaunchTemplate
 from llmlab.aws.log_group import LogGroup
 from llmlab.aws.oidc_provider import OidcProvider
 from llmlab.aws.owned import AwsResource
@@ -33,10 +33,9 @@ from llmlab.aws.vpc import Vpc
 from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.contract import Env, LogStream, Metric
-from llmlab.infra.resource import Resource
 from llmlab.watchdog import package
 
-RETIRED: tuple[Resource, ...] = ()
+RETIRED: tuple[type[AwsResource], ...] = ()
 """What earlier versions of llmlab made and this one does not: bootstrap removes it."""
 
 
@@ -48,7 +47,7 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
     template = LaunchTemplate(
         profile=profile,
         security_group=group,
-        image=settings.ami or f"resolve:ssm:{image_parameter(settings.ubuntu)}",
+        image=settings.ami or f"resolve:ssm:{amis.parameter(settings.ubuntu)}",
         disk_gib=settings.disk_gib,
         user_data=render(UserData(aws.names, settings.max_hours)),
         ssh_key=settings.ssh_key,

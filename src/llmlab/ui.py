@@ -82,6 +82,10 @@ class Ui:
             self.stderr.write(text + "\n")
             self.stderr.flush()
 
+    def tell(self, part: "RenderableType") -> None:
+        """Narrative that is more than a line: a table or a plan, on stderr."""
+        self._err.print(part)
+
     def detail(self, text: str) -> None:
         """Narrative for `-v`."""
         if self.verbosity:

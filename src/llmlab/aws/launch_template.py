@@ -19,14 +19,6 @@ ROOT_DEVICE = "/dev/sda1"
 TAGGED = ("instance", "volume", "network-interface", "spot-instances-request")
 
 
-def image_parameter(ubuntu: str) -> str:
-    """The public SSM parameter that names the newest Deep Learning Base OSS Nvidia Driver GPU AMI of an Ubuntu release.
-
-    https://docs.aws.amazon.com/dlami/latest/devguide/find-dlami-id.html
-    """
-    return f"/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-{ubuntu}/latest/ami-id"
-
-
 @dataclass(frozen=True, kw_only=True)
 class LaunchTemplate(AwsResource):
     """IMDSv2 only, hop limit 1 (containers get no credentials), encrypted disk that goes with the instance, power-off terminates.

@@ -1,7 +1,231 @@
-"""The lab: init, bootstrap, doctor, config, secret, cost, image, teardown."""
+"""The lab itself: bootstrap, doctor, teardown."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from llmlab.commands.state import State
+from llmlab.errors import ExitCode, LabError, Refused, UsageError
+from llmlab.ui import Ui, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from llmlab.ops.bootstrap import Bootstrapped, Preview
+    from llmlab.ops.doctor import Checkup
+    from llmlab.ops.teardown import TornDown
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    app.command()(bootstrap)
+    app.command()(doctor)
+    app.command()(teardown)
+
+
+def bootstrap(
+    ctx: typer.Context,
+    lab: Annotated[str | None, typer.Option(help="Name of the lab.")] = None,
+    email: Annotated[str | None, typer.Option(help="Where alerts and the budget write to.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Monthly budget in US dollars: an alarm, not a cap.")] = None,
+    github: Annotated[str | None, typer.Option(help="OWNER/REPOSITORY whose workflow may push the image.")] = None,
+    github_ids: Annotated[str | None, typer.Option(help="OWNER-ID/REPOSITORY-ID, for repositories made since July 2026.")] = None,
+    vpc_id: Annotated[str | None, typer.Option(help="An existing VPC to use instead of an own one.")] = None,
+    subnet_id: Annotated[list[str] | None, typer.Option(help="One of its subnets; again for each zone.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print what would change; exit 3 when something would.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Make the lab, or bring it back to what it should be. Shows the plan, asks, applies.
+
+    What is given here is remembered in llmlab.toml, so that the next command sees the same lab.
+    """
+    from llmlab.ops import bootstrap as lab_maker
+
+    state: State = ctx.obj
+    given = {
+        "lab": lab, "email": email, "budget": budget, "github": github, "github_ids": github_ids,
+        "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None,
+    }  # fmt: skip
+    values = {key: value for key, value in given.items() if value is not None}
+    state.flags |= {key: str(value) for key, value in values.items()}
+    settings = state.settings
+    if bool(settings.vpc_id) != bool(settings.subnet_ids):
+        raise UsageError("an existing network needs --vpc-id and at least one --subnet-id", "aws ec2 describe-subnets")
+    with state.ui.bar("reading", "resources") as progress:
+        planned = lab_maker.make_plan(settings, state.aws, state.clock, progress)
+    facts = lab_maker.preview(planned, state.aws)
+    if plan:
+        state.ui.show(facts, lambda: preview_view(facts))
+        raise typer.Exit(ExitCode.DONE if planned.empty else ExitCode.PLAN_NOT_EMPTY)
+    if not planned.empty:
+        _show_plan(state.ui, facts)
+        state.ui.confirm(f"apply to account {facts.account}, {facts.region}?", yes=yes)
+    with state.ui.bar("applying", "changes") as progress:
+        done = _Counter(state.ui, len(planned.changes), progress)
+        made = lab_maker.apply(planned, settings, state.aws, state.clock, done)
+    remembered = {key: getattr(settings, key) for key in values}
+    path = state.file or Path(state.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
+    if remembered and lab_maker.remember(path, remembered):
+        state.ui.say(f"{path}: {', '.join(remembered)} remembered")
+    state.ui.show(made, lambda: bootstrapped_view(made))
+    if made.email and not made.email_confirmed:
+        state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
+    state.ui.say("next: llmlab doctor")
+
+
+class _Counter:
+    """Moves the bar, and says each change on a line where there is no bar."""
+
+    def __init__(self, ui: Ui, total: int, progress: Any) -> None:
+        self.ui, self.total, self.progress, self.done = ui, total, progress, 0
+
+    def __call__(self, step: Any) -> None:
+        self.done += 1
+        self.progress(self.done, self.total)
+        if not self.ui.stderr.isatty():
+            self.ui.say(f"{step.resource.key}: {step.action}d")
+
+
+def _show_plan(ui: Ui, facts: "Preview") -> None:
+    """Before the question the plan is narrative: stdout is for the result."""
+    if not ui.as_json:
+        for part in preview_view(facts):
+            ui.tell(part)
+
+
+SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow")}
+LONGEST = 200
+
+
+def preview_view(facts: "Preview") -> Iterable["RenderableType"]:
+    """One line a resource; under a changed one, its properties from what they are to what they should be."""
+    from rich.text import Text
+
+    yield Text(f"lab {facts.lab}, account {facts.account}, {facts.region}")
+    created = [change for change in facts.changes if change.action == "create"]
+    updated = [change for change in facts.changes if change.action == "update"]
+    for change in [*created, *updated]:
+        symbol, style = SYMBOLS[change.action]
+        yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
+        for one in change.properties:
+            wanted = in_words(one.wanted)
+            words = f"{one.path}: {wanted}" if change.action == "create" else f"{one.path}: {in_words(one.now)} → {wanted}"
+            yield Text(f"    {words}", style="" if change.action == "update" else "dim")
+    if facts.changes:
+        yield Text(f"{len(created)} to create, {len(updated)} to change, {facts.kept} as they should be")
+    else:
+        yield Text(f"nothing to do: all {facts.kept} resources are as they should be")
+
+
+def in_words(value: Any) -> str:
+    """A property's value in at most a line or two: documents by what they hold, long texts cut."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, dict) and "Statement" in value:
+        return _statements_in_words(value["Statement"])
+    if isinstance(value, dict):
+        nested = any(isinstance(item, dict) for item in value.values())
+        text = ", ".join(str(key) if nested else f"{key}={in_words(item)}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = ", ".join(value) if all(isinstance(one, str) for one in value) else f"{len(value)} parts"
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _statements_in_words(statements: list[dict[str, Any]]) -> str:
+    """A policy by the names of its statements; a trust policy, which has one without a name, by whom it trusts."""
+    if all("Sid" in one for one in statements):
+        return ", ".join(one["Sid"] for one in statements)
+    principals = [", ".join(map(str, one["Principal"].values())) for one in statements]
+    return "; ".join(f"{one['Action']} by {who}" for one, who in zip(statements, principals, strict=True))
+
+
+def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
+    rows = [
+        ("lab", f"{made.lab}, account {made.account}, {made.region}"),
+        ("resources", f"{made.created} created, {made.updated} changed, {made.kept} as they were"),
+        ("data", f"s3://{made.data_bucket}"),
+        ("outputs", f"s3://{made.outputs_bucket}"),
+        ("image", made.repository),
+        *([("GitHub role", made.github_role)] if made.github_role else []),
+        *([("alerts to", made.email)] if made.email else []),
+        ("dashboard", made.dashboard),
+    ]
+    return [f"{what:12} {value}" for what, value in rows]
+
+
+def doctor(ctx: typer.Context) -> None:
+    """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
+    from llmlab.ops.doctor import doctor as examine
+
+    state: State = ctx.obj
+    facts = examine(state.settings, state.aws, state.clock)
+    state.ui.show(facts, lambda: checkup_view(facts))
+    raise typer.Exit(ExitCode.DONE if facts.healthy else ExitCode.FAILED)
+
+
+HEALTH = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "dim"}
+
+
+def checkup_view(facts: "Checkup") -> Iterable["RenderableType"]:
+    """One line a check, and under what is wrong the command, so that it can be copied whole."""
+    from rich.text import Text
+
+    width = max(len(check.name) for check in facts.checks)
+    for check in facts.checks:
+        yield Text.assemble((f"{check.health:8}", HEALTH[check.health]), f"{check.name:{width}}  {check.says}")
+        if check.mend and check.health != "ok":
+            yield Text(f"{'':8}{'':{width}}  mend: {check.mend}")
+
+
+def teardown(
+    ctx: typer.Context,
+    everything: Annotated[bool, typer.Option("--everything", help="The results too: the outputs bucket and all it holds.")] = False,
+    confirm: Annotated[str | None, typer.Option(help="The lab's name, instead of typing it, with --everything.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove everything of the lab except results, then ask AWS what is left; exit 1 if anything is."""
+    from llmlab.ops import teardown as lab_remover
+
+    state: State = ctx.obj
+    aws = state.aws
+    found = [one for one in lab_remover.inventory(aws) if everything or not one.results]
+    if found and not state.ui.as_json:
+        state.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
+        state.ui.tell(table(("kind", "name"), [(one.kind, one.id) for one in found]))
+    if found and everything:
+        _confirm_everything(state, confirm)
+    elif found:
+        state.ui.confirm(f"remove lab {aws.lab} and its uploaded data, and keep its results?", yes=yes)
+    facts = lab_remover.teardown(state.settings, aws, state.clock, everything=everything, progress=state.ui.say)
+    state.ui.show(facts, lambda: torn_down_view(facts))
+    if not facts.clean:
+        what = facts.failure or f"{counted(len(facts.left), 'thing')} of the lab {'is' if len(facts.left) == 1 else 'are'} left"
+        raise LabError(what, "llmlab teardown --everything" if everything else "llmlab teardown")
+
+
+def _confirm_everything(state: State, confirm: str | None) -> None:
+    lab = state.aws.lab
+    hint = f"llmlab teardown --everything --confirm {lab}"
+    if confirm is None:
+        state.ui.ask(f"remove lab {lab} with all results, checkpoints and adapters?", lab, hint=hint)
+    elif confirm != lab:
+        raise Refused(f"the lab is {lab}, not {confirm}; nothing was changed", hint)
+
+
+def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
+    yield f"lab {facts.lab}: {counted(len(facts.deleted), 'resource')} deleted, {counted(len(facts.instances), 'instance')} ended"
+    if facts.kept:
+        yield f"kept: {', '.join(facts.kept)}"
+    if facts.left:
+        yield table(("left", "name", "command"), [(one.kind, one.id, one.command) for one in facts.left])
+    elif not facts.failure:
+        yield "asked AWS again: nothing else of this lab is there"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,210 @@
+"""What of a lab AWS still shows: every kind asked for on its own, by tag or by name, and never from the list in `stack.py`.
+
+This is the second opinion after a teardown: it finds what a wrong list, a crash or somebody's hand has left.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from llmlab.aws import instances, secrets
+from llmlab.aws.buckets import OutputsBucket
+from llmlab.aws.budget import HOME
+from llmlab.aws.dashboard import MARK
+from llmlab.aws.oidc_provider import OidcProvider
+from llmlab.aws.owned import from_list
+from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import LogStream
+
+EC2 = {
+    "VPC": ("describe_vpcs", "Vpcs", "VpcId"),
+    "subnet": ("describe_subnets", "Subnets", "SubnetId"),
+    "internet gateway": ("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "route table": ("describe_route_tables", "RouteTables", "RouteTableId"),
+    "VPC endpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+    "security group": ("describe_security_groups", "SecurityGroups", "GroupId"),
+    "volume": ("describe_volumes", "Volumes", "VolumeId"),
+    "network interface": ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
+    "launch template": ("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "spot request": ("describe_spot_instance_requests", "SpotInstanceRequests", "SpotInstanceRequestId"),
+}
+"""Kind → paginator, list and id in its answer."""
+GONE = {"deleted", "deleting", "closed", "cancelled", "failed"}
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something of the lab's. `results` is true for what a plain teardown keeps on purpose, `command` ends it by hand."""
+
+    kind: str
+    id: str
+    results: bool = False
+    command: str = ""
+
+
+def find(aws: Aws) -> list[Leftover]:
+    """Everything, in the order of kinds, asked in parallel. Nothing that is shared with the account is in it."""
+    questions: list[Callable[[Aws], Iterator[Leftover]]] = [
+        *((lambda aws, kind=kind: _tagged(aws, kind)) for kind in EC2),
+        _instances, _buckets, _repository, _roles, _profiles, _provider, _log_groups, _topic, _alarms, _dashboard,
+        _budget, _function, _rules, _schedule_group, _secrets,
+    ]  # fmt: skip
+    aws.names  # noqa: B018 - looked up once, before the threads need it
+    with ThreadPoolExecutor(16) as pool:
+        return list(chain.from_iterable(pool.map(lambda question: list(question(aws)), questions)))
+
+
+def idle(aws: Aws) -> list[Leftover]:
+    """Disks and network interfaces of ours that belong to no machine, and cost money or block a teardown."""
+    filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    available: Any = [*filters, {"Name": "status", "Values": ["available"]}]
+    volumes = aws.ec2.describe_volumes(Filters=available)["Volumes"]
+    interfaces = aws.ec2.describe_network_interfaces(Filters=available)["NetworkInterfaces"]
+    found = [*(("volume", one["VolumeId"]) for one in volumes), *(("network interface", one["NetworkInterfaceId"]) for one in interfaces)]
+    return [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in found]
+
+
+def _is_ours(aws: Aws, tags: Mapping[str, str]) -> bool:
+    return all(tags.get(key) == value for key, value in aws.names.tags.items())
+
+
+def _tagged(aws: Aws, kind: str) -> Iterator[Leftover]:
+    operation, items, identity = EC2[kind]
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    for page in aws.client("ec2").get_paginator(operation).paginate(Filters=filters):
+        for item in page[items]:
+            if str(item.get("State") if isinstance(item.get("State"), str) else "").lower() not in GONE:
+                yield Leftover(kind, item[identity], command=_ec2_command(kind, item[identity], aws.region))
+
+
+def _ec2_command(kind: str, identity: str, region: str) -> str:
+    verb, option = {
+        "volume": ("delete-volume", "volume-id"),
+        "network interface": ("delete-network-interface", "network-interface-id"),
+        "spot request": ("cancel-spot-instance-requests", "spot-instance-request-ids"),
+    }.get(kind, ("", ""))
+    return f"aws ec2 {verb} --{option} {identity} --region {region}" if verb else "llmlab teardown"
+
+
+def _instances(aws: Aws) -> Iterator[Leftover]:
+    for one in instances.find(aws):
+        if one.alive or one.state == "shutting-down":
+            yield Leftover("instance", one.id, command=f"aws ec2 terminate-instances --instance-ids {one.id} --region {aws.region}")
+
+
+def _buckets(aws: Aws) -> Iterator[Leftover]:
+    kinds = {aws.names.data_bucket: "data bucket", aws.names.outputs_bucket: OutputsBucket.kind}
+    for bucket in aws.s3.list_buckets()["Buckets"]:
+        if bucket["Name"] in kinds:
+            yield Leftover(kinds[bucket["Name"]], bucket["Name"], results=bucket["Name"] == aws.names.outputs_bucket)
+
+
+def _repository(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("ecr")
+    for page in client.get_paginator("describe_repositories").paginate():
+        for one in page["repositories"]:
+            if one["repositoryName"] == aws.names.repository:
+                yield Leftover("image repository", one["repositoryName"])
+
+
+def _roles(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("iam")
+    for page in client.get_paginator("list_roles").paginate():
+        for role in page["Roles"]:
+            if role["RoleName"].startswith(f"{aws.names.prefix}-"):
+                yield from _if_ours(aws, "role", role["RoleName"], client.list_role_tags(RoleName=role["RoleName"])["Tags"])
+
+
+def _if_ours(aws: Aws, kind: str, identity: str, tags: Any) -> Iterator[Leftover]:
+    if _is_ours(aws, from_list(tags)):
+        yield Leftover(kind, identity)
+
+
+def _profiles(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("iam")
+    for page in client.get_paginator("list_instance_profiles").paginate():
+        for profile in page["InstanceProfiles"]:
+            name = profile["InstanceProfileName"]
+            if name.startswith(f"{aws.names.prefix}-"):
+                found = client.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+                yield from _if_ours(aws, "instance profile", name, found.get("Tags", []))
+
+
+def _provider(aws: Aws) -> Iterator[Leftover]:
+    provider = OidcProvider(aws=aws)
+    if provider.exists() and provider.ours():
+        yield Leftover("OIDC provider", provider.name)
+
+
+def _log_groups(aws: Aws) -> Iterator[Leftover]:
+    """A function that still ran makes its log group anew, without tags; so that one goes by its name."""
+    client = aws.client("logs")
+    watchdog = aws.names.log_group(LogStream.WATCHDOG)
+    for prefix in (f"/{aws.lab}/", watchdog):
+        for page in client.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
+            for group in page["logGroups"]:
+                name = group["logGroupName"]
+                tags = client.list_tags_for_resource(resourceArn=aws.names.arn("logs", f"log-group:{name}"))["tags"]
+                if name == watchdog or _is_ours(aws, tags):
+                    yield Leftover("log group", name, command=f"aws logs delete-log-group --log-group-name {name} --region {aws.region}")
+
+
+def _topic(aws: Aws) -> Iterator[Leftover]:
+    for page in aws.client("sns").get_paginator("list_topics").paginate():
+        for topic in page["Topics"]:
+            if topic["TopicArn"] == aws.names.arn("sns", aws.names.topic):
+                yield Leftover("alert topic", aws.names.topic)
+
+
+def _alarms(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("cloudwatch")
+    for page in client.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{aws.lab}-"):
+        for alarm in page["MetricAlarms"]:
+            yield from _if_ours(aws, "alarm", alarm["AlarmName"], client.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
+
+
+def _dashboard(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("cloudwatch")
+    for page in client.get_paginator("list_dashboards").paginate(DashboardNamePrefix=aws.names.dashboard):
+        for entry in page["DashboardEntries"]:
+            same = entry["DashboardName"] == aws.names.dashboard
+            if same and MARK in client.get_dashboard(DashboardName=aws.names.dashboard)["DashboardBody"]:
+                yield Leftover("dashboard", entry["DashboardName"])
+
+
+def _budget(aws: Aws) -> Iterator[Leftover]:
+    for page in aws.client("budgets", region=HOME).get_paginator("describe_budgets").paginate(AccountId=aws.account):
+        for budget in page.get("Budgets", []):
+            if budget["BudgetName"] == aws.names.budget:
+                yield Leftover("budget", aws.names.budget)
+
+
+def _function(aws: Aws) -> Iterator[Leftover]:
+    for page in aws.client("lambda").get_paginator("list_functions").paginate():
+        for function in page["Functions"]:
+            if function["FunctionName"] == aws.names.watchdog:
+                yield Leftover("function", aws.names.watchdog)
+
+
+def _rules(aws: Aws) -> Iterator[Leftover]:
+    client = aws.client("events")
+    for rule in client.list_rules(NamePrefix=f"{aws.lab}-")["Rules"]:
+        yield from _if_ours(aws, "event rule", rule["Name"], client.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"])
+
+
+def _schedule_group(aws: Aws) -> Iterator[Leftover]:
+    """With the one-time schedules of runs, which live and go with it."""
+    client = aws.client("scheduler")
+    try:
+        state = client.get_schedule_group(Name=aws.names.schedule_group)["State"]
+    except NotFound:
+        return
+    if state != "DELETING":
+        yield Leftover("schedule group", aws.names.schedule_group)
+
+
+def _secrets(aws: Aws) -> Iterator[Leftover]:
+    for one in secrets.find(aws):
+        yield Leftover("secret", aws.names.secret(one.name), command=f"llmlab secret remove {one.name}")

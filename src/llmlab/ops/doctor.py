@@ -1,0 +1,230 @@
+"""Is everything as it must be for a run: one check a line, each failure with the command that mends it. Only reads."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import chain
+
+from llmlab import stack
+from llmlab.aws import amis, images, instances, leftovers, quotas
+from llmlab.aws.permissions import denied_actions
+from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.subnets import zones_offering
+from llmlab.aws.topic import Subscription, Topic
+from llmlab.clock import Clock
+from llmlab.config import Settings
+from llmlab.contract import Tag
+from llmlab.errors import LabError
+from llmlab.infra.plan import plan
+
+PATCHED_UNTIL = {
+    "22.04": datetime(2027, 4, 30, tzinfo=UTC),
+    "24.04": datetime(2029, 4, 30, tzinfo=UTC),
+    "26.04": datetime(2031, 4, 30, tzinfo=UTC),
+}
+"""When AWS stops patching the Deep Learning AMI of each Ubuntu.
+https://docs.aws.amazon.com/dlami/latest/devguide/support-policy.html"""
+WARN_DAYS = 180
+SMALLEST_VCPUS = 4
+"""Of the smallest GPU instance (g4dn, g5 and g6.xlarge)."""
+P_VCPUS = 96
+
+
+class Health(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answer. `mend` is a command, "" where nothing is to be done."""
+
+    name: str
+    health: Health
+    says: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All answers, in a fixed order."""
+
+    lab: str
+    region: str
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.health is not Health.FAILED for check in self.checks)
+
+
+@dataclass(frozen=True)
+class _Patient:
+    settings: Settings
+    aws: Aws
+    clock: Clock
+
+
+def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
+    """Every check, in parallel. A check that may not look says so instead of failing the others.
+
+    Raises:
+        BadCredentials: nothing can be checked without credentials.
+    """
+    patient = _Patient(settings, aws, clock)
+    aws.names  # noqa: B018 - credentials come first, and are an error when bad
+    with ThreadPoolExecutor(len(CHECKS)) as pool:
+        answers = list(pool.map(lambda check: _answer(check, patient), CHECKS))
+    return Checkup(aws.lab, aws.region, tuple(chain.from_iterable(answers)))
+
+
+def _answer(check: Callable[[_Patient], Iterator[Check]], patient: _Patient) -> list[Check]:
+    try:
+        return list(check(patient))
+    except LabError as error:
+        return [Check(check.__name__.strip("_").replace("_", " "), Health.FAILED, error.message, error.hint)]
+
+
+def _credentials(patient: _Patient) -> Iterator[Check]:
+    who = patient.aws.client("sts").get_caller_identity()["Arn"]
+    yield Check("credentials", Health.OK, f"{who} in {patient.aws.region}")
+
+
+def _permissions(patient: _Patient) -> Iterator[Check]:
+    denied = denied_actions(patient.aws)
+    if denied is None:
+        yield Check("permissions", Health.UNKNOWN, "these credentials may not simulate policies, so what they may do shows when it is done")
+    elif denied:
+        yield Check("permissions", Health.FAILED, f"not allowed: {', '.join(denied)}", "aws sts get-caller-identity")
+    else:
+        yield Check("permissions", Health.OK, "everything that bootstrap, launch and teardown call")
+
+
+def _resources(patient: _Patient) -> Iterator[Check]:
+    planned = plan(stack.build(patient.settings, patient.aws, patient.clock))
+    changes = [step.resource.key for step in planned.changes]
+    if len(changes) == len(planned.steps) or not any(step.resource.kind == "function" and not step.differences for step in planned.steps):
+        yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} are missing or differ", "llmlab bootstrap")
+    elif changes:
+        few = ", ".join(changes[:3]) + (", …" if len(changes) > 3 else "")
+        yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} differ: {few}", "llmlab bootstrap --plan")
+    else:
+        yield Check("resources", Health.OK, f"all {len(planned.steps)} as they should be")
+
+
+def _gpus(patient: _Patient) -> Iterator[Check]:
+    zones = zones_offering(patient.aws, patient.settings.instance_types)
+    yield Check("GPUs", Health.OK, f"{', '.join(patient.settings.instance_types)} in {len(zones)} zones of {patient.aws.region}")
+
+
+def _quotas(patient: _Patient) -> Iterator[Check]:
+    """Of all four quotas, those of the wanted families must be above zero."""
+    wanted = {quotas.family(name) for name in patient.settings.instance_types}
+    for (family, spot), _code in sorted(quotas.CODES.items()):
+        quota = quotas.read(patient.aws, family, spot=spot)
+        name = f"quota {'spot' if spot else 'on-demand'} {family}"
+        if quota.limit is None:
+            yield Check(name, Health.UNKNOWN, "AWS does not tell")
+            continue
+        says = f"{quota.used} of {quota.limit:g} vCPUs in use"
+        least = P_VCPUS if family == "P" else SMALLEST_VCPUS
+        if quota.limit >= least:
+            yield Check(name, Health.OK, says)
+        elif family in wanted:
+            mend = quotas.request_command(quota, least * 2 if family == "G" else least, patient.aws.region)
+            yield Check(name, Health.FAILED, f"{says}, the smallest instance has {least}", mend)
+        else:
+            yield Check(name, Health.OK, f"{says}, none of the wanted types needs it")
+
+
+def _image(patient: _Patient) -> Iterator[Check]:
+    try:
+        image = images.find(patient.aws)
+    except NotFound:
+        yield Check("image", Health.FAILED, "there is no image repository yet", "llmlab bootstrap")
+        return
+    if image is None:
+        yield Check("image", Health.FAILED, f"{patient.aws.names.repository} is empty", "llmlab image push")
+    else:
+        yield Check("image", Health.OK, f"{', '.join(image.tags)}, pushed {image.pushed:%Y-%m-%d}, {image.size / 1e9:.2f} GB")
+
+
+def _email(patient: _Patient) -> Iterator[Check]:
+    email = patient.settings.email
+    if not email:
+        yield Check("e-mail", Health.WARNING, "nobody hears of alarms and the budget", "llmlab bootstrap --email YOU@EXAMPLE.ORG")
+        return
+    subscription = Subscription(topic=Topic(aws=patient.aws), email=email, aws=patient.aws)
+    topic = subscription.topic.arn
+    again = f"aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint {email} --region {patient.aws.region}"
+    if subscription.find() is None:
+        yield Check("e-mail", Health.FAILED, f"{email} is not subscribed", "llmlab bootstrap")
+    elif subscription.confirmed:
+        yield Check("e-mail", Health.OK, f"{email} is confirmed")
+    else:
+        yield Check("e-mail", Health.FAILED, f"{email} has not confirmed; the link is in a mail from AWS, this sends it again", again)
+
+
+def _cost_tag(patient: _Patient) -> Iterator[Check]:
+    """Only the account that pays may ask."""
+    activate = "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status TagKey=Project,Status=Active --region us-east-1"
+    try:
+        client = patient.aws.client("ce", region="us-east-1")
+        found = client.list_cost_allocation_tags(TagKeys=[Tag.PROJECT.value])["CostAllocationTags"]
+    except LabError as error:
+        yield Check("cost tag", Health.UNKNOWN, f"only the paying account can tell: {error.message}", activate)
+        return
+    if found and found[0]["Status"] == "Active":
+        yield Check("cost tag", Health.OK, "Project is active for cost allocation")
+    else:
+        yield Check("cost tag", Health.WARNING, "Project is not active for cost allocation, so the budget sees nothing", activate)
+
+
+def _ami(patient: _Patient) -> Iterator[Check]:
+    settings = patient.settings
+    if settings.ami:
+        yield Check("AMI", Health.WARNING, f"{settings.ami} is pinned and gets no patches", "llmlab config")
+        return
+    newest, until = amis.newest(patient.aws, settings.ubuntu), PATCHED_UNTIL[settings.ubuntu]
+    days = (until - patient.clock.now()).days
+    says = f"Ubuntu {settings.ubuntu}, {newest}, patched until {until:%Y-%m-%d}"
+    if days > WARN_DAYS:
+        yield Check("AMI", Health.OK, says)
+    else:
+        health = Health.WARNING if days >= 0 else Health.FAILED
+        yield Check("AMI", health, f"{says} ({days} days)", "LLMLAB_UBUNTU=24.04 llmlab bootstrap")
+
+
+def _leftovers(patient: _Patient) -> Iterator[Check]:
+    """Machines past their deadline, and disks and network interfaces without one."""
+    now = patient.clock.now().timestamp()
+    found = False
+    for one in instances.find(patient.aws):
+        if one.alive and (one.deadline is None or one.deadline < now):
+            found = True
+            why = "has no deadline" if one.deadline is None else "is past its deadline"
+            mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
+            yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}", mend)
+    for left in leftovers.idle(patient.aws):
+        found = True
+        yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine", left.command)
+    if not found:
+        yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk or network interface")
+
+
+def _session_manager(_patient: _Patient) -> Iterator[Check]:
+    if shutil.which("session-manager-plugin"):
+        yield Check("connect", Health.OK, "the Session Manager plugin is installed")
+    else:
+        page = "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html"
+        yield Check("connect", Health.WARNING, f"llmlab connect needs the Session Manager plugin: {page}")
+
+
+CHECKS = (
+    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tag, _ami, _leftovers, _session_manager,
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""Take the lab away again: instances first, then everything in the list in reverse, then a second opinion from AWS itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmlab import stack
+from llmlab.aws import instances, leftovers, secrets
+from llmlab.aws.event_rule import EventRule
+from llmlab.aws.function import Function
+from llmlab.aws.function_permission import FunctionPermission
+from llmlab.aws.leftovers import Leftover
+from llmlab.aws.schedule import HourlySweep
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.config import Settings
+from llmlab.errors import LabError
+from llmlab.infra.destroy import Fate, Removal, destroy
+
+WAIT_SECONDS = 900
+WATCHDOG = (EventRule, FunctionPermission, HourlySweep, Function)
+"""What must be silent before the machines end, or it would start them again."""
+
+
+@dataclass(frozen=True)
+class TornDown:
+    """What went, what was kept on purpose, and what AWS still shows although it should not."""
+
+    lab: str
+    account: str
+    region: str
+    instances: tuple[str, ...]
+    deleted: tuple[str, ...]
+    kept: tuple[str, ...]
+    left: tuple[Leftover, ...]
+    failure: str = ""
+    """Why it stopped early, "" when it did not."""
+
+    @property
+    def clean(self) -> bool:
+        return not self.left and not self.failure
+
+
+def inventory(aws: Aws) -> list[Leftover]:
+    """What would go, by asking AWS."""
+    return leftovers.find(aws)
+
+
+def teardown(
+    settings: Settings, aws: Aws, clock: Clock, *, everything: bool, progress: Callable[[str], None] = lambda _line: None
+) -> TornDown:
+    """Remove what is ours, except the outputs bucket (the results), unless `everything`.
+
+    The watchdog goes before the machines, because it would start them again.
+    """
+    resources = stack.all_of(settings, aws, clock)
+    deleted: list[str] = []
+    kept: list[str] = []
+    ended: list[str] = []
+    failure = ""
+
+    def note(removal: Removal) -> None:
+        resource, fate = removal.resource, removal.fate
+        if fate is Fate.DELETED:
+            deleted.append(resource.key)
+            progress(f"{resource.key}: deleted")
+        elif fate is Fate.NOT_OURS or (fate is Fate.RETAINED and not resource.shared and resource.exists()):
+            kept.append(resource.key)
+            progress(f"{resource.key}: kept, {'it is not ours' if fate is Fate.NOT_OURS else 'it holds the results'}")
+
+    try:
+        destroy([one for one in resources if isinstance(one, WATCHDOG)], progress=note)
+        ended += _end_instances(aws, clock, progress)
+        for secret in secrets.find(aws):
+            secrets.delete(aws, secret.name)
+            deleted.append(f"secret {aws.names.secret(secret.name)}")
+        destroy(resources, everything=everything, progress=note)
+    except LabError as error:
+        failure = error.message
+    left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
+    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), left, failure)
+
+
+def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:
+    """Terminate what carries our tags, and wait until it is gone: what it holds cannot be deleted before."""
+    found = [one.id for one in instances.find(aws) if one.state != "terminated"]
+    if not found:
+        return []
+    instances.terminate(aws, found)
+    progress(f"{len(found)} instance{'' if len(found) == 1 else 's'}: terminating, this can take minutes")
+    if not instances.wait_terminated(aws, found, clock, WAIT_SECONDS):
+        raise LabError(f"instances did not end within {WAIT_SECONDS // 60} minutes: {', '.join(found)}", "llmlab teardown")
+    for one in found:
+        progress(f"instance {one}: terminated")
+    return found
