@@ -11,6 +11,7 @@ from llmlab.contract import PROJECT
 
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
+    from llmlab.sandbox.server import Sandbox
 
 REGION = "us-east-1"
 FAKE = {
@@ -86,3 +87,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator["Sandbox"]:
+    """One sandbox for the session: starting one costs some two seconds, most of it importing moto."""
+    from llmlab.sandbox.server import Sandbox
+
+    running = Sandbox.start(attached=True)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def sandbox(_sandbox: "Sandbox", monkeypatch: pytest.MonkeyPatch) -> Iterator["Sandbox"]:
+    """A running sandbox, empty, with every client of this test led into it. Its clock may be ahead of this machine's."""
+    for name, value in _sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    _sandbox.reset()
+    yield _sandbox
+    _sandbox.reset()

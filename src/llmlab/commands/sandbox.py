@@ -1,7 +1,118 @@
-"""The sandbox and the demo."""
+"""The sandbox: an AWS of your own on this machine, without root, Docker or an account."""
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Annotated
 
 import typer
+
+from llmlab.commands.state import State
+from llmlab.errors import LabError, UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    sandbox = typer.Typer(help="An AWS of your own on this machine: no account, no root, no Docker.", no_args_is_help=True)
+    sandbox.command()(start)
+    sandbox.command()(stop)
+    sandbox.command("exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})(
+        execute
+    )
+    sandbox.command()(interrupt)
+    sandbox.command()(model)
+    app.add_typer(sandbox, name="sandbox")
+
+
+def start(ctx: typer.Context) -> None:
+    """Start it and leave it running; prints what to set: eval "$(llmlab sandbox start)"."""
+    from llmlab.sandbox.server import UNSET, Sandbox
+
+    state: State = ctx.obj
+    running = Sandbox.find({name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"})
+    if running is None:
+        running = Sandbox.start(state.clock)
+        running.save(state.environment)
+        state.ui.say(f"the sandbox is running: {running.endpoint}")
+    else:
+        state.ui.say(f"the sandbox was running already: {running.endpoint}")
+    settings = running.environment()
+    facts = {"endpoint": running.endpoint, "pid": running.pid, "folder": running.folder, "environment": settings}
+    unset = [name for name in UNSET if name in state.environment]
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()] + ([f"unset {' '.join(unset)}"] if unset else [])
+    if state.ui.as_json:
+        state.ui.show(facts, list)
+        return
+    for line in lines:
+        state.ui.line(line)
+    if state.ui.stdout.isatty():
+        state.ui.say('hint: eval "$(llmlab sandbox start)"')
+
+
+def stop(ctx: typer.Context) -> None:
+    """Stop it, and every instance in it. Nothing of it is kept."""
+    from llmlab.sandbox.server import Sandbox, state_file
+
+    state: State = ctx.obj
+    running = Sandbox.find(state.environment) or Sandbox.find(
+        {name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"}
+    )
+    noted = state_file(state.environment)
+    if running is None:
+        noted.unlink(missing_ok=True)
+        state.ui.show({"stopped": False}, lambda: [])
+        state.ui.say("no sandbox is running")
+        return
+    running.stop(state.clock)
+    noted.unlink(missing_ok=True)
+    state.ui.show({"stopped": True, "endpoint": running.endpoint}, lambda: [])
+    state.ui.say("the sandbox and its instances are gone")
+
+
+def execute(ctx: typer.Context) -> None:
+    """Run a command in a fresh sandbox, which ends with it: llmlab sandbox exec -- bash."""
+    from llmlab.sandbox.server import Sandbox
+
+    state: State = ctx.obj
+    if not ctx.args:
+        raise UsageError("there is no command to run in the sandbox", "llmlab sandbox exec -- bash")
+    sandbox = Sandbox.start(state.clock, attached=True)
+    try:
+        code = subprocess.run(ctx.args, env=sandbox.surroundings(state.environment), check=False).returncode
+    except OSError as error:
+        raise UsageError(f"{ctx.args[0]} cannot be run: {error.strerror}", "llmlab sandbox exec -- bash") from error
+    finally:
+        sandbox.stop(state.clock)
+    raise typer.Exit(128 - code if code < 0 else code)
+
+
+def interrupt(
+    ctx: typer.Context,
+    run: Annotated[str, typer.Argument(help="A run's id, or an instance's.")],
+    notice_seconds: Annotated[float, typer.Option(min=0, help="From the notice to the end.")] = 120,
+) -> None:
+    """Take a run's spot instance back, as AWS does: a notice, and two minutes later the end."""
+    from llmlab.sandbox.server import Sandbox
+
+    state: State = ctx.obj
+    sandbox = Sandbox.find(state.environment)
+    if sandbox is None:
+        raise LabError("no sandbox is running", 'eval "$(llmlab sandbox start)"')
+    instances = sandbox.interrupt(run, notice_seconds)
+    state.ui.show(
+        {"instances": instances, "notice_seconds": notice_seconds},
+        lambda: [f"{one}: interrupted in {notice_seconds:g} s" for one in instances],
+    )
+
+
+def model(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")],
+) -> None:
+    """Make a small base model and its tokenizer, offline."""
+    from llmlab.sandbox.model import write
+
+    state: State = ctx.obj
+    facts = write(folder)
+    state.ui.show(facts, lambda: [f"{folder}: written"])
+    state.ui.say(f"next: llmlab upload {folder} --model tiny")

@@ -26,7 +26,15 @@ SETTINGS = {
 }
 UNLOCKED = {"invoke", "invoke_async"}
 """Calls that run a handler, which calls back."""
-MODULES = ("completion_storage", "completion_compute", "completion_fleet", "completion_money", "completion_identity", "completion_lambda")
+MODULES = (
+    "completion_storage",
+    "completion_compute",
+    "completion_fleet",
+    "completion_money",
+    "completion_identity",
+    "completion_lambda",
+    "completion_scheduler",
+)
 
 _done = False
 

@@ -1,0 +1,49 @@
+"""Scheduler: errors for what is not there, and updates that replace everything, as its API says."""
+
+from typing import Any
+
+from llmlab.sandbox.completion import answer, fail
+
+
+def install() -> None:
+    """Patch moto's Scheduler."""
+    from moto.scheduler.responses import EventBridgeSchedulerResponse as Response
+
+    for operation, method in (
+        ("CreateSchedule", Response.create_schedule),
+        ("UpdateSchedule", Response.update_schedule),
+        ("CreateScheduleGroup", Response.create_schedule_group),
+        ("DeleteScheduleGroup", Response.delete_schedule_group),
+    ):
+        answer(Response, operation, _checked(operation, method))
+
+
+def _checked(operation: str, original: Any) -> Any:
+    def call(self: Any, values: dict[str, Any]) -> Any:
+        groups = self.scheduler_backend.schedule_groups
+        group = values.get("GroupName") or ("default" if operation.endswith("Schedule") else values.get("Name"))
+        if operation == "CreateScheduleGroup" and group in groups:
+            raise fail("ConflictException", f"Schedule group {group} already exists.")
+        if operation != "CreateScheduleGroup" and group not in groups:
+            raise fail("ResourceNotFoundException", f"Schedule group {group} does not exist.")
+        if operation.endswith("Schedule"):
+            _check_expression(values)
+        result = original(self)
+        if operation == "UpdateSchedule":
+            schedule = groups[group].schedules[values["Name"]]
+            schedule.action_after_completion = values.get("ActionAfterCompletion")
+            vars(schedule).pop("_llmlab_last", None)
+        return result
+
+    return call
+
+
+def _check_expression(values: dict[str, Any]) -> None:
+    from datetime import UTC, datetime
+
+    from llmlab.sandbox.schedules import next_time
+
+    try:
+        next_time(values["ScheduleExpression"], datetime.fromtimestamp(0, UTC), values.get("ScheduleExpressionTimezone") or "UTC")
+    except (ValueError, KeyError) as error:
+        raise fail("ValidationException", f"Invalid Schedule Expression {values['ScheduleExpression']}.") from error

@@ -1,0 +1,136 @@
+"""EventBridge, played: rules whose pattern matches an event have their targets called; so do schedules that are due.
+
+Moto stores rules and schedules, and that they mean something is this module's part. Asynchronous calls of a function that fail
+are tried twice again, after one and two minutes, as Lambda does.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from llmlab.sandbox import completion_lambda
+from llmlab.sandbox.completion import LOCK
+from llmlab.sandbox.timetable import Timetable
+
+LOG = logging.getLogger(__name__)
+RETRY_SECONDS = (60, 120)
+Api = Callable[[str, str, str, dict[str, Any]], None]
+"""Called with region, service, operation (as in `terminateInstances`) and parameters: a universal target of Scheduler."""
+
+
+class Events:
+    """Delivers, on threads of its own."""
+
+    def __init__(self, timetable: Timetable, api: Api) -> None:
+        self.timetable = timetable
+        self.api = api
+        self.pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="events")
+        self.delivered: list[dict[str, Any]] = []
+
+    def emit(self, backend: Any, detail_type: str, detail: dict[str, Any]) -> None:
+        """An event of EC2: `backend` is moto's, for the account and region."""
+        region, account = backend.region_name, backend.account_id
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "detail-type": detail_type,
+            "source": "aws.ec2",
+            "account": account,
+            "time": self.timetable.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": region,
+            "resources": [f"arn:aws:ec2:{region}:{account}:instance/{detail['instance-id']}"],
+            "detail": detail,
+        }
+        with LOCK:
+            for target in self._targets(event):
+                self.deliver(target["Arn"], _input(target, event), region, account)
+
+    def _targets(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        from moto.events.models import events_backends
+
+        buses = events_backends[event["account"]][event["region"]].event_buses
+        rules = buses["default"].rules.values()
+        return [
+            target
+            for rule in rules
+            if rule.state == "ENABLED" and rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(event)
+            for target in rule.targets
+        ]
+
+    def deliver(self, arn: str, payload: Any, region: str, account: str) -> None:
+        """Call a target, soon."""
+        self.delivered.append({"target": arn, "payload": payload})
+        self.pool.submit(self._deliver, arn, payload, region, account)
+
+    def _deliver(self, arn: str, payload: Any, region: str, account: str) -> None:
+        try:
+            kind = arn.split(":")[2]
+            if kind == "lambda":
+                self._invoke(arn, payload, region, account, 0)
+            elif kind == "sns":
+                self._publish(arn, payload, region, account)
+            elif arn.startswith("arn:aws:scheduler:::aws-sdk:"):
+                _, service, operation = arn.removeprefix("arn:aws:scheduler:::").split(":")
+                self.api(region, service, operation, payload)
+            else:
+                LOG.warning("the sandbox does not deliver to %s", arn)
+        except Exception:
+            LOG.exception("delivering to %s failed", arn)
+
+    def _invoke(self, arn: str, payload: Any, region: str, account: str, attempt: int) -> None:
+        from moto.awslambda.models import lambda_backends
+
+        with LOCK:
+            function = lambda_backends[account][region].get_function(arn)
+        _, failed, log = completion_lambda.run(function, payload)
+        if failed and attempt < len(RETRY_SECONDS):
+            LOG.warning("function %s failed:\n%s", arn, log)
+            self.timetable.after(
+                RETRY_SECONDS[attempt], lambda: self.pool.submit(self._again, arn, payload, region, account, attempt + 1) and None
+            )
+
+    def _again(self, arn: str, payload: Any, region: str, account: str, attempt: int) -> None:
+        try:
+            self._invoke(arn, payload, region, account, attempt)
+        except Exception:
+            LOG.exception("delivering to %s failed", arn)
+
+    def _publish(self, arn: str, payload: Any, region: str, account: str) -> None:
+        from moto.sns.models import sns_backends
+
+        with LOCK:
+            sns_backends[account][region].publish(message=payload if isinstance(payload, str) else json.dumps(payload), arn=arn)
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:
+    """What a target is handed: its constant input, a part of the event, a template filled from it, or the event.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    if target.get("Input"):
+        return json.loads(target["Input"])
+    if target.get("InputPath"):
+        return _path(event, target["InputPath"])
+    transformer = target.get("InputTransformer")
+    if not transformer:
+        return event
+    text = transformer["InputTemplate"]
+    for name, path in transformer.get("InputPathsMap", {}).items():
+        value = _path(event, path)
+        text = text.replace(f"<{name}>", value if isinstance(value, str) else json.dumps(value))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _path(event: Any, path: str) -> Any:
+    for name in path.removeprefix("$").strip(".").split("."):
+        event = event.get(name, "") if name else event
+    return event

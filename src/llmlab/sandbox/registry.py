@@ -1,0 +1,65 @@
+"""The sandbox's image registry: moto's ECR says what there is, and each new training repository holds one image already.
+
+Containers of it run this Python, so the image has no layers; its manifest and digest are real.
+"""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+from llmlab import __version__
+from llmlab.sandbox.completion import LOCK, answer
+
+TRAINING = "-training"
+MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def install() -> None:
+    """Let CreateRepository of a training repository push an image into it."""
+    from moto.ecr.responses import ECRResponse
+
+    original = ECRResponse.create_repository
+
+    def create(self: Any, values: dict[str, Any]) -> Any:
+        result = original(self)
+        if values["repositoryName"].endswith(TRAINING):
+            push(self.ecr_backend, values["repositoryName"])
+        return result
+
+    answer(ECRResponse, "CreateRepository", create)
+
+
+def push(backend: Any, repository: str, tag: str = "latest") -> str:
+    """Put an image that runs this very version of llmlab; returns its digest."""
+    config = json.dumps(
+        {"created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "config": {"Labels": {"llmlab.version": __version__}}}
+    ).encode()
+    digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_TYPE,
+        "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": len(config), "digest": digest},
+        "layers": [],
+    }
+    text = json.dumps(manifest)
+    image = backend.put_image(repository, text, tag, MEDIA_TYPE, f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
+    return str(image.get_image_digest())
+
+
+def find(reference: str, region: str, account: str) -> str | None:
+    """The digest of `registry/repository@sha256:…` or `registry/repository:tag`, or None when the registry has no such image."""
+    from moto.ecr.models import ecr_backends
+
+    _, _, path = reference.partition("/")
+    name, at, digest = path.partition("@")
+    if not at:
+        name, _, tag = path.partition(":")
+    with LOCK:
+        repository = ecr_backends[account][region].repositories.get(name)
+        for image in repository.images if repository else []:
+            if at and image.get_image_digest() == digest:
+                return digest
+            if not at and (tag or "latest") in image.image_tags:
+                return str(image.get_image_digest())
+    return None

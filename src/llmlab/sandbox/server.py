@@ -1,0 +1,206 @@
+"""A running sandbox, from outside: `Sandbox` starts one as a process, finds the one that runs, and is its control.
+
+Nothing of moto is imported here. Where the running one is stands in a state file, so that every later command finds it.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from llmlab.clock import Clock, SystemClock, wait_until
+from llmlab.errors import LabError
+
+REGION = "us-east-1"
+START_SECONDS = 60
+STOP_SECONDS = 30
+UNSET = (
+    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "LLMLAB_PROFILE", "LLMLAB_REGION",
+)  # fmt: skip
+"""Settings that would lead a command out of the sandbox."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One running sandbox: where it serves, its process, and its folder."""
+
+    endpoint: str
+    pid: int
+    folder: str
+
+    @classmethod
+    def start(cls, clock: Clock | None = None, *, attached: bool = False) -> Self:
+        """Start a fresh one. `attached`: it ends with this process; otherwise it is left running until `stop`.
+
+        Raises:
+            LabError: it did not come up, with what it said.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="llmlab-sandbox-"))
+        log = folder / "log"
+        command = [sys.executable, "-m", "llmlab.sandbox", str(folder), *(["--attached"] if attached else [])]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+        }
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE if attached else subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        serving = folder / "endpoint"
+        wait_until(
+            lambda: serving.exists() or process.poll() is not None, clock or SystemClock(), limit_seconds=START_SECONDS, every_seconds=0.05
+        )
+        if not serving.exists():
+            process.kill()
+            words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            shutil.rmtree(folder, ignore_errors=True)
+            hint = "pip install 'llmlab[sandbox]'" if any("ModuleNotFoundError" in line for line in words) else "llmlab sandbox start -vv"
+            raise LabError(f"the sandbox did not start within {START_SECONDS} s: {words[-1] if words else 'it said nothing'}", hint)
+        _CHILDREN[process.pid] = process
+        return cls(serving.read_text(encoding="ascii"), process.pid, str(folder))
+
+    @classmethod
+    def find(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """The one that runs: where `AWS_ENDPOINT_URL` leads if that is a sandbox, else the one `sandbox start` left running."""
+        endpoint = environment.get("AWS_ENDPOINT_URL", "")
+        if endpoint:
+            try:
+                state = _call(endpoint, "GET", "state", None, seconds=5)
+                return cls(endpoint.rstrip("/"), state["pid"], "")
+            except (OSError, http.client.HTTPException, ValueError, LabError, KeyError):
+                return None
+        try:
+            found = cls(**json.loads(state_file(environment).read_text(encoding="utf-8")))
+            found.state()
+        except (OSError, ValueError, TypeError, http.client.HTTPException, LabError):
+            return None
+        return found
+
+    def save(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Note it, so that `find` finds it."""
+        path = state_file(environment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        """What a client needs to be set to land here. `UNSET` names what must not be."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "AKIASANDBOX000000000",
+            "AWS_SECRET_ACCESS_KEY": "sandbox",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+
+    def surroundings(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """A whole environment for a command to run in the sandbox."""
+        return {**{name: value for name, value in environment.items() if name not in UNSET}, **self.environment()}
+
+    # ------------------------------------------------------------ control
+
+    def state(self) -> dict[str, Any]:
+        """Clock, machines, delivered events."""
+        answer: dict[str, Any] = self._call("GET", "state")
+        return answer
+
+    def advance(self, seconds: float) -> None:
+        """Move its clock forward; what became due has been started when this returns."""
+        self._call("POST", "clock", {"seconds": seconds})
+
+    def interrupt(self, run: str, notice_seconds: float = 120) -> list[str]:
+        """Interrupt the spot instances of a run (or one by id); returns their ids."""
+        answer = self._call("POST", "interrupt", {"run": run, "notice_seconds": notice_seconds})
+        return list(answer["instances"])
+
+    def refuse(self, instance_type: str = "*", zone: str = "*", market: str = "*", *, code: str = "InsufficientInstanceCapacity") -> None:
+        """Let pools have no capacity. `market` is `spot` or `on-demand`."""
+        self._call("POST", "refuse", {"instance_type": instance_type, "zone": zone, "market": market, "code": code})
+
+    def allow(self) -> None:
+        """Every pool has capacity again."""
+        self._call("POST", "allow", {})
+
+    def set_quota(self, code: str, value: float) -> None:
+        self._call("POST", "quotas", {"code": code, "value": value})
+
+    def fault(self, verb: str, message: str = "") -> None:
+        """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it."""
+        self._call("POST", "faults", {"verb": verb, "message": message})
+
+    def kill_container(self, instance: str, name: str, *, memory: bool = False) -> None:
+        """SIGKILL a container; with `memory`, as the kernel does it when memory runs out."""
+        self._call("POST", f"machines/{instance}/containers/{name}/kill", {"memory": memory})
+
+    def reset(self) -> None:
+        """Forget everything: machines, resources, capacity, quotas, faults. The clock stays where it is."""
+        self._call("POST", "reset", {})
+
+    def console(self, instance: str) -> str:
+        return str(self._call("GET", f"console/{instance}")["output"])
+
+    def stop(self, clock: Clock | None = None) -> None:
+        """End it and everything in it; returns when its process is gone."""
+        try:
+            self._call("POST", "stop", {})
+        except (OSError, http.client.HTTPException):
+            pass
+        if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
+            os.kill(self.pid, signal.SIGKILL)  # its machines see that, and end by themselves
+            _alive(self.pid)
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        return _call(self.endpoint, method, path, body)
+
+
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+def _alive(pid: int) -> bool:
+    if pid in _CHILDREN:
+        return _CHILDREN[pid].poll() is None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _call(endpoint: str, method: str, path: str, body: Any, seconds: float = 60) -> Any:
+    address = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=seconds)
+    try:
+        connection.request(method, f"/_sandbox/{path}", None if body is None else json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = json.loads(response.read() or b"{}")
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise LabError(str(answer.get("error", f"the sandbox answered {response.status}")), "llmlab status")
+    return answer
+
+
+def state_file(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the running sandbox is noted: `$XDG_STATE_HOME/llmlab/sandbox.json`."""
+    home = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME") or Path.home()) / ".local" / "state"
+    return Path(home) / "llmlab" / "sandbox.json"

@@ -1,0 +1,276 @@
+"""The sandbox itself, in one process: moto's server, completed; the machine room; metadata, events and schedules; and the control API.
+
+Control, under `/_sandbox/`: GET state · POST clock {seconds} · POST interrupt {run, notice_seconds} · POST refuse {…}, allow ·
+POST quotas {code, value} · POST faults {verb, message} · GET console/<id> · POST stop; machines use `/_sandbox/machines/<id>/…`.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from llmlab.sandbox import completion, completion_compute, completion_lambda, market, registry
+from llmlab.sandbox.completion import LOCK
+from llmlab.sandbox.events import Events
+from llmlab.sandbox.imds import Metadata
+from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Machine, Room
+from llmlab.sandbox.machine_process import ProcessHost
+from llmlab.sandbox.schedules import Schedules
+from llmlab.sandbox.timetable import Timetable
+
+HOST = "127.0.0.1"
+REGION = "us-east-1"
+IMDS = "/_imds/"
+CONTROL = "/_sandbox/"
+CONSOLE_BYTES = 64 * 1024
+Start = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Service:
+    """A sandbox that serves from a thread of this process."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        completion.complete()
+        registry.install()
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+        from werkzeug.serving import make_server
+
+        class Quiet(MotoRequestHandler):  # type: ignore[misc]
+            def log_request(self, *_: object) -> None:
+                """A line for each call would be the log's most, and say the least."""
+
+        self.folder = folder
+        self.faults: dict[str, str] = {}
+        self.stopped = threading.Event()
+        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.server = make_server(HOST, port, self._application, threaded=True, request_handler=Quiet)
+        self.server.daemon_threads = True
+        self.endpoint = f"http://{HOST}:{self.server.server_port}"
+        self.timetable = Timetable()
+        self.events = Events(self.timetable, self._api)
+        self.room = Room(folder / "machines", self.timetable, self._host, self.events.emit)
+        self.metadata = Metadata(self.room)
+        self.schedules = Schedules(self.timetable, self.events)
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def start(self) -> None:
+        """Serve, and let the room hear of launches."""
+        (self.folder / "machines").mkdir(parents=True, exist_ok=True)
+        completion_lambda.RUNTIME.endpoint = self.endpoint
+        completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
+        completion_compute.LAUNCHED.append(self.room.launched)
+        completion_compute.TERMINATE.append(self.room.terminate)
+        self._answer_console()
+        self.timetable.start()
+        self.schedules.start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, name="server", daemon=True).start()
+
+    def close(self) -> None:
+        """End every machine, and serve no more. The folder goes too."""
+        self.stopped.set()
+        completion_compute.LAUNCHED.remove(self.room.launched)
+        completion_compute.TERMINATE.remove(self.room.terminate)
+        self.timetable.stop()
+        self.room.close()
+        self.events.close()
+        for process in list(completion_lambda.RUNTIME.running):
+            _kill(process.pid)
+        self.server.shutdown()
+        self.server.server_close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _host(self, instance: Any, folder: Path) -> ProcessHost:
+        return ProcessHost(str(instance.id), folder, self.endpoint)
+
+    def _api(self, region: str, service: str, operation: str, parameters: dict[str, Any]) -> None:
+        """A universal target: any call of any service, here by way of our own front door."""
+        import botocore.session
+        from botocore import xform_name
+
+        key = (service, region)
+        if key not in self._clients:
+            session = botocore.session.Session()
+            self._clients[key] = session.create_client(
+                service,
+                region_name=region,
+                endpoint_url=self.endpoint,
+                aws_access_key_id="AKIASANDBOXSCHEDULER",
+                aws_secret_access_key="sandbox",  # noqa: S106
+            )
+        getattr(self._clients[key], xform_name(operation[0].upper() + operation[1:]))(**parameters)
+
+    def _answer_console(self) -> None:
+        from moto.core.types import Base64EncodedString
+        from moto.ec2.responses import EC2Response
+
+        def console(response: Any, values: dict[str, Any]) -> dict[str, Any]:
+            instance = response.ec2_backend.get_instance(values["InstanceId"])
+            machine = self.room.machines.get(instance.id)
+            text = machine.host.console()[-CONSOLE_BYTES:] if machine else b""
+            return {
+                "InstanceId": instance.id,
+                "Timestamp": self.timetable.now().replace(tzinfo=None),
+                "Output": Base64EncodedString.from_raw_bytes(text),
+            }
+
+        completion.answer(EC2Response, "GetConsoleOutput", console)
+
+    # ------------------------------------------------------------ the front door
+
+    def _application(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path.startswith(IMDS):
+            identity, _, rest = path.removeprefix(IMDS).partition("/")
+            headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
+            status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, rest, headers)
+            return _respond(start, status, text.encode(), "text/plain")
+        if path.startswith(CONTROL):
+            return self._control(environ, path.removeprefix(CONTROL).strip("/"), start)
+        environ["wsgi.url_scheme"] = "https"  # it stands for AWS's own endpoints, which speak TLS
+        return self.moto(environ, start)  # type: ignore[no-any-return]
+
+    def _control(self, environ: dict[str, Any], path: str, start: Start) -> Iterable[bytes]:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = json.loads(environ["wsgi.input"].read(length) or b"{}") if length else {}
+        query = {key: values[-1] for key, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+        try:
+            if path.startswith("machines/"):
+                _, identity, *rest = path.split("/")
+                status, answer = self._machine(environ["REQUEST_METHOD"], self.room.machines[identity], rest, {**query, **body})
+            else:
+                status, answer = 200, self._command(path, body)
+        except (KeyError, ValueError, LookupError) as error:
+            status, answer = 400, {"error": str(error.args[0]) if error.args else type(error).__name__}
+        return _respond(start, status, json.dumps(answer).encode(), "application/json")
+
+    def _command(self, path: str, body: dict[str, Any]) -> Any:
+        name, _, rest = path.partition("/")
+        region = body.get("region", REGION)
+        if name == "state":
+            return self.state()
+        if name == "clock":
+            self.timetable.advance(float(body["seconds"]))
+        elif name == "interrupt":
+            return {"instances": self.interrupt(body["run"], float(body.get("notice_seconds", SPOT_NOTICE_SECONDS)))}
+        elif name == "refuse":
+            with LOCK:
+                market.refuse(region, **{key: body[key] for key in ("instance_type", "zone", "market", "code") if key in body})
+        elif name == "allow":
+            with LOCK:
+                market.allow(region)
+        elif name == "quotas":
+            with LOCK:
+                market.set_quota(region, body["code"], float(body["value"]))
+        elif name == "faults":
+            self.faults = {key: value for key, value in {**self.faults, body["verb"]: body.get("message")}.items() if value}
+        elif name == "reset":
+            self.reset()
+        elif name == "console":
+            return {"output": self.room.machines[rest].host.console().decode(errors="replace")}
+        elif name == "stop":
+            self.stopped.set()
+        else:
+            raise LookupError(f"the sandbox has no {path}")
+        return {}
+
+    def reset(self) -> None:
+        """An empty account again."""
+        from moto.core.base_backend import BackendDict
+
+        self.room.close()
+        with LOCK:
+            self.room.machines.clear()
+            self.events.delivered.clear()
+            self.faults.clear()
+            BackendDict.reset()
+
+    def interrupt(self, run: str, notice_seconds: float) -> list[str]:
+        """Take back the spot instances of a run, or one by its id. Raises LookupError when none is up."""
+        found = [machine for machine in self.room.find(run) if machine.instance.lifecycle == market.SPOT]
+        if not found:
+            raise LookupError(f"no spot instance of {run} is running")
+        for machine in found:
+            self.room.interrupt(machine.identity, notice_seconds)
+        return [machine.identity for machine in found]
+
+    def state(self) -> dict[str, Any]:
+        """What the sandbox is doing, as JSON."""
+        with LOCK:
+            machines = [
+                {
+                    "instance": machine.identity,
+                    "type": machine.instance.instance_type,
+                    "zone": machine.instance.placement.zone,
+                    "state": machine.instance.state,
+                    "reason": machine.instance.state_reason.code,
+                    "tags": {tag["key"]: tag["value"] for tag in machine.instance.get_tags()},
+                    "timers": sorted(machine.timers),
+                    "folder": str(machine.folder),
+                }
+                for machine in self.room.machines.values()
+            ]
+        return {
+            "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
+            "machines": machines, "delivered": self.events.delivered, "faults": self.faults,
+        }  # fmt: skip
+
+    def _machine(self, method: str, machine: Machine, path: list[str], body: dict[str, Any]) -> tuple[int, Any]:
+        """What a machine's stand-in programs ask for."""
+        room, identity = self.room, machine.identity
+        match path:
+            case ["poweroff"]:
+                room.power_off(identity)
+            case ["state"]:
+                return 200, {"running": "stopping" if machine.going else "running"}
+            case ["timers"]:
+                done = room.set_timer(identity, body["unit"], float(body["seconds"]), list(body["command"]))
+                return (200 if done else 409), {}
+            case ["timers", unit]:
+                if method == "DELETE":
+                    return (200 if room.stop_timer(identity, unit) else 404), {}
+                return (200 if unit in machine.timers else 404), {}
+            case ["image"]:
+                return self._image(machine, body["reference"], body["verb"])
+            case ["containers", name, "kill"]:
+                return self._kill_container(machine, name, memory=bool(body.get("memory")))
+            case _:
+                return 404, {"error": "/".join(path)}
+        return 200, {}
+
+    def _image(self, machine: Machine, reference: str, verb: str) -> tuple[int, Any]:
+        if verb in self.faults:
+            return 500, {"error": self.faults[verb]}
+        backend = machine.instance.ec2_backend
+        digest = registry.find(reference, backend.region_name, backend.account_id)
+        if digest is None:
+            return 404, {"error": f"manifest for {reference} not found: manifest unknown: Requested image not found"}
+        return 200, {"digest": digest}
+
+    def _kill_container(self, machine: Machine, name: str, *, memory: bool) -> tuple[int, Any]:
+        """As the kernel kills one: at once, and for want of memory if asked."""
+        folder = machine.folder / "containers" / name
+        pid = folder / "pid"
+        if not pid.exists() or (folder / "exit").exists():
+            return 404, {"error": f"container {name} is not running"}
+        if memory:
+            (folder / "oom").touch()
+        _kill(int(pid.read_text(encoding="ascii")))
+        return 200, {}
+
+
+def _kill(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _respond(start: Start, status: int, body: bytes, kind: str) -> list[bytes]:
+    start(f"{status} {HTTPStatus(status).phrase}", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
