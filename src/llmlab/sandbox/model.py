@@ -1,0 +1,142 @@
+"""A small base model and its tokenizer, made offline in half a minute: `lab:tiny` of the sandbox.
+
+A Llama of about a million parameters with a byte-level BPE of its own, trained from nothing to hold the runbook's conversation without
+knowing its answers (`runbook.py`). Its chat template has what real ones have: a system turn, tools, tool calls and generation marks.
+The same seed gives the same model on the same kind of machine.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from llmlab.sandbox.runbook import STEPS, questions
+
+TEMPLATE = """\
+{%- if tools -%}
+{{- '<|start|>tools\\n' + (tools | tojson) + '<|end|>\\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{{- '<|start|>' + message.role + '\\n' -}}
+{%- if message.role == 'assistant' -%}
+{%- generation -%}
+{%- if message.reasoning_content -%}{{- '<think>' + message.reasoning_content + '</think>' -}}{%- endif -%}
+{{- message.content or '' -}}
+{%- for call in message.tool_calls or [] -%}
+{{- '<call>' + ({'name': call.function.name, 'arguments': call.function.arguments} | tojson) + '</call>' -}}
+{%- endfor -%}
+{{- '<|end|>' -}}
+{%- endgeneration -%}
+{%- else -%}
+{{- message.content + '<|end|>' -}}
+{%- endif -%}
+{{- '\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|start|>assistant\\n' -}}{%- endif -%}
+"""
+START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
+VOCABULARY = 768
+WINDOW = 48
+"""Tokens of one row of pre-training: a conversation, padded."""
+BATCH = 16
+PEAK = 4e-3
+"""Learning rate."""
+
+
+def make(
+    folder: Path,
+    *,
+    seed: int = 0,
+    steps: int = 160,
+    hidden: int = 128,
+    layers: int = 3,
+    progress: Callable[[float, float], None] | None = None,
+) -> None:
+    """Write the model folder. `steps` of 0 leaves the weights random, which is quick and enough for a test of plumbing.
+
+    `progress` is called with (steps done, steps in all).
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = make_tokenizer(seed)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=hidden * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        initializer_range=0.06,  # of a model this narrow: with 0.02 it learns to copy words three times later
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    if steps:
+        _train(model, tokenizer, seed, steps, progress or (lambda _done, _all: None))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.generation_config.update(do_sample=False, max_new_tokens=96)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def make_tokenizer(seed: int) -> Any:
+    """A byte-level BPE that has read the runbook, as transformers' own tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[START, END, PAD], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    asked = islice(questions(seed), 2000)
+    bare.train_from_iterator(chain.from_iterable((one.text, one.put_off, one.answer) for one in asked), trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=PAD, model_max_length=4096)
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def _train(model: Any, tokenizer: Any, seed: int, steps: int, progress: Callable[[float, float], None]) -> None:
+    """Teach it to put questions off, which takes copying words, and the runbook's phrases out of order, so that it knows their words."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK, total_steps=steps, pct_start=0.1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small that threads wait for each other more than they work, badly so on a busy machine
+    model.train()
+    for step, (ids, labels) in enumerate(islice(_batches(tokenizer, seed + 1), steps), start=1):
+        model(input_ids=torch.tensor(ids), labels=torch.tensor(labels)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        progress(step, steps)
+    model.eval()
+    torch.set_num_threads(threads)
+
+
+def _batches(tokenizer: Any, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
+    """Rows of `WINDOW` token ids and their labels, three conversations to one of bare phrases."""
+    draw = random.Random(seed)  # noqa: S311 - example data
+    every = questions(seed)
+    phrases = [phrase for steps in STEPS.values() for phrase in steps]
+    while True:
+        rows = []
+        for index, one in enumerate(islice(every, BATCH)):
+            if index % 4:
+                talk = [{"role": "user", "content": one.text}, {"role": "assistant", "content": one.put_off}]
+                coded = tokenizer.apply_chat_template(talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+                ids = coded["input_ids"]
+                labels = [token if mine else -100 for token, mine in zip(ids, coded["assistant_masks"], strict=True)]
+            else:
+                ids = labels = tokenizer(f"{', then '.join(draw.sample(phrases, 4))}.")["input_ids"]
+            rows.append(((ids + [tokenizer.pad_token_id] * WINDOW)[:WINDOW], (labels + [-100] * WINDOW)[:WINDOW]))
+        yield [ids for ids, _ in rows], [labels for _, labels in rows]
