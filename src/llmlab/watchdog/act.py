@@ -69,7 +69,8 @@ class Watchdog:
         """The schedule went off before it knew the instance."""
         for machine in machines.find(self.ec2, self.names, run=event.run):
             if machine.live and machine.attempt == event.attempt:
-                self.terminate(machine, "its deadline has come")
+                records = self.bucket.records(event.run)
+                self.terminate(machine, "its deadline has come", records, EndReason.TIMED_OUT)
 
     def sweep(self) -> None:
         """End what must end, then see to every run that is not over, then say how many there are."""
@@ -82,8 +83,8 @@ class Watchdog:
             except contract.ContractError as error:
                 self.log("unreadable", run=run, why=str(error))
         for machine in found:
-            if machine.live and (why := self._must_end(machine, records.get(machine.run))):
-                self.terminate(machine, why)
+            if machine.live and (must := self._must_end(machine, records.get(machine.run))):
+                self.terminate(machine, must[0], records.get(machine.run), must[1])
         for run in sorted(records):
             self.look_after(run)
         alive = [machine for machine in found if machine.live]
@@ -91,24 +92,42 @@ class Watchdog:
         self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(records))
 
-    def _must_end(self, machine: Machine, records: Records | None) -> str:
-        """Why an instance has to go, "" when it may stay."""
+    def _must_end(self, machine: Machine, records: Records | None) -> tuple[str, EndReason | None] | None:
+        """Why an instance has to go, and the reason that is for its attempt; None when it may stay."""
         if self.now.timestamp() >= machine.deadline(self.max_hours):
-            return "its deadline has come"
+            return "its deadline has come", EndReason.TIMED_OUT
         if records is None or not records.attempts:
-            return ""
+            return None
         newest = records.attempts[-1]
         if machine.attempt < newest.number:
-            return f"attempt {newest.number} has taken over"
+            return f"attempt {newest.number} has taken over", None
         end = records.ends.get(machine.attempt)
-        if end is not None and not machine.kept and (self.now - contract.parse_timestamp(end.ended)).total_seconds() > AFTERMATH_SECONDS:
-            return "its run is over and it did not switch itself off"
+        if end is not None:
+            over = (self.now - contract.parse_timestamp(end.ended)).total_seconds() > AFTERMATH_SECONDS
+            return ("its run is over and it did not switch itself off", None) if over and not machine.kept else None
         spent = newest.cost_before + fleet.attempt_cost(newest.price, fleet.attempt_hours(machine.launched, self.now))
-        if newest.max_cost is not None and end is None and spent > newest.max_cost * COST_MARGIN:
-            return "its cost limit is passed"
-        return ""
+        if newest.max_cost is not None and spent > newest.max_cost * COST_MARGIN:
+            return "its cost limit is passed", EndReason.COST_REACHED
+        return None
 
-    def terminate(self, machine: Machine, why: str) -> None:
+    def terminate(self, machine: Machine, why: str, records: Records | None = None, reason: EndReason | None = None) -> None:
+        """End an instance; and where its attempt has no end yet, say why, because EC2 will only say that somebody called."""
+        newest = records.attempts[-1] if records and records.attempts else None
+        if newest is not None and reason is not None and newest.number == machine.attempt:
+            hours = fleet.attempt_hours(machine.launched, self.now)
+            cost = fleet.attempt_cost(newest.price, hours)
+            step = self.bucket.checkpoint(machine.run)
+            end = AttemptEnd(
+                machine.run,
+                newest.number,
+                reason,
+                contract.build_timestamp(self.now),
+                f"{why}, the trainer had not left",
+                step,
+                hours,
+                cost,
+            )
+            self.bucket.write_once(RunKeys(machine.run).attempt_end(newest.number), end)
         self.ec2.terminate_instances(InstanceIds=[machine.id])
         self.log("terminated", run=machine.run, attempt=machine.attempt, instance=machine.id, why=why)
 

@@ -63,7 +63,7 @@ class Bucket:
 
     def ended(self) -> set[str]:
         """The runs that have a marker, by the listing."""
-        return {key.split("/")[1] for key in self.keys(contract.ENDED) if key.count("/") == 2}  # noqa: PLR2004 - ended/<run>/<reason>
+        return {key.split("/")[1] for key in self.keys(contract.ENDED) if key.count("/") == 2}
 
     def checkpoint(self, run: str) -> int:
         """The newest step whose checkpoint is whole, 0 without one."""
