@@ -125,7 +125,7 @@ def lab() -> Sequence[AwsResource]:
     """A lab with every option on, on an account that is never asked."""
     aws = Aws("us-east-1", lab=PROJECT)
     aws.__dict__["account"] = "123456789012"
-    settings = Settings(email="you@example.com", github="owner/repository")  # type: ignore[call-arg] # pydantic fills the rest
+    settings = Settings(email="you@example.com", github="owner/repository")
     return stack.build(settings, aws, ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
 

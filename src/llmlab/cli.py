@@ -46,6 +46,12 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Whole sentences: Click cuts them at the width of the terminal."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in found if command])
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
         with formatter.section("Anywhere on the line"):
@@ -131,6 +137,7 @@ def from_typer(error: typer.TyperException) -> UsageError:
     if type(error).__name__ == "NoArgsIsHelpError":
         return UsageError(f"{path} needs a command", f"{path} --help")
     message: str = getattr(error, "format_message", error.__str__)()
+    message = message.partition(" (Possible options:")[0]
     sentence, _, suggestion = message.strip().rstrip(".?").partition(". Did you mean ")
     hint = f"{path} {suggestion.split(',')[0].strip(chr(39))} --help" if suggestion else f"{path} --help"
     words = " ".join(sentence.split())
