@@ -6,6 +6,7 @@ as the user meets it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from llmlab.aws.session import Aws
+from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT
 from llmlab.errors import ExitCode
 from tests.cli.conftest import CommandLine
@@ -147,3 +149,102 @@ def test_an_unknown_region(region: str, llmlab: CommandLine, monkeypatch: pytest
     assert result.code in {ExitCode.FAILED, ExitCode.USAGE}
     assert region in result.error
     assert result.hint
+
+
+@pytest.mark.slow  # botocore's own retries, some seconds of real time: once, because no other test goes through them
+def test_an_endpoint_that_does_not_answer(llmlab: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    result = llmlab("status")
+    assert (result.code, result.hint) == (ExitCode.FAILED, "llmlab doctor")
+    assert result.error == "AWS did not answer sts:GetCallerIdentity in region us-east-1"
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+GOOD = b'{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "good day"}]}\n'
+OFFLINE: list[tuple[str, dict[str, bytes], tuple[str, ...], ExitCode, str]] = [
+    ("no folder", {}, ("validate", "nowhere"), ExitCode.USAGE, "there is no file or folder nowhere"),
+    ("empty folder", {"empty/sub/.keep": b""}, ("validate", "empty"), ExitCode.USAGE, "empty is empty"),
+    ("PDFs", {"pdfs/a.pdf": b"%PDF-1.4\n"}, ("validate", "pdfs"), ExitCode.USAGE, "pdfs holds no dataset, only 1 .pdf"),
+    ("not UTF-8", {"data/a.jsonl": b'{"text": "\xff"}\n'}, ("validate", "data"), ExitCode.FAILED, "no line of data can be trained on"),
+    ("one bad line", {"data/a.jsonl": GOOD + b"{oops\n"}, ("validate", "data"), ExitCode.FAILED, ""),
+    ("max-hours 0", {}, ("launch", "--max-hours", "0"), ExitCode.USAGE, "max-hours must be more than 0"),
+    ("max-hours 10000", {}, ("launch", "--max-hours", "10000"), ExitCode.USAGE, "max-hours must be more than 0 and at most 168"),
+    ("recipe field", {}, ("launch", "--set", "lora.rnak=3"), ExitCode.USAGE, "there is no field lora.rnak"),
+    ("recipe type", {"recipe.yaml": b"model: x/y\nepochs: many\n"}, ("launch",), ExitCode.USAGE, "epochs: "),
+    ("recipe file", {}, ("launch", "--recipe", "nope.yaml"), ExitCode.USAGE, "there is no recipe nope.yaml"),
+    ("not YAML", {"recipe.yaml": b"model: [\n"}, ("launch",), ExitCode.USAGE, "recipe.yaml is not YAML"),
+    ("not TOML", {"llmlab.toml": b"lab = \n"}, ("config",), ExitCode.USAGE, "llmlab.toml is not TOML"),
+    ("unknown setting", {"llmlab.toml": b"bugdet = 3\n"}, ("config",), ExitCode.USAGE, "there is no setting bugdet; budget is meant"),
+    ("wrong setting", {"llmlab.toml": b"max_hours = 10000\n"}, ("config",), ExitCode.USAGE, "max_hours cannot be 10000"),
+    ("secret name", {}, ("secret", "set", "HF TOKEN"), ExitCode.USAGE, "a secret's name is lower-case"),
+    ("empty secret", {}, ("secret", "set", "hf-token"), ExitCode.USAGE, "the value on standard input is empty"),
+]
+
+
+@pytest.mark.parametrize(("files", "line", "exit_code", "sentence"), [row[1:] for row in OFFLINE], ids=[row[0] for row in OFFLINE])
+def test_what_the_user_wrote(
+    files: dict[str, bytes], line: tuple[str, ...], exit_code: ExitCode, sentence: str, lab: CommandLine, project: Path, recorder: list[str]
+) -> None:
+    for name, content in files.items():
+        write(project / name, content)
+    result = lab(*line)
+    assert (result.code, result.error[: len(sentence)]) == (exit_code, sentence)
+    assert result.error
+    assert not result.error.endswith(".")
+    assert result.hint
+    assert recorder == [], "AWS was asked"
+    assert lab("--json", *line).json
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [("LLMLAB_REGON", "there is no setting for the variable LLMLAB_REGON; LLMLAB_REGION is meant"), ("LLMLAB_BUDGET", "budget cannot be ")],
+)
+def test_the_environment(variable: str, sentence: str, llmlab: CommandLine) -> None:
+    llmlab.environment = {variable: "nonsense"}
+    result = llmlab("status")
+    assert (result.code, result.error[: len(sentence)], result.hint) == (ExitCode.USAGE, sentence, f"unset {variable}")
+
+
+@pytest.mark.parametrize(
+    "line", [("status",), ("logs",), ("fetch", "latest"), ("stop", "latest"), ("report",), ("launch",), ("upload", "data")]
+)
+def test_before_bootstrap(line: tuple[str, ...], lab: CommandLine, data: Path) -> None:
+    """No lab: told with the command that makes one. `status` shows that there is nothing."""
+    result = lab(*line)
+    assert result.hint.startswith("llmlab ")
+    assert "bootstrap" in result.hint, result.err
+
+
+UNKNOWN = [
+    ("logs", "20200101"),
+    ("fetch", "20200101"),
+    ("stop", "20200101"),
+    ("resume", "20200101"),
+    ("report", "20200101"),
+    ("status", "2020"),
+]
+
+
+@pytest.mark.parametrize("line", UNKNOWN, ids=" ".join)
+def test_an_unknown_run(line: tuple[str, ...], lab: CommandLine, lab_aws: Aws) -> None:
+    lab_aws.s3.create_bucket(Bucket=lab_aws.names.outputs_bucket)
+    lab_aws.s3.create_bucket(Bucket=lab_aws.names.data_bucket)
+    result = lab(*line)
+    assert (result.code, result.error[:9]) == (ExitCode.FAILED, "there are" if "no runs" in result.error else "there is ")
+    assert result.hint.startswith("llmlab ")
+
+
+@pytest.mark.slow  # a whole bootstrap in moto
+def test_an_unknown_dataset(lab: CommandLine, recorder: list[str]) -> None:
+    lab.clock = ManualClock(datetime(2026, 11, 20, tzinfo=UTC))
+    assert lab("bootstrap", "--yes").code == ExitCode.DONE
+    result = lab("launch", "--data", "nothing")
+    assert result.code in {ExitCode.FAILED, ExitCode.USAGE}
+    assert "nothing" in result.error
+    assert result.hint.startswith("llmlab upload")
+    assert "ec2:CreateFleet" not in recorder
