@@ -1,5 +1,6 @@
 """Whole command lines through `main`: exit code, stdout, stderr."""
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.cli import main
-from llmlab.clock import Clock, SystemClock
+from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.commands.state import State
 from llmlab.ui import Ui
 
@@ -73,3 +75,38 @@ def lab(llmlab: CommandLine, lab_aws: Aws) -> CommandLine:
     """The command line in an empty folder, on an empty account."""
     llmlab.aws = lab_aws
     return llmlab
+
+
+EXAMPLES = b'{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}\n' * 40
+
+
+@pytest.fixture
+def ready(lab: CommandLine, lab_aws: Aws) -> CommandLine:
+    """The command line on a bootstrapped lab with one image and one dataset, on a clock that moves only when slept on."""
+    from llmlab import stack
+    from llmlab.config import Settings
+    from llmlab.infra.apply import apply
+    from llmlab.infra.plan import plan
+
+    lab.clock = ManualClock(SystemClock().now().replace(microsecond=0))
+    apply(plan(stack.build(Settings(), lab_aws, lab.clock)))
+    put_image(lab_aws, "latest")
+    put_dataset(lab_aws, "sums")
+    return lab
+
+
+def put_image(aws: Aws, tag: str) -> None:
+    manifest = json.dumps(
+        {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "tag": tag, "layers": []}
+    )
+    digest = f"sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
+    aws.client("ecr").put_image(repositoryName=aws.names.repository, imageManifest=manifest, imageTag=tag, imageDigest=digest)
+
+
+def put_dataset(aws: Aws, name: str) -> None:
+    """What an upload leaves."""
+    key = contract.dataset_prefix(name)
+    file = contract.DataFile("train.jsonl", len(EXAMPLES), hashlib.sha256(EXAMPLES).hexdigest())
+    manifest = contract.Manifest(name, (file,), "2026-11-24T00:00:00Z", {"examples": 40, "tokens": 800})
+    aws.s3.put_object(Bucket=aws.names.data_bucket, Key=key + file.path, Body=EXAMPLES)
+    aws.s3.put_object(Bucket=aws.names.data_bucket, Key=key + contract.MANIFEST, Body=contract.dump(manifest).encode())

@@ -3,6 +3,7 @@
 Codes: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from llmlab.aws.session import Aws, NotFound
 
 CODES = {("G", True): "L-3819A6DF", ("P", True): "L-7212CCBC", ("G", False): "L-DB2E81BA", ("P", False): "L-417A185B"}
 """By (family, spot)."""
-FAMILIES = {"G": ("g*", "vt*"), "P": ("p*",)}
+FAMILIES = {"G": ("g", "vt"), "P": ("p",)}
+"""How the types of a family begin."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,28 @@ def limit(aws: Aws, code: str) -> float | None:
 
 def used(aws: Aws, family: str, *, spot: bool) -> int:
     """The vCPUs of the account's instances of a family that are starting or running in one market."""
-    filters: Any = [
-        {"Name": "instance-state-name", "Values": ["pending", "running"]},
-        {"Name": "instance-type", "Values": list(FAMILIES[family])},
-    ]
+    filters: Any = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     total = 0
+    others: list[str] = []
     for page in aws.ec2.get_paginator("describe_instances").paginate(Filters=filters):
         for reservation in page["Reservations"]:
             for instance in reservation["Instances"]:
-                if (instance.get("InstanceLifecycle") == "spot") == spot:
+                ours = str(instance["InstanceType"]).startswith(FAMILIES[family])
+                if ours and (instance.get("InstanceLifecycle") == "spot") == spot:
                     cpu = instance.get("CpuOptions", {})
-                    total += cpu.get("CoreCount", 2) * cpu.get("ThreadsPerCore", 2)
-    return total
+                    total += cpu.get("CoreCount", 0) * cpu.get("ThreadsPerCore", 0)
+                    others += [] if cpu else [str(instance["InstanceType"])]
+    return total + sum(vcpus(aws, others))
+
+
+def vcpus(aws: Aws, types: Sequence[str]) -> list[int]:
+    """The vCPUs of each of these types, for instances that do not tell theirs."""
+    if not types:
+        return []
+    filters: Any = [{"Name": "instance-type", "Values": sorted(set(types))}]
+    pages = aws.ec2.get_paginator("describe_instance_types").paginate(Filters=filters)
+    known = {str(info["InstanceType"]): info["VCpuInfo"]["DefaultVCpus"] for page in pages for info in page["InstanceTypes"]}
+    return [known.get(name, 0) for name in types]
 
 
 def request_command(quota: Quota, wanted: int, region: str) -> str:

@@ -1,4 +1,4 @@
-"""S3: tags given to CreateBucket are kept, and a bucket policy's `aws:SecureTransport` condition is evaluated instead of denying everything."""
+"""S3: tags given to CreateBucket are kept, deleted folders are not listed, and a bucket policy's `aws:SecureTransport` is evaluated."""
 
 import json
 from contextvars import ContextVar
@@ -13,7 +13,24 @@ _secure: ContextVar[bool] = ContextVar("secure", default=True)
 def install() -> None:
     """Patch moto's S3."""
     _keep_tags()
+    _list_what_is_there()
     _evaluate_transport()
+
+
+def _list_what_is_there() -> None:
+    """Folders of a versioned bucket in which everything is deleted are not listed; moto lists them."""
+    from types import SimpleNamespace
+
+    from moto.s3.models import FakeDeleteMarker, S3Backend
+
+    original = S3Backend.list_objects
+
+    def list_objects(self: Any, bucket: Any, *arguments: Any, **named: Any) -> Any:
+        if hasattr(bucket, "keys") and bucket.is_versioned:
+            bucket = SimpleNamespace(keys={name: key for name, key in bucket.keys.items() if not isinstance(key, FakeDeleteMarker)})
+        return original(self, bucket, *arguments, **named)
+
+    S3Backend.list_objects = list_objects
 
 
 def _keep_tags() -> None:

@@ -1,0 +1,247 @@
+"""`launch` through `main`: what it makes, what it refuses, and that nothing is left when it breaks off."""
+
+import json
+from typing import Any
+
+import pytest
+
+from llmlab.aws import documents, instances
+from llmlab.aws.session import Aws
+from llmlab.contract import Attempt, RunKeys, Spec, Tag
+from llmlab.sandbox import market
+
+from .conftest import CommandLine, put_dataset, put_image
+
+
+def schedules_of(aws: Aws) -> list[dict[str, Any]]:
+    listed = aws.client("scheduler").list_schedules(GroupName=aws.names.schedule_group)["Schedules"]
+    return [aws.client("scheduler").get_schedule(GroupName=one["GroupName"], Name=one["Name"]) for one in listed if one["Name"][:2] == "20"]
+
+
+def alive(aws: Aws) -> list[str]:
+    return [one.id for one in instances.find(aws) if one.alive]
+
+
+def nothing_left(aws: Aws) -> bool:
+    """No object of a run, no schedule, no instance."""
+    keys = documents.keys_under(aws, aws.names.outputs_bucket, "")
+    return not keys and not schedules_of(aws) and not alive(aws)
+
+
+def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:
+    result = ready("launch", "--spot", "--max-hours", "2", "--json")
+    assert result.code == 0, result.err
+    facts = result.json
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    attempt = documents.read(lab_aws, Attempt, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).attempt(1))
+    assert spec
+    assert attempt
+    assert (spec.spot, spec.max_hours, spec.data.name, spec.account) == (True, 2, "sums", lab_aws.account)
+    assert "@sha256:" in spec.image
+    assert spec.ami.startswith("ami-")
+    assert attempt.instance == facts["instance"] == alive(lab_aws)[0]
+    assert attempt.deadline == int(ready.clock.now().timestamp()) + 7200
+    assert 0 < attempt.price < next(pool.on_demand_price for pool in spec.pools if pool.instance_type == attempt.instance_type)
+    assert facts["most_cost"] == pytest.approx(attempt.price * 2)
+    (schedule,) = schedules_of(lab_aws)
+    assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
+    assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
+    (machine,) = instances.find(lab_aws, facts["run"])
+    assert (machine.attempt, machine.deadline, machine.spot) == (1, attempt.deadline, True)
+
+
+def test_the_screen_says_what_it_costs_and_that_the_laptop_may_be_closed(ready: CommandLine) -> None:
+    result = ready("launch", "--spot", "--max-hours", "2")
+    assert "the laptop may be closed" in result.out
+    assert "an hour, at most $" in result.out
+    assert "spot, $" in result.err
+    assert "next: llmlab logs 20" in result.err
+
+
+def test_a_dry_run_only_reads(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
+    recorder.clear()
+    result = ready("launch", "--dry-run", "--spot")
+    assert result.code == 0
+    assert "at most" in result.out
+    assert recorder
+    verbs = {call.partition(":")[2] for call in recorder}
+    assert all(verb.startswith(("Get", "List", "Describe", "Head")) for verb in verbs), verbs
+    assert nothing_left(lab_aws)
+
+
+def test_keep_and_limits_reach_spec_and_tags(ready: CommandLine, lab_aws: Aws) -> None:
+    facts = ready("launch", "--no-auto-shutdown", "--no-resume", "--max-cost", "0.5", "--set", "lora.rank=8", "--json").json
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    assert spec
+    assert (spec.auto_shutdown, spec.resume, spec.max_cost, spec.recipe["lora"]["rank"]) == (False, False, 0.5, 8)
+    assert facts["most_cost"] == 0.5
+    tags = lab_aws.ec2.describe_instances(InstanceIds=[facts["instance"]])["Reservations"][0]["Instances"][0]["Tags"]
+    assert Tag.KEEP in {tag["Key"] for tag in tags}
+
+
+def test_several_runs_live_at_once(ready: CommandLine, lab_aws: Aws) -> None:
+    names = {ready("launch", "--json").json["run"] for _ in range(3)}
+    assert len(names) == 3
+    assert len(alive(lab_aws)) == 3
+    listed = ready("status", "--json").json
+    assert {one["run"] for one in listed["runs"]} == names
+    assert {one["state"] for one in listed["runs"]} == {"starting"}
+
+
+def test_the_order_of_types_is_the_users(ready: CommandLine, lab_aws: Aws) -> None:
+    facts = ready("launch", "--instance-type", "g5.2xlarge,g6.xlarge", "--json").json
+    assert facts["instance_type"] == "g5.2xlarge"
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    assert spec
+    assert list(dict.fromkeys(pool.instance_type for pool in spec.pools)) == ["g5.2xlarge", "g6.xlarge"]
+
+
+def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws) -> None:
+    market.refuse("us-east-1")
+    result = ready("launch", "--spot", "--instance-type", "g6.xlarge", "--instance-type", "g5.xlarge")
+    assert result.code == 1
+    assert result.error.startswith("no spot capacity for g6.xlarge, g5.xlarge in any of ")
+    assert result.hint == "llmlab launch --spot --fallback-on-demand"
+    tried = [line for line in result.err.splitlines() if line.startswith("no capacity: ")]
+    offered = lab_aws.ec2.describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["g5.xlarge", "g6.xlarge"]}]
+    )["InstanceTypeOfferings"]
+    assert len(tried) == len(offered)
+    assert all("InsufficientInstanceCapacity" in line for line in tried)
+    assert nothing_left(lab_aws)
+
+
+def test_fallback_takes_on_demand(ready: CommandLine) -> None:
+    market.refuse("us-east-1", market=market.SPOT)
+    facts = ready("launch", "--spot", "--fallback-on-demand", "--json").json
+    assert facts["spot"] is False
+    assert facts["price"] > 0.5
+
+
+def test_waiting_for_capacity_asks_every_minute_and_moves_the_deadline(ready: CommandLine, lab_aws: Aws) -> None:
+    before = ready.clock.now().timestamp()
+    market.refuse("us-east-1")
+    result = ready("launch", "--wait-for-capacity", "5")
+    assert result.code == 1
+    assert result.err.count("asking again") == 5
+    assert ready.clock.now().timestamp() - before >= 300
+    assert nothing_left(lab_aws)
+
+
+def test_one_pool_without_capacity_is_passed_over(ready: CommandLine) -> None:
+    market.refuse("us-east-1", "g6.xlarge")
+    assert ready("launch", "--json").json["instance_type"] == "g5.xlarge"
+
+
+def test_a_quota_of_zero_stops_before_anything_is_made(ready: CommandLine, lab_aws: Aws) -> None:
+    market.set_quota("us-east-1", "L-3819A6DF", 0)
+    result = ready("launch", "--spot")
+    assert result.code == 4
+    assert result.error == "g6.xlarge needs 4 vCPUs, and the quota of spot G and VT instances is 0 vCPUs in us-east-1"
+    assert result.hint.startswith("aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-3819A6DF")
+    assert nothing_left(lab_aws)
+    assert ready("launch", "--on-demand").code == 0
+
+
+def test_the_quota_counts_what_runs_already(ready: CommandLine) -> None:
+    market.set_quota("us-east-1", "L-DB2E81BA", 6)
+    assert ready("launch", "--instance-type", "g6.xlarge").code == 0
+    result = ready("launch", "--instance-type", "g6.xlarge")
+    assert result.code == 4
+    assert "6 vCPUs, 4 of them in use" in result.error
+
+
+BAD = (
+    (["--max-hours", "0"], 2, "max-hours must be more than 0", "llmlab launch --max-hours 6"),
+    (["--max-hours", "10000"], 2, "at most 168 (a week), not 10000", "llmlab launch --max-hours 6"),
+    (["--max-cost", "-1"], 2, "max-cost must be more than 0 dollars", "llmlab launch --max-cost 10"),
+    (["--data", "summs"], 2, "there is no dataset summs; there are: sums", "llmlab launch --data sums"),
+    (["--set", "model=lab:nope"], 2, "the model lab:nope has not been uploaded", "llmlab upload nope/ --model nope"),
+    (["--set", "lora.rnk=8"], 2, "there is no field lora.rnk", "llmlab launch --set lora.rank=8"),
+    (["--set", "rank"], 2, "--set takes FIELD=VALUE", "llmlab launch --set lora.rank=8"),
+    (["--image", "v9"], 1, "no training image tagged v9", "llmlab image push"),
+    (["--fallback-on-demand"], 2, "--fallback-on-demand is for --spot", "llmlab launch --spot --fallback-on-demand"),
+    (["--spot", "--max-hours", "0.1", "--set", "save_minutes=30"], 4, "without checkpoints", "llmlab launch --spot --set save_minutes=10"),
+    (["--instance-type", "p3.2xlarge"], 2, "p3.2xlarge is retired; of its class there are here: ", "llmlab launch --instance-type g"),
+    (["--instance-type", "g5g.xlarge"], 2, "arm64", "llmlab launch --instance-type g"),
+    (["--instance-type", "g6f.xlarge"], 2, "a fraction of a GPU", "llmlab launch --instance-type g"),
+    (["--instance-type", "t3.micro"], 2, "t3.micro has no GPU", "llmlab launch --instance-type g"),
+    (["--instance-type", "g99.xlarge"], 2, "there is no instance type g99.xlarge in us-east-1", "llmlab launch --instance-type g"),
+    (["--set", "model=x/llama-70b"], 1, "the recipe needs about ", "llmlab launch --set batch_size=2"),
+)
+"""Arguments, exit code, what the sentence says, how the hint begins."""
+
+
+def test_bad_input_gets_a_sentence_and_a_hint(ready: CommandLine, lab_aws: Aws) -> None:
+    """One lab for all of them, as bootstrapping one costs a second; none of them may leave anything."""
+    for arguments, code, error, hint in BAD:
+        result = ready("launch", *arguments)
+        assert error in result.error, arguments
+        assert result.hint.startswith(hint), arguments
+        assert result.code == code, arguments
+        assert nothing_left(lab_aws), arguments
+
+
+def test_a_retired_type_is_answered_with_gpus_that_exist(ready: CommandLine, lab_aws: Aws) -> None:
+    result = ready("launch", "--instance-type", "p3.2xlarge")
+    named = [word for word in result.error.replace("(", " ").split() if word.startswith(("g4dn.", "g5.", "g6."))]
+    assert {"g4dn.xlarge", "g5.xlarge", "g6.xlarge"} <= set(named)
+    assert lab_aws.ec2.describe_instance_types(InstanceTypes=named)["InstanceTypes"]  # type: ignore[arg-type]
+
+
+def test_several_datasets_want_a_name(ready: CommandLine, lab_aws: Aws) -> None:
+    put_dataset(lab_aws, "jokes")
+    result = ready("launch")
+    assert result.error == "there are several datasets, name one: jokes, sums"
+    assert ready("launch", "--data", "jokes", "--json").json["data"] == "jokes"
+
+
+def test_an_image_is_taken_by_its_tag(ready: CommandLine, lab_aws: Aws) -> None:
+    put_image(lab_aws, "v2")
+    images = [ready("launch", "--image", tag, "--json").json["image"] for tag in ("latest", "v2")]
+    assert images[0] != images[1]
+    assert ready("launch", "--json").json["image"] in images
+
+
+def test_without_a_lab_it_says_bootstrap(lab: CommandLine) -> None:
+    for command in (["launch"], ["status"], ["logs"], ["stop", "latest"]):
+        result = lab(*command)
+        assert (result.code, result.hint) == (1, "llmlab --region us-east-1 bootstrap"), command
+
+
+@pytest.mark.parametrize("broken", ["s3:PutObject", "scheduler:CreateSchedule", "ec2:CreateFleet", "scheduler:UpdateSchedule"])
+def test_ctrl_c_at_any_call_leaves_nothing(ready: CommandLine, lab_aws: Aws, broken: str) -> None:
+    """Ctrl-C once just before and once just after each writing call of a launch."""
+    assert_undone(ready, lab_aws, broken, "before-call", KeyboardInterrupt(), 130)
+    assert_undone(ready, lab_aws, broken, "after-call", KeyboardInterrupt(), 130)
+
+
+def assert_undone(ready: CommandLine, aws: Aws, call: str, when: str, error: BaseException, code: int) -> None:
+    service, _, operation = call.partition(":")
+    reached: list[str] = []
+
+    def interrupt(**_: object) -> None:
+        if not reached:
+            reached.append(call)
+            raise error
+
+    clients = {aws.client(service), aws.client(service, attempts=1)}
+    event = f"{when}.{service}.{operation}"
+    for client in clients:
+        client.meta.events.register(event, interrupt)
+    try:
+        result = ready("launch", "--spot")
+    finally:
+        for client in clients:
+            client.meta.events.unregister(event, interrupt)
+    assert reached
+    assert result.code == code, result.err
+    assert nothing_left(aws), documents.keys_under(aws, aws.names.outputs_bucket, "")
+    assert not documents.runs(aws, aws.names.outputs_bucket)
+
+
+def test_a_denied_call_is_named_and_leaves_nothing(ready: CommandLine, lab_aws: Aws) -> None:
+    from llmlab.aws.session import Denied
+
+    error = Denied("AWS denied ec2:CreateFleet", "llmlab doctor", code="UnauthorizedOperation", operation="ec2:CreateFleet")
+    assert_undone(ready, lab_aws, "ec2:CreateFleet", "before-call", error, 5)
