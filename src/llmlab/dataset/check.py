@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmlab.dataset.files import DataPath, Found
-from llmlab.dataset.lines import BOM, MOST_BYTES, Line, blocks, parse, read_lines, read_parquet, split, wrong_kind
+from llmlab.dataset.lines import BOM, HEAD, MOST_BYTES, Line, blocks, parse, read_lines, read_parquet, split, wrong_kind
 from llmlab.dataset.report import Report, Summing
 from llmlab.dataset.tally import Count, Tally, counter, tally
 from llmlab.errors import LabError
@@ -107,7 +107,7 @@ def lines_of(part: Part) -> Iterator[Line]:
 def _lines_between(path: Path, start: int, end: int) -> Iterator[Line]:
     with path.open("rb") as stream:
         if start == 0:
-            head = stream.read(4)
+            head = stream.read(HEAD)
             if wrong_kind(head):
                 yield Line(0, reason=wrong_kind(head))
                 return

@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,10 @@ from llmlab.errors import LabError
 MOST_BYTES = 64 << 20
 """A longer line is refused: it would be some sixteen million tokens."""
 BLOCK = 1 << 20
+ZSTD_BLOCK = 4096
+"""A few bytes may stand for 128 KiB, so that what a block of this size becomes still fits into memory."""
+HEAD = 4
+"""Bytes that tell what kind a file is of."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -48,27 +53,42 @@ def read_lines(path: Path) -> Iterator[Line]:
     """Every line of a file of JSON lines, the blank ones too."""
     number = 0
     try:
-        with open_bytes(path) as stream:
-            head = stream.read(4)
-            wrong = wrong_kind(head)
-            if wrong:
-                yield Line(0, reason=wrong)
-                return
-            for number, raw in enumerate(split(blocks(stream, head.removeprefix(BOM))), start=1):
-                yield parse(number, raw)
+        content = decompressed(path)
+        head = b""
+        while len(head) < HEAD and (block := next(content, b"")):
+            head += block
+        if wrong_kind(head):
+            yield Line(0, reason=wrong_kind(head))
+            return
+        for number, raw in enumerate(split(chain([head.removeprefix(BOM)], content)), start=1):
+            yield parse(number, raw)
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         yield Line(number + 1 if number else 0, reason=f"the compressed file is damaged: {error}".rstrip(".").lower())
 
 
-def open_bytes(path: Path) -> BinaryIO:
-    """A file's content, decompressed."""
-    suffix = suffix_of(path.name)
-    if suffix == ".jsonl.gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if suffix == ".jsonl.zst":
-        reader: BinaryIO = zstandard.open(path, "rb")
-        return reader
-    return path.open("rb")
+def decompressed(path: Path) -> Iterator[bytes]:
+    """A file's content in blocks, as its suffix says."""
+    with path.open("rb") as stream:
+        suffix = suffix_of(path.name)
+        if suffix == ".jsonl.zst":
+            yield from _unzstd(stream)
+        elif suffix == ".jsonl.gz":
+            with gzip.open(stream) as plain:
+                yield from blocks(plain)  # type: ignore[arg-type]
+        else:
+            yield from blocks(stream)
+
+
+def _unzstd(stream: BinaryIO) -> Iterator[bytes]:
+    """All frames of a zstandard file. The package's own reader stops after the first, and takes a file that was cut short for whole."""
+    frame = None
+    while block := stream.read(ZSTD_BLOCK):
+        while block:
+            frame = frame or zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(block)
+            block, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
+    if frame is not None:
+        raise EOFError("it ends in the middle of a frame")
 
 
 def blocks(stream: BinaryIO, head: bytes = b"", limit: int | None = None) -> Iterator[bytes]:

@@ -1,0 +1,191 @@
+"""A checked dataset: the same facts however it is cut, in bounded memory, and a clean copy of it."""
+
+import gzip
+import os
+from array import array
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from llmlab.dataset import check as module
+from llmlab.dataset.check import check, lines_of, parts
+from llmlab.dataset.clean import clean
+from llmlab.dataset.files import DataPath, find
+from llmlab.dataset.lines import read
+from llmlab.dataset.report import Digests, Report, quantile
+from llmlab.dataset.tally import MARKS_PER_MESSAGE, estimate
+from llmlab.errors import UsageError
+
+CHAT = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+
+
+def write(folder: Path, **files: list[Any]) -> Path:
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_bytes(b"".join((row if isinstance(row, bytes) else orjson.dumps(row)) + b"\n" for row in rows))
+    return folder
+
+
+def test_facts(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a=[{"messages": CHAT}, b"", b"{", {"messages": CHAT}, {"prompt": "2 + 2?", "completion": "4"}, {"prompt": "x", "completion": " \n"}],
+        b=[{"text": "a" * 400}, {"messages": CHAT, "tools": [{"name": "f"}]}, {"no": 1}],
+    )
+    report = check(find(tmp_path), max_length=50)
+    assert [(file.name, file.examples, file.bad, file.blank) for file in report.files] == [("a.jsonl", 4, 1, 1), ("b.jsonl", 2, 1, 0)]
+    assert report.formats == {"messages": 3, "prompt-completion": 2, "text": 1}
+    assert report.kinds == {"chat": 5, "text": 1}
+    assert report.mixed
+    assert [(problem.place, problem.reason.split(":")[0]) for problem in report.problems] == [
+        ("a.jsonl:3", "not JSON"),
+        ("b.jsonl:3", "no known format has the keys no"),
+    ]
+    assert (report.duplicates, report.duplicate_places) == (2, ("a.jsonl:4 = a.jsonl:1", "a.jsonl:5 = a.jsonl:1"))
+    assert (report.empty_answers, report.empty_places) == (1, ("a.jsonl:6",))
+    assert (report.longest_tokens, report.longest) == (100, "b.jsonl:1")
+    assert (report.over_length, report.over_places) == (1, ("b.jsonl:1",))
+    assert report.with_tools == 1
+    one = estimate("2 + 2?") + estimate("4") + 2 * MARKS_PER_MESSAGE
+    assert report.median_tokens == one
+    answer = estimate("4") + MARKS_PER_MESSAGE
+    assert report.trained_tokens == 4 * answer + (estimate(" \n") + MARKS_PER_MESSAGE) + 100
+    assert not report.good
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.just({"messages": CHAT}),
+        st.text(max_size=9).map(lambda text: {"text": text}),
+        st.tuples(st.text(max_size=5), st.text(max_size=5)).map(lambda pair: {"prompt": pair[0], "completion": pair[1]}),
+        st.sampled_from([b"", b"  ", b"{", b"[]", b"\xff", b'{"a": 1}']),
+    ),
+    max_size=30,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cut")
+
+
+@given(ROWS, st.booleans(), st.integers(1, 200))
+def test_cutting_changes_nothing(folder: Path, rows: list[Any], newline: bool, size: int) -> None:
+    write(folder, a=rows)
+    file = folder / "a.jsonl"
+    content = file.read_bytes() if newline else file.read_bytes().removesuffix(b"\n")
+    file.write_bytes(content)
+    data = DataPath(file, file.name, len(content))
+    cut = list(parts([data], size))
+    assert sum(part.size for part in cut) == len(content)
+    assert [part.start for part in cut[1:]] == [part.end for part in cut[:-1]]
+    whole = [(line.row, line.reason) for part in parts([data]) for line in lines_of(part)]
+    assert [(line.row, line.reason) for part in cut for line in lines_of(part)] == whole
+    number = 0
+    numbers = []
+    for part in cut:
+        lines = list(lines_of(part))
+        numbers += [number + line.number for line in lines if line.row is not None]
+        number += len(lines)
+    assert numbers == [line.number for line in read(file) if line.row is not None]
+
+
+def test_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts two processes, which takes a second."""
+    monkeypatch.setattr(module, "PART", 1000)
+    write(tmp_path, a=[{"text": str(number % 90)} if number % 7 else b"{" for number in range(400)], b=[{"messages": CHAT}] * 50)
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "1"}\n\nx\n'))
+    done: list[tuple[float, float]] = []
+    one = check(find(tmp_path), processes=1)
+    two = check(find(tmp_path), processes=2, progress=lambda *at: done.append(at))
+    assert one == two
+    assert one.problems[-1].place == "c.jsonl.gz:3"
+    assert done[-1] == (one.size, one.size)
+
+
+def test_a_line_beyond_the_limit_is_one_bad_line(tmp_path: Path) -> None:
+    """A sparse file: nothing of its 2 GB lies on the disk, or is held in memory."""
+    file = tmp_path / "a.jsonl"
+    with file.open("wb") as stream:
+        stream.write(b'{"text": "a"}\n')
+        stream.truncate(300 << 20)
+        stream.seek(0, os.SEEK_END)
+        stream.write(b'\n{"text": "b"}\n')
+    report = check(find(file), processes=1)
+    assert (report.examples, report.bad) == (2, 1)
+    assert (report.problems[0].place, report.problems[0].reason) == ("a.jsonl:2", "a line of 300 MiB: the most is 64 MiB")
+
+
+@given(st.lists(st.integers(0, 40), max_size=60), st.integers(0, 20))
+def test_duplicates_with_and_without_the_disk(values: list[int], held: int) -> None:
+    digests = Digests(held)
+    for start in range(0, len(values), 7):
+        chunk = values[start : start + 7]
+        digests.add(array("Q", [value << 54 for value in chunk]), array("I", range(1, len(chunk) + 1)), 0, start)
+    count, pairs = digests.repeated()
+    digests.close()
+    assert count == len(values) - len(set(values))
+    assert all(values[later - 1] == values[first - 1] and values.index(values[first - 1]) == first - 1 for later, first in pairs)
+
+
+def test_quantile() -> None:
+    from collections import Counter
+
+    assert [quantile(Counter({1: 50, 10: 45, 100: 5}), share) for share in (0.5, 0.95, 1)] == [1, 10, 100]
+    assert quantile(Counter(), 0.5) == 0
+
+
+def test_tokenizer_counts(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    data = tmp_path / "data"
+    data.mkdir()
+    write(data, a=[{"text": "a b a"}, {"prompt": "a", "completion": "b b"}])
+    report = check(find(data), tokenizer=tmp_path)
+    assert report.tokens == 3 + (1 + 2 + 2 * MARKS_PER_MESSAGE)
+    assert report.tokenizer == str(tmp_path)
+    with pytest.raises(UsageError, match="there is no tokenizer"):
+        check(find(data), tokenizer=data)
+    (data / "tokenizer.json").write_text("{}")
+    with pytest.raises(UsageError, match="is not a tokenizer"):
+        check(find(data), tokenizer=data)
+
+
+DIRTY = b'{"text": "a"}\n{\n\n{"text": "\xff"}\r\n{"text": "b"}\r\n{"no": 1}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "opened"),
+    [
+        ("a.jsonl", DIRTY, bytes),
+        ("a.jsonl", b"\xef\xbb\xbf" + DIRTY, bytes),
+        ("a.jsonl.gz", gzip.compress(DIRTY), gzip.decompress),
+        ("a.jsonl.zst", zstandard.compress(DIRTY), lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw)),
+    ],
+)
+def test_clean_keeps_the_good_lines(tmp_path: Path, name: str, content: bytes, opened: Any) -> None:
+    source, target, again = tmp_path / name, tmp_path / f"out-{name}", tmp_path / f"again-{name}"
+    source.write_bytes(content)
+    assert clean(source, target) == clean(source, again) == 2
+    assert opened(target.read_bytes()) == b'{"text": "a"}\n{"text": "b"}\n'
+    assert target.read_bytes() == again.read_bytes(), "so that the next upload finds it unchanged"
+    report: Report = check(find(target))
+    assert (report.examples, report.bad) == (2, 0)
+
+
+def test_clean_parquet(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    parquet.write_table(pa.table({"text": ["a", None, "b"]}), source)
+    assert clean(source, target) == 2
+    assert [line.row for line in read(target)] == [{"text": "a"}, {"text": "b"}]
+    source.write_bytes(b"no")
+    assert clean(source, target) == 0
