@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from llmlab.contract import PROJECT
@@ -24,6 +25,9 @@ FAKE = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+
+hypothesis.settings.register_profile("llmlab", deadline=None)  # how long an example takes says more about the machine than about us
+hypothesis.settings.load_profile("llmlab")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,8 +10,7 @@ import orjson
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pyarrow import parquet
 
 from llmlab.dataset import check as module
@@ -35,7 +34,14 @@ def write(folder: Path, **files: list[Any]) -> Path:
 def test_facts(tmp_path: Path) -> None:
     write(
         tmp_path,
-        a=[{"messages": CHAT}, b"", b"{", {"messages": CHAT}, {"prompt": "2 + 2?", "completion": "4"}, {"prompt": "x", "completion": " \n"}],
+        a=[
+            {"messages": CHAT},
+            b"",
+            b"{",
+            {"messages": CHAT},
+            {"prompt": "2 + 2?", "completion": "4"},
+            {"prompt": "x", "completion": " \n"},
+        ],
         b=[{"text": "a" * 400}, {"messages": CHAT, "tools": [{"name": "f"}]}, {"no": 1}],
     )
     report = check(find(tmp_path), max_length=50)

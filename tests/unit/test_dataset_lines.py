@@ -8,8 +8,7 @@ import orjson
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pyarrow import parquet
 
 from llmlab.dataset import lines
@@ -75,7 +74,9 @@ def test_reasons(tmp_path: Path, content: bytes, expected: list[tuple[int, str]]
     assert all(words in line.reason for line, (_, words) in zip(found, expected, strict=True)), found
 
 
-@pytest.mark.parametrize(("name", "content"), [("a.jsonl.gz", gzip.compress(PLAIN)[:-20]), ("a.jsonl.zst", zstandard.compress(PLAIN)[:-20])])
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.jsonl.gz", gzip.compress(PLAIN)[:-20]), ("a.jsonl.zst", zstandard.compress(PLAIN)[:-20])]
+)
 def test_truncated_compressed_file_is_told(tmp_path: Path, name: str, content: bytes) -> None:
     file = tmp_path / name
     file.write_bytes(content)

@@ -47,7 +47,7 @@ def validate(
     state: State = ctx.obj
     report = _checked(state, path, max_length, tokenizer)
     state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | vars(report), lambda: report_view(state, report))
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then="llmlab validate")
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
 
 
 def upload(
@@ -76,7 +76,8 @@ def upload(
     report = _checked(state, path, max_length, tokenizer)
     if not state.ui.as_json or (report.bad and not skip_bad):
         state.ui.show({"good": not report.bad} | vars(report), lambda: report_view(state, report))
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then="llmlab upload")
+    again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
     with state.ui.bar("uploading", "bytes") as progress:
         done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress)
     state.ui.show(done, lambda: ["", *upload_view(done)])
@@ -114,7 +115,7 @@ def _checked(state: State, path: Path, max_length: int | None, tokenizer: Path |
         return check(path, max_length=max_length, tokenizer=tokenizer, progress=progress)
 
 
-def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str) -> None:
+def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "") -> None:
     if not report.bad:
         return
     if not report.examples:
@@ -122,8 +123,7 @@ def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, 
     if skip_bad:
         state.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
         return
-    nothing = ", nothing was uploaded" if then == "llmlab upload" else ""
-    raise DataError(f"{report.bad:,} {'line is' if report.bad == 1 else 'lines are'} bad{nothing}", f"{then} {path} --skip-bad")
+    raise DataError(f"{report.bad:,} {'line is' if report.bad == 1 else 'lines are'} bad{nothing}", f"{then} --skip-bad")
 
 
 # ---------------------------------------------------------------- views
