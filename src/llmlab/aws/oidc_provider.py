@@ -1,5 +1,6 @@
 """GitHub's identity provider: how a workflow becomes a role without a stored key."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,15 @@ class OidcProvider(AwsResource):
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self._get().get("Tags", []))
+
+    def ours(self) -> bool:
+        """Made by us, and no other lab's role or stranger's trusts it by now."""
+        return super().ours() and not self._other_users()
+
+    def _other_users(self) -> list[str]:
+        pages = self.aws.client("iam").get_paginator("list_roles").paginate()
+        roles = [role for page in pages for role in page["Roles"] if role["RoleName"] != self.names.github_role]
+        return [role["RoleName"] for role in roles if self.arn in json.dumps(role.get("AssumeRolePolicyDocument", ""))]
 
     def create(self) -> None:
         """Without a thumbprint: AWS trusts GitHub's certificate authority by itself."""

@@ -81,11 +81,11 @@ class Subscription(AwsResource):
         return self.email
 
     def desired(self) -> Properties:
-        return {"protocol": "email"}
+        return {}
 
     def read(self) -> Properties | None:
         found = self.find()
-        return {"protocol": found["Protocol"]} if found else None
+        return {} if found else None
 
     def find(self) -> Mapping[str, Any] | None:
         try:
@@ -93,7 +93,7 @@ class Subscription(AwsResource):
             found = [one for page in pages for one in page["Subscriptions"]]
         except NotFound:
             return None
-        return next((one for one in found if one["Endpoint"] == self.email), None)
+        return next((one for one in found if one["Endpoint"] == self.email and one["Protocol"] == "email"), None)
 
     @property
     def confirmed(self) -> bool:
@@ -111,8 +111,7 @@ class Subscription(AwsResource):
         self.aws.client("sns").subscribe(TopicArn=self.topic.arn, Protocol="email", Endpoint=self.email)
 
     def update(self, differs: Properties) -> None:
-        """Nothing can be set: another protocol is another subscription."""
-        self.create()
+        """Nothing can be set: another address or protocol is another subscription."""
 
     def delete(self) -> None:
         """One that was never confirmed has no ARN, and goes with its topic."""

@@ -1,0 +1,109 @@
+"""Losing any one is repaired; each owned property, spoiled by hand, is named and repaired; what is the user's own survives."""
+
+import json
+from typing import TYPE_CHECKING
+
+from llmlab.infra.apply import apply
+from llmlab.infra.plan import Action, plan, step_for
+from tests.laws.conftest import COUNT, OWN, Lab
+from tests.laws.spoilers import spoiler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from llmlab.infra.resource import Resource
+
+PROPERTIES = 103
+"""How many owned properties the lab has."""
+BY_DECREE = {("schedule group", "owner")}
+"""A group without our tags is a stranger's, which `test_strangers` looks at."""
+
+
+def test_each_property_spoiled_is_named_and_repaired(lab: Lab) -> None:
+    lab.apply()
+    seen = 0
+    for resource in lab.stack():
+        for name in resource.desired():
+            seen += 1
+            if (resource.kind, name) in BY_DECREE:
+                continue
+            hand = spoiler(resource, name)
+            assert hand, f"nothing spoils {name} of {resource.key}"
+            hand(resource)
+            step = step_for(resource)
+            assert [one.property for one in step.differences] == [name], resource.key
+            resource.update(step.differs)
+            again = step_for(resource)
+            assert again.action is Action.KEEP, (resource.key, again.differences)
+    assert seen == PROPERTIES
+    assert lab.plan().empty
+
+
+def test_losing_any_one_is_repaired(lab: Lab) -> None:
+    """With what cannot stand without it, as AWS itself demands."""
+    lab.apply()
+    seen = 0
+    for number, resource in enumerate(lab.stack()):
+        if resource.shared:
+            continue
+        fresh = lab.stack()
+        lost = _with_dependents(fresh[number], fresh)
+        for one in reversed(lost):
+            if one.exists():
+                one.delete()
+        assert not fresh[number].exists()
+        planned = plan([one for one in lab.stack() if one.key in {gone.key for gone in lost}])
+        assert resource.key in {step.resource.key for step in planned.steps if step.action is Action.CREATE}
+        apply(planned)
+        seen += 1
+    assert seen == COUNT[OWN] - 1
+    assert lab.plan().empty
+
+
+def _with_dependents(resource: "Resource", everything: "Sequence[Resource]") -> "list[Resource]":
+    """The resource and all that point at it, in the order of the list."""
+    keys = {resource.key}
+    for one in everything:
+        if keys & {needed.key for needed in one.dependencies()}:
+            keys.add(one.key)
+    return [one for one in everything if one.key in keys]
+
+
+def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
+    """A statement in the bucket's policy, a lifecycle rule, a policy on a role, a listener of the topic."""
+    lab.apply()
+    names, s3, sns, iam = lab.aws.names, lab.aws.s3, lab.aws.client("sns"), lab.aws.client("iam")
+    own = {"Sid": "Mine", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{names.data_bucket}/secret/*"}
+    s3.put_bucket_policy(Bucket=names.data_bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]}))
+    rule = {"ID": "mine", "Filter": {"Prefix": "tmp/"}, "Status": "Enabled", "Expiration": {"Days": 1}}
+    s3.put_bucket_lifecycle_configuration(Bucket=names.data_bucket, LifecycleConfiguration={"Rules": [rule]})  # type: ignore[typeddict-item, list-item]
+    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=names.instance_role, PolicyName="mine", PolicyDocument=json.dumps(allowed))
+    iam.delete_role_policy(RoleName=names.instance_role, PolicyName="llmlab")
+    topic = names.arn("sns", names.topic)
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="you@example.org")
+
+    changed = {step.resource.key for step in lab.plan().changes}
+    assert changed == {f"data bucket {names.data_bucket}", f"role {names.instance_role}"}
+    lab.apply()
+    assert lab.plan().empty
+    statements = json.loads(s3.get_bucket_policy(Bucket=names.data_bucket)["Policy"])["Statement"]
+    assert {one["Sid"] for one in statements} == {"Mine", "TlsOnly"}
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=names.data_bucket)["Rules"]
+    assert {one["ID"] for one in rules} == {"mine", "llmlab-archive", "llmlab-old-versions", "llmlab-stale-uploads"}
+    assert set(iam.list_role_policies(RoleName=names.instance_role)["PolicyNames"]) == {"mine", "llmlab"}
+    assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 2
+
+
+def test_what_changes_by_setting_is_an_update(lab: Lab) -> None:
+    """Another budget, longer logs, another Ubuntu: the named property of the named resource, and nothing else."""
+    lab.apply()
+    lab.settings = lab.settings.model_copy(update={"budget": 80.0, "log_days": 90, "ubuntu": "24.04"})
+    planned = lab.plan()
+    assert [(step.resource.kind, [one.property for one in step.differences]) for step in planned.changes] == [
+        ("launch template", ["image"]),
+        *[("log group", ["retention days"])] * 4,
+        ("budget", ["dollars a month"]),
+    ]
+    lab.apply()
+    assert lab.plan().empty
