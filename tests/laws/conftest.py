@@ -1,6 +1,5 @@
 """A lab in an empty account in this process, with a clock that never waits."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -52,11 +51,11 @@ class Lab:
 
 @pytest.fixture
 def lab(lab_aws: "Aws", recorder: list[str]) -> Lab:
-    return Lab(lab_aws, Settings(**OPTIONS), ManualClock(datetime(2026, 11, 24, tzinfo=UTC)), recorder)  # type: ignore[arg-type]
+    return Lab(lab_aws, Settings(**OPTIONS), ManualClock(datetime(2026, 11, 24, tzinfo=UTC)), recorder)
 
 
 @pytest.fixture(params=[OWN, EXISTING])
-def either(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, int]]:
+def either(request: pytest.FixtureRequest, lab: Lab) -> tuple[Lab, int]:
     """A lab in each network mode, and how many resources it has."""
     if request.param == EXISTING:
         vpc = next(one["VpcId"] for one in lab.aws.ec2.describe_vpcs()["Vpcs"] if one["IsDefault"])
@@ -67,4 +66,4 @@ def either(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Lab, int]
         subnets = [one["SubnetId"] for one in lab.aws.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]]
         lab.settings = lab.settings.model_copy(update={"vpc_id": vpc, "subnet_ids": tuple(subnets[:3])})
         lab.calls.clear()
-    yield lab, COUNT[request.param]
+    return lab, COUNT[request.param]

@@ -84,7 +84,10 @@ def other_audience(one: Any) -> None:
     one.aws.client("iam").remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=one.arn, ClientID="sts.amazonaws.com")
 
 
-ANYBODY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:TagSession"}]}
+ANYBODY = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:TagSession"}],
+}
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ROLE: dict[str, Spoil] = {
     "trust": lambda one: one.client.update_assume_role_policy(RoleName=one.name, PolicyDocument=json.dumps(ANYBODY)),
@@ -136,8 +139,10 @@ def silence(one: Any) -> None:
 def alarm(**values: Any) -> Spoil:
     def spoil(one: Any) -> None:
         now = one.client.describe_alarms(AlarmNames=[one.name])["MetricAlarms"][0]
-        keys = ("AlarmName", "AlarmDescription", "AlarmActions", "Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold",
-                "ComparisonOperator", "TreatMissingData")  # fmt: skip
+        keys = (
+            "AlarmName", "AlarmDescription", "AlarmActions", "Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods",
+            "Threshold", "ComparisonOperator", "TreatMissingData",
+        )  # fmt: skip
         one.client.put_metric_alarm(**({key: now[key] for key in keys} | values))
 
     return spoil

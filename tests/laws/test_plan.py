@@ -58,12 +58,12 @@ def test_all_half_created_is_repaired(lab: Lab) -> None:
     assert lab.plan().empty
 
 
-class Crash(Exception):  # noqa: N818
+class Crash(Exception):
     """The process dies."""
 
 
 def test_dying_at_every_few_calls_gets_there(lab: Lab) -> None:
-    """Each run dies before its third writing call, wherever that is; enough runs make the whole lab. Costs seconds: it is fifty bootstraps."""
+    """Each run dies before its third writing call; enough runs make the whole lab. Costs seconds: it is fifty bootstraps."""
     left = [0]
 
     def die(model: Any, **_: object) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from llmlab.infra.resource import Resource
 
-PROPERTIES = 103
+PROPERTIES = 101
 """How many owned properties the lab has."""
 BY_DECREE = {("schedule group", "owner")}
 """A group without our tags is a stranger's, which `test_strangers` looks at."""
@@ -73,10 +73,16 @@ def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
     """A statement in the bucket's policy, a lifecycle rule, a policy on a role, a listener of the topic."""
     lab.apply()
     names, s3, sns, iam = lab.aws.names, lab.aws.s3, lab.aws.client("sns"), lab.aws.client("iam")
-    own = {"Sid": "Mine", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{names.data_bucket}/secret/*"}
+    own = {
+        "Sid": "Mine",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{names.data_bucket}/secret/*",
+    }
     s3.put_bucket_policy(Bucket=names.data_bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]}))
     rule = {"ID": "mine", "Filter": {"Prefix": "tmp/"}, "Status": "Enabled", "Expiration": {"Days": 1}}
-    s3.put_bucket_lifecycle_configuration(Bucket=names.data_bucket, LifecycleConfiguration={"Rules": [rule]})  # type: ignore[typeddict-item, list-item]
+    s3.put_bucket_lifecycle_configuration(Bucket=names.data_bucket, LifecycleConfiguration={"Rules": [rule]})  # type: ignore[list-item]
     allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]}
     iam.put_role_policy(RoleName=names.instance_role, PolicyName="mine", PolicyDocument=json.dumps(allowed))
     iam.delete_role_policy(RoleName=names.instance_role, PolicyName="llmlab")

@@ -16,6 +16,8 @@ def install() -> None:
 
     create = IamResponse.create_service_linked_role
     answer(IamResponse, "CreateServiceLinkedRole", lambda self, values: _linked_role(self, values, create))
+    answer(IamResponse, "AddClientIDToOpenIDConnectProvider", lambda self, values: _audience(self, values, add=True))
+    answer(IamResponse, "RemoveClientIDFromOpenIDConnectProvider", lambda self, values: _audience(self, values, add=False))
     check = models.ParameterDict._check_loading_status
 
     def load(self: Any, key: str) -> None:
@@ -39,6 +41,14 @@ def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
         if role.path == f"/aws-service-role/{values['AWSServiceName']}/":
             role.name = name
     return result
+
+
+def _audience(self: Any, values: dict[str, Any], *, add: bool) -> dict[str, Any]:
+    """Who may be named as a token's audience; adding or removing twice is no error."""
+    provider = self.backend.get_open_id_connect_provider(values["OpenIDConnectProviderArn"])
+    others = [one for one in provider.client_id_list if one != values["ClientID"]]
+    provider.client_id_list = [*others, values["ClientID"]] if add else others
+    return {}
 
 
 def _load_images(self: Any, models: Any) -> None:

@@ -1,0 +1,217 @@
+"""Teardown of a used lab leaves nothing; strangers, and labs with longer names, are untouched."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from llmlab.aws import leftovers
+from llmlab.aws.session import Aws
+from llmlab.contract import LogStream, Names
+from llmlab.infra.destroy import Fate, destroy
+from llmlab.infra.plan import Action, Stranger, step_for
+from llmlab.ops.teardown import TornDown, teardown
+from tests.laws.conftest import COUNT, OWN, Lab
+
+
+def test_teardown_of_a_used_lab_leaves_only_results(either: tuple[Lab, int]) -> None:
+    lab, count = either
+    lab.apply()
+    instance = use(lab)
+    facts = _teardown(lab, everything=False)
+    assert facts.clean, facts
+    assert facts.instances == (instance,)
+    assert facts.kept == (f"outputs bucket {lab.aws.names.outputs_bucket}",)
+    assert len(facts.deleted) == count - (3 if lab.settings.vpc_id else 2) + 1  # not the results nor what is shared, but a secret
+    assert [one.kind for one in leftovers.find(lab.aws)] == ["outputs bucket"]
+    assert lab.aws.s3.get_object(Bucket=lab.aws.names.outputs_bucket, Key="runs/x/SUCCESS")["Body"].read() == b"{}"
+
+
+def test_everything_leaves_nothing_at_all_and_again_is_no_error(either: tuple[Lab, int]) -> None:
+    lab, _ = either
+    before = _everything_of_the_account(lab.aws)
+    lab.apply()
+    use(lab)
+    assert len(_everything_of_the_account(lab.aws)) > len(before) + 25
+    assert _teardown(lab, everything=True).clean
+    assert leftovers.find(lab.aws) == []
+    assert _everything_of_the_account(lab.aws) - {"role AWSServiceRoleForEC2Spot"} == before
+    again = _teardown(lab, everything=True)
+    assert again.clean
+    assert again.deleted == ()
+
+
+def test_teardown_without_the_settings_it_was_made_with(either: tuple[Lab, int]) -> None:
+    """From another folder: no llmlab.toml, so neither the VPC, nor the repository, nor the e-mail is known."""
+    lab, _ = either
+    lab.apply()
+    lab.settings = type(lab.settings)()
+    assert _teardown(lab, everything=True).clean
+    assert leftovers.find(lab.aws) == []
+
+
+def test_teardown_after_a_teardown_that_died(lab: Lab) -> None:
+    lab.apply()
+    for resource in list(lab.stack())[::-1][::3]:
+        if not resource.shared and resource.kind not in {"VPC", "subnets", "security group", "role", "log group"}:
+            resource.delete()
+    assert _teardown(lab, everything=True).clean
+    assert leftovers.find(lab.aws) == []
+
+
+def test_a_lab_with_a_longer_name_is_untouched(lab: Lab) -> None:
+    other = Lab(Aws(lab.aws.region, lab=f"{lab.aws.lab}-two"), lab.settings, lab.clock, lab.calls)
+    lab.apply()
+    other.apply()
+    use(other)
+    assert lab.plan().empty
+    assert _teardown(lab, everything=True).clean
+    planned = other.plan()
+    assert len(planned.steps) == COUNT[OWN]
+    assert [step.resource.key for step in planned.changes] == []
+    lab.apply()
+    assert _teardown(other, everything=True).clean
+    assert lab.plan().empty
+
+
+@dataclass(frozen=True)
+class Foreign(Names):
+    """The same names, but somebody else's tags."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"Project": "somebody-else"}
+
+
+FOUND_BY_TAG = {"VPC", "subnets", "internet gateway", "route table", "S3 endpoint"}
+"""These have no name a stranger could take: one of ours is made beside it."""
+TAKEN_AS_IT_IS = {"OIDC provider", "service-linked role", "alert e-mail"}
+MADE_WHOLE = {"alarm", "function"}
+"""The stranger's is the very same as ours would be, so that nothing would be changed; it is not ours all the same."""
+UNDER_ANOTHER = {"schedule", "function permission"}
+"""These carry no tags: whose they are is whose group or function they belong to."""
+
+
+def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
+    stranger = Lab(Aws(lab.aws.region, lab=lab.aws.lab), lab.settings, lab.clock, lab.calls)
+    stranger.aws.__dict__["names"] = Foreign(lab.aws.lab, lab.aws.account, lab.aws.region)
+    stack = stranger.stack()
+    for resource in stack:
+        if resource.kind == "dashboard":
+            stranger.aws.client("cloudwatch").put_dashboard(DashboardName=resource.name, DashboardBody='{"widgets": []}')
+        else:
+            resource.create()
+    before = _everything_of_the_account(lab.aws)
+    refused = 0
+    for mine in lab.stack():
+        if mine.kind in FOUND_BY_TAG:
+            assert step_for(mine).action is Action.CREATE, mine.key
+        elif mine.kind in TAKEN_AS_IT_IS:
+            assert step_for(mine).action is Action.KEEP, mine.key
+        elif mine.kind in MADE_WHOLE | UNDER_ANOTHER:
+            assert not mine.ours()
+            refused += 1
+        elif mine.kind == "security group":
+            continue  # in a network of its own: not in the way
+        else:
+            with pytest.raises(Stranger) as caught:
+                step_for(mine)
+            assert caught.value.hint
+            refused += 1
+    assert refused == COUNT[OWN] - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
+    removals = destroy(lab.stack(), everything=True)
+    assert {one.fate for one in removals} <= {Fate.ABSENT, Fate.NOT_OURS, Fate.RETAINED}
+    assert _everything_of_the_account(lab.aws) == before
+
+
+def _teardown(lab: Lab, *, everything: bool) -> TornDown:
+    return teardown(lab.settings, lab.aws, lab.clock, everything=everything)
+
+
+def use(lab: Lab) -> str:
+    """What a lab holds after a week: data in versions, an image, logs, a deadline, a token, an instance. Returns the instance's id."""
+    aws, names = lab.aws, lab.aws.names
+    for bucket in (names.data_bucket, names.outputs_bucket):
+        for number in range(3):
+            aws.s3.put_object(Bucket=bucket, Key="runs/x/SUCCESS", Body=b"{}")
+            aws.s3.put_object(Bucket=bucket, Key=f"datasets/a/{number}", Body=b"x")
+        aws.s3.delete_object(Bucket=bucket, Key="datasets/a/0")
+        aws.s3.create_multipart_upload(Bucket=bucket, Key="datasets/a/half")
+    aws.client("ecr").put_image(repositoryName=names.repository, imageManifest=_manifest(), imageTag="latest")
+    for stream in LogStream:
+        aws.client("logs").create_log_stream(logGroupName=names.log_group(stream), logStreamName="x/1")
+    role = {
+        "Arn": names.arn("lambda", f"function:{names.watchdog}"),
+        "RoleArn": f"arn:aws:iam::{names.account}:role/{names.scheduler_role}",
+    }
+    aws.client("scheduler").create_schedule(
+        GroupName=names.schedule_group,
+        Name="x-1",
+        ScheduleExpression="at(2026-12-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=role,
+    )
+    tags = [{"Key": key, "Value": value} for key, value in names.tags.items()]
+    aws.client("secretsmanager").create_secret(Name=names.secret("hf-token"), SecretString="hf_x", Tags=tags)
+    image = aws.client("ssm").get_parameter(
+        Name="/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+    )
+    group: Any = next(one for one in lab.stack() if one.kind == "security group")
+    started = aws.ec2.run_instances(
+        ImageId=image["Parameter"]["Value"], InstanceType="g6.xlarge", MinCount=1, MaxCount=1,
+        SecurityGroupIds=[group.need_id()], SubnetId=_subnet(lab),
+        TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],  # type: ignore[misc]
+    )  # fmt: skip
+    return str(started["Instances"][0]["InstanceId"])
+
+
+def _subnet(lab: Lab) -> str:
+    from llmlab.aws.existing_network import zones_of
+
+    return next(iter(zones_of(lab.aws, lab.settings.subnet_ids).values()))
+
+
+def _manifest() -> str:
+    import json
+
+    config = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1, "digest": "sha256:" + "0" * 64}
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "config": config, "layers": []}
+    )
+
+
+def _everything_of_the_account(aws: Aws) -> set[str]:
+    """What exists, whoever owns it, by each service's own list."""
+    ec2, iam = aws.ec2, aws.client("iam")
+    live = [item for one in ec2.describe_instances()["Reservations"] for item in one["Instances"] if item["State"]["Name"] != "terminated"]
+    cloudwatch = aws.client("cloudwatch")
+    return {
+        *(f"vpc {one['VpcId']}" for one in ec2.describe_vpcs()["Vpcs"]),
+        *(f"subnet {one['SubnetId']}" for one in ec2.describe_subnets()["Subnets"]),
+        *(f"gateway {one['InternetGatewayId']}" for one in ec2.describe_internet_gateways()["InternetGateways"]),
+        *(f"routes {one['RouteTableId']}" for one in ec2.describe_route_tables()["RouteTables"]),
+        *(f"group {one['GroupId']}" for one in ec2.describe_security_groups()["SecurityGroups"]),
+        *(f"endpoint {one['VpcEndpointId']}" for one in ec2.describe_vpc_endpoints()["VpcEndpoints"] if one["State"].lower() != "deleted"),
+        *(f"template {one['LaunchTemplateId']}" for one in ec2.describe_launch_templates()["LaunchTemplates"]),
+        *(f"volume {one['VolumeId']}" for one in ec2.describe_volumes()["Volumes"]),
+        *(f"instance {one['InstanceId']}" for one in live),
+        *(f"bucket {one['Name']}" for one in aws.s3.list_buckets()["Buckets"]),
+        *(f"repository {one['repositoryName']}" for one in aws.client("ecr").describe_repositories()["repositories"]),
+        *(f"role {one['RoleName']}" for one in iam.list_roles()["Roles"]),
+        *(f"profile {one['InstanceProfileName']}" for one in iam.list_instance_profiles()["InstanceProfiles"]),
+        *(f"provider {one['Arn']}" for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]),
+        *(f"logs {one['logGroupName']}" for one in aws.client("logs").describe_log_groups()["logGroups"]),
+        *(f"topic {one['TopicArn']}" for one in aws.client("sns").list_topics()["Topics"]),
+        *(f"subscription {one['SubscriptionArn']}" for one in aws.client("sns").list_subscriptions()["Subscriptions"]),
+        *(f"alarm {one['AlarmName']}" for one in cloudwatch.describe_alarms()["MetricAlarms"]),
+        *(f"dashboard {one['DashboardName']}" for one in cloudwatch.list_dashboards()["DashboardEntries"]),
+        *(
+            f"budget {one['BudgetName']}"
+            for one in aws.client("budgets", region="us-east-1").describe_budgets(AccountId=aws.account)["Budgets"]
+        ),
+        *(f"rule {one['Name']}" for one in aws.client("events").list_rules()["Rules"]),
+        *(f"schedule group {one['Name']}" for one in aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]),
+        *(f"schedule {one['Name']}" for one in aws.client("scheduler").list_schedules()["Schedules"]),
+        *(f"function {one['FunctionName']}" for one in aws.client("lambda").list_functions()["Functions"]),
+        *(f"secret {one['Name']}" for one in aws.client("secretsmanager").list_secrets()["SecretList"]),
+    }

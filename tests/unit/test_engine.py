@@ -1,0 +1,175 @@
+"""The engine, on resources that live in a dictionary: order, parallelism, crashes, races, strangers."""
+
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from llmlab.infra.apply import apply
+from llmlab.infra.destroy import Fate, destroy
+from llmlab.infra.order import in_order, waits_for
+from llmlab.infra.plan import Action, Stranger, plan
+from llmlab.infra.resource import Exists, Missing, Properties, Resource
+
+
+@dataclass
+class World:
+    things: dict[str, dict[str, object]] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing(Resource):
+    kind = "thing"
+    label: str
+    world: World = field(compare=False, repr=False)
+    needs: tuple["Thing", ...] = ()
+    colour: str = "red"
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def desired(self) -> Properties:
+        return {"colour": self.colour, "size": 1}
+
+    def read(self) -> Properties | None:
+        return self.world.things.get(self.label)
+
+    def create(self) -> None:
+        if self.label in self.world.things:
+            raise Exists
+        for one in self.needs:
+            assert one.label in self.world.things
+        self.world.log.append(f"create {self.label}")
+        self.world.things[self.label] = {"colour": None, "size": 1}
+
+    def update(self, differs: Properties) -> None:
+        self.world.log.append(f"update {self.label} {sorted(differs)}")
+        self.world.things[self.label].update(differs)
+
+    def delete(self) -> None:
+        if self.label not in self.world.things:
+            raise Missing
+        self.world.log.append(f"delete {self.label}")
+        del self.world.things[self.label]
+
+    def ours(self) -> bool:
+        return self.label not in self.world.strangers
+
+
+def diamond(world: World, colour: str = "red") -> list[Thing]:
+    top = Thing(label="top", world=world, colour=colour)
+    left, right = (Thing(label=name, world=world, needs=(top,)) for name in ("left", "right"))
+    return [top, left, right, Thing(label="bottom", world=world, needs=(left, right))]
+
+
+def test_create_makes_the_least_and_update_sets_only_what_is_missing() -> None:
+    world = World()
+    apply(plan(diamond(world)))
+    assert world.log[:2] == ["create top", "update top ['colour']"]
+    assert world.log[-2:] == ["create bottom", "update bottom ['colour']"]
+    assert plan(diamond(world)).empty
+
+
+def test_a_difference_is_named_and_only_it_is_set() -> None:
+    world = World()
+    apply(plan(diamond(world)))
+    world.log.clear()
+    planned = plan(diamond(world, colour="blue"))
+    (step,) = planned.changes
+    assert (step.resource.name, step.action, step.differs) == ("top", Action.UPDATE, {"colour": "blue"})
+    apply(planned)
+    assert world.log == ["update top ['colour']"]
+
+
+def test_somebody_was_quicker() -> None:
+    """Two bootstraps at once: what exists by then is planned again, once."""
+    world = World()
+    planned = plan(diamond(world))
+    world.things["left"] = {"colour": "green", "size": 1}
+    apply(planned)
+    assert "update left ['colour']" in world.log
+    assert plan(diamond(world)).empty
+
+
+def test_somebody_else_was_quicker() -> None:
+    world = World()
+    planned = plan(diamond(world))
+    world.things["left"] = {"colour": "green", "size": 1}
+    world.strangers.add("left")
+    with pytest.raises(Stranger, match="does not belong to this lab"):
+        apply(planned)
+    assert world.things["left"]["colour"] == "green"
+
+
+def test_a_stranger_is_refused_at_plan_time_unless_nothing_would_change() -> None:
+    world = World(things={"top": {"colour": "green", "size": 1}}, strangers={"top"})
+    with pytest.raises(Stranger) as caught:
+        plan(diamond(world))
+    assert caught.value.hint
+    world.things["top"]["colour"] = "red"
+    assert plan(diamond(world)).steps[0].action is Action.KEEP
+
+
+def test_destroy_in_reverse_and_twice() -> None:
+    world = World()
+    apply(plan(diamond(world)))
+    world.log.clear()
+    assert {one.fate for one in destroy(diamond(world))} == {Fate.DELETED}
+    assert world.log[0] == "delete bottom"
+    assert world.log[-1] == "delete top"
+    assert {one.fate for one in destroy(diamond(world))} == {Fate.ABSENT}
+
+
+def test_destroy_leaves_strangers() -> None:
+    world = World()
+    apply(plan(diamond(world)))
+    world.strangers.add("bottom")
+    fates = {one.resource.name: one.fate for one in destroy(diamond(world))}
+    assert fates["bottom"] is Fate.NOT_OURS
+    assert list(world.things) == ["bottom"]
+
+
+def test_what_is_independent_runs_at_once() -> None:
+    world = World()
+    together = threading.Barrier(2, timeout=10)
+
+    def work(resource: Resource) -> None:
+        if resource.name in {"left", "right"}:
+            together.wait()  # passes only when both are here
+
+    in_order(diamond(world), work)
+
+
+def test_forward_a_failure_stops_what_is_not_started() -> None:
+    done: list[str] = []
+
+    def work(resource: Resource) -> None:
+        if resource.name == "top":
+            raise RuntimeError("no")
+        done.append(resource.name)
+
+    with pytest.raises(RuntimeError, match="no"):
+        in_order(diamond(World()), work)
+    assert done == []
+
+
+def test_backward_a_failure_stops_only_what_depends_on_it() -> None:
+    done: list[str] = []
+
+    def work(resource: Resource) -> None:
+        if resource.name == "left":
+            raise RuntimeError("no")
+        done.append(resource.name)
+
+    with pytest.raises(RuntimeError, match="no"):
+        in_order(diamond(World()), work, reverse=True)
+    assert sorted(done) == ["bottom", "right"]
+
+
+def test_two_of_one_name_are_a_mistake() -> None:
+    world = World()
+    with pytest.raises(ValueError, match="same kind and name"):
+        waits_for([Thing(label="a", world=world), Thing(label="a", world=world)])
