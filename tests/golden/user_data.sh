@@ -35,7 +35,7 @@ export PATH="$PATH:/usr/local/bin:/opt/aws/amazon-cloudwatch-agent/bin"
 scratch="$root/run/llmlab" # in memory on a real machine: works on a full disk
 logs="$root/var/log/llmlab"
 export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
-run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer=""
+run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
 
@@ -134,10 +134,11 @@ finish() { # runs on every exit
   if [ -n "$run" ] && [ ! -e "$work$marked" ]; then
     if [ "$agents" -gt 0 ]; then docker stop "llmlab-agent-$agents"; fi
     last_resort
+    unsaved="$training_log $agent_log"
   fi
   say "the end, after $SECONDS s"
   if [ -n "$run" ]; then
-    for log in "$logs"/*.log; do upload "$prefix$logs_key$attempt/${log##*/}" <"$log"; done
+    for log in "$setup_log" $unsaved; do upload "$prefix$logs_key$attempt/$log.log" <"$logs/$log.log"; done
   fi
   amazon-cloudwatch-agent-ctl -a stop
   if [ -n "$keep" ]; then

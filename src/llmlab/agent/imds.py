@@ -63,7 +63,7 @@ class HttpImds:
                 return self._call(f"/latest/meta-data/{path}", "GET", {"X-aws-ec2-metadata-token": self._token})
             except HTTPError as error:
                 error.close()
-                if error.code != 401:  # noqa: PLR2004 - unauthorized: the token has expired
+                if error.code != 401:
                     return ""
                 self._token = ""
             except (OSError, ValueError):

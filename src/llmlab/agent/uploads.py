@@ -70,7 +70,7 @@ class Uploads:
     def output(self) -> tuple[DataFile, ...]:
         """Every file of the output folder that changed; returns all of them as they are in S3."""
         folder = Path(self.job.folder.output)
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".part"))
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _unfinished(path.relative_to(folder)))
         return tuple(file for file in each(lambda path: self._output(folder, path), paths) if file is not None)
 
     def _output(self, folder: Path, path: Path) -> DataFile | None:
@@ -94,3 +94,8 @@ class Uploads:
             if text and self._logs.get(stream) != text:
                 self.outputs.write(self.job.keys.log(stream, self.job.attempt), text)
                 self._logs[stream] = text
+
+
+def _unfinished(path: Path) -> bool:
+    """Names that the trainer gives to what it is still writing."""
+    return any(part.startswith(".") or part.endswith((".part", ".new", ".tmp")) for part in path.parts)

@@ -50,7 +50,7 @@ def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | 
         return Verdict(reason, "the machine ran out of memory and killed the trainer")
     if outcome is not None and outcome.reason.state is reason.state:
         return Verdict(outcome.reason, outcome.detail, outcome.hint)
-    if end.code > 128:  # noqa: PLR2004 - a shell's code for death by a signal
+    if end.code > 128:
         return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
     return Verdict(reason, last_words or f"the trainer ended with exit code {end.code}")
 

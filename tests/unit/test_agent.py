@@ -1,0 +1,407 @@
+"""The agent on a machine of doubles: what it saves, what it hears, and the last word it writes."""
+
+import dataclasses
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from llmlab import contract
+from llmlab.agent.background import Threads
+from llmlab.agent.gpu import GpuUse, NvidiaGpus
+from llmlab.agent.limits import pressures
+from llmlab.agent.prepare import PrepareError, check, prepare
+from llmlab.agent.store import StoreError, persist
+from llmlab.agent.verdict import TrainingExit, judge, last_words
+from llmlab.clock import ManualClock
+from llmlab.contract import (
+    Attempt,
+    AttemptEnd,
+    EndReason,
+    Heartbeat,
+    LogStream,
+    Manifest,
+    Marker,
+    Metric,
+    Outcome,
+    Progress,
+    Request,
+    Stop,
+)
+from tests.unit.agent_doubles import START, Machine, data_file, machine, write_checkpoint
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Machine:
+    return machine(tmp_path)
+
+
+def marker(here: Machine) -> Marker:
+    keys = here.job.keys
+    found = here.outputs.document(Marker, keys.success) or here.outputs.document(Marker, keys.failure)
+    assert isinstance(found, Marker)
+    return found
+
+
+def end(here: Machine) -> AttemptEnd:
+    found = here.outputs.document(AttemptEnd, here.job.keys.attempt_end(here.job.attempt))
+    assert isinstance(found, AttemptEnd)
+    return found
+
+
+# ---------------------------------------------------------------- a good end
+
+
+def test_a_training_that_completes(here: Machine) -> None:
+    keys = here.job.keys
+    here.gpus.use = GpuUse(93.0, 17.5)
+
+    def trained() -> None:
+        here.checkpoint(40)
+        (Path(here.job.folder.output) / "adapter").mkdir()
+        (Path(here.job.folder.output) / "adapter" / "adapter_model.safetensors").write_text("adapter")
+        (Path(here.job.folder.output) / ".adapter.new").mkdir()
+        (Path(here.job.folder.output) / ".adapter.new" / "half").write_text("half")
+        Path(here.job.folder.logs, "training.log").write_text("step 40\n")
+        here.control(here.job.folder.progress, Progress("training", 40, 40, loss=1.25, tokens_per_second=900.0))
+
+    here.at(10, lambda: here.checkpoint(20))
+    here.at(100, trained)
+    here.at(1800, lambda: here.leave(0))
+    here.agent.run()
+    done = marker(here)
+    assert (done.reason, done.step, done.total_steps, done.loss) == (EndReason.COMPLETED, 40, 40, 1.25)
+    assert done.hours == pytest.approx(0.5, abs=0.01)
+    assert done.cost == pytest.approx(0.15, abs=0.01)
+    assert [file.path for file in done.files] == ["adapter/adapter_model.safetensors"]
+    assert done.hint == f"llmlab fetch {here.job.run}"
+    assert end(here).reason is EndReason.COMPLETED
+    order = here.outputs.order
+    assert order.index(keys.output + "adapter/adapter_model.safetensors") < order.index(keys.attempt_end(1)) < order.index(keys.success)
+    assert order.index(keys.success) < order.index(keys.ended(EndReason.COMPLETED))
+    assert Path(here.job.folder.marked).read_text() == "completed\n"
+    for step in (20, 40):
+        saved = [key for key in order if key.startswith(keys.checkpoint(step))]
+        assert saved[-1] == keys.checkpoint(step) + contract.COMPLETE
+        assert len(saved) == 3
+    assert here.outputs.read(keys.log(LogStream.TRAINING, 1)) == b"step 40\n"
+    beat = here.outputs.document(Heartbeat, keys.status)
+    assert (beat.checkpoint, beat.gpu_percent, beat.instance, beat.phase) == (40, 93.0, "i-1", "uploading")
+    assert here.numbers.published[-1][Metric.LOSS] == 1.25
+    assert here.numbers.published[-1][Metric.GPU_PERCENT] == 93.0
+
+
+def test_success_is_not_said_when_the_output_could_not_be_saved(here: Machine) -> None:
+    (Path(here.job.folder.output) / "card.md").write_text("x")
+    here.outputs.broken = {here.job.keys.output}
+    here.leave(0)
+    here.agent.run()
+    assert here.outputs.read(here.job.keys.success) is None
+    assert end(here).reason is EndReason.INSTANCE_LOST
+    assert Path(here.job.folder.marked).exists()
+
+
+def test_an_s3_that_is_away_for_a_while_is_waited_for(here: Machine) -> None:
+    (Path(here.job.folder.output) / "card.md").write_text("x")
+    here.outputs.broken = {here.job.keys.prefix}
+    here.leave(0)
+    here.at(120, here.outputs.broken.clear)
+    here.agent.run()
+    assert marker(here).reason is EndReason.COMPLETED
+
+
+# ---------------------------------------------------------------- what presses
+
+
+def test_a_spot_notice_saves_and_leaves_the_marker_to_the_watchdog(here: Machine) -> None:
+    asked: list[Request] = []
+
+    def notice() -> None:
+        here.imds.notice = here.clock.now() + timedelta(seconds=120)
+
+    def save() -> None:
+        asked.append(contract.load(Request, Path(here.job.folder.request).read_text()))
+        here.checkpoint(33)
+        here.leave(75)
+
+    here.at(600, notice)
+    here.at(620, save)
+    here.agent.run()
+    assert asked[0].reason is EndReason.SPOT_INTERRUPTED
+    assert end(here).reason is EndReason.SPOT_INTERRUPTED
+    assert here.outputs.read(here.job.keys.checkpoint(33) + contract.COMPLETE)
+    assert here.outputs.read(here.job.keys.failure) is None
+    assert not here.outputs.keys(contract.ENDED)
+
+
+def test_a_wedged_trainer_does_not_keep_what_exists_from_being_saved(here: Machine) -> None:
+    def notice() -> None:
+        here.checkpoint(20)
+        here.imds.notice = here.clock.now() + timedelta(seconds=120)
+
+    here.at(600, notice)
+    here.agent.run()
+    assert (here.clock.now() - START).total_seconds() < 600 + 120
+    assert end(here).reason is EndReason.SPOT_INTERRUPTED
+    assert "did not save in time" in end(here).detail
+    assert here.outputs.read(here.job.keys.checkpoint(20) + contract.COMPLETE)
+    assert Path(here.job.folder.marked).exists()
+
+
+def test_the_soft_deadline_comes_before_the_hard_one(here: Machine) -> None:
+    asked: list[float] = []
+
+    def watch() -> None:
+        if Path(here.job.folder.request).exists():
+            asked.append((here.clock.now() - START).total_seconds())
+            here.leave(75)
+        else:
+            here.at((here.clock.now() - START).total_seconds() + 1, watch)
+
+    here.at(1, watch)
+    here.agent.run()
+    assert 3600 - 300 <= asked[0] <= 3600 - 290
+    assert marker(here).reason is EndReason.TIMED_OUT
+    assert marker(here).hint == f"llmlab resume {here.job.run} --max-hours 6"
+
+
+def test_a_short_run_keeps_most_of_its_time(tmp_path: Path) -> None:
+    here = machine(tmp_path, hours=0.05)
+    here.agent.run()
+    assert 180 - 18 <= (here.clock.now() - START).total_seconds() < 180
+    assert marker(here).reason is EndReason.TIMED_OUT
+
+
+def test_the_cost_limit(tmp_path: Path) -> None:
+    here = machine(tmp_path, hours=10, price=1.2, cost_before=0.4, max_cost=1.0)
+    here.at(1801, lambda: here.leave(75))
+    here.agent.run()
+    assert marker(here).reason is EndReason.COST_REACHED
+    assert marker(here).cost == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_stop_counts_when_it_is_younger_than_the_attempt(here: Machine) -> None:
+    keys = here.job.keys
+    here.outputs.write(keys.stop, contract.dump(Stop(here.job.run, contract.build_timestamp(START - timedelta(hours=1)))).encode())
+    younger = contract.dump(Stop(here.job.run, contract.build_timestamp(START + timedelta(minutes=5)))).encode()
+    here.at(300, lambda: here.outputs.write(keys.stop, younger))
+    here.at(310, lambda: here.leave(75))
+    here.agent.run()
+    assert marker(here).reason is EndReason.STOPPED_BY_USER
+    assert marker(here).reason.state is contract.RunState.STOPPED
+
+
+def test_a_nearer_end_shortens_the_time_and_the_first_reason_stays(here: Machine) -> None:
+    def notice() -> None:
+        here.imds.notice = here.clock.now() + timedelta(seconds=120)
+
+    here.outputs.write(here.job.keys.stop, contract.dump(Stop(here.job.run, contract.build_timestamp(START))).encode())
+    here.at(60, notice)
+    here.agent.run()
+    assert (here.clock.now() - START).total_seconds() < 180
+    assert marker(here).reason is EndReason.STOPPED_BY_USER
+
+
+def test_the_price_is_the_pools_until_the_launcher_has_noted_it(tmp_path: Path) -> None:
+    here = machine(tmp_path, instance="", price=0.0, launched="")
+    assert here.agent.price == 0.3
+    noted = dataclasses.replace(here.attempt, instance="i-1", price=0.5)
+    here.outputs.write(here.job.keys.attempt(1), contract.dump(noted).encode())
+    agent = here.agent
+    agent.look_for_stop()
+    assert agent.price == 0.5
+
+
+def test_pressures_are_sorted_by_who_ends_first() -> None:
+    claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
+    deadline = int(START.timestamp()) + 3600
+    found = pressures(claim, deadline, 0.3, START, interruption=START + timedelta(seconds=120), stopped=True)
+    assert [one.reason for one in found] == [EndReason.SPOT_INTERRUPTED, EndReason.STOPPED_BY_USER]
+    assert all(one.leave_by < one.gone_by <= deadline for one in found)
+
+
+# ---------------------------------------------------------------- the verdict
+
+REQUEST = Request(EndReason.STOPPED_BY_USER, "")
+
+
+@pytest.mark.parametrize(
+    ("code", "killed", "request_", "outcome", "reason", "words"),
+    [
+        (0, False, None, None, EndReason.COMPLETED, ""),
+        (0, False, REQUEST, None, EndReason.COMPLETED, ""),
+        (75, False, REQUEST, None, EndReason.STOPPED_BY_USER, ""),
+        (137, False, REQUEST, None, EndReason.STOPPED_BY_USER, "before it had saved"),
+        (137, False, None, None, EndReason.TRAINING_ERROR, "killed by signal 9"),
+        (137, True, None, None, EndReason.OUT_OF_MEMORY, "memory"),
+        (1, False, None, None, EndReason.TRAINING_ERROR, "last words"),
+        (65, False, None, Outcome(EndReason.DATA_ERROR, "no labels"), EndReason.DATA_ERROR, "no labels"),
+        (78, False, None, Outcome(EndReason.SETUP_FAILED, "no such model"), EndReason.SETUP_FAILED, "no such model"),
+        (75, False, None, Outcome(EndReason.INSTANCE_LOST), EndReason.INSTANCE_LOST, ""),
+        (1, False, None, Outcome(EndReason.COMPLETED, "all well"), EndReason.TRAINING_ERROR, "last words"),
+    ],
+)
+def test_verdicts(code: int, killed: bool, request_: Request | None, outcome: Outcome | None, reason: EndReason, words: str) -> None:
+    verdict = judge(TrainingExit(code, killed), request_, outcome, "last words")
+    assert verdict.reason is reason
+    assert words in verdict.detail
+
+
+def test_a_trainer_that_is_still_there() -> None:
+    assert judge(None, REQUEST, None).reason is EndReason.STOPPED_BY_USER
+    assert judge(None, None, None).reason is EndReason.TRAINING_ERROR
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [("137 true\n", TrainingExit(137, True)), ("0 false", TrainingExit(0)), ("", None), ("137", None), ("x true", None)],
+)
+def test_the_exit_file(text: str, parsed: TrainingExit | None) -> None:
+    assert TrainingExit.parse(text) == parsed
+
+
+def test_last_words_are_the_last_line_that_says_something() -> None:
+    assert last_words("a\nValueError: no.\n\n  \n") == "ValueError: no"
+    assert last_words("") == ""
+
+
+def test_the_watchdogs_word_stands(here: Machine) -> None:
+    ended = AttemptEnd(here.job.run, 1, EndReason.INSTANCE_LOST, "2026-11-23T12:00:00Z")
+    here.outputs.write(here.job.keys.attempt_end(1), contract.dump(ended).encode())
+    here.leave(1)
+    here.agent.run()
+    assert here.outputs.read(here.job.keys.failure) is None
+    assert Path(here.job.folder.marked).exists()
+
+
+def test_an_agent_started_again_finishes_its_last_word(here: Machine) -> None:
+    ended = AttemptEnd(here.job.run, 1, EndReason.COMPLETED, "2026-11-23T12:00:00Z")
+    here.outputs.write(here.job.keys.attempt_end(1), contract.dump(ended).encode())
+    here.leave(0)
+    here.agent.run()
+    assert marker(here).reason is EndReason.COMPLETED
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def test_a_checkpoint_that_is_not_whole_is_not_sent(here: Machine) -> None:
+    torn = here.checkpoint(10)
+    (torn / "model.safetensors").write_text("torn")
+    half = here.checkpoint(20)
+    (half / contract.COMPLETE).unlink()
+    agent = here.agent
+    agent.uploads.checkpoints()
+    assert here.outputs.keys(here.job.keys.checkpoints) == []
+
+
+def test_a_checkpoint_that_goes_away_meanwhile_never_gets_its_complete(here: Machine) -> None:
+    place = here.checkpoint(10)
+    here.outputs.on_send = lambda key: (place / "model.safetensors").unlink(missing_ok=True)
+    here.agent.uploads.checkpoints()
+    assert here.job.keys.checkpoint(10) + contract.COMPLETE not in here.outputs.objects
+
+
+def test_the_newest_goes_first_and_nothing_goes_twice(here: Machine) -> None:
+    here.checkpoint(10)
+    here.checkpoint(20)
+    uploads = here.agent.uploads
+    uploads.checkpoints()
+    sent = [key for key in here.outputs.order if "checkpoints" in key]
+    assert sent[0].startswith(here.job.keys.checkpoint(20))
+    uploads.checkpoints()
+    here.agent.uploads.checkpoints()  # an agent that was started again
+    assert [key for key in here.outputs.order if "checkpoints" in key] == sent
+    assert uploads.newest == 20
+
+
+def stored_checkpoint(here: Machine, tmp_path: Path, step: int) -> None:
+    folder = write_checkpoint(tmp_path / "elsewhere", step)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            here.outputs.put(here.job.keys.checkpoint(step) + path.relative_to(folder).as_posix(), path.read_bytes())
+
+
+def test_the_newest_whole_checkpoint_is_brought(tmp_path: Path) -> None:
+    here = machine(tmp_path / "work", number=2)
+    for step in (10, 20, 30, 40):
+        stored_checkpoint(here, tmp_path, step)
+    del here.outputs.objects[here.job.keys.checkpoint(40) + contract.COMPLETE]
+    here.outputs.put(here.job.keys.checkpoint(30) + "model.safetensors", b"rotten")
+    assert prepare(here.job, here.data, here.outputs, here.said.append) == 20
+    there = Path(here.job.folder.checkpoints)
+    assert sorted(path.name for path in there.glob("checkpoint-*")) == ["checkpoint-20"]
+    assert (there / "checkpoint-20" / "state" / "rng.pth").read_text() == "rng 20"
+    assert (there / "checkpoint-20" / contract.COMPLETE).exists()
+
+
+def test_no_checkpoint_is_step_zero(here: Machine) -> None:
+    assert prepare(here.job, here.data, here.outputs, here.said.append) == 0
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_data_is_made_what_the_manifest_says(here: Machine) -> None:
+    """Uploaded anew after the launch: the version of the spec counts, and what is too much goes."""
+    folder = Path(here.job.folder.data)
+    here.data.put("datasets/d/train.jsonl", b"old")
+    here.data.put("datasets/d/train.jsonl", b"new")
+    (folder / "train.jsonl").write_bytes(b"new")
+    (folder / "extra.jsonl").write_bytes(b"later")
+    (folder / "manifest.json").write_text("of today")
+    manifest = Manifest("d", (data_file("train.jsonl", b"old", version="0"),), "then")
+    check(manifest, "datasets/d/", folder, here.data, here.said.append)
+    assert (folder / "train.jsonl").read_bytes() == b"old"
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "train.jsonl"]
+    assert contract.load(Manifest, (folder / "manifest.json").read_text()) == manifest
+    assert "1 fetched again" in here.said[-1]
+
+
+def test_data_that_cannot_be_had_is_an_error_that_names_it(here: Machine) -> None:
+    manifest = Manifest("d", (data_file("a.jsonl", b"one", version="0"),), "")
+    with pytest.raises(PrepareError, match=r"a\.jsonl is not what was uploaded, and there is no"):
+        check(manifest, "datasets/d/", Path(here.job.folder.data), here.data, here.said.append)
+    here.data.put("datasets/d/a.jsonl", b"two")
+    with pytest.raises(PrepareError, match="its SHA-256 is another"):
+        check(manifest, "datasets/d/", Path(here.job.folder.data), here.data, here.said.append)
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_persist_tries_until_its_time_is_up() -> None:
+    clock, tries = ManualClock(START), []
+
+    def work() -> None:
+        tries.append(clock.now())
+        raise StoreError("no")
+
+    with pytest.raises(StoreError):
+        persist(work, clock, lambda _: None, until=START.timestamp() + 60)
+    assert [round((moment - START).total_seconds()) for moment in tries] == [0, 1, 3, 7, 15, 31]
+
+
+def test_threads_run_one_of_a_name_and_say_what_failed() -> None:
+    said: list[str] = []
+    background, gate, runs = Threads(said.append), threading.Event(), []
+
+    def slow() -> None:
+        runs.append(1)
+        gate.wait(5)
+
+    def failing() -> None:
+        raise StoreError("away")
+
+    background.start("a", slow)
+    background.start("a", slow)
+    assert not background.within("a", 0.01, lambda: runs.append(2))
+    gate.set()
+    assert background.within("a", 5, failing)
+    assert runs == [1, 2]
+    assert said == ["a: away"]
+
+
+def test_a_machine_without_a_gpu_has_none() -> None:
+    assert NvidiaGpus().read() is None
