@@ -19,7 +19,7 @@ root=$(printenv LLMLAB_ROOT || true)
 run_variable=LLMLAB_RUN attempt_variable=LLMLAB_ATTEMPT deadline_variable=LLMLAB_DEADLINE lab_variable=LLMLAB_LAB
 data_variable=LLMLAB_DATA_BUCKET outputs_variable=LLMLAB_OUTPUTS_BUCKET work_variable=LLMLAB_WORK
 run_tag=Run attempt_tag=Attempt deadline_tag=Deadline keep_tag=KeepUntilDeadline
-setup_failed=setup_failed training_error=training_error
+setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error
 setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
@@ -144,6 +144,10 @@ finish() { # runs on every exit
   if [ -n "$keep" ]; then
     say "kept until its deadline, as asked"
     exit 0
+  fi
+  if [ "$(cat "$work$marked" 2>/dev/null)" = "$interrupted" ] && [ "$SECONDS" -lt 3600 ]; then
+    say "waiting for AWS to take this machine back, which makes its first hour free"
+    sleep 180
   fi
   systemctl poweroff || poweroff || shutdown -P now
 }

@@ -191,7 +191,7 @@ def test_the_sweep_ends_what_is_past_its_deadline_also_without_a_tag(lab: Lab) -
         ImageId=image, MinCount=1, MaxCount=1, InstanceType="g6.xlarge", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
     )
     lab.clock.sleep(6 * 3600 - 120)
-    assert lab.wake({"sweep": True}) == ["wait", "swept"]
+    assert lab.wake({"sweep": True}) == ["scheduled", "scheduled", "wait", "swept"]
     lab.clock.sleep(240)
     assert lab.wake({"sweep": True})[:2] == ["terminated", "terminated"]
     assert lab.live() == []
@@ -200,6 +200,14 @@ def test_the_sweep_ends_what_is_past_its_deadline_also_without_a_tag(lab: Lab) -
     marker = lab.read(Marker, KEYS.failure)
     assert marker.reason is EndReason.TIMED_OUT
     assert lab.aws.s3.head_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.ended(EndReason.TIMED_OUT))
+
+
+def test_the_sweep_mends_a_missing_schedule(lab: Lab) -> None:
+    attempt = lab.launch()
+    assert lab.wake({"sweep": True}) == ["scheduled", "wait", "swept"]
+    assert lab.wake({"sweep": True}) == ["wait", "swept"]
+    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=fleet.schedule_name(RUN, 1))
+    assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 
 def test_a_finished_machine_that_does_not_switch_off_is_ended(lab: Lab) -> None:

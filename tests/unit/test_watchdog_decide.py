@@ -129,7 +129,9 @@ def test_a_new_instance_may_be_invisible_for_a_while() -> None:
 
 
 def test_a_launch_that_was_cut_short_is_marked_and_not_started_behind_the_users_back() -> None:
-    decision = decided(about(attempt(instance="", launched="")))
+    waiting = attempt(instance="", launched="")
+    assert decided(about(waiting)) == Wait("its instance is being asked for")
+    decision = decided(about(waiting), now=START + timedelta(hours=7))
     assert isinstance(decision, Mark)
     assert decision.reason is EndReason.INSTANCE_LOST
     assert decision.end.hours == 0

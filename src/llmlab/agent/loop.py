@@ -165,7 +165,10 @@ class Agent:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         hours = limits.hours_so_far(self.attempt, now)
-        totals = ending.Totals(hours, fleet.attempt_cost(self.price, hours), self.attempt.hours_before, self.attempt.cost_before)
+        interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
+        totals = ending.Totals(
+            hours, fleet.attempt_cost(self.price, hours, interrupted=interrupted), self.attempt.hours_before, self.attempt.cost_before
+        )
         at, progress = self._at(), self.progress
         try:
             persist(

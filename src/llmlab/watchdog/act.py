@@ -26,6 +26,8 @@ AFTERMATH_SECONDS = 900
 """How long an instance may live on after its run has ended, for its own power-off."""
 COST_MARGIN = 1.1
 """The agent stops a run at its cost limit; past this share of it the agent has failed, and the instance is ended."""
+SOON_SECONDS = 60
+"""Too near for a schedule, which is exact to the minute."""
 ENDING = {"shutting-down", "terminated"}
 
 Log = Callable[..., None]
@@ -85,12 +87,35 @@ class Watchdog:
         for machine in found:
             if machine.live and (must := self._must_end(machine, records.get(machine.run))):
                 self.terminate(machine, must[0], records.get(machine.run), must[1])
+            elif machine.live:
+                self.mend_schedule(machine)
         for run in sorted(records):
             self.look_after(run)
         alive = [machine for machine in found if machine.live]
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
         self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(records))
+
+    def mend_schedule(self, machine: Machine) -> None:
+        """See to it that the one-time schedule of a living instance is there, so that its end never has to wait for the next sweep."""
+        deadline = int(machine.deadline(self.max_hours))
+        if deadline - self.now.timestamp() < SOON_SECONDS:
+            return
+        request = fleet.aim_schedule_request(
+            self.names,
+            run=machine.run or machine.id,
+            attempt=machine.attempt,
+            deadline=deadline,
+            role=self.scheduler_role,
+            instance=machine.id,
+        )
+        try:
+            self.scheduler.create_schedule(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConflictException":
+                self.log("unscheduled", run=machine.run, instance=machine.id, why=str(error))
+            return
+        self.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why="its one-time schedule was missing")
 
     def _must_end(self, machine: Machine, records: Records | None) -> tuple[str, EndReason | None] | None:
         """Why an instance has to go, and the reason that is for its attempt; None when it may stay."""

@@ -13,7 +13,7 @@ from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.records import Records
 
 LAUNCH_SECONDS = 900
-"""How long a claimed attempt may be without an instance: whoever claimed it is still asking."""
+"""How long an attempt that the watchdog claimed may be without an instance: that call is still asking."""
 VISIBLE_SECONDS = 300
 """How long EC2 may hide a new instance from DescribeInstances."""
 DEADLINE_SECONDS = 90
@@ -27,6 +27,8 @@ CAPACITY_SECONDS = 600
 """Between two tries for capacity, at least."""
 INTERRUPTED = {"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"}
 NO_CAPACITY = {"Server.InsufficientInstanceCapacity"}
+WATCHDOG = "watchdog"
+"""`Attempt.by` of what is started here."""
 BY_API = "Client.UserInitiatedShutdown"
 
 
@@ -80,7 +82,9 @@ def _still_coming(attempt: Attempt, machine: Machine | None, now: datetime) -> s
     if machine is not None:
         return ""
     if not attempt.instance:
-        return "its instance is being asked for" if _age(attempt.claimed, now) < LAUNCH_SECONDS else ""
+        by_hand = attempt.by != WATCHDOG  # somebody may sit there and wait for capacity
+        coming = now.timestamp() < attempt.deadline if by_hand else _age(attempt.claimed, now) < LAUNCH_SECONDS
+        return "its instance is being asked for" if coming else ""
     return "its instance is not visible yet" if _age(attempt.launched or attempt.claimed, now) < VISIBLE_SECONDS else ""
 
 
@@ -91,7 +95,7 @@ def _age(timestamp: str, now: datetime) -> float:
 def _end(attempt: Attempt, machine: Machine | None, checkpoint: int, now: datetime) -> AttemptEnd:
     """How an attempt ended of which the agent left no word."""
     if machine is None and not attempt.instance:
-        by_hand = attempt.by != "watchdog"
+        by_hand = attempt.by != WATCHDOG
         reason = EndReason.INSTANCE_LOST if by_hand else EndReason.NO_CAPACITY
         return AttemptEnd(
             attempt.run, attempt.number, reason, contract.build_timestamp(now), "its start was cut short before it had an instance"
@@ -125,7 +129,7 @@ def _after(records: Records, newest: Attempt, end: AttemptEnd, now: datetime) ->
         return Mark(end, end.reason, end.detail)
     if records.stop is not None and records.stop.at >= newest.claimed:
         return Mark(end, EndReason.STOPPED_BY_USER, "stopped while it was interrupted")
-    if not newest.instance and newest.by != "watchdog" and end.hours == 0:
+    if not newest.instance and newest.by != WATCHDOG and end.hours == 0:
         return Mark(end, end.reason, end.detail)
     hours = newest.hours_before + end.hours
     cost = newest.cost_before + end.cost
@@ -135,7 +139,7 @@ def _after(records: Records, newest: Attempt, end: AttemptEnd, now: datetime) ->
         return Wait("it waits for capacity")
     following = Attempt(
         run=newest.run, number=newest.number + 1, claimed=contract.build_timestamp(now),
-        deadline=fleet.deadline_of(now, fleet.hours_left(newest.max_hours, hours)), spot=newest.spot, by="watchdog",
+        deadline=fleet.deadline_of(now, fleet.hours_left(newest.max_hours, hours)), spot=newest.spot, by=WATCHDOG,
         max_hours=newest.max_hours, max_cost=newest.max_cost, hours_before=hours, cost_before=cost,
     )  # fmt: skip
     return Resume(end, following)
