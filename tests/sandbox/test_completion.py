@@ -1,16 +1,14 @@
 """Each gap of moto that the lab needs, against what AWS documents."""
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from llmlab.aws.session import Aws, AwsError
+from llmlab.clock import SystemClock
 from llmlab.sandbox import market
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import CreateFleetRequestTypeDef, FleetLaunchTemplateConfigRequestTypeDef
 
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 
@@ -52,13 +50,13 @@ def network(lab_aws: Aws) -> dict[str, str]:
     return {**subnets, "vpc": vpc, "group": group}
 
 
-def fleet_request(network: dict[str, str], types: tuple[str, ...] = ("g6.xlarge", "g5.xlarge"), **more: Any) -> "CreateFleetRequestTypeDef":
+def fleet_request(network: dict[str, str], types: tuple[str, ...] = ("g6.xlarge", "g5.xlarge"), **more: Any) -> Any:
     overrides = [{"InstanceType": kind, "SubnetId": network[zone]} for kind in types for zone in ("us-east-1a", "us-east-1b")]
-    config: FleetLaunchTemplateConfigRequestTypeDef = {
+    config = {
         "LaunchTemplateSpecification": {"LaunchTemplateName": "run", "Version": "$Latest"},
-        "Overrides": overrides,  # type: ignore[typeddict-item]
+        "Overrides": overrides,
     }
-    return {  # type: ignore[return-value]
+    return {
         "Type": "instant",
         "LaunchTemplateConfigs": [config],
         "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
@@ -111,7 +109,7 @@ def test_a_fleet_takes_the_cheapest_pool_that_has_capacity(lab_aws: Aws, network
     ec2 = lab_aws.ec2
     prices = {
         (item["InstanceType"], item["AvailabilityZone"]): float(item["SpotPrice"])
-        for item in ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge", "g5.xlarge"], StartTime=datetime.now(UTC))[
+        for item in ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge", "g5.xlarge"], StartTime=SystemClock().now())[
             "SpotPriceHistory"
         ]
         if item["AvailabilityZone"] in network
@@ -208,7 +206,7 @@ def test_deep_learning_images_have_names(lab_aws: Aws) -> None:
 
 
 def test_spot_prices_are_of_now(lab_aws: Aws) -> None:
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     history = lab_aws.ec2.describe_spot_price_history(InstanceTypes=["g6.xlarge"], ProductDescriptions=["Linux/UNIX"], StartTime=now)[
         "SpotPriceHistory"
     ]

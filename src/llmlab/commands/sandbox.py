@@ -60,12 +60,12 @@ def stop(ctx: typer.Context) -> None:
     noted = state_file(state.environment)
     if running is None:
         noted.unlink(missing_ok=True)
-        state.ui.show({"stopped": False}, lambda: [])
+        state.ui.show({"stopped": False}, list)
         state.ui.say("no sandbox is running")
         return
     running.stop(state.clock)
     noted.unlink(missing_ok=True)
-    state.ui.show({"stopped": True, "endpoint": running.endpoint}, lambda: [])
+    state.ui.show({"stopped": True, "endpoint": running.endpoint}, list)
     state.ui.say("the sandbox and its instances are gone")
 
 
@@ -110,9 +110,10 @@ def model(
     folder: Annotated[Path, typer.Argument(help="Where to write it.")],
 ) -> None:
     """Make a small base model and its tokenizer, offline."""
-    from llmlab.sandbox.model import write
+    from llmlab.sandbox.model import make
 
     state: State = ctx.obj
-    facts = write(folder)
-    state.ui.show(facts, lambda: [f"{folder}: written"])
+    with state.ui.bar("training the base model", "steps") as progress:
+        make(folder, progress=progress)
+    state.ui.show({"folder": str(folder)}, lambda: [f"{folder}: written"])
     state.ui.say(f"next: llmlab upload {folder} --model tiny")

@@ -3,6 +3,7 @@
 With `--attached` it ends when its standard input closes, that is, when whoever started it is gone.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -32,14 +33,20 @@ def main() -> None:
     service = Service(folder)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: service.stopped.set())
+    faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
     service.start()
     part = folder / "endpoint.part"
     part.write_text(service.endpoint, encoding="ascii")
     part.rename(folder / "endpoint")
     if attached:
-        threading.Thread(target=lambda: (sys.stdin.read(), service.stopped.set()), daemon=True).start()
+        threading.Thread(target=_wait_for_starter, args=(service.stopped,), daemon=True).start()
     service.stopped.wait()
     service.close()
+
+
+def _wait_for_starter(stopped: threading.Event) -> None:
+    sys.stdin.read()
+    stopped.set()
 
 
 if __name__ == "__main__":

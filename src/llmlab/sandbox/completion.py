@@ -68,7 +68,8 @@ def parameters(response: Any) -> dict[str, Any]:
     """The parameters of the call that `response` is answering, as the SDK was given them."""
     if not response.automated_parameter_parsing:
         response.parse_parameters(response.normalized_request)
-    return plain(response.params)
+    values: dict[str, Any] = plain(response.params)
+    return values
 
 
 def plain(value: Any) -> Any:

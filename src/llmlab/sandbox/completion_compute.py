@@ -263,7 +263,7 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC)  # noqa: TID251 - moto's own clock
     start = (values.get("StartTime") or (now - 12 * SPOT_STEP).replace(tzinfo=None)).replace(tzinfo=UTC)
     end = min((values.get("EndTime") or now.replace(tzinfo=None)).replace(tzinfo=UTC), now)
-    history = []
+    history: list[dict[str, Any]] = []
     for zone, offered in market.offered(self.region).items():
         for instance_type in sorted(offered & set(types) if types else {name for name in offered if name[0] in "gp"}):
             if zones and zone not in zones:
@@ -285,7 +285,7 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
                 moment = since - SPOT_STEP / 2
     descriptions = values.get("ProductDescriptions") or filters.get("product-description")
     if descriptions and not {"Linux/UNIX", "Linux/UNIX (Amazon VPC)"} & set(descriptions):
-        history = []
+        history.clear()
     history.sort(key=lambda item: item["Timestamp"], reverse=True)
     limit = int(values.get("MaxResults") or 1000)
     begin = int(values.get("NextToken") or 0)

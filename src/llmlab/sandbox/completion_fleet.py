@@ -130,8 +130,8 @@ def _request(backend: Any, candidate: Candidate, fleet: str, count: int, values:
     """The RunInstances parameters of one pool."""
     specifications = [item for item in values.get("TagSpecifications", []) if item["ResourceType"] != "fleet"]
     own = {"ResourceType": "instance", "Tags": [{"Key": "aws:ec2:fleet-id", "Value": fleet}]}
-    override = {key: candidate.override[key] for key in ("ImageId", "BlockDeviceMappings") if key in candidate.override}
-    request = {
+    override: dict[str, Any] = {key: candidate.override[key] for key in ("ImageId", "BlockDeviceMappings") if key in candidate.override}
+    request: dict[str, Any] = {
         **candidate.data,
         **override,
         "InstanceType": candidate.instance_type,

@@ -248,14 +248,14 @@ def _pricing() -> None:
     from moto.core.base_backend import BackendDict, BaseBackend
     from moto.core.responses import BaseResponse
 
-    class PricingBackend(BaseBackend):
+    class PricingBackend(BaseBackend):  # type: ignore[misc]
         url_bases = [r"https?://api\.pricing\.(.+)\.amazonaws\.com"]  # noqa: RUF012 - moto's own shape
 
         @property
         def _url_module(self) -> Any:
             return sys.modules["moto.pricing"]
 
-    class PricingResponse(BaseResponse):
+    class PricingResponse(BaseResponse):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(service_name="pricing")
 

@@ -1,8 +1,10 @@
 """Scheduler: errors for what is not there, and updates that replace everything, as its API says."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llmlab.sandbox.completion import answer, fail
+from llmlab.sandbox.completion_lambda import RUNTIME
 
 
 def install() -> None:
@@ -29,6 +31,8 @@ def _checked(operation: str, original: Any) -> Any:
         if operation.endswith("Schedule"):
             _check_expression(values)
         result = original(self)
+        if operation == "CreateSchedule":
+            groups[group].schedules[values["Name"]]._llmlab_created = _now()
         if operation == "UpdateSchedule":
             schedule = groups[group].schedules[values["Name"]]
             schedule.action_after_completion = values.get("ActionAfterCompletion")
@@ -38,9 +42,12 @@ def _checked(operation: str, original: Any) -> Any:
     return call
 
 
-def _check_expression(values: dict[str, Any]) -> None:
-    from datetime import UTC, datetime
+def _now() -> datetime:
+    """On the sandbox's clock, which rates count on."""
+    return datetime.now(UTC) + timedelta(seconds=RUNTIME.offset())  # noqa: TID251 - moto's own clock
 
+
+def _check_expression(values: dict[str, Any]) -> None:
     from llmlab.sandbox.schedules import next_time
 
     try:

@@ -1,4 +1,7 @@
-"""S3: tags given to CreateBucket are kept, deleted folders are not listed, and a bucket policy's `aws:SecureTransport` is evaluated."""
+"""S3: tags given to CreateBucket are kept, deleted folders are not listed, and the TLS condition of a bucket policy is evaluated.
+
+Moto ignores that condition, so that a policy meant for plain HTTP denies everything.
+"""
 
 import json
 from contextvars import ContextVar

@@ -6,9 +6,11 @@ are tried twice again, after one and two minutes, as Lambda does.
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from llmlab.sandbox import completion_lambda
@@ -88,9 +90,7 @@ class Events:
         _, failed, log = completion_lambda.run(function, payload)
         if failed and attempt < len(RETRY_SECONDS):
             LOG.warning("function %s failed:\n%s", arn, log)
-            self.timetable.after(
-                RETRY_SECONDS[attempt], lambda: self.pool.submit(self._again, arn, payload, region, account, attempt + 1) and None
-            )
+            self.timetable.after(RETRY_SECONDS[attempt], partial(self.pool.submit, self._again, arn, payload, region, account, attempt + 1))
 
     def _again(self, arn: str, payload: Any, region: str, account: str, attempt: int) -> None:
         try:
@@ -120,14 +120,24 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:
     transformer = target.get("InputTransformer")
     if not transformer:
         return event
-    text = transformer["InputTemplate"]
-    for name, path in transformer.get("InputPathsMap", {}).items():
-        value = _path(event, path)
-        text = text.replace(f"<{name}>", value if isinstance(value, str) else json.dumps(value))
+    text = _fill(transformer["InputTemplate"], {name: _path(event, path) for name, path in transformer.get("InputPathsMap", {}).items()})
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _fill(template: str, values: dict[str, Any]) -> str:
+    """Variables outside of quotes become JSON, those inside are put in as they are."""
+
+    def put(match: "re.Match[str]") -> str:
+        if match[1] not in values:
+            return match[0]
+        value = values[match[1]]
+        quoted = template[: match.start()].count('"') % 2
+        return str(value) if quoted and isinstance(value, str) else json.dumps(value)
+
+    return re.sub(r"<([\w.-]+)>", put, template)
 
 
 def _path(event: Any, path: str) -> Any:

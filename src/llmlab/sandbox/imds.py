@@ -97,8 +97,10 @@ class Metadata:
             data["iam/info"] = json.dumps(facts)
             data[f"iam/security-credentials/{role}"] = lambda: self._credentials_of(machine, profile.roles[0])
         document = {
-            "accountId": instance.ec2_backend.account_id, "architecture": instance.architecture, "availabilityZone": zone, "imageId": instance.image_id,
-            "instanceId": instance.id, "instanceType": instance.instance_type, "privateIp": instance.private_ip, "region": instance.region_name,
+            "accountId": instance.ec2_backend.account_id, "architecture": instance.architecture, "availabilityZone": zone,
+            "imageId": instance.image_id,
+            "instanceId": instance.id, "instanceType": instance.instance_type, "privateIp": instance.private_ip,
+            "region": instance.region_name,
         }  # fmt: skip
         return {**{f"meta-data/{key}": value for key, value in data.items()}, "dynamic/instance-identity/document": json.dumps(document)}
 

@@ -114,7 +114,7 @@ class Room:
             if protected:
                 raise fail(
                     "OperationNotPermitted",
-                    f"The instance '{protected}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
+                    f"The instance '{protected}' may not be terminated. Modify its 'disableApiTermination' instance attribute.",
                 )
             answers = []
             for instance in instances:
@@ -154,7 +154,7 @@ class Room:
         self._ending.append(thread)
         thread.start()
 
-    def _gone(self, machine: Machine, code: str, message: str, stop: bool) -> None:  # noqa: FBT001 - a thread's target
+    def _gone(self, machine: Machine, code: str, message: str, stop: bool) -> None:
         try:
             machine.host.end()
         except Exception:

@@ -102,7 +102,7 @@ def _check_quota(backend: Any, instance_type: str, market: str) -> None:
     raise fail(
         "VcpuLimitExceeded",
         f"You have requested more vCPU capacity than your current vCPU limit of {limit:.0f} allows for the instance bucket that the "
-        "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
+        "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment.",
     )
 
 

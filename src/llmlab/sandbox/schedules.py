@@ -20,7 +20,9 @@ LOG = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 UNITS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 DAYS = {"SUN": "0", "MON": "1", "TUE": "2", "WED": "3", "THU": "4", "FRI": "5", "SAT": "6"}
-MONTHS = {name: str(number) for number, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)}
+MONTHS = {
+    name: str(number) for number, name in enumerate(("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"), 1)
+}
 
 
 def next_time(expression: str, after: datetime, zone: str = "UTC", *, since: datetime | None = None) -> datetime | None:
@@ -126,9 +128,7 @@ class Schedules:
         if schedule.state != "ENABLED":
             return False
         one_time = schedule.schedule_expression.startswith("at(")
-        created = datetime.fromtimestamp(schedule.creation_date, UTC) + timedelta(
-            seconds=vars(schedule).setdefault("_llmlab_offset", self.timetable.offset)
-        )
+        created = schedule._llmlab_created
         last = vars(schedule).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
         moment = next_time(schedule.schedule_expression, last, schedule.schedule_expression_timezone, since=created)
         if moment is None or moment > now:

@@ -3,6 +3,7 @@
 Nothing of moto is imported here. Where the running one is stands in a state file, so that every later command finds it.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -25,7 +26,8 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 UNSET = (
     "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "LLMLAB_PROFILE", "LLMLAB_REGION",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT", "LLMLAB_PROFILE", "LLMLAB_REGION",
 )  # fmt: skip
 """Settings that would lead a command out of the sandbox."""
 
@@ -159,10 +161,8 @@ class Sandbox:
 
     def stop(self, clock: Clock | None = None) -> None:
         """End it and everything in it; returns when its process is gone."""
-        try:
+        with contextlib.suppress(OSError, http.client.HTTPException):
             self._call("POST", "stop", {})
-        except (OSError, http.client.HTTPException):
-            pass
         if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
             os.kill(self.pid, signal.SIGKILL)  # its machines see that, and end by themselves
             _alive(self.pid)

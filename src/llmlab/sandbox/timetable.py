@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 
     due: float
     number: int
-    action: Callable[[], None]
+    action: Callable[[], object]
 
 
 class Timetable:
@@ -55,10 +55,10 @@ class Timetable:
         self.at(target, done.set)
         done.wait(timeout=30)
 
-    def after(self, seconds: float, action: Callable[[], None]) -> int:
+    def after(self, seconds: float, action: Callable[[], object]) -> int:
         return self.at(self.timestamp() + seconds, action)
 
-    def at(self, due: float, action: Callable[[], None]) -> int:
+    def at(self, due: float, action: Callable[[], object]) -> int:
         """Plan an action; returns the number that `cancel` wants."""
         with self._changed:
             number = next(self._numbers)
@@ -89,7 +89,7 @@ class Timetable:
             except Exception:
                 LOG.exception("an action of the timetable failed")
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> Callable[[], object] | None:
         with self._changed:
             while self._running:
                 if self._entries:

@@ -1,4 +1,4 @@
-"""Stands for amazon-cloudwatch-agent-ctl and the agent it starts: tails the files its configuration names and sends their lines to CloudWatch Logs."""
+"""Stands for amazon-cloudwatch-agent-ctl and for its agent, which sends the lines of the files its configuration names."""
 
 import glob
 import json
@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import FOLDER, detach, die
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from llmlab.sandbox.programs.machine import FOLDER, detach, die
 
 EVERY_SECONDS = 0.5
 BATCH = 1000
+START_SECONDS = 10
 CONFIG = FOLDER / "cloudwatch.json"
 PID = FOLDER / "cloudwatch.pid"
 
@@ -44,10 +45,13 @@ def fetch(source: str, *, start: bool) -> None:
     stop()
     CONFIG.write_text(json.dumps(config), encoding="utf-8")
     if start:
-        environment = {name: value for name, value in os.environ.items() if name not in {"AWS_CONFIG_FILE"}}
+        environment = {name: value for name, value in os.environ.items() if name != "AWS_CONFIG_FILE"}
         environment["AWS_CONFIG_FILE"] = os.devnull
         group = detach([os.environ["SANDBOX_PYTHON"], "-I", __file__, "_agent"], FOLDER / "cloudwatch.log", environment)
         PID.write_text(str(group), encoding="ascii")
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and not (FOLDER / f"cloudwatch.{group}.up").exists():
+            time.sleep(0.02)  # noqa: TID251 - a program of its own
 
 
 def stop() -> None:
@@ -70,24 +74,26 @@ class Agent:
     """The daemon: one place in each file, one log stream for each."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        self.stopping = False
+        signal.signal(signal.SIGTERM, self.stop)  # first: what is asked while botocore loads must be heard
+        (FOLDER / f"cloudwatch.{os.getpid()}.up").touch()
+
         import botocore.session
 
         session = botocore.session.Session()
-        self.client = session.create_client(
+        self.client: Any = session.create_client(
             "logs", region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         )
         self.files = config.get("logs", {}).get("logs_collected", {}).get("files", {}).get("collect_list", [])
         self.instance = FOLDER.name
         self.places: dict[str, int] = {}
         self.known: set[tuple[str, str]] = set()
-        self.stopping = False
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, self.stop)
         while True:
             last = self.stopping
             for item in self.files:
-                for path in sorted(glob.glob(item["file_path"])):
+                for path in sorted(glob.glob(item["file_path"])):  # noqa: PTH207 - the pattern is absolute
                     self.send_file(item, path, last=last)
             if last:
                 break
@@ -98,7 +104,7 @@ class Agent:
         self.stopping = True
 
     def send_file(self, item: dict[str, Any], path: str, *, last: bool) -> None:
-        with open(path, "rb") as stream:
+        with Path(path).open("rb") as stream:
             stream.seek(self.places.get(path, 0))
             data = stream.read()
         whole = data if last else data[: data.rfind(b"\n") + 1]

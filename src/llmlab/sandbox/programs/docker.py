@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import FOLDER, call, detach, die, forget
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from llmlab.sandbox.programs.machine import FOLDER, call, detach, die, forget
 
 CONTAINERS = FOLDER / "containers"
 FLAGS = {"-d", "--detach", "--rm", "-i", "-t", "-it", "--init", "--privileged", "-q", "--quiet", "--interactive", "--tty"}
@@ -208,7 +208,7 @@ def environment(options: Options, inside: Inside, folder: Path) -> dict[str, str
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    if options.network not in {"host"}:
+    if options.network != "host":
         given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
         base["AWS_EC2_METADATA_DISABLED"] = "true"
     return {**base, **given}
@@ -361,9 +361,7 @@ def remove(words: list[str]) -> None:
         folder = find(name)
         if not (folder / "exit").exists():
             if not {"-f", "--force"} & set(words):
-                die(
-                    f'Error response from daemon: cannot remove container "/{name}": container is running: stop the container before removing or force remove'
-                )
+                die(f'Error response from daemon: cannot remove container "/{name}": container is running: stop it or force remove')
             signal_container(folder, signal.SIGKILL, group=True)
             exit_code(folder)
         shutil.rmtree(folder, ignore_errors=True)

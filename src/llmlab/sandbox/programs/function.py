@@ -3,7 +3,7 @@
 It stands for AWS's own runtime, and imports nothing of llmlab: what the zip lacks is missing here too.
 """
 
-import datetime as module
+import datetime as dt
 import importlib
 import json
 import os
@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Self
 
 
 class Context:
@@ -32,19 +33,19 @@ def shift_clock(seconds: float) -> None:
     """Let this process see the sandbox's time."""
     if not seconds:
         return
-    real_time, real = time.time, module.datetime
+    real_time = time.time
 
-    class Shifted(real):  # type: ignore[misc, valid-type]
+    class Shifted(dt.datetime):
         @classmethod
-        def now(cls, tz: module.tzinfo | None = None) -> module.datetime:
+        def now(cls, tz: dt.tzinfo | None = None) -> Self:
             return cls.fromtimestamp(real_time() + seconds, tz)
 
         @classmethod
-        def utcnow(cls) -> module.datetime:
-            return cls.fromtimestamp(real_time() + seconds, module.UTC).replace(tzinfo=None)
+        def utcnow(cls) -> Self:
+            return cls.fromtimestamp(real_time() + seconds, dt.UTC).replace(tzinfo=None)
 
     time.time = lambda: real_time() + seconds
-    module.datetime = Shifted  # type: ignore[misc]
+    dt.datetime = Shifted  # type: ignore[misc]
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ import sys
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 FOLDER = Path(os.environ.get("SANDBOX_MACHINE", "."))
 CONTROL = os.environ.get("SANDBOX_CONTROL", "")
@@ -40,6 +40,6 @@ def forget(group: int) -> None:
     (FOLDER / "groups" / str(group)).unlink(missing_ok=True)
 
 
-def die(message: str, code: int = 1) -> None:
+def die(message: str, code: int = 1) -> NoReturn:
     print(message, file=sys.stderr)  # noqa: T201 - a program of its own
     sys.exit(code)

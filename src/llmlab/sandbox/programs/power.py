@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import FOLDER, call, detach, die
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from llmlab.sandbox.programs.machine import FOLDER, call, detach, die
 
 UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400}
 
@@ -65,7 +65,7 @@ def systemd_run(arguments: list[str], _: str) -> None:
 
 
 def duration(text: str) -> float:
-    """systemd's time span, such as `90s` or `1h 30min`, in seconds."""
+    """Systemd's time span, such as `90s` or `1h 30min`, in seconds."""
     total, number, letters = 0.0, "", ""
     for character in text + " ":
         if character.isdigit() or character == ".":

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from machine import FOLDER, detach, die
+sys.path.insert(0, str(Path(__file__).parents[3]))
+from llmlab.sandbox.programs.machine import FOLDER, detach, die
 
 
 def main() -> None:
