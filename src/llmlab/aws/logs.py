@@ -29,6 +29,8 @@ def read(aws: Aws, group: str, prefix: str, since: datetime | None = None) -> It
     try:
         for page in aws.client("logs").get_paginator("filter_log_events").paginate(**arguments):
             for event in page["events"]:
+                if not event["logStreamName"].startswith(prefix):
+                    continue
                 at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
                 yield Line(at, event["logStreamName"], event["eventId"], event["message"].rstrip("\n"))
     except NotFound:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from llmlab.commands.words import count, dollars, duration, moment
+from llmlab.commands.words import CENT, count, dollars, duration, hours, moment
 from llmlab.contract import EndReason, RunState
 from llmlab.ui import table
 
@@ -55,7 +55,10 @@ def progress_line(run: "Run") -> str:
         f"{count(run.tokens_per_second)} tokens/s" if run.tokens_per_second else "",
         f"GPU {run.gpu_percent:.0f} %" if run.gpu_percent else "",
     ]
-    parts += [f"{dollars(run.cost)} so far" if run.cost else "", f"{duration(run.eta_seconds)} left" if run.eta_seconds else ""]
+    parts += [
+        f"{dollars(run.cost)} so far" if run.cost and run.cost >= CENT / 100 else "",
+        f"{duration(run.eta_seconds)} left" if run.eta_seconds else "",
+    ]
     head = state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
     return ", ".join([head, *filter(None, parts)])
 
@@ -130,7 +133,7 @@ def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
     yield pairs(list(_about(facts, now)))
     if facts.attempts:
         yield ""
-        yield attempts(facts, now)
+        yield AttemptsTable(facts)
 
 
 def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
@@ -163,6 +166,8 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
         yield "heard", f"{duration((now - run.heard).total_seconds())} ago"
     if not run.state.final and not spec.auto_shutdown:
         yield "afterwards", "the instance stays until the deadline (--no-auto-shutdown)"
+    if run.instance:
+        yield "instance", f"{run.instance}, {run.instance_type} in {run.zone}, {'spot' if run.spot else 'on-demand'}"
     yield "recipe", f"{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
     examples = spec.data.facts.get("examples")
     yield "data", spec.data.name + (f", {count(examples)} examples" if isinstance(examples, int) else "")
@@ -170,32 +175,25 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "machine", f"{spec.ami}, {len(spec.pools)} pools: {', '.join(dict.fromkeys(pool.instance_type for pool in spec.pools))}"
 
 
-def attempts(facts: "Detail", now: datetime) -> "RenderableType":
-    """A line for each attempt."""
-    ends = {end.number: end for end in facts.ends}
-    rows = []
-    for one in facts.attempts:
-        end = ends.get(one.number)
-        last = one is facts.attempts[-1]
-        hours = end.hours if end else (facts.run.hours or 0) - one.hours_before if last and one.launched else None
-        how = f"{end.reason} at step {end.step}" if end else str(facts.run.reason or facts.run.state) if last else ""
-        market = "spot" if one.spot else "on-demand"
-        rows.append(
-            (
-                one.number,
-                one.by,
-                one.instance,
-                one.instance_type,
-                one.zone,
-                market,
-                dollars(one.price or None),
-                duration(hours and hours * 3600),
-                how,
-            )
-        )
-    del now
-    columns = ("attempt", "by", "instance", "type", "zone", "market", "$/h", "time", "end")
-    return table(columns, rows, right=("attempt", "$/h", "time"))
+class AttemptsTable:
+    """A line for each attempt; who started it and on which instance only where there is room."""
+
+    def __init__(self, facts: "Detail") -> None:
+        self.facts = facts
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        run, ends = self.facts.run, {end.number: end for end in self.facts.ends}
+        wide = options.max_width >= WIDE
+        rows = []
+        for one in self.facts.attempts:
+            end, last = ends.get(one.number), one is self.facts.attempts[-1]
+            used = end.hours if end else (run.hours or 0) - one.hours_before if last and one.launched else None
+            how = f"{end.reason} at step {end.step}" if end else str(run.reason or run.state) if last else ""
+            where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}" if one.instance else "no instance"
+            more = (one.by, one.instance) if wide else ()
+            rows.append((one.number, *more, where, dollars(one.price or None), duration(used and used * 3600), how))
+        columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "end")
+        yield table(columns, rows, right=("attempt", "$/h", "time"))
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
@@ -228,11 +226,11 @@ def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
     yield "image", f"{', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}, on {facts.ami}"
     if facts.memory_gib:
         yield "memory", f"about {facts.memory_gib:.1f} GiB of one GPU"
-    zones = ", ".join(dict.fromkeys(pool.zone for pool in facts.pools))
-    yield "pools", f"{', '.join(one.words for one in facts.types)} in {zones}"
+    yield "types", ", ".join(one.name for one in facts.types)
+    yield "zones", ", ".join(sorted({pool.zone for pool in facts.pools}))
     yield "market", market(facts)
     limit = f" (max-cost {dollars(wish.max_cost)})" if wish.max_cost else ""
-    yield "at most", f"{wish.max_hours:g} hours, {dollars(facts.most_cost)} for the instance{limit}"
+    yield "at most", f"{hours(wish.max_hours)}, {dollars(facts.most_cost)} for the instance{limit}"
     for note in facts.notes:
         yield "note", note
 
@@ -258,7 +256,7 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     about = "about " if facts.approximate else ""
     yield "run", facts.run
     yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
-    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.most_cost)} in {facts.max_hours:g} hours"
+    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.most_cost)} in {hours(facts.max_hours)}"
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
 
 

@@ -27,7 +27,7 @@ def dollars(amount: float | None) -> str:
     """`$0.31`; under a cent with its first digits; "" for None."""
     if amount is None:
         return ""
-    return f"${amount:.4f}" if 0 < amount < CENT else f"${amount:,.2f}"
+    return f"${amount:.4f}" if CENT / 100 <= amount < CENT else f"${amount:,.2f}"
 
 
 def count(number: float | None) -> str:
@@ -38,6 +38,11 @@ def count(number: float | None) -> str:
         if number >= size:
             return f"{number / (1e3 if unit == ' k' else size):.3g}{unit}"
     return f"{number:,.0f}"
+
+
+def hours(number: float) -> str:
+    """`1 hour`, `2.5 hours`."""
+    return f"{number:g} hour{'' if number == 1 else 's'}"
 
 
 def moment(at: datetime) -> str:

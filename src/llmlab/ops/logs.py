@@ -20,6 +20,7 @@ STREAMS = (LogStream.SETUP, LogStream.TRAINING, LogStream.AGENT)
 EVERY_SECONDS = 2
 QUIET_ROUNDS = 3
 """After the end, CloudWatch may still bring lines: following stops when so many rounds have brought none."""
+STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SILENT_HOURS = 24 * 8
 """The longest a run may be followed: the longest one, and a day."""
@@ -76,7 +77,14 @@ def _stream(aws: Aws, run: str, stream: LogStream, since: datetime | None) -> li
 
 def _line(stream: LogStream, line: logs.Line) -> LogLine:
     attempt = line.stream.rpartition("/")[2]
-    return LogLine(line.at, str(stream), int(attempt) if attempt.isdigit() else 0, line.text)
+    at, text = stamped(line.text)
+    return LogLine(at or line.at, str(stream), int(attempt) if attempt.isdigit() else 0, text)
+
+
+def stamped(text: str) -> tuple[datetime | None, str]:
+    """A line of setup or agent begins with its time, which is nearer to the truth than when CloudWatch heard of it: that, and the rest."""
+    found = STAMP.match(text)
+    return (contract.parse_timestamp(found[1]), text[found.end() :]) if found else (None, text)
 
 
 def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
@@ -84,8 +92,9 @@ def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
     for key in sorted(documents.keys_under(aws, bucket, prefix)):
         attempt, _, name = key.removeprefix(prefix).partition("/")
         if attempt.isdigit() and name == f"{stream}.log":
-            for text in documents.read_text(aws, bucket, key).splitlines():
-                yield LogLine(None, str(stream), int(attempt), text)
+            for line in documents.read_text(aws, bucket, key).splitlines():
+                at, text = stamped(line)
+                yield LogLine(at, str(stream), int(attempt), text)
 
 
 def follow(
