@@ -1,7 +1,211 @@
-"""The whole table against a sandbox: demo."""
+"""The whole way, from an empty folder to an adapter and nothing left running, in a fresh sandbox: demo.
+
+Each step is the real command, run as the user would type it; nothing is rehearsed. However it ends, the sandbox and all in it is gone.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from llmlab.commands.state import State
+from llmlab.contract import ADAPTER, METRICS_FILE
+from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
+from llmlab.ui import table
+
+BEFORE = (
+    "sandbox model tiny",
+    "sandbox data data",
+    "init --email you@example.com --github you/project",
+    "bootstrap --plan",
+    "bootstrap --yes",
+    "doctor",
+    "validate data",
+    "upload data --name demo",
+    "upload tiny --model tiny",
+    "estimate --recipe sandbox --data demo",
+    "launch --recipe sandbox --data demo --spot --max-hours 1",
+    "status",
+    "logs latest -f",
+    "status latest",
+    "fetch latest",
+    "report latest",
+    "cost",
+)
+AFTER = ("teardown --yes",)
+NOT_ZERO = {"bootstrap --plan": (ExitCode.PLAN_NOT_EMPTY,), "doctor": (ExitCode.DONE, ExitCode.FAILED)}
+"""Commands that end with something else by design: a plan that is not empty, a check-up of a lab whose e-mail nobody confirms."""
+STEP_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo ends with. `price` in US dollars an hour, `cost` in US dollars; both of AWS, where this has not run."""
+
+    run: str
+    seconds: float
+    first_loss: float
+    last_loss: float
+    prompt: str
+    base: str
+    tuned: str
+    instance_type: str
+    spot: bool
+    price: float
+    hours: float
+    cost: float
+    adapter: str
+    report: str
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
+    app.command()(demo)
+
+
+def demo(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Option(help="Where model, data and outputs are kept; must not exist yet or be empty.")] = Path(
+        "llmlab-demo"
+    ),
+) -> None:
+    """Bootstrap to teardown in a sandbox on this machine, on a real small model: no account, no Docker, no root."""
+    from llmlab.sandbox.server import Sandbox
+
+    state: State = ctx.obj
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty", f"llmlab demo --folder {folder}-2")
+    started = state.clock.now()
+    folder.mkdir(parents=True, exist_ok=True)
+    state.ui.say(f"a sandbox is started; everything below happens on this machine, in {folder}", "dim")
+    sandbox = Sandbox.start(state.clock, attached=True)
+    try:
+        stage = Stage(state, folder, sandbox.surroundings(without_settings(state.environment)))
+        for line in BEFORE:
+            stage.play(line)
+        run = stage.ask("status latest")
+        answers = stage.answers()
+        for line in AFTER:
+            stage.play(line)
+        facts = summary(folder, run, answers, (state.clock.now() - started).total_seconds())
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the sandbox and everything in it is gone", f"rm -r {folder} && llmlab demo") from None
+    finally:
+        sandbox.stop(state.clock)
+    state.ui.say("")
+    state.ui.show(facts, lambda: view(facts))
+
+
+class Stage:
+    """Runs commands in the demo's folder and sandbox, each echoed as typed."""
+
+    def __init__(self, state: State, folder: Path, environment: Mapping[str, str]) -> None:
+        self.state, self.folder = state, folder
+        package = str(Path(__file__).parents[2])
+        self.environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH", ""))))}
+
+    def play(self, line: str) -> None:
+        """One command, its output as it comes.
+
+        Raises:
+            LabError: it failed, or took too long.
+        """
+        self.state.ui.say(f"\n$ llmlab {line}", "bold")
+        code = self.run([sys.executable, "-m", "llmlab", *shlex.split(line)], sys.stderr if self.state.ui.as_json else None)[0]
+        if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
+            raise LabError(f"llmlab {line} ended with {code}; the sandbox and everything in it is gone", "llmlab demo -vv")
+
+    def ask(self, line: str) -> Any:
+        """One command's JSON, not shown."""
+        code, out = self.run([sys.executable, "-m", "llmlab", *shlex.split(line), "--json"], subprocess.PIPE)
+        if code:
+            raise LabError(f"llmlab {line} --json ended with {code}", "llmlab demo -vv")
+        return json.loads(out)
+
+    def answers(self) -> Any:
+        """What base and tuned model say to one prompt, by the adapter that was fetched."""
+        from llmlab.sandbox.examples import prompt
+
+        adapter = found(self.folder, f"{ADAPTER}/adapter_config.json").parent
+        base, tuned = (str(path.resolve()) for path in (self.folder / "tiny", adapter))
+        code, out = self.run([sys.executable, "-m", "llmlab.trainer.answer", base, tuned, prompt()], subprocess.PIPE)
+        if code:
+            raise LabError(f"the adapter in {adapter} does not answer", f"python -m llmlab.trainer.answer {base} {tuned} hello")
+        return json.loads(out)
+
+    def run(self, command: Sequence[str], stdout: Any) -> tuple[int, str]:
+        """Exit code and output. The program is never left behind, however this ends."""
+        process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, text=True)
+        try:
+            out, _ = process.communicate(timeout=STEP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{shlex.join(command[1:])} took more than {STEP_SECONDS} seconds", "llmlab demo -vv") from None
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        return process.returncode, out or ""
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without a lab of the user's own."""
+    return {name: value for name, value in environment.items() if not name.startswith("LLMLAB_")}
+
+
+def found(folder: Path, name: str) -> Path:
+    """The one file of that name that the fetch brought."""
+    for path in sorted(folder.glob(f"outputs/**/{name}")):
+        return path
+    raise LabError(f"there is no {name} among the outputs in {folder}", "llmlab demo -vv")
+
+
+def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
+    """The end of the demo, from what the commands told and left."""
+    metrics = [json.loads(line) for line in found(folder, METRICS_FILE).read_text(encoding="utf-8").splitlines()]
+    losses = [float(row["loss"]) for row in metrics if row.get("loss") is not None]
+    run = status["run"]
+    return Shown(
+        run=run["run"],
+        seconds=seconds,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        prompt=answers["prompt"],
+        base=answers["base"],
+        tuned=answers["tuned"],
+        instance_type=run["instance_type"],
+        spot=run["spot"],
+        price=status["attempts"][-1]["price"],
+        hours=run["hours"],
+        cost=run["cost"],
+        adapter=str(found(folder, f"{ADAPTER}/adapter_config.json").parent),
+        report=str(found(folder, "report.html")),
+    )
+
+
+def view(facts: Shown) -> Any:
+    """The end of the demo in words."""
+    market = "spot" if facts.spot else "on-demand"
+    instance = f"{facts.hours * 60:.1f} minutes of {facts.instance_type} ({market}) at ${facts.price:.4f} an hour: ${facts.cost:.4f}"
+    return table(
+        ("", ""),
+        [
+            ("loss", f"{facts.first_loss:.3f} before, {facts.last_loss:.3f} after"),
+            ("prompt", facts.prompt),
+            ("base model", facts.base or "(nothing)"),
+            ("tuned model", facts.tuned or "(nothing)"),
+            ("took", f"{facts.seconds:.0f} seconds from an empty folder to an empty account"),
+            ("on AWS", f"{instance}, at the price this launch was given"),
+            ("adapter", facts.adapter),
+            ("report", facts.report),
+        ],
+    )
