@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     )
     sandbox.command()(interrupt)
     sandbox.command()(model)
+    sandbox.command()(data)
     app.add_typer(sandbox, name="sandbox")
 
 
@@ -113,7 +114,24 @@ def model(
     from llmlab.sandbox.model import make
 
     state: State = ctx.obj
-    with state.ui.bar("training the base model", "steps") as progress:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty", f"llmlab sandbox model {folder}-2")
+    with state.ui.bar("training it a little", "steps") as progress:
         make(folder, progress=progress)
-    state.ui.show({"folder": str(folder)}, lambda: [f"{folder}: written"])
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    state.ui.show({"folder": str(folder), "size": size}, lambda: f"{folder}: {size / 1e6:.1f} MB written")
     state.ui.say(f"next: llmlab upload {folder} --model tiny")
+
+
+def data(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")],
+    rows: Annotated[int, typer.Option(help="Examples.", min=1, max=1_000_000)] = 400,
+) -> None:
+    """Make example data to try things on: questions about a runbook, and their answers."""
+    from llmlab.sandbox.examples import write
+
+    state: State = ctx.obj
+    path = write(folder, rows=rows)
+    state.ui.show({"path": str(path), "rows": rows}, lambda: f"{path}: {rows:,} examples written")
+    state.ui.say(f"next: llmlab validate {folder}")
