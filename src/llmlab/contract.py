@@ -275,7 +275,7 @@ class RunKeys:
 
     def told(self, number: int) -> str:
         """Written once by the watchdog when the end of the run was told to the topic."""
-        return f"{self.prefix}attempts/{number}.told.json"
+        return f"{self.attempts}{number}.told.json"
 
     def checkpoint(self, step: int) -> str:
         return f"{self.checkpoints}{checkpoint_name(step)}/"
@@ -285,6 +285,12 @@ class RunKeys:
 
     def ended(self, reason: "EndReason") -> str:
         return f"{ENDED}{self.run}/{reason}"
+
+
+def parse_attempt(key: str) -> tuple[int, str]:
+    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end") and `told` ("told"); what else lies there is ("other")."""
+    match = re.search(r"/attempts/(\d+)(?:\.(end|told))?\.json$", key)
+    return (int(match[1]), match[2] or "claim") if match else (0, "other")
 
 
 def parse_ended(key: str) -> tuple[str, "EndReason"]:

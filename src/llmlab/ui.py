@@ -16,6 +16,8 @@ from llmlab.errors import ExitCode, LabError, Refused
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+PIPE_COLUMNS = 500
+"""What is not read in a terminal is not folded."""
 Progress = Callable[[float, float], None]
 """Called with (done, total), in the unit of the bar."""
 
@@ -43,13 +45,13 @@ class Ui:
     def _out(self) -> "Console":
         from rich.console import Console
 
-        return Console(file=self.stdout, highlight=False, markup=False, soft_wrap=not self.stdout.isatty())
+        return Console(file=self.stdout, highlight=False, markup=False, width=None if self.stdout.isatty() else PIPE_COLUMNS)
 
     @cached_property
     def _err(self) -> "Console":
         from rich.console import Console
 
-        return Console(file=self.stderr, highlight=False, markup=False, soft_wrap=not self.stderr.isatty())
+        return Console(file=self.stderr, highlight=False, markup=False, width=None if self.stderr.isatty() else PIPE_COLUMNS)
 
     def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
         """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""
@@ -62,7 +64,7 @@ class Ui:
         if isinstance(drawn, str) or not isinstance(drawn, Iterable) or hasattr(drawn, "__rich_console__"):
             drawn = [drawn]  # type: ignore[list-item]
         for part in drawn:
-            self._out.print(part)
+            _print(self._out, part)
 
     def line(self, text: str) -> None:
         """One line of data as it is, unstyled: a log line, a path."""
@@ -84,7 +86,7 @@ class Ui:
 
     def tell(self, part: "RenderableType") -> None:
         """Narrative that is more than a line: a table or a plan, on stderr."""
-        self._err.print(part)
+        _print(self._err, part)
 
     def detail(self, text: str) -> None:
         """Narrative for `-v`."""
@@ -141,6 +143,17 @@ class Ui:
         with Bars(TextColumn("{task.description}"), BarColumn(), *count, TimeRemainingColumn(), console=self._err, transient=True) as bars:
             task = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _print(console: "Console", part: "RenderableType") -> None:
+    """Print; into a pipe without the blanks that fill a table's last column."""
+    if console.is_terminal:
+        console.print(part)
+        return
+    with console.capture() as captured:
+        console.print(part)
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console.file.flush()
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> "RenderableType":

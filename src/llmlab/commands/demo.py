@@ -18,19 +18,17 @@ import typer
 from llmlab.commands.state import State
 from llmlab.contract import ADAPTER, METRICS_FILE
 from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
-from llmlab.ui import table
 
 BEFORE = (
     "sandbox model tiny",
     "sandbox data data",
-    "init --email you@example.com --github you/project",
-    "bootstrap --plan",
-    "bootstrap --yes",
+    "init",
+    "bootstrap --yes --email you@example.com --budget 50 --github you/project",
     "doctor",
     "validate data",
     "upload data --name demo",
     "upload tiny --model tiny",
-    "estimate --recipe sandbox --data demo",
+    "estimate --recipe sandbox --data demo --instance-type g4dn.xlarge,g5.xlarge,g6.xlarge,g6e.xlarge",
     "launch --recipe sandbox --data demo --spot --max-hours 1",
     "status",
     "logs latest -f",
@@ -40,8 +38,8 @@ BEFORE = (
     "cost",
 )
 AFTER = ("teardown --yes",)
-NOT_ZERO = {"bootstrap --plan": (ExitCode.PLAN_NOT_EMPTY,), "doctor": (ExitCode.DONE, ExitCode.FAILED)}
-"""Commands that end with something else by design: a plan that is not empty, a check-up of a lab whose e-mail nobody confirms."""
+NOT_ZERO = {"doctor": (ExitCode.DONE, ExitCode.FAILED)}
+"""Commands that may end with something else: nobody confirms the e-mail of this lab, and the check-up says so."""
 STEP_SECONDS = 600
 
 
@@ -118,13 +116,15 @@ class Stage:
             LabError: it failed, or took too long.
         """
         self.state.ui.say(f"\n$ llmlab {line}", "bold")
-        code = self.run([sys.executable, "-m", "llmlab", *shlex.split(line)], sys.stderr if self.state.ui.as_json else None)[0]
+        code, _ = self.run([sys.executable, "-m", "llmlab", *shlex.split(line)], stdout=sys.stderr if self.state.ui.as_json else None)
         if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
             raise LabError(f"llmlab {line} ended with {code}; the sandbox and everything in it is gone", "llmlab demo -vv")
 
     def ask(self, line: str) -> Any:
         """One command's JSON, not shown."""
-        code, out = self.run([sys.executable, "-m", "llmlab", *shlex.split(line), "--json"], subprocess.PIPE)
+        code, out = self.run(
+            [sys.executable, "-m", "llmlab", *shlex.split(line), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         if code:
             raise LabError(f"llmlab {line} --json ended with {code}", "llmlab demo -vv")
         return json.loads(out)
@@ -135,14 +135,16 @@ class Stage:
 
         adapter = found(self.folder, f"{ADAPTER}/adapter_config.json").parent
         base, tuned = (str(path.resolve()) for path in (self.folder / "tiny", adapter))
-        code, out = self.run([sys.executable, "-m", "llmlab.trainer.answer", base, tuned, prompt()], subprocess.PIPE)
+        code, out = self.run([sys.executable, "-m", "llmlab.trainer.answer", base, tuned, prompt()], stdout=subprocess.PIPE)
         if code:
             raise LabError(f"the adapter in {adapter} does not answer", f"python -m llmlab.trainer.answer {base} {tuned} hello")
         return json.loads(out)
 
-    def run(self, command: Sequence[str], stdout: Any) -> tuple[int, str]:
+    def run(self, command: Sequence[str], *, stdout: Any, stderr: Any = None) -> tuple[int, str]:
         """Exit code and output. The program is never left behind, however this ends."""
-        process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, text=True)
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True
+        )
         try:
             out, _ = process.communicate(timeout=STEP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -194,10 +196,11 @@ def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
 
 def view(facts: Shown) -> Any:
     """The end of the demo in words."""
+    from llmlab.commands.run_screens import pairs
+
     market = "spot" if facts.spot else "on-demand"
     instance = f"{facts.hours * 60:.1f} minutes of {facts.instance_type} ({market}) at ${facts.price:.4f} an hour: ${facts.cost:.4f}"
-    return table(
-        ("", ""),
+    return pairs(
         [
             ("loss", f"{facts.first_loss:.3f} before, {facts.last_loss:.3f} after"),
             ("prompt", facts.prompt),

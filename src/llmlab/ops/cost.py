@@ -76,10 +76,11 @@ def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | No
     attempts: list[Attempt] = []
     ends: dict[int, AttemptEnd] = {}
     for key in documents.keys_under(aws, bucket, keys.attempts):
-        if key.endswith(".end.json"):
+        _, kind = contract.parse_attempt(key)
+        if kind == "end":
             end = documents.read(aws, AttemptEnd, bucket, key)
             ends |= {end.number: end} if end else {}
-        else:
+        elif kind == "claim":
             attempt = documents.read(aws, Attempt, bucket, key)
             attempts += [attempt] if attempt else []
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)

@@ -107,15 +107,11 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
 
 def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd, ...]]:
     """The claims and the ends of a run's attempts, each in order."""
-    bucket, prefix = aws.names.outputs_bucket, RunKeys(run).attempts
-    keys = documents.keys_under(aws, bucket, prefix)
+    bucket = aws.names.outputs_bucket
+    keys = [(key, contract.parse_attempt(key)[1]) for key in documents.keys_under(aws, bucket, RunKeys(run).attempts)]
     with ThreadPoolExecutor(8) as pool:
-        asked_ends = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key in keys if key.endswith(".end.json")]
-        asked_claims = [
-            pool.submit(documents.read, aws, Attempt, bucket, key)
-            for key in keys
-            if key.removeprefix(prefix).removesuffix(".json").isdigit()
-        ]
+        asked_ends = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key, kind in keys if kind == "end"]
+        asked_claims = [pool.submit(documents.read, aws, Attempt, bucket, key) for key, kind in keys if kind == "claim"]
         claims = [claim for asked in asked_claims if (claim := asked.result())]
         ends = [end for asked in asked_ends if (end := asked.result())]
     return tuple(sorted(claims, key=lambda one: one.number)), tuple(sorted(ends, key=lambda one: one.number))

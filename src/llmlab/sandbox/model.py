@@ -59,7 +59,9 @@ def make(
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = make_tokenizer(seed)
     torch.manual_seed(seed)
     config = LlamaConfig(
