@@ -115,8 +115,9 @@ def run(line: Sequence[str], state: State) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, told in a sentence
-        hint = shlex.join(["llmlab", *line, "-vv"])
-        return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {error}", hint))
+        hint = shlex.join(["llmlab", *line, "-vv"]) if state.ui.verbosity < 2 else ""
+        words = (str(error).splitlines() or [""])[0]
+        return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
     if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this
         return fail(state.ui, interrupted(line, arguments))
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)

@@ -13,6 +13,7 @@ import boto3
 import botocore.session
 from botocore import exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from llmlab.contract import Names
 from llmlab.errors import ExitCode, LabError
@@ -72,8 +73,8 @@ NOT_FOUND = {
 }  # fmt: skip
 ALREADY_EXISTS = {
     "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou",
-    "DuplicateRecordException", "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate", "InvalidPermission.Duplicate",
-    "RouteAlreadyExists", "InvalidGroup.Duplicate",
+    "DuplicateRecordException", "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate",
+    "InvalidPermission.Duplicate", "RouteAlreadyExists", "InvalidGroup.Duplicate",
 }  # fmt: skip
 
 
@@ -87,6 +88,8 @@ def translate(error: Exception, operation: str, region: str) -> LabError:
         return BadCredentials("the AWS sign-in has expired", "aws sso login", operation=operation)
     if isinstance(error, exceptions.EndpointConnectionError | exceptions.HTTPClientError):
         return Unreachable(f"AWS did not answer {operation} in region {region}", "llmlab doctor", operation=operation)
+    if isinstance(error, ResponseParserError):
+        return AwsError(f"{operation} failed: the answer cannot be read", "llmlab doctor", operation=operation)
     return AwsError(f"{operation} failed: {error}", "llmlab doctor", operation=operation)
 
 
@@ -116,7 +119,7 @@ class _Translating:
             return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
         except LabError:
             raise
-        except (exceptions.ClientError, exceptions.BotoCoreError) as error:
+        except (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserError) as error:
             meta: Any = self.meta  # type: ignore[attr-defined]
             if isinstance(error, exceptions.ParamValidationError):
                 raise
