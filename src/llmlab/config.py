@@ -85,7 +85,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
             values[key] = [item.strip() for item in text.split(",") if item.strip()] if key in LISTS else text
             origins[key] = variable
     for key, value in flags.items():
-        values[key] = value
+        values[key] = [item.strip() for item in value.split(",") if item.strip()] if key in LISTS else value
         origins[key] = f"--{key.replace('_', '-')}"
     try:
         return Loaded(settings=Settings.model_validate(values), origins={key: origins[key] for key in Settings.model_fields})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from llmlab.errors import ExitCode, LabError, Refused
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
 PIPE_COLUMNS = 500
 """What is not read in a terminal is not folded."""
@@ -154,6 +154,24 @@ def _print(console: "Console", part: "RenderableType") -> None:
         console.print(part)
     console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
     console.file.flush()
+
+
+class Hanging:
+    """A line whose continuation lines stand under where its text began; whole where nothing is wrapped, in a file or a pipe."""
+
+    def __init__(self, lead: str, text: str, style: str = "", lead_style: str = "") -> None:
+        self.lead, self.text, self.style, self.lead_style = lead, text, style, lead_style
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.text import Text
+
+        body = Text(self.text, style=self.style)
+        width = options.max_width - len(self.lead)
+        if options.no_wrap or width < 20:
+            yield Text.assemble((self.lead, self.lead_style), body)
+            return
+        for number, line in enumerate(body.wrap(console, width)):
+            yield Text.assemble((self.lead if number == 0 else " " * len(self.lead), self.lead_style), line)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> "RenderableType":

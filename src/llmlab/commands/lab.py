@@ -9,7 +9,7 @@ import typer
 
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
-from llmlab.ui import Ui, table
+from llmlab.ui import Hanging, Ui, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,8 +112,8 @@ def preview_view(facts: "Preview") -> Iterable["RenderableType"]:
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
         for one in change.properties:
             wanted = in_words(one.wanted)
-            words = f"{one.path}: {wanted}" if change.action == "create" else f"{one.path}: {in_words(one.now)} → {wanted}"
-            yield Text(f"    {words}", style="" if change.action == "update" else "dim")
+            words = wanted if change.action == "create" else f"{in_words(one.now)} → {wanted}"
+            yield Hanging(f"    {one.path}: ", words)
     if facts.changes:
         yield Text(f"{len(created)} to create, {len(updated)} to change, {facts.kept} as they should be")
     else:
@@ -126,14 +126,22 @@ def in_words(value: Any) -> str:
         return "none"
     if isinstance(value, dict) and "Statement" in value:
         return _statements_in_words(value["Statement"])
+    if isinstance(value, dict) and "Sid" in value:
+        return f"statement {value['Sid']}"
     if isinstance(value, dict):
-        nested = any(isinstance(item, dict) for item in value.values())
-        text = ", ".join(str(key) if nested else f"{key}={in_words(item)}" for key, item in value.items())
+        text = _mapping_in_words(value)
     elif isinstance(value, list):
-        text = ", ".join(value) if all(isinstance(one, str) for one in value) else f"{len(value)} parts"
+        text = ", ".join(value) if all(isinstance(one, str) for one in value) else counted(len(value), "item")
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _mapping_in_words(value: dict[str, Any]) -> str:
+    if not any(isinstance(item, dict) for item in value.values()):
+        return ", ".join(f"{key}={in_words(item)}" for key, item in value.items())
+    whole = json.dumps(value, default=str)
+    return whole if len(whole) <= LONGEST else ", ".join(value)
 
 
 def _statements_in_words(statements: list[dict[str, Any]]) -> str:
@@ -173,13 +181,11 @@ HEALTH = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "dim"}
 
 def checkup_view(facts: "Checkup") -> Iterable["RenderableType"]:
     """One line a check, and under what is wrong the command, so that it can be copied whole."""
-    from rich.text import Text
-
     width = max(len(check.name) for check in facts.checks)
     for check in facts.checks:
-        yield Text.assemble((f"{check.health:8}", HEALTH[check.health]), f"{check.name:{width}}  {check.says}")
+        yield Hanging(f"{check.health:8}{check.name:{width}}  ", check.says, lead_style=HEALTH[check.health])
         if check.mend and check.health != "ok":
-            yield Text(f"{'':8}{'':{width}}  mend: {check.mend}")
+            yield Hanging(f"{'':8}mend: ", check.mend)
 
 
 def teardown(
@@ -205,7 +211,7 @@ def teardown(
     state.ui.show(facts, lambda: torn_down_view(facts))
     if not facts.clean:
         what = facts.failure or f"{counted(len(facts.left), 'thing')} of the lab {'is' if len(facts.left) == 1 else 'are'} left"
-        raise LabError(what, "llmlab teardown --everything" if everything else "llmlab teardown")
+        raise LabError(what, facts.hint or ("llmlab teardown --everything" if everything else "llmlab teardown"))
 
 
 def _confirm_everything(state: State, confirm: str | None) -> None:

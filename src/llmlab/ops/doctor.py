@@ -151,7 +151,7 @@ def _image(patient: _Patient) -> Iterator[Check]:
     if image is None:
         yield Check("image", Health.FAILED, f"{patient.aws.names.repository} is empty", "llmlab image push")
     else:
-        yield Check("image", Health.OK, f"{', '.join(image.tags)}, pushed {image.pushed:%Y-%m-%d}, {image.size / 1e9:.2f} GB")
+        yield Check("image", Health.OK, f"{', '.join(image.tags)}, pushed {image.pushed:%Y-%m-%d}, {image.size / 1e6:,.0f} MB")
 
 
 def _email(patient: _Patient) -> Iterator[Check]:

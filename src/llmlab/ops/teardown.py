@@ -34,6 +34,8 @@ class TornDown:
     left: tuple[Leftover, ...]
     failure: str = ""
     """Why it stopped early, "" when it did not."""
+    hint: str = ""
+    """The command that mends that."""
 
     @property
     def clean(self) -> bool:
@@ -56,7 +58,7 @@ def teardown(
     deleted: list[str] = []
     kept: list[str] = []
     ended: list[str] = []
-    failure = ""
+    failure, hint = "", ""
 
     def note(removal: Removal) -> None:
         resource, fate = removal.resource, removal.fate
@@ -75,9 +77,9 @@ def teardown(
             deleted.append(f"secret {aws.names.secret(secret.name)}")
         destroy(resources, everything=everything, progress=note)
     except LabError as error:
-        failure = error.message
+        failure, hint = error.message, error.hint
     left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
-    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), left, failure)
+    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), left, failure, hint)
 
 
 def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:

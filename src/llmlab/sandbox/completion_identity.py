@@ -16,6 +16,7 @@ def install() -> None:
 
     create = IamResponse.create_service_linked_role
     answer(IamResponse, "CreateServiceLinkedRole", lambda self, values: _linked_role(self, values, create))
+    answer(IamResponse, "SimulatePrincipalPolicy", lambda _self, values: _simulate(values))
     answer(IamResponse, "AddClientIDToOpenIDConnectProvider", lambda self, values: _audience(self, values, add=True))
     answer(IamResponse, "RemoveClientIDFromOpenIDConnectProvider", lambda self, values: _audience(self, values, add=False))
     check = models.ParameterDict._check_loading_status
@@ -41,6 +42,12 @@ def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
         if role.path == f"/aws-service-role/{values['AWSServiceName']}/":
             role.name = name
     return result
+
+
+def _simulate(values: dict[str, Any]) -> dict[str, Any]:
+    """Nothing is denied in a sandbox, which is what really happens there."""
+    results = [{"EvalActionName": action, "EvalResourceName": "*", "EvalDecision": "allowed"} for action in values["ActionNames"]]
+    return {"EvaluationResults": results, "IsTruncated": False}
 
 
 def _audience(self: Any, values: dict[str, Any], *, add: bool) -> dict[str, Any]:

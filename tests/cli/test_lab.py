@@ -1,0 +1,129 @@
+"""bootstrap, doctor and teardown as they are typed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmlab.config import load
+from llmlab.errors import ExitCode
+from tests.cli.conftest import CommandLine
+
+if TYPE_CHECKING:
+    from llmlab.aws.session import Aws
+
+
+def test_plan_changes_nothing_and_says_so_with_its_exit_code(lab: CommandLine, recorder: list[str], project: Path) -> None:
+    result = lab("bootstrap", "--plan", "--email", "me@example.org")
+    assert result.code == ExitCode.PLAN_NOT_EMPTY
+    assert "+ VPC llm-tuning-lab-vpc" in result.out
+    assert "    retention days: 30" in result.out
+    assert result.out.splitlines()[-1] == "31 to create, 0 to change, 0 as they should be"
+    assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
+    assert list(project.iterdir()) == []
+
+
+def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> None:
+    made = lab("bootstrap", "--yes", "--json", "--github", "me/repo", "--budget", "70")
+    assert made.code == ExitCode.DONE
+    assert made.json["created"] == 32
+    assert made.json["github_role"].endswith(":role/llm-tuning-lab-us-east-1-github-push")
+    again = lab("bootstrap", "--plan")
+    assert (again.code, again.out.splitlines()[-1]) == (ExitCode.DONE, "nothing to do: all 32 resources are as they should be")
+    lab_aws.client("logs").delete_retention_policy(logGroupName="/llm-tuning-lab/setup")
+    drift = lab("bootstrap", "--plan")
+    assert drift.code == ExitCode.PLAN_NOT_EMPTY
+    assert drift.out.splitlines()[1:] == [
+        "~ log group /llm-tuning-lab/setup",
+        "    retention days: none → 30",
+        "0 to create, 1 to change, 31 as they should be",
+    ]
+    (change,) = lab("bootstrap", "--plan", "--json").json["changes"]
+    assert change == {
+        "kind": "log group",
+        "name": "/llm-tuning-lab/setup",
+        "action": "update",
+        "properties": [{"path": "retention days", "now": None, "wanted": 30}],
+    }
+
+
+def test_what_was_given_is_remembered(lab: CommandLine, project: Path) -> None:
+    assert lab("bootstrap", "--yes", "--budget", "70", "--github", "me/repo").code == ExitCode.DONE
+    settings = load({}, {}, project / "llmlab.toml").settings
+    assert (settings.budget, settings.github, settings.email) == (70, "me/repo", None)
+
+
+def test_bootstrap_asks(lab: CommandLine, recorder: list[str]) -> None:
+    for result in (lab("bootstrap"), lab("bootstrap", answer="n\n")):
+        assert result.code == ExitCode.REFUSED
+        assert "to create" in result.err
+        assert result.out == ""
+    assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
+    assert lab("bootstrap", answer="y\n").code == ExitCode.DONE
+
+
+def test_bad_settings(llmlab: CommandLine) -> None:
+    for arguments, words in (
+        (("--budget", "0"), "budget cannot be"),
+        (("--github", "not a repository"), "github cannot be"),
+        (("--vpc-id", "vpc-1"), "needs --vpc-id and at least one --subnet-id"),
+        (("--subnet-id", "subnet-1"), "needs --vpc-id and at least one --subnet-id"),
+        (("--lab", "X"), "lab cannot be"),
+    ):
+        result = llmlab("bootstrap", "--plan", *arguments)
+        assert result.code == ExitCode.USAGE, arguments
+        assert words in result.error
+        assert result.hint
+
+
+def test_a_stranger_with_our_name_is_told_with_the_way_out(lab: CommandLine, lab_aws: "Aws") -> None:
+    lab_aws.client("logs").create_log_group(logGroupName="/llm-tuning-lab/setup")
+    result = lab("bootstrap", "--yes")
+    assert result.code == ExitCode.REFUSED
+    assert result.error == "log group /llm-tuning-lab/setup exists and does not belong to this lab"
+    assert result.hint == "LLMLAB_LAB=another-name llmlab bootstrap"
+
+
+def test_doctor_exit_code_and_hints(lab: CommandLine) -> None:
+    result = lab("doctor", "--json")
+    assert result.code == ExitCode.FAILED
+    failed = [check for check in result.json["checks"] if check["health"] == "failed"]
+    assert {check["name"] for check in failed} == {"resources", "image"}
+    words = lab("doctor").out
+    assert "mend: llmlab bootstrap" in words
+
+
+def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
+    lab("bootstrap", "--yes")
+    refused = lab("teardown")
+    assert refused.code == ExitCode.REFUSED
+    assert "VPC" in refused.err
+    result = lab("teardown", "--yes", "--json")
+    assert result.code == ExitCode.DONE
+    assert result.json["left"] == []
+    assert result.json["kept"] == ["outputs bucket llm-tuning-lab-outputs-123456789012-us-east-1"]
+
+
+def test_everything_wants_the_name_typed(lab: CommandLine) -> None:
+    lab("bootstrap", "--yes")
+    for result in (
+        lab("teardown", "--everything", "--yes"),
+        lab("teardown", "--everything", "--confirm", "another"),
+        lab("teardown", "--everything", answer="yes\n"),
+    ):
+        assert result.code == ExitCode.REFUSED
+        assert result.hint in {"llmlab teardown --everything --confirm llm-tuning-lab", ""}
+    assert lab("teardown", "--everything", answer="llm-tuning-lab\n").code == ExitCode.DONE
+    assert lab("teardown", "--everything", "--confirm", "llm-tuning-lab", "--json").json["deleted"] == []
+
+
+def test_what_cannot_be_removed_is_told(lab: CommandLine, lab_aws: "Aws") -> None:
+    """Somebody's subnet in our network: exit 1, which one it is, and the command that ends it."""
+    lab("bootstrap", "--yes")
+    vpc = lab_aws.ec2.describe_vpcs(Filters=[{"Name": "tag:Lab", "Values": ["llm-tuning-lab"]}])["Vpcs"][0]["VpcId"]
+    subnet = lab_aws.ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.200.0/24")["Subnet"]["SubnetId"]
+    result = lab("teardown", "--yes")
+    assert result.code == ExitCode.FAILED
+    assert result.error == f"subnet {subnet} is still in {vpc}"
+    assert result.hint == f"aws ec2 delete-subnet --subnet-id {subnet} --region us-east-1"
+    assert [line.split()[:2] for line in result.out.splitlines() if line.startswith("VPC")] == [["VPC", vpc]]
+    lab_aws.ec2.delete_subnet(SubnetId=subnet)
+    assert lab("teardown", "--yes").code == ExitCode.DONE
