@@ -69,6 +69,7 @@ def test_summary_in_three_calls(lab_aws: "Aws", recorder: list[str]) -> None:
 def refusing(aws: "Aws", service: str, operation: str, code: str, message: str, times: int) -> "Callable[[], None]":
     """Let a client's operation fail a few times, as AWS does while IAM is not seen everywhere yet. Returns what ends it."""
     from botocore.awsrequest import AWSResponse
+    from botocore.compat import HTTPHeaders
 
     client = aws.client(service)
     left = [times]
@@ -78,7 +79,11 @@ def refusing(aws: "Aws", service: str, operation: str, code: str, message: str, 
             return None
         left[0] -= 1
         body = {"message": message}
-        return AWSResponse("https://x", 400, {}, None), {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {}, **body}
+        return AWSResponse("https://x", 400, HTTPHeaders(), None), {
+            "Error": {"Code": code, "Message": message},
+            "ResponseMetadata": {},
+            **body,
+        }
 
     event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
     client.meta.events.register_first(event, refuse)

@@ -32,7 +32,8 @@ class AwsError(LabError, exceptions.ClientError):
         self.code = code
         self.operation = operation
         self.operation_name = operation.partition(":")[2]
-        self.response = response or {"Error": {"Code": code, "Message": message}}
+        answer: Any = response or {"Error": {"Code": code, "Message": message}}
+        self.response = answer
 
 
 class Denied(AwsError):
@@ -141,9 +142,9 @@ class Aws:
     ) -> None:
         self.lab = lab
         try:
-            core = botocore.session.Session(profile=profile)
+            core: Any = botocore.session.Session(profile=profile)  # its stubs know events only by name
             core.register("creating-client-class", _add_translation)
-            self.session = boto3.Session(botocore_session=core, region_name=region)
+            self.session: Any = boto3.Session(botocore_session=core, region_name=region)
         except exceptions.ProfileNotFound as error:
             raise BadCredentials(f"there is no AWS profile named {profile}", "aws configure list-profiles") from error
         if not self.session.region_name:
