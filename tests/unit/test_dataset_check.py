@@ -17,9 +17,11 @@ from llmlab.dataset import check as module
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.clean import clean
 from llmlab.dataset.files import DataPath, find
+from llmlab.dataset.formats import Format, to_example
 from llmlab.dataset.lines import read
 from llmlab.dataset.report import Digests, Report, quantile
-from llmlab.dataset.tally import MARKS_PER_MESSAGE, estimate
+from llmlab.dataset.tally import estimate, measure
+from llmlab.dataset.usual import MARKS_PER_MESSAGE, measure_usual
 from llmlab.errors import UsageError
 
 CHAT = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
@@ -128,7 +130,8 @@ def test_a_line_beyond_the_limit_is_one_bad_line(tmp_path: Path) -> None:
     assert (report.problems[0].place, report.problems[0].reason) == ("a.jsonl:2", "a line of 300 MiB: the most is 64 MiB")
 
 
-@given(st.lists(st.integers(0, 40), max_size=60), st.integers(0, 20))
+@settings(max_examples=15)  # each may open a file a bucket
+@given(st.lists(st.integers(0, 40), max_size=60), st.sampled_from([0, 5, 100]))
 def test_duplicates_with_and_without_the_disk(values: list[int], held: int) -> None:
     digests = Digests(held)
     for start in range(0, len(values), 7):
@@ -138,6 +141,36 @@ def test_duplicates_with_and_without_the_disk(values: list[int], held: int) -> N
     digests.close()
     assert count == len(values) - len(set(values))
     assert all(values[later - 1] == values[first - 1] and values.index(values[first - 1]) == first - 1 for later, first in pairs)
+
+
+WORDS = st.sampled_from(["", " \n", "four", "\u00fcber", "a\0b"])
+PLAIN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool", "bot"]), "content": WORDS | st.none()})
+ANY_MESSAGE = PLAIN | st.fixed_dictionaries({"content": WORDS, "role": st.just("assistant"), "weight": st.just(0)})
+MORE: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
+    st.sampled_from(["id", "tools", "chosen", "rejected", "text"]), st.none() | st.just([]) | WORDS, max_size=2
+)
+
+
+@given(st.lists(PLAIN, max_size=4) | st.lists(ANY_MESSAGE, max_size=4), MORE)
+def test_the_quick_way_says_the_same(messages: list[Any], more: dict[str, Any]) -> None:
+    row = {"messages": messages, **more}
+    quick = measure_usual(row)
+    if quick:
+        example = to_example(row)
+        assert example.format is Format.MESSAGES
+        assert quick == measure(example, estimate)
+
+
+def test_the_quick_way_is_taken() -> None:
+    assert measure_usual({"messages": CHAT, "id": 1})
+    others: list[dict[str, Any]] = [
+        {"messages": CHAT[:1]},
+        {"text": "a"},
+        {"messages": []},
+        {"messages": CHAT, "tools": []},
+        {"messages": "a"},
+    ]
+    assert not any(measure_usual(row) for row in others)
 
 
 def test_quantile() -> None:

@@ -51,6 +51,8 @@ class Format(StrEnum):
     TEXT = "text"
     """`{"text"}`."""
 
+    __hash__ = str.__hash__  # an Enum's own is written in Python, and every line of a dataset asks for it
+
     @property
     def kind(self) -> Kind:
         return {Format.TEXT: Kind.TEXT, Format.PREFERENCE: Kind.PREFERENCE}.get(self, Kind.CHAT)
@@ -132,8 +134,7 @@ def _session(row: Row) -> Example:
 
 
 def _messages(row: Row) -> Example:
-    messages, weights = openai_messages(row["messages"], "messages")
-    trained = [index for index, message in enumerate(messages) if message["role"] == "assistant" and index not in weights]
+    messages, trained = openai_messages(row["messages"], "messages")
     if not trained:
         raise BadRow("no assistant message to train on")
     return Example(Format.MESSAGES, messages, trained, tool_definitions(row.get("tools"), "tools"))
@@ -207,8 +208,8 @@ def _answer(value: object, where: str) -> list[Message]:
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}]
     messages = [value] if isinstance(value, dict) else value
-    answer = openai_messages(messages, where)[0]
-    if all(message["role"] != "assistant" for message in answer):
+    answer, trained = openai_messages(messages, where)
+    if not trained:
         raise BadRow(f"{where} has no assistant message")
     return answer
 

@@ -134,7 +134,7 @@ def parse(number: int, raw: bytes | int) -> Line:
     if type(row) is not dict:
         kind = {str: "a string", list: "an array", bool: "a boolean", type(None): "null"}.get(type(row), "a number")
         return Line(number, reason=f"the line is {kind}, not an object", raw=raw)
-    return Line(number, row, raw=raw)
+    return Line(number, row, "", raw)
 
 
 def not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -60,24 +60,23 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 USUAL = ("user", "assistant", "system")
 
 
-def openai_messages(value: object, where: str) -> tuple[list[Message], set[int]]:
-    """The messages, and the indexes of those with `"weight": 0`, which carry no loss. What needs no change is shared with `value`."""
+def openai_messages(value: object, where: str) -> tuple[list[Message], list[int]]:
+    """The messages, and the indexes of the assistant's, but for those with `"weight": 0`. What needs no change is shared with `value`."""
     if not isinstance(value, list):
         raise BadRow(f"{where} is {name_of(value)}, not an array")
     if not value:
         raise BadRow(f"{where} is empty")
     messages: list[Message] = []
-    unweighted: set[int] = set()
+    trained: list[int] = []
     for index, given in enumerate(value):
         if not isinstance(given, dict):
             raise BadRow(f"{where}[{index}] is {name_of(given)}, not an object")
-        if len(given) == 2 and type(given.get("content")) is str and given.get("role") in USUAL:
-            messages.append(given)
-            continue
-        messages.append(_openai_message(given, f"{where}[{index}]"))
-        if given.get("weight") == 0:
-            unweighted.add(index)
-    return messages, unweighted
+        role = given.get("role")
+        usual = len(given) == 2 and type(given.get("content")) is str and role in USUAL  # nothing but these two
+        messages.append(given if usual else _openai_message(given, f"{where}[{index}]"))
+        if role == "assistant" and (usual or given.get("weight") != 0):
+            trained.append(index)
+    return messages, trained
 
 
 def _openai_message(given: Message, where: str) -> Message:

@@ -16,14 +16,12 @@ from zlib import adler32, crc32
 
 import orjson
 
-from llmlab.dataset.formats import BadRow, Example, to_example
+from llmlab.dataset.formats import BadRow, Example, Format, to_example
 from llmlab.dataset.lines import Line
 from llmlab.dataset.messages import Message
+from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, measure_usual
 from llmlab.errors import LabError, UsageError
 
-BYTES_PER_TOKEN = 4
-MARKS_PER_MESSAGE = 5
-"""ChatML writes `<|im_start|>role\\n … <|im_end|>\\n`."""
 MOST_KEPT = 10_000
 """Problems kept with their words, per part; the rest is counted."""
 EXACT_LENGTHS = 8192
@@ -54,7 +52,8 @@ class Tally:
     empty: int = 0
     empty_lines: list[int] = field(default_factory=list)
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
-    """Of each example's content: CRC-32 and Adler-32 side by side, at a third of a cryptographic hash's time. That two different examples
+    """Of each example's content: CRC-32 and Adler-32 side by side, at a third of a cryptographic hash's time; what is
+    trained of it goes in as well, which stands for the roles. That two different examples
     among a million lines share one has a chance of less than one in a million."""
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
     """The line of each digest."""
@@ -97,41 +96,44 @@ def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None
     made = Tally()
     for line in lines:
         made.lines += 1
-        if line.row is None:
-            if not line.reason:
-                made.blank += 1
+        row, reason = line.row, line.reason
+        if row is not None:
+            usual = measure_usual(row) if count is estimate else None
+            if usual:
+                _add(made, line.number, Format.MESSAGES, usual, max_length)
                 continue
-            reason = line.reason
-        else:
             try:
-                _add(made, line.number, to_example(line.row), count, max_length)
+                example = to_example(row)
+                _add(made, line.number, example.format, measure(example, count), max_length)
+                made.with_tools += bool(example.tools)
                 continue
             except BadRow as error:
                 reason = str(error)
             except RecursionError:
                 reason = "nested too deeply"
+        elif not reason:
+            made.blank += 1
+            continue
         made.bad += 1
         if len(made.problems) < MOST_KEPT:
             made.problems.append((line.number, reason))
     return made
 
 
-def _add(made: Tally, number: int, example: Example, count: Count, max_length: int | None) -> None:
-    form, messages, trained, tools, text, chosen, rejected = example
-    length, learned, content, full = _measure_usual(messages, trained) if trained and not tools and count is estimate else NOT_USUAL
-    if not length:
-        length, learned, full = _measure(example, count)
-        content = orjson.dumps([_said(messages), tools, text, _said(chosen), _said(rejected)])
+Measured = tuple[int, int, bytes, bool]
+"""Tokens, tokens that carry loss, the content's bytes, and whether an answer has anything in it."""
+
+
+def _add(made: Tally, number: int, form: Format, measured: Measured, max_length: int | None) -> None:
+    length, learned, content, full = measured
     made.formats[form] += 1
     made.tokens += length
     made.trained_tokens += learned
     made.lengths[length if length <= EXACT_LENGTHS else length & ~127] += 1
-    made.digests.append(crc32(content) << 32 | adler32(content))
+    made.digests.append(crc32(content) << 32 | adler32(content, learned & 0xFFFF))
     made.numbers.append(number)
     if length > made.longest[0]:
         made.longest = (length, number)
-    if tools:
-        made.with_tools += 1
     if not full:
         made.empty += 1
         _note(made.empty_lines, number)
@@ -140,44 +142,21 @@ def _add(made: Tally, number: int, example: Example, count: Count, max_length: i
         _note(made.over_lines, number)
 
 
-NOT_USUAL = (0, 0, b"", False)
-
-
-def _measure_usual(messages: list[Message], trained: list[int]) -> tuple[int, int, bytes, bool]:
-    """What `_measure` finds with the estimate, at half the time, for the usual messages: ASCII, and nothing but role and content.
-
-    Returns:
-        Tokens, trained tokens, the content's bytes, and whether an answer has anything in it; or `NOT_USUAL`.
-    """
-    words: list[str] = []
-    sizes: list[int] = []
-    for message in messages:
-        if len(message) > 2:
-            return NOT_USUAL
-        content = message["content"]
-        words += (message["role"], content)
-        sizes.append((len(content) + 3 >> 2) + MARKS_PER_MESSAGE)
-    joined = "\0".join(words)
-    if not joined.isascii():
-        return NOT_USUAL
-    learned, full = 0, False
-    for index in trained:
-        learned += sizes[index]
-        full = full or (sizes[index] > MARKS_PER_MESSAGE and not messages[index]["content"].isspace())
-    return sum(sizes), learned, joined.encode(), full
-
-
-def _measure(example: Example, count: Count) -> tuple[int, int, bool]:
-    """Tokens, trained tokens, and whether an answer has anything in it."""
-    if example.text:
-        size = count(example.text)
-        return size, size, not example.text.isspace()
-    sizes = [_tokens(message, count) for message in example.messages]
-    length = sum(sizes) + (count(orjson.dumps(example.tools).decode()) if example.tools else 0)
-    if example.chosen:
-        good, worse = (sum(_tokens(message, count) for message in answer) for answer in (example.chosen, example.rejected))
-        return length + max(good, worse), good + worse, any(map(_says, example.chosen))
-    return length, sum(sizes[index] for index in example.trained), any(_says(example.messages[index]) for index in example.trained)
+def measure(example: Example, count: Count) -> Measured:
+    """What there is to know of any example."""
+    _, messages, trained, tools, text, chosen, rejected = example
+    if text:
+        size = count(text)
+        return size, size, text.encode("utf-8", "surrogatepass"), not text.isspace()
+    content = orjson.dumps([_said(messages), tools, _said(chosen), _said(rejected)])
+    if not (chosen or tools or any(len(message) > 2 for message in messages)):
+        content = "\0".join(message["content"] for message in messages).encode()
+    sizes = [_tokens(message, count) for message in messages]
+    length = sum(sizes) + (count(orjson.dumps(tools).decode()) if tools else 0)
+    if chosen:
+        good, worse = (sum(_tokens(message, count) for message in answer) for answer in (chosen, rejected))
+        return length + max(good, worse), good + worse, content, any(map(_says, chosen))
+    return length, sum(sizes[index] for index in trained), content, any(_says(messages[index]) for index in trained)
 
 
 def _says(message: Message) -> bool:
