@@ -89,7 +89,7 @@ def execute(ctx: typer.Context) -> None:
 
 def interrupt(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, or an instance's.")],
+    run: Annotated[str, typer.Argument(help="A run's id, latest, or an instance's.")],
     notice_seconds: Annotated[float, typer.Option(min=0, help="From the notice to the end.")] = 120,
 ) -> None:
     """Take a run's spot instance back, as AWS does: a notice, and two minutes later the end."""
@@ -99,6 +99,10 @@ def interrupt(
     sandbox = Sandbox.find(state.environment)
     if sandbox is None:
         raise LabError("no sandbox is running", 'eval "$(llmlab sandbox start)"')
+    if run == "latest":
+        from llmlab.ops.runs import resolve
+
+        run = resolve(state.aws, run)
     instances = sandbox.interrupt(run, notice_seconds)
     state.ui.show(
         {"instances": instances, "notice_seconds": notice_seconds},
