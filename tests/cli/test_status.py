@@ -1,0 +1,284 @@
+"""`status`, `logs`, `stop` and `resume` through `main`, on runs whose machines are played by writing what an agent writes."""
+
+import pytest
+
+from llmlab import contract
+from llmlab.aws import documents, instances
+from llmlab.aws.session import Aws
+from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
+from llmlab.ops import runs
+
+from .conftest import CommandLine
+
+
+def launch(ready: CommandLine, *more: str) -> tuple[str, str]:
+    facts = ready("launch", "--spot", "--json", *more).json
+    return facts["run"], facts["instance"]
+
+
+def beat(ready: CommandLine, aws: Aws, run: str, instance: str, attempt: int = 1) -> None:
+    progress = Progress("training", 50, 100, 0.5, 1.25, 1e-4, 5000, 812.0, 60.0)
+    at = contract.build_timestamp(ready.clock.now())
+    heartbeat = Heartbeat(run, attempt, at, instance, "training", progress, 91.0, 14.2, 40)
+    documents.write(aws, aws.names.outputs_bucket, RunKeys(run).status, heartbeat)
+
+
+def finish(ready: CommandLine, aws: Aws, run: str, reason: EndReason, detail: str = "") -> None:
+    """The agent's last words, and the machine's power-off."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    marker = Marker(run, reason, contract.build_timestamp(ready.clock.now()), 1, detail, "", 100, 100, 0.5, 0.25, 0.1)
+    documents.write(aws, bucket, keys.success if reason is EndReason.COMPLETED else keys.failure, marker)
+    documents.touch(aws, bucket, keys.ended(reason))
+    instances.terminate(aws, [one.id for one in instances.find(aws, run)])
+
+
+def log(ready: CommandLine, aws: Aws, run: str, stream: LogStream, *lines: str, attempt: int = 1) -> None:
+    client, group, name = aws.client("logs"), aws.names.log_group(stream), contract.log_stream_name(run, attempt)
+    client.create_log_stream(logGroupName=group, logStreamName=name)
+    at = int(ready.clock.now().timestamp() * 1000)
+    events = [{"timestamp": at + 1000 * index, "message": line} for index, line in enumerate(lines)]
+    client.put_log_events(logGroupName=group, logStreamName=name, logEvents=events)
+
+
+def complete_checkpoint(aws: Aws, run: str, step: int) -> None:
+    key = RunKeys(run).checkpoint(step) + contract.COMPLETE
+    documents.write(aws, aws.names.outputs_bucket, key, contract.Complete(step, ()))
+
+
+# ---------------------------------------------------------------- status
+
+
+def test_an_empty_lab(ready: CommandLine) -> None:
+    result = ready("status")
+    assert result.code == 0
+    assert "no runs yet" in result.out
+    assert "next: llmlab launch" in result.err
+
+
+def test_a_running_run_in_the_list_and_alone(ready: CommandLine, lab_aws: Aws) -> None:
+    run, instance = launch(ready)
+    beat(ready, lab_aws, run, instance)
+    (one,) = ready("status", "--json").json["runs"]
+    assert (one["state"], one["step"], one["loss"], one["gpu_percent"], one["eta_seconds"]) == ("running", 50, 1.25, 91.0, 60.0)
+    assert "50/100" in ready("status").out
+    screen = ready("status", run)
+    assert "step        50/100, loss 1.2500" in screen.out
+    assert "812 tokens/s, GPU 91 %, 14.2 GiB" in screen.out
+    assert screen.err.endswith(f"next: llmlab logs {run} -f\n")
+
+
+def test_a_heartbeat_without_an_instance_is_no_running_run(ready: CommandLine, lab_aws: Aws) -> None:
+    run, instance = launch(ready)
+    beat(ready, lab_aws, run, instance)
+    instances.terminate(lab_aws, [instance])
+    (one,) = ready("status", "--json").json["runs"]
+    assert one["state"] == "interrupted"
+
+
+def test_why_a_run_ended(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.OUT_OF_MEMORY, "the GPU's 22 GiB were not enough")
+    assert "failed (out_of_memory)" in ready("status").out.replace("\n", " ")
+    screen = ready("status", "latest")
+    assert "the GPU's 22 GiB were not enough" in screen.out
+    assert "next: llmlab launch --set batch_size=1" in screen.err
+
+
+def test_a_run_is_named_by_a_part_or_latest(ready: CommandLine) -> None:
+    first, _ = launch(ready)
+    ready.clock.sleep(5)
+    second, _ = launch(ready)
+    assert ready("status", "latest", "--json").json["run"]["run"] == second
+    assert ready("status", first[-4:], "--json").json["run"]["run"] == first
+    several = ready("status", first[:8])
+    assert several.error.startswith(f"{first[:8]} stands for 2 runs")
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "stop", "resume", "connect"])
+def test_an_unknown_run_is_answered_with_the_nearest(ready: CommandLine, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    run, _ = launch(ready)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    wrong = run[:-4] + "zzzz"
+    result = ready(command, wrong)
+    assert result.code == 1
+    assert result.error == f"there is no run {wrong}; the nearest: {run}"
+    assert result.hint == f"llmlab status {run}"
+
+
+def test_watch_ends_with_the_run(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.COMPLETED)
+    assert ready("status", run, "--watch").code == 0
+    assert ready("status", run, "--watch", "--json").code == 2
+
+
+def test_a_thousand_finished_runs_take_at_most_ten_calls(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
+    from moto.s3.models import s3_backends
+
+    backend, bucket = s3_backends[lab_aws.account]["aws"], lab_aws.names.outputs_bucket  # two thousand puts through the API take a minute
+    for number in range(1000):
+        run = f"202611{1 + number // 50:02d}-{number % 50:02d}0000-{number:04d}"
+        marker = Marker(run, EndReason.COMPLETED, "2026-11-24T00:00:00Z", 1, step=10, total_steps=10, loss=0.5, hours=1.0, cost=0.8)
+        backend.put_object(bucket, RunKeys(run).success, contract.dump(marker).encode())
+        backend.put_object(bucket, RunKeys(run).ended(EndReason.COMPLETED), b"")
+    recorder.clear()
+    facts = ready("status", "--json").json
+    assert len(recorder) <= 10, recorder
+    assert (facts["total"], facts["live"], len(facts["runs"])) == (1000, 0, runs.SHOWN)
+    newest = facts["runs"][0]
+    assert (newest["run"], newest["state"], newest["cost"]) == ("20261120-490000-0999", "succeeded", 0.8)
+    assert "990 older: llmlab status --all" in ready("status").out
+
+
+# ---------------------------------------------------------------- logs
+
+
+def test_logs_of_one_run_in_the_order_of_time(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    log(ready, lab_aws, run, LogStream.SETUP, "2026-11-24T00:00:01Z image: 5 s")
+    log(ready, lab_aws, run, LogStream.TRAINING, "step 1", "step 2")
+    log(ready, lab_aws, "20261124-000000-othr", LogStream.TRAINING, "not this one")
+    lines = ready("logs", run).out.splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["setup    image: 5 s", "training step 1", "training step 2"]
+    assert lines[0].startswith("00:00:01 ")
+    assert [line.split(" ", 1)[1] for line in ready("logs", run, "--stream", "training").out.splitlines()] == ["step 1", "step 2"]
+    assert [one["text"] for one in ready("logs", run, "--json").json] == ["image: 5 s", "step 1", "step 2"]
+
+
+def test_logs_come_from_s3_when_cloudwatch_has_forgotten(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    lab_aws.s3.put_object(Bucket=lab_aws.names.outputs_bucket, Key=RunKeys(run).log(LogStream.TRAINING, 2), Body=b"second\xff\n")
+    lab_aws.s3.put_object(Bucket=lab_aws.names.outputs_bucket, Key=RunKeys(run).log(LogStream.TRAINING, 1), Body=b"first\n")
+    assert ready("logs", run).out == "training first\ntraining second\ufffd\n"
+
+
+def test_following_ends_when_the_run_is_over(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    log(ready, lab_aws, run, LogStream.TRAINING, "step 1")
+    finish(ready, lab_aws, run, EndReason.COMPLETED)
+    result = ready("logs", run, "-f")
+    assert result.code == 0
+    assert result.out.count("step 1") == 1
+
+
+def test_no_logs_yet_and_bad_options(ready: CommandLine) -> None:
+    run, _ = launch(ready)
+    assert ready("logs", run).error == f"there are no log lines of {run} yet"
+    assert ready("logs", run, "--since", "soon").error == "--since takes a number and one of s, m, h, d, not soon"
+    assert ready("logs", run, "--stream", "kernel").error == "there is no log kernel; there are: setup, training, agent"
+
+
+# ---------------------------------------------------------------- stop and resume
+
+
+def test_stop_asks_then_ends_by_tag_and_marks(ready: CommandLine, lab_aws: Aws) -> None:
+    run, instance = launch(ready)
+    result = ready("stop", run, "--limit-minutes", "1")
+    assert result.code == 0
+    assert documents.read(lab_aws, Stop, lab_aws.names.outputs_bucket, RunKeys(run).stop)
+    assert f"ending {instance}" in result.err
+    assert not [one for one in instances.find(lab_aws, run) if one.alive]
+    marker = documents.read(lab_aws, Marker, lab_aws.names.outputs_bucket, RunKeys(run).failure)
+    assert marker
+    assert marker.reason is EndReason.STOPPED_BY_USER
+    assert ready("status", run, "--json").json["run"]["state"] == "stopped"
+    schedules = lab_aws.client("scheduler").list_schedules(GroupName=lab_aws.names.schedule_group)["Schedules"]
+    assert not [one for one in schedules if one["Name"].startswith(run)]
+    again = ready("stop", run)
+    assert again.code == 0
+    assert "was over already" in again.out
+
+
+def test_stop_ends_every_instance_of_the_run_and_no_other(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    other, kept = launch(ready)
+    twin = ready("launch", "--json").json
+    tags = [{"Key": "Run", "Value": run}, {"Key": "Attempt", "Value": "2"}]
+    lab_aws.ec2.create_tags(Resources=[twin["instance"]], Tags=tags)  # type: ignore[arg-type]
+    assert len(ready("stop", run, "--now", "--json").json["terminated"]) == 2
+    assert [one.id for one in instances.find(lab_aws) if one.alive] == [kept]
+    assert other
+
+
+def test_a_run_without_an_instance_is_marked_so_that_it_stays_stopped(ready: CommandLine, lab_aws: Aws) -> None:
+    run, instance = launch(ready)
+    instances.terminate(lab_aws, [instance])
+    assert ready("stop", run).code == 0
+    assert ready("status", run, "--json").json["run"]["reason"] == "stopped_by_user"
+
+
+def test_resume_goes_on_from_the_newest_complete_checkpoint(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    complete_checkpoint(lab_aws, run, 20)
+    complete_checkpoint(lab_aws, run, 100)
+    lab_aws.s3.put_object(Bucket=lab_aws.names.outputs_bucket, Key=RunKeys(run).checkpoint(120) + "model.safetensors", Body=b"half")
+    finish(ready, lab_aws, run, EndReason.TIMED_OUT)
+    facts = ready("resume", run, "--max-hours", "2", "--on-demand", "--json").json
+    assert facts["step"] == 100
+    attempt = facts["attempt"]
+    assert (attempt["number"], attempt["spot"], attempt["by"], attempt["hours_before"]) == (2, False, "resume", 0.25)
+    assert attempt["max_hours"] == 2.25
+    shown = ready("status", run, "--json").json
+    assert (shown["run"]["state"], shown["run"]["attempt"], len(shown["attempts"])) == ("starting", 2, 2)
+    assert documents.ended(lab_aws, lab_aws.names.outputs_bucket) == {}
+
+
+def test_resume_refuses_what_is_alive_or_complete(ready: CommandLine, lab_aws: Aws) -> None:
+    run, instance = launch(ready)
+    alive = ready("resume", run)
+    assert (alive.code, alive.hint) == (4, f"llmlab stop {run}")
+    assert instance in alive.error
+    finish(ready, lab_aws, run, EndReason.COMPLETED)
+    done = ready("resume", run)
+    assert (done.code, done.hint) == (4, f"llmlab fetch {run}")
+
+
+def test_resume_wants_more_hours_or_dollars_when_they_are_used_up(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready, "--max-hours", "0.3", "--max-cost", "0.1")
+    finish(ready, lab_aws, run, EndReason.COST_REACHED)
+    assert ready("resume", run).hint == f"llmlab resume {run} --max-hours 6"
+    assert ready("resume", run, "--max-hours", "1").hint == f"llmlab resume {run} --max-cost 10"
+    assert ready("resume", run, "--max-hours", "10000").code == 2
+    assert ready("resume", run, "--max-hours", "1", "--max-cost", "1").code == 0
+
+
+def test_a_resume_without_capacity_leaves_the_run_as_it_was(ready: CommandLine, lab_aws: Aws) -> None:
+    from llmlab.sandbox import market
+
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.TRAINING_ERROR, "as it was")
+    before = ready("status", run, "--json").json
+    market.refuse("us-east-1")
+    result = ready("resume", run)
+    assert (result.code, result.hint) == (1, f"llmlab resume {run} --spot --fallback-on-demand")
+    after = ready("status", run, "--json").json
+    assert after == before
+    assert [one.reason for one in documents.ended(lab_aws, lab_aws.names.outputs_bucket).values()] == [EndReason.TRAINING_ERROR]
+
+
+def test_connect_names_what_is_missing(ready: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = launch(ready)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert ready("connect", run).error == "session-manager-plugin is not installed, and AWS sessions need it"
+    assert ready("connect", run, "--port-forward", "http").error == "--port-forward takes PORT or LOCAL:REMOTE, not http"
+
+
+# ---------------------------------------------------------------- estimate
+
+
+def test_estimate_tells_memory_time_and_price_of_each_type(ready: CommandLine) -> None:
+    facts = ready("estimate", "--instance-type", "g6.xlarge,g4dn.xlarge", "--json").json
+    assert facts["parameters"] == 1_500_000_000
+    assert [one["fits"] for one in facts["options"]].count(True) >= 1
+    l4 = next(one for one in facts["options"] if one["instance_type"] == "g6.xlarge")
+    assert 0 < l4["spot_price"] < l4["on_demand_price"]
+    assert l4["on_demand_cost"] == pytest.approx(l4["hours"] * l4["on_demand_price"])
+    assert "fp16" in ready("estimate", "--instance-type", "g4dn.xlarge", "--set", "batch_size=1").out.replace("\n", " ")
+
+
+def test_estimate_says_why_a_type_is_rejected(ready: CommandLine) -> None:
+    facts = ready("estimate", "--set", "model=x/llama-70b", "--json").json
+    rejected = [one for one in facts["options"] if not one["fits"]]
+    assert rejected
+    assert all("GiB" in one["reason"] and one["hours"] is None for one in rejected)
+    assert any(one["fits"] for one in facts["options"]), "a B200 has 179 GiB"
