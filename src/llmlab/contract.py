@@ -264,11 +264,6 @@ class RunKeys:
         """The claim of an attempt: written once, with If-None-Match, by whoever starts it."""
         return f"{self.attempts}{number}.json"
 
-    def parse_attempt(self, key: str) -> int | None:
-        """The inverse of `attempt`; None for any other key."""
-        number = key.removeprefix(self.attempts).removesuffix(".json")
-        return int(number) if number.isdigit() and key == self.attempt(int(number)) else None
-
     def attempt_end(self, number: int) -> str:
         """How an attempt ended: written once, by the agent or the watchdog."""
         return f"{self.attempts}{number}.end.json"
