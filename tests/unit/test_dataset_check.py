@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
 
 from llmlab.dataset import check as module
