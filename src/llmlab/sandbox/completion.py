@@ -12,6 +12,8 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
+from llmlab.sandbox import quick_start
+
 Answer = Callable[[Any, dict[str, Any]], Any]
 """A response object of moto and the call's parameters → the answer's members, or one of moto's own results."""
 
@@ -46,6 +48,7 @@ def complete() -> None:
         if _done:
             return
         os.environ.update(SETTINGS)
+        quick_start.prepare()
         for module in MODULES:
             importlib.import_module(f"llmlab.sandbox.{module}").install()
         _serialize_calls()
