@@ -382,12 +382,13 @@ class TrainerExit(IntEnum):
         """The end reason of a code nobody asked for."""
         if killed_for_memory:
             return EndReason.OUT_OF_MEMORY
-        return {
+        reasons: dict[int, EndReason] = {
             TrainerExit.COMPLETED: EndReason.COMPLETED,
             TrainerExit.DATA_ERROR: EndReason.DATA_ERROR,
             TrainerExit.OUT_OF_MEMORY: EndReason.OUT_OF_MEMORY,
             TrainerExit.SETUP_FAILED: EndReason.SETUP_FAILED,
-        }.get(code, EndReason.TRAINING_ERROR)  # type: ignore[call-overload]
+        }
+        return reasons.get(code, EndReason.TRAINING_ERROR)
 
 
 # ---------------------------------------------------------------- the machine

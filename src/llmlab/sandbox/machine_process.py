@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import llmlab
+from llmlab.contract import Env
 
 PROGRAMS = Path(__file__).parent / "programs"
 STAND_INS = {
@@ -59,7 +60,7 @@ class ProcessHost:
             "PATH": os.pathsep.join([str(self.folder / "bin"), path]),
             "HOME": str(self.folder / "root" / "root"),
             "TMPDIR": str(self.folder / "root" / "tmp"),
-            "LLMLAB_ROOT": str(self.folder / "root"),
+            Env.ROOT.value: str(self.folder / "root"),
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.endpoint}/_imds/{self.identity}",
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
