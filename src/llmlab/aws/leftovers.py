@@ -53,7 +53,15 @@ def find(aws: Aws) -> list[Leftover]:
     ]  # fmt: skip
     aws.names  # noqa: B018 - looked up once, before the threads need it
     with ThreadPoolExecutor(16) as pool:
-        return list(chain.from_iterable(pool.map(lambda question: list(question(aws)), questions)))
+        return list(chain.from_iterable(pool.map(lambda question: _answer(aws, question), questions)))
+
+
+def _answer(aws: Aws, question: Callable[[Aws], Iterator[Leftover]]) -> list[Leftover]:
+    """Asked again when something went between being listed and being looked at."""
+    try:
+        return list(question(aws))
+    except NotFound:
+        return list(question(aws))
 
 
 def idle(aws: Aws) -> list[Leftover]:

@@ -43,9 +43,9 @@ def _remove(resource: Resource, *, everything: bool) -> Fate:
         return Fate.RETAINED
     if not resource.exists():
         return Fate.ABSENT
-    if not resource.ours():
-        return Fate.NOT_OURS
     try:
+        if not resource.ours():
+            return Fate.NOT_OURS
         resource.delete()
     except Missing:
         return Fate.ABSENT
