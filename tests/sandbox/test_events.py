@@ -61,6 +61,7 @@ def heard(cloud: Aws) -> set[str]:
 
 def test_an_invocation_runs_the_zip_and_logs(cloud: Aws, function: str, sandbox: Sandbox) -> None:
     functions: Any = cloud.client("lambda")
+    sandbox.advance(5000)  # the function's clock goes along
     answer = functions.invoke(FunctionName="hear", Payload=json.dumps({"name": "direct"}))
     facts = json.loads(answer["Payload"].read())
     assert facts["lab"] == "mine"

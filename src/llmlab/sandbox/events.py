@@ -29,7 +29,7 @@ class Events:
     def __init__(self, timetable: Timetable, api: Api) -> None:
         self.timetable = timetable
         self.api = api
-        self.pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="events")
+        self.pool = _pool()
         self.delivered: list[dict[str, Any]] = []
 
     def emit(self, backend: Any, detail_type: str, detail: dict[str, Any]) -> None:
@@ -104,8 +104,18 @@ class Events:
         with LOCK:
             sns_backends[account][region].publish(message=payload if isinstance(payload, str) else json.dumps(payload), arn=arn)
 
+    def reset(self) -> None:
+        """Deliver nothing of what is waiting, and begin anew."""
+        self.close()
+        self.pool = _pool()
+        self.delivered.clear()
+
     def close(self) -> None:
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="events")
 
 
 def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:

@@ -214,5 +214,6 @@ class Room:
         threads = [threading.Thread(target=machine.host.end, daemon=True) for machine in self.machines.values()]
         for thread in threads:
             thread.start()
-        for thread in threads:
+        for thread in [*threads, *self._ending]:
             thread.join(timeout=10)
+        self._ending.clear()

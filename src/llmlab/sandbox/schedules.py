@@ -128,7 +128,7 @@ class Schedules:
         if schedule.state != "ENABLED":
             return False
         one_time = schedule.schedule_expression.startswith("at(")
-        created = schedule._llmlab_created
+        created = vars(schedule).setdefault("_llmlab_created", now)
         last = vars(schedule).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
         moment = next_time(schedule.schedule_expression, last, schedule.schedule_expression_timezone, since=created)
         if moment is None or moment > now:

@@ -183,12 +183,16 @@ class Service:
         """An empty account again."""
         from moto.core.base_backend import BackendDict
 
+        self.timetable.clear()
         self.room.close()
+        self.events.reset()
+        for process in list(completion_lambda.RUNTIME.running):
+            _kill(process.pid)
         with LOCK:
             self.room.machines.clear()
-            self.events.delivered.clear()
             self.faults.clear()
             BackendDict.reset()
+        self.schedules.start()
 
     def interrupt(self, run: str, notice_seconds: float) -> list[str]:
         """Take back the spot instances of a run, or one by its id. Raises LookupError when none is up."""

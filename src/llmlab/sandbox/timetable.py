@@ -70,6 +70,12 @@ class Timetable:
         with self._changed:
             self._cancelled.add(number)
 
+    def clear(self) -> None:
+        """Forget everything planned."""
+        with self._changed:
+            self._entries.clear()
+            self._cancelled.clear()
+
     def start(self) -> None:
         self._running = True
         self._thread = threading.Thread(target=self._run, name="timetable", daemon=True)
