@@ -85,12 +85,13 @@ class Events:
     def _invoke(self, arn: str, payload: Any, region: str, account: str, attempt: int) -> None:
         from moto.awslambda.models import lambda_backends
 
+        pool = self.pool
         with LOCK:
             function = lambda_backends[account][region].get_function(arn)
         _, failed, log = completion_lambda.run(function, payload)
-        if failed and attempt < len(RETRY_SECONDS):
+        if failed and attempt < len(RETRY_SECONDS) and pool is self.pool:  # a reset in between has killed it, and wants no other
             LOG.warning("function %s failed:\n%s", arn, log)
-            self.timetable.after(RETRY_SECONDS[attempt], partial(self.pool.submit, self._again, arn, payload, region, account, attempt + 1))
+            self.timetable.after(RETRY_SECONDS[attempt], partial(pool.submit, self._again, arn, payload, region, account, attempt + 1))
 
     def _again(self, arn: str, payload: Any, region: str, account: str, attempt: int) -> None:
         try:
