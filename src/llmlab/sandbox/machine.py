@@ -172,7 +172,7 @@ class Room:
         from moto.ec2.models.instances import StateReason
 
         instance.state_reason = StateReason(message, code)
-        instance._reason = f"User initiated ({datetime.now(UTC):%Y-%m-%d %H:%M:%S} GMT)" if code == USER_REASON else ""  # noqa: DTZ005, TID251, RUF100 - moto's clock
+        instance._reason = f"User initiated ({self.timetable.now():%Y-%m-%d %H:%M:%S} GMT)" if code == USER_REASON else ""
 
     def _state(self, machine: Machine, name: str) -> None:
         from moto.ec2.models.instances import InstanceState
