@@ -116,13 +116,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     """Notice → checkpoint → AWS takes the instance → the watchdog starts attempt 2 → SUCCESS, with the losses of an uninterrupted run."""
-    settings = ("epochs=12", "save_steps=1000", "lora.dropout=0.1")
+    settings = ("epochs=6", "save_steps=1000", "lora.dropout=0.1")
     whole = lab.launch(*settings)
     assert lab.marker(whole).reason is EndReason.COMPLETED
     run = lab.launch(*settings)
     keys = RunKeys(run)
     lab.until_trained(run, 3)
-    assert len(lab.sandbox.interrupt(run, notice_seconds=45)) == 1
+    assert len(lab.sandbox.interrupt(run, notice_seconds=40)) == 1
     done = lab.marker(run)
     first = lab.bucket.load(AttemptEnd, keys.attempt_end(1))
     assert first is not None
