@@ -4,15 +4,17 @@ import dataclasses
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.agent.background import Threads
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
 from llmlab.agent.limits import pressures
 from llmlab.agent.prepare import PrepareError, check, prepare
-from llmlab.agent.store import StoreError, persist
+from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.verdict import TrainingExit, judge, last_words
 from llmlab.clock import ManualClock
 from llmlab.contract import (
@@ -405,3 +407,26 @@ def test_threads_run_one_of_a_name_and_say_what_failed() -> None:
 
 def test_a_machine_without_a_gpu_has_none() -> None:
     assert NvidiaGpus().read() is None
+
+
+class ForbiddenClient:
+    """S3 as somebody sees it who may list some prefixes only: a missing object is forbidden."""
+
+    def __init__(self, there: dict[str, bytes]) -> None:
+        self.there = there
+
+    def get_object(self, Bucket: str, Key: str) -> Any:  # noqa: N803 - boto3's names
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}, "GetObject")
+
+    def get_paginator(self, name: str) -> Any:
+        return self
+
+    def paginate(self, Bucket: str, Prefix: str) -> Any:  # noqa: N803
+        return [{"Contents": [{"Key": key} for key in self.there if key.startswith(Prefix)]}]
+
+
+def test_a_missing_object_is_none_also_where_s3_says_forbidden() -> None:
+    store = S3Store(ForbiddenClient({"runs/a": b""}), "bucket")
+    assert store.read("runs/b") is None
+    with pytest.raises(StoreError, match="AccessDenied"):
+        store.read("runs/a")

@@ -12,6 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from llmlab.clock import Clock
 
 MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+DENIED = {"AccessDenied", "403"}
+"""Also what S3 says of a missing object to somebody who may list only some prefixes."""
 TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
 TRANSFER = TransferConfig(multipart_threshold=64 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
 
@@ -55,7 +57,7 @@ class S3Store:
         try:
             body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
-            if _code(error) in MISSING:
+            if _code(error) in MISSING or (_code(error) in DENIED and key not in self.keys(key)):
                 return None
             raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
         return body

@@ -83,8 +83,8 @@ def instance(names: Names) -> Policy:
         [
             _allow("ListData", ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketLocation"], data),
             _allow("ReadData", ["s3:GetObject", "s3:GetObjectVersion"], f"{data}/*"),
-            _allow("ListRuns", "s3:ListBucket", outputs, StringLike={"s3:prefix": [f"{RUNS}*", f"{ENDED}*"]}),
-            _allow("LocateOutputs", "s3:GetBucketLocation", outputs),
+            # Without a condition on the prefix: with one, S3 says 403 instead of 404 for an object that is not there, such as stop.json.
+            _allow("ListRuns", ["s3:ListBucket", "s3:GetBucketLocation"], outputs),
             _allow("ReadRuns", ["s3:GetObject", "s3:GetObjectVersion"], f"{outputs}/{RUNS}*"),
             _allow("WriteRuns", ["s3:PutObject", "s3:AbortMultipartUpload"], [f"{outputs}/{RUNS}*", f"{outputs}/{ENDED}*"]),
             _allow("SignInToRegistry", "ecr:GetAuthorizationToken", "*"),
