@@ -42,7 +42,8 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert attempt.instance == facts["instance"] == alive(lab_aws)[0]
     assert attempt.deadline == int(ready.clock.now().timestamp()) + 7200
     assert 0 < attempt.price < next(pool.on_demand_price for pool in spec.pools if pool.instance_type == attempt.instance_type)
-    assert facts["most_cost"] == pytest.approx(attempt.price * 2)
+    assert facts["full_cost"] == pytest.approx(attempt.price * 2)
+    assert facts["most_cost"] == pytest.approx(2 * max(pool.spot_price or 0 for pool in spec.pools))
     (schedule,) = schedules_of(lab_aws)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}

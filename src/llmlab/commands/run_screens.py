@@ -256,7 +256,8 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     about = "about " if facts.approximate else ""
     yield "run", facts.run
     yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
-    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.most_cost)} in {hours(facts.max_hours)}"
+    most = f"; at most {dollars(facts.most_cost)} if an interruption moves it" if facts.most_cost > facts.full_cost else ""
+    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.full_cost)} for {hours(facts.max_hours)}{most}"
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
 
 

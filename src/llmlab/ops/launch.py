@@ -18,7 +18,11 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 @dataclass(frozen=True)
 class Launch:
-    """A run that has an instance. `most_cost` in US dollars is the most its instance time can cost at the price of this pool."""
+    """A run that has an instance.
+
+    In US dollars: `full_cost` is all its hours at the price of this pool, `most_cost` the same at the dearest pool an interruption may
+    move it to.
+    """
 
     run: str
     instance: str
@@ -28,6 +32,7 @@ class Launch:
     price: float
     approximate: bool
     max_hours: float
+    full_cost: float
     most_cost: float
     deadline: int
     image: str
@@ -54,6 +59,7 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("interrupted; the run was not started and nothing is left of it", "llmlab launch") from error
         raise
+    full_cost = min(started.price * spec.max_hours, spec.max_cost or float("inf"))
     return Launch(
         run=spec.run,
         instance=started.instance,
@@ -63,7 +69,8 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
         price=started.price,
         approximate=not started.spot and any(pool.approximate for pool in spec.pools if pool.instance_type == started.instance_type),
         max_hours=spec.max_hours,
-        most_cost=min(started.price * spec.max_hours, spec.max_cost or float("inf")),
+        full_cost=full_cost,
+        most_cost=plan.most_cost if started.spot and spec.resume else full_cost,
         deadline=started.deadline,
         image=spec.image,
         data=spec.data.name,
