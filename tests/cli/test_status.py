@@ -282,3 +282,10 @@ def test_estimate_says_why_a_type_is_rejected(ready: CommandLine) -> None:
     assert rejected
     assert all("GiB" in one["reason"] and one["hours"] is None for one in rejected)
     assert any(one["fits"] for one in facts["options"]), "a B200 has 179 GiB"
+
+
+def test_in_a_small_lab_every_shown_run_has_its_details(ready: CommandLine, lab_aws: Aws) -> None:
+    for _ in range(5):
+        run, _ = launch(ready)
+        finish(ready, lab_aws, run, EndReason.COMPLETED)
+    assert [one["cost"] for one in ready("status", "--json").json["runs"]] == [0.1] * 5

@@ -21,7 +21,8 @@ from llmlab.ops.run_state import Run, assemble, finished
 LATEST = "latest"
 SHOWN = 10
 DETAILED = 3
-"""Of how many runs that are over the marker is read in the list."""
+"""Of how many runs that are over the marker is read in the list of a lab that has had more than `MANY` runs."""
+MANY = 100
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
         live = [name for name in names if name not in ended]
         over = [name for name in names if name in ended]
         shown = over if every else over[: max(0, SHOWN - len(live))]
-        detailed = set(shown if every else shown[:DETAILED])
+        detailed = set(shown if every or len(names) <= MANY else shown[:DETAILED])
         asked_live = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
         asked_over = {name: pool.submit(documents.read, aws, Marker, bucket, marker_key(name, ended[name].reason)) for name in detailed}
         facts = {name: asked.result() for name, asked in asked_live.items()}
