@@ -212,3 +212,17 @@ def test_a_stop_saves_and_ends(lab: Lab) -> None:
     marker = lab.marker(run)
     assert marker.reason is EndReason.STOPPED_BY_USER
     assert lab.bucket.checkpoint(run) == marker.step >= 3
+
+
+def test_a_kept_machine_stays_when_its_run_is_over(lab: Lab) -> None:
+    """`--no-auto-shutdown`: the run has its last word, the machine waits for its deadline."""
+    lab.run("launch", "--data", "d", "--recipe", "sandbox", "--set", "epochs=1", "--max-hours", "1", "--no-auto-shutdown")
+    run = max(lab.bucket.runs())
+    (instance,) = lab.instances(run)
+    lab.until("the script to end", lambda: "kept until its deadline" in lab.sandbox.console(instance["InstanceId"]))
+    assert lab.bucket.load(Marker, RunKeys(run).success) is not None
+    (instance,) = lab.instances(run)
+    assert instance["State"]["Name"] == "running"
+    (machine,) = [one for one in lab.sandbox.state()["machines"] if one["instance"] == instance["InstanceId"]]
+    assert machine["timers"] == ["llmlab-deadline"]
+    lab.aws.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
