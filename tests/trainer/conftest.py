@@ -1,0 +1,53 @@
+"""One small random model for the whole folder, and a way to train on it in this process, so that torch is imported once."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from llmlab.clock import Clock
+from llmlab.contract import Env, WorkFolder
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # so small a model only waits for a second thread
+
+Train = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries() -> Iterator[None]:
+    """The training libraries warn about each other when they are imported; that happens here, once."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import llmlab.trainer.loop  # noqa: F401 - imported for its imports
+    yield
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sandbox's model, smaller and with random weights."""
+    import warnings
+
+    from llmlab.sandbox.model import make
+
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make(folder, steps=0, hidden=32, layers=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def train() -> Train:
+    """The real entry point in this process: exit code and training log."""
+    from llmlab.trainer.__main__ import main
+
+    def run(work: WorkFolder, clock: Clock | None = None) -> tuple[int, str]:
+        out = io.StringIO()
+        code = main({Env.WORK: work.root}, clock, out)
+        return code, out.getvalue()
+
+    return run

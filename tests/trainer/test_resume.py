@@ -1,0 +1,200 @@
+"""Interrupted and resumed is the same as never interrupted, bit by bit; damage is passed over; no step is twice in the metrics."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.trainer import work as folders
+from tests.trainer.conftest import Train
+
+from llmlab import contract
+from llmlab.clock import ManualClock
+from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
+from llmlab.trainer import checkpoints
+
+RECIPE = {"epochs": 3, "batch_size": 2, "accumulate": 2, "save_steps": 2, "keep_checkpoints": 3}
+"""14 examples: 4 steps an epoch, the last one short; dropout is on."""
+COUNT = 14
+STEPS = 12
+
+
+class Interrupting(ManualClock):
+    """A clock that asks the trainer to leave when it is read at a given step: the trainer reads it once at each step's end."""
+
+    def __init__(self, work: WorkFolder, at_step: int, act: Callable[[WorkFolder], None]) -> None:
+        super().__init__(datetime(2026, 11, 23, tzinfo=UTC))
+        self.work, self.at_step, self.act = work, at_step, act
+
+    def now(self) -> datetime:
+        if Path(self.work.progress).exists() and folders.progress(self.work).step == self.at_step:
+            self.at_step = -1
+            self.act(self.work)
+        return super().now()
+
+
+def ask(work: WorkFolder) -> None:
+    Path(work.request).write_text(contract.dump(Request(EndReason.SPOT_INTERRUPTED, "2026-11-23T12:00:00Z")))
+
+
+def terminate(_work: WorkFolder) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> WorkFolder:
+    """The run that nobody interrupted."""
+    work = folders.make(tmp_path_factory.mktemp("whole"), model, recipe=RECIPE, count=COUNT)
+    code, log = train(work)
+    assert code == 0, log
+    assert len(folders.losses(work)) == STEPS
+    return work
+
+
+def same(one: WorkFolder, two: WorkFolder) -> None:
+    assert folders.losses(one) == folders.losses(two)
+    assert folders.weights(one) == folders.weights(two)
+    assert folders.progress(one).tokens == folders.progress(two).tokens
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [pytest.param(ask, EndReason.SPOT_INTERRUPTED, id="request"), pytest.param(terminate, EndReason.INSTANCE_LOST, id="SIGTERM")],
+)
+@pytest.mark.parametrize("step", [2, 4], ids=["mid-epoch", "at an epoch's end"])
+def test_asked_to_leave_and_resumed(
+    tmp_path: Path, model: Path, train: Train, whole: WorkFolder, act: Callable[[WorkFolder], None], reason: EndReason, step: int
+) -> None:
+    work = folders.make(tmp_path, model, recipe={**RECIPE, "save_steps": None}, count=COUNT)
+    code, log = train(work, Interrupting(work, step - 1, act))
+    assert code == TrainerExit.STOPPED_ON_REQUEST, log
+    assert folders.outcome(work).reason is reason
+    assert folders.outcome(work).step == step
+    assert checkpoints.find(Path(work.checkpoints)).step == step
+    assert len(folders.losses(work)) == step
+    Path(work.request).unlink(missing_ok=True)
+    shutil.rmtree(work.output)  # the next attempt is another machine: it gets checkpoints and nothing else
+    code, log = train(work)
+    assert code == 0, log
+    assert f"resuming: from checkpoint-{step}" in log
+    same(work, whole)
+
+
+def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
+    """SIGKILL in the middle of a step, in a process of its own (which costs the time of importing torch)."""
+    work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
+    killer = (
+        "import os, sys\n"
+        "from llmlab.trainer import loop\n"
+        "from llmlab.trainer.__main__ import main\n"
+        "step = loop.Loop.training_step\n"
+        "def deadly(self, *args, **options):\n"
+        "    if self.state.global_step == 7: os.kill(os.getpid(), 9)\n"
+        "    return step(self, *args, **options)\n"
+        "loop.Loop.training_step = deadly\n"
+        "sys.exit(main())\n"
+    )
+    environment = {**os.environ, "LLMLAB_WORK": work.root, "OMP_NUM_THREADS": "1"}
+    killed = subprocess.run([sys.executable, "-c", killer], env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not Path(work.outcome).exists()
+    assert len(folders.losses(work)) == 7
+    code, log = train(work)
+    assert code == 0, log
+    assert "resuming: from checkpoint-6" in log
+    same(work, whole)
+
+
+def truncate(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "no COMPLETE": (COMPLETE, Path.unlink, "it has no COMPLETE"),
+    "half a COMPLETE": (COMPLETE, truncate, "its COMPLETE cannot be read"),
+    "no optimizer": ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),
+    "no random state": ("rng_state.pth", Path.unlink, "rng_state.pth is missing"),
+    "truncated adapter": ("adapter_model.safetensors", truncate, "adapter_model.safetensors has"),
+    "a flipped bit": ("optimizer.pt", flip, "optimizer.pt is not what was saved"),
+    "no state": ("trainer_state.json", Path.unlink, "trainer_state.json is missing"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: WorkFolder, kind: str) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(whole.checkpoints, folder)
+    assert checkpoints.find(folder).step == STEPS
+    name, harm, reason = DAMAGE[kind]
+    harm(folder / "checkpoint-12" / name)
+    found = checkpoints.find(folder)
+    assert found.step == 10
+    assert len(found.damaged) == 1
+    assert found.damaged[0].startswith(f"checkpoint-12: {reason}")
+    assert len(DAMAGE) == 7
+
+
+def test_training_goes_on_from_the_older_one(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
+    work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
+    shutil.rmtree(work.checkpoints)
+    shutil.copytree(whole.checkpoints, work.checkpoints)
+    (Path(work.checkpoints) / "checkpoint-12" / "optimizer.pt").unlink()
+    (Path(work.checkpoints) / checkpoints.STAGING / "checkpoint-14").mkdir(parents=True)
+    code, log = train(work)
+    assert code == 0, log
+    assert "warning: not resuming from checkpoint-12: optimizer.pt is missing" in log
+    assert "resuming: from checkpoint-10" in log
+    same(work, whole)
+    assert checkpoints.find(Path(work.checkpoints)).damaged == ()
+
+
+def test_a_finished_run_only_writes_its_output_again(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
+    """The machine was lost after the last checkpoint and before the upload."""
+    work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
+    shutil.rmtree(work.checkpoints)
+    shutil.copytree(whole.checkpoints, work.checkpoints)
+    code, log = train(work)
+    assert code == 0, log
+    same(work, whole)
+
+
+class Ticking(ManualClock):
+    """A minute passes each time it is read."""
+
+    def now(self) -> datetime:
+        self.time += timedelta(minutes=1)
+        return self.time
+
+
+def test_saves_by_the_clock_and_keeps_the_newest(tmp_path: Path, model: Path, train: Train) -> None:
+    work = folders.make(tmp_path, model, recipe={**RECIPE, "save_steps": None, "save_minutes": 4, "keep_checkpoints": 2}, count=COUNT)
+    code, log = train(work, Ticking(datetime(2026, 11, 23, tzinfo=UTC)))
+    assert code == 0, log
+    saved = [line.split()[1] for line in log.splitlines() if line.startswith("saved ")]
+    assert len(saved) >= 3
+    assert saved[-1] == "checkpoint-12"
+    kept = {path.name for path in Path(work.checkpoints).iterdir() if path.name.startswith("checkpoint")}
+    assert kept == set(saved[-2:])
+
+
+def test_a_good_checkpoint_is_never_written_again(tmp_path: Path, whole: WorkFolder) -> None:
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(whole.checkpoints, folder)
+    before = (folder / "checkpoint-12" / COMPLETE).read_bytes()
+    staged = folder / checkpoints.STAGING / "checkpoint-12"
+    staged.mkdir(parents=True)
+    (staged / "other").write_text("other")
+    checkpoints.publish(staged, folder, 12)
+    assert (folder / "checkpoint-12" / COMPLETE).read_bytes() == before
+    assert not staged.exists()
