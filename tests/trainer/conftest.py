@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,13 @@ Train = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _libraries() -> Iterator[None]:
+def _libraries() -> None:
     """The training libraries warn about each other when they are imported; that happens here, once."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import llmlab.trainer.loop  # noqa: F401 - imported for its imports
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -5,34 +5,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.trainer import work as folders
-from tests.trainer.conftest import Train
 
 from llmlab import contract, recipe
 from llmlab.contract import EndReason, Request, TrainerExit
 from llmlab.trainer import checkpoints, endings
+from tests.trainer import work as folders
+from tests.trainer.conftest import Train
 
 GOOD = {"text": "restart the server"}
 CASES: dict[str, tuple[dict[str, Any], EndReason, str, str]] = {
-    "wrong value": ({"recipe": {"learning_rate": -1}}, EndReason.SETUP_FAILED, "learning_rate: must be greater than 0", "llmlab launch --set learning_rate"),
+    "wrong value": (
+        {"recipe": {"learning_rate": -1}},
+        EndReason.SETUP_FAILED,
+        "learning_rate: must be greater than 0",
+        "llmlab launch --set learning_rate",
+    ),
     "unknown field": ({"recipe": {"lorra": 1}}, EndReason.SETUP_FAILED, "there is no field lorra", "llmlab estimate"),
     "qlora without a GPU": ({"recipe": {"method": "qlora"}}, EndReason.SETUP_FAILED, "method qlora needs a GPU", "--set method=lora"),
     "fp16 without a GPU": ({"recipe": {"precision": "fp16"}}, EndReason.SETUP_FAILED, "precision fp16 needs a GPU", "--set precision=auto"),
     "unknown module": (
-        {"recipe": {"lora": {"targets": ["nowhere"]}}}, EndReason.SETUP_FAILED, "the recipe does not fit the model", "--set lora.targets=all-linear",
+        {"recipe": {"lora": {"targets": ["nowhere"]}}},
+        EndReason.SETUP_FAILED,
+        "the recipe does not fit the model",
+        "--set lora.targets=all-linear",
     ),
     "no rows": ({"rows": []}, EndReason.DATA_ERROR, "the dataset has no examples", "llmlab validate data/"),
     "a bad line": ({"rows": [GOOD, "{broken"]}, EndReason.DATA_ERROR, "train.jsonl:2: not JSON", "llmlab upload data/ --skip-bad"),
     "a row of no format": ({"rows": [GOOD, {"foo": 1}]}, EndReason.DATA_ERROR, "train.jsonl:2: no known format", "llmlab upload"),
     "preferences": ({"form": "preference"}, EndReason.DATA_ERROR, "train.jsonl:1: a preference", "llmlab upload"),
     "all too long": (
-        {"rows": [{"text": "restart the server " * 20}], "recipe": {"max_length": 8}}, EndReason.DATA_ERROR, "every example is longer than 8", "--set max_length=",
+        {"rows": [{"text": "restart the server " * 20}], "recipe": {"max_length": 8}},
+        EndReason.DATA_ERROR,
+        "every example is longer than 8",
+        "--set max_length=",
     ),
     "diverges": (
         {"recipe": {"learning_rate": 1.0, "max_grad_norm": 1e30, "epochs": 60, "weight_decay": 1.0, "lora": {"rank": 4, "alpha": 1e18}}},
-        EndReason.TRAINING_ERROR, "the loss is", "--set learning_rate=0.25",
+        EndReason.TRAINING_ERROR,
+        "the loss is",
+        "--set learning_rate=0.25",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -115,7 +128,7 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     class OutOfMemoryError(RuntimeError):
         pass
 
-    steps = [{"batch_size": 4}, {"gradient_checkpointing": False}, {}, {"method": "qlora"}]
+    steps: list[dict[str, Any]] = [{"batch_size": 4}, {"gradient_checkpointing": False}, {}, {"method": "qlora"}]
     hints = []
     for step in steps:
         failed = endings.of(

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.trainer import work as folders
-from tests.trainer.conftest import Train
 
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
 from llmlab.trainer import checkpoints
+from tests.trainer import work as folders
+from tests.trainer.conftest import Train
 
 RECIPE = {"epochs": 3, "batch_size": 2, "accumulate": 2, "save_steps": 2, "keep_checkpoints": 3}
 """14 examples: 4 steps an epoch, the last one short; dropout is on."""
@@ -120,7 +120,7 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
-DAMAGE = {
+DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "no COMPLETE": (COMPLETE, Path.unlink, "it has no COMPLETE"),
     "half a COMPLETE": (COMPLETE, truncate, "its COMPLETE cannot be read"),
     "no optimizer": ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),

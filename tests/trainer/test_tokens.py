@@ -83,7 +83,8 @@ def test_only_the_answers_carry_loss(marked: Encoder) -> None:
     assert all(label in {IGNORED, token} for token, label in zip(sequence.ids, sequence.labels, strict=True))
     text = marked.tokenizer.decode(sequence.ids)
     assert text == (
-        "<|start|>user\nIs it up?<|end|>\n<|start|>assistant\nYes, it is.<|end|>\n<|start|>user\nAnd now?<|end|>\n<|start|>assistant\nStill.<|end|>\n"
+        "<|start|>user\nIs it up?<|end|>\n<|start|>assistant\nYes, it is.<|end|>\n"
+        "<|start|>user\nAnd now?<|end|>\n<|start|>assistant\nStill.<|end|>\n"
     )
 
 
@@ -96,7 +97,7 @@ def test_only_the_trained_answers_carry_loss(marked: Encoder, unmarked: Encoder)
 
 
 def test_tools_calls_and_thoughts_reach_the_template(marked: Encoder, unmarked: Encoder) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Restart it."},
         {"role": "assistant", "content": "", "reasoning_content": "a restart", "tool_calls": [CALL]},

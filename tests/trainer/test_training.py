@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.trainer import work as folders
-from tests.trainer.conftest import Train
 
 from llmlab.contract import ADAPTER, EndReason
 from llmlab.sandbox.examples import FORMATS
+from tests.trainer import work as folders
+from tests.trainer.conftest import Train
 
 SFT = [form for form in FORMATS if form != "preference"]
 
