@@ -122,8 +122,10 @@ def context(folder: Path | None) -> Iterator[Path]:
 
 
 def assembled(root: Path) -> Path:
-    """A clone's build context, from what the wheel carries."""
+    """A clone's build context, from what the wheel carries: only what the Dockerfile copies."""
     shutil.copytree(PACKAGE / "docker", root, dirs_exist_ok=True)
+    (root / DOCKERFILE).parent.mkdir()
+    (root / DOCKERFILE.name).replace(root / DOCKERFILE)
     shutil.copytree(PACKAGE, root / "src/llmlab", ignore=shutil.ignore_patterns("__pycache__", "docker"))
     (root / "README.md").write_text("llmlab\n", encoding="utf-8")
     return root

@@ -187,7 +187,7 @@ def arguments(recipe: Recipe, machine: Machine, staging: Path) -> SFTConfig:
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused" if machine.device == "cuda" else "adamw_torch",
+        optim="adamw_torch_fused",
         seed=recipe.seed,
         max_length=None,
         packing=False,

@@ -56,6 +56,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, say: S
 
     control.phase("loading")
     base = model.load_model(recipe, work, machine, tokenizer)
+    model.share(base, machine, say)
     start = resume_from(Path(work.checkpoints), say)
     metrics = Metrics(Path(work.output), start)
     loop = _loop(recipe, machine, Path(work.checkpoints), control, metrics, say, base, tokenizer, examples)
