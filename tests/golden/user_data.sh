@@ -299,6 +299,7 @@ await() { # await SECONDS WHAT FILE...: until one of the files is there; starts 
 }
 
 phase "agent"
+if [ -z "$root" ]; then chmod -R a+rwX "$work"; fi # the user of the containers is not root, and made none of these folders
 start_agent || fail "the agent's container does not start: $(last_words agent)"
 await 7200 "the agent to check data, model and checkpoint" "$work$ready" "$work$marked"
 if [ -e "$work$marked" ]; then exit 1; fi # it has said why
