@@ -5,7 +5,6 @@ offer, so they are taken out of the line first. Nothing heavy is imported here: 
 """
 
 import os
-import shlex
 import signal
 import sys
 import traceback
@@ -92,6 +91,7 @@ def main(arguments: Sequence[str] | None = None, state: State | None = None) -> 
 def run(line: Sequence[str], state: State) -> int:
     """Parse, run one command, and turn what it raises into its exit code."""
     arguments: list[str] = []
+    state.ui.typed = line
     state.ui.as_json = "--json" in line[: line.index("--") if "--" in line else None]
     try:
         arguments, options = split_global(line)
@@ -115,7 +115,7 @@ def run(line: Sequence[str], state: State) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, told in a sentence
-        hint = shlex.join(["llmlab", *line, "-vv"]) if state.ui.verbosity < 2 else ""
+        hint = state.ui.again("-vv") if state.ui.verbosity < 2 else ""
         words = (str(error).splitlines() or [""])[0]
         return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
     if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this

@@ -5,6 +5,7 @@ rich is imported at the first use of a table or a bar, so that `--help` and `--j
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ class Ui:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self.answered = False
+        self.typed: Sequence[str] = ()
+        """The user's own command line, for hints that are the same line and a word more."""
 
     @cached_property
     def _out(self) -> "Console":
@@ -108,20 +111,25 @@ class Ui:
         if yes:
             return
         if self.as_json or not self.stdin.isatty():
-            raise Refused(f"{question} needs an answer and there is no terminal to ask on", "the same command with --yes")
+            raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again("--yes"))
         self.stderr.write(f"{question} [y/N] ")
         self.stderr.flush()
         if self.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise Refused("not confirmed, nothing was changed")
 
-    def ask(self, question: str, expected: str, *, hint: str) -> None:
-        """For what cannot be undone: return only when `expected` is typed."""
+    def ask(self, question: str, expected: str, *, option: str) -> None:
+        """For what cannot be undone: return only when `expected` is typed. `option` is the one that takes it on the line."""
         if self.as_json or not self.stdin.isatty():
-            raise Refused(f"{question} needs an answer and there is no terminal to ask on", hint)
+            raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again(option, expected))
         self.stderr.write(f"{question} Type {expected} to go on: ")
         self.stderr.flush()
         if self.stdin.readline().strip() != expected:
             raise Refused("not confirmed, nothing was changed")
+
+    def again(self, *words: str) -> str:
+        """The command that was typed with these words added, before a `--` if there is one, ready to be copied."""
+        end = list(self.typed).index("--") if "--" in self.typed else len(self.typed)
+        return shlex.join(["llmlab", *self.typed[:end], *words, *self.typed[end:]])
 
     @contextmanager
     def bar(self, title: str, unit: str = "") -> "Iterator[Progress]":

@@ -103,6 +103,12 @@ def test_interruption_says_what_is_left(capsys: pytest.CaptureFixture[str], proj
     assert capsys.readouterr().err.splitlines() == ["error: interrupted; nothing more was changed", "hint: llmlab config"]
 
 
+def test_a_hint_is_the_line_that_was_typed() -> None:
+    ui = Ui()
+    ui.typed = ["sandbox", "exec", "--", "aws", "a b"]
+    assert ui.again("-vv") == "llmlab sandbox exec -vv -- aws 'a b'"
+
+
 class Broken(Ui):
     def show(self, facts: object, view: Any) -> None:
         raise ZeroDivisionError("oh")

@@ -56,6 +56,7 @@ def test_bootstrap_asks(lab: CommandLine, recorder: list[str]) -> None:
         assert result.code == ExitCode.REFUSED
         assert "to create" in result.err
         assert result.out == ""
+    assert lab("bootstrap", "--email", "a b@x.org", "--json").hint == "llmlab bootstrap --email 'a b@x.org' --json --yes"
     assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
     assert lab("bootstrap", answer="y\n").code == ExitCode.DONE
 
@@ -104,13 +105,12 @@ def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
 
 def test_everything_wants_the_name_typed(lab: CommandLine) -> None:
     lab("bootstrap", "--yes")
-    for result in (
-        lab("teardown", "--everything", "--yes"),
-        lab("teardown", "--everything", "--confirm", "another"),
-        lab("teardown", "--everything", answer="yes\n"),
+    for result, hint in (
+        (lab("teardown", "--everything", "--yes"), "llmlab teardown --everything --yes --confirm llm-tuning-lab"),
+        (lab("teardown", "--everything", "--confirm", "another"), "llmlab teardown --everything --confirm llm-tuning-lab"),
+        (lab("teardown", "--everything", answer="yes\n"), ""),
     ):
-        assert result.code == ExitCode.REFUSED
-        assert result.hint in {"llmlab teardown --everything --confirm llm-tuning-lab", ""}
+        assert (result.code, result.hint) == (ExitCode.REFUSED, hint)
     assert lab("teardown", "--everything", answer="llm-tuning-lab\n").code == ExitCode.DONE
     assert lab("teardown", "--everything", "--confirm", "llm-tuning-lab", "--json").json["deleted"] == []
 

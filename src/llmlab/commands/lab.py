@@ -216,11 +216,10 @@ def teardown(
 
 def _confirm_everything(state: State, confirm: str | None) -> None:
     lab = state.aws.lab
-    hint = f"llmlab teardown --everything --confirm {lab}"
     if confirm is None:
-        state.ui.ask(f"remove lab {lab} with all results, checkpoints and adapters?", lab, hint=hint)
+        state.ui.ask(f"remove lab {lab} with all results, checkpoints and adapters?", lab, option="--confirm")
     elif confirm != lab:
-        raise Refused(f"the lab is {lab}, not {confirm}; nothing was changed", hint)
+        raise Refused(f"the lab is {lab}, not {confirm}; nothing was changed", f"llmlab teardown --everything --confirm {lab}")
 
 
 def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
