@@ -55,6 +55,18 @@ def test_an_empty_lab(ready: CommandLine) -> None:
     assert "next: llmlab launch" in result.err
 
 
+def test_results_without_a_lab(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.COMPLETED)
+    assert ready("teardown", "--yes").code == 0
+    result = ready("status")
+    assert result.code == 0
+    assert result.out.splitlines()[0].endswith("its results are kept: 1 run")
+    assert run in result.out
+    assert result.err.splitlines() == ["next: llmlab bootstrap"]
+    assert ready("status", "--json").json["there"] is False
+
+
 def test_a_running_run_in_the_list_and_alone(ready: CommandLine, lab_aws: Aws) -> None:
     run, instance = launch(ready)
     beat(ready, lab_aws, run, instance)

@@ -109,20 +109,29 @@ class RunsTable:
 
 def overview(facts: "Overview", now: datetime) -> Iterator["RenderableType"]:
     """The lab in two lines, then its runs."""
-    yield f"{facts.lab} in {facts.region}, account {facts.account}"
-    image = (
-        f"image {', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}"
-        if facts.image
-        else "no image yet"
-    )
-    money = f"{dollars(facts.budget.spent)} of {dollars(facts.budget.limit)} this month" if facts.budget else "no budget"
-    yield f"{image} · {money} · {facts.live} live of {facts.total} runs" if facts.total else f"{image} · {money} · no runs yet"
+    where = f"in {facts.region}, account {facts.account}"
+    if not facts.there:
+        kept = f"its results are kept: {facts.total} run{'' if facts.total == 1 else 's'}" if facts.total else "its outputs bucket is empty"
+        yield f"there is no lab {facts.lab} {where}; {kept}"
+    else:
+        yield f"{facts.lab} {where}"
+        yield _lab_words(facts)
     if facts.runs:
         yield ""
         yield RunsTable(facts.runs, now)
     more = facts.total - len(facts.runs)
     if more:
         yield f"\n{more} older: llmlab status --all"
+
+
+def _lab_words(facts: "Overview") -> str:
+    image = (
+        f"image {', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}"
+        if facts.image
+        else "no image yet"
+    )
+    money = f"{dollars(facts.budget.spent)} of {dollars(facts.budget.limit)} this month" if facts.budget else "no budget"
+    return f"{image} · {money} · " + (f"{facts.live} live of {facts.total} runs" if facts.total else "no runs yet")
 
 
 # ---------------------------------------------------------------- one run

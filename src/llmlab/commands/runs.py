@@ -142,7 +142,9 @@ def show_runs(state: State, *, every: bool, clear: bool) -> bool:
     if clear:
         state.ui.clear()
     state.ui.show(facts, lambda: run_screens.overview(facts, state.clock.now()))
-    if not facts.total:
+    if not facts.there:
+        state.ui.say("next: llmlab bootstrap")
+    elif not facts.total:
         state.ui.say("next: llmlab launch")
     return False
 

@@ -7,18 +7,22 @@ from datetime import datetime
 from llmlab.aws import costs, images
 from llmlab.aws.costs import Budget
 from llmlab.aws.images import Image
-from llmlab.aws.session import Aws, AwsError
+from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.ops.run_state import Run
 from llmlab.ops.runs import listing
 
 
 @dataclass(frozen=True)
 class Overview:
-    """`image` and `budget` are None where there is none, or where the user may not see it."""
+    """`image` and `budget` are None where there is none, or where the user may not see it.
+
+    `there` is False when nothing is left of the lab but its results: before bootstrap it is the bucket that is missing, an error.
+    """
 
     lab: str
     account: str
     region: str
+    there: bool
     image: Image | None
     budget: Budget | None
     runs: tuple[Run, ...]
@@ -34,10 +38,32 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
     """
     account = aws.account
     with ThreadPoolExecutor(3) as pool:
+        asked_there = pool.submit(_there, aws)
         asked_image = pool.submit(_image, aws)
         asked_budget = pool.submit(_budget, aws)
         found = listing(aws, now, every=every)
-        return Overview(aws.lab, account, aws.region, asked_image.result(), asked_budget.result(), found.runs, found.total, found.live)
+    return Overview(
+        lab=aws.lab,
+        account=account,
+        region=aws.region,
+        there=asked_there.result(),
+        image=asked_image.result(),
+        budget=asked_budget.result(),
+        runs=found.runs,
+        total=found.total,
+        live=found.live,
+    )
+
+
+def _there(aws: Aws) -> bool:
+    """Whether a run could be started: the launch template is there. Who may not ask is not told that it is gone."""
+    try:
+        aws.ec2.describe_launch_templates(LaunchTemplateNames=[aws.names.launch_template])
+    except NotFound:
+        return False
+    except AwsError:
+        return True
+    return True
 
 
 def _image(aws: Aws) -> Image | None:
