@@ -137,6 +137,55 @@ def test_a_spot_notice_saves_and_leaves_the_marker_to_the_watchdog(here: Machine
     assert not here.outputs.keys(contract.ENDED)
 
 
+def test_a_short_spot_notice_still_leaves_the_trainer_time_to_save(here: Machine) -> None:
+    """Ten seconds: the trainer has the first six of them, and the upload the rest."""
+    asked: list[float] = []
+
+    def notice() -> None:
+        here.imds.notice = here.clock.now() + timedelta(seconds=15)
+
+    def save() -> None:
+        here.checkpoint(33)
+        here.leave(75)
+
+    real = here.background.within
+
+    def within(name: str, seconds: float, work: Any) -> bool:
+        asked.append(seconds)
+        return real(name, seconds, work)
+
+    here.background.within = within  # type: ignore[method-assign]
+    here.at(600, notice)
+    here.at(607, save)
+    here.agent.run()
+    assert here.outputs.read(here.job.keys.checkpoint(33) + contract.COMPLETE)
+    assert end(here).detail == ""
+    assert all(seconds > 0 for seconds in asked)
+
+
+def test_a_wedged_trainer_loses_against_a_short_notice_in_time(here: Machine) -> None:
+    def notice() -> None:
+        here.checkpoint(20)
+        here.imds.notice = here.clock.now() + timedelta(seconds=15)
+
+    here.at(600, notice)
+    here.agent.run()
+    assert 605 < (here.clock.now() - START).total_seconds() < 615
+    assert "did not save in time" in end(here).detail
+
+
+def test_the_share_of_a_short_notice_stays_as_it_was_when_it_was_heard() -> None:
+    claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
+    gone = START + timedelta(seconds=20)
+    looks = [
+        pressures(claim, int(START.timestamp()) + 3600, 0.3, START + timedelta(seconds=second), interruption=gone, stopped=False)[0]
+        for second in range(21)
+    ]
+    assert looks[0].leave_by == gone.timestamp() - 8
+    assert [one.leave_by for one in looks] == sorted(one.leave_by for one in looks)
+    assert all(one.leave_by <= one.gone_by for one in looks)
+
+
 def test_a_wedged_trainer_does_not_keep_what_exists_from_being_saved(here: Machine) -> None:
     def notice() -> None:
         here.checkpoint(20)

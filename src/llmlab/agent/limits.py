@@ -10,9 +10,9 @@ LEAD_SECONDS = 300.0
 """How long before the hard deadline the trainer is asked to save, at most; a tenth of the attempt where that is less."""
 SHORTEST_LEAD_SECONDS = 10.0
 UPLOAD_SHARE = 0.4
-"""Of the lead, what is kept for the upload after the trainer has left."""
+"""Of the lead, or of a short notice, what is kept for the upload after the trainer has left."""
 NOTICE_SHARE_SECONDS = 25.0
-"""Of the two minutes of a spot notice, what is kept for the upload."""
+"""Of the two minutes of a spot notice, what is kept for the upload; where less was left when it was heard, `UPLOAD_SHARE` of that."""
 GRACE_SECONDS = 600.0
 """How long the trainer may take to leave when nothing but a wish of the user presses."""
 
@@ -44,13 +44,17 @@ def lead_seconds(attempt: Attempt, deadline: int) -> float:
 def pressures(
     attempt: Attempt, deadline: int, price: float, now: datetime, *, interruption: datetime | None, stopped: bool
 ) -> list[Pressure]:
-    """Everything that presses now, the nearest end first."""
+    """Everything that presses now, the nearest end first.
+
+    A `leave_by` never comes earlier from one look to the next, so who keeps the first one keeps the shares as they were then.
+    """
     found = []
     moment = now.timestamp()
     lead = lead_seconds(attempt, deadline)
     if interruption is not None:
         gone = min(interruption.timestamp(), float(deadline))
-        found.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - NOTICE_SHARE_SECONDS, gone))
+        upload = min(NOTICE_SHARE_SECONDS, max(0.0, gone - moment) * UPLOAD_SHARE)
+        found.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
     if moment >= deadline - lead:
         found.append(Pressure(EndReason.TIMED_OUT, deadline - lead * UPLOAD_SHARE, deadline))
     gone = deadline - lead * UPLOAD_SHARE / 2

@@ -25,7 +25,7 @@ from llmlab.contract import Attempt, ContractError, DataFile, EndReason, Heartbe
 TICK_SECONDS = 1.0
 EVERY_SECONDS = {"notice": 5.0, "stop": 5.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0}
 LAST_WORD_SECONDS = 5.0
-"""What is kept for the marker, of the time there is for the last upload."""
+"""What is kept for the marker, of the time there is for the last upload; a quarter of it where that is less."""
 
 
 @dataclass
@@ -152,13 +152,15 @@ class Agent:
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
-        in_time = self.background.within("uploads", gone_by - LAST_WORD_SECONDS - self.now, lambda: self._last_upload(gone_by))
+        left = max(0.0, gone_by - self.now)
+        upload_by = gone_by - min(LAST_WORD_SECONDS, left / 4)
+        in_time = self.background.within("uploads", upload_by - self.now, lambda: self._last_upload(upload_by))
         if verdict.reason is EndReason.COMPLETED and not (in_time and self._uploaded):
             verdict = Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
         self.conclude(verdict, until=gone_by)
 
-    def _last_upload(self, gone_by: float) -> None:
-        self._files = persist(self.uploads.everything, self.clock, self.say, until=gone_by - LAST_WORD_SECONDS)
+    def _last_upload(self, upload_by: float) -> None:
+        self._files = persist(self.uploads.everything, self.clock, self.say, until=upload_by)
         self._uploaded = True
 
     def conclude(self, verdict: Verdict, *, until: float) -> None:
