@@ -304,6 +304,21 @@ def test_a_trainer_that_is_still_there() -> None:
     assert judge(None, None, None).reason is EndReason.TRAINING_ERROR
 
 
+@pytest.mark.parametrize("progress", [None, Progress("loading"), Progress("training", 25, 40)])
+def test_an_attempt_ends_at_its_newest_whole_checkpoint(tmp_path: Path, progress: Progress | None) -> None:
+    """Also when its trainer was still loading, or had got further than it saved."""
+    here = machine(tmp_path, number=2)
+    agent = here.agent
+    agent.uploads.have(20)
+    if progress:
+        here.control(here.job.folder.progress, progress)
+    here.control(here.job.folder.request, Request(EndReason.STOPPED_BY_USER, ""))
+    here.leave(75)
+    agent.run()
+    assert end(here).step == 20
+    assert marker(here).step == max(progress.step if progress else 0, 20)
+
+
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [("137 true\n", TrainingExit(137, True)), ("0 false", TrainingExit(0)), ("", None), ("137", None), ("x true", None)],

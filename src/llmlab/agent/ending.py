@@ -20,17 +20,27 @@ class Totals:
 
 
 def write_end(
-    job: Job, outputs: Store, verdict: Verdict, totals: Totals, progress: Progress | None, files: tuple[DataFile, ...], *, at: str, say: Say
+    job: Job,
+    outputs: Store,
+    verdict: Verdict,
+    totals: Totals,
+    progress: Progress | None,
+    files: tuple[DataFile, ...],
+    *,
+    checkpoint: int,
+    at: str,
+    say: Say,
 ) -> None:
     """Write how the attempt ended, and the run's marker unless the watchdog is to start it again.
 
-    When the watchdog has ended this attempt already, it has the say, and nothing is written.
+    `checkpoint` is the newest whole one's step: the attempt's end names it, and the marker the step that training had reached, which is
+    that one at least, because a trainer that was interrupted while it loaded says step 0. When the watchdog has ended this attempt already, it has the say, and nothing is written.
 
     Raises:
         StoreError: S3 did not take it; doing it again is harmless.
     """
-    step = progress.step if progress else 0
-    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, step, totals.hours, totals.cost)
+    step = max(progress.step if progress else 0, checkpoint)
+    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, checkpoint, totals.hours, totals.cost)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
         there = contract.load(AttemptEnd, outputs.read(key) or b"")

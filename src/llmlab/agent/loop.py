@@ -174,7 +174,9 @@ class Agent:
         at, progress = self._at(), self.progress
         try:
             persist(
-                lambda: ending.write_end(self.job, self.outputs, verdict, totals, progress, self._files, at=at, say=self.say),
+                lambda: ending.write_end(
+                    self.job, self.outputs, verdict, totals, progress, self._files, checkpoint=self.uploads.newest, at=at, say=self.say
+                ),
                 self.clock,
                 self.say,
                 until=max(until, self.now + LAST_WORD_SECONDS),
