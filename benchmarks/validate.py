@@ -51,6 +51,8 @@ def main() -> None:
         ratios = [times["orjson.loads"] / times["validate"] for times in (wall, load)]
         print(f"| share of the bare loop's speed | {ratios[0]:.2f} | {ratios[1]:.2f} on one of {os.cpu_count()} cores |")
         print(f"\nresident at most, all processes together: {most / 2**20:.0f} MiB")
+        if ratios[0] < 0.5 or most > 300 << 20:
+            sys.exit("slower than half the bare loop, or more than 300 MiB")
 
 
 def resident(process: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -107,11 +107,8 @@ def listing(aws: Aws, bucket: str, prefix: str) -> list[Object]:
 
 def digest_of(path: Path) -> str:
     """A file's SHA-256 as hexadecimal digits."""
-    made = sha256()
     with path.open("rb", buffering=0) as stream:
-        while block := stream.read(HASH_BLOCK):
-            made.update(block)
-    return made.hexdigest()
+        return file_digest(stream, "sha256").hexdigest()
 
 
 def digests_of(paths: Iterable[Path], progress: Progress = lambda _done, _total: None) -> list[str]:

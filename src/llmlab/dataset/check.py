@@ -20,7 +20,7 @@ from llmlab.dataset.files import DataPath, Found
 from llmlab.dataset.lines import BOM, HEAD, MOST_BYTES, Line, blocks, parse, read_lines, read_parquet, split, wrong_kind
 from llmlab.dataset.report import Report, Summing
 from llmlab.dataset.tally import Count, Tally, counter, tally
-from llmlab.errors import LabError
+from llmlab.errors import ExitCode, LabError
 
 PART = 8 << 20
 """Bytes of a part: large enough that handing it over costs nothing, small enough for a smooth progress bar."""
@@ -133,26 +133,39 @@ def _until(stream: BinaryIO, length: int) -> Iterator[bytes]:
 
 def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, processes: int) -> Iterator[tuple[Part, Tally]]:
     """Each part's tally, in order."""
+    count = counter(tokenizer)
     if processes == 1:
-        count = counter(tokenizer)
         for part in every:
             yield part, tally(lines_of(part), count, max_length)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(tokenizer, max_length))
-    waiting: deque[tuple[Part, Future[Tally]]] = deque()
+    pool = ProcessPoolExecutor(processes - 1, mp_context=context, initializer=_start, initargs=(tokenizer, max_length))
+    left, waiting = deque(every), deque[tuple[Part, "Future[Tally]"]]()
     try:
-        for part in every:
-            waiting.append((part, pool.submit(_tally, part)))
-            if len(waiting) > 4 * processes:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
+        while left or waiting:
+            busy = sum(not future.done() for _, future in waiting)
+            while left and busy < 2 * (processes - 1):
+                waiting.append((left[0], pool.submit(_tally, left.popleft())))
+                busy += 1
+            if left and left[0].end is not None and len(waiting) < MOST_WAITING and not waiting[0][1].done():
+                waiting.append((left[0], _done(tally(lines_of(left.popleft()), count, max_length))))  # this process has a core, too
+                continue
+            part, future = waiting.popleft()
+            yield part, future.result()
     except BrokenProcessPool as error:
-        raise LabError("a process that checks the data was killed, perhaps for memory", "llmlab validate --processes 1") from error
+        raise LabError("a process that checks the data was killed, perhaps for memory") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+MOST_WAITING = 256
+"""Parts that may be done before the first of them is."""
+
+
+def _done(made: Tally) -> "Future[Tally]":
+    future: Future[Tally] = Future()
+    future.set_result(made)
+    return future
 
 
 _count: Count
@@ -160,9 +173,9 @@ _max_length: int | None
 
 
 def _start(tokenizer: Path | None, max_length: int | None) -> None:
-    """In each process: Ctrl-C is the parent's to handle."""
+    """In each process. Ctrl-C reaches it as well as the parent, which is the one to speak."""
     global _count, _max_length  # a process's own settings, set once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     _count, _max_length = counter(tokenizer), max_length
 
 

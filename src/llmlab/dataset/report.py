@@ -243,7 +243,7 @@ class Digests:
             if len(set(bucket[::2])) * 2 == len(bucket):
                 continue
             first: dict[int, int] = {}
-            for digest, place in zip(bucket[::2], bucket[1::2], strict=True):
+            for place, digest in sorted(zip(bucket[1::2], bucket[::2], strict=True)):
                 if first.setdefault(digest, place) != place:
                     count += 1
                     pairs.append((place, first[digest]))
