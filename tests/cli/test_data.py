@@ -196,14 +196,16 @@ def test_upload_in_parts(lab: CommandLine, buckets: Aws, recorder: list[str], mo
     assert hashlib.sha256(body).hexdigest() == file.sha256
 
 
+@pytest.mark.parametrize("size", [5 << 20, 1])
 def test_an_interrupted_upload_leaves_the_old_manifest_and_goes_on(
-    lab: CommandLine, buckets: Aws, recorder: list[str], monkeypatch: pytest.MonkeyPatch
+    lab: CommandLine, buckets: Aws, recorder: list[str], monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
+    monkeypatch.setattr(objects, "PART", 5 << 20)
     write(Path("data/a.jsonl"), *GOOD)
     lab("upload", "data")
     before = manifest(buckets)
     write(Path("data/a.jsonl"), *GOOD[1:])
-    write(Path("data/b.jsonl"), *GOOD)
+    write(Path("data/b.jsonl"), *GOOD, {"text": "x" * size})
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -237,7 +239,7 @@ def test_an_interrupted_part_aborts_the_upload(lab: CommandLine, buckets: Aws, m
 def test_a_file_that_changes_meanwhile_is_refused(buckets: Aws, tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"other")
-    outgoing = objects.Outgoing(file, "a", 5, hashlib.sha256(b"first").hexdigest(), changed=1)
+    outgoing = objects.Outgoing(file, "a", 5, changed=1)
     with pytest.raises(Exception, match="changed while it was sent"):
         objects.upload(buckets, buckets.names.data_bucket, [outgoing])
 

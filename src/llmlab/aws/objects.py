@@ -1,8 +1,9 @@
-"""Files to S3 and back, many and large ones at once, each checked by its SHA-256.
+"""Files to S3 and back, many and large ones at once, each with its SHA-256.
 
-Up: a file goes in one request, or in parts sent in parallel. Its SHA-256 travels with it, so that S3 refuses a damaged body, and stays in
-its metadata, so that an interrupted upload finds what is there. Down: parts are fetched in parallel and written in order to `NAME.part`, so
-that whatever is there is a whole beginning to continue from. Parts are held in memory, at most one a thread.
+Up: a file goes in one request, whose SHA-256 S3 checks, or in parts sent in parallel while another thread takes the SHA-256. An object's
+entity tag is the MD5 of what it is made of, so that an interrupted upload finds what is there. Down: parts are fetched in parallel and
+written in order to `NAME.part`, so that whatever is there is a whole beginning to continue from. Parts are held in memory, at most one a
+thread.
 """
 
 import os
@@ -12,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import file_digest, sha256
+from hashlib import file_digest, md5, sha256
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import urllib3.exceptions
 from botocore import exceptions
@@ -30,10 +31,11 @@ PART = 8 << 20
 """Bytes of a part, and the size above which a file goes in parts."""
 MOST_PARTS = 10_000
 """S3's limit on the parts of one upload."""
-DIGEST = "sha256"
-"""The metadata key of an object's SHA-256, as hexadecimal digits."""
 TRIES = 4
 HASH_BLOCK = 1 << 20
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Progress = Callable[[float, float], None]
 """Called with (bytes done, bytes in all)."""
@@ -57,9 +59,16 @@ class Outgoing:
     path: Path
     key: str
     size: int
+    changed: int
+    """When it was last changed, in nanoseconds: it must not change while it is sent."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an object holds: its SHA-256 as hexadecimal digits, and its S3 version ("" where there are none)."""
+
     digest: str
-    changed: int = 0
-    """When it was last changed as its digest was taken, in nanoseconds; 0 when nobody else can change it."""
+    version: str
 
 
 @dataclass(frozen=True)
@@ -111,99 +120,95 @@ def digest_of(path: Path) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
-def digests_of(paths: Iterable[Path], progress: Progress = lambda _done, _total: None) -> list[str]:
-    """The SHA-256 of each file, on all cores: hashing lets other threads run."""
-    paths = list(paths)
-    sizes = [path.stat().st_size for path in paths]
-    meter = Meter(progress, sum(sizes))
-
-    def hashed(path: Path, size: int) -> str:
-        made = digest_of(path)
-        meter.add(size)
-        return made
-
-    with Crew(min(os.cpu_count() or 1, max(1, len(paths)))) as crew:
-        asked = [crew.submit(hashed, path, size) for path, size in zip(paths, sizes, strict=True)]
-        return [one.result() for one in asked]
+def tag_of(path: Path, size: int) -> str:
+    """The entity tag that S3 gives a file sent by `upload` (S3 user guide, "Checking object integrity", for AES256 encryption)."""
+    with path.open("rb", buffering=0) as stream:
+        if size <= PART:
+            return f'"{file_digest(stream, _md5).hexdigest()}"'
+        part = part_size(size)
+        made = [_md5(stream.read(part)).digest() for _ in _starts(size, part)]
+    return f'"{_md5(b"".join(made)).hexdigest()}-{len(made)}"'
 
 
-def stored(aws: Aws, bucket: str, keys: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """The SHA-256 in the metadata of each object, and its version; those without one are left out."""
+def _md5(content: bytes = b"") -> Any:
+    return md5(content, usedforsecurity=False)
 
-    def ask(key: str) -> tuple[str, str, str] | None:
-        try:
-            answer = aws.s3.head_object(Bucket=bucket, Key=key)
-        except NotFound:
-            return None
-        return key, answer["Metadata"].get(DIGEST, ""), answer.get("VersionId", "")
 
-    keys = list(keys)
-    with Crew(min(THREADS, max(1, len(keys)))) as crew:
-        asked = [crew.submit(ask, key) for key in keys]
-        answers = [one.result() for one in asked]
-    return {answer[0]: answer[1:] for answer in answers if answer and answer[1]}
+def in_parallel(call: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> list[R]:
+    """The result of `call` for each item, in order."""
+    items = list(items)
+    with Crew(min(threads, max(1, len(items)))) as crew:
+        return [asked.result() for asked in [crew.submit(call, item) for item in items]]
+
+
+def version_of(aws: Aws, bucket: str, key: str) -> str:
+    """The newest version of an object."""
+    return str(aws.s3.head_object(Bucket=bucket, Key=key).get("VersionId", ""))
 
 
 # ---------------------------------------------------------------- up
 
 
-def upload(aws: Aws, bucket: str, files: Iterable[Outgoing], progress: Progress = lambda _done, _total: None) -> dict[str, str]:
+def upload(aws: Aws, bucket: str, files: Iterable[Outgoing], progress: Progress = lambda _done, _total: None) -> dict[str, Sent]:
     """Send files.
 
     Returns:
-        The S3 version of each, by key.
+        What was sent, by key.
 
     Raises:
-        LabError: a file has changed since its SHA-256 was taken, the bucket is not there, or S3 says no.
+        LabError: a file changes while it is sent, the bucket is not there, or S3 says no.
     """
     files = list(files)
     meter = Meter(progress, sum(file.size for file in files))
-    versions: dict[str, str] = {}
+    sent: dict[str, Sent] = {}
     try:
         with Crew(THREADS) as crew:
             small = [(file, crew.submit(_put, aws, bucket, file, meter)) for file in files if file.size <= PART]
             for file in files:
                 if file.size > PART:
-                    versions[file.key] = _upload_in_parts(aws, bucket, file, crew, meter)
+                    sent[file.key] = _upload_in_parts(aws, bucket, file, crew, meter)
             for file, asked in small:
-                versions[file.key] = asked.result()
+                sent[file.key] = asked.result()
     except NotFound as error:
         raise not_bootstrapped(aws) from error
-    except AwsError as error:
-        if error.code in {"BadDigest", "XAmzContentSHA256Mismatch"}:
-            raise LabError("a file changed while it was sent", "llmlab upload") from error
-        raise
-    return versions
+    return sent
 
 
 def _unchanged(file: Outgoing) -> None:
     now = file.path.stat()
-    if (now.st_size, now.st_mtime_ns) != (file.size, file.changed or now.st_mtime_ns):
-        raise LabError(f"{file.path} changed while it was sent", "llmlab upload")
+    if (now.st_size, now.st_mtime_ns) != (file.size, file.changed):
+        raise LabError(f"{file.path} changed while it was sent", "llmlab upload --help")
 
 
-def _put(aws: Aws, bucket: str, file: Outgoing, meter: Meter) -> str:
-    _unchanged(file)
+def _put(aws: Aws, bucket: str, file: Outgoing, meter: Meter) -> Sent:
     body = file.path.read_bytes()
-    checksum = b64encode(bytes.fromhex(file.digest)).decode()
-    answer = aws.s3.put_object(Bucket=bucket, Key=file.key, Body=body, ChecksumSHA256=checksum, Metadata={DIGEST: file.digest})
+    _unchanged(file)
+    made = sha256(body)
+    answer = aws.s3.put_object(Bucket=bucket, Key=file.key, Body=body, ChecksumSHA256=b64encode(made.digest()).decode())
     meter.add(file.size)
-    return answer.get("VersionId", "")
+    return Sent(made.hexdigest(), answer.get("VersionId", ""))
 
 
-def _upload_in_parts(aws: Aws, bucket: str, file: Outgoing, crew: Crew, meter: Meter) -> str:
-    size = max(PART, -(-file.size // MOST_PARTS))
-    started = aws.s3.create_multipart_upload(Bucket=bucket, Key=file.key, Metadata={DIGEST: file.digest}, ChecksumAlgorithm="CRC32")
+def part_size(size: int) -> int:
+    """Bytes of each part of a file of `size` bytes but the last."""
+    return max(PART, -(-size // MOST_PARTS))
+
+
+def _upload_in_parts(aws: Aws, bucket: str, file: Outgoing, crew: Crew, meter: Meter) -> Sent:
+    started = aws.s3.create_multipart_upload(Bucket=bucket, Key=file.key, ChecksumAlgorithm="CRC32")
     place = {"Bucket": bucket, "Key": file.key, "UploadId": started["UploadId"]}
+    size = part_size(file.size)
     try:
+        digest = crew.submit(digest_of, file.path)
         asked = [crew.submit(_put_part, aws, place, number, file, start, size, meter) for number, start in _starts(file.size, size)]
         parts: list[Any] = [one.result() for one in asked]
+        made = digest.result()
         _unchanged(file)
         answer: Any = aws.s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})  # type: ignore[arg-type]
     except BaseException:
         aws.s3.abort_multipart_upload(**place)  # type: ignore[arg-type]
         raise
-    return str(answer.get("VersionId", ""))
+    return Sent(made, str(answer.get("VersionId", "")))
 
 
 def _starts(size: int, part: int) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.aws import documents, objects
-from llmlab.aws.objects import Outgoing
+from llmlab.aws.objects import Object, Outgoing, Sent
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import MANIFEST, DataFile, Manifest
@@ -147,12 +147,12 @@ def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, p
 
 def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Local], facts: dict[str, Any], progress: Progress) -> Uploaded:
     bucket, prefix, former = aws.names.data_bucket, destination.prefix, destination.former
-    wanted = _outgoing(list(files), prefix)
-    there = {item.key: item.size for item in objects.listing(aws, bucket, prefix)}
+    wanted = [Outgoing(file.path, prefix + file.name, file.size, file.path.stat().st_mtime_ns) for file in files]
+    there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
     known = _known(aws, bucket, wanted, there, former, prefix)
     sent = [file for file in wanted if file.key not in known]
-    versions = known | objects.upload(aws, bucket, sent, progress)
-    listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, file.digest, versions[file.key]) for file in wanted)
+    held = known | objects.upload(aws, bucket, sent, progress)
+    listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, held[file.key].digest, held[file.key].version) for file in wanted)
     changed = former is None or former.files != listed or former.facts != facts
     manifest = Manifest(destination.name, listed, clock.now().strftime(contract.TIMESTAMP), facts) if changed or not former else former
     extra = sorted(set(there) - {file.key for file in wanted} - {prefix + MANIFEST})
@@ -175,26 +175,20 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
     )
 
 
-def _outgoing(files: list[Local], prefix: str) -> list[Outgoing]:
-    changed = [file.path.stat().st_mtime_ns for file in files]
-    digests = objects.digests_of(file.path for file in files)
-    return [
-        Outgoing(file.path, prefix + file.name, file.size, digest, at) for file, digest, at in zip(files, digests, changed, strict=True)
-    ]
-
-
-def _known(aws: Aws, bucket: str, wanted: list[Outgoing], there: dict[str, int], former: Manifest | None, prefix: str) -> dict[str, str]:
-    """The versions of what need not be sent: in the manifest, or left by an upload that was interrupted."""
+def _known(
+    aws: Aws, bucket: str, wanted: list[Outgoing], there: dict[str, Object], former: Manifest | None, prefix: str
+) -> dict[str, Sent]:
+    """What need not be sent: it is in the manifest, or an upload that was interrupted has left it."""
     listed = {prefix + file.path: file for file in former.files} if former else {}
-    known: dict[str, str] = {}
-    unsure: list[Outgoing] = []
-    for file in wanted:
-        if there.get(file.key) != file.size:
-            continue
+
+    def look(file: Outgoing) -> Sent | None:
+        digest = objects.digest_of(file.path)
         old = listed.get(file.key)
-        if old and (old.size, old.sha256) == (file.size, file.digest):
-            known[file.key] = old.version
-        else:
-            unsure.append(file)
-    found = objects.stored(aws, bucket, (file.key for file in unsure)) if unsure else {}
-    return known | {file.key: found[file.key][1] for file in unsure if found.get(file.key, ("", ""))[0] == file.digest}
+        if old and (old.size, old.sha256) == (file.size, digest):
+            return Sent(digest, old.version)
+        if objects.tag_of(file.path, file.size) == there[file.key].tag:
+            return Sent(digest, objects.version_of(aws, bucket, file.key))
+        return None
+
+    likely = [file for file in wanted if file.key in there and there[file.key].size == file.size]
+    return {file.key: found for file, found in zip(likely, objects.in_parallel(look, likely), strict=True) if found}
