@@ -4,6 +4,10 @@ What belongs to one part's depth (bad lines of a dataset, fields of a recipe) is
 as the user meets it.
 """
 
+import os
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +17,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT
@@ -39,9 +44,13 @@ class Faulty:
     code: str = ""
     status: int = 400
     calls: list[str] = field(default_factory=list)
+    interrupt: bool = False
+    """Ctrl-C instead of an answer."""
 
     def answer(self, request: Any, **_: object) -> AWSResponse:
         self.calls.append(request.url)
+        if self.interrupt:
+            raise KeyboardInterrupt
         url = request.url
         if any(service in url for service in (".s3.", "//s3.", "//ec2.", "//sts.", "//iam.", "//sns.")):
             body = f"<Response><Errors><Error><Code>{self.code}</Code><Message>no</Message></Error></Errors></Response>"
@@ -118,6 +127,23 @@ def test_what_aws_refuses(
     as_json = llmlab("--json", *line)
     assert as_json.json["exit_code"] == exit_code
     assert as_json.json["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize("line", ONLINE, ids=" ".join)
+def test_interrupted(line: tuple[str, ...], llmlab: CommandLine, data: Path, faulty_session: tuple[Aws, Faulty]) -> None:
+    """Ctrl-C while AWS is asked: what is left, and the command that goes on."""
+    llmlab.aws, fault = faulty_session
+    llmlab.aws.__dict__.pop("account", None)
+    fault.interrupt = True
+    try:
+        result = llmlab(*line)
+    finally:
+        fault.interrupt = False
+    assert (result.code, result.error.partition(";")[0]) == (ExitCode.INTERRUPTED, "interrupted")
+    assert result.error.partition("; ")[2]
+    assert result.hint in {shlex.join(["llmlab", *line]), "llmlab status"}
+    assert "Traceback" not in result.err
+    assert not (data.parent / "outputs").exists()
 
 
 @pytest.mark.parametrize("line", ONLINE, ids=" ".join)
@@ -200,6 +226,27 @@ def test_what_the_user_wrote(
     assert lab("--json", *line).json
 
 
+LIMITED = """
+import resource, sys
+from llmlab.cli import main
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow  # two gigabytes are read, from a file that holds no block of them
+def test_a_line_of_two_gigabytes(project: Path) -> None:
+    """Refused by a process, and those it starts, that have half of that as memory."""
+    path = project / "data" / "a.jsonl"
+    write(path, b'{"messages": [{"role": "user", "content": "')
+    os.truncate(path, 2 << 30)
+    command = [sys.executable, "-c", LIMITED, "validate", str(path.parent)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=Path(contract.__file__).parents[1])
+    assert result.returncode == ExitCode.FAILED, result.stderr
+    assert "a.jsonl:1: a line of 2,048 MiB: the most is 64 MiB" in result.stdout
+    assert result.stderr.startswith(f"error: no line of {path.parent} can be trained on\n")
+
+
 @pytest.mark.parametrize(
     ("variable", "sentence"),
     [("LLMLAB_REGON", "there is no setting for the variable LLMLAB_REGON; LLMLAB_REGION is meant"), ("LLMLAB_BUDGET", "budget cannot be ")],
@@ -247,4 +294,11 @@ def test_an_unknown_dataset(lab: CommandLine, recorder: list[str]) -> None:
     assert result.code in {ExitCode.FAILED, ExitCode.USAGE}
     assert "nothing" in result.error
     assert result.hint.startswith("llmlab upload")
+    assert "ec2:CreateFleet" not in recorder
+
+
+def test_an_unknown_model(ready: CommandLine, recorder: list[str]) -> None:
+    result = ready("launch", "--set", "model=lab:nope")
+    assert (result.code, result.error) == (ExitCode.USAGE, "the model lab:nope has not been uploaded")
+    assert result.hint == "llmlab upload nope/ --model nope"
     assert "ec2:CreateFleet" not in recorder

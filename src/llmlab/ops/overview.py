@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab.aws import costs, images
+from llmlab.aws import costs, images, launch_zones
 from llmlab.aws.costs import Budget
 from llmlab.aws.images import Image
-from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.aws.session import Aws, AwsError
 from llmlab.ops.run_state import Run
 from llmlab.ops.runs import listing
 
@@ -56,14 +56,11 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
 
 
 def _there(aws: Aws) -> bool:
-    """Whether a run could be started: the launch template is there. Who may not ask is not told that it is gone."""
+    """Whether a run could be started. Who may not ask is not told that it is gone."""
     try:
-        aws.ec2.describe_launch_templates(LaunchTemplateNames=[aws.names.launch_template])
-    except NotFound:
-        return False
+        return launch_zones.has_launch_template(aws)
     except AwsError:
         return True
-    return True
 
 
 def _image(aws: Aws) -> Image | None:
