@@ -207,7 +207,7 @@ DIRTY = b'{"text": "a"}\n{\n\n{"text": "\xff"}\r\n{"text": "b"}\r\n{"no": 1}'
     [
         ("a.jsonl", DIRTY, bytes),
         ("a.jsonl", b"\xef\xbb\xbf" + DIRTY, bytes),
-        ("a.jsonl.gz", gzip.compress(DIRTY), gzip.decompress),
+        ("a.jsonl.gz", gzip.compress(DIRTY, mtime=0), gzip.decompress),
         ("a.jsonl.zst", zstandard.compress(DIRTY), lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw)),
     ],
 )

@@ -26,8 +26,8 @@ PLAIN = b"".join(orjson.dumps(row) + b"\n" for row in ROWS)
         ("a.jsonl", PLAIN),
         ("a.jsonl", PLAIN.rstrip(b"\n")),
         ("a.jsonl", b"\xef\xbb\xbf" + PLAIN.replace(b"\n", b"\r\n")),
-        ("a.jsonl.gz", gzip.compress(PLAIN)),
-        ("a.jsonl.gz", gzip.compress(PLAIN[:20]) + gzip.compress(PLAIN[20:])),
+        ("a.jsonl.gz", gzip.compress(PLAIN, mtime=0)),
+        ("a.jsonl.gz", gzip.compress(PLAIN[:20], mtime=0) + gzip.compress(PLAIN[20:], mtime=0)),
         ("a.jsonl.zst", zstandard.compress(PLAIN)),
         ("A.JSONL", PLAIN),
     ],
@@ -75,7 +75,7 @@ def test_reasons(tmp_path: Path, content: bytes, expected: list[tuple[int, str]]
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.jsonl.gz", gzip.compress(PLAIN)[:-20]), ("a.jsonl.zst", zstandard.compress(PLAIN)[:-20])]
+    ("name", "content"), [("a.jsonl.gz", gzip.compress(PLAIN, mtime=0)[:-20]), ("a.jsonl.zst", zstandard.compress(PLAIN)[:-20])]
 )
 def test_truncated_compressed_file_is_told(tmp_path: Path, name: str, content: bytes) -> None:
     file = tmp_path / name
