@@ -182,13 +182,15 @@ class Hanging:
             yield Text.assemble((self.lead if number == 0 else " " * len(self.lead), self.lead_style), line)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = "") -> "RenderableType":
-    """A borderless table; columns named in `right` are numbers."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = (), title: str = ""
+) -> "RenderableType":
+    """A borderless table; columns named in `right` are numbers, those in `whole` are never wrapped."""
     from rich.table import Table
 
     drawn = Table(box=None, pad_edge=False, title=title or None, title_justify="left", header_style="bold")
     for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
         drawn.add_row(*("" if cell is None else str(cell) for cell in row))
     return drawn

@@ -2,9 +2,10 @@
 
 import pytest
 
-from llmlab import contract
+from llmlab import config, contract
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
+from llmlab.commands import run_screens
 from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
 from llmlab.ops import runs
 
@@ -294,6 +295,35 @@ def test_estimate_says_why_a_type_is_rejected(ready: CommandLine) -> None:
     assert rejected
     assert all("GiB" in one["reason"] and one["hours"] is None for one in rejected)
     assert any(one["fits"] for one in facts["options"]), "a B200 has 179 GiB"
+
+
+def test_estimate_shows_the_settings_types_and_the_cheapest(ready: CommandLine) -> None:
+    short, whole = ready("estimate"), ready("estimate", "--all")
+    head, *rows, blank, more = short.out.partition("\n\n")[2].splitlines()
+    assert head.split()[0] == "type"
+    assert (blank, more.partition(": ")[2]) == ("", "llmlab estimate --all")
+    assert {row.split()[0] for row in rows} >= set(config.INSTANCE_TYPES)
+    assert len(rows) == len(config.INSTANCE_TYPES) + run_screens.CHEAPEST
+    assert len(whole.out.partition("\n\n")[2].splitlines()) == 1 + len(rows) + int(more.split()[0])
+    assert whole.out.endswith("no price known\n")
+    assert "no price known" not in short.out
+
+
+def test_no_price_is_made_up(ready: CommandLine) -> None:
+    """The sandbox offers g7 and lists no price of it."""
+    options = ready("estimate", "--json").json["options"]
+    unpriced = [one for one in options if one["instance_type"].startswith("g7.")]
+    assert unpriced
+    priced = [bool(one["on_demand_price"] or one["spot_price"]) for one in options]
+    assert priced == sorted(priced, reverse=True), "what has no price is last"
+    assert {(one["on_demand_price"], one["spot_price"], one["spot_cost"]) for one in unpriced} == {(None, None, None)}
+
+
+def test_estimate_of_a_model_that_is_not_uploaded(ready: CommandLine) -> None:
+    result = ready("estimate", "--recipe", "sandbox")
+    assert result.code == 0
+    assert result.out.splitlines()[0] == "the model lab:tiny has not been uploaded, so memory and time are not estimated"
+    assert result.err.splitlines() == ["next: llmlab upload tiny/ --model tiny"]
 
 
 def test_in_a_small_lab_every_shown_run_has_its_details(ready: CommandLine, lab_aws: Aws) -> None:

@@ -11,7 +11,7 @@ from llmlab.ui import table
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from llmlab.ops.estimate import Estimate
+    from llmlab.ops.estimate import Estimate, Option
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
     from llmlab.ops.preflight import Plan
@@ -270,36 +270,51 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
 
 
-def estimate(facts: "Estimate") -> Iterator["RenderableType"]:
-    """Types with their memory, hours and dollars; those that do not fit at the end."""
-    size = (
-        f"{count(facts.parameters)} parameters by {facts.source}"
-        if facts.parameters
-        else "of unknown size, so memory and time are not estimated"
-    )
-    yield f"{facts.model}: {size}"
+CHEAPEST = 5
+"""How many of the cheapest types that fit an estimate shows besides those of the settings."""
+
+
+def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["RenderableType"]:
+    """Types with their memory, hours and dollars, in the order of the facts; `more` is the command that shows `every` one."""
+    yield _size_words(facts)
     if facts.parts_gib:
         parts = ", ".join(f"{name} {amount:.1f}" for name, amount in facts.parts_gib.items())
         yield f"memory of one GPU: about {facts.memory_gib:.1f} GiB ({parts})"
     if facts.data:
         yield f"data {facts.data}: {count(facts.tokens)} tokens an epoch" + (f", {count(facts.steps)} steps in all" if facts.steps else "")
     yield ""
-    rows = []
-    for one in facts.options:
-        about = "~" if one.approximate else ""
-        rows.append((
-            one.instance_type,
-            f"{one.gpus} x {one.gpu}",
-            f"{one.gpu_memory_gib:.0f}",
-            duration(one.hours and one.hours * 3600),
-            about + dollars(one.on_demand_price) if one.on_demand_price else "?",
-            dollars(one.spot_price) if one.spot_price else "-",
-            dollars(one.on_demand_cost),
-            dollars(one.spot_cost),
-            one.reason if one.fits else f"no: {one.reason}",
-        ))  # fmt: skip
+    cheapest = [one.instance_type for one in facts.options if one.fits and one.priced and not one.preferred][:CHEAPEST]
+    shown = [one for one in facts.options if every or one.preferred or one.instance_type in cheapest]
     columns = ("type", "GPU", "GiB", "time", "$/h", "spot", "cost", "spot cost", "note")
-    yield table(columns, rows, right=("GiB", "time", "$/h", "spot", "cost", "spot cost"))
+    right = columns[2:-1]
+    yield table(columns, [_option(one) for one in shown], right=right, whole=("type", "GPU", *right))
+    hidden = len(facts.options) - len(shown)
+    if hidden:
+        yield f"\n{hidden} more type{'' if hidden == 1 else 's'}: {more}"
+
+
+def _size_words(facts: "Estimate") -> str:
+    if facts.parameters:
+        return f"{facts.model}: {count(facts.parameters)} parameters by {facts.source}"
+    if facts.lacks:
+        return f"{facts.lacks}, so memory and time are not estimated"
+    return f"{facts.model}: of unknown size, so memory and time are not estimated"
+
+
+def _option(one: "Option") -> tuple[object, ...]:
+    """A row of the estimate."""
+    notes = ["" if one.fits else "too small:", one.reason, "" if one.priced else "no price known"]
+    return (
+        one.instance_type,
+        f"{one.gpus} x {one.gpu}",
+        f"{one.gpu_memory_gib:.0f}",
+        duration(one.hours and one.hours * 3600),
+        ("~" if one.approximate else "") + dollars(one.on_demand_price),
+        dollars(one.spot_price),
+        dollars(one.on_demand_cost),
+        dollars(one.spot_cost),
+        " ".join(filter(None, notes)),
+    )
 
 
 def resumed(facts: "Resumed") -> str:

@@ -43,19 +43,28 @@ def estimate(
     settings: SetOption = None,
     data: DataOption = "",
     instance_type: TypesOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every type of the region, not only the settings' and the cheapest that fit.")
+    ] = False,
 ) -> None:
     """VRAM, hours and dollars of a recipe on each instance type, and why a type is rejected."""
     from llmlab.commands import run_screens
     from llmlab.ops import model_size
     from llmlab.ops.estimate import asked_types, estimate as ask
-    from llmlab.ops.preflight import dataset_if_any
+    from llmlab.ops.preflight import dataset_if_any, not_uploaded
 
     state: State = ctx.obj
     _, wanted = read_recipe(recipe, settings)
     size = model_size.of(state.aws, wanted.model, wanted.lab_model)
     manifest = dataset_if_any(state.aws, data)
-    facts = ask(state.aws, wanted, size, manifest, asked_types(state.aws, split(instance_type)), state.clock.now())
-    state.ui.show(facts, lambda: run_screens.estimate(facts))
+    lacking = None if size else not_uploaded(state.aws, wanted.lab_model)
+    types = asked_types(state.aws, split(instance_type))
+    preferred = state.settings.instance_types
+    facts = ask(state.aws, wanted, size, manifest, types, state.clock.now(), preferred=preferred, lacking=lacking)
+    whole = every or bool(instance_type)
+    state.ui.show(facts, lambda: run_screens.estimate(facts, every=whole, more=state.ui.again("--all")))
+    if facts.hint:
+        state.ui.say(f"next: {facts.hint}")
 
 
 def launch(

@@ -6,6 +6,7 @@ checkpointing adds a second forward (2), at the share of the GPU's peak that suc
 run itself measures.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from llmlab.aws import instance_types, prices
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.session import Aws
 from llmlab.contract import Manifest
+from llmlab.errors import LabError
 from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
@@ -52,15 +54,27 @@ class Option:
     approximate: bool
     on_demand_cost: float | None
     spot_cost: float | None
+    preferred: bool
+    """It is one of the types the settings name, which a launch would take."""
+
+    @property
+    def priced(self) -> bool:
+        return self.on_demand_price is not None or self.spot_price is not None
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A recipe and a dataset on every type that was asked for, cheapest first among those that fit."""
+    """A recipe and a dataset on every type that was asked for.
+
+    Those that fit come first, the cheapest at the head, then those that do not fit, then those without a price.
+    """
 
     model: str
     parameters: int | None
     source: str
+    lacks: str
+    """What has to be uploaded before more can be said, and the command for it in `hint`; "" when nothing."""
+    hint: str
     data: str
     tokens: int | None
     """Of one epoch."""
@@ -71,9 +85,17 @@ class Estimate:
 
 
 def estimate(
-    aws: Aws, recipe: Recipe, size: ModelSize | None, data: Manifest | None, types: Sequence[InstanceType], now: datetime
+    aws: Aws,
+    recipe: Recipe,
+    size: ModelSize | None,
+    data: Manifest | None,
+    types: Sequence[InstanceType],
+    now: datetime,
+    *,
+    preferred: Sequence[str] = (),
+    lacking: LabError | None = None,
 ) -> Estimate:
-    """The options for these types, with the prices of now."""
+    """The options for these types, with the prices of now. `lacking` is why `size` is not known, where something can be done about it."""
     names = [one.name for one in types]
     with ThreadPoolExecutor(2) as pool:
         asked_spot = pool.submit(prices.spot, aws, names, now)
@@ -81,17 +103,21 @@ def estimate(
         spot = asked_spot.result()
     parts = memory(recipe, size) if size else {}
     tokens = data_tokens(data) if data else None
-    options = [option(one, recipe, size, tokens, parts, on_demand, spot) for one in types]
+    options = [option(one, recipe, size, tokens, parts, on_demand, spot, preferred=one.name in preferred) for one in types]
     return Estimate(
         model=recipe.model,
         parameters=size.parameters if size else None,
         source=size.source if size else "",
+        lacks=lacking.message if lacking else "",
+        hint=lacking.hint if lacking else "",
         data=data.name if data else "",
         tokens=tokens,
         steps=steps(recipe, data) if data else None,
         memory_gib=sum(parts.values()) if parts else None,
         parts_gib=parts,
-        options=tuple(sorted(options, key=lambda one: (not one.fits, one.on_demand_cost or one.on_demand_price or 1e9))),
+        options=tuple(
+            sorted(options, key=lambda one: (not one.priced, not one.fits, one.on_demand_cost or one.on_demand_price or math.inf))
+        ),
     )
 
 
@@ -103,13 +129,15 @@ def option(
     parts: Mapping[str, float],
     on_demand: Mapping[str, prices.Price],
     spot: Mapping[tuple[str, str], float],
+    *,
+    preferred: bool = False,
 ) -> Option:
     """One type judged: does it fit, how long, how much."""
     reason = rejection(kind, parts)
     duration = hours(kind, recipe, size, tokens) if size and tokens and not reason else None
     price = on_demand.get(kind.name)
     cheapest = min((dollars for (name, _), dollars in spot.items() if name == kind.name), default=None)
-    note = "fp16, as it has no bf16" if kind.gpu in NO_BF16 else ""
+    note = "fp16, no bf16" if kind.gpu in NO_BF16 else ""
     return Option(
         instance_type=kind.name,
         gpu=kind.gpu,
@@ -123,6 +151,7 @@ def option(
         approximate=bool(price and price.approximate),
         on_demand_cost=duration * price.dollars if duration and price else None,
         spot_cost=duration * cheapest if duration and cheapest and kind.spot else None,
+        preferred=preferred,
     )
 
 

@@ -284,6 +284,15 @@ def dataset_if_any(aws: Aws, name: str) -> Manifest | None:
     return dataset(aws, name)
 
 
+def not_uploaded(aws: Aws, name: str | None) -> LabError | None:
+    """As `uploaded_model`, but what is missing is told instead of raised: an estimate goes on without."""
+    try:
+        uploaded_model(aws, name)
+    except UsageError as error:
+        return error
+    return None
+
+
 def uploaded_model(aws: Aws, name: str | None) -> Manifest | None:
     """The manifest of an uploaded model, None for a model of Hugging Face.
 

@@ -1,7 +1,8 @@
 """List prices of GPU instances, for the sandbox's Pricing API and spot market.
 
 On-demand, Linux, US dollars an hour in us-east-1, from the public EC2 price list as it stood in 2026; other regions by a factor.
-Types that are offered but not listed here (g7) have no product, as happens at AWS with a type that is new.
+Types that are offered but not listed here (g7) have no product and no spot price, so nobody can say
+what they cost.
 """
 
 import hashlib
@@ -31,8 +32,6 @@ FACTORS = {
     "eu-central-1": 1.25,
 }
 OTHER_FACTOR = 1.22
-OTHER_TYPE = 0.1
-"""What a type that is not listed costs on the spot market: it has a price there, as everything that runs has."""
 SPOT_STEP = timedelta(hours=6)
 
 
@@ -42,11 +41,16 @@ def on_demand_price(instance_type: str, region: str) -> float | None:
     return None if price is None else round(price * FACTORS.get(region, OTHER_FACTOR), 5)
 
 
-def spot_price(instance_type: str, zone: str, moment: datetime) -> tuple[datetime, float]:
-    """Since when, and at what price in US dollars an hour, a pool sells at a moment: 30 to 55 % of on-demand, moving every six hours."""
+def spot_price(instance_type: str, zone: str, moment: datetime) -> tuple[datetime, float] | None:
+    """Since when, and at what price in US dollars an hour, a pool sells at a moment: 30 to 55 % of on-demand, moving every six hours.
+
+    None for a type without a list price.
+    """
+    listed = on_demand_price(instance_type, zone[:-1])
+    if listed is None:
+        return None
     step = int(moment.timestamp() // SPOT_STEP.total_seconds())
     pool = int(hashlib.sha256(f"{instance_type}/{zone}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
     move = int(hashlib.sha256(f"{instance_type}/{zone}/{step}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    price = on_demand_price(instance_type, zone[:-1]) or OTHER_TYPE
     since = datetime.fromtimestamp(step * SPOT_STEP.total_seconds(), UTC)
-    return since, round(price * (0.30 + 0.22 * pool + 0.03 * move), 4)
+    return since, round(listed * (0.30 + 0.22 * pool + 0.03 * move), 4)

@@ -269,8 +269,8 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
             if zones and zone not in zones:
                 continue
             moment = end
-            while True:
-                since, price = spot_price(instance_type, zone, moment)
+            while sold := spot_price(instance_type, zone, moment):
+                since, price = sold
                 history.append(
                     {
                         "AvailabilityZone": zone,
