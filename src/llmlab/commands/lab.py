@@ -92,7 +92,8 @@ class _Counter:
 def _show_plan(ui: Ui, facts: "Preview") -> None:
     """Before the question the plan is narrative: stdout is for the result."""
     if not ui.as_json:
-        for part in preview_view(facts):
+        compact = not ui.verbosity and all(change.action == "create" for change in facts.changes)
+        for part in preview_view(facts, compact=compact):
             ui.tell(part)
 
 
@@ -100,8 +101,8 @@ SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow")}
 LONGEST = 200
 
 
-def preview_view(facts: "Preview") -> Iterable["RenderableType"]:
-    """One line a resource; under a changed one, its properties from what they are to what they should be."""
+def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["RenderableType"]:
+    """One line a resource; under it, unless `compact`, its properties, those of a changed one from what they are to what they should be."""
     from rich.text import Text
 
     yield Text(f"lab {facts.lab}, account {facts.account}, {facts.region}")
@@ -110,7 +111,7 @@ def preview_view(facts: "Preview") -> Iterable["RenderableType"]:
     for change in [*created, *updated]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
-        for one in change.properties:
+        for one in () if compact else change.properties:
             wanted = in_words(one.wanted)
             words = wanted if change.action == "create" else f"{in_words(one.now)} → {wanted}"
             yield Hanging(f"    {one.path}: ", words)
@@ -127,21 +128,29 @@ def in_words(value: Any) -> str:
     if isinstance(value, dict) and "Statement" in value:
         return _statements_in_words(value["Statement"])
     if isinstance(value, dict) and "Sid" in value:
-        return f"statement {value['Sid']}"
+        return f"{value.get('Effect', 'statement').lower()}: {value['Sid']}"
+    if isinstance(value, dict) and list(value) == ["rules"]:
+        return ", ".join(str(rule.get("description") or counted(1, "rule")) for rule in value["rules"])
     if isinstance(value, dict):
         text = _mapping_in_words(value)
     elif isinstance(value, list):
-        text = ", ".join(value) if all(isinstance(one, str) for one in value) else counted(len(value), "item")
+        text = ", ".join(map(_item_in_words, value))
     else:
         text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
+def _item_in_words(item: Any) -> str:
+    """One of a list: itself, the title of a dashboard's widget, or what kind of thing it is."""
+    if not isinstance(item, dict):
+        return str(item)
+    return str(item.get("properties", {}).get("title") or item.get("type") or ", ".join(item))
+
+
 def _mapping_in_words(value: dict[str, Any]) -> str:
-    if not any(isinstance(item, dict) for item in value.values()):
+    if not any(isinstance(item, dict | list) for item in value.values()):
         return ", ".join(f"{key}={in_words(item)}" for key, item in value.items())
-    whole = json.dumps(value, default=str)
-    return whole if len(whole) <= LONGEST else ", ".join(value)
+    return "; ".join(f"{key}: {in_words(item)}" for key, item in value.items())
 
 
 def _statements_in_words(statements: list[dict[str, Any]]) -> str:
