@@ -1,5 +1,7 @@
 """`status`, `logs`, `stop` and `resume` through `main`, on runs whose machines are played by writing what an agent writes."""
 
+from typing import Any
+
 import pytest
 
 from llmlab import config, contract
@@ -267,6 +269,49 @@ def test_a_resume_without_capacity_leaves_the_run_as_it_was(ready: CommandLine, 
     after = ready("status", run, "--json").json
     assert after == before
     assert [one.reason for one in documents.ended(lab_aws, lab_aws.names.outputs_bucket).values()] == [EndReason.TRAINING_ERROR]
+
+
+def test_a_resumed_run_is_never_without_a_claim_or_its_last_word(ready: CommandLine, lab_aws: Aws) -> None:
+    """Whatever the moment the watchdog looks: it has to find the one or the other, or it would mark the run anew."""
+    from llmlab.sandbox import market
+
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.TRAINING_ERROR)
+    market.refuse("us-east-1")
+    keys, happened = RunKeys(run), []
+
+    def note(params: dict[str, Any], model: Any, **_: object) -> None:
+        names = [params["Key"]] if "Key" in params else [one["Key"] for one in params.get("Delete", {}).get("Objects", [])]
+        happened.extend((model.name, name) for name in names if name in {keys.attempt(2), keys.failure})
+
+    events = lab_aws.s3.meta.events
+    for verb in ("PutObject", "DeleteObjects"):
+        events.register(f"before-parameter-build.s3.{verb}", note)
+    try:
+        assert ready("resume", run).code == 1
+    finally:
+        for verb in ("PutObject", "DeleteObjects"):
+            events.unregister(f"before-parameter-build.s3.{verb}", note)
+    assert happened == [
+        ("PutObject", keys.attempt(2)),
+        ("DeleteObjects", keys.failure),
+        ("PutObject", keys.failure),
+        ("DeleteObjects", keys.attempt(2)),
+    ]
+
+
+def test_a_stale_marker_does_not_hide_a_resumed_run(ready: CommandLine, lab_aws: Aws) -> None:
+    """A watchdog that had looked before the resume wrote its verdict after it."""
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.INSTANCE_LOST)
+    bucket, keys = lab_aws.names.outputs_bucket, RunKeys(run)
+    late = documents.read(lab_aws, Marker, bucket, keys.failure)
+    ready("resume", run, "--max-hours", "2")
+    documents.write(lab_aws, bucket, keys.failure, late)
+    documents.touch(lab_aws, bucket, keys.ended(EndReason.INSTANCE_LOST))
+    assert ready("status", run, "--json").json["run"]["state"] == "starting"
+    listed = ready("status", "--json").json
+    assert ([one["state"] for one in listed["runs"]], listed["live"]) == (["starting"], 1)
 
 
 def test_connect_names_what_is_missing(ready: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

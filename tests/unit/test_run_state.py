@@ -111,6 +111,11 @@ def test_an_instance_that_vanished_costs_at_most_until_its_deadline() -> None:
     assert (run.state, run.hours) == (RunState.INTERRUPTED, 6.0)
 
 
+def test_a_marker_of_an_attempt_before_the_newest_is_not() -> None:
+    run = assemble(RUN, spec(), [machine("running")], [attempt(2), attempt(3)], [], beat("training", 3), marker(EndReason.TIMED_OUT), NOW)
+    assert (run.state, run.reason, run.ended) == (RunState.RUNNING, None, None)
+
+
 def test_a_marker_is_the_last_word() -> None:
     run = assemble(RUN, spec(), [machine("running")], [attempt(2)], [], beat("training", 2), marker(EndReason.COMPLETED), NOW)
     assert (run.state, run.step, run.loss, run.hours, run.cost, run.eta_seconds) == (RunState.SUCCEEDED, 100, 0.5, 1.5, 0.75, None)

@@ -18,6 +18,7 @@ from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, RunKeys, Spec
 from llmlab.watchdog import events, package
 from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.decide import Mark
 from llmlab.watchdog.records import Bucket
 
 RUN = "20261123-120000-ab12"
@@ -267,6 +268,17 @@ def test_a_marker_of_an_attempt_before_a_resume_is_replaced(lab: Lab) -> None:
         lab.kill(attempt, "Client.UserInitiatedShutdown")
     assert lab.wake(gone(second)) == ["marked", "told"]
     assert lab.read(Marker, KEYS.failure).attempts == 2
+
+
+def test_a_run_that_is_resumed_while_the_watchdog_judges_it_is_not_marked(lab: Lab) -> None:
+    first = lab.launch(1)
+    lab.kill(first, "Client.UserInitiatedShutdown")
+    records = lab.watchdog.bucket.records(RUN)
+    assert records
+    end = AttemptEnd(RUN, 1, EndReason.STOPPED_BY_USER, contract.build_timestamp(lab.clock.now()))
+    lab.write(KEYS.attempt(2), dataclasses.replace(first, number=2, by="resume", instance=""))
+    lab.watchdog.mark(records, Mark(end, end.reason, ""))
+    assert lab.read(Marker, KEYS.failure) is None
 
 
 # ---------------------------------------------------------------- the zip

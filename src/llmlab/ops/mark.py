@@ -35,19 +35,22 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
     return True
 
 
-def clear(aws: Aws, run: str) -> Marker | None:
-    """Take the FAILURE marker away, and a stop request with it, so that the run may live again; what it said."""
+def failure(aws: Aws, run: str) -> Marker | None:
+    """The FAILURE marker, None when there is none."""
+    return documents.read(aws, Marker, aws.names.outputs_bucket, RunKeys(run).failure)
+
+
+def clear(aws: Aws, run: str) -> None:
+    """Take the FAILURE marker away, and a stop request with it, so that the run may live again."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
-    marker = documents.read(aws, Marker, bucket, keys.failure)
     documents.delete(aws, bucket, keys.stop, keys.failure, *_ended(aws, run))
-    return marker
 
 
 def put_back(aws: Aws, marker: Marker) -> None:
-    """Say again what was said before `clear`."""
+    """Say again what was said before `clear`, unless somebody has said something newer meanwhile."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(marker.run)
-    documents.write(aws, bucket, keys.failure, marker)
-    documents.touch(aws, bucket, keys.ended(marker.reason))
+    if documents.write_once(aws, bucket, keys.failure, marker) or failure(aws, marker.run) == marker:
+        documents.touch(aws, bucket, keys.ended(marker.reason))
 
 
 def _ended(aws: Aws, run: str) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """Starting a run again from its newest complete checkpoint, as a new attempt with limits of its own.
 
-What was the last word about it is taken away first and comes back when no instance could be started. The agent finds the checkpoint.
+What was the last word about it is taken away once the attempt is claimed, and comes back when no instance could be started (`start`).
+The agent finds the checkpoint.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,9 @@ from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys
 from llmlab.errors import Refused, UsageError
-from llmlab.ops import mark
 from llmlab.ops.preflight import check_cost, check_hours
 from llmlab.ops.runs import Detail, detail
-from llmlab.ops.start import LeftBehind, Patience, Say, start
+from llmlab.ops.start import Patience, Say, start
 
 SHORTEST_HOURS = 0.1
 
@@ -52,14 +52,8 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
     attempt = _next(before, again, clock)
     step = newest_checkpoint(aws, run)
     say(f"going on from checkpoint {step}" if step else "there is no complete checkpoint, so it starts from the beginning")
-    marker = mark.clear(aws, run)
     patience = Patience(again.fallback_on_demand or before.spec.fallback_on_demand, again.wait_minutes)
-    try:
-        started = start(aws, before.spec, attempt, clock, say, patience)
-    except BaseException as error:
-        if marker and not isinstance(error, LeftBehind):
-            mark.put_back(aws, marker)
-        raise
+    started = start(aws, before.spec, attempt, clock, say, patience)
     hours = started.max_hours - started.hours_before
     return Resumed(started, step, min(started.price * hours, fleet.cost_left(started.max_cost, started.cost_before) or float("inf")))
 

@@ -97,8 +97,10 @@ def assemble(
     marker: Marker | None,
     now: datetime,
 ) -> Run:
-    """One answer out of what EC2 and the documents say. Pure."""
+    """One answer out of what EC2 and the documents say. Pure. A marker of an attempt before the newest is not the last word any more."""
     claim = claims[-1] if claims else None
+    if marker and claim and marker.attempts < claim.number:
+        marker = None
     end = next((one for one in ends if claim and one.number == claim.number), None)
     state = derive(marker.reason if marker else None, [one.state for one in machines], claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None

@@ -45,7 +45,10 @@ class Listing:
 
 
 def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
-    """The live runs and the newest that are over; with `every`, all of them, each with its details."""
+    """The live runs and the newest that are over; with `every`, all of them, each with its details.
+
+    A run that is over by the listing and has a living machine is looked at closely: it may have been resumed.
+    """
     bucket = aws.names.outputs_bucket
     with ThreadPoolExecutor(16) as pool:
         asked_runs = pool.submit(documents.runs, aws, bucket)
@@ -54,15 +57,16 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
         names, ended = asked_runs.result(), asked_ended.result()
         machines = by_run(asked_instances.result())
         names = sorted({*names, *ended, *machines}, reverse=True)
-        live = [name for name in names if name not in ended]
-        over = [name for name in names if name in ended]
+        live = [name for name in names if name not in ended or any(one.alive for one in machines.get(name, []))]
+        over = sorted({*names} - {*live}, reverse=True)
         shown = over if every else over[: max(0, SHOWN - len(live))]
         detailed = set(shown if every or len(names) <= MANY else shown[:DETAILED])
         asked_live = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
         asked_over = {name: pool.submit(documents.read, aws, Marker, bucket, marker_key(name, ended[name].reason)) for name in detailed}
         facts = {name: asked.result() for name, asked in asked_live.items()}
         facts |= {name: finished(name, ended[name], asked_over[name].result() if name in asked_over else None) for name in shown}
-    return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), len(live))
+    count = sum(name not in ended or not facts[name].state.final for name in live)
+    return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), count)
 
 
 def by_run(found: Iterable[Instance]) -> dict[str, list[Instance]]:

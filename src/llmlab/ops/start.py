@@ -1,6 +1,7 @@
-"""Starting one attempt of a run: claim → schedule at the deadline → CreateFleet → schedule aimed at the instance → its instance noted.
+"""Starting one attempt of a run: claim → old marker away → schedule at the deadline → CreateFleet → schedule aimed at the instance → its instance noted.
 
-The order is what makes it safe to break off anywhere: the claim keeps two starters apart, the schedule stands before there is anything
+The order is what makes it safe to break off anywhere: the claim keeps two starters apart and makes the watchdog wait, so that a run
+that is resumed never lies there without a claim and without its last word, which the watchdog would then write anew; the schedule stands before there is anything
 to end, and what fails or is interrupted takes back what it made, found by tag and not by what it remembers.
 """
 
@@ -13,8 +14,9 @@ from llmlab.aws import documents, fleets, instances, one_time_schedules
 from llmlab.aws.fleets import NoPoolHadCapacity
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, Pool, RunKeys, Spec
+from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
 from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity
+from llmlab.ops import mark
 
 Say = Callable[[str], None]
 ROUND_SECONDS = 60
@@ -46,13 +48,17 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
     bucket, key = aws.names.outputs_bucket, RunKeys(spec.run).attempt(attempt.number)
     if not documents.write_once(aws, bucket, key, attempt):
         raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
+    said: Marker | None = None
     try:
+        if attempt.number > 1:
+            said = mark.failure(aws, spec.run)
+            mark.clear(aws, spec.run)
         one_time_schedules.create(aws, _schedule(aws, attempt))
         started = _instance(aws, spec, attempt, clock, say, patience)
         one_time_schedules.update(aws, _schedule(aws, started))
         documents.write(aws, bucket, key, started)
     except BaseException as error:
-        undo(aws, spec.run, attempt.number, clock, error)
+        undo(aws, spec.run, attempt.number, clock, error, said)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted; run {spec.run} was not started and nothing is left of it", "llmlab launch") from error
         raise
@@ -141,8 +147,10 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     )
 
 
-def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException) -> None:
+def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, said: Marker | None = None) -> None:
     """Take back what an attempt that broke off may have made. The schedule goes last: it is the net under the rest.
+
+    `said` is the marker that was there before: it is back before the claim goes, and stays away where an instance may be left.
 
     Raises:
         LeftBehind: that failed too; says what may be left.
@@ -155,6 +163,8 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException) ->
             instances.terminate(aws, alive)
             if alive:
                 break
+        if said:
+            mark.put_back(aws, said)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
         one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
     except LabError as second:

@@ -186,6 +186,9 @@ class Watchdog:
         """Write the last word about a run, unless the agent was quicker."""
         keys, newest = RunKeys(records.spec.run), records.attempts[-1]
         self.bucket.write_once(keys.attempt_end(newest.number), decision.end)
+        if self.bucket.load(Attempt, keys.attempt(newest.number + 1)):
+            self.log("wait", run=records.spec.run, attempt=newest.number + 1, why="it has been claimed meanwhile")
+            return
         marker = Marker(
             records.spec.run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,
             decision.reason.hint(records.spec.run), decision.end.step,
