@@ -34,7 +34,8 @@ def write_end(
     """Write how the attempt ended, and the run's marker unless the watchdog is to start it again.
 
     `checkpoint` is the newest whole one's step: the attempt's end names it, and the marker the step that training had reached, which is
-    that one at least, because a trainer that was interrupted while it loaded says step 0. When the watchdog has ended this attempt already, it has the say, and nothing is written.
+    that one at least, because a trainer that was interrupted while it loaded says step 0. When the watchdog has ended this attempt
+    already, it has the say, and nothing is written.
 
     Raises:
         StoreError: S3 did not take it; doing it again is harmless.
