@@ -1,8 +1,8 @@
-"""Starting one attempt of a run: claim → old marker away → schedule at the deadline → CreateFleet → schedule aimed at the instance → its instance noted.
+"""Starting one attempt of a run: claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → its instance noted.
 
 The order is what makes it safe to break off anywhere: the claim keeps two starters apart and makes the watchdog wait, so that a run
-that is resumed never lies there without a claim and without its last word, which the watchdog would then write anew; the schedule stands before there is anything
-to end, and what fails or is interrupted takes back what it made, found by tag and not by what it remembers.
+that is resumed is never without a claim and without its last word, which the watchdog would then write anew; the schedule stands
+before there is anything to end, and what fails or is interrupted takes back what it made, found by tag and not by what it remembers.
 """
 
 import itertools
