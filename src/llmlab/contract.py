@@ -192,6 +192,9 @@ def run_started(run: str) -> datetime:
     return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
+HF_TOKEN = "hf-token"  # noqa: S105 - a name
+"""The name of the secret with which the agent fetches gated models."""
+
 DATASETS = "datasets/"
 MODELS = "models/"
 RUNS = "runs/"

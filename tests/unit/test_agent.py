@@ -12,6 +12,8 @@ from botocore.exceptions import ClientError
 from llmlab import contract
 from llmlab.agent.background import Threads
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
+from llmlab.agent.hub import bring_model
+from llmlab.agent.job import Job
 from llmlab.agent.limits import pressures
 from llmlab.agent.prepare import PrepareError, check, prepare
 from llmlab.agent.store import S3Store, StoreError, persist
@@ -494,3 +496,45 @@ def test_a_missing_object_is_none_also_where_s3_says_forbidden() -> None:
     assert store.read("runs/b") is None
     with pytest.raises(StoreError, match="AccessDenied"):
         store.read("runs/a")
+
+
+# ---------------------------------------------------------------- gated models
+
+
+class Secrets:
+    """Secrets Manager with one secret, or none."""
+
+    def __init__(self, **values: str) -> None:
+        self.values = values
+
+    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - boto3's spelling
+        name = SecretId.rpartition("/")[2].replace("-", "_")
+        if name not in self.values:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no"}}, "GetSecretValue")
+        return {"SecretString": self.values[name]}
+
+
+def gated(here: Machine, model: str = "meta/model") -> Job:
+    spec = dataclasses.replace(here.job.spec, model=None, recipe={**here.job.spec.recipe, "model": model, "revision": "v1"})
+    return dataclasses.replace(here.job, spec=spec)
+
+
+def test_a_gated_model_is_fetched_with_the_token(here: Machine) -> None:
+    asked: list[tuple[str, str, str, str]] = []
+
+    def download(model: str, revision: str, folder: Path, token: str) -> None:
+        asked.append((model, revision, str(folder), token))
+
+    assert bring_model(gated(here), Secrets(hf_token="hf_x"), download, here.said.append)
+    assert asked == [("meta/model", "v1", here.job.folder.model, "hf_x")]
+    assert not any("hf_x" in line for line in here.said)
+    assert not bring_model(gated(here), Secrets(), download, here.said.append)
+    assert len(asked) == 1
+
+
+def test_a_refused_model_is_told_without_the_token(here: Machine) -> None:
+    def refuse(model: str, revision: str, folder: Path, token: str) -> None:
+        raise OSError(f"401 for {model} with {token}.\nmore")
+
+    with pytest.raises(PrepareError, match=r"^the model meta/model cannot be fetched from Hugging Face: 401 for meta/model with …$"):
+        bring_model(gated(here), Secrets(hf_token="hf_x"), refuse, here.said.append)

@@ -11,6 +11,7 @@ from botocore.config import Config
 from llmlab import contract
 from llmlab.agent.background import Threads
 from llmlab.agent.gpu import NvidiaGpus
+from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read, read_job, replace
 from llmlab.agent.loop import Agent
@@ -50,6 +51,7 @@ def main() -> int:
     try:
         if not read(job.folder.ready):
             agent.background.start("heartbeat", lambda: agent.heartbeat("preparing"))
+            bring_model(job, session.client("secretsmanager", config=config), download_snapshot, say)
             step = prepare(job, S3Store(s3, os.environ[Env.DATA_BUCKET]), outputs, say)
             agent.uploads.have(step)
             replace(job.folder.ready, f"{step}\n")

@@ -5,10 +5,11 @@ import re
 from llmlab.aws import secrets
 from llmlab.aws.secrets import Secret
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import HF_TOKEN
 from llmlab.errors import UsageError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}[a-z0-9]")
-KNOWN = ("hf-token", "wandb-api-key", "mlflow-tracking-token")
+KNOWN = (HF_TOKEN, "wandb-api-key", "mlflow-tracking-token")
 MOST_BYTES = 65_536
 """Secrets Manager's limit for one value."""
 

@@ -150,15 +150,16 @@ def adapter(recipe: Recipe) -> Any:
 
 
 def source(recipe: Recipe, work: WorkFolder) -> str:
-    """Where the model's files come from: the work folder, or Hugging Face.
+    """Where the model's files come from: the work folder, which the agent also fills with a gated model, or Hugging Face.
 
     Raises:
         SetupFailed: the uploaded model is not there.
     """
-    if not recipe.lab_model:
-        return recipe.model
     folder = Path(work.model)
-    if not (folder / "config.json").is_file():
+    here = (folder / "config.json").is_file()
+    if not recipe.lab_model:
+        return str(folder) if here else recipe.model
+    if not here:
         raise SetupFailed(f"the model {recipe.model} has no config.json", _upload(recipe))
     return str(folder)
 

@@ -1,0 +1,60 @@
+"""A model of Hugging Face that needs a token: fetched here, so that the training container never sees the token.
+
+Without a token in the lab's secrets nothing is done, and the trainer fetches a public model itself. Only weights, configuration and
+tokenizer are taken, never code.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from llmlab import contract
+from llmlab.agent.job import Job, Say
+from llmlab.agent.prepare import PrepareError
+
+FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"]
+Download = Callable[[str, str, Path, str], None]
+"""Takes a model's name, its revision, the folder and the token."""
+
+
+def bring_model(job: Job, secrets: Any, download: Download, say: Say) -> bool:
+    """Whether the recipe's model was fetched into the model folder. `secrets` is a Secrets Manager client.
+
+    Raises:
+        PrepareError: Hugging Face does not give it.
+    """
+    model, revision = str(job.spec.recipe.get("model") or ""), str(job.spec.recipe.get("revision") or "main")
+    if job.spec.model is not None or not model:
+        return False
+    token = _token(secrets, job.names.secret(contract.HF_TOKEN), say)
+    if not token:
+        return False
+    try:
+        download(model, revision, Path(job.folder.model), token)
+    except Exception as error:  # noqa: BLE001 - the hub, its HTTP client and the file system each have errors of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(token, "…").rstrip(".")
+        raise PrepareError(f"the model {model} cannot be fetched from Hugging Face: {reason}") from None
+    say(f"model {model} at {revision} is here, fetched with the lab's token")
+    return True
+
+
+def _token(secrets: Any, name: str, say: Say) -> str:
+    """The token, "" when there is none or it cannot be read."""
+    try:
+        return str(secrets.get_secret_value(SecretId=name)["SecretString"])
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code != "ResourceNotFoundException":
+            say(f"the secret {name} cannot be read: {code}")
+    except BotoCoreError as error:
+        say(f"the secret {name} cannot be read: {error}")
+    return ""
+
+
+def download_snapshot(model: str, revision: str, folder: Path, token: str) -> None:
+    """Fetch with huggingface_hub, which the image carries; it goes on with what an earlier try has left."""
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(model, revision=revision, local_dir=folder, token=token, allow_patterns=FILES)
