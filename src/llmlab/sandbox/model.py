@@ -1,4 +1,4 @@
-"""A small base model and its tokenizer, made offline in half a minute: `lab:tiny` of the sandbox.
+"""A small base model and its tokenizer, made offline in some seconds of one core: `lab:tiny` of the sandbox.
 
 A Llama of about a million parameters with a byte-level BPE of its own, trained from nothing to hold the runbook's conversation without
 knowing its answers (`runbook.py`). Its chat template has what real ones have: a system turn, tools, tool calls and generation marks.
@@ -48,7 +48,7 @@ def make(
     folder: Path,
     *,
     seed: int = 0,
-    steps: int = 160,
+    steps: int = 240,
     hidden: int = 128,
     layers: int = 3,
     progress: Callable[[float, float], None] | None = None,
