@@ -1,6 +1,6 @@
-"""A small base model and its tokenizer, made offline in some seconds of one core: `lab:tiny` of the sandbox.
+"""A small base model and its tokenizer, made offline in ten to thirty seconds of one core: `lab:tiny` of the sandbox.
 
-A Llama of about a million parameters with a byte-level BPE of its own, trained from nothing to hold the runbook's conversation without
+A Llama of 0.6 million parameters with a byte-level BPE of its own, trained from nothing to hold the runbook's conversation without
 knowing its answers (`runbook.py`). Its chat template has what real ones have: a system turn, tools, tool calls and generation marks.
 The same seed gives the same model on the same kind of machine.
 """
