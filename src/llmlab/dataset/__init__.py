@@ -1,8 +1,8 @@
 """Datasets: which files are one, how a line becomes an `Example`, what is wrong with it, and what there is to know before paying.
 
 No torch and no AWS: the command line, the agent and the trainer read data through the same few functions. In reading order:
-`files` (which files), `lines` (bytes → rows, one at a time), `formats` and `messages` (row → `Example`), `tally` and `usual` (what is counted
-of some lines), `check` (every line, on all cores), `report` (the facts) and `clean` (a copy without the bad lines).
+`files` (which files), `lines` (bytes → rows, one at a time), `formats` and `messages` (row → `Example`), `tally` and `usual` (what is
+counted of some lines), `check` (every line, on all cores), `report` (the facts) and `clean` (a copy without the bad lines).
 """
 
 from llmlab.dataset.files import find
