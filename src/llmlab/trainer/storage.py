@@ -5,8 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-BLOCK = 1 << 20
-
 
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a file beside its place, then rename it there. `durable` also waits for the disk."""
@@ -37,8 +35,5 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
