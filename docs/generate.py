@@ -23,7 +23,7 @@ from llmlab.clock import ManualClock
 from llmlab.config import Settings
 from llmlab.contract import PROJECT, Names
 from llmlab.errors import ExitCode
-from llmlab.recipe import Lora, Recipe
+from llmlab.recipe import SECTIONS, Recipe
 
 HERE = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py: `make docs` -->\n"
@@ -80,8 +80,8 @@ def config() -> str:
 def recipe() -> str:
     def rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
         for key, field in model.model_fields.items():
-            if prefix == "" and key == "lora":
-                yield from rows(Lora, "lora.")
+            if prefix == "" and key in SECTIONS:
+                yield from rows(SECTIONS[key], f"{key}.")
             else:
                 default = "required" if field.is_required() else shown(field.default)
                 yield f"`{prefix}{key}`", default, field.description or "", limits(model, key)

@@ -439,6 +439,11 @@ class WorkFolder:
         return f"{self.root}/model"
 
     @property
+    def cache(self) -> str:
+        """The trainer's own: tokens by content hash. It stays on the instance."""
+        return f"{self.root}/cache"
+
+    @property
     def checkpoints(self) -> str:
         return f"{self.root}/run/checkpoints"
 

@@ -30,6 +30,30 @@ class Lora(BaseModel):
     alpha: float = Field(32, gt=0, description="scale of the adapter, divided by the rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inputs dropped in training")
     targets: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="module names the adapter is put on, or all-linear")
+    rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)")
+    dora: bool = Field(False, description="learn the weights' magnitude beside their direction (arXiv 2402.09353); slower")
+
+
+class Dpo(BaseModel):
+    """Direct preference optimisation (arXiv 2305.18290): the chosen answer made likelier than the rejected one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beta: float = Field(0.1, gt=0, le=10, description="how strongly the model is held to what it said before")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of preferences taken to be the wrong way round")
+
+
+class Evaluation(BaseModel):
+    """Held-out examples, chosen by a hash of each, so that added data moves none of them; and prompts the model answers meanwhile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(0.0, ge=0, le=0.5, description="share of the examples held out; 0 holds out none")
+    most_examples: int = Field(500, ge=1, le=1_000_000, description="held-out examples that an evaluation reads at most")
+    steps: int | None = Field(None, ge=1, description="optimizer steps between evaluations, besides one at each epoch's end")
+    patience: int | None = Field(None, ge=1, description="evaluations without a better loss after which training ends early")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="answered at the start, at each evaluation and at the end")
+    prompt_tokens: int = Field(64, ge=1, le=4096, description="tokens of each such answer")
 
 
 class Recipe(BaseModel):
@@ -37,12 +61,21 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["lora", "qlora"] = Field("lora", description="lora, or qlora: the same over a base model held in 4 bits (needs a GPU)")
+    objective: Literal["sft", "dpo"] = Field("sft", description="sft: say what the assistant says; dpo: prefer chosen to rejected answers")
+    method: Literal["lora", "qlora", "full"] = Field(
+        "lora", description="lora; qlora: the same over a base model held in 4 bits (needs a GPU); full: every weight"
+    )
     model: str = Field(description="Hugging Face name, or lab:NAME for a model uploaded with llmlab upload --model NAME", min_length=1)
     revision: str = Field("main", description="branch, tag or commit of a Hugging Face model", min_length=1)
-    max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example; longer ones are dropped and counted")
-    batch_size: int = Field(1, ge=1, le=4096, description="examples in memory at once, on each GPU")
-    accumulate: int = Field(8, ge=1, le=65_536, description="batches that make one optimizer step")
+    max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example")
+    too_long: Literal["drop", "split"] = Field(
+        "drop", description="examples over max_length are left out, or split between turns; counted either way"
+    )
+    batch_size: int = Field(1, ge=1, le=4096, description="examples of max_length in memory at once, on each GPU")
+    accumulate: int = Field(8, ge=1, le=65_536, description="batches that make one optimizer step, over all GPUs together")
+    packing: Literal["auto", True, False] = Field(
+        "auto", description="put examples behind each other instead of padding them; auto: where it is exact for the model"
+    )
     epochs: float = Field(3, gt=0, le=10_000, description="times through the data")
     max_steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="peak learning rate")
@@ -55,9 +88,16 @@ class Recipe(BaseModel):
         "auto", description="auto: bf16 where the GPU has it, else fp16; fp32 on a CPU"
     )
     gradient_checkpointing: Literal["auto", True, False] = Field(
-        "auto", description="recompute activations to save memory; auto: on GPUs only"
+        "auto", description="recompute activations to save memory; auto: where they would not fit"
     )
+    compile: Literal["auto", True, False] = Field("auto", description="torch.compile the model's layers; auto: off until measured to win")
+    parallel: Literal["auto", "ddp", "fsdp"] = Field("auto", description="several GPUs: a copy on each (ddp), or one over all (fsdp)")
+    on_bad_loss: Literal["stop", "skip"] = Field("stop", description="a loss that is no number or jumps: stop, or leave that step out")
+    spike: float = Field(4.0, gt=0, description="rise over the median of the last 50 losses that counts as a jump")
     lora: Lora = Field(default_factory=Lora, description="the adapter")
+    dpo: Dpo = Field(default_factory=Dpo, description="the preference objective")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="held-out examples and prompts")
+    track: tuple[Literal["mlflow", "wandb"], ...] = Field((), description="trackers beside TensorBoard, written offline into the output")
     save_minutes: float = Field(10, gt=0, le=1440, description="most minutes between checkpoints")
     save_steps: int | None = Field(None, ge=1, description="steps between checkpoints, besides save_minutes")
     keep_checkpoints: int = Field(3, ge=2, le=100, description="newest checkpoints kept")
@@ -76,8 +116,12 @@ class Recipe(BaseModel):
 
     @property
     def step_examples(self) -> int:
-        """Examples of one optimizer step on one GPU."""
+        """Examples of one optimizer step, over all GPUs together: the number of GPUs changes the speed and not the training."""
         return self.batch_size * self.accumulate
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "evaluation": Evaluation}
+"""Fields that have fields of their own."""
 
 
 def shipped() -> dict[str, Path]:
@@ -149,9 +193,9 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
 def fields() -> Iterator[tuple[str, str, str]]:
     """Every field: its dotted name, its default as text ("" where there is none), and what it says."""
     for name, field in Recipe.model_fields.items():
-        if name == "lora":
-            for inner, one in Lora.model_fields.items():
-                yield f"lora.{inner}", _text(one.default), one.description or ""
+        if name in SECTIONS:
+            for inner, one in SECTIONS[name].model_fields.items():
+                yield f"{name}.{inner}", _text(one.default), one.description or ""
         else:
             yield name, "" if field.is_required() else _text(field.default), field.description or ""
 
@@ -195,7 +239,10 @@ def _nearest(unknown: str) -> str:
     """The known field closest to one that does not exist, by its last word too: `rank` is `lora.rank`."""
     known = [name for name, _, _ in fields()]
     by_last = {name.rsplit(".", 1)[-1]: name for name in known}
-    near = difflib.get_close_matches(unknown, known, n=1) or difflib.get_close_matches(unknown.rsplit(".", 1)[-1], by_last, n=1)
+    word = unknown.rsplit(".", 1)[-1]
+    if word in by_last:
+        return by_last[word]
+    near = difflib.get_close_matches(unknown, known, n=1) or difflib.get_close_matches(word, by_last, n=1)
     return by_last.get(near[0], near[0]) if near else ""
 
 
@@ -204,11 +251,11 @@ def _dotted(error: ErrorDetails) -> str:
 
 
 def _parts() -> set[str]:
-    return {*Recipe.model_fields, *Lora.model_fields}
+    return {*Recipe.model_fields, *(name for section in SECTIONS.values() for name in section.model_fields)}
 
 
 def _text(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -46,7 +46,7 @@ BAD = {
         "epochs: must be a valid number, unable to parse string as a number, not many ({file})",
         "llmlab launch --set epochs=3",
     ),
-    "method: magic": ("method: must be 'lora' or 'qlora', not magic ({file})", "llmlab launch --set method=lora"),
+    "method: magic": ("method: must be 'lora', 'qlora' or 'full', not magic ({file})", "llmlab launch --set method=lora"),
     "lora: {rank: 0}": ("lora.rank: must be greater than or equal to 1, not 0 ({file})", "llmlab launch --set lora.rank=16"),
     "model: 'lab:'": (
         "model: must be a Hugging Face name such as Qwen/Qwen2.5-1.5B-Instruct, or lab:NAME, not lab: ({file})",
