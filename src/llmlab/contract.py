@@ -408,6 +408,8 @@ class Env(StrEnum):
     OUTPUTS_BUCKET = "LLMLAB_OUTPUTS_BUCKET"
     WORK = "LLMLAB_WORK"
     """The work folder inside the container, laid out as `WorkFolder` says."""
+    PROCESSES = "LLMLAB_PROCESSES"
+    """Of the trainer: how many processes to start, instead of one for each GPU."""
     ROOT = "LLMLAB_ROOT"
     """A folder that stands for `/` on the host, as DESTDIR does for make; empty on a real machine."""
     TOPIC = "LLMLAB_TOPIC"

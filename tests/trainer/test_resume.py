@@ -92,11 +92,11 @@ def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: Wo
         "import os, sys\n"
         "from llmlab.trainer import loop\n"
         "from llmlab.trainer.__main__ import main\n"
-        "step = loop.Loop.training_step\n"
-        "def deadly(self, *args, **options):\n"
-        "    if self.state.global_step == 7: os.kill(os.getpid(), 9)\n"
-        "    return step(self, *args, **options)\n"
-        "loop.Loop.training_step = deadly\n"
+        "move = loop.Loop._move\n"
+        "def deadly(self, rate):\n"
+        "    if self.state.step == 7: os.kill(os.getpid(), 9)\n"
+        "    return move(self, rate)\n"
+        "loop.Loop._move = deadly\n"
         "sys.exit(main())\n"
     )
     environment = {**os.environ, "LLMLAB_WORK": work.root, "OMP_NUM_THREADS": "1"}
@@ -123,11 +123,12 @@ def flip(file: Path) -> None:
 DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "no COMPLETE": (COMPLETE, Path.unlink, "it has no COMPLETE"),
     "half a COMPLETE": (COMPLETE, truncate, "its COMPLETE cannot be read"),
-    "no optimizer": ("optimizer.pt", Path.unlink, "optimizer.pt is missing"),
-    "no random state": ("rng_state.pth", Path.unlink, "rng_state.pth is missing"),
+    "no optimizer": ("optimizer.safetensors", Path.unlink, "optimizer.safetensors is missing"),
+    "truncated optimizer": ("optimizer.safetensors", truncate, "optimizer.safetensors has"),
+    "no metrics": ("metrics.jsonl", Path.unlink, "metrics.jsonl is missing"),
     "truncated adapter": ("adapter_model.safetensors", truncate, "adapter_model.safetensors has"),
-    "a flipped bit": ("optimizer.pt", flip, "optimizer.pt is not what was saved"),
-    "no state": ("trainer_state.json", Path.unlink, "trainer_state.json is missing"),
+    "a flipped bit": ("optimizer.safetensors", flip, "optimizer.safetensors is not what was saved"),
+    "no state": ("state.json", Path.unlink, "state.json is missing"),
 }
 
 
@@ -142,18 +143,18 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: WorkFolder, 
     assert found.step == 10
     assert len(found.damaged) == 1
     assert found.damaged[0].startswith(f"checkpoint-12: {reason}")
-    assert len(DAMAGE) == 7
+    assert len(DAMAGE) == 8
 
 
 def test_training_goes_on_from_the_older_one(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
     shutil.rmtree(work.checkpoints)
     shutil.copytree(whole.checkpoints, work.checkpoints)
-    (Path(work.checkpoints) / "checkpoint-12" / "optimizer.pt").unlink()
+    (Path(work.checkpoints) / "checkpoint-12" / "optimizer.safetensors").unlink()
     (Path(work.checkpoints) / checkpoints.STAGING / "checkpoint-14").mkdir(parents=True)
     code, log = train(work)
     assert code == 0, log
-    assert "warning: not resuming from checkpoint-12: optimizer.pt is missing" in log
+    assert "warning: not resuming from checkpoint-12: optimizer.safetensors is missing" in log
     assert "resuming: from checkpoint-10" in log
     same(work, whole)
     assert checkpoints.find(Path(work.checkpoints)).damaged == ()

@@ -45,20 +45,20 @@ def answer(model: str, adapter: str, prompt: str, most_tokens: int = 128) -> Ans
         raise LabError(
             f"the model {model} with the adapter {adapter} cannot be loaded: {str(error).splitlines()[0].rstrip('.')}"
         ) from error
-    coded = _encode(tokenizer, prompt).to(device)
+    coded = encode(tokenizer, prompt).to(device)
     with tuned.disable_adapter():
-        before = _generate(tuned, tokenizer, coded, most_tokens)
-    return Answers(prompt, before, _generate(tuned, tokenizer, coded, most_tokens))
+        before = generate(tuned, tokenizer, coded, most_tokens)
+    return Answers(prompt, before, generate(tuned, tokenizer, coded, most_tokens))
 
 
-def _encode(tokenizer: Any, prompt: str) -> Any:
+def encode(tokenizer: Any, prompt: str) -> Any:
     if not tokenizer.chat_template:
         return tokenizer(prompt, return_tensors="pt")
     messages = [{"role": "user", "content": prompt}]
     return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 
 
-def _generate(model: Any, tokenizer: Any, coded: Any, most_tokens: int) -> str:
+def generate(model: Any, tokenizer: Any, coded: Any, most_tokens: int) -> str:
     import torch
 
     with torch.inference_mode():

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent.
 
-Trainer writes one into a staging folder; it is synced, renamed to `checkpoint-N`, and gets its `COMPLETE` file, with size and SHA-256 of
-every other file, last. Resuming takes the newest whose every byte is what `COMPLETE` says, and tells which ones it passed over: Trainer
-itself takes the newest folder, crashes on some kinds of damage and goes on silently, no longer exact, on others.
+One is written into a staging folder, synced, renamed to `checkpoint-N`, and gets its `COMPLETE` file, with size and SHA-256 of every other
+file, last. Resuming takes the newest whose every byte is what `COMPLETE` says, and tells which ones it passed over: a newest folder taken
+on trust crashes on some kinds of damage, and on others goes on silently and is no longer exact.
 """
 
 import shutil
@@ -75,9 +75,11 @@ def publish(staged: Path, folder: Path, step: int) -> Path:
     return final
 
 
-def keep_newest(folder: Path, count: int) -> None:
-    """Remove all but the newest `count`. `COMPLETE` goes first, so that a half-removed one is never taken for a whole one."""
-    for _, path in sorted(_listed(folder), reverse=True)[count:]:
+def keep_newest(folder: Path, count: int, best: int = 0) -> None:
+    """Remove all but the newest `count` and the best. `COMPLETE` goes first, so that a half-removed one is never taken for a whole one."""
+    for step, path in sorted(_listed(folder), reverse=True)[count:]:
+        if step == best:
+            continue
         (path / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)
 

@@ -16,11 +16,13 @@ class Control:
     """The trainer's side of the control folder. Used as a context, it also listens for SIGTERM.
 
     A SIGTERM without a request means that the machine goes away: the run is to be started again, so it counts as an instance lost.
+    Of several processes, the first alone speaks.
     """
 
-    def __init__(self, work: WorkFolder, clock: Clock) -> None:
+    def __init__(self, work: WorkFolder, clock: Clock, *, speaks: bool = True) -> None:
         self.work = work
         self.clock = clock
+        self.speaks = speaks
         self.signalled = False
         self.last = Progress(phase="loading")
 
@@ -56,7 +58,8 @@ class Control:
 
     def progress(self, progress: Progress) -> None:
         self.last = progress
-        replace_text(Path(self.work.progress), contract.dump(progress))
+        if self.speaks:
+            replace_text(Path(self.work.progress), contract.dump(progress))
 
     def phase(self, name: str) -> None:
         """A new phase, at the numbers of the last progress."""
@@ -76,6 +79,8 @@ class Control:
         )
 
     def end(self, reason: EndReason, detail: str = "", hint: str = "") -> None:
+        if not self.speaks:
+            return
         last = self.last
         outcome = Outcome(reason, detail, hint, last.step, last.total_steps, last.loss)
         replace_text(Path(self.work.outcome), contract.dump(outcome), durable=True)

@@ -53,7 +53,8 @@ class Data:
             yield f"warning: {self.tools_ignored} examples have tools, which the model's chat template does not show to the model"
 
 
-def load(folder: Path, manifest: Manifest, encoder: Encoder, max_length: int, tick: Callable[[], None]) -> Data:
+def load(folder, manifest, encoder, recipe, cache, tick) -> Data:
+    max_length = recipe.max_length
     """Read and tokenize every file of the manifest. `tick` is called now and then, so that a request to leave is heard.
 
     Raises:
@@ -81,6 +82,17 @@ def load(folder: Path, manifest: Manifest, encoder: Encoder, max_length: int, ti
         data.sequences += sequences
     if not data.sequences:
         raise _nothing(data, max_length)
+    import shutil, numpy as np
+    from llmlab.trainer.store import Tokens, Writer
+    place = cache / "interim"
+    shutil.rmtree(place, ignore_errors=True)
+    seqs = data.sequences
+    with Writer(place) as w:
+        for q in seqs:
+            m = np.array([l != -100 for l in q.labels], np.uint8); m[0] = 0
+            w.append(np.array(q.ids, np.uint32), m, np.array([len(q.ids)]), np.array([int(m.sum())]))
+    data.train = Tokens(place, 1)
+    data.held_out = None
     return data
 
 

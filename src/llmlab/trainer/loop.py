@@ -1,215 +1,291 @@
-"""The training loop: TRL's `SFTTrainer` on sequences of our own, and what happens at each step.
+"""The training loop: a step is rows forward and backward, gradients summed and clipped, one move of the optimizer.
 
-TRL brings the optimizer, the schedule, accumulation normalised by trained tokens, and a loss head that never holds tokens by vocabulary.
-Ours are: labels, checkpoints, when to save, metrics, and stopping on request. A save happens at an optimizer step's boundary, because
-only there is everything that resuming needs at rest. Two private methods of Trainer are overridden (`_save`, `_save_checkpoint`), which
-is why its version is pinned and why resuming is tested bit by bit.
+Read `Loop.run` first. A step's examples, learning rate and random numbers follow from its number and the recipe alone, so going on at
+step N is the same as never having stopped. Whatever has to happen between steps (evaluate, save, leave) happens at a step's end,
+because only there is everything at rest.
 """
 
 import math
-import shutil
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
-from datasets import Dataset
-from peft import PeftModel
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from trl import SFTConfig, SFTTrainer
 
-from llmlab.contract import Progress, Request, checkpoint_name
+from llmlab.contract import METRICS_FILE, Progress, Request
 from llmlab.recipe import Recipe
-from llmlab.trainer import checkpoints
+from llmlab.trainer import evaluate, saving, weights
+from llmlab.trainer.batches import Batches, Plan, Step, ahead
 from llmlab.trainer.control import Control
 from llmlab.trainer.data import Data
 from llmlab.trainer.endings import Failed
 from llmlab.trainer.metrics import Metrics
-from llmlab.trainer.model import Machine, Say
+from llmlab.trainer.model import Say
+from llmlab.trainer.objective import Objective
+from llmlab.trainer.processes import Processes
+from llmlab.trainer.saving import Saver, State
+from llmlab.trainer.speed import Speed
+from llmlab.trainer.weights import Named, Trained
+
+REMEMBERED = 50
+"""Losses that a jump is measured against."""
+ENOUGH = 10
+"""Losses before which no jump is called one."""
 
 
-class Loop(SFTTrainer):
-    """SFTTrainer with whole checkpoints, and an end to training on numbers that are none."""
+@dataclass
+class Loop:
+    """One training. `state` is where it is; `left` the request that ended it early, if one did."""
 
-    def __init__(self, recipe: Recipe, machine: Machine, folder: Path, watch: "Watch", **rest: Any) -> None:
-        self.folder = folder
-        self.keep = recipe.keep_checkpoints
-        self.watch = watch
-        shutil.rmtree(folder / checkpoints.STAGING, ignore_errors=True)
-        super().__init__(args=arguments(recipe, machine, folder / checkpoints.STAGING), callbacks=[watch], **rest)
-        self.remove_callback(PrinterCallback)
-        if isinstance(self.model, PeftModel):
-            self.model.peft_config["default"].base_model_name_or_path = recipe.model
-            self.model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision
+    recipe: Recipe
+    data: Data
+    objective: Objective
+    tokenizer: Any
+    processes: Processes
+    control: Control
+    metrics: Metrics
+    saver: Saver
+    speed: Speed
+    say: Say
+    state: State = field(default_factory=State)
+    best: Named | None = None
+    left: Request | None = None
+    stopped_early: bool = False
 
-    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """One batch forward and backward.
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.objective.trained())
+        self.optimizer = torch.optim.AdamW(
+            list(self.parameters.values()), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
+        )
+        self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.machine.dtype == "float16")
+        self.plan = Plan.of(self.recipe, len(self.data.train))
+        self.divided = any(hasattr(one, "full_tensor") for one in self.parameters.values())
+
+    @property
+    def device(self) -> str:
+        return self.processes.device
+
+    # ------------------------------------------------------------ the way
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a whole checkpoint, whose weights are in the model already."""
+        self.state = saving.read_state(checkpoint)
+        self.best = saving.read_best(checkpoint)
+        saving.read_optimizer(checkpoint, self.optimizer, self.parameters)
+        self.scaler.load_state_dict(self.state.scaler)
+
+    def run(self) -> None:
+        """Train to the last step, or until there is a reason to end.
 
         Raises:
-            Failed: the loss is not a number. No checkpoint has seen it.
+            Failed: the loss is no number or has jumped, and the recipe says to stop.
         """
-        loss: torch.Tensor = super().training_step(*args, **options)
-        if not torch.isfinite(loss):
-            step = self.state.global_step
-            rate = self.args.learning_rate / 4
-            raise Failed(f"the loss is {loss.item()} after step {step}", f"llmlab launch --set learning_rate={rate:g}")
-        return loss
+        self._begin()
+        batches = Batches(
+            self.data.train, self.recipe, packed=self.objective.packed, rank=self.processes.rank, processes=self.processes.count
+        )
+        self.objective.train()
+        for step in ahead(self.plan, batches, self.state.step):
+            row = self._step(step)
+            self._between(row)
+            if self.left or self.stopped_early:
+                break
+        self.saver.close()
 
-    def create_model_card(self, *_args: Any, **_options: Any) -> None:
-        """Ours is written with the output."""
+    def trained(self) -> Trained:
+        """What comes out: the weights that did best on the held-out examples, the last where none are held out."""
+        if self.best is not None and self.state.best_step != self.state.step:
+            self.say(f"output: the weights of step {self.state.best_step}, whose held-out loss {self.state.best_loss:.4f} was the best")
+            weights.put(self.parameters, self.best)
+        return Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
 
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Adapter and tokenizer. PEFT would else ask the hub for the base model's vocabulary, which never changes here."""
-        assert output_dir is not None
-        self.model.save_pretrained(output_dir, state_dict=state_dict, save_embedding_layers=False)
-        self.processing_class.save_pretrained(output_dir)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        self.watch.saving()
-        step = self.state.global_step
-        Trainer._save_checkpoint(self, model, trial)  # noqa: SLF001 - past SFTTrainer's, which only adds a model card
-        staged = Path(self.args.output_dir) / checkpoint_name(step)
-        self.watch.metrics.copy_into(staged)
-        checkpoints.publish(staged, self.folder, step)
-        checkpoints.keep_newest(self.folder, self.keep)
-        self.watch.saved(step)
-
-
-class Watch(TrainerCallback):
-    """What happens at each step: metrics, progress, and whether to save or to leave.
-
-    After `train`, `left` is the request that ended it early, or None.
-    """
-
-    def __init__(self, recipe: Recipe, control: Control, metrics: Metrics, say: Say) -> None:
-        self.recipe = recipe
-        self.control = control
-        self.metrics = metrics
-        self.say = say
-        self.left: Request | None = None
-        self.tokens_before = int(metrics.last.get("tokens", 0))
-        self.tokens = self.tokens_before
-        self.started = self.stepped = time.perf_counter()
-        self.save_time = 0.0
-        self.last_save = self.control.clock.now()
-        self.last_step = self.last_save
-
-    def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        self.say(f"training: steps {state.global_step} to {state.max_steps}, {self.recipe.step_examples} sequences each")
-        self.started = self.stepped = time.perf_counter()
+    def _begin(self) -> None:
+        count, state = self.processes.count, self.state
+        self.say(
+            f"training: steps {state.step} to {self.plan.steps}, {self.recipe.step_examples} examples each"
+            + (f", on {count} processes" if count > 1 else "")
+        )
+        self.started = time.perf_counter()
         self.last_save = self.last_step = self.control.clock.now()
-        self.control.progress(Progress("training", state.global_step, state.max_steps, tokens=self.tokens))
+        self._report("training", None)
+        if state.step == 0:
+            evaluated = self._evaluate()
+            if evaluated:
+                self.metrics.add({"step": 0, **evaluated})
 
-    def on_step_end(self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Save when `save_minutes` would pass before the next step ends, at `save_steps`, at the end, and when asked to leave."""
+    # ------------------------------------------------------------ one step
+
+    def _step(self, step: Step) -> dict[str, Any]:
+        """Train one step; returns its row of metrics."""
+        number = self.state.step
+        self.speed.begin()
+        torch.manual_seed(_seed(self.recipe.seed, number, self.processes.rank))
+        weight = step.items if self.recipe.objective == "dpo" else max(1, step.trained)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for row in step.rows:
+            result = self.objective(row.to(self.device))
+            # dividing the weights takes the gradients' mean over processes, and the loss is a sum
+            self.scaler.scale(result.loss / weight * (self.processes.count if self.divided else 1)).backward()
+            sums += result.sums
+        loss, right, margin = (float(one) for one in sums)  # the GPU is waited for here, once a step
+        self.speed.lap("compute")
+        if not self.divided:
+            self.processes.sum_gradients(list(self.parameters.values()))
+        overdue, leave = self._pressed() if self.processes.first else (False, False)
+        loss, right, margin, overdues, leaves = self.processes.sum([loss, right, margin, float(overdue), float(leave)])
+        self.overdue, self.leaving = overdues > 0, leaves > 0
+        self.speed.lap("exchange")
+        loss /= weight
+        rate = self.recipe.learning_rate * scale(self.recipe, number, self.plan.steps)
+        norm = self._move(rate) if self._is_good(loss) else float("nan")
+        self.speed.lap("optimizer")
+        self.state.step, self.state.tokens = number + 1, self.state.tokens + step.tokens
+        accuracy = {"preference_accuracy": right / weight, "margin": margin / weight} if self.recipe.objective == "dpo" else {
+            "token_accuracy": right / weight
+        }
+        return {
+            "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": loss, "learning_rate": rate,
+            "grad_norm": norm if math.isfinite(norm) else None, **accuracy, "tokens": self.state.tokens,
+            **self.speed.end(step.tokens, step.trained),
+        }  # fmt: skip
+
+    def _pressed(self) -> tuple[bool, bool]:
+        """Whether `save_minutes` would pass before the next step ends, and whether somebody asks to leave."""
         now = self.control.clock.now()
         step_seconds = (now - self.last_step).total_seconds()
         self.last_step = now
         overdue = (now - self.last_save).total_seconds() + step_seconds >= self.recipe.save_minutes * 60
-        due = self.recipe.save_steps is not None and state.global_step % self.recipe.save_steps == 0
-        self.left = self.control.request() if state.global_step < state.max_steps else None
-        if overdue or due or self.left or state.global_step >= state.max_steps:
-            control.should_save = True
-        if self.left:
-            control.should_training_stop = True
+        return overdue, self.control.request() is not None
 
-    def on_log(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
-    ) -> None:
-        logs = logs or {}
-        if "loss" not in logs:
-            return
-        now = time.perf_counter()
-        seconds = now - self.stepped - self.save_time
-        self.stepped, self.save_time = now, 0.0
-        before, self.tokens = self.tokens, self.tokens_before + int(logs.get("num_tokens", 0))
-        speed = (self.tokens - before) / seconds if seconds > 0 else 0.0
-        self.metrics.add(
-            {
-                "step": state.global_step,
-                "epoch": state.epoch,
-                "loss": logs["loss"],
-                "learning_rate": logs.get("learning_rate"),
-                "grad_norm": _finite(logs.get("grad_norm")),
-                "token_accuracy": logs.get("mean_token_accuracy"),
-                "entropy": logs.get("entropy"),
-                "tokens": self.tokens,
-                "tokens_per_second": round(speed, 1),
-                "seconds": round(seconds, 4),
-                "memory_gib": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
-            }
-        )
-        average = (self.tokens - self.tokens_before) / (now - self.started)
-        self.control.progress(
-            Progress(
-                "training",
-                state.global_step,
-                state.max_steps,
-                float(state.epoch or 0),
-                float(logs["loss"]),
-                logs.get("learning_rate"),
-                self.tokens,
-                round(average, 1),
-                round(now - self.started, 2),
+    def _move(self, rate: float) -> float:
+        """Clip, and let the optimizer move; returns the gradients' norm before clipping."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _is_good(self, loss: float) -> bool:
+        """Whether the optimizer may move on this loss; gradients are dropped when not.
+
+        Raises:
+            Failed: it may not, and the recipe says to stop. No checkpoint has seen it.
+        """
+        known = self.state.losses
+        usual = median(known) if len(known) >= ENOUGH else None
+        if math.isfinite(loss) and (usual is None or loss < usual + self.recipe.spike):
+            self.state.losses = [*known, loss][-REMEMBERED:]
+            return True
+        what = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
+        if self.recipe.on_bad_loss == "stop":
+            self.saver.finish()
+            raise Failed(
+                f"{what}; the newest checkpoint is from before", f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}"
             )
-        )
-        self.say(
-            f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4f}  "
-            f"learning rate {logs.get('learning_rate', 0):.2e}  {speed:,.0f} tokens/s"
-        )
+        self.state.skipped += 1
+        self.say(f"warning: {what}: this step is left out, the {self.state.skipped}. so far")
+        self.optimizer.zero_grad(set_to_none=True)
+        return False
 
-    def saving(self) -> None:
-        self._save_began = time.perf_counter()
+    # ------------------------------------------------------------ between steps
+
+    def _between(self, row: dict[str, Any]) -> None:
+        """Write down, evaluate, save, and hear whether to leave."""
+        last = self.state.step >= self.plan.steps
+        asked = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
+        self.left = asked if not last else None
+        if not self.left and self._evaluation_is_due(last=last):
+            row |= self._evaluate()
+        last = last or self.stopped_early
+        self.metrics.add(row)
+        self._report("training", row)
+        self._say_step(row)
+        if self._save_is_due(last=last, evaluated="eval_loss" in row):
+            self._save()
+
+    def _evaluation_is_due(self, *, last: bool) -> bool:
+        if self.data.held_out is None and not self.recipe.evaluation.prompts:
+            return False
+        every = self.recipe.evaluation.steps
+        return last or self.state.step % self.plan.per_epoch == 0 or (every is not None and self.state.step % every == 0)
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Held-out loss and samples; the keys for the metrics."""
+        row: dict[str, Any] = {}
+        self.control.phase("evaluating")
+        if self.data.held_out is not None:
+            evaluated = evaluate.evaluate(self.objective, self.data.held_out, self.recipe, self.processes)
+            row = evaluated.row(self.recipe.objective)
+            better = self.state.best_loss is None or evaluated.loss < self.state.best_loss
+            if better:
+                self.state.best_loss, self.state.best_step, self.state.worse = evaluated.loss, self.state.step, 0
+                self.best = weights.take(self.parameters)
+            else:
+                self.state.worse += 1
+            self.say(f"held out: loss {evaluated.loss:.4f}, {evaluated.accuracy:.1%} right" + (", the best so far" if better else ""))
+            if self.recipe.evaluation.patience and self.state.worse >= self.recipe.evaluation.patience:
+                self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
+                self.stopped_early = True
+        if self.recipe.evaluation.prompts and not self.divided and self.processes.first:
+            for prompt, text in evaluate.sample(self.objective, self.tokenizer, self.recipe, self.state.step, self.metrics.path.parent):
+                self.say(f"sample: {prompt!r} → {text!r}")
+        self.control.phase("training")
+        return row
+
+    def _save_is_due(self, *, last: bool, evaluated: bool) -> bool:
+        """At the end, when asked to leave, at `save_steps`, at a new best, and every `save_minutes`."""
+        every = self.recipe.save_steps
+        best = evaluated and self.state.best_step == self.state.step
+        return bool(last or self.left or self.overdue or best or (every and self.state.step % every == 0))
+
+    def _save(self) -> None:
+        began = time.perf_counter()
         self.control.phase("saving")
-
-    def saved(self, step: int) -> None:
-        seconds = time.perf_counter() - self._save_began
-        self.save_time += seconds
+        self.state.scaler = self.scaler.state_dict()
+        trained = Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
+        optimizer = saving.take_optimizer(self.optimizer, self.parameters)
+        if self.processes.first:
+            self.saver.save(self.state, trained, optimizer, self.best, self.metrics.path.parent / METRICS_FILE, began)
         self.last_save = self.control.clock.now()
-        self.say(f"saved {checkpoint_name(step)} in {seconds:.2f} s")
         self.control.phase("training")
 
+    # ------------------------------------------------------------ words
 
-def arguments(recipe: Recipe, machine: Machine, staging: Path) -> SFTConfig:
-    """The recipe in TRL's words."""
-    return SFTConfig(
-        output_dir=str(staging),
-        use_cpu=machine.device == "cpu",
-        bf16=machine.dtype == "bfloat16",
-        fp16=machine.dtype == "float16",
-        gradient_checkpointing=machine.checkpointing,
-        per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulate,
-        num_train_epochs=recipe.epochs,
-        max_steps=recipe.max_steps or -1,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
-        warmup_steps=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        optim="adamw_torch_fused",
-        seed=recipe.seed,
-        max_length=None,
-        packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        logging_strategy="steps",
-        logging_steps=1,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        eval_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=machine.device == "cuda",
-        push_to_hub=False,
-    )
+    def _report(self, phase: str, row: dict[str, Any] | None) -> None:
+        seconds = time.perf_counter() - self.started
+        row = row or {}
+        self.control.progress(
+            Progress(
+                phase, self.state.step, self.plan.steps, self.plan.epoch(self.state.step), row.get("loss"), row.get("learning_rate"),
+                self.state.tokens, round(self.speed.average, 1) if self.speed.average else None, round(seconds, 2),
+            )
+        )  # fmt: skip
+
+    def _say_step(self, row: dict[str, Any]) -> None:
+        self.say(
+            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  learning rate {row['learning_rate']:.2e}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s"
+        )
 
 
-def rows(data: Data) -> Dataset:
-    """Sequences as the table that TRL reads."""
-    return Dataset.from_dict({"input_ids": [one.ids for one in data.sequences], "labels": [one.labels for one in data.sequences]})
+def scale(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate at a step (from 0) as a share of its peak: transformers' schedules, so that curves compare."""
+    warm = math.ceil(recipe.warmup * steps)
+    if step < warm:
+        return step / max(1, warm)
+    gone = (step - warm) / max(1, steps - warm)
+    if recipe.schedule == "constant":
+        return 1.0
+    return max(0.0, 1 - gone if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone)))
 
 
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity; fp16's scaler meets one now and then and skips the step."""
-    return value if value is not None and math.isfinite(value) else None
+def _seed(seed: int, step: int, rank: int) -> int:
+    """A step's own random numbers, so that no state of a generator has to be kept."""
+    return ((seed * 1_000_003 + step) * 1_009 + rank + 1) % 2**63
+

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,42 +16,56 @@ SMALL = 5_000_000
 AMPERE = 8
 """The first compute capability with bf16 (CUDA C programming guide, table of arithmetic instructions)."""
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""PEFT's name for them."""
+
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What training runs on. `dtype` names the weights' type, and autocast's where it is not float32."""
+    """What training runs on: `cpu` or `cuda:N`, and the type it computes in. What learns is always held in 32 bits."""
 
     device: str
     dtype: str
-    checkpointing: bool
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Compute in `dtype`; nothing to do in 32 bits."""
+        import torch
+
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.partition(":")[0], dtype=getattr(torch, self.dtype))
 
 
-def prepare(recipe: Recipe) -> None:
+def prepare() -> None:
     """Environment that the libraries read when they are imported.
 
-    An uploaded model needs no network, and asking for one would only cost time. OpenMP's threads sleep while they wait instead of
+    OpenMP's threads sleep while they wait instead of
     spinning: on a machine with other work, the agent's say, spinning made small models up to twenty times slower.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+def offline(recipe: Recipe) -> None:
+    """An uploaded model needs no network, and asking for one would only cost time. The hub's library reads this when it is imported."""
     if recipe.lab_model:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def choose(recipe: Recipe, say: Say) -> Machine:
-    """The device and number format.
+def choose(recipe: Recipe, device: str, say: Say) -> Machine:
+    """The number format for a device.
 
     Raises:
         SetupFailed: the recipe asks for what this machine cannot do.
     """
     import torch
 
-    if not torch.cuda.is_available():
+    if device == "cpu":
         say(f"device: CPU with {torch.get_num_threads()} threads, because no GPU is visible")
         if recipe.method == "qlora":
             raise SetupFailed(
@@ -59,20 +74,19 @@ def choose(recipe: Recipe, say: Say) -> Machine:
         dtype = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16"}.get(recipe.precision)
         if dtype is None:
             raise SetupFailed("precision fp16 needs a GPU: its gradients are scaled there", "llmlab launch --set precision=auto")
-        say(f"{dtype}: {'asked for' if recipe.precision != 'auto' else 'exact, and a CPU gains little from less'}")
-        return Machine("cpu", dtype, checkpointing=recipe.gradient_checkpointing is True)
-    major, minor = torch.cuda.get_device_capability()
-    say(f"device: {torch.cuda.get_device_name()}, SM {major}.{minor}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB")
+        say(f"{dtype}: {'asked for' if recipe.precision != 'auto' else 'exact, and not every CPU gains from less'}")
+        return Machine(device, dtype)
+    major, minor = torch.cuda.get_device_capability(device)
+    count = torch.cuda.device_count()
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    say(f"device: {f'{count} x ' if count > 1 else ''}{torch.cuda.get_device_name(device)}, SM {major}.{minor}, {memory:.0f} GiB")
     has_bf16 = major >= AMPERE
     if recipe.precision == "bf16" and not has_bf16:
         raise SetupFailed(f"precision bf16 needs SM 8.0, and this GPU is SM {major}.{minor}", "llmlab launch --set precision=fp16")
     asked = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(recipe.precision)
     dtype = asked or ("bfloat16" if has_bf16 else "float16")
     say(f"{dtype}: {'asked for' if asked else f'SM {major}.{minor} ' + ('has bf16' if has_bf16 else 'has no bf16')}")
-    checkpointing = recipe.gradient_checkpointing is not False
-    reason = "GPU memory first" if recipe.gradient_checkpointing == "auto" else "asked for"
-    say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {reason}")
-    return Machine("cuda", dtype, checkpointing)
+    return Machine(device, dtype)
 
 
 def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
@@ -95,8 +109,10 @@ def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
     return tokenizer
 
 
-def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: Any) -> Any:
-    """The base model, every weight of it from the files.
+def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: Any, resumed: Path | None = None) -> Any:
+    """The base model, every weight of it from the files; of a full training that goes on, the weights of its checkpoint.
+
+    What learns is held in 32 bits, else a bf16 step of the optimizer would be lost in rounding; a frozen base is in the machine's type.
 
     Raises:
         SetupFailed: files are missing or damaged, or the tokenizer has more tokens than the model.
@@ -104,11 +120,13 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     import torch
     from transformers import AutoModelForCausalLM
 
-    options: dict[str, Any] = {"dtype": getattr(torch, machine.dtype), "attn_implementation": "sdpa", "revision": recipe.revision}
+    dtype = torch.float32 if recipe.method == "full" else getattr(torch, machine.dtype)
+    options: dict[str, Any] = {"dtype": dtype, "revision": recipe.revision}
     if recipe.method == "qlora":
-        options |= {"quantization_config": _four_bits(machine), "device_map": {"": 0}}
+        options |= {"quantization_config": _four_bits(machine), "device_map": {"": machine.device}}
+    place = str(resumed) if resumed and recipe.method == "full" else source(recipe, work)
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(source(recipe, work), output_loading_info=True, **options)
+        model, report = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:
@@ -122,6 +140,7 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     if len(tokenizer) > rows:
         raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", _upload(recipe))
     model.config.use_cache = False
+    model.train()
     return model
 
 
@@ -135,18 +154,57 @@ def share(model: Any, machine: Machine, say: Say) -> None:
         say(f"threads: 1, because a model of {parameters / 1e6:.1f} million parameters is too small to share")
 
 
-def adapter(recipe: Recipe) -> Any:
-    """PEFT's configuration of the recipe's adapter. The base model is recorded by the name its user knows."""
-    from peft import LoraConfig
+def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
+    """The model with what will learn: an adapter put on it, new or from a checkpoint, or all of its own weights.
 
+    The base model is recorded by the name its user knows.
+
+    Raises:
+        SetupFailed: the recipe's targets are not in the model.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    if recipe.method == "full":
+        say(f"full training: all {model.num_parameters():,} parameters")
+        return model
+    torch.manual_seed(recipe.seed)
     targets = recipe.lora.targets
-    return LoraConfig(
+    config = LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        use_rslora=recipe.lora.rslora,
+        use_dora=recipe.lora.dora,
         task_type="CAUSAL_LM",
     )
+    try:
+        model = get_peft_model(model, config)
+    except ValueError as error:
+        raise SetupFailed(
+            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", "llmlab launch --set lora.targets=all-linear"
+        ) from error
+    model.peft_config["default"].base_model_name_or_path = recipe.model
+    model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision
+    if resumed:
+        set_peft_model_state_dict(model, load_file(resumed / ADAPTER_WEIGHTS))
+    trainable, every = model.get_nb_trainable_parameters()
+    say(f"adapter: rank {recipe.lora.rank}, {trainable:,} of {every:,} parameters trained")
+    return model
+
+
+def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> None:
+    """Activation checkpointing and compilation, where they help."""
+    checkpointing = recipe.gradient_checkpointing is True or (recipe.gradient_checkpointing == "auto" and machine.device != "cpu")
+    if checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {'asked for' if recipe.gradient_checkpointing != 'auto' else 'auto'}")
+    if recipe.compile is True:
+        for layer in getattr(model, model.base_model_prefix).layers:
+            layer.compile(dynamic=True)
+        say("compile: on, asked for")
 
 
 def source(recipe: Recipe, work: WorkFolder) -> str:

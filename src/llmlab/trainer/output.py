@@ -17,12 +17,12 @@ SHOWN = 20
 """Files of a data manifest that the card lists."""
 
 
-def write(work: WorkFolder, model: Any, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics) -> Path:
+def write(work: WorkFolder, trained: Any, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics) -> Path:
     """Write the adapter folder aside and move it to its place, then the card."""
     output = Path(work.output)
     aside = output / f".{ADAPTER}.new"
     shutil.rmtree(aside, ignore_errors=True)
-    model.save_pretrained(str(aside), save_embedding_layers=False)
+    trained.save(aside)
     tokenizer.save_pretrained(str(aside))
     text = card(spec, recipe, data, metrics)
     replace_text(aside / "README.md", text)

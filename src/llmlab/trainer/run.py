@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmlab import contract, recipe as recipes
 from llmlab.contract import ContractError, Spec, WorkFolder
@@ -10,13 +10,15 @@ from llmlab.errors import UsageError
 from llmlab.recipe import Recipe
 from llmlab.trainer import checkpoints, data, model, output
 from llmlab.trainer.control import Control
+from llmlab.trainer.data import Data
 from llmlab.trainer.endings import Left, SetupFailed
 from llmlab.trainer.metrics import Metrics
-from llmlab.trainer.model import Say
+from llmlab.trainer.model import Machine, Say
+from llmlab.trainer.processes import Processes
 from llmlab.trainer.tokens import Encoder
 
 if TYPE_CHECKING:
-    from llmlab.trainer.loop import Loop
+    from llmlab.trainer.objective import Objective
 
 
 def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
@@ -35,42 +37,72 @@ def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
         raise SetupFailed(error.message, error.hint) from error
 
 
-def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, say: Say) -> None:
+def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, processes: Processes, say: Say) -> None:
     """Train to the end, or until somebody asks to leave.
 
     Raises:
         Left: somebody asked; what was trained is saved.
         Failed: one of its kinds.
     """
+    from llmlab.trainer.loop import Loop
+    from llmlab.trainer.saving import Saver
+    from llmlab.trainer.speed import Speed
+
     control.phase("loading")
-    model.prepare(recipe)
     _quiet()
-    machine = model.choose(recipe, say)
+    machine = model.choose(recipe, processes.device, say)
     tokenizer = model.load_tokenizer(recipe, work)
-    encoder = Encoder(tokenizer)
 
     control.phase("tokenizing")
-    examples = data.load(Path(work.data), spec.data, encoder, recipe.max_length, control.leave_if_asked)
+    examples = tokenize(work, spec, recipe, Encoder(tokenizer), control, processes)
     for line in examples.lines(recipe.max_length):
         say(line)
 
     control.phase("loading")
-    base = model.load_model(recipe, work, machine, tokenizer)
-    model.share(base, machine, say)
-    start = resume_from(Path(work.checkpoints), say)
-    metrics = Metrics(Path(work.output), start)
-    loop = _loop(recipe, machine, Path(work.checkpoints), control, metrics, say, base, tokenizer, examples)
-    control.leave_if_asked()
-
-    loop.train(resume_from_checkpoint=str(start) if start else None)
-    if loop.watch.left:
-        raise Left(loop.watch.left)
+    start = processes.share(resume_from(Path(work.checkpoints), say) if processes.first else None)
+    objective = build(work, recipe, machine, tokenizer, examples, start, processes, say)
+    metrics = Metrics(Path(work.output), start, writes=processes.first)
+    loop = Loop(
+        recipe,
+        examples,
+        objective,
+        tokenizer,
+        processes,
+        control,
+        metrics,
+        Saver(Path(work.checkpoints), recipe.keep_checkpoints, say),
+        Speed(objective.causal, processes.device, processes.count),
+        say,
+    )
+    if start:
+        loop.resume(start)
+    if processes.first:
+        control.leave_if_asked()
+    loop.run()
+    if loop.left:
+        raise Left(loop.left)
 
     control.phase("saving")
-    adapter = output.write(work, loop.model, tokenizer, spec, recipe, examples, metrics)
+    trained = loop.trained()
+    if processes.first:
+        place = output.write(work, trained, tokenizer, spec, recipe, examples, metrics)
+        say(f"output: {place}")
     metrics.close()
-    say(f"adapter: {adapter}")
     control.phase("finished")
+
+
+def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, control: Control, processes: Processes) -> Data:
+    """The data as tokens: made by the first process, found in the cache by the others."""
+
+    def read() -> Data:
+        return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.leave_if_asked)
+
+    if processes.first:
+        made = read()
+        processes.wait()
+        return made
+    processes.wait()
+    return read()
 
 
 def resume_from(folder: Path, say: Say) -> Path | None:
@@ -82,47 +114,29 @@ def resume_from(folder: Path, say: Say) -> Path | None:
     return found.newest
 
 
-def _loop(
-    recipe: Recipe,
-    machine: model.Machine,
-    folder: Path,
-    control: Control,
-    metrics: Metrics,
-    say: Say,
-    base: Any,
-    tokenizer: Any,
-    examples: data.Data,
-) -> "Loop":
-    """TRL, with the adapter put on the base model."""
-    from llmlab.trainer.loop import Loop, Watch, rows
+def build(
+    work: WorkFolder, recipe: Recipe, machine: Machine, tokenizer: object, examples: Data, start: Path | None, processes: Processes, say: Say
+) -> "Objective":
+    """The model with what learns in it, tried for what is exact on it, and where it computes."""
+    from llmlab.trainer import objective as objectives, sharding
 
-    watch = Watch(recipe, control, metrics, say)
-    try:
-        loop = Loop(
-            recipe,
-            machine,
-            folder,
-            watch,
-            model=base,
-            processing_class=tokenizer,
-            train_dataset=rows(examples),
-            peft_config=model.adapter(recipe),
-        )
-    except ValueError as error:
-        raise SetupFailed(
-            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", "llmlab launch --set lora.targets=all-linear"
-        ) from error
-    trainable, every = loop.model.get_nb_trainable_parameters()
-    say(f"adapter: rank {recipe.lora.rank}, {trainable:,} of {every:,} parameters trained")
-    return loop
+    base = model.load_model(recipe, work, machine, tokenizer, start)
+    model.share(base, machine, say)
+    adapted = model.adapt(base, recipe, start, say)
+    on_device = machine.device if processes.count == 1 or recipe.parallel != "fsdp" else "cpu"
+    if recipe.method != "qlora":
+        adapted.to(on_device)
+    made = objectives.choose(adapted, recipe, machine, examples.train, say)
+    model.speed_up(made.causal, recipe, machine, say)
+    if sharding.divides(made, recipe, processes, say):
+        sharding.divide(made, machine, processes)
+    return made
 
 
 def _quiet() -> None:
     """The libraries' own bars and advice stay out of the training log."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    import datasets
     import transformers
 
-    datasets.disable_progress_bars()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

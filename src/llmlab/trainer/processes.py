@@ -1,0 +1,119 @@
+"""One process a GPU: started by torchrun from the first, and what they tell each other.
+
+Every process trains its rows of each step; sums go over all of them. `DDP` here is a copy of the model on each GPU whose gradients are
+summed once a step; FSDP2 (`fully_shard`) divides the weights layer by layer where a copy would not fit.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.contract import Env
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of them. `device` is `cpu` or `cuda:N`."""
+
+    rank: int = 0
+    count: int = 1
+    device: str = "cpu"
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value summed over all processes."""
+        if self.count == 1:
+            return values
+        import torch
+        from torch import distributed
+
+        made = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(made)
+        return [float(one) for one in made]
+
+    def sum_gradients(self, parameters: list[Any]) -> None:
+        """Gradients summed over all processes, in place."""
+        if self.count == 1:
+            return
+        import torch
+        from torch import distributed
+
+        for one in parameters:  # a process without a row of its own has none, and takes part all the same
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        waiting = [distributed.all_reduce(one.grad, async_op=True) for one in parameters]
+        for one in waiting:
+            one.wait()
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, in every process."""
+        if self.count == 1:
+            return value
+        from torch import distributed
+
+        box = [value]
+        distributed.broadcast_object_list(box)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            from torch import distributed
+
+            distributed.barrier()
+
+
+def join(environment: Mapping[str, str]) -> Processes:
+    """Take the place that torchrun gave this process, or be the only one."""
+    import torch
+
+    count = int(environment.get("WORLD_SIZE", "1"))
+    rank, local = int(environment.get("RANK", "0")), int(environment.get("LOCAL_RANK", "0"))
+    device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    if device != "cpu":
+        torch.cuda.set_device(local)
+    if count > 1:
+        from torch import distributed
+
+        distributed.init_process_group("nccl" if device != "cpu" else "gloo", rank=rank, world_size=count)
+    return Processes(rank, count, device)
+
+
+def leave(processes: Processes) -> None:
+    if processes.count > 1:
+        from torch import distributed
+
+        distributed.destroy_process_group()
+
+
+def wanted(environment: Mapping[str, str]) -> int:
+    """Processes to start: what the environment says, else one a visible GPU; 1 in a process that torchrun started."""
+    if "RANK" in environment:
+        return 1
+    asked = environment.get(Env.PROCESSES)
+    if asked:
+        return max(1, int(asked))
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def launch(count: int) -> int:
+    """Run this program `count` times under torchrun, hand SIGTERM on, and return its exit code."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "llmlab.trainer",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))}
+    with subprocess.Popen(command, env=environment) as child:
+        before = signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM))
+        try:
+            return child.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)

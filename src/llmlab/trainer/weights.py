@@ -1,0 +1,64 @@
+"""What learns, as plain tensors in the CPU's memory: taken from the model, put back, and written in the form that others read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmlab.recipe import Recipe
+
+Named = dict[str, Tensor]
+
+
+def take(parameters: dict[str, nn.Parameter]) -> Named:
+    """A copy of each, whole also where it lies in pieces over several processes (which then all have to ask)."""
+    return {name: whole(one.detach()) for name, one in parameters.items()}
+
+
+def whole(tensor: Any) -> Tensor:
+    """A copy in the CPU's memory."""
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full.to("cpu", copy=True)
+
+
+def put(parameters: dict[str, nn.Parameter], named: Named) -> None:
+    """The reverse of `take`."""
+    with torch.no_grad():
+        for name, one in parameters.items():
+            one.copy_(like(one, named[name]))
+
+
+def like(parameter: Any, tensor: Tensor) -> Tensor:
+    """A whole tensor on the parameter's device, in pieces where the parameter is."""
+    moved = tensor.to(parameter.device)
+    if not hasattr(parameter, "full_tensor"):
+        return moved
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(moved, parameter.device_mesh, parameter.placements)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and the weights it learned. `tensors` are by the names of the model's parameters."""
+
+    model: Any
+    tensors: Named
+    method: str
+
+    @classmethod
+    def of(cls, model: Any, recipe: Recipe, tensors: Named) -> "Trained":
+        return cls(model, tensors, recipe.method)
+
+    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
+        """Write an adapter in PEFT's form, or a whole model in transformers'; `dtype` only for the latter.
+
+        PEFT would else ask the hub for the base model's vocabulary, which never changes here.
+        """
+        if self.method == "full":
+            tensors = {name: one.to(dtype) if dtype else one for name, one in self.tensors.items()}
+            self.model.save_pretrained(str(folder), state_dict=tensors)
+        else:
+            self.model.save_pretrained(str(folder), state_dict=self.tensors, save_embedding_layers=False)
