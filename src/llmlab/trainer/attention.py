@@ -1,7 +1,7 @@
 """Attention inside each document of a packed row, and never across: an implementation of our own that transformers calls by name.
 
-A row is documents behind each other. On a GPU with `varlen_attn` one call does them all; elsewhere each document is one causal call of
-torch's own attention, so that no mask of the whole row by the whole row is ever made. Without documents (padded batches, generation) it
+A row is documents behind each other. On a GPU with `varlen_attn` one call does them all, on a CPU `attention_cpu` does; elsewhere each
+document is one causal call of torch's own attention. No mask of the whole row by the whole row is ever made. Without documents (padded batches, generation) it
 is plain causal attention. What a model asks for beyond that (soft caps, attention sinks) raises, and packing is then left off.
 """
 
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from llmlab.trainer.attention_cpu import DocumentsAttention
 
 NAME = "llmlab_documents"
 AMPERE = 8
@@ -62,6 +64,10 @@ def attend(
         return _whole(query, key, value, attention_mask, scaling, sliding_window).transpose(1, 2), None
     if query.is_cuda and torch.cuda.get_device_capability(query.device)[0] >= AMPERE and query.dtype != torch.float32:
         return _in_one_call(query, key, value, documents, scaling, sliding_window), None
+    if not query.is_cuda and (sliding_window is None or documents.longest <= sliding_window):
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        made: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)
+        return made, None
     parts = [
         _whole(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], None, scaling, sliding_window)
         for start, end in zip(documents.bounds[:-1], documents.bounds[1:], strict=True)
