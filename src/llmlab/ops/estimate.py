@@ -182,7 +182,11 @@ def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> f
     peak = TERAFLOPS.get(kind.gpu)
     if not peak:
         return None
-    passes = (6 if recipe.method == "full" else 4) + (0 if recipe.gradient_checkpointing is False else 2) + (2 if recipe.objective == "dpo" else 0)
+    passes = (
+        (6 if recipe.method == "full" else 4)
+        + (0 if recipe.gradient_checkpointing is False else 2)
+        + (2 if recipe.objective == "dpo" else 0)
+    )
     seconds = passes * size.parameters * tokens * recipe.epochs / (peak * 1e12 * REACHED * kind.gpus)
     return START_HOURS + seconds / 3600
 
