@@ -74,7 +74,7 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     """Bytes on one GPU by what takes them; `over` is the number of GPUs that weights and optimizer are spread over.
 
     Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora, for full the half-precision copies that autocast
-    makes of the 32-bit ones. Trained: `STATE` bytes a trained weight. Activations: see `activations`. Loss head: one chunk of positions by
+    makes of the 32-bit ones, and with dpo a frozen copy to compare with. Trained: `STATE` bytes a trained weight. Activations: see `activations`. Loss head: one chunk of positions by
     the vocabulary. With `checkpointing` None the recipe's own word holds, and auto counts as on, the least that the training needs.
     """
     kind = element(recipe)
@@ -83,8 +83,9 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     if recipe.method == "full":
         weights = (shape.parameters - shape.embeddings) * kind if kind < 4 else 0
     recomputed = recipe.gradient_checkpointing is not False if checkpointing is None else checkpointing
+    reference = 4 * shape.parameters if recipe.objective == "dpo" and recipe.method == "full" else 0
     return {
-        "weights": weights / over,
+        "weights": (weights + reference) / over,
         "gradients and optimizer": trained(recipe, shape) * STATE / over,
         "activations": activations(recipe, shape, row_tokens(recipe), checkpointing=recomputed),
         "loss head": loss_head(recipe, shape, row_tokens(recipe)),

@@ -170,9 +170,12 @@ def memory(recipe: Recipe, size: ModelSize, over: int = 1) -> dict[str, float]:
 
 
 def spread(kind: InstanceType, recipe: Recipe, size: ModelSize) -> dict[str, float]:
-    """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it."""
+    """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
+
+    4-bit weights are never divided.
+    """
     parts = memory(recipe, size)
-    if kind.gpus > 1 and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
+    if kind.gpus > 1 and recipe.method != "qlora" and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
         return memory(recipe, size, kind.gpus)
     return parts
 
