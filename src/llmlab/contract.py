@@ -496,6 +496,8 @@ METRICS_FILE = "metrics.jsonl"
 """In `output/`: one JSON object a logged step, keys of `Progress` and more."""
 ADAPTER = "adapter"
 """In `output/`: the adapter folder."""
+WHOLE_MODEL = "model"
+"""In `output/`, instead of an adapter: the folder of a model whose every weight was trained."""
 
 
 # ---------------------------------------------------------------- documents

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.contract import ADAPTER, DataFile, Manifest, WorkFolder
+from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, Manifest, WorkFolder
 from llmlab.trainer import card, ollama, origin
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -60,8 +60,8 @@ def test_peft_and_transformers_load_the_adapter_and_agree(work: WorkFolder, mode
 def vllm_refuses(folder: Path, linear: set[str], most_rank: int) -> list[str]:
     """Why vLLM would not load an adapter, by what its sources ask for.
 
-    vllm/lora/peft_helper.py: `r`, `lora_alpha` and `target_modules` are required, further modules and DoRA are not supported, nor is a bias,
-    and no rank, of `rank_pattern` neither, may be over --max-lora-rank. vllm/lora/utils.py: a tensor is called
+    vllm/lora/peft_helper.py: `r`, `lora_alpha` and `target_modules` are required, further modules and DoRA are not supported, nor is a
+    bias, and no rank, of `rank_pattern` neither, may be over --max-lora-rank. vllm/lora/utils.py: a tensor is called
     `base_model.model.<module>.lora_A.weight` or `.lora_B.weight`. vllm/lora/lora_model.py: the last part of each module is the
     name of one of the model's linear layers.
     """
@@ -103,7 +103,7 @@ def test_the_card_says_when_vllm_would_not(work: WorkFolder, model: Path, train:
 def test_a_full_model_loads_with_its_tokenizer(full: WorkFolder, model: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = Path(full.output, card.MODEL)
+    folder = Path(full.output, WHOLE_MODEL)
     assert not Path(full.output, ADAPTER).exists()
     before, after = (logits(AutoModelForCausalLM.from_pretrained(one)) for one in (model, folder))
     assert (after - before).abs().max() > 0.1

@@ -19,8 +19,8 @@ QWEN2 = {
     "intermediate_size": 8960, "vocab_size": 151_936, "tie_word_embeddings": True,
 }  # fmt: skip
 QWEN3 = {
-    "model_type": "qwen3", "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128,
-    "intermediate_size": 12_288, "vocab_size": 151_936, "tie_word_embeddings": False,
+    "model_type": "qwen3", "hidden_size": 4096, "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "head_dim": 128, "intermediate_size": 12_288, "vocab_size": 151_936, "tie_word_embeddings": False,
 }  # fmt: skip
 LLAMA = {
     "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from llmlab.contract import ADAPTER, DataFile, Spec
+from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, Spec
 from llmlab.recipe import Recipe
 from llmlab.trainer.origin import Origin
 
@@ -17,8 +17,6 @@ POINTS = 12
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "llmlab")
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's --max-lora-rank may be (vllm/config/lora.py)."""
-MODEL = "model"
-"""The folder of a fully trained model, beside the card."""
 
 
 def card(spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping[str, Any]], origin: Origin) -> str:
@@ -99,14 +97,14 @@ def _use(recipe: Recipe) -> Iterator[str]:
     base = recipe.lab_model or recipe.model
     yield "```python"
     if recipe.method == "full":
-        yield from ("from transformers import AutoModelForCausalLM", "", f'model = AutoModelForCausalLM.from_pretrained("{MODEL}")')
+        yield from ("from transformers import AutoModelForCausalLM", "", f'model = AutoModelForCausalLM.from_pretrained("{WHOLE_MODEL}")')
     else:
         yield from ("from peft import PeftModel", "from transformers import AutoModelForCausalLM", "")
         yield f'base = AutoModelForCausalLM.from_pretrained("{base}")  # the base model, or its folder'
         yield f'model = PeftModel.from_pretrained(base, "{ADAPTER}")'
     yield from ("```", "")
     if recipe.method == "full":
-        yield f"With vLLM: `vllm serve {MODEL}`."
+        yield f"With vLLM: `vllm serve {WHOLE_MODEL}`."
     elif recipe.lora.dora:
         yield "vLLM does not load adapters with DoRA: merge it first, with `llmlab merge`."
     else:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import __version__
-from llmlab.contract import ADAPTER, Spec, WorkFolder
+from llmlab.contract import ADAPTER, WHOLE_MODEL, Spec, WorkFolder
 from llmlab.recipe import Recipe
 from llmlab.trainer import model as models, ollama, origin
-from llmlab.trainer.card import MODEL, card
+from llmlab.trainer.card import card
 from llmlab.trainer.data import Data
 from llmlab.trainer.metrics import Metrics
 from llmlab.trainer.origin import Origin
@@ -23,7 +23,7 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
     """Write the adapter or model folder and the card; the folder is returned."""
     output = Path(work.output)
     full = recipe.method == "full"
-    place = output / (MODEL if full else ADAPTER)
+    place = output / (WHOLE_MODEL if full else ADAPTER)
     aside = output / f".{place.name}.new"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
