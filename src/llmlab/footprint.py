@@ -73,9 +73,10 @@ def shape(config: Mapping[str, Any]) -> Shape | None:
 def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, over: int = 1) -> dict[str, float]:
     """Bytes on one GPU by what takes them; `over` is the number of GPUs that weights and optimizer are spread over.
 
-    Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora, for full the half-precision copies that autocast
-    makes of the 32-bit ones, and with dpo a frozen copy to compare with. Trained: `STATE` bytes a trained weight. Activations: see `activations`. Loss head: one chunk of positions by
-    the vocabulary. With `checkpointing` None the recipe's own word holds, and auto counts as on, the least that the training needs.
+    Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora; for full the half-precision copies that autocast makes of
+    the 32-bit ones, and with dpo a frozen copy to compare with. Trained weights: `STATE` bytes each. Activations: see `activations`. Loss
+    head: one chunk of positions by the vocabulary. With `checkpointing` None the recipe's own word holds, and auto counts as on, the least
+    that the training needs.
     """
     kind = element(recipe)
     quantised = shape.parameters - shape.embeddings if recipe.method == "qlora" else 0

@@ -90,7 +90,7 @@ def test_a_merge_that_is_not_the_same_is_not_kept(tmp_path: Path, model: Path, a
         return loaded
 
     monkeypatch.setattr(merge, "_written", damaged)
-    with pytest.raises(LabError, match="the merged model differs by .* so it was not kept"):
+    with pytest.raises(LabError, match=r"the merged model differs by .* so it was not kept"):
         merge.merge(str(model), adapter, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 

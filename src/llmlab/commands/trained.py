@@ -1,5 +1,6 @@
 """What a run has made of its model: try it, merge it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ from llmlab.commands.data import OUTPUTS, size_words
 from llmlab.commands.state import State
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from llmlab.ops.ask import Answers
     from llmlab.ops.merge import Merged
 
@@ -61,20 +64,20 @@ def merge(
     state.ui.say(f"next: vllm serve {made.folder}")
 
 
-def answers_view(said: "Answers") -> object:
+def answers_view(said: "Answers") -> "RenderableType":
     """Both answers below each other."""
     from llmlab.commands.run_screens import pairs
 
     return pairs([("prompt", said.prompt), ("base model", said.base or "(nothing)"), ("tuned model", said.tuned or "(nothing)")])
 
 
-def merged_view(made: "Merged") -> list[str]:
+def merged_view(made: "Merged") -> Iterator["RenderableType"]:
     """Where it lies and how exact it is."""
     share = made.difference / made.logit if made.logit else 0.0
     known = "its weights are those the adapter was trained on" if made.checked else "whether the adapter was trained on it is not known"
-    return [
-        f"{made.folder}: {made.files:,} files, {size_words(made.size)}, {made.dtype}",
-        f"base model: {made.base}; {known}",
+    yield f"{made.folder}: {made.files:,} files, {size_words(made.size)}, {made.dtype}"
+    yield f"base model: {made.base}; {known}"
+    yield (
         f"logits differ from base and adapter by at most {made.difference:.2g} ({share:.1e} of the largest), "
-        f"and {made.same_words:.0%} of a prompt's positions go on with the same token",
-    ]
+        f"and {made.same_words:.0%} of a prompt's positions go on with the same token"
+    )

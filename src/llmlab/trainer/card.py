@@ -29,8 +29,7 @@ def card(spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping
             "",
             f"# {recipe.model.removeprefix('lab:')}, tuned on {spec.data.name}",
             "",
-            f"{'All weights of' if recipe.method == 'full' else 'An adapter for'} `{recipe.model}`, trained "
-            f"{'on preferences ' if recipe.objective == 'dpo' else ''}with llmlab in run `{spec.run}`.",
+            f"{_what(recipe)} with llmlab in run `{spec.run}`.",
             "",
             *_ended(rows),
             "## Use",
@@ -72,6 +71,11 @@ def _head(recipe: Recipe) -> dict[str, Any]:
     if not recipe.lab_model:
         head["base_model"] = recipe.model
     return head
+
+
+def _what(recipe: Recipe) -> str:
+    kind = "All weights of" if recipe.method == "full" else "An adapter for"
+    return f"{kind} `{recipe.model}`, trained{' on preferences' if recipe.objective == 'dpo' else ''}"
 
 
 def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -83,8 +83,8 @@ def auto_checkpointing(
         return True, "the model's shape is not a usual one, so nobody knows whether its activations fit"
     tokens = footprint.row_tokens(recipe)
     kept = footprint.activations(recipe, shape, tokens, checkpointing=False, kind=kind)
-    others = (footprint.trained(recipe, shape) if trained is None else trained) * (footprint.STATE - 4)
-    others += footprint.loss_head(recipe, shape, tokens)
+    learning = footprint.trained(recipe, shape) if trained is None else trained
+    others = learning * (footprint.STATE - 4) + footprint.loss_head(recipe, shape, tokens)
     there = max(0.0, free * ROOM - others)
     words = f"activations of {tokens:,} tokens take about {_size(kept)}, and {_size(there)} is free for them"
     return kept > there, words

@@ -1,8 +1,8 @@
 """`python -m llmlab.trainer.merge MODEL ADAPTER OUT`: base model and adapter as one model in safetensors, and how exact it is, as JSON.
 
-The base is loaded as it was published, never in 4 bits, so that the merged weights of a QLoRA are not rounded twice. It must be the one that
-the adapter was trained on: its fingerprint is compared. What was written is loaded again, and its logits are compared with those of base
-and adapter side by side. Standard output carries the JSON alone.
+The base is loaded as it was published, never in 4 bits, so that the merged weights of a QLoRA are not rounded twice. It must be the
+one that the adapter was trained on: its fingerprint is compared. What was written is loaded again, and its logits are compared with
+those of base and adapter side by side. Standard output carries the JSON alone.
 """
 
 import argparse
