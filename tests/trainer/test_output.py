@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, Manifest, WorkFolder
-from llmlab.trainer import card, ollama, origin
+from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, DataFile, Manifest, WorkFolder
+from llmlab.trainer import card, ollama, origin, output
+from llmlab.trainer.evaluate import SAMPLES
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -140,6 +141,22 @@ def test_a_long_card_is_kept_short() -> None:
     assert "--max-lora-rank 64" in said
     assert "trained over the base model in 4 bits" in said
     assert list(card._curves([])) == ["No step was trained."]
+
+
+def test_samples_are_the_base_models_and_those_of_the_weights_that_came_out(tmp_path: Path, model: Path, train: Train) -> None:
+    prompts = ["How do I restart the old server?", "Hello"]
+    made = folders.make(tmp_path / "run", model, count=16, recipe={**LEARN, "evaluation": {"prompts": prompts, "prompt_tokens": 8}})
+    assert train(made)[0] == 0
+    first, second = (json.loads(line) for line in Path(made.output, SAMPLES_FILE).read_text().splitlines())
+    assert (first["prompt"], second["prompt"]) == tuple(prompts)
+    assert first["base"] != first["tuned"]
+    told = [{"step": step, "prompt": "p", "text": text} for step, text in ((0, "a"), (4, "b"), (8, "c"))]
+    (tmp_path / SAMPLES).write_text("".join(json.dumps(one) + "\n" for one in told))
+    for best, tuned in ((4, "b"), (None, "c"), (5, "c")):
+        assert json.loads(output.samples(tmp_path, best)) == {"prompt": "p", "base": "a", "tuned": tuned}
+    assert output.samples(tmp_path / "nowhere", None) == ""
+    assert card.best_step([{"step": 0, "eval_loss": 3.0}, {"step": 2, "eval_loss": 1.0}, {"step": 4, "eval_loss": 1.0}, {"step": 5}]) == 2
+    assert card.best_step([{"step": 1, "loss": 2.0}]) is None
 
 
 # ---------------------------------------------------------------- where it comes from

@@ -81,6 +81,7 @@ def _what(recipe: Recipe) -> str:
 def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     first, last = (rows[0], rows[-1]) if rows else ({}, {})
     evaluated = [row for row in rows if "eval_loss" in row]
+    best = best_step(rows)
     facts = [
         ("steps", f"{last.get('step', 0):,}"),
         ("epochs", f"{last.get('epoch', 0):.2f}"),
@@ -89,12 +90,15 @@ def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         ("loss, last step", f"{last.get('loss', float('nan')):.4f}"),
     ]
     if evaluated:
-        best = min(evaluated, key=lambda row: row["eval_loss"])
-        facts += [
-            ("loss on held-out examples, last", f"{evaluated[-1]['eval_loss']:.4f}"),
-            ("loss on held-out examples, best", f"{best['eval_loss']:.4f} at step {best['step']}"),
-        ]
+        lowest = next(row["eval_loss"] for row in evaluated if row["step"] == best)
+        facts += [("loss on held-out examples", f"{lowest:.4f}, the best, after step {best}, whose weights these are")]
     yield from ("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts), "")
+
+
+def best_step(rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """The step with the lowest loss on held-out examples, the first of equals: its weights come out. None where nothing was held out."""
+    evaluated = [row for row in rows if "eval_loss" in row]
+    return int(min(evaluated, key=lambda row: row["eval_loss"])["step"]) if evaluated else None
 
 
 def _use(recipe: Recipe) -> Iterator[str]:

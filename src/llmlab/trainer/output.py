@@ -3,16 +3,18 @@
 Everything is written aside, synced and then moved to its place, so that a folder of this name is whole. Metrics are there already.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from llmlab import __version__
-from llmlab.contract import ADAPTER, WHOLE_MODEL, Spec, WorkFolder
+from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, Spec, WorkFolder
 from llmlab.recipe import Recipe
 from llmlab.trainer import model as models, ollama, origin
-from llmlab.trainer.card import card
+from llmlab.trainer.card import best_step, card
 from llmlab.trainer.data import Data
+from llmlab.trainer.evaluate import SAMPLES
 from llmlab.trainer.metrics import Metrics
 from llmlab.trainer.origin import Origin
 from llmlab.trainer.storage import files_below, replace_text, sync
@@ -41,8 +43,25 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
         sync(file)
     shutil.rmtree(place, ignore_errors=True)
     aside.replace(place)
+    if recipe.evaluation.prompts:
+        replace_text(output / SAMPLES_FILE, samples(output, best_step(metrics.rows)))
     replace_text(output / "README.md", text, durable=True)
     return place
+
+
+def samples(output: Path, best: int | None) -> str:
+    """Each prompt with what the base model answered before the first step, and the weights that come out after step `best` (or the last).
+
+    "" for an answer that nobody heard: an attempt on another machine may have been asked.
+    """
+    path = output / SAMPLES
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    steps = {one["step"] for one in told}
+    after = best if best in steps else max(steps, default=0)
+    answers = {(one["step"], one["prompt"]): one["text"] for one in told}
+    prompts = dict.fromkeys(one["prompt"] for one in told)
+    lines = [{"prompt": one, "base": answers.get((0, one), ""), "tuned": answers.get((after, one), "")} for one in prompts]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def published_type(source: str, revision: str) -> Any:
