@@ -1,5 +1,7 @@
 """The sum that explains memory is held to what torch keeps; what does not fit is explained, with a setting that would."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -36,8 +38,9 @@ def build(kind: str, method: str, dtype: str, *, rank: int = 16, dropout: float 
     return model.train()
 
 
-def kept_bytes(model: Any, *, autocast: bool) -> int:
-    """Bytes that autograd keeps for the backward pass of one row, each storage once, the model's own weights not counted."""
+@contextmanager
+def keeping(model: Any) -> Iterator[dict[int, Any]]:
+    """What autograd keeps for the backward pass, each storage once, the model's own weights not counted."""
     import torch
 
     own = {one.untyped_storage().data_ptr() for one in model.parameters()}
@@ -48,12 +51,24 @@ def kept_bytes(model: Any, *, autocast: bool) -> int:
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept
+
+
+def total(kept: dict[int, Any]) -> int:
+    return sum(one.untyped_storage().nbytes() for one in kept.values())
+
+
+def kept_bytes(model: Any, *, autocast: bool) -> int:
+    """Bytes kept of one row, forward through the layers alone."""
+    import torch
+
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     ids = torch.randint(0, 512, (1, TOKENS))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with keeping(model) as kept, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         hidden = inner.model(input_ids=ids, use_cache=False).last_hidden_state
     assert hidden.requires_grad
-    return sum(one.untyped_storage().nbytes() for one in kept.values())
+    return total(kept)
 
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -80,6 +95,31 @@ def test_the_formula_for_activations_is_what_torch_keeps(case: str) -> None:
     measured = kept_bytes(model, autocast=half)
     assert 0.85 * measured < said < 1.25 * measured, f"{said / measured:.3f}"
     assert len(SHAPES) == 8
+
+
+@pytest.mark.parametrize(("method", "dtype"), [("lora", "float32"), ("lora", "bfloat16"), ("full", "float32"), ("full", "bfloat16")])
+def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> None:
+    """A packed row of three documents with its loss; full training holds its weights in 32 bits and computes in half of them."""
+    import numpy as np
+
+    from llmlab.trainer import attention
+    from llmlab.trainer.batches import packed_row
+    from llmlab.trainer.model import Machine
+    from llmlab.trainer.objective import Objective
+
+    model = build("llama", method, "float32" if method == "full" else dtype)
+    attention.register()
+    (model.get_base_model() if method == "lora" else model).set_attn_implementation(attention.NAME)
+    asked = recipe(method=method, precision="bf16" if dtype == "bfloat16" else "fp32")
+    objective = Objective(model, asked, Machine("cpu", dtype), packed=True, chunked=True)
+    draw = np.random.default_rng(0)
+    row = packed_row([(draw.integers(0, 512, length), np.ones(length, np.int64)) for length in (200, 200, TOKENS - 400)], 3)
+    with keeping(model) as kept:
+        objective(row)
+    shape = memory.shape_of(model)
+    assert shape is not None
+    said = footprint.activations(asked, shape, TOKENS, checkpointing=False)
+    assert 0.85 * total(kept) < said < 1.25 * total(kept), f"{said / total(kept):.3f}"
 
 
 def test_with_checkpointing_each_layers_input_is_kept() -> None:

@@ -125,6 +125,7 @@ def test_the_card_holds_data_recipe_versions_and_curves(work: WorkFolder) -> Non
     assert "| step | loss | learning rate | held-out loss | held-out perplexity |" in text
     last = folders.losses(work)[-1]
     assert f"| {last[0]} | {last[1]:.4f} |" in text
+    assert f"| loss, first step | {folders.losses(work)[0][1]:.4f} |" in text
     assert "transformers 5." in text
     assert f"fingerprint of its weights: `{origin.fingerprint(Path(work.model))}`" in text
     assert text.count("data: ") == text.count("data: `") == 0, "the counts are a list, without the log's prefix"

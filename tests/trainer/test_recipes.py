@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
+from llmlab.contract import ADAPTER, WHOLE_MODEL
 from llmlab.footprint import Shape
 from llmlab.ops.estimate import ROOM, memory
 from llmlab.ops.model_size import from_config
@@ -121,6 +122,7 @@ def test_it_starts_on_a_small_model_of_its_architecture(tmp_path: Path, train: T
     assert code == 0, log
     losses = folders.losses(work)
     assert [step for step, _, _ in losses] == [1, 2]
+    assert Path(work.output, WHOLE_MODEL if method == "full" else ADAPTER, "Modelfile").is_file()
     assert len(NAMES) == 7
 
 

@@ -79,7 +79,8 @@ def _what(recipe: Recipe) -> str:
 
 
 def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    first, last = (rows[0], rows[-1]) if rows else ({}, {})
+    stepped = [row for row in rows if "loss" in row]  # an evaluation before the first step is a row of its own
+    first, last = (stepped[0], stepped[-1]) if stepped else ({}, {})
     evaluated = [row for row in rows if "eval_loss" in row]
     best = best_step(rows)
     facts = [
