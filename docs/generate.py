@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
-from llmlab import stack
+from llmlab import recipe as recipes, stack
 from llmlab.aws import policies
 from llmlab.aws.owned import AwsResource
 from llmlab.aws.session import Aws
@@ -86,8 +86,18 @@ def recipe() -> str:
                 default = "required" if field.is_required() else shown(field.default)
                 yield f"`{prefix}{key}`", default, field.description or "", limits(model, key)
 
-    return f"{NOTE}\n# Recipe\n\nWhat to train, as YAML. `--set lora.rank=8` overrides one field for one launch.\n\n" + table(
-        ("field", "default", "what it is", "may be"), list(rows(Recipe))
+    return (
+        f"{NOTE}\n# Recipe\n\nWhat to train, as YAML. `--set lora.rank=8` overrides one field for one launch.\n\n"
+        + table(("field", "default", "what it is", "may be"), list(rows(Recipe)))
+        + "\n## Recipes that ship\n\n`llmlab launch --recipe NAME`; `llmlab init` writes the first into your project.\n\n"
+        + shipped()
+    )
+
+
+def shipped() -> str:
+    names = sorted(recipes.shipped(), key=lambda name: (name != recipes.DEFAULT, name))
+    return table(
+        ("name", "model", "what it is for"), [(f"`{name}`", f"`{recipes.load(name).model}`", recipes.about(name)) for name in names]
     )
 
 

@@ -16,15 +16,15 @@ import typer
 from typer.core import TyperGroup
 
 from llmlab import __version__
-from llmlab.commands import data, demo, image, lab, money, report, runs, sandbox, settings
+from llmlab.commands import data, demo, image, lab, money, report, runs, sandbox, settings, trained
 from llmlab.commands.interrupted import interrupted
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
 
 ORDER = (
-    "init", "bootstrap", "doctor", "validate", "upload", "estimate", "launch", "status", "logs", "fetch", "stop", "resume",
-    "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
+    "init", "bootstrap", "doctor", "validate", "upload", "estimate", "launch", "status", "logs", "fetch", "try", "merge", "stop",
+    "resume", "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
 )  # fmt: skip
 """The commands as a user meets them: the order of the help and of docs/cli.md."""
 
@@ -65,7 +65,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (settings, lab, data, runs, money, report, image, sandbox, demo):
+for module in (settings, lab, data, runs, trained, money, report, image, sandbox, demo):
     module.register(app)
 
 

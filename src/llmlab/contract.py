@@ -494,8 +494,12 @@ class WorkFolder:
 
 METRICS_FILE = "metrics.jsonl"
 """In `output/`: one JSON object a logged step, keys of `Progress` and more."""
+SAMPLES_FILE = "samples.jsonl"
+"""In `output/`, when the recipe has prompts: objects with prompt, base and tuned."""
 ADAPTER = "adapter"
 """In `output/`: the adapter folder."""
+WHOLE_MODEL = "model"
+"""In `output/`, instead of an adapter: the folder of a model whose every weight was trained."""
 
 
 # ---------------------------------------------------------------- documents

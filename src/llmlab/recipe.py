@@ -132,6 +132,12 @@ def shipped() -> dict[str, Path]:
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
+def about(name: str) -> str:
+    """What a shipped recipe is for: the first sentence of its comment."""
+    first = shipped()[name].read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    return first.partition(". ")[0].rstrip(".")
+
+
 def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = None) -> Recipe:
     """The recipe of a file (or of a shipped recipe's name; `DEFAULT` when None), with `overrides` such as {"lora.rank": "8"}.
 

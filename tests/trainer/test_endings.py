@@ -128,7 +128,12 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     class OutOfMemoryError(RuntimeError):
         pass
 
-    steps: list[dict[str, Any]] = [{"batch_size": 4}, {"gradient_checkpointing": False}, {}, {"method": "qlora"}]
+    steps: list[dict[str, Any]] = [
+        {"batch_size": 4},
+        {"gradient_checkpointing": False},
+        {"gradient_checkpointing": True},
+        {"gradient_checkpointing": True, "method": "qlora"},
+    ]
     hints = []
     for step in steps:
         failed = endings.of(
@@ -139,6 +144,8 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     assert hints == [
         "--set batch_size=2 --set accumulate=6", "--set gradient_checkpointing=true", "--set method=qlora", "--set max_length=1024",
     ]  # fmt: skip
+    full = endings.of(MemoryError(), recipe.check({"model": "a/b", "gradient_checkpointing": True, "method": "full"}))
+    assert full.hint == "llmlab launch --set method=lora"
     assert endings.of(MemoryError(), None).reason is EndReason.OUT_OF_MEMORY
     assert endings.of(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), None).reason is EndReason.OUT_OF_MEMORY
     assert endings.of(RuntimeError("odd"), None).reason is EndReason.TRAINING_ERROR

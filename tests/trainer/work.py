@@ -75,9 +75,9 @@ def progress(work: WorkFolder) -> Progress:
 
 
 def losses(work: WorkFolder) -> list[tuple[int, float, float]]:
-    """Step, loss and gradient norm of each line of the metrics."""
+    """Step, loss and gradient norm of each trained step of the metrics."""
     lines = Path(work.output, contract.METRICS_FILE).read_text().splitlines()
-    return [(row["step"], row["loss"], row["grad_norm"]) for row in map(json.loads, lines)]
+    return [(row["step"], row["loss"], row["grad_norm"]) for row in map(json.loads, lines) if "loss" in row]
 
 
 def weights(work: WorkFolder) -> bytes:

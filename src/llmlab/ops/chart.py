@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640.0, 200.0
 """Of the plotting area, in SVG units."""
+LEAST_SPAN = 1e-300
+"""Below it a fifth of the span has no logarithm any more; no measurement is that fine."""
 MOST_POINTS = 640
 
 
@@ -72,7 +74,8 @@ def thinned(values: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def ticks(values: Sequence[float]) -> list[float]:
     """Round values, four to seven of them, that reach around `values`."""
     low, high = min(values), max(values)
-    span = (high - low) or abs(high) or 1.0
+    span = (high - low) or abs(high)
+    span = span if span > LEAST_SPAN else 1.0
     rough = span / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)

@@ -1,9 +1,9 @@
 """VRAM, hours and dollars of a recipe on each instance type, and why a type is rejected.
 
-Memory: weights + adapter (weights, gradients, AdamW) + activations + loss head + CUDA context, per GPU; see each term in `memory`.
-Time: 6 floating-point operations a parameter and token for a full step, of which a LoRA step saves the weight gradients (2) and gradient
-checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings reach. Both are estimates: the
-run itself measures.
+Memory: weights + optimizer + activations + loss head + CUDA context, per GPU; see each term in `llmlab.footprint`.
+Time: 6 floating-point operations a parameter and token for a full step, of which a LoRA step saves the weight gradients (2) and
+checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings reach; DPO adds the reference's forward (2).
+Both are estimates: the run itself measures.
 """
 
 import math
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+from llmlab import footprint
 from llmlab.aws import instance_types, prices
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.session import Aws
@@ -103,7 +104,7 @@ def estimate(
         spot = asked_spot.result()
     parts = memory(recipe, size) if size else {}
     tokens = data_tokens(data) if data else None
-    options = [option(one, recipe, size, tokens, parts, on_demand, spot, preferred=one.name in preferred) for one in types]
+    options = [option(one, recipe, size, tokens, on_demand, spot, preferred=one.name in preferred) for one in types]
     return Estimate(
         model=recipe.model,
         parameters=size.parameters if size else None,
@@ -126,14 +127,13 @@ def option(
     recipe: Recipe,
     size: ModelSize | None,
     tokens: int | None,
-    parts: Mapping[str, float],
     on_demand: Mapping[str, prices.Price],
     spot: Mapping[tuple[str, str], float],
     *,
     preferred: bool = False,
 ) -> Option:
     """One type judged: does it fit, how long, how much."""
-    reason = rejection(kind, parts)
+    reason = rejection(kind, spread(kind, recipe, size)) if size else ""
     duration = hours(kind, recipe, size, tokens) if size and tokens and not reason else None
     price = on_demand.get(kind.name)
     cheapest = min((dollars for (name, _), dollars in spot.items() if name == kind.name), default=None)
@@ -164,30 +164,20 @@ def rejection(kind: InstanceType, parts: Mapping[str, float]) -> str:
     return ""
 
 
-def memory(recipe: Recipe, size: ModelSize) -> dict[str, float]:
-    """GiB on one GPU by what takes it, each term with its formula.
+def memory(recipe: Recipe, size: ModelSize, over: int = 1) -> dict[str, float]:
+    """GiB on one GPU by what takes it; `over` is the number of GPUs that one copy of the model is spread over."""
+    return {name: taken / GIB for name, taken in footprint.parts(recipe, size, over=over).items()} | {"CUDA": CONTEXT_GIB}
 
-    Weights: 2 bytes a parameter, or 0.55 for 4 bits with their constants. Adapter: 16 bytes a parameter: weights, gradients, AdamW's two
-    moments in 32 bits.
-    Activations: with checkpointing the input of each layer (2 bytes x hidden) and one layer in full (34 bytes x hidden), per token
-    (https://arxiv.org/abs/2205.05198, attention without the quadratic term). Loss head: logits in 16 and 32 bits.
+
+def spread(kind: InstanceType, recipe: Recipe, size: ModelSize) -> dict[str, float]:
+    """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
+
+    4-bit weights are never divided.
     """
-    tokens = recipe.batch_size * recipe.max_length
-    per_layer = 34 * size.hidden
-    stored = 2 * size.hidden if recipe.gradient_checkpointing is not False else per_layer
-    return {
-        "weights": size.parameters * (0.55 if recipe.method == "qlora" else 2) / GIB,
-        "adapter": adapter_parameters(recipe, size) * 16 / GIB,
-        "activations": tokens * (size.layers * stored + per_layer) / GIB,
-        "loss head": tokens * size.vocabulary * 6 / GIB,
-        "CUDA": CONTEXT_GIB,
-    }
-
-
-def adapter_parameters(recipe: Recipe, size: ModelSize) -> int:
-    """Trainable parameters: on every linear layer about 2 x rank x 9 x hidden a layer (four of attention, three wider ones)."""
-    modules = 18 if recipe.lora.targets == "all-linear" else 2 * len(recipe.lora.targets)
-    return size.layers * modules * size.hidden * recipe.lora.rank
+    parts = memory(recipe, size)
+    if kind.gpus > 1 and recipe.method != "qlora" and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
+        return memory(recipe, size, kind.gpus)
+    return parts
 
 
 def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> float | None:
@@ -195,8 +185,12 @@ def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> f
     peak = TERAFLOPS.get(kind.gpu)
     if not peak:
         return None
-    operations = (4 if recipe.gradient_checkpointing is False else 6) * size.parameters
-    seconds = operations * tokens * recipe.epochs / (peak * 1e12 * REACHED * kind.gpus)
+    passes = (
+        (6 if recipe.method == "full" else 4)
+        + (0 if recipe.gradient_checkpointing is False else 2)
+        + (2 if recipe.objective == "dpo" else 0)
+    )
+    seconds = passes * size.parameters * tokens * recipe.epochs / (peak * 1e12 * REACHED * kind.gpus)
     return START_HOURS + seconds / 3600
 
 

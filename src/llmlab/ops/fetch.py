@@ -15,7 +15,7 @@ from llmlab.aws import documents, objects
 from llmlab.aws.archive import Wait, ask_back
 from llmlab.aws.objects import Incoming, Object
 from llmlab.aws.session import Aws
-from llmlab.contract import ADAPTER, COMPLETE, Complete, DataFile, Marker, RunKeys
+from llmlab.contract import ADAPTER, COMPLETE, WHOLE_MODEL, Complete, DataFile, Marker, RunKeys
 from llmlab.errors import LabError, UsageError
 
 Progress = Callable[[float, float], None]
@@ -25,6 +25,7 @@ class What(StrEnum):
     """The parts of a run that can be fetched. Checkpoints are large, so they are fetched only when asked for."""
 
     ADAPTER = "adapter"
+    """What was trained: the adapter, or the whole model."""
     CHECKPOINTS = "checkpoints"
     LOGS = "logs"
     REPORT = "report"
@@ -49,6 +50,7 @@ class Fetched:
     checked: int
     """Files compared with a SHA-256."""
     adapter: str
+    """Where it lies; of a run that trained every weight, the model's folder."""
     archived: tuple[Wait, ...]
     left: dict[str, int]
 
@@ -88,7 +90,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     every = [_incoming(item, keys, target, digests.get(item.key)) for item in wanted if item.key not in waiting]
     missing = [file for file in every if not is_here(file)]
     objects.download(aws, bucket, missing, progress)
-    adapter = target / ADAPTER
+    adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
     return Fetched(
         run=run,
         folder=str(target),
@@ -98,7 +100,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         fetched=tuple(file.path.relative_to(target).as_posix() for file in missing),
         fetched_size=sum(file.size for file in missing),
         checked=sum(bool(file.digest) for file in every),
-        adapter=str(adapter) if adapter.is_dir() else "",
+        adapter=str(adapter) if adapter else "",
         archived=archived,
         left=_left(there, parted, only),
     )
@@ -106,7 +108,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
 
 def part_of(keys: RunKeys, key: str, names: set[str]) -> What | None:
     """Which part of a run a key belongs to; None for what is not for the user, among it checkpoints that are not whole."""
-    if key.startswith(keys.output + ADAPTER + "/"):
+    if key.startswith((keys.output + ADAPTER + "/", keys.output + WHOLE_MODEL + "/")):
         return What.ADAPTER
     if key.startswith(keys.checkpoints):
         step = contract.parse_checkpoint_name(key.removeprefix(keys.checkpoints).partition("/")[0])

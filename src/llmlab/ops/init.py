@@ -51,7 +51,7 @@ def init(folder: Path, values: Mapping[str, str | float], settings: Settings) ->
         chosen["github"] = github
     files = {
         FILE: settings_text(chosen),
-        RECIPE: recipe.find(None).read_text(encoding="utf-8"),
+        RECIPE: recipe_text(),
         WORKFLOW: workflow(settings.model_copy(update=chosen)),
     }
     written, kept = [], []
@@ -68,6 +68,13 @@ def init(folder: Path, values: Mapping[str, str | float], settings: Settings) ->
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}", "llmlab init FOLDER") from error
     return Initialised(str(folder), tuple(written), tuple(kept), github)
+
+
+def recipe_text() -> str:
+    """The default recipe, and below it the others by name."""
+    others = [f"#   {name:<10} {recipe.about(name)}" for name in recipe.shipped() if name != recipe.DEFAULT]
+    own = recipe.find(None).read_text(encoding="utf-8")
+    return "\n".join([own, "# Others that llmlab ships, for `llmlab launch --recipe NAME`:", *others, ""])
 
 
 def settings_text(values: Mapping[str, str | float]) -> str:

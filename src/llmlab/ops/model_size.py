@@ -7,25 +7,25 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from llmlab import footprint
 from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import model_prefix
+from llmlab.footprint import Shape
 
 VOCABULARY = 150_000
 """For models known by name alone: the larger vocabularies of today, so that the estimate is not too small."""
+TIED = 4e9
+"""Parameters under which today's models use one matrix for their embedding and their head."""
 NAMED = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s*([bBmM])(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
-class ModelSize:
+class ModelSize(Shape):
     """`source` says where it is from, in words."""
 
-    parameters: int
-    layers: int
-    hidden: int
-    vocabulary: int
     source: str
 
 
@@ -42,22 +42,8 @@ def of(aws: Aws, model: str, lab_model: str | None) -> ModelSize | None:
 
 def from_config(config: Mapping[str, Any]) -> ModelSize | None:
     """The size by the fields that Hugging Face's configurations share; None for an architecture without them."""
-    facts: Mapping[str, Any] = config.get("text_config") or config
-    try:
-        hidden, layers, vocabulary = int(facts["hidden_size"]), int(facts["num_hidden_layers"]), int(facts["vocab_size"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    heads = int(facts.get("num_attention_heads") or 1)
-    head = int(facts.get("head_dim") or hidden // heads)
-    pairs = int(facts.get("num_key_value_heads") or heads)
-    inner = int(facts.get("intermediate_size") or 4 * hidden)
-    experts = int(facts.get("num_local_experts") or facts.get("num_experts") or 1)
-    expert = int(facts.get("moe_intermediate_size") or inner) if experts > 1 else inner
-    attention = hidden * head * (2 * heads + 2 * pairs)
-    feed_forward = 3 * hidden * expert * experts
-    embeddings = vocabulary * hidden * (1 if facts.get("tie_word_embeddings", config.get("tie_word_embeddings", False)) else 2)
-    parameters = embeddings + layers * (attention + feed_forward + 2 * hidden) + hidden
-    return ModelSize(parameters, layers, hidden, vocabulary, "its config.json")
+    found = footprint.shape(config)
+    return ModelSize(**asdict(found), source="its config.json") if found else None
 
 
 def from_name(model: str) -> ModelSize | None:
@@ -69,4 +55,14 @@ def from_name(model: str) -> ModelSize | None:
     parameters = int(float(number) * (1e9 if unit in "bB" else 1e6))
     layers = max(12, min(80, round(6.5 * math.log2(max(parameters / 1e8, 2)))))
     hidden = 128 * max(4, round(math.sqrt(parameters / (12 * layers)) / 128))
-    return ModelSize(parameters, layers, hidden, VOCABULARY, "its name")
+    return ModelSize(
+        parameters,
+        layers,
+        hidden,
+        VOCABULARY,
+        inner=int(3.2 * hidden),
+        query=hidden,
+        pairs=hidden // 4,
+        embeddings=VOCABULARY * hidden * (1 if parameters < TIED else 2),
+        source="its name",
+    )

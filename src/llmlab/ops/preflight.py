@@ -20,7 +20,7 @@ from llmlab.config import Settings
 from llmlab.contract import MANIFEST, Manifest, Pool
 from llmlab.errors import LabError, QuotaExceeded, Refused, UsageError
 from llmlab.ops import model_size
-from llmlab.ops.estimate import ROOM, memory, rejection
+from llmlab.ops.estimate import ROOM, memory, rejection, spread
 from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import LAB_MODEL, Recipe
 
@@ -172,7 +172,7 @@ class Sieve:
             return
         parts = memory(recipe, size)
         largest = max((one.gpu_memory_gib for one in self.types), default=0)
-        self.drop({one.name: reason for one in self.types if (reason := rejection(one, parts))})
+        self.drop({one.name: reason for one in self.types if (reason := rejection(one, spread(one, recipe, size)))})
         if not self.types:
             part = max(parts, key=lambda name: parts[name])
             raise LabError(

@@ -16,14 +16,11 @@ from llmlab import __version__, contract
 from llmlab.aws import documents, metrics
 from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.clock import Clock
-from llmlab.contract import METRICS_FILE, Marker, Metric, RunKeys, Spec
+from llmlab.contract import METRICS_FILE, SAMPLES_FILE, Marker, Metric, RunKeys, Spec
 from llmlab.errors import LabError
 from llmlab.ops import chart
 from llmlab.ops.chart import Chart
 from llmlab.ops.cost import RunCost, run_cost
-
-SAMPLES_FILE = "samples.jsonl"
-"""In `output/`, when the trainer wrote one: objects with prompt, base and tuned."""
 
 
 @dataclass(frozen=True)

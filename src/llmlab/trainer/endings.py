@@ -1,5 +1,9 @@
 """Why a training ended: each kind of failure is one exception, and each becomes an `Outcome` and an exit code in one place."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from llmlab.contract import EndReason, Request, TrainerExit
 from llmlab.errors import LabError
 from llmlab.recipe import Recipe
@@ -50,36 +54,47 @@ def of(error: BaseException, recipe: Recipe | None) -> Failed:
     if isinstance(error, LabError):
         return SetupFailed(error.message, error.hint)
     if _is_out_of_memory(error):
-        return OutOfMemory(f"out of memory{_peak()}: {_first_line(error)}", _smaller(recipe))
+        return out_of_memory(error, recipe)
     return Failed(f"{type(error).__name__}: {_first_line(error)}")
+
+
+@contextmanager
+def explained(recipe: Recipe, model: Any, *, checkpointing: bool | None = None) -> Iterator[None]:
+    """Within it an out-of-memory error tells what of this model took the memory.
+
+    Raises:
+        OutOfMemory: the error, explained.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise out_of_memory(error, recipe, model, checkpointing=checkpointing) from error
+
+
+def out_of_memory(error: BaseException, recipe: Recipe | None, model: Any = None, *, checkpointing: bool | None = None) -> OutOfMemory:
+    """The peak, what used it where the model is known, and the setting that would fit."""
+    from llmlab.trainer import memory
+
+    if recipe is None:
+        return OutOfMemory(f"out of memory: {_first_line(error)}")
+    told = memory.use(recipe, model, checkpointing=checkpointing)
+    more = memory.asked_for(error)
+    words = f"out of memory at {told.words()}" if told.words() else "out of memory"
+    words += f"; {more} more was asked for" if more else "" if told.parts else f": {_first_line(error)}"
+    shape = memory.shape_of(model) if model is not None else None
+    assumed = recipe if checkpointing is None else recipe.model_copy(update={"gradient_checkpointing": checkpointing})
+    return OutOfMemory(words, memory.hint(memory.fits(assumed, shape, told.total, gpu=_is_gpus(error))))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """By a class of torch's own on GPUs, in words on a CPU."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or _is_gpus(error) or "can't allocate memory" in str(error)
 
 
-def _peak() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return ""
-    device = torch.cuda.get_device_properties(0)
-    return f" at {torch.cuda.max_memory_allocated() / 2**30:.1f} of {device.total_memory / 2**30:.1f} GiB"
-
-
-def _smaller(recipe: Recipe | None) -> str:
-    """The setting that takes less memory and gives the same optimizer steps, or shorter examples when there is none."""
-    if recipe is None:
-        return ""
-    if recipe.batch_size > 1:
-        half = recipe.batch_size // 2
-        return f"llmlab launch --set batch_size={half} --set accumulate={recipe.step_examples // half}"
-    if recipe.gradient_checkpointing is False:
-        return "llmlab launch --set gradient_checkpointing=true"
-    if recipe.method == "lora":
-        return "llmlab launch --set method=qlora"
-    return f"llmlab launch --set max_length={max(8, recipe.max_length // 2)}"
+def _is_gpus(error: BaseException) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,83 @@
+"""What a run has made of its model: try it, merge it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmlab.commands.data import OUTPUTS, size_words
+from llmlab.commands.state import State
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from llmlab.ops.ask import Answers
+    from llmlab.ops.merge import Merged
+
+RunArgument = Annotated[str, typer.Argument(help="A run id, a part of one, or latest.", metavar="RUN", show_default=False)]
+BaseOption = Annotated[
+    str, typer.Option(help="The base model's folder, instead of fetching or downloading it.", metavar="FOLDER", show_default=False)
+]
+OutputsOption = Annotated[Path, typer.Option("--outputs", help="The folder of fetched runs and models.", metavar="FOLDER")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""
+    app.command("try")(ask)
+    app.command()(merge)
+
+
+def ask(
+    ctx: typer.Context,
+    run: RunArgument,
+    prompt: Annotated[str, typer.Argument(help="What a user would say.", metavar="PROMPT", show_default=False)],
+    max_tokens: Annotated[int, typer.Option(help="Tokens of each answer at most.", min=1, max=4096)] = 128,
+    base: BaseOption = "",
+    outputs: OutputsOption = OUTPUTS,
+) -> None:
+    """What the base model and the tuned one say to one prompt, on this machine; without a GPU up to 3 billion parameters."""
+    from llmlab.ops.ask import ask as both
+
+    state: State = ctx.obj
+    with state.ui.bar("fetching", "bytes") as progress:
+        said = both(state.aws, run, prompt, outputs, max_tokens, base, progress)
+    state.ui.show(said, lambda: answers_view(said))
+
+
+def merge(
+    ctx: typer.Context,
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option(help="The folder to write; must not exist yet.", metavar="FOLDER", show_default="outputs/RUN/merged")
+    ] = None,
+    base: BaseOption = "",
+    outputs: OutputsOption = OUTPUTS,
+) -> None:
+    """Base model and adapter as one model in safetensors, compared with the two side by side."""
+    from llmlab.ops.merge import merge as make
+
+    state: State = ctx.obj
+    with state.ui.bar("fetching", "bytes") as progress:
+        made = make(state.aws, run, outputs, output, base, progress)
+    state.ui.show(made, lambda: merged_view(made))
+    state.ui.say(f"next: vllm serve {made.folder}")
+
+
+def answers_view(said: "Answers") -> "RenderableType":
+    """Both answers below each other."""
+    from llmlab.commands.run_screens import pairs
+
+    return pairs([("prompt", said.prompt), ("base model", said.base or "(nothing)"), ("tuned model", said.tuned or "(nothing)")])
+
+
+def merged_view(made: "Merged") -> Iterator["RenderableType"]:
+    """Where it lies and how exact it is."""
+    share = made.difference / made.logit if made.logit else 0.0
+    known = "its weights are those the adapter was trained on" if made.checked else "whether the adapter was trained on it is not known"
+    yield f"{made.folder}: {made.files:,} files, {size_words(made.size)}, {made.dtype}"
+    yield f"base model: {made.base}; {known}"
+    yield (
+        f"logits differ from base and adapter by at most {made.difference:.2g} ({share:.1e} of the largest), "
+        f"and {made.same_words:.0%} of a prompt's positions go on with the same token"
+    )

@@ -1,0 +1,151 @@
+"""How much memory a training takes, and what takes it: arithmetic over a recipe and a model's shape, without a weight or a library.
+
+The estimate before a run and the trainer's own explanation of what filled the memory are this one sum. It is held to what torch really
+keeps for the backward pass in `tests/trainer/test_memory.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.recipe import Recipe
+
+CHUNK = 512
+"""Positions whose logits are in memory at once."""
+FOUR_BITS = 0.55
+"""Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
+STATE = 16
+"""Bytes a trained weight takes: itself, its gradient and AdamW's two moments, all in 32 bits."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder-only transformer in numbers. Widths in elements: of queries and of keys (each head's size x their number)."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+    inner: int
+    query: int
+    pairs: int
+    embeddings: int
+    """Weights of the input embedding and the head, which quantisation leaves alone."""
+
+    def width(self, module: str) -> int:
+        """Inputs plus outputs of a linear module; two times hidden for a name that is not one of the usual."""
+        return {
+            "q_proj": self.hidden + self.query,
+            "k_proj": self.hidden + self.pairs,
+            "v_proj": self.hidden + self.pairs,
+            "o_proj": self.query + self.hidden,
+            "gate_proj": self.hidden + self.inner,
+            "up_proj": self.hidden + self.inner,
+            "down_proj": self.inner + self.hidden,
+        }.get(module, 2 * self.hidden)
+
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""What all-linear means for the usual decoder."""
+
+
+def shape(config: Mapping[str, Any]) -> Shape | None:
+    """The shape by the fields that Hugging Face's configurations share; None for an architecture without them."""
+    facts: Mapping[str, Any] = config.get("text_config") or config
+    try:
+        hidden, layers, vocabulary = int(facts["hidden_size"]), int(facts["num_hidden_layers"]), int(facts["vocab_size"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    heads = int(facts.get("num_attention_heads") or 1)
+    head = int(facts.get("head_dim") or hidden // heads)
+    pairs = int(facts.get("num_key_value_heads") or heads)
+    inner = int(facts.get("intermediate_size") or 4 * hidden)
+    experts = int(facts.get("num_local_experts") or facts.get("num_experts") or 1)
+    expert = int(facts.get("moe_intermediate_size") or inner) if experts > 1 else inner
+    active = int(facts.get("num_experts_per_tok") or 1) if experts > 1 else 1
+    attention = hidden * head * (2 * heads + 2 * pairs)
+    tied = facts.get("tie_word_embeddings", config.get("tie_word_embeddings", False))
+    embeddings = vocabulary * hidden * (1 if tied else 2)
+    parameters = embeddings + layers * (attention + 3 * hidden * expert * experts + 2 * hidden) + hidden
+    return Shape(parameters, layers, hidden, vocabulary, expert * active, heads * head, pairs * head, embeddings)
+
+
+def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, over: int = 1) -> dict[str, float]:
+    """Bytes on one GPU by what takes them; `over` is the number of GPUs that weights and optimizer are spread over.
+
+    Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora; for full the half-precision copies that autocast makes of
+    the 32-bit ones, and with dpo a frozen copy to compare with. Trained weights: `STATE` bytes each. Activations: see `activations`. Loss
+    head: one chunk of positions by the vocabulary. With `checkpointing` None the recipe's own word holds, and auto counts as on, the least
+    that the training needs.
+    """
+    kind = element(recipe)
+    quantised = shape.parameters - shape.embeddings if recipe.method == "qlora" else 0
+    weights = quantised * FOUR_BITS + (shape.parameters - quantised) * kind
+    if recipe.method == "full":
+        weights = (shape.parameters - shape.embeddings) * kind if kind < 4 else 0
+    recomputed = recipe.gradient_checkpointing is not False if checkpointing is None else checkpointing
+    reference = 4 * shape.parameters if recipe.objective == "dpo" and recipe.method == "full" else 0
+    return {
+        "weights": (weights + reference) / over,
+        "gradients and optimizer": trained(recipe, shape) * STATE / over,
+        "activations": activations(recipe, shape, row_tokens(recipe), checkpointing=recomputed),
+        "loss head": loss_head(recipe, shape, row_tokens(recipe)),
+    }
+
+
+def element(recipe: Recipe) -> int:
+    """Bytes of a number in the forward pass on a GPU."""
+    return 4 if recipe.precision == "fp32" else 2
+
+
+def row_tokens(recipe: Recipe) -> int:
+    """The most tokens of one forward pass; a preference is two sequences."""
+    return recipe.batch_size * recipe.max_length * (2 if recipe.objective == "dpo" else 1)
+
+
+def trained(recipe: Recipe, shape: Shape) -> int:
+    """Weights that are trained: all, or the adapter's, `rank x (inputs + outputs)` for each module it is put on."""
+    if recipe.method == "full":
+        return shape.parameters
+    targets = LINEAR if recipe.lora.targets == "all-linear" else recipe.lora.targets
+    magnitudes = sum(shape.width(one) for one in targets) // 2 if recipe.lora.dora else 0
+    return shape.layers * (sum(shape.width(one) for one in targets) * recipe.lora.rank + magnitudes)
+
+
+def activations(recipe: Recipe, shape: Shape, tokens: int, *, checkpointing: bool, kind: int | None = None) -> float:
+    """Bytes kept for the backward pass of `tokens` tokens in one row, `kind` bytes a number.
+
+    With checkpointing each layer's input, and one layer in full while it is recomputed; without, every layer in full.
+    """
+    kind = kind or element(recipe)
+    layer = of_layer(recipe, shape, kind)
+    ends = shape.hidden * (4 + 2 * kind)
+    if checkpointing:
+        return float(tokens * (shape.layers * shape.hidden * kind + layer + ends))
+    return float(tokens * (shape.layers * layer + ends))
+
+
+def of_layer(recipe: Recipe, shape: Shape, kind: int) -> float:
+    """Bytes that one layer keeps of one token.
+
+    The two norms keep their input in 32 bits, a trained norm what it scales too. The linear modules keep their inputs: in 32 bits the
+    queries', keys' and values' is one tensor, under autocast each has a copy of its own. Attention keeps queries, keys, values and what it
+    gave (with flash-like kernels, so nothing quadratic); the feed-forward part the gate, its activation, the other factor and the product.
+    Adapters keep their inner values, and under dropout what was dropped of their inputs.
+    """
+    inputs = 6 * shape.hidden
+    dropped = recipe.method != "full" and recipe.lora.dropout > 0
+    kept = 8 * shape.hidden
+    kept += (inputs if kind < 4 or dropped else 2 * shape.hidden) * kind
+    kept += (2 * shape.query + 2 * shape.pairs + 4 * shape.inner) * kind
+    if recipe.method == "full":
+        return kept + 8 * shape.hidden
+    kept += len(LINEAR) * recipe.lora.rank * kind
+    return kept + (4 * (inputs + shape.inner) if dropped else 0)
+
+
+def loss_head(recipe: Recipe, shape: Shape, tokens: int) -> float:
+    """Bytes of one chunk's logits in 32 bits and, in half precision, of their gradient; the gradient of a trained head beside them."""
+    kind = element(recipe)
+    chunk = min(CHUNK, tokens) * shape.vocabulary * (4 + (kind if kind < 4 else 0))
+    return chunk + (4 * shape.vocabulary * shape.hidden if recipe.method == "full" else 0)

@@ -1,0 +1,60 @@
+"""Base model and adapter of a run as one model in safetensors, which needs neither PEFT nor the base model any more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmlab.aws.session import Aws
+from llmlab.errors import LabError, UsageError
+from llmlab.ops import program, trained
+from llmlab.ops.program import Run
+
+PROGRAM = "llmlab.trainer.merge"
+FOLDER = "merged"
+"""In the run's folder of the outputs."""
+
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """`size` in bytes. `difference` is the largest one between the logits of both, `logit` the largest of them."""
+
+    run: str
+    folder: str
+    base: str
+    files: int
+    size: int
+    dtype: str
+    prompt: str
+    difference: float
+    logit: float
+    same_words: float
+    checked: bool
+
+
+def merge(
+    aws: Aws,
+    text: str,
+    outputs: Path,
+    out: Path | None = None,
+    base: str = "",
+    progress: Progress = lambda _done, _total: None,
+    run: Run = program.run,
+) -> Merged:
+    """Merge a run's adapter into its base model, which is fetched or downloaded unless `base` names a folder.
+
+    Raises:
+        LabError: the run has no adapter, the folder is there already, the base is another model, or torch is not installed.
+    """
+    found = trained.locate(aws, text, outputs, progress)
+    if found.whole:
+        raise LabError(
+            f"run {found.run} trained every weight, so there is nothing to merge: {found.folder}", f"llmlab try {found.run} hello"
+        )
+    target = out or outputs / found.run / FOLDER
+    if target.exists():
+        raise UsageError(f"{target} is there already", f"llmlab merge {found.run} --output {target}-2")
+    model = base or trained.base_of(aws, found.recipe, outputs, progress)
+    made = run(PROGRAM, [model, str(found.folder), str(target), "--revision", found.revision])
+    return Merged(run=found.run, base=model, **made)

@@ -1,0 +1,51 @@
+"""Run a program of the trainer's as a process of its own: this side of the package never loads torch."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmlab.errors import ExitCode, LabError
+
+INSTALL = "pip install 'llmlab[trainer]'"
+
+Run = Callable[[str, Sequence[str]], Any]
+"""Module and arguments to the JSON it writes."""
+
+
+def run(module: str, arguments: Sequence[str], *, installed: Callable[[str], object] = importlib.util.find_spec) -> Any:
+    """Run `python -m module` and read its JSON.
+
+    Raises:
+        LabError: torch is not installed, or what the program says went wrong.
+    """
+    if any(installed(name) is None for name in ("torch", "transformers", "peft")):
+        raise LabError("this needs torch, transformers and peft, which are not installed here", INSTALL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        out, err = process.communicate()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        raise _failed(module, arguments, process.returncode, err)
+    return json.loads(out)
+
+
+def _failed(module: str, arguments: Sequence[str], code: int, err: str) -> LabError:
+    """What the program said: its own sentence and hint, or its last line when it had none to say."""
+    told = {lead: line.removeprefix(f"{lead}: ") for line in err.splitlines() for lead in ("error", "hint") if line.startswith(f"{lead}: ")}
+    if "error" in told:
+        return LabError(told["error"], told.get("hint", ""), ExitCode(code) if code in set(ExitCode) else None)
+    last = (err.strip().splitlines() or [f"it ended with {code}"])[-1]
+    words = " ".join(f"'{one}'" if " " in one else one for one in arguments)
+    return LabError(f"{module.rpartition('.')[2]} failed: {last.rstrip('.')}", f"python -m {module} {words}")

@@ -1,0 +1,82 @@
+"""What a run has trained and the base model it belongs to, both on this machine: fetched where they are not.
+
+An uploaded base model lies in the data bucket and is brought into `outputs/models/NAME`, each file checked; a model of Hugging Face is left
+to transformers and its cache.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmlab import contract, recipe as recipes
+from llmlab.aws import documents, objects
+from llmlab.aws.objects import Incoming
+from llmlab.aws.session import Aws
+from llmlab.contract import ADAPTER, WHOLE_MODEL, RunKeys, Spec
+from llmlab.errors import LabError
+from llmlab.ops import fetch
+from llmlab.ops.fetch import What
+from llmlab.ops.preflight import uploaded_model
+from llmlab.ops.runs import resolve
+from llmlab.recipe import Recipe
+
+MODELS = "models"
+"""In the folder of the outputs."""
+
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`folder` is the adapter, or with `whole` the model. `base` is the base model's folder or Hugging Face name."""
+
+    run: str
+    folder: Path
+    whole: bool
+    recipe: Recipe
+    base: str = ""
+
+    @property
+    def revision(self) -> str:
+        return "main" if self.recipe.lab_model else self.recipe.revision
+
+
+def locate(aws: Aws, text: str, outputs: Path, progress: Progress = lambda _done, _total: None) -> Trained:
+    """What the run that `text` means has trained, fetched when it is not here.
+
+    Raises:
+        LabError: there is no such run, or it has not got that far.
+    """
+    run = resolve(aws, text)
+    spec = documents.read(aws, Spec, aws.names.outputs_bucket, RunKeys(run).spec)
+    if spec is None:
+        raise LabError(f"there is no run {run}", "llmlab status")
+    fetch.fetch(aws, run, outputs, (What.ADAPTER,), progress)
+    for name in (ADAPTER, WHOLE_MODEL):
+        if (outputs / run / name).is_dir():
+            return Trained(run, outputs / run / name, name == WHOLE_MODEL, recipes.check(spec.recipe, source=f"run {run}"))
+    raise LabError(f"run {run} has not put out anything yet", f"llmlab status {run}")
+
+
+def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda _done, _total: None) -> str:
+    """The base model of a recipe: the folder that an uploaded one was brought to, or the Hugging Face name.
+
+    Raises:
+        LabError: the uploaded model is not there any more, or not what its manifest says.
+    """
+    if recipe.lab_model is None:
+        return recipe.model
+    manifest = uploaded_model(aws, recipe.lab_model)
+    assert manifest is not None
+    folder, prefix, bucket = outputs / MODELS / recipe.lab_model, contract.model_prefix(recipe.lab_model), aws.names.data_bucket
+    there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
+    every = []
+    for file in manifest.files:
+        item, path = there.get(prefix + file.path), folder / file.path
+        if item is None or not path.resolve().is_relative_to(folder.resolve()):
+            raise LabError(
+                f"{prefix}{file.path} is listed as part of the model and is not in the bucket", f"llmlab upload {folder} --model NAME"
+            )
+        every.append(Incoming(item.key, path, item.size, item.tag, item.changed, file.sha256))
+    objects.download(aws, bucket, [one for one in every if not fetch.is_here(one)], progress)
+    return str(folder)
