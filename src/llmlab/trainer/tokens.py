@@ -1,117 +1,298 @@
-"""An example to token ids and labels, exactly: loss on what the assistant says, and on nothing else.
+"""An example to token ids and where they carry loss, exactly: on what the assistant says, and on nothing else.
 
-Where the model's chat template marks the assistant's words (`{% generation %}`), the marks decide. Else the words of message `i` are the
-tokens between the conversation before it, as the model would be asked (with the generation prompt), and the conversation up to it; both
-must be prefixes of the whole, token by token. Some templates render a turn differently once another follows (Qwen3 drops the thinking of
-earlier turns): such a turn becomes a sequence of its own, as the model will see it when it is asked. Where even that is not exact, the
-example is refused with the message that is at fault; nothing is ever trained on silently.
+An example is rendered to text first, with the spans of characters that the assistant says; then many texts go through the tokenizer at
+once, and the spans become tokens. Where the template marks the assistant's words (`{% generation %}`, its own or its twin's of
+`template`), the marks decide. Else the words of message `i` lie between the conversation before it, as the model would be asked (with the
+generation prompt), and the conversation up to it; both must be prefixes of the whole. Some templates render a turn differently once
+another follows (Qwen3 drops the thinking of earlier turns): such a turn becomes a sequence of its own, as the model will see it when
+it is asked. Where even that is not exact, the example is refused with the message that is at fault; nothing is ever trained on silently.
 
-The price: a template without marks is rendered twice more for each trained message.
+A token may not lie across the edge of an answer, because the model would never be asked with half of it: there the text is cut and its
+parts are tokenised by themselves, as a server does with the prompt. Control tokens written out in a message's content become control
+tokens, since that is what a server makes of them, too; they are counted, so that nobody is surprised.
 """
 
 import re
+from collections.abc import Iterator, Sequence as Several
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from llmlab.dataset import BadRow, Example, Kind
+import numpy as np
 
-IGNORED = -100
-"""The label of a token that carries no loss, torch's convention."""
-MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+from llmlab.dataset import BadRow, Example, Kind
+from llmlab.trainer.store import Ids, Mask
+from llmlab.trainer.template import LONG_AGO, ChatTemplate, Span
+
+STRETCH = 4 << 20
+"""Characters tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """Token ids, and the ids again where there is loss, else `IGNORED`; both of one length."""
+    """Token ids, and 1 for each that carries loss; both of one length. The first never does: nothing predicts it."""
 
-    ids: list[int]
-    labels: list[int]
+    ids: Ids
+    mask: Mask
 
     @property
     def trained(self) -> int:
-        return sum(label != IGNORED for label in self.labels)
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The text of a sequence, and the spans of its characters that carry loss; None for plain text, which does all over."""
+
+    text: str
+    spans: Several[Span] | None
+
+
+class OtherObjective(BadRow):
+    """The row is a good one, for another objective than the recipe's. `objective` is the one that it suits."""
+
+    def __init__(self, reason: str, objective: str) -> None:
+        super().__init__(reason)
+        self.objective = objective
 
 
 class Encoder:
-    """Examples to sequences for one tokenizer."""
+    """Examples to sequences for one tokenizer. `today` is what a chat template is told when it asks for the date."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, objective: str = "sft", today: datetime = LONG_AGO) -> None:
         self.tokenizer = tokenizer
-        self.special = set(tokenizer.all_special_ids)
-        template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
-        self.has_template = bool(template)
-        self.has_marks = bool(MARKS.search(template))
-        self.shows_tools = "tools" in template
+        self.objective = objective
+        self.template = ChatTemplate(tokenizer, today)
+        self.shows_tools = self.template.shows_tools
+        self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+        self.special = tuple(sorted(special - {""}))
+        self.control = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) or "(?!)")
+
+    @property
+    def width(self) -> int:
+        """Sequences of an item."""
+        return 2 if self.objective == "dpo" else 1
 
     def encode(self, example: Example) -> list[Sequence]:
-        """One sequence, or several where the template asks for it.
+        """One sequence, or several where the template asks for it; chosen and rejected of a preference.
 
         Raises:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
         """
-        if example.kind is Kind.TEXT:
-            return [self._text(example.text)]
-        if example.kind is Kind.PREFERENCE:
-            raise BadRow("a preference (chosen, rejected) cannot be learned from with method lora or qlora")
-        if not self.has_template:
+        made = self.paired(example, self.sequences(self.drafts(example)))
+        if isinstance(made, BadRow):
+            raise made
+        return made
+
+    # ------------------------------------------------------------ example → text
+
+    def drafts(self, example: Example) -> list[Draft]:
+        """An example as text.
+
+        Raises:
+            BadRow: as for `encode`.
+        """
+        kind = example.kind
+        if self.objective == "dpo" and kind is not Kind.PREFERENCE:
+            raise OtherObjective(f"a row of {kind} cannot be learned from with objective dpo: it has no chosen and rejected", "sft")
+        if self.objective == "sft" and kind is Kind.PREFERENCE:
+            raise OtherObjective("a preference (chosen, rejected) cannot be learned from with objective sft", "dpo")
+        if kind is Kind.TEXT:
+            return [Draft(example.text, None)]
+        if not self.template.exists:
             raise BadRow("the model has no chat template, so it cannot be taught messages; use an instruct model, or rows of text")
-        messages = example.messages[: example.trained[-1] + 1]
-        every = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        if self.has_marks:
-            whole = self._marked(messages, example.tools)
-            if list(example.trained) == every:
-                return [whole]
-            return self._by_prefix(messages, example, marks=whole)
-        return self._by_prefix(messages, example)
+        if kind is Kind.PREFERENCE:
+            return [self._answered(example, side) for side in ("chosen", "rejected")]
+        return list(self._chat(example.messages[: example.trained[-1] + 1], example.tools, example.trained))
 
-    def _text(self, text: str) -> Sequence:
-        ids = list(self.tokenizer(text)["input_ids"])
-        end = self.tokenizer.eos_token_id
-        if end is not None and (not ids or ids[-1] != end):
-            ids.append(end)
-        return Sequence(ids, list(ids))
+    def _answered(self, example: Example, side: str) -> Draft:
+        """The prompt and one of its two answers, with loss on the answer alone."""
+        answer = example.chosen if side == "chosen" else example.rejected
+        first = len(example.messages)
+        messages = [*example.messages, *answer]
+        trained = [first + at for at, message in enumerate(answer) if message["role"] == "assistant"]
+        if not trained:
+            raise BadRow(f"{side} has no assistant message after the shared prompt")
+        made = list(self._chat(messages[: trained[-1] + 1], example.tools, trained))
+        if len(made) > 1:
+            raise BadRow(f"{side}: the chat template renders its first answer differently once another follows")
+        return made[0]
 
-    def _marked(self, messages: list[Any], tools: list[Any]) -> Sequence:
-        """The whole conversation, with loss where the template's marks are."""
-        coded = self._apply(messages, tools, return_assistant_tokens_mask=True)
-        ids, mask = list(coded["input_ids"]), coded["assistant_masks"]
-        if not any(mask):
+    def _chat(self, messages: list[Any], tools: list[Any], trained: list[int]) -> Iterator[Draft]:
+        whole, marks = self.template.marked(messages, tools)
+        if marks is None:
+            yield from self._by_prefix(whole, None, messages, tools, trained)
+            return
+        if not marks:
             raise BadRow("the chat template renders nothing for the assistant")
-        return Sequence(ids, [token if mine else IGNORED for token, mine in zip(ids, mask, strict=True)])
+        if sum(end - start for start, end in marks) == len(whole) and any(message["role"] != "assistant" for message in messages):
+            raise BadRow("the chat template marks everything as the assistant's, so that its words cannot be told from the rest")
+        if trained == [index for index, message in enumerate(messages) if message["role"] == "assistant"]:
+            yield Draft(whole, marks)
+        else:
+            yield from self._by_prefix(whole, marks, messages, tools, trained)
 
-    def _by_prefix(self, messages: list[Any], example: Example, marks: Sequence | None = None) -> list[Sequence]:
+    def _by_prefix(
+        self, whole: str, marks: list[Span] | None, messages: list[Any], tools: list[Any], trained: list[int]
+    ) -> Iterator[Draft]:
         """Loss on the trained messages alone, each found between two prefixes of the whole."""
-        whole = marks.ids if marks else self._ids(messages, example.tools)
-        labels = [IGNORED] * len(whole)
-        sequences = []
-        for index in example.trained:
-            before = self._ids(messages[:index], example.tools, prompt=True) if index else []
-            upto = whole if index == len(messages) - 1 else self._ids(messages[: index + 1], example.tools)
-            if not index or upto[: len(before)] != before:
+        kept: list[Span] = []
+        for index in trained:
+            if not index:
+                raise BadRow("messages[0]: an answer with nothing before it, which this chat template cannot tell from the rest")
+            before = self.template.render(messages[:index], tools, prompt=True)
+            upto = whole if index == len(messages) - 1 else self.template.render(messages[: index + 1], tools)
+            if not upto.startswith(before):
                 raise BadRow(f"messages[{index}]: the chat template renders what comes before this answer differently once it is there")
-            words = self._words(upto, len(before))
-            if not words:
+            start, end = len(before), self._end(upto)
+            if start >= end:
                 raise BadRow(f"messages[{index}]: the chat template renders nothing for this answer")
-            if whole[: len(upto)] == upto:
-                for at in words:
-                    labels[at] = whole[at] if marks is None else marks.labels[at]
+            if not whole.startswith(upto):
+                yield Draft(upto, [(start, end)])
+            elif marks is None:
+                kept.append((start, end))
             else:
-                sequences.append(Sequence(upto, [token if at in words else IGNORED for at, token in enumerate(upto)]))
-        kept = Sequence(whole, labels)
-        return [*sequences, kept] if kept.trained else sequences
+                kept += [mark for mark in marks if start <= mark[0] < len(upto)]
+        if kept:
+            yield Draft(whole, kept)
 
-    def _words(self, ids: list[int], start: int) -> range:
-        """Where an answer's tokens are: from `start` to the token that ends its turn; white space after that is the template's."""
-        last = next((at + 1 for at in range(len(ids) - 1, start - 1, -1) if ids[at] in self.special), len(ids))
-        return range(start, last if not self.tokenizer.decode(ids[last:]).strip() else len(ids))
+    def _end(self, text: str) -> int:
+        """Where the last turn of a conversation ends: behind its control token, when only white space comes after; that is the template's."""
+        end = len(text.rstrip())
+        return end if text.endswith(self.special, 0, end) else len(text)
 
-    def _ids(self, messages: list[Any], tools: list[Any], *, prompt: bool = False) -> list[int]:
-        return list(self._apply(messages, tools, add_generation_prompt=prompt)["input_ids"])
+    # ------------------------------------------------------------ text → tokens
 
-    def _apply(self, messages: list[Any], tools: list[Any], **options: Any) -> Any:
-        from jinja2.exceptions import TemplateError
+    def sequences(self, drafts: Several[Draft]) -> list[Sequence | BadRow]:
+        """The tokens of many texts, which is quicker than one by one; what is wrong with a text stands in its place."""
+        plain = iter(self._plain([draft.text for draft in drafts if draft.spans is None]))
+        coded = iter(self._coded([draft.text for draft in drafts if draft.spans is not None]))
+        made: list[Sequence | BadRow] = []
+        for draft in drafts:
+            try:
+                made.append(_everything(next(plain)) if draft.spans is None else self._masked(draft.text, draft.spans, next(coded)))
+            except BadRow as error:
+                made.append(error)
+        return made
 
-        try:
-            return self.tokenizer.apply_chat_template(messages, tools=tools or None, tokenize=True, return_dict=True, **options)
-        except (TemplateError, TypeError, KeyError, ValueError) as error:
-            raise BadRow(f"the chat template refuses the messages: {' '.join(str(error).split()).rstrip('.')}") from error
+    def paired(self, example: Example, made: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
+        """The sequences of one example; of a preference, when the two agree on the prompt."""
+        good = []
+        for one in made:
+            if isinstance(one, BadRow):
+                return one
+            good.append(one)
+        if example.kind is Kind.PREFERENCE:
+            first, other = (int(one.mask.argmax()) for one in good)
+            if first != other or not np.array_equal(good[0].ids[:first], good[1].ids[:first]):
+                return BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
+        return good
+
+    def _plain(self, texts: list[str]) -> list[Ids]:
+        """Texts as the tokenizer begins them, and ended by its end token."""
+        if self.fast is None:
+            coded = [_array(self.tokenizer(text)["input_ids"]) for text in texts]
+        else:
+            lead = _array(self.fast.encode("").ids)
+            lead = lead[:-1] if len(lead) and lead[-1] == self.tokenizer.eos_token_id else lead
+            short = iter(self.fast.encode_batch_fast([text for text in texts if not self._is_long(text)], add_special_tokens=True))
+            coded = [
+                np.concatenate([lead, *map(self._ids, _stretches(text))]) if self._is_long(text) else _array(next(short).ids)
+                for text in texts
+            ]
+        end = self.tokenizer.eos_token_id
+        return [ids if end is None or (len(ids) and ids[-1] == end) else np.append(ids, np.uint32(end)) for ids in coded]
+
+    def _coded(self, texts: list[str]) -> list[Any]:
+        """Each text's encoding with the place of each token; None where there is none to have, or the text is too long for one."""
+        if self.fast is None:
+            return [None] * len(texts)
+        made = iter(self.fast.encode_batch([text for text in texts if not self._is_long(text)], add_special_tokens=False))
+        return [None if self._is_long(text) else next(made) for text in texts]
+
+    def _masked(self, text: str, spans: Several[Span], coded: Any) -> Sequence:
+        if coded is None and self._is_long(text):
+            return self._in_parts(text, spans)
+        ids = _array(coded.ids) if coded is not None else self._ids(text)
+        mask = np.zeros(len(ids), np.uint8)
+        for start, end in spans:
+            first, behind = (self._token_at(text, place, ids, coded) for place in (start, end))
+            if first is None or behind is None:
+                return self._in_parts(text, spans)
+            mask[first:behind] = 1
+        return _sequence(ids, mask, text, spans)
+
+    def _token_at(self, text: str, place: int, ids: Ids, coded: Any) -> int | None:
+        """The token that begins at a character, or None where one lies across it."""
+        if place in {0, len(text)}:
+            return len(ids) if place else 0
+        if coded is None:
+            before = self._ids(text[:place])
+            return len(before) if np.array_equal(before, ids[: len(before)]) else None
+        found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), None)
+        if found is None:
+            return len(ids)
+        begins = int(coded.token_to_chars(found)[0])
+        if found and begins > (last := int(coded.token_to_chars(found - 1)[1])):
+            begins = last  # the white space between two tokens is the second's, whose place is given without it
+        return int(found) if begins >= place else None
+
+    def _in_parts(self, text: str, spans: Several[Span]) -> Sequence:
+        """The text cut at the edges of the answers, each part tokenised by itself."""
+        if not self._joins:
+            start, end = spans[0]
+            raise BadRow(f"the tokens of the answer {text[start:end][:30]!r} run into what stands around it")
+        places = sorted({0, len(text), *(place for span in spans for place in span)})
+        ids, mask = [], []
+        for start, end in zip(places, places[1:], strict=False):
+            carries = any(first <= start < behind for first, behind in spans)
+            for part in _stretches(text[start:end]):
+                ids.append(self._ids(part))
+                mask.append(np.full(len(ids[-1]), carries, np.uint8))
+        return _sequence(np.concatenate(ids), np.concatenate(mask), text, spans)
+
+    def _ids(self, text: str) -> Ids:
+        if self.fast is None:
+            return _array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return _array(self.fast.encode(text, add_special_tokens=False).ids)
+
+    def _is_long(self, text: str) -> bool:
+        return len(text) > STRETCH and self._joins
+
+    @cached_property
+    def _joins(self) -> bool:
+        """Whether a text's parts can be tokenised by themselves; some tokenizers put a space before whatever they are given."""
+        return bool(self.tokenizer.decode([*self._ids("x"), *self._ids("x")]) == self.tokenizer.decode(self._ids("xx")))
+
+
+def _everything(ids: Ids) -> Sequence:
+    mask = np.ones(len(ids), np.uint8)
+    mask[:1] = 0
+    return Sequence(ids, mask)
+
+
+def _sequence(ids: Ids, mask: Mask, text: str, spans: Several[Span]) -> Sequence:
+    mask[:1] = 0
+    if not mask.any():
+        start, end = spans[-1]
+        raise BadRow(f"the answer {text[start:end][:30]!r} makes no tokens")
+    return Sequence(ids, mask)
+
+
+def _array(ids: Several[int]) -> Ids:
+    return np.array(ids, np.uint32)
+
+
+def _stretches(text: str) -> Iterator[str]:
+    """A text in parts of at most `STRETCH` characters, cut behind a newline or a space where there is one."""
+    start = 0
+    while len(text) - start > STRETCH:
+        end = start + STRETCH
+        cut = max(text.rfind("\n", start + STRETCH // 2, end), -1) + 1 or text.rfind(" ", start + STRETCH // 2, end) or 0
+        cut = cut if cut > start else end
+        yield text[start:cut]
+        start = cut
+    yield text[start:]

@@ -1,0 +1,106 @@
+"""The model's chat template: messages to the very text the model sees, and which of its characters the assistant says.
+
+Rendering is transformers' own. What it would take from the clock (Llama 3 writes today's date into the system turn) is fixed, so that
+the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own have a twin in TRL which
+does (`{% generation %}`): where the twin renders an example to the same text, character by character, its marks hold for the model's too.
+"""
+
+import re
+from collections.abc import Sequence as Several
+from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from llmlab.dataset import BadRow
+
+MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+LONG_AGO = datetime(2024, 7, 26, tzinfo=UTC)
+"""The day it is in every template until told otherwise: the one that Llama 3's own falls back on."""
+
+Span = tuple[int, int]
+"""First character and the one behind the last."""
+
+
+class ChatTemplate:
+    """One tokenizer's template. `today` is the date that a template is told when it asks."""
+
+    def __init__(self, tokenizer: Any, today: datetime = LONG_AGO) -> None:
+        self.tokenizer = tokenizer
+        self.today = today
+        self.names = dict(tokenizer.special_tokens_map)
+        text = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+        self.exists = bool(text)
+        self.source = text
+        self.dated: dict[str, str] = {}
+        self.shows_tools = "tools" in self._of(tools=True)
+
+    def render(self, messages: Several[Any], tools: Several[Any], *, prompt: bool = False) -> str:
+        """The text of a conversation. `prompt` adds what asks the assistant to speak.
+
+        Raises:
+            BadRow: the template refuses the messages.
+        """
+        return self._render(self._of(tools=bool(tools)), messages, tools, prompt=prompt)[0]
+
+    def marked(self, messages: Several[Any], tools: Several[Any]) -> tuple[str, list[Span] | None]:
+        """The text, and the spans that the assistant says, or None where nothing marks them.
+
+        Raises:
+            BadRow: the template refuses the messages.
+        """
+        source = self._of(tools=bool(tools))
+        if MARKS.search(source):
+            return self._render(source, messages, tools, marks=True)
+        text = self._render(source, messages, tools)[0]
+        twin = twins().get(source)
+        if twin is None:
+            return text, None
+        try:
+            other, spans = self._render(twin, messages, tools, marks=True)
+        except BadRow:
+            return text, None
+        return text, spans if other == text else None
+
+    def _of(self, *, tools: bool) -> str:
+        """The template in use; a tokenizer may have one of its own for conversations with tools."""
+        return str(self.tokenizer.get_chat_template(tools=[{}] if tools else None)) if self.exists else ""
+
+    def _dated(self, source: str) -> str:
+        """The template with its questions for the date answered."""
+        if source not in self.dated:
+            self.dated[source] = CLOCK.sub(lambda asks: repr(self.today.strftime(asks[2])), source)
+        return self.dated[source]
+
+    def _render(
+        self, source: str, messages: Several[Any], tools: Several[Any], *, prompt: bool = False, marks: bool = False
+    ) -> tuple[str, list[Span]]:
+        from jinja2.exceptions import TemplateError
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        try:
+            texts, spans = render_jinja_template(
+                conversations=[list(messages)],
+                tools=list(tools) or None,
+                chat_template=self._dated(source),
+                return_assistant_tokens_mask=marks,
+                add_generation_prompt=prompt,
+                **self.names,
+            )
+        except RecursionError as error:
+            raise BadRow("nested too deeply for the chat template") from error
+        except (TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+            raise BadRow(f"the chat template refuses the messages: {' '.join(str(error).split()).rstrip('.')}") from error
+        return texts[0], [(start, end) for start, end in spans[0] if end > start] if marks else []
+
+
+@cache
+def twins() -> dict[str, str]:
+    """TRL's templates with marks by the text of the one they stand for. The files are read without importing TRL, which takes a second."""
+    found = find_spec("trl")
+    folder = Path(found.origin).parent / "chat_templates" if found and found.origin else Path()
+    suffix = "_training.jinja"
+    pairs = ((file.with_name(file.name.removesuffix(suffix) + ".jinja"), file) for file in sorted(folder.glob(f"*{suffix}")))
+    return {plain.read_text(encoding="utf-8"): twin.read_text(encoding="utf-8") for plain, twin in pairs if plain.is_file()}
