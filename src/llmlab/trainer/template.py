@@ -31,11 +31,13 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self.today = today
         self.names = dict(tokenizer.special_tokens_map)
-        text = tokenizer.get_chat_template() if tokenizer.chat_template else ""
-        self.exists = bool(text)
-        self.source = text
+        self.exists = bool(tokenizer.chat_template)
         self.dated: dict[str, str] = {}
         self.shows_tools = "tools" in self._of(tools=True)
+
+    def sources(self) -> list[str]:
+        """The templates in use, without and with tools."""
+        return [self._of(tools=False), self._of(tools=True)]
 
     def render(self, messages: Several[Any], tools: Several[Any], *, prompt: bool = False) -> str:
         """The text of a conversation. `prompt` adds what asks the assistant to speak.

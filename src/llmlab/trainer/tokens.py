@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence as Several
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,10 @@ class Encoder:
         self.special = tuple(sorted(special - {""}))
         self.control = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) or "(?!)")
 
+    def suited(self, objective: str, today: datetime) -> "Encoder":
+        """The same tokenizer for another objective and day."""
+        return Encoder(self.tokenizer, objective, today)
+
     @property
     def width(self) -> int:
         """Sequences of an item."""
@@ -86,6 +91,23 @@ class Encoder:
         if isinstance(made, BadRow):
             raise made
         return made
+
+    def identity(self) -> list[Any]:
+        """What the tokens depend on besides the data: tokenizer, template, objective and date."""
+        fast = self.fast.to_str() if self.fast is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        digest = blake2b(fast.encode("utf-8", "surrogatepass")).hexdigest()
+        template = self.template
+        return [digest, template.sources(), template.names, self.tokenizer.eos_token_id, self.objective, template.today.isoformat()]
+
+    def spells_control(self, example: Example) -> bool:
+        """Whether a content writes out a control token."""
+        search = self.control.search
+        every = (*example.messages, *example.chosen, *example.rejected)
+        return any(search(one["content"]) or search(one.get("reasoning_content") or "") for one in every) or bool(search(example.text))
+
+    def stops(self, draft: Draft) -> bool:
+        """Whether the last answer ends in a control token, which is what makes the model stop."""
+        return draft.spans is None or draft.text[: draft.spans[-1][1]].rstrip().endswith(self.special)
 
     # ------------------------------------------------------------ example → text
 
