@@ -1,18 +1,10 @@
-"""A dataset's lines to blocks of tokens, in order, on all cores, in memory that does not grow with the data.
+"""Some lines of a dataset to a block of tokens: the examples, what is counted of them, and the line that ends it all, if there is one.
 
-Files of plain JSON lines are cut at newlines into parts that processes read by themselves; lines of compressed and Parquet files are read
-here and handed out. Blocks come back in the order of the data, so that the result is the same whatever the number of processes. Small
-datasets are tokenised in this process, where the tokenizer's own threads use the other cores: starting a process takes seconds.
+Examples wait as text until there are enough for the tokenizer to take at once. Each is held out or not by its own content, kept, split or
+left out by its length, and counted whatever happens to it.
 """
 
-import multiprocessing
-import os
-import signal
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError as NotYet
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -21,23 +13,16 @@ import orjson
 
 from llmlab import dataset
 from llmlab.dataset import BadRow, Example, Kind, Line
-from llmlab.dataset.check import Part, lines_of, parts
-from llmlab.dataset.files import DataPath
 from llmlab.trainer import cutting
-from llmlab.trainer.endings import Failed
+from llmlab.trainer.drafts import Draft, OtherObjective
 from llmlab.trainer.facts import Facts
 from llmlab.trainer.store import Sequences
-from llmlab.trainer.tokens import Draft, Encoder, OtherObjective, Sequence
+from llmlab.trainer.tokens import Encoder, Sequence
 
-PART = 2 << 20
-"""Bytes of a part: a second's work of one core, so that leaving takes no longer."""
 MOST_LINES, MOST_CHARACTERS = 256, 1 << 19
 """Of what goes through the tokenizer at once, which takes some hundred bytes for each token while it works."""
-THREADS = "TOKENIZERS_PARALLELISM"
 
 Tick = Callable[[], None]
-Source = Part | list[Line]
-"""Lines to read, or lines that were read."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +107,12 @@ class _Making:
 
     def add(self, line: Line) -> None:
         self.block.lines = line.number
+        if line.reason:
+            self._bad(line.number, BadRow(line.reason))
+        if line.row is None:
+            return
         try:
-            if line.reason:
-                raise BadRow(line.reason)
-            if line.row is not None:
-                self._example(line.number, line.row)
+            self._example(line.number, line.row)
         except RecursionError:
             self._bad(line.number, BadRow("nested too deeply"))
         except BadRow as error:
@@ -135,10 +121,11 @@ class _Making:
     def _example(self, number: int, row: dict[str, Any]) -> None:
         example = dataset.to_example(row)
         place = place_of(example)
-        drafts = self.encoder.drafts(example)
+        drafts = self.encoder.drafter.drafts(example)
         facts = self.block.facts
-        facts.tools_ignored += bool(example.tools) and not self.encoder.shows_tools
-        if self.encoder.spells_control(example):
+        facts.tools_ignored += bool(example.tools) and not self.encoder.template.shows_tools
+        facts.thoughts_ignored += self.encoder.drafter.drops_thoughts(example, drafts)
+        if self.encoder.drafter.spells_control(example):
             facts.control += 1
             self.block.control_at = self.block.control_at or number
         self.pending.append(_Pending(number, example, drafts, place < self.rules.share))
@@ -168,7 +155,7 @@ class _Making:
 
     def _keep(self, one: _Pending, made: list[Sequence]) -> None:
         facts = self.block.facts
-        facts.endless += sum(not self.encoder.stops(draft) for draft in one.drafts)
+        facts.endless += sum(not self.encoder.drafter.stops(draft) for draft in one.drafts)
         kept = self._fitting(one.example, made)
         if not kept:
             return
@@ -222,97 +209,3 @@ def place_of(example: Example) -> float:
         surrogate = "surrogates" in str(error)
         raise BadRow("its characters are not Unicode text: half of a surrogate pair" if surrogate else f"not JSON: {error}") from error
     return int.from_bytes(blake2b(content, digest_size=7).digest(), "big") / 2**56
-
-
-# ---------------------------------------------------------------- here, or in processes
-
-
-def sources(files: list[DataPath]) -> Iterator[tuple[int, Source]]:
-    """What there is to tokenise, in order, with the index of its file."""
-    for part in parts(files, PART):
-        if part.end is not None:
-            yield part.file, part
-            continue
-        lines: list[Line] = []
-        size = 0
-        for line in lines_of(part):
-            size += len(line.raw) or len(str(line.row))
-            line.raw = b""
-            lines.append(line)
-            if size >= PART:
-                yield part.file, lines
-                lines, size = [], 0
-        yield part.file, lines
-
-
-def run(
-    every: Iterator[tuple[int, Source]], encoder: Encoder, rules: Rules, processes: int, tick: Tick
-) -> Iterator[tuple[int, bool, Block]]:
-    """Each source's file, whether its lines are numbered from the file's first, and its block; in order."""
-    if processes == 1:
-        with _threads():
-            for file, source in every:
-                tick()
-                yield file, _is_numbered(source), make(_lines(source), encoder, rules, tick)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(encoder, rules))
-    waiting: deque[tuple[int, bool, Future[Block]]] = deque()
-    try:
-        for file, source in every:
-            waiting.append((file, _is_numbered(source), pool.submit(_make, source)))
-            if len(waiting) >= 3 * processes:
-                yield _first(waiting, tick)
-        while waiting:
-            yield _first(waiting, tick)
-    except BrokenProcessPool as error:
-        raise Failed("a process that tokenises was killed, perhaps for memory", "llmlab launch --set too_long=drop") from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _first(waiting: "deque[tuple[int, bool, Future[Block]]]", tick: Tick) -> tuple[int, bool, Block]:
-    """The oldest block, waited for with an ear open."""
-    file, numbered, future = waiting.popleft()
-    while True:
-        tick()
-        try:
-            return file, numbered, future.result(timeout=0.5)
-        except NotYet:
-            continue
-
-
-def _is_numbered(source: Source) -> bool:
-    return not isinstance(source, Part) or source.start == 0
-
-
-def _lines(source: Source) -> Iterable[Line]:
-    return lines_of(source) if isinstance(source, Part) else source
-
-
-@contextmanager
-def _threads() -> Iterator[None]:
-    """The tokenizer's own threads, for this long: a process that was forked while they are on would hang."""
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = "true"
-    try:
-        yield
-    finally:
-        os.environ[THREADS] = before or "false"
-
-
-_encoder: Encoder
-_rules: Rules
-
-
-def _start(encoder: Encoder, rules: Rules) -> None:
-    """In each process. Signals reach it as well as the parent, which is the one to decide."""
-    global _encoder, _rules  # a process's own settings, set once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.environ[THREADS] = "false"
-    _encoder, _rules = encoder, rules
-
-
-def _make(source: Source) -> Block:
-    return make(_lines(source), _encoder, _rules)

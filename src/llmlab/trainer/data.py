@@ -16,7 +16,7 @@ from typing import Any
 from llmlab.contract import Manifest, parse_timestamp
 from llmlab.dataset.files import DataPath, suffix_of
 from llmlab.recipe import Recipe
-from llmlab.trainer import blocks
+from llmlab.trainer import workers
 from llmlab.trainer.blocks import Block, Rules, Tick
 from llmlab.trainer.endings import DataFailed
 from llmlab.trainer.facts import Facts
@@ -119,7 +119,7 @@ def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, t
     facts = Facts()
     read = [0] * len(files)
     with Writer(aside / TRAIN) as train, Writer(aside / HELD_OUT) as held_out:
-        for file, numbered, block in blocks.run(blocks.sources(files), encoder, rules, processes, tick):
+        for file, numbered, block in workers.run(workers.sources(files), encoder, rules, processes, tick):
             first = 0 if numbered else read[file]
             if block.bad_at is not None:
                 raise _bad_line(files[file].name, block.bad_at + (first if block.bad_at else 0), block)

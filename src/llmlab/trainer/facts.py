@@ -26,6 +26,7 @@ class Facts:
     answers_lost: int = 0
     """Answers of split examples that fit nowhere."""
     tools_ignored: int = 0
+    thoughts_ignored: int = 0
     control: int = 0
     """Examples whose content spells a control token."""
     control_first: str = ""
@@ -65,6 +66,8 @@ class Facts:
             yield f"data: {self.empty} empty texts left out"
         if self.tools_ignored:
             yield f"warning: {self.tools_ignored} examples have tools, which the model's chat template does not show to the model"
+        if self.thoughts_ignored:
+            yield f"warning: {self.thoughts_ignored} examples have thoughts, which the model's chat template does not show to the model"
         if self.control:
             yield (
                 f"warning: {self.control} examples spell a control token in their content, which the model reads as one, "

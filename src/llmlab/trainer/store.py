@@ -7,7 +7,7 @@ keeps the pages that are in use. Writing appends, so that a data set larger than
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class Writer:
         self.end = 0
         self.streams: dict[str, BinaryIO] = {}
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Self:
         self.streams = {name: (self.folder / name).open("wb") for name in TYPES}
         self._put(OFFSETS, np.zeros(1, np.int64))
         return self

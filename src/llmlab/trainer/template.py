@@ -1,8 +1,8 @@
 """The model's chat template: messages to the very text the model sees, and which of its characters the assistant says.
 
 Rendering is transformers' own. What it would take from the clock (Llama 3 writes today's date into the system turn) is fixed, so that
-the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own have a twin in TRL which
-does (`{% generation %}`): where the twin renders an example to the same text, character by character, its marks hold for the model's too.
+the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own (`{% generation %}`) have a
+twin in TRL which does: where the twin renders an example to the same text, character by character, its marks hold for the model's too.
 """
 
 import re
@@ -20,6 +20,7 @@ CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 LONG_AGO = datetime(2024, 7, 26, tzinfo=UTC)
 """The day it is in every template until told otherwise: the one that Llama 3's own falls back on."""
 
+PROBE = "probe"
 Span = tuple[int, int]
 """First character and the one behind the last."""
 
@@ -33,7 +34,9 @@ class ChatTemplate:
         self.names = dict(tokenizer.special_tokens_map)
         self.exists = bool(tokenizer.chat_template)
         self.dated: dict[str, str] = {}
+        self.wants_parts = False
         self.shows_tools = "tools" in self._of(tools=True)
+        self.wants_parts = self.exists and not self._shows(PROBE) and self._shows([{"type": "text", "text": PROBE}])
 
     def sources(self) -> list[str]:
         """The templates in use, without and with tools."""
@@ -47,28 +50,39 @@ class ChatTemplate:
         """
         return self._render(self._of(tools=bool(tools)), messages, tools, prompt=prompt)[0]
 
-    def marked(self, messages: Several[Any], tools: Several[Any]) -> tuple[str, list[Span] | None]:
-        """The text, and the spans that the assistant says, or None where nothing marks them.
+    def has_marks(self, tools: Several[Any]) -> bool:
+        """Whether the template says itself what the assistant says."""
+        return bool(MARKS.search(self._of(tools=bool(tools))))
+
+    def marked(self, messages: Several[Any], tools: Several[Any]) -> tuple[str, list[Span]]:
+        """The text of a conversation, and the spans that the template's marks enclose.
 
         Raises:
             BadRow: the template refuses the messages.
         """
-        source = self._of(tools=bool(tools))
-        if MARKS.search(source):
-            return self._render(source, messages, tools, marks=True)
-        text = self._render(source, messages, tools)[0]
-        twin = twins().get(source)
+        return self._render(self._of(tools=bool(tools)), messages, tools, marks=True)
+
+    def twin_marks(self, messages: Several[Any], tools: Several[Any], text: str) -> list[Span]:
+        """The spans that the twin's marks enclose; none where there is no twin, or it renders anything but this text."""
+        twin = twins().get(self._of(tools=bool(tools)))
         if twin is None:
-            return text, None
+            return []
         try:
             other, spans = self._render(twin, messages, tools, marks=True)
         except BadRow:
-            return text, None
-        return text, spans if other == text else None
+            return []
+        return spans if other == text else []
 
     def _of(self, *, tools: bool) -> str:
         """The template in use; a tokenizer may have one of its own for conversations with tools."""
         return str(self.tokenizer.get_chat_template(tools=[{}] if tools else None)) if self.exists else ""
+
+    def _shows(self, content: Any) -> bool:
+        """Whether a content in this form reaches the text."""
+        try:
+            return PROBE in self._render(self._of(tools=False), [{"role": "user", "content": content}], [])[0]
+        except BadRow:
+            return False
 
     def _dated(self, source: str) -> str:
         """The template with its questions for the date answered."""
@@ -84,7 +98,7 @@ class ChatTemplate:
 
         try:
             texts, spans = render_jinja_template(
-                conversations=[list(messages)],
+                conversations=[[_parted(one) for one in messages] if self.wants_parts else list(messages)],
                 tools=list(tools) or None,
                 chat_template=self._dated(source),
                 return_assistant_tokens_mask=marks,
@@ -96,6 +110,11 @@ class ChatTemplate:
         except (TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
             raise BadRow(f"the chat template refuses the messages: {' '.join(str(error).split()).rstrip('.')}") from error
         return texts[0], [(start, end) for start, end in spans[0] if end > start] if marks else []
+
+
+def _parted(message: dict[str, Any]) -> dict[str, Any]:
+    """A message for the templates of models that also see: they take a content as a list of parts."""
+    return {**message, "content": [{"type": "text", "text": message["content"]}] if message["content"] else []}
 
 
 @cache

@@ -1,28 +1,22 @@
-"""An example to token ids and where they carry loss, exactly: on what the assistant says, and on nothing else.
-
-An example is rendered to text first, with the spans of characters that the assistant says; then many texts go through the tokenizer at
-once, and the spans become tokens. Where the template marks the assistant's words (`{% generation %}`, its own or its twin's of
-`template`), the marks decide. Else the words of message `i` lie between the conversation before it, as the model would be asked (with the
-generation prompt), and the conversation up to it; both must be prefixes of the whole. Some templates render a turn differently once
-another follows (Qwen3 drops the thinking of earlier turns): such a turn becomes a sequence of its own, as the model will see it when
-it is asked. Where even that is not exact, the example is refused with the message that is at fault; nothing is ever trained on silently.
+"""Texts to token ids, many at once, and the spans of characters that carry loss (`drafts`) to tokens.
 
 A token may not lie across the edge of an answer, because the model would never be asked with half of it: there the text is cut and its
 parts are tokenised by themselves, as a server does with the prompt. Control tokens written out in a message's content become control
 tokens, since that is what a server makes of them, too; they are counted, so that nobody is surprised.
 """
 
-import re
 from collections.abc import Iterator, Sequence as Several
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from llmlab.dataset import BadRow, Example, Kind
+from llmlab.trainer.drafts import Draft, Drafter
 from llmlab.trainer.store import Ids, Mask
 from llmlab.trainer.template import LONG_AGO, ChatTemplate, Span
 
@@ -42,35 +36,17 @@ class Sequence:
         return int(self.mask.sum())
 
 
-@dataclass(frozen=True)
-class Draft:
-    """The text of a sequence, and the spans of its characters that carry loss; None for plain text, which does all over."""
-
-    text: str
-    spans: Several[Span] | None
-
-
-class OtherObjective(BadRow):
-    """The row is a good one, for another objective than the recipe's. `objective` is the one that it suits."""
-
-    def __init__(self, reason: str, objective: str) -> None:
-        super().__init__(reason)
-        self.objective = objective
-
-
 class Encoder:
     """Examples to sequences for one tokenizer. `today` is what a chat template is told when it asks for the date."""
 
     def __init__(self, tokenizer: Any, objective: str = "sft", today: datetime = LONG_AGO) -> None:
         self.tokenizer = tokenizer
         self.objective = objective
-        self.template = ChatTemplate(tokenizer, today)
-        self.shows_tools = self.template.shows_tools
-        self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        self.special = tuple(sorted(special - {""}))
-        self.control = re.compile("|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) or "(?!)")
+        self.template = ChatTemplate(tokenizer, today)
+        self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
+        self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
 
     def suited(self, objective: str, today: datetime) -> "Encoder":
         """The same tokenizer for another objective and day."""
@@ -87,7 +63,7 @@ class Encoder:
         Raises:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
         """
-        made = self.paired(example, self.sequences(self.drafts(example)))
+        made = self.paired(example, self.sequences(self.drafter.drafts(example)))
         if isinstance(made, BadRow):
             raise made
         return made
@@ -98,95 +74,6 @@ class Encoder:
         digest = blake2b(fast.encode("utf-8", "surrogatepass")).hexdigest()
         template = self.template
         return [digest, template.sources(), template.names, self.tokenizer.eos_token_id, self.objective, template.today.isoformat()]
-
-    def spells_control(self, example: Example) -> bool:
-        """Whether a content writes out a control token."""
-        search = self.control.search
-        every = (*example.messages, *example.chosen, *example.rejected)
-        return any(search(one["content"]) or search(one.get("reasoning_content") or "") for one in every) or bool(search(example.text))
-
-    def stops(self, draft: Draft) -> bool:
-        """Whether the last answer ends in a control token, which is what makes the model stop."""
-        return draft.spans is None or draft.text[: draft.spans[-1][1]].rstrip().endswith(self.special)
-
-    # ------------------------------------------------------------ example → text
-
-    def drafts(self, example: Example) -> list[Draft]:
-        """An example as text.
-
-        Raises:
-            BadRow: as for `encode`.
-        """
-        kind = example.kind
-        if self.objective == "dpo" and kind is not Kind.PREFERENCE:
-            raise OtherObjective(f"a row of {kind} cannot be learned from with objective dpo: it has no chosen and rejected", "sft")
-        if self.objective == "sft" and kind is Kind.PREFERENCE:
-            raise OtherObjective("a preference (chosen, rejected) cannot be learned from with objective sft", "dpo")
-        if kind is Kind.TEXT:
-            return [Draft(example.text, None)]
-        if not self.template.exists:
-            raise BadRow("the model has no chat template, so it cannot be taught messages; use an instruct model, or rows of text")
-        if kind is Kind.PREFERENCE:
-            return [self._answered(example, side) for side in ("chosen", "rejected")]
-        return list(self._chat(example.messages[: example.trained[-1] + 1], example.tools, example.trained))
-
-    def _answered(self, example: Example, side: str) -> Draft:
-        """The prompt and one of its two answers, with loss on the answer alone."""
-        answer = example.chosen if side == "chosen" else example.rejected
-        first = len(example.messages)
-        messages = [*example.messages, *answer]
-        trained = [first + at for at, message in enumerate(answer) if message["role"] == "assistant"]
-        if not trained:
-            raise BadRow(f"{side} has no assistant message after the shared prompt")
-        made = list(self._chat(messages[: trained[-1] + 1], example.tools, trained))
-        if len(made) > 1:
-            raise BadRow(f"{side}: the chat template renders its first answer differently once another follows")
-        return made[0]
-
-    def _chat(self, messages: list[Any], tools: list[Any], trained: list[int]) -> Iterator[Draft]:
-        whole, marks = self.template.marked(messages, tools)
-        if marks is None:
-            yield from self._by_prefix(whole, None, messages, tools, trained)
-            return
-        if not marks:
-            raise BadRow("the chat template renders nothing for the assistant")
-        if sum(end - start for start, end in marks) == len(whole) and any(message["role"] != "assistant" for message in messages):
-            raise BadRow("the chat template marks everything as the assistant's, so that its words cannot be told from the rest")
-        if trained == [index for index, message in enumerate(messages) if message["role"] == "assistant"]:
-            yield Draft(whole, marks)
-        else:
-            yield from self._by_prefix(whole, marks, messages, tools, trained)
-
-    def _by_prefix(
-        self, whole: str, marks: list[Span] | None, messages: list[Any], tools: list[Any], trained: list[int]
-    ) -> Iterator[Draft]:
-        """Loss on the trained messages alone, each found between two prefixes of the whole."""
-        kept: list[Span] = []
-        for index in trained:
-            if not index:
-                raise BadRow("messages[0]: an answer with nothing before it, which this chat template cannot tell from the rest")
-            before = self.template.render(messages[:index], tools, prompt=True)
-            upto = whole if index == len(messages) - 1 else self.template.render(messages[: index + 1], tools)
-            if not upto.startswith(before):
-                raise BadRow(f"messages[{index}]: the chat template renders what comes before this answer differently once it is there")
-            start, end = len(before), self._end(upto)
-            if start >= end:
-                raise BadRow(f"messages[{index}]: the chat template renders nothing for this answer")
-            if not whole.startswith(upto):
-                yield Draft(upto, [(start, end)])
-            elif marks is None:
-                kept.append((start, end))
-            else:
-                kept += [mark for mark in marks if start <= mark[0] < len(upto)]
-        if kept:
-            yield Draft(whole, kept)
-
-    def _end(self, text: str) -> int:
-        """Where the last turn of a conversation ends: behind its control token, when only white space comes after; that is the template's."""
-        end = len(text.rstrip())
-        return end if text.endswith(self.special, 0, end) else len(text)
-
-    # ------------------------------------------------------------ text → tokens
 
     def sequences(self, drafts: Several[Draft]) -> list[Sequence | BadRow]:
         """The tokens of many texts, which is quicker than one by one; what is wrong with a text stands in its place."""
@@ -269,7 +156,7 @@ class Encoder:
             raise BadRow(f"the tokens of the answer {text[start:end][:30]!r} run into what stands around it")
         places = sorted({0, len(text), *(place for span in spans for place in span)})
         ids, mask = [], []
-        for start, end in zip(places, places[1:], strict=False):
+        for start, end in pairwise(places):
             carries = any(first <= start < behind for first, behind in spans)
             for part in _stretches(text[start:end]):
                 ids.append(self._ids(part))
