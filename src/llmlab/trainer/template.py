@@ -114,7 +114,7 @@ class ChatTemplate:
 
 def _parted(message: dict[str, Any]) -> dict[str, Any]:
     """A message for the templates of models that also see: they take a content as a list of parts."""
-    return {**message, "content": [{"type": "text", "text": message["content"]}] if message["content"] else []}
+    return {**message, "content": [{"type": "text", "text": message["content"]}]}
 
 
 @cache

@@ -1,7 +1,8 @@
 """Texts to token ids, many at once, and the spans of characters that carry loss (`drafts`) to tokens.
 
-A token may not lie across the edge of an answer, because the model would never be asked with half of it: there the text is cut and its
-parts are tokenised by themselves, as a server does with the prompt. Control tokens written out in a message's content become control
+A conversation is cut at the edges of its answers and the parts are tokenised by themselves, as a server does with the prompt: a token that
+lies across an edge is one that the model would never be asked with. Where a tokenizer minds the cut (Llama 2 puts a space before every
+text), the whole is tokenised, and an edge within a token refused. Control tokens written out in a message's content become control
 tokens, since that is what a server makes of them, too; they are counted, so that nobody is surprised.
 """
 
@@ -45,6 +46,7 @@ class Encoder:
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
         self.template = ChatTemplate(tokenizer, today)
+        self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
         self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
         self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
 
@@ -78,14 +80,8 @@ class Encoder:
     def sequences(self, drafts: Several[Draft]) -> list[Sequence | BadRow]:
         """The tokens of many texts, which is quicker than one by one; what is wrong with a text stands in its place."""
         plain = iter(self._plain([draft.text for draft in drafts if draft.spans is None]))
-        coded = iter(self._coded([draft.text for draft in drafts if draft.spans is not None]))
-        made: list[Sequence | BadRow] = []
-        for draft in drafts:
-            try:
-                made.append(_everything(next(plain)) if draft.spans is None else self._masked(draft.text, draft.spans, next(coded)))
-            except BadRow as error:
-                made.append(error)
-        return made
+        chats = iter(self._chats([(draft.text, draft.spans) for draft in drafts if draft.spans is not None]))
+        return [_everything(next(plain)) if draft.spans is None else next(chats) for draft in drafts]
 
     def paired(self, example: Example, made: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
         """The sequences of one example; of a preference, when the two agree on the prompt."""
@@ -100,81 +96,103 @@ class Encoder:
                 return BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
         return good
 
-    def _plain(self, texts: list[str]) -> list[Ids]:
+    def _plain(self, texts: list[str]) -> Iterator[Ids]:
         """Texts as the tokenizer begins them, and ended by its end token."""
-        if self.fast is None:
-            coded = [_array(self.tokenizer(text)["input_ids"]) for text in texts]
-        else:
-            lead = _array(self.fast.encode("").ids)
-            lead = lead[:-1] if len(lead) and lead[-1] == self.tokenizer.eos_token_id else lead
-            short = iter(self.fast.encode_batch_fast([text for text in texts if not self._is_long(text)], add_special_tokens=True))
-            coded = [
-                np.concatenate([lead, *map(self._ids, _stretches(text))]) if self._is_long(text) else _array(next(short).ids)
-                for text in texts
-            ]
         end = self.tokenizer.eos_token_id
-        return [ids if end is None or (len(ids) and ids[-1] == end) else np.append(ids, np.uint32(end)) for ids in coded]
+        if self._joins:
+            lead = _array(self.tokenizer("")["input_ids"])
+            lead = lead[:-1] if len(lead) and lead[-1] == end else lead
+            cut = [list(_stretches(text)) for text in texts]
+            parts = iter(self._batch([part for parts in cut for part in parts]))
+            coded: Iterator[Ids] = (np.concatenate([lead, *(next(parts) for _ in parts_)]) for parts_ in cut)
+        else:
+            coded = (_array(self.tokenizer(text)["input_ids"]) for text in texts)
+        for ids in coded:
+            yield ids if end is None or (len(ids) and ids[-1] == end) else np.append(ids, np.uint32(end))
 
-    def _coded(self, texts: list[str]) -> list[Any]:
-        """Each text's encoding with the place of each token; None where there is none to have, or the text is too long for one."""
-        if self.fast is None:
-            return [None] * len(texts)
-        made = iter(self.fast.encode_batch([text for text in texts if not self._is_long(text)], add_special_tokens=False))
-        return [None if self._is_long(text) else next(made) for text in texts]
+    def _chats(self, drafts: list[tuple[str, Several[Span]]]) -> Iterator[Sequence | BadRow]:
+        """Conversations cut at the edges of their answers, or whole where the tokenizer minds the cut."""
+        if self._joins:
+            cut = [list(_parts(text, spans)) for text, spans in drafts]
+            ids = iter(self._batch([part for parts in cut for part, _ in parts]))
+            for (text, spans), parts in zip(drafts, cut, strict=True):
+                yield _sequence([next(ids) for _ in parts], [carries for _, carries in parts], text, spans)
+            return
+        coded = self.fast.encode_batch([text for text, _ in drafts], add_special_tokens=False) if self.fast else [None] * len(drafts)
+        for (text, spans), one in zip(drafts, coded, strict=True):
+            try:
+                yield self._masked(text, spans, one)
+            except BadRow as error:
+                yield error
 
-    def _masked(self, text: str, spans: Several[Span], coded: Any) -> Sequence:
-        if coded is None and self._is_long(text):
-            return self._in_parts(text, spans)
-        ids = _array(coded.ids) if coded is not None else self._ids(text)
-        mask = np.zeros(len(ids), np.uint8)
-        for start, end in spans:
-            first, behind = (self._token_at(text, place, ids, coded) for place in (start, end))
-            if first is None or behind is None:
-                return self._in_parts(text, spans)
-            mask[first:behind] = 1
-        return _sequence(ids, mask, text, spans)
+    def _masked(self, text: str, spans: Several[Span], coded: Any) -> Sequence | BadRow:
+        """The mask of a whole text, found by the place of each token.
 
-    def _token_at(self, text: str, place: int, ids: Ids, coded: Any) -> int | None:
-        """The token that begins at a character, or None where one lies across it."""
+        Raises:
+            BadRow: a token lies across the edge of an answer.
+        """
+        ids = self._ids(text) if coded is None else _array(coded.ids)
+        places = [self._token_at(text, place, ids, coded) for span in spans for place in span]
+        edges = [0, *places, len(ids)]
+        parts = [ids[start:end] for start, end in pairwise(edges)]
+        return _sequence(parts, [index % 2 == 1 for index in range(len(parts))], text, spans)
+
+    def _token_at(self, text: str, place: int, ids: Ids, coded: Any) -> int:
+        """The token that begins at a character. A control token may take the white space behind it along."""
         if place in {0, len(text)}:
             return len(ids) if place else 0
         if coded is None:
             before = self._ids(text[:place])
-            return len(before) if np.array_equal(before, ids[: len(before)]) else None
-        found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), None)
-        if found is None:
-            return len(ids)
-        begins = int(coded.token_to_chars(found)[0])
-        if found and begins > (last := int(coded.token_to_chars(found - 1)[1])):
-            begins = last  # the white space between two tokens is the second's, whose place is given without it
-        return int(found) if begins >= place else None
-
-    def _in_parts(self, text: str, spans: Several[Span]) -> Sequence:
-        """The text cut at the edges of the answers, each part tokenised by itself."""
-        if not self._joins:
-            start, end = spans[0]
-            raise BadRow(f"the tokens of the answer {text[start:end][:30]!r} run into what stands around it")
-        places = sorted({0, len(text), *(place for span in spans for place in span)})
-        ids, mask = [], []
-        for start, end in pairwise(places):
-            carries = any(first <= start < behind for first, behind in spans)
-            for part in _stretches(text[start:end]):
-                ids.append(self._ids(part))
-                mask.append(np.full(len(ids[-1]), carries, np.uint8))
-        return _sequence(np.concatenate(ids), np.concatenate(mask), text, spans)
+            if np.array_equal(before, ids[: len(before)]):
+                return len(before)
+        else:
+            found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(ids))
+            if found == len(ids):
+                return found
+            begins, ends = coded.token_to_chars(found)
+            if found:
+                begins = min(begins, coded.token_to_chars(found - 1)[1])  # white space between two tokens is the second's
+            if begins >= place:
+                return int(found)
+            if ids[found] in self.control and text[place:ends].isspace():
+                return int(found) + 1
+        raise BadRow(f"the tokens around the edge of an answer, {text[max(0, place - 10) : place + 10]!r}, do not end there")
 
     def _ids(self, text: str) -> Ids:
         if self.fast is None:
             return _array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return _array(self.fast.encode(text, add_special_tokens=False).ids)
 
-    def _is_long(self, text: str) -> bool:
-        return len(text) > STRETCH and self._joins
+    def _batch(self, texts: list[str]) -> list[Ids]:
+        if self.fast is None:
+            return [self._ids(text) for text in texts]
+        return [_array(one.ids) for one in self.fast.encode_batch_fast(texts, add_special_tokens=False)]
 
     @cached_property
     def _joins(self) -> bool:
-        """Whether a text's parts can be tokenised by themselves; some tokenizers put a space before whatever they are given."""
-        return bool(self.tokenizer.decode([*self._ids("x"), *self._ids("x")]) == self.tokenizer.decode(self._ids("xx")))
+        """Whether a text's parts can be tokenised by themselves.
+
+        Some tokenizers put a space before whatever they are given, or take it away, and some control tokens swallow the space around them.
+        """
+        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
+        if self.fast is None or any(token.lstrip or token.rstrip for token in added):
+            return False
+        decode = self.fast.decode
+        return all(
+            decode([*self._ids(one).tolist(), *self._ids(two).tolist()]) == decode(self._ids(one + two).tolist())
+            for one, two in (("x", "x"), ("x ", " x"), ("x\n", "\nx"))
+        )
+
+
+def _parts(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:
+    """A text cut at the edges of its answers, and whether each part is one."""
+    last = 0
+    for start, end in (*spans, (len(text), len(text))):
+        for piece in _stretches(text[last:start]) if start > last else ():
+            yield piece, False
+        for piece in _stretches(text[start:end]) if end > start else ():
+            yield piece, True
+        last = end
 
 
 def _everything(ids: Ids) -> Sequence:
@@ -183,12 +201,13 @@ def _everything(ids: Ids) -> Sequence:
     return Sequence(ids, mask)
 
 
-def _sequence(ids: Ids, mask: Mask, text: str, spans: Several[Span]) -> Sequence:
+def _sequence(parts: list[Ids], carries: list[bool], text: str, spans: Several[Span]) -> Sequence | BadRow:
+    mask = np.repeat(np.array(carries, np.uint8), [len(part) for part in parts])
     mask[:1] = 0
     if not mask.any():
         start, end = spans[-1]
-        raise BadRow(f"the answer {text[start:end][:30]!r} makes no tokens")
-    return Sequence(ids, mask)
+        return BadRow(f"the answer {text[start:end][:30]!r} makes no tokens")
+    return Sequence(np.concatenate(parts), mask)
 
 
 def _array(ids: Several[int]) -> Ids:
@@ -196,11 +215,11 @@ def _array(ids: Several[int]) -> Ids:
 
 
 def _stretches(text: str) -> Iterator[str]:
-    """A text in parts of at most `STRETCH` characters, cut behind a newline or a space where there is one."""
+    """A text in parts of at most `STRETCH` characters, cut behind a line's end or before a space where there is one."""
     start = 0
     while len(text) - start > STRETCH:
-        end = start + STRETCH
-        cut = max(text.rfind("\n", start + STRETCH // 2, end), -1) + 1 or text.rfind(" ", start + STRETCH // 2, end) or 0
+        half, end = start + STRETCH // 2, start + STRETCH
+        cut = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end)
         cut = cut if cut > start else end
         yield text[start:cut]
         start = cut
