@@ -50,18 +50,24 @@ def compare(given: argparse.Namespace) -> None:
         folder = Path(name)
         tokenizer = make_tokenizer(folder / "tokenizer")
         sample = make(folder / "sample.jsonl", int(given.sample * 1e6))
-        ours: list[float] = []
-        peer: list[float] = []
+        ours: list[dict[str, float]] = []
+        peer: list[dict[str, float]] = []
         for turn in range(given.rounds):
-            made, _ = child("--load", sample, tokenizer, folder / f"cache-{turn}", "--processes", given.processes)
-            ours.append(made["seconds"])
-            theirs, _ = child("--bare", sample, tokenizer)
-            peer.append(theirs["seconds"])
-        print(f"sample: {sample.stat().st_size / 1e6:.0f} MB, {made['tokens']:,} tokens; bare: {theirs['tokens']:,} tokens")
-        mine, bare_ = statistics.median(ours), statistics.median(peer)
-        print(f"data.load, {given.processes} processes: {mine:.2f} s, {made['tokens'] / mine:,.0f} tokens/s")
-        print(f"bare tokenizer, rendered texts, all cores: {bare_:.2f} s, {theirs['tokens'] / bare_:,.0f} tokens/s")
-        print(f"ratio: {bare_ / mine:.2f} of the bare tokenizer's speed")
+            ours.append(child("--load", sample, tokenizer, folder / f"cache-{turn}", "--processes", given.processes)[0])
+            peer.append(child("--bare", sample, tokenizer)[0])
+        tokens = ours[0]["tokens"]
+        if tokens != peer[0]["tokens"]:
+            sys.exit(f"not the same work: {tokens:,.0f} tokens and {peer[0]['tokens']:,.0f}")
+        print(
+            f"sample: {sample.stat().st_size / 1e6:.0f} MB, {tokens:,.0f} tokens\n\n| what | wall time | processor time | tokens/s |\n|---|---|---|---|"
+        )
+        medians = {}
+        for name, runs in ((f"data.load, {given.processes} processes", ours), ("bare tokenizer, rendered texts, all cores", peer)):
+            wall, load_ = (statistics.median(run[what] for run in runs) for what in ("seconds", "processor"))
+            medians[name] = (wall, load_)
+            print(f"| {name} | {wall:.2f} s | {load_:.2f} s | {tokens / wall:,.0f} |")
+        (wall, load_), (bare_wall, bare_load) = medians.values()
+        print(f"| share of the bare tokenizer's speed | {bare_wall / wall:.2f} | {bare_load / load_:.2f} | |\n")
         if given.gigabytes:
             whole(folder, tokenizer, given)
 
@@ -103,10 +109,16 @@ def load(data: Path, tokenizer: Path, cache: Path, processes: int) -> dict[str, 
     digest = hashlib.sha256(data.name.encode()).hexdigest()  # the manifest carries the file's; making it is not what is measured
     manifest = Manifest("benchmark", (DataFile(data.name, data.stat().st_size, digest),), "2026-01-01T00:00:00Z")
     asked = recipe.check({"model": "lab:benchmark", "max_length": 8192, "evaluation": {"share": 0.01}})
-    began = time.perf_counter()
+    before, began = processor(), time.perf_counter()
     made = trainer_data.load(data.parent, manifest, encoder, asked, cache, lambda: None, processes)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "tokens": made.facts.tokens, "examples": made.facts.examples}
+    return {"seconds": seconds, "processor": processor() - before, "tokens": made.facts.tokens, "examples": made.facts.examples}
+
+
+def processor() -> float:
+    """Seconds of processor time of this process and those it started and that ended."""
+    every = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in every)
 
 
 def bare(data: Path, tokenizer: Path) -> dict[str, float]:
@@ -121,11 +133,11 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     with data.open("rb") as lines:
         texts = [template.render(orjson.loads(line)["messages"], []) for line in lines]
     tokens = 0
-    began = time.perf_counter()
+    before, began = processor(), time.perf_counter()
     every = iter(texts)
     while batch := list(islice(every, 1000)):
         tokens += sum(len(one.ids) for one in loaded.backend_tokenizer.encode_batch_fast(batch, add_special_tokens=False))
-    return {"seconds": time.perf_counter() - began, "tokens": tokens}
+    return {"seconds": time.perf_counter() - began, "processor": processor() - before, "tokens": tokens}
 
 
 def resident(process: int) -> int:
