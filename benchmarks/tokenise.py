@@ -58,14 +58,13 @@ def compare(given: argparse.Namespace) -> None:
         tokens = ours[0]["tokens"]
         if tokens != peer[0]["tokens"]:
             sys.exit(f"not the same work: {tokens:,.0f} tokens and {peer[0]['tokens']:,.0f}")
-        print(
-            f"sample: {sample.stat().st_size / 1e6:.0f} MB, {tokens:,.0f} tokens\n\n| what | wall time | processor time | tokens/s |\n|---|---|---|---|"
-        )
+        print(f"sample: {sample.stat().st_size / 1e6:.0f} MB, {tokens:,.0f} tokens\n")
+        print("| what | wall time | processor time | tokens/s |\n|---|---|---|---|")
         medians = {}
-        for name, runs in ((f"data.load, {given.processes} processes", ours), ("bare tokenizer, rendered texts, all cores", peer)):
-            wall, load_ = (statistics.median(run[what] for run in runs) for what in ("seconds", "processor"))
-            medians[name] = (wall, load_)
-            print(f"| {name} | {wall:.2f} s | {load_:.2f} s | {tokens / wall:,.0f} |")
+        for what, runs in ((f"data.load, {given.processes} processes", ours), ("bare tokenizer, rendered texts, all cores", peer)):
+            wall, load_ = (statistics.median(run[unit] for run in runs) for unit in ("seconds", "processor"))
+            medians[what] = (wall, load_)
+            print(f"| {what} | {wall:.2f} s | {load_:.2f} s | {tokens / wall:,.0f} |")
         (wall, load_), (bare_wall, bare_load) = medians.values()
         print(f"| share of the bare tokenizer's speed | {bare_wall / wall:.2f} | {bare_load / load_:.2f} | |\n")
         if given.gigabytes:

@@ -92,7 +92,12 @@ def test_a_store_is_what_the_interface_says(load: Load) -> None:
     assert made.held_out is not None
     assert len(made.train) + len(made.held_out) == 7
     for tokens in (made.train, made.held_out):
-        assert (tokens.ids.dtype, tokens.mask.dtype, tokens.offsets.dtype, tokens.trained.dtype) == (np.uint32, np.uint8, np.int64, np.int64)
+        assert (tokens.ids.dtype, tokens.mask.dtype, tokens.offsets.dtype, tokens.trained.dtype) == (
+            np.uint32,
+            np.uint8,
+            np.int64,
+            np.int64,
+        )
         assert tokens.offsets[0] == 0
         assert tokens.offsets[-1] == len(tokens.ids) == len(tokens.mask) == tokens.lengths().sum()
         for at in range(len(tokens)):
@@ -144,7 +149,9 @@ def test_the_first_bad_line_is_told_whether_the_template_or_the_reader_finds_it(
     late = {"messages": [{"role": "assistant", "content": "x"}]}
     for rows in ([*chats(2), late, '{"text": 7}'], [*chats(2), '{"text": 7}', late]):
         unmarked = make_tokenizer(0)
-        unmarked.chat_template = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}{% if add_generation_prompt %}assistant{% endif %}"
+        unmarked.chat_template = (
+            "{% for m in messages %}{{ m.role + m.content }}{% endfor %}{% if add_generation_prompt %}assistant{% endif %}"
+        )
         with pytest.raises(DataFailed, match=r"^train.jsonl:3: "):
             load(rows, encoder=Encoder(unmarked))
 
@@ -338,7 +345,13 @@ def test_data_that_cannot_be_trained_on_says_why(load: Load, rows: Rows, recipe:
 
 def test_unusual_data_is_trained_on_as_it_is(load: Load, encoder: Encoder) -> None:
     rows = [
-        {"messages": [{"role": "assistant", "content": "first"}, {"role": "user", "content": "second"}, {"role": "assistant", "content": "x"}]},
+        {
+            "messages": [
+                {"role": "assistant", "content": "first"},
+                {"role": "user", "content": "second"},
+                {"role": "assistant", "content": "x"},
+            ]
+        },
         {"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]},
         {"messages": [{"role": "tool", "content": "no call before it"}, {"role": "assistant", "content": "d"}]},
         {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
@@ -356,7 +369,13 @@ def test_duplicates_count_each_time(load: Load) -> None:
 
 
 def test_an_enormous_line_costs_no_more_than_its_length(load: Load) -> None:
-    made = load([*chats(2), {"text": "restart the server " * 300_000}, {"messages": [{"role": "user", "content": "x" * 3_000_000}, {"role": "assistant", "content": "y"}]}])
+    made = load(
+        [
+            *chats(2),
+            {"text": "restart the server " * 300_000},
+            {"messages": [{"role": "user", "content": "x" * 3_000_000}, {"role": "assistant", "content": "y"}]},
+        ]
+    )
     assert (made.facts.examples, made.facts.too_long) == (2, 2)
     assert made.facts.longest > 1_000_000
 

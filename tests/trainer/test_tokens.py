@@ -226,3 +226,69 @@ def test_control_tokens_in_a_content_are_what_a_server_makes_of_them_and_noticed
     (sequence,) = marked.encode(example)
     assert sequence.ids.tolist() == marked.tokenizer.apply_chat_template(example.messages, tokenize=True, return_dict=True)["input_ids"]
     assert (sequence.ids == marked.tokenizer.convert_tokens_to_ids("<|end|>")).sum() == 3
+
+
+def sentencepiece_like() -> Any:
+    """A tokenizer that puts a space before whatever it is given, with a control token that swallows the space behind it, as Phi 3's."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bare = Tokenizer(models.BPE(byte_fallback=False, unk_token="<unk>"))
+    bare.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    bare.decoder = decoders.Metaspace(prepend_scheme="first")
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<unk>"], show_progress=False)
+    bare.train_from_iterator([one.text + one.answer + "\n:" for one in islice(questions(0), 200)], trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="<unk>")
+    made.add_special_tokens(
+        {"additional_special_tokens": [AddedToken("<|start|>", special=True), AddedToken("<|end|>", rstrip=True, special=True)]}
+    )
+    return made
+
+
+def test_a_tokenizer_that_minds_the_cut_sees_the_whole(unmarked: Encoder) -> None:
+    encoder = with_template(sentencepiece_like(), UNMARKED.replace("assistant\\n' -}}{%- endif", "assistant' -}}{%- endif"))
+    encoder = with_template(encoder.tokenizer, UNMARKED)
+    assert not encoder._joins
+    assert unmarked._joins
+    seen = 0
+    for one, two in zip(islice(questions(1), 20), islice(questions(2), 20), strict=True):
+        example = chat(one.text, one.answer, two.text, two.answer)
+        (sequence,) = encoder.encode(example)
+        assert (
+            sequence.ids.tolist() == encoder.tokenizer.apply_chat_template(example.messages, tokenize=True, return_dict=True)["input_ids"]
+        )
+        assert [run.strip() for run in words(encoder, sequence)] == [f"{one.answer}<|end|>", f"{two.answer}<|end|>"]
+        seen += 1
+    assert seen == 20
+    spaced = with_template(
+        encoder.tokenizer,
+        UNMARKED.replace("assistant\\n' -}}{%- endif", "assistant: ' -}}{%- endif").replace("'\\n' -}}\n{%- if", "': ' -}}\n{%- if"),
+    )
+    with pytest.raises(BadRow, match="the tokens around the edge of an answer, .* do not end there"):
+        spaced.encode(chat("a", "restart it"))
+
+
+class Slow:
+    """A tokenizer that says nothing about the place of its tokens, as those in plain Python."""
+
+    is_fast = False
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __call__(self, text: str, **options: Any) -> Any:
+        return self.inner(text, **options)
+
+
+def test_a_tokenizer_without_places_is_asked_for_prefixes(unmarked: Encoder) -> None:
+    slow = Encoder(Slow(unmarked.tokenizer))
+    seen = 0
+    for one in islice(questions(1), 20):
+        for example in (chat(one.text, one.answer), to_example({"text": one.answer})):
+            assert same(slow.encode(example)[0], unmarked.encode(example)[0])
+            seen += 1
+    assert seen == 40
+    assert slow.identity() != unmarked.identity()
