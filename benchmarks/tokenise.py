@@ -38,7 +38,8 @@ def main() -> None:
     options.add_argument("--bare", nargs=2, metavar=("DATA", "TOKENIZER"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.load:
-        print(json.dumps(load(*map(Path, given.load), given.processes)))
+        data, tokenizer, cache = map(Path, given.load)
+        print(json.dumps(load(data, tokenizer, cache, given.processes)))
     elif given.bare:
         print(json.dumps(bare(*map(Path, given.bare))))
     else:

@@ -15,7 +15,7 @@ import zstandard
 
 from llmlab import recipe as recipes
 from llmlab.contract import DataFile, Manifest
-from llmlab.dataset import to_example
+from llmlab.dataset import Line, to_example
 from llmlab.sandbox.examples import FORMATS
 from llmlab.sandbox.model import make_tokenizer
 from llmlab.sandbox.runbook import questions
@@ -338,7 +338,7 @@ def test_data_that_cannot_be_trained_on_says_why(load: Load, rows: Rows, recipe:
     with pytest.raises(DataFailed, match=reason) as failed:
         load(rows, recipe)
     assert failed.value.hint.startswith(hint)
-    if rows and "objective" not in hint and "line 1" not in reason and "train.jsonl" in reason:
+    if "--skip-bad" in hint:
         with pytest.raises(DataFailed, match="the dataset has no examples, only 1 bad lines"):
             load(rows, recipe, skip_bad=True)
 
@@ -383,7 +383,10 @@ def test_an_enormous_line_costs_no_more_than_its_length(load: Load) -> None:
 def test_what_is_ignored_or_odd_is_told(load: Load) -> None:
     tool = {"type": "function", "function": {"name": "look"}}
     blind = make_tokenizer(0)
-    blind.chat_template = "{% for m in messages %}{{ '<|start|>' + m.role + ' ' + m.content + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant ' }}{% endif %}"
+    blind.chat_template = (
+        "{% for m in messages %}{{ '<|start|>' + m.role + ' ' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start|>assistant ' }}{% endif %}"
+    )
     answer = {"role": "assistant", "content": "It is up.", "reasoning_content": "a long look at it"}
     rows = [{"messages": [{"role": "user", "content": "say <|pad|>"}, answer], "tools": [tool]}]
     made = load([*chats(1), *rows], encoder=Encoder(blind))
@@ -406,7 +409,7 @@ def test_memory_does_not_grow_with_a_block(encoder: Encoder) -> None:
     making = blocks._Making(encoder, Rules(256, split=False, share=0.0, skip_bad=False))
     most = 0
     for number, row in enumerate(chats(2000), start=1):
-        making.add(blocks.Line(number, row))
+        making.add(Line(number, row))
         most = max(most, len(making.pending))
         if making.is_full:
             making.flush()

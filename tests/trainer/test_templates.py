@@ -16,7 +16,13 @@ CONTROL = [
     *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<end_of_turn>"),
     *("<start_of_turn>", "<|user|>", "<|assistant|>", "<|system|>", "<|observation|>", "<|return|>", "<|call|>", "<|message|>"),
     *("<|channel|>", "<turn|>", "<|turn>", "<|END_OF_TURN_TOKEN|>", "<|START_OF_TURN_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|eot|>"),
-    *("<｜end▁of▁sentence｜>", "<｜Assistant｜>", "<｜User｜>", "<end_of_utterance>", "</s>", "<bos>", "<|endoftext|>"),
+    *(
+        *(f"<\uff5c{name}\uff5c>" for name in ("end\u2581of\u2581sentence", "Assistant", "User")),
+        "<end_of_utterance>",
+        "</s>",
+        "<bos>",
+        "<|endoftext|>",
+    ),
 ]
 TOOLS = [
     {
@@ -85,6 +91,7 @@ def example(name: str, trained: list[int] | None = None) -> Example:
 def test_published_templates_carry_loss_on_the_answers_alone(tokenizer: Any) -> None:
     seen: Counter[str] = Counter()
     refused: dict[str, list[str]] = {}
+    reasons: list[str] = []
     for stem, source in templates().items():
         tokenizer.chat_template = source
         encoder = Encoder(tokenizer)
@@ -93,7 +100,7 @@ def test_published_templates_carry_loss_on_the_answers_alone(tokenizer: Any) -> 
                 drafts = encoder.drafter.drafts(example(name))
             except BadRow as error:
                 refused.setdefault(name, []).append(stem)
-                assert "the chat template" in str(error), stem
+                reasons.append(str(error))
                 continue
             answers = [message["content"] for message in messages if message["role"] == "assistant"]
             asked = [message["content"] for message in messages if message["role"] != "assistant"]
@@ -106,6 +113,7 @@ def test_published_templates_carry_loss_on_the_answers_alone(tokenizer: Any) -> 
             seen[name] += 1
     assert len(templates()) == 41
     assert seen == {"one turn": 41, "two turns": 41, "system": 40, "thoughts": 40, "tools": 27}
+    assert all("the chat template" in reason for reason in reasons)
     assert refused["system"] == ["gemma"]
     assert refused["thoughts"] == ["qwen3_5_nothink"]
 

@@ -246,8 +246,7 @@ def sentencepiece_like() -> Any:
 
 
 def test_a_tokenizer_that_minds_the_cut_sees_the_whole(unmarked: Encoder) -> None:
-    encoder = with_template(sentencepiece_like(), UNMARKED.replace("assistant\\n' -}}{%- endif", "assistant' -}}{%- endif"))
-    encoder = with_template(encoder.tokenizer, UNMARKED)
+    encoder = with_template(sentencepiece_like(), UNMARKED)
     assert not encoder._joins
     assert unmarked._joins
     seen = 0
@@ -264,7 +263,7 @@ def test_a_tokenizer_that_minds_the_cut_sees_the_whole(unmarked: Encoder) -> Non
         encoder.tokenizer,
         UNMARKED.replace("assistant\\n' -}}{%- endif", "assistant: ' -}}{%- endif").replace("'\\n' -}}\n{%- if", "': ' -}}\n{%- if"),
     )
-    with pytest.raises(BadRow, match="the tokens around the edge of an answer, .* do not end there"):
+    with pytest.raises(BadRow, match=r"the tokens around the edge of an answer, .* do not end there"):
         spaced.encode(chat("a", "restart it"))
 
 
