@@ -4,6 +4,10 @@ import gzip
 import hashlib
 import json
 import pickle
+import select
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -92,12 +96,8 @@ def test_a_store_is_what_the_interface_says(load: Load) -> None:
     assert made.held_out is not None
     assert len(made.train) + len(made.held_out) == 7
     for tokens in (made.train, made.held_out):
-        assert (tokens.ids.dtype, tokens.mask.dtype, tokens.offsets.dtype, tokens.trained.dtype) == (
-            np.uint32,
-            np.uint8,
-            np.int64,
-            np.int64,
-        )
+        kinds = [str(one.dtype) for one in (tokens.ids, tokens.mask, tokens.offsets, tokens.trained)]
+        assert kinds == ["uint32", "uint8", "int64", "int64"]
         assert tokens.offsets[0] == 0
         assert tokens.offsets[-1] == len(tokens.ids) == len(tokens.mask) == tokens.lengths().sum()
         for at in range(len(tokens)):
@@ -288,7 +288,7 @@ def test_what_fits_not_even_alone_is_left_out_and_counted(load: Load, encoder: E
 
 def test_a_long_way_through_tools_keeps_its_beginning(load: Load, encoder: Encoder) -> None:
     call = {"type": "function", "function": {"name": "look", "arguments": {}}}
-    messages = [{"role": "user", "content": "Look."}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Look."}]
     for at in range(30):
         messages += [{"role": "assistant", "content": f"step {at}", "tool_calls": [call]}, {"role": "tool", "content": f"seen {at}"}]
     made = load([{"messages": [*messages, {"role": "assistant", "content": "done"}]}], {"too_long": "split"})
@@ -402,6 +402,37 @@ def test_files_that_are_missing_or_not_data_are_named(load: Load, tmp_path: Path
     manifest = Manifest("demo", (DataFile("gone.jsonl", 1, "0"),), "2026-11-23T12:00:00Z", {})
     with pytest.raises(DataFailed, match=r"gone.jsonl of the dataset demo is missing on the machine"):
         data.load(tmp_path, manifest, encoder, recipes.check({"model": "lab:tiny"}), tmp_path / "cache", lambda: None)
+
+
+def test_workers_end_when_they_who_started_them_were_killed(tmp_path: Path) -> None:
+    """A process of its own tokenises on two others and is killed while they work."""
+    program = """
+import os, sys
+from llmlab.sandbox.model import make_tokenizer
+from llmlab.trainer import workers
+from llmlab.trainer.blocks import Rules
+from llmlab.trainer.tokens import Encoder
+from llmlab.dataset.lines import Line
+def lines():
+    while True:
+        yield 0, [Line(1, {"text": "restart"})]
+def tick():
+    pass
+if __name__ == "__main__":
+    for _ in workers.run(lines(), Encoder(make_tokenizer(0)), Rules(256, False, 0.0, False), 2, tick):
+        print(*open(f"/proc/self/task/{os.getpid()}/children").read().split(), flush=True)
+"""
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        children = [int(one) for one in process.stdout.readline().split()]
+        process.kill()
+    assert len(children) >= 2
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        select.select([], [], [], 0.05)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 def test_memory_does_not_grow_with_a_block(encoder: Encoder) -> None:

@@ -45,16 +45,17 @@ def conversations(encoder: Encoder, example: Example, most: int) -> tuple[list[S
 
 
 def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], most: int) -> tuple[int, list[Sequence]]:
-    """How many of the next turns fit together, and what they make. Tried by halves first, so that long conversations take few tries."""
+    """How many of the next turns fit together, and what they make. Twice as many are tried each time, then what lies between by halves."""
     fits: tuple[int, list[Sequence]] = (0, [])
     low, high = 1, len(turns)
+    count = 1
     while low <= high:
-        count = (low + high) // 2
         made = _part(encoder, example, head, turns[0][0], turns[count - 1][1], most)
         if made is None:
             high = count - 1
         else:
             fits, low = (count, made), count + 1
+        count = min(2 * count, high) if high == len(turns) else (low + high) // 2
     return fits
 
 

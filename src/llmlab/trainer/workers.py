@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, TimeoutError as NotYet
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from threading import Thread
 
 from llmlab.dataset import Line
 from llmlab.dataset.check import Part, lines_of, parts
 from llmlab.dataset.files import DataPath
+from llmlab.errors import ExitCode
 from llmlab.trainer.blocks import Block, Rules, Tick, make
 from llmlab.trainer.endings import Failed
 from llmlab.trainer.tokens import Encoder
@@ -113,7 +115,16 @@ def _start(encoder: Encoder, rules: Rules) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ[THREADS] = "false"
+    Thread(target=_follow, daemon=True).start()
     _encoder, _rules = encoder, rules
+
+
+def _follow() -> None:
+    """End when the parent has ended, even if it was killed and could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(ExitCode.INTERRUPTED)
 
 
 def _make(source: Source) -> Block:
