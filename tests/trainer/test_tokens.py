@@ -161,6 +161,15 @@ def test_text_is_trained_on_whole_and_ends(marked: Encoder) -> None:
     assert marked.tokenizer.decode(sequence.ids) == "restart the server<|end|>"
 
 
+def test_a_tokenizer_that_was_saved_truncating_and_padding_does_neither() -> None:
+    strict = make_tokenizer(0)
+    strict.backend_tokenizer.enable_truncation(4)
+    strict.backend_tokenizer.enable_padding(length=64, pad_id=2)
+    encoder = Encoder(strict)
+    assert words(encoder, encoder.encode(chat("a", "restart the server " * 5))[0]) == ["restart the server " * 5 + "<|end|>"]
+    assert words(encoder, encoder.encode(to_example({"text": "restart the server"}))[0]) == ["start the server<|end|>"]
+
+
 def test_a_long_text_in_stretches_is_the_same_text(marked: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [to_example({"text": "restart the server\nthen wait " * 40}), chat("restart the server " * 20, "it is up. " * 20)]
     whole = [marked.encode(one)[0] for one in every]

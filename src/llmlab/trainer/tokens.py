@@ -49,6 +49,9 @@ class Encoder:
         self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
         self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
         self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
+        if self.fast is not None:
+            self.fast.no_truncation()  # a tokenizer.json may carry either, and nothing would be said
+            self.fast.no_padding()
 
     def suited(self, objective: str, today: datetime) -> "Encoder":
         """The same tokenizer for another objective and day."""
