@@ -108,8 +108,9 @@ def test_published_templates_carry_loss_on_the_answers_alone(tokenizer: Any) -> 
             assert [learned.count(answer) for answer in answers if answer] == [1] * sum(map(bool, answers)), (stem, name)
             assert not any(text in learned for text in asked), (stem, name)
             assert drafts[-1].text == encoder.template.render(messages, tools), (stem, name)
-            for sequence in encoder.encode(example(name)):
+            for draft, sequence in zip(drafts, encoder.encode(example(name)), strict=True):
                 assert 0 < sequence.trained < len(sequence.ids), (stem, name)
+                assert sequence.ids.tolist() == tokenizer(draft.text, add_special_tokens=False)["input_ids"], (stem, name)
             seen[name] += 1
     assert len(templates()) == 41
     assert seen == {"one turn": 41, "two turns": 41, "system": 40, "thoughts": 40, "tools": 27}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from llmlab.dataset import BadRow, Example, Format, to_example
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
@@ -46,6 +47,14 @@ def marked(tokenizer: Any) -> Encoder:
 @pytest.fixture
 def unmarked() -> Encoder:
     return with_template(make_tokenizer(0), UNMARKED)
+
+
+@pytest.fixture(scope="module")
+def merging() -> Encoder:
+    """A template without marks, and a token that may lie across the edge between prompt and answer."""
+    tokenizer = make_tokenizer(0)
+    tokenizer.add_tokens(["\n\n"])
+    return with_template(tokenizer, UNMARKED)
 
 
 def words(encoder: Encoder, sequence: Sequence) -> list[str]:
@@ -111,14 +120,30 @@ def test_tools_calls_and_thoughts_reach_the_template(marked: Encoder, unmarked: 
         assert '"description": "restarts"' in encoder.tokenizer.decode(sequence.ids)
 
 
-def test_an_answer_that_begins_with_a_line_end_is_asked_for_as_a_server_would(tokenizer: Any) -> None:
-    encoder = with_template(tokenizer, UNMARKED)
-    encoder.tokenizer.add_tokens(["\n\n"])  # a token that would lie across the edge between prompt and answer
+def test_an_answer_that_begins_with_a_line_end_is_asked_for_as_a_server_would(merging: Encoder) -> None:
+    encoder = merging
     (sequence,) = encoder.encode(chat("a", "\nb"))
     prompt = encoder.tokenizer.apply_chat_template(chat("a").messages, add_generation_prompt=True, tokenize=True, return_dict=True)
     first = int(sequence.mask.argmax())
     assert sequence.ids[:first].tolist() == prompt["input_ids"]
     assert words(encoder, sequence) == ["\nb<|end|>"]
+
+
+# what JSON may hold, and what a tokenizer merges or takes for its own
+SAYINGS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
+    ["\n", "\n\n", " ", "<|end|>", "<|start|>assistant\n", "🙂\u200d"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(contents=st.lists(SAYINGS, min_size=2, max_size=6).filter(lambda every: len(every) % 2 == 0))
+def test_whatever_is_said_the_loss_is_on_it_and_the_prompt_is_the_servers(merging: Encoder, contents: list[str]) -> None:
+    encoder, example = merging, chat(*contents)
+    (sequence,) = encoder.encode(example)
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], sequence.mask, [0]]).astype(int))).reshape(-1, 2)
+    assert [encoder.tokenizer.decode(sequence.ids[start:end]) for start, end in ends] == [f"{said}<|end|>" for said in contents[1::2]]
+    asked = encoder.tokenizer.apply_chat_template(example.messages[:1], add_generation_prompt=True, tokenize=True, return_dict=True)
+    assert sequence.ids[: ends[0][0]].tolist() == asked["input_ids"]
 
 
 def test_a_template_that_rewrites_history_makes_a_sequence_for_each_turn(tokenizer: Any) -> None:
