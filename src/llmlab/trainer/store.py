@@ -4,9 +4,10 @@ A store is a folder of four flat arrays and nothing else. It is as large as the 
 keeps the pages that are in use. Writing appends, so that a data set larger than memory is tokenised in the memory of one block.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -56,6 +57,25 @@ class Tokens:
         return self.ids[span], self.mask[span]
 
 
+@dataclass(frozen=True)
+class Sequences:
+    """Some sequences behind each other, with the length and the trained tokens of each."""
+
+    ids: Ids
+    mask: Mask
+    lengths: Counts
+    trained: Counts
+
+    @classmethod
+    def of(cls, pairs: Several[tuple[Ids, Mask]]) -> "Sequences":
+        return cls(
+            _joined([ids for ids, _ in pairs], np.uint32),
+            _joined([mask for _, mask in pairs], np.uint8),
+            np.array([len(ids) for ids, _ in pairs], np.int64),
+            np.array([mask.sum() for _, mask in pairs], np.int64),
+        )
+
+
 class Writer:
     """Appends sequences to a new store. Used as a context; the files are on the disk when it ends well."""
 
@@ -65,7 +85,7 @@ class Writer:
         self.end = 0
         self.streams: dict[str, BinaryIO] = {}
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Self:
         self.streams = {name: (self.folder / name).open("wb") for name in TYPES}
         self._put(OFFSETS, np.zeros(1, np.int64))
         return self
@@ -78,14 +98,13 @@ class Writer:
                 sync(self.folder / name)
             sync(self.folder)
 
-    def append(self, ids: Ids, mask: Mask, lengths: Counts, trained: Counts) -> None:
-        """Some sequences behind each other, with the length and the trained tokens of each."""
-        if len(lengths):
-            self._put(IDS, ids)
-            self._put(MASK, mask)
-            self._put(OFFSETS, self.end + np.cumsum(lengths, dtype=np.int64))
-            self._put(TRAINED, trained)
-            self.end += int(lengths.sum())
+    def append(self, sequences: Sequences) -> None:
+        if len(sequences.lengths):
+            self._put(IDS, sequences.ids)
+            self._put(MASK, sequences.mask)
+            self._put(OFFSETS, self.end + np.cumsum(sequences.lengths, dtype=np.int64))
+            self._put(TRAINED, sequences.trained)
+            self.end += int(sequences.lengths.sum())
 
     def _put(self, name: str, values: Any) -> None:
         self.streams[name].write(np.ascontiguousarray(values, TYPES[name]).data)
@@ -96,13 +115,12 @@ def sizes(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in TYPES}
 
 
-def joined(parts: Iterable[Any], dtype: Any) -> Any:
+def _joined(parts: list[Any], dtype: Any) -> Any:
     """Arrays behind each other, also none of them."""
-    every = list(parts)
-    return np.concatenate(every).astype(dtype, copy=False) if every else np.empty(0, dtype)
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def _mapped(folder: Path, name: str) -> Any:
     """A file as an array that cannot be written to. An empty file cannot be mapped, and an empty array stands for it."""
     path = folder / name
-    return np.memmap(path, dtype=TYPES[name], mode="r") if path.stat().st_size else np.empty(0, TYPES[name])
+    return np.memmap(path, dtype=TYPES[name], mode="r").view(np.ndarray) if path.stat().st_size else np.empty(0, TYPES[name])
