@@ -57,7 +57,7 @@ def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
             out.flush()
 
     recipe: Recipe | None = None
-    with Control(work, clock, speaks=mine.first) as control, warnings.catch_warnings():
+    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', about each other
         try:
             spec, recipe = run.parse(work)
@@ -74,7 +74,7 @@ def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
             say(f"error: {failed.message}")
             if failed.hint:
                 say(f"hint: {failed.hint}")
-            control.end(failed.reason, failed.message, failed.hint)
+            control.fail(failed.reason, failed.message, failed.hint)
             return endings.CODES[failed.reason]
         control.end(EndReason.COMPLETED)
         return TrainerExit.COMPLETED

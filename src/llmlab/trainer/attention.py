@@ -60,6 +60,10 @@ def attend(
     asked = sorted(name for name, given in rest.items() if given is not None and name not in KNOWN)
     if asked or dropout:
         raise NotImplementedError(f"attention with {', '.join(asked) or 'dropout'}")
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # 32-bit weights leave queries and keys in 32 bits, as the rotation's result
+        dtype = torch.get_autocast_dtype(kind)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if documents is None:
         return _whole(query, key, value, attention_mask, scaling, sliding_window).transpose(1, 2), None
     if query.is_cuda and torch.cuda.get_device_capability(query.device)[0] >= AMPERE and query.dtype != torch.float32:

@@ -19,10 +19,10 @@ class Control:
     Of several processes, the first alone speaks.
     """
 
-    def __init__(self, work: WorkFolder, clock: Clock, *, speaks: bool = True) -> None:
+    def __init__(self, work: WorkFolder, clock: Clock, *, speaks: bool = True, several: bool = False) -> None:
         self.work = work
         self.clock = clock
-        self.speaks = speaks
+        self.speaks, self.several = speaks, several
         self.signalled = False
         self.last = Progress(phase="loading")
 
@@ -79,8 +79,16 @@ class Control:
         )
 
     def end(self, reason: EndReason, detail: str = "", hint: str = "") -> None:
-        if not self.speaks:
-            return
+        """Leave the outcome; of several processes only the first does."""
+        if self.speaks:
+            self._leave(reason, detail, hint)
+
+    def fail(self, reason: EndReason, detail: str, hint: str) -> None:
+        """Leave the outcome of a failure. Of several processes the first that fails does: the others fail because of it."""
+        if not (self.several and Path(self.work.outcome).exists()):
+            self._leave(reason, detail, hint)
+
+    def _leave(self, reason: EndReason, detail: str, hint: str) -> None:
         last = self.last
         outcome = Outcome(reason, detail, hint, last.step, last.total_steps, last.loss)
         replace_text(Path(self.work.outcome), contract.dump(outcome), durable=True)

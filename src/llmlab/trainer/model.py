@@ -29,13 +29,13 @@ class Machine:
     device: str
     dtype: str
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Compute in `dtype`; nothing to do in 32 bits."""
+    def autocast(self, place: str = "") -> AbstractContextManager[Any]:
+        """Compute in `dtype`, here or on another device; nothing to do in 32 bits."""
         import torch
 
         if self.dtype == "float32":
             return nullcontext()
-        return torch.autocast(self.device.partition(":")[0], dtype=getattr(torch, self.dtype))
+        return torch.autocast((place or self.device).partition(":")[0], dtype=getattr(torch, self.dtype))
 
 
 def prepare() -> None:
@@ -195,16 +195,25 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
     return model
 
 
-def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> None:
-    """Activation checkpointing and compilation, where they help."""
-    checkpointing = recipe.gradient_checkpointing is True or (recipe.gradient_checkpointing == "auto" and machine.device != "cpu")
+def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
+    """Activation checkpointing and compilation, where they help; returns whether the former is on."""
+    from llmlab.trainer import memory
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if recipe.gradient_checkpointing == "auto":
+        trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+        size = 4 if machine.dtype == "float32" else 2
+        checkpointing, reason = memory.auto_checkpointing(inner.config, recipe, memory.free(), kind=size, trained=trained)
+    else:
+        checkpointing, reason = recipe.gradient_checkpointing, "asked for"
     if checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {'asked for' if recipe.gradient_checkpointing != 'auto' else 'auto'}")
+        inner.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {reason}")
     if recipe.compile is True:
-        for layer in getattr(model, model.base_model_prefix).layers:
+        for layer in getattr(inner, inner.base_model_prefix).layers:
             layer.compile(dynamic=True)
-        say("compile: on, asked for")
+    say(f"compile: {'on, asked for' if recipe.compile is True else 'off, ' + ('asked for' if recipe.compile is False else 'not measured to win')}")
+    return checkpointing
 
 
 def source(recipe: Recipe, work: WorkFolder) -> str:

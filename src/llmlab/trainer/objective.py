@@ -51,6 +51,7 @@ class Objective(nn.Module):
         self.machine = machine
         self.dpo = recipe.dpo if recipe.objective == "dpo" else None
         self.packed, self.chunked = packed, chunked
+        self.checkpointing = False
         self.reference: Any = _frozen_copy(model) if self.dpo and recipe.method == "full" else None
 
     @property
@@ -120,7 +121,7 @@ def choose(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Ca
     """The objective, packed and chunked as far as both are exact for this model."""
     was = model.training
     model.eval()
-    with torch.no_grad(), machine.autocast():
+    with torch.no_grad(), machine.autocast(str(model.device)):
         packed, why_packed = _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
     model.train(was)
@@ -135,10 +136,11 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         return False, "asked for"
     own = base.config._attn_implementation  # noqa: SLF001 - transformers' only word for it
     documents = _some(tokens)
-    alone = [_states(base, packed_row([one], 1).to(machine.device)) for one in documents]
+    place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
+    alone = [_states(base, packed_row([one], 1).to(place)) for one in documents]
     try:
         base.set_attn_implementation(attention.register())
-        row = packed_row(documents, len(documents)).to(machine.device)
+        row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
     except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
         base.set_attn_implementation(own)
@@ -154,7 +156,7 @@ def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
     head = base.get_output_embeddings()
     if type(head) is not nn.Linear:
         return False, "the model's head is more than one matrix"
-    row = packed_row(_some(tokens)[:1], 1).to(machine.device)
+    row = packed_row(_some(tokens)[:1], 1).to(str(base.device))
     inputs = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
     whole, _ = of_logits(base(**inputs).logits[0, :-1], row.ids[0, 1:])
     parts, _ = token_losses(decoder(base)(**inputs).last_hidden_state[0, :-1], head, row.ids[0, 1:])

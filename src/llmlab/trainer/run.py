@@ -8,7 +8,7 @@ from llmlab import contract, recipe as recipes
 from llmlab.contract import ContractError, Spec, WorkFolder
 from llmlab.errors import UsageError
 from llmlab.recipe import Recipe
-from llmlab.trainer import checkpoints, data, model, output
+from llmlab.trainer import checkpoints, data, endings, model, output
 from llmlab.trainer.control import Control
 from llmlab.trainer.data import Data
 from llmlab.trainer.endings import Left, SetupFailed
@@ -61,7 +61,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
     control.phase("loading")
     start = processes.share(resume_from(Path(work.checkpoints), say) if processes.first else None)
     objective = build(work, recipe, machine, tokenizer, examples, start, processes, say)
-    metrics = Metrics(Path(work.output), start, writes=processes.first)
+    metrics = Metrics(Path(work.output), recipe, spec.run, start, writes=processes.first)
     loop = Loop(
         recipe,
         examples,
@@ -78,7 +78,8 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         loop.resume(start)
     if processes.first:
         control.leave_if_asked()
-    loop.run()
+    with endings.explained(recipe, objective.model, checkpointing=objective.checkpointing):
+        loop.run()
     if loop.left:
         raise Left(loop.left)
 
@@ -123,13 +124,13 @@ def build(
     base = model.load_model(recipe, work, machine, tokenizer, start)
     model.share(base, machine, say)
     adapted = model.adapt(base, recipe, start, say)
-    on_device = machine.device if processes.count == 1 or recipe.parallel != "fsdp" else "cpu"
-    if recipe.method != "qlora":
-        adapted.to(on_device)
+    divided = sharding.divides(adapted, recipe, processes, say)
+    if recipe.method != "qlora" and not divided:
+        adapted.to(machine.device)
     made = objectives.choose(adapted, recipe, machine, examples.train, say)
-    model.speed_up(made.causal, recipe, machine, say)
-    if sharding.divides(made, recipe, processes, say):
+    if divided:
         sharding.divide(made, machine, processes)
+    made.checkpointing = model.speed_up(adapted, recipe, machine, say)
     return made
 
 

@@ -16,7 +16,7 @@ LEARNING_BYTES = 16
 """Of a parameter that learns: itself, its gradient and AdamW's two moments, 32 bits each."""
 
 
-def divides(objective: Objective, recipe: Recipe, processes: Processes, say: Say) -> bool:
+def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
     """Whether the weights are to be divided; the reason is said.
 
     Raises:
@@ -32,7 +32,7 @@ def divides(objective: Objective, recipe: Recipe, processes: Processes, say: Say
     if recipe.parallel != "auto" or processes.device == "cpu":
         say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.count} processes, asked for")
         return recipe.parallel == "fsdp"
-    needed = copy_bytes(objective)
+    needed = copy_bytes(model)
     there = torch.cuda.get_device_properties(processes.device).total_memory
     fits = needed <= ROOM * there
     size = f"{needed / 2**30:.1f} of {there / 2**30:.0f} GiB"
@@ -40,9 +40,9 @@ def divides(objective: Objective, recipe: Recipe, processes: Processes, say: Say
     return not fits
 
 
-def copy_bytes(objective: Objective) -> int:
+def copy_bytes(model: Any) -> int:
     """Bytes of a copy with its gradients and optimizer."""
-    return sum(one.numel() * (LEARNING_BYTES if one.requires_grad else one.element_size()) for one in objective.parameters())
+    return sum(one.numel() * (LEARNING_BYTES if one.requires_grad else one.element_size()) for one in model.parameters())
 
 
 def divide(objective: Objective, machine: Machine, processes: Processes) -> None:
