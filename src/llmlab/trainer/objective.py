@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from llmlab.recipe import Recipe
 from llmlab.trainer import attention
 from llmlab.trainer.batches import Row, packed_row
+from llmlab.trainer.fused import fuse
 from llmlab.trainer.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model import Machine
 from llmlab.trainer.store import Tokens
@@ -122,6 +123,7 @@ def choose(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Ca
     was = model.training
     model.eval()
     with torch.no_grad(), machine.autocast(str(model.device)):
+        say(f"fused: {fuse(causal(model), model)}")
         packed, why_packed = _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
     model.train(was)
