@@ -48,7 +48,7 @@ class Encoder:
         self.template = ChatTemplate(tokenizer, today)
         self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
         self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
-        self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
+        self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
         if self.fast is not None:
             self.fast.no_truncation()  # a tokenizer.json may carry either, and nothing would be said
             self.fast.no_padding()
