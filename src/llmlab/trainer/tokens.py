@@ -48,7 +48,7 @@ class Encoder:
         self.template = ChatTemplate(tokenizer, today)
         self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
         self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
-        self.fast = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
+        self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
         if self.fast is not None:
             self.fast.no_truncation()  # a tokenizer.json may carry either, and nothing would be said
             self.fast.no_padding()
@@ -106,7 +106,7 @@ class Encoder:
             lead = _array(self.tokenizer("")["input_ids"])
             lead = lead[:-1] if len(lead) and lead[-1] == end else lead
             cut = [list(_stretches(text)) for text in texts]
-            parts = iter(self._batch([part for parts in cut for part in parts]))
+            parts = self._batch([part for parts in cut for part in parts])
             coded: Iterator[Ids] = (np.concatenate([lead, *(next(parts) for _ in parts_)]) for parts_ in cut)
         else:
             coded = (_array(self.tokenizer(text)["input_ids"]) for text in texts)
@@ -117,7 +117,7 @@ class Encoder:
         """Conversations cut at the edges of their answers, or whole where the tokenizer minds the cut."""
         if self._joins:
             cut = [list(_parts(text, spans)) for text, spans in drafts]
-            ids = iter(self._batch([part for parts in cut for part, _ in parts]))
+            ids = self._batch([part for parts in cut for part, _ in parts])
             for (text, spans), parts in zip(drafts, cut, strict=True):
                 yield _sequence([next(ids) for _ in parts], [carries for _, carries in parts], text, spans)
             return
@@ -166,10 +166,15 @@ class Encoder:
             return _array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
         return _array(self.fast.encode(text, add_special_tokens=False).ids)
 
-    def _batch(self, texts: list[str]) -> list[Ids]:
-        if self.fast is None:
-            return [self._ids(text) for text in texts]
-        return [_array(one.ids) for one in self.fast.encode_batch_fast(texts, add_special_tokens=False)]
+    def _batch(self, texts: list[str]) -> Iterator[Ids]:
+        """The tokens of each text, without control tokens around it; some `STRETCH` of characters at a time."""
+        start = size = 0
+        for at, text in enumerate(texts, start=1):
+            size += len(text)
+            if size >= STRETCH or at == len(texts):
+                for one in self.fast.encode_batch_fast(texts[start:at], add_special_tokens=False):
+                    yield _array(one.ids)
+                start, size = at, 0
 
     @cached_property
     def _joins(self) -> bool:

@@ -70,7 +70,7 @@ def run(
         while waiting:
             yield _first(waiting, tick)
     except BrokenProcessPool as error:
-        raise Failed("a process that tokenises was killed, perhaps for memory", "llmlab launch --set too_long=drop") from error
+        raise Failed("a process that tokenises was killed, perhaps for memory", "llmlab estimate") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
