@@ -164,6 +164,7 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
     """
     import torch
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from safetensors.torch import load_file
 
     if recipe.method == "full":
@@ -188,6 +189,9 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         ) from error
     model.peft_config["default"].base_model_name_or_path = recipe.model
     model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False  # autocast rounds the adapter's weights; PEFT would widen every activation instead
     if resumed:
         set_peft_model_state_dict(model, load_file(resumed / ADAPTER_WEIGHTS))
     trainable, every = model.get_nb_trainable_parameters()
