@@ -22,8 +22,9 @@ def _libraries() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import llmlab.trainer.loop
         import peft  # noqa: F401 - imported for its imports
+
+        import llmlab.trainer.loop  # noqa: F401 - likewise
 
 
 @pytest.fixture(scope="session")

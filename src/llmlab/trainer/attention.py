@@ -1,11 +1,12 @@
 """Attention inside each document of a packed row, and never across: an implementation of our own that transformers calls by name.
 
 A row is documents behind each other. On a GPU with `varlen_attn` one call does them all, on a CPU `attention_cpu` does; elsewhere each
-document is one causal call of torch's own attention. No mask of the whole row by the whole row is ever made. Without documents (padded batches, generation) it
-is plain causal attention. What a model asks for beyond that (soft caps, attention sinks) raises, and packing is then left off.
+document is one causal call of torch's own attention. No mask of the whole row by the whole row is ever made. Without documents (padded
+batches, generation) it is plain causal attention. What a model asks for beyond that (soft caps, sinks) raises, and packing is left off.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -70,11 +71,11 @@ def attend(
         return _in_one_call(query, key, value, documents, scaling, sliding_window), None
     if not query.is_cuda and (sliding_window is None or documents.longest <= sliding_window):
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        made: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)
+        made: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)  # type: ignore[no-untyped-call]
         return made, None
     parts = [
         _whole(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], None, scaling, sliding_window)
-        for start, end in zip(documents.bounds[:-1], documents.bounds[1:], strict=True)
+        for start, end in pairwise(documents.bounds)
     ]
     return (torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]).transpose(1, 2), None
 
@@ -96,7 +97,8 @@ def _in_one_call(query: Tensor, key: Tensor, value: Tensor, documents: Documents
     ends, longest = documents.on_device, documents.longest
     query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))
     reach = (-1 if window is None else window - 1, 0)
-    made: Tensor = varlen_attn(
+    made = varlen_attn(
         query, key, value, ends, ends, longest, longest, scale=scaling, window_size=reach, enable_gqa=query.shape[1] != key.shape[1]
     )
+    assert isinstance(made, Tensor)
     return made[None]

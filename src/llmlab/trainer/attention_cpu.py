@@ -6,6 +6,7 @@ made here: the probabilities of a block of queries again from the saved log-sum-
 2205.14135, algorithm 4), into slices of one tensor. Long documents, and 32 bits, go through torch's kernel, which is the faster there.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,9 +30,11 @@ class DocumentsAttention(torch.autograd.Function):
         made = query.new_empty(1, tokens, heads, size)
         sums = torch.empty(heads, tokens, dtype=torch.float32)
         groups = heads // key.shape[1]
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             part = slice(start, end)
-            one, total = _flash(query[:, :, part], _repeated(key[:, :, part], groups), _repeated(value[:, :, part], groups), 0.0, True, scale=scale)
+            one, total = _flash(
+                query[:, :, part], _repeated(key[:, :, part], groups), _repeated(value[:, :, part], groups), 0.0, True, scale=scale
+            )
             made[:, part] = one.transpose(1, 2)
             sums[:, part] = total[0]
         ctx.bounds, ctx.scale = bounds, scale
@@ -39,15 +42,15 @@ class DocumentsAttention(torch.autograd.Function):
         return made
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, made, sums = ctx.saved_tensors
         by_query, by_key, by_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        for start, end in zip(ctx.bounds[:-1], ctx.bounds[1:], strict=True):
+        for start, end in pairwise(ctx.bounds):
             part = slice(start, end)
             inputs = (query[0, :, part], key[0, :, part], value[0, :, part])
-            rest = (made[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1), ctx.scale)
+            outputs = (made[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
             by = _by_torch if query.dtype == torch.float32 or end - start > LONGEST else _by_products
-            by_query[0, :, part], by_key[0, :, part], by_value[0, :, part] = by(*inputs, *rest)
+            by_query[0, :, part], by_key[0, :, part], by_value[0, :, part] = by(*inputs, *outputs, ctx.scale)
         return by_query, by_key, by_value, None, None
 
 
@@ -82,7 +85,15 @@ def _by_torch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     groups = query.shape[0] // key.shape[0]
     by_query, by_key, by_value = _flash_backward(
-        above[None], query[None], _repeated(key[None], groups), _repeated(value[None], groups), made[None], sums[None], 0.0, True, scale=scale
+        above[None],
+        query[None],
+        _repeated(key[None], groups),
+        _repeated(value[None], groups),
+        made[None],
+        sums[None],
+        0.0,
+        True,
+        scale=scale,
     )
     return by_query[0], _summed(by_key[0], groups), _summed(by_value[0], groups)
 
@@ -94,4 +105,4 @@ def _repeated(tensor: Tensor, groups: int) -> Tensor:
 
 def _summed(tensor: Tensor, groups: int) -> Tensor:
     """The gradients of a head that several heads of queries shared."""
-    return tensor if groups == 1 else tensor.unflatten(0, (-1, groups)).sum(1)
+    return tensor if groups == 1 else tensor.reshape(-1, groups, *tensor.shape[1:]).sum(1)

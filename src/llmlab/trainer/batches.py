@@ -191,7 +191,9 @@ def packed_row(read: Sequence[Read], items: int) -> Row:
     spoken = np.flatnonzero(mask)
     positions = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
     documents = Documents(tuple(bounds.tolist()), torch.from_numpy(bounds.astype(np.int32)), int(lengths.max()))
-    return _row(ids[None], positions[None], None, documents, spoken - 1, ids[spoken], np.repeat(np.arange(len(read)), lengths)[spoken], items)
+    return _row(
+        ids[None], positions[None], None, documents, spoken - 1, ids[spoken], np.repeat(np.arange(len(read)), lengths)[spoken], items
+    )
 
 
 def padded_row(read: Sequence[Read], items: int) -> Row:

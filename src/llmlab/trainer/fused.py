@@ -25,10 +25,11 @@ class RmsNorm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return weight * (x * scale).to(x.dtype)
+        made: Tensor = weight * (x * scale).to(x.dtype)
+        return made
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         by_weight = None
         unit = x * scale
@@ -48,7 +49,7 @@ class SiluGate(torch.autograd.Function):
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         by_up = torch.nn.functional.silu(gate).mul_(above)
         return torch.ops.aten.silu_backward(above * up, gate), by_up
@@ -67,7 +68,7 @@ class Drop(torch.autograd.Function):
         return _masked(x, mask).mul_(ctx.scale)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
         return _masked(above, mask).mul_(ctx.scale), None
 
@@ -84,7 +85,7 @@ class Dropout(nn.Module):
             return x
         if x.element_size() != 2:
             return torch.nn.functional.dropout(x, self.p)
-        made: Tensor = Drop.apply(x.contiguous(), self.p)
+        made: Tensor = Drop.apply(x.contiguous(), self.p)  # type: ignore[no-untyped-call]
         return made
 
 
@@ -102,11 +103,12 @@ def fuse(model: nn.Module, adapted: nn.Module) -> str:
             if known not in tried:
                 tried[known] = _same(module, forward, size)
             if tried[known]:
-                module.forward = forward  # type: ignore[method-assign]
+                module.forward = forward
                 norms, gates = norms + (make is _norm), gates + (make is _gate)
     drops = [(owner, name) for owner in adapted.modules() for name, one in owner.named_children() if type(one) is nn.Dropout and one.p > 0]
     for owner, name in drops:
-        setattr(owner, name, Dropout(getattr(owner, name).p))
+        before = getattr(owner, name)
+        setattr(owner, name, Dropout(before.p).train(before.training))
     made = [f"{count} {word}" for count, word in ((norms, "norms"), (gates, "gates"), (len(drops), "dropouts")) if count]
     return ", ".join(made) or "nothing"
 
@@ -114,14 +116,15 @@ def fuse(model: nn.Module, adapted: nn.Module) -> str:
 def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
     if not type(module).__name__.endswith("RMSNorm") or not hasattr(module, "variance_epsilon"):
         return None
-    return lambda x: RmsNorm.apply(x, module.weight, module.variance_epsilon)
+    return lambda x: RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
 
 
 def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
-    names = ("gate_proj", "up_proj", "down_proj", "act_fn")
-    if not all(hasattr(module, name) for name in names) or not isinstance(module.act_fn, nn.SiLU) and type(module.act_fn).__name__ != "SiLUActivation":
+    if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         return None
-    return lambda x: module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))
+    if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"}:
+        return None
+    return lambda x: module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
 
 
 def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:

@@ -142,9 +142,11 @@ class Loop:
         norm = self._move(rate) if self._is_good(loss) else float("nan")
         self.speed.lap("optimizer")
         self.state.step, self.state.tokens = number + 1, self.state.tokens + step.tokens
-        accuracy = {"preference_accuracy": right / weight, "margin": margin / weight} if self.recipe.objective == "dpo" else {
-            "token_accuracy": right / weight
-        }
+        accuracy = (
+            {"preference_accuracy": right / weight, "margin": margin / weight}
+            if self.recipe.objective == "dpo"
+            else {"token_accuracy": right / weight}
+        )
         return {
             "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": loss, "learning_rate": rate,
             "grad_norm": norm if math.isfinite(norm) else None, **accuracy, "tokens": self.state.tokens,
@@ -288,4 +290,3 @@ def scale(recipe: Recipe, step: int, steps: int) -> float:
 def _seed(seed: int, step: int, rank: int) -> int:
     """A step's own random numbers, so that no state of a generator has to be kept."""
     return ((seed * 1_000_003 + step) * 1_009 + rank + 1) % 2**63
-

@@ -37,7 +37,7 @@ class TokenLosses(torch.autograd.Function):
         return losses, hits
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor, _hits: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor, _hits: Tensor) -> tuple[Tensor | None, ...]:
         gradient, *rest = ctx.saved_tensors
         by_hidden = gradient * above[:, None].to(gradient.dtype) if gradient is not None else None
         if not ctx.trains_head:
@@ -64,7 +64,9 @@ def token_losses(hidden: Tensor, head: torch.nn.Linear, targets: Tensor) -> tupl
     weight, bias, kind = head.weight, head.bias, hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     with torch.autocast(kind, enabled=False):
-        made: tuple[Tensor, Tensor] = TokenLosses.apply(hidden.to(dtype), weight.to(dtype), bias.to(dtype) if bias is not None else None, targets)
+        made: tuple[Tensor, Tensor] = TokenLosses.apply(  # type: ignore[no-untyped-call]
+            hidden.to(dtype), weight.to(dtype), bias.to(dtype) if bias is not None else None, targets
+        )
     return made
 
 

@@ -216,7 +216,7 @@ def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
     if recipe.compile is True:
         for layer in getattr(inner, inner.base_model_prefix).layers:
             layer.compile(dynamic=True)
-    say(f"compile: {'on, asked for' if recipe.compile is True else 'off, ' + ('asked for' if recipe.compile is False else 'not measured to win')}")
+    say(f"compile: {'on' if recipe.compile is True else 'off'}, {'not measured to win' if recipe.compile == 'auto' else 'asked for'}")
     return checkpointing
 
 

@@ -74,7 +74,9 @@ class Objective(nn.Module):
         each = preference_losses(chosen, rejected, self.dpo.beta, self.dpo.label_smoothing)
         live = row.items  # an idle row carries a pair, and weighs nothing
         return Result(
-            each[:live].sum() + 0 * losses.sum(), (chosen > rejected)[:live].sum(), (self.dpo.beta * (chosen - rejected))[:live].sum().detach()
+            each[:live].sum() + 0 * losses.sum(),
+            (chosen > rejected)[:live].sum(),
+            (self.dpo.beta * (chosen - rejected))[:live].sum().detach(),
         )
 
     def token_losses(self, model: Any, row: Row) -> tuple[Tensor, Tensor]:

@@ -116,7 +116,14 @@ def resume_from(folder: Path, say: Say) -> Path | None:
 
 
 def build(
-    work: WorkFolder, recipe: Recipe, machine: Machine, tokenizer: object, examples: Data, start: Path | None, processes: Processes, say: Say
+    work: WorkFolder,
+    recipe: Recipe,
+    machine: Machine,
+    tokenizer: object,
+    examples: Data,
+    start: Path | None,
+    processes: Processes,
+    say: Say,
 ) -> "Objective":
     """The model with what learns in it, tried for what is exact on it, and where it computes."""
     from llmlab.trainer import objective as objectives, sharding

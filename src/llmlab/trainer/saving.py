@@ -94,7 +94,9 @@ class Saver:
         self.finish()
         text = json.dumps(asdict(state))
         rows = metrics.read_bytes() if metrics.is_file() else b""
-        self._writing = self._pool.submit(self._write, state.step, state.best_step, text, trained, optimizer, best, rows, time.perf_counter() - began)
+        self._writing = self._pool.submit(
+            self._write, state.step, state.best_step, text, trained, optimizer, best, rows, time.perf_counter() - began
+        )
         self.stalled += time.perf_counter() - began
 
     def finish(self) -> None:
@@ -108,7 +110,15 @@ class Saver:
         self._pool.shutdown()
 
     def _write(
-        self, step: int, best_step: int, state: str, trained: Trained, optimizer: dict[str, Tensor], best: Named | None, rows: bytes, stall: float
+        self,
+        step: int,
+        best_step: int,
+        state: str,
+        trained: Trained,
+        optimizer: dict[str, Tensor],
+        best: Named | None,
+        rows: bytes,
+        stall: float,
     ) -> None:
         began = time.perf_counter()
         staged = self.staging / checkpoint_name(step)
