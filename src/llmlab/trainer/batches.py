@@ -178,12 +178,21 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
+ROUND = 64
+"""Packed rows are this many tokens or a multiple. A CPU's matrix library keeps 8 MB and compiles anew for each length it meets (measured:
+331 MB over ten lengths, 258 rounded), and a GPU's tiles are whole."""
+
 Read = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 def packed_row(read: Sequence[Read], items: int) -> Row:
-    """Sequences behind each other; positions start again at each."""
+    """Sequences behind each other; positions start again at each. What rounds the row up is a document of its own, without loss."""
     lengths = np.array([len(ids) for ids, _ in read])
+    count, tokens = len(read), int(lengths.sum())
+    spare = -tokens % ROUND
+    if spare:
+        read = [*read, (np.zeros(spare, np.int64), np.zeros(spare, bool))]
+        lengths = np.append(lengths, spare)
     bounds = np.concatenate([[0], lengths.cumsum()])
     ids = np.concatenate([ids for ids, _ in read]).astype(np.int64)
     mask = np.concatenate([mask for _, mask in read]).astype(bool)
@@ -191,9 +200,9 @@ def packed_row(read: Sequence[Read], items: int) -> Row:
     spoken = np.flatnonzero(mask)
     positions = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
     documents = Documents(tuple(bounds.tolist()), torch.from_numpy(bounds.astype(np.int32)), int(lengths.max()))
-    return _row(
-        ids[None], positions[None], None, documents, spoken - 1, ids[spoken], np.repeat(np.arange(len(read)), lengths)[spoken], items
-    )
+    owners = np.repeat(np.arange(len(read)), lengths)[spoken]
+    known, spot = _tensors(ids[None], positions[None]), _tensors(spoken - 1, ids[spoken], owners)
+    return Row(known[0], known[1], None, documents, spot[0], spot[1], spot[2], count, items, tokens)
 
 
 def padded_row(read: Sequence[Read], items: int) -> Row:
@@ -206,30 +215,9 @@ def padded_row(read: Sequence[Read], items: int) -> Row:
     loss[:, 0] = False
     places = np.flatnonzero(loss)
     positions = np.broadcast_to(np.arange(longest), shape).copy()
-    return _row(ids, positions, mask, None, places - 1, ids.reshape(-1)[places], places // longest, items)
+    known, spot = _tensors(ids, positions, mask), _tensors(places - 1, ids.reshape(-1)[places], places // longest)
+    return Row(known[0], known[1], known[2], None, spot[0], spot[1], spot[2], len(read), items, int(mask.sum()))
 
 
-def _row(
-    ids: np.ndarray[Any, Any],
-    positions: np.ndarray[Any, Any],
-    mask: np.ndarray[Any, Any] | None,
-    documents: Documents | None,
-    places: np.ndarray[Any, Any],
-    targets: np.ndarray[Any, Any],
-    owners: np.ndarray[Any, Any],
-    items: int,
-) -> Row:
-    tokens = int(mask.sum()) if mask is not None else ids.size
-    sequences = len(documents.bounds) - 1 if documents else len(ids)
-    return Row(
-        torch.from_numpy(ids),
-        torch.from_numpy(positions),
-        torch.from_numpy(mask) if mask is not None else None,
-        documents,
-        torch.from_numpy(places),
-        torch.from_numpy(targets),
-        torch.from_numpy(owners),
-        sequences,
-        items,
-        tokens,
-    )
+def _tensors(*arrays: np.ndarray[Any, Any]) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(array) for array in arrays)

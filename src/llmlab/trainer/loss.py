@@ -9,9 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 CHUNK = 512
 """Positions whose logits are in memory at once."""
+ROUND = 64
+"""Positions are brought to a multiple of this, as rows are (`batches.ROUND`)."""
 
 
 class TokenLosses(torch.autograd.Function):
@@ -61,13 +64,15 @@ def token_losses(hidden: Tensor, head: torch.nn.Linear, targets: Tensor) -> tupl
 
     Under autocast the head computes in autocast's type, as the module itself would.
     """
-    weight, bias, kind = head.weight, head.bias, hidden.device.type
+    weight, bias, kind, count = head.weight, head.bias, hidden.device.type, len(targets)
+    spare = -count % ROUND
+    hidden, targets = pad(hidden, (0, 0, 0, spare)), pad(targets, (0, spare))
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
     with torch.autocast(kind, enabled=False):
         made: tuple[Tensor, Tensor] = TokenLosses.apply(  # type: ignore[no-untyped-call]
             hidden.to(dtype), weight.to(dtype), bias.to(dtype) if bias is not None else None, targets
         )
-    return made
+    return made[0][:count], made[1][:count]
 
 
 def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

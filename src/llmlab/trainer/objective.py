@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
 from llmlab.trainer import attention
-from llmlab.trainer.batches import Row, packed_row
+from llmlab.trainer.batches import Row, packed_row, padded_row
 from llmlab.trainer.fused import fuse
 from llmlab.trainer.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model import Machine
@@ -141,7 +141,7 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
     own = base.config._attn_implementation  # noqa: SLF001 - transformers' only word for it
     documents = _some(tokens)
     place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
-    alone = [_states(base, packed_row([one], 1).to(place)) for one in documents]
+    alone = [_states(base, padded_row([one], 1).to(place)) for one in documents]
     try:
         base.set_attn_implementation(attention.register())
         row = packed_row(documents, len(documents)).to(place)
@@ -160,7 +160,7 @@ def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
     head = base.get_output_embeddings()
     if type(head) is not nn.Linear:
         return False, "the model's head is more than one matrix"
-    row = packed_row(_some(tokens)[:1], 1).to(str(base.device))
+    row = padded_row(_some(tokens)[:1], 1).to(str(base.device))
     inputs = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
     whole, _ = of_logits(base(**inputs).logits[0, :-1], row.ids[0, 1:])
     parts, _ = token_losses(decoder(base)(**inputs).last_hidden_state[0, :-1], head, row.ids[0, 1:])
@@ -171,7 +171,7 @@ def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
 
 def _states(base: Any, row: Row, **documents: Any) -> Tensor:
     states: Tensor = decoder(base)(input_ids=row.ids, position_ids=row.positions, use_cache=False, **documents).last_hidden_state[0]
-    return states
+    return states[: row.tokens]
 
 
 def _some(tokens: Tokens) -> list[Any]:
