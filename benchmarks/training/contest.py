@@ -40,6 +40,8 @@ class Measured:
     processor: float
     peak_bytes: int
     gpu_bytes: int = 0
+    marks: tuple[float, ...] = ()
+    """Of a Trainer: the time at the start of each batch, and at the end of the last."""
     losses: tuple[float, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,7 +87,7 @@ def run_peer(python: Path, script: str, assets: Path, scratch: Path, settings: M
     job.write_text(json.dumps({"assets": str(assets.resolve()), "scratch": str(scratch.resolve()), "settings": settings}), encoding="utf-8")
     ended = start([str(python.absolute()), str(HERE / "peers" / script), str(job.resolve())], scratch / "log", ENVIRONMENT)
     answer = json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
-    answer["losses"] = tuple(answer["losses"])
+    answer |= {name: tuple(answer[name]) for name in ("losses", "marks")}
     return Measured(wall=ended.wall, processor=ended.processor, peak_bytes=ended.peak_bytes, **answer)
 
 

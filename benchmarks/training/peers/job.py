@@ -55,6 +55,7 @@ class Count:
         self.tokens = 0
         self.targets = 0
         self.gpu_bytes = 0
+        self.marks: list[float] = []
 
 
 def watch(trainer_class: type, count: Count, states: list[Any]) -> None:
@@ -65,12 +66,14 @@ def watch(trainer_class: type, count: Count, states: list[Any]) -> None:
     def timed(trainer: Any, *arguments: Any, **options: Any) -> Any:
         began = time.perf_counter()
         done = train(trainer, *arguments, **options)
-        count.seconds = time.perf_counter() - began
+        count.marks.append(time.perf_counter())
+        count.seconds = count.marks[-1] - began
         count.steps = trainer.state.global_step
         states.append(trainer.state)
         return done
 
     def counted(trainer: Any, model: Any, inputs: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        count.marks.append(time.perf_counter())
         count.targets += int((inputs["labels"][:, 1:] != IGNORED).sum())
         count.tokens += present(inputs)
         return step(trainer, model, inputs, *arguments, **options)
