@@ -12,7 +12,7 @@ from benchmarks.training.contest import run_peer
 from llmlab import contract
 
 ROWS = 16
-STEPS = 20
+STEPS = 12
 MOST = 1e-3
 RECIPE = {
     **ours.RECIPE,

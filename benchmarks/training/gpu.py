@@ -115,7 +115,7 @@ def contestants(peers: Path, length: int) -> dict[str, Mapping[str, Any]]:
     """Names and settings. What the tuned one can load is looked up in the peer's environment."""
     batch = BATCH_TOKENS // length
     plain = {"max_length": length, "per_device_train_batch_size": batch, "logging_steps": 1, "save_strategy": "no"}
-    tuned = {"packing": True, "dtype": "bfloat16", "gradient_checkpointing": True}
+    tuned = {"packing": True, "dtype": "bfloat16"}
     words = ["packing"]
     if has(peers, "liger_kernel"):
         tuned["use_liger_kernel"] = True
@@ -126,10 +126,12 @@ def contestants(peers: Path, length: int) -> dict[str, Mapping[str, Any]]:
     elif has(peers, "kernels"):
         tuned["attn_implementation"] = "kernels-community/flash-attn2"
         words.append("FlashAttention 2 of the hub")
+    name = f"TRL, tuned: {', '.join(words)}"
     return {
         "ours": {"max_length": length, "batch_size": batch},
         "trl sft, defaults": plain,
-        f"TRL, tuned: {', '.join(words)}": plain | tuned,
+        name: plain | tuned | {"gradient_checkpointing": False},
+        f"{name}, checkpointing": plain | tuned | {"gradient_checkpointing": True},
     }
 
 
