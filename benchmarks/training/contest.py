@@ -16,6 +16,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 1200
+DISTURBING = 0.15
+"""Cores that others may use beside a measurement."""
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -30,7 +32,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Measured:
-    """`seconds` are those of training alone, by the contestant's own clock; `wall` and `processor` are of the whole process."""
+    """`seconds` are those of training alone, by the contestant's own clock; `wall` and `processor` are of the whole process.
+
+    `others` is the processor time that everything else on the machine took meanwhile: figures beside other work tell little.
+    """
 
     seconds: float
     steps: int
@@ -38,6 +43,7 @@ class Measured:
     targets: int
     wall: float
     processor: float
+    others: float
     peak_bytes: int
     gpu_bytes: int = 0
     marks: tuple[float, ...] = ()
@@ -48,10 +54,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that ended well."""
+    """A process that ended well. Its fields are those of `Measured`."""
 
     wall: float
     processor: float
+    others: float
     peak_bytes: int
 
 
@@ -62,7 +69,7 @@ def start(command: list[str], log: Path, environment: Mapping[str, str], tick: C
         RuntimeError: it failed, or took longer than `LIMIT_SECONDS`.
     """
     with log.open("wb") as out:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), busy_seconds()
         child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | environment, cwd=log.parent)
         while True:
             gone, status, used = os.wait4(child.pid, os.WNOHANG)
@@ -77,7 +84,28 @@ def start(command: list[str], log: Path, environment: Mapping[str, str], tick: C
             time.sleep(0.01)
     if child.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{log.read_text(errors='replace')[-3000:]}")
-    return Ended(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    processor = used.ru_utime + used.ru_stime
+    return Ended(wall, processor, max(0.0, busy_seconds() - busy - processor), used.ru_maxrss * 1024)
+
+
+def busy_seconds() -> float:
+    """Processor time of the whole machine so far, with what its host kept from it (Linux, `man 5 proc_stat`; 0 elsewhere)."""
+    try:
+        numbers = [int(number) for number in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = numbers
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_quiet(patience: float = 60.0) -> None:
+    """Wait until others take less than `DISTURBING` of a core, or as long as patience lasts, in seconds."""
+    until = time.perf_counter() + patience
+    while time.perf_counter() < until:
+        before = busy_seconds()
+        time.sleep(2)
+        if busy_seconds() - before < 2 * DISTURBING:
+            return
 
 
 def run_peer(python: Path, script: str, assets: Path, scratch: Path, settings: Mapping[str, Any]) -> Measured:
@@ -88,7 +116,7 @@ def run_peer(python: Path, script: str, assets: Path, scratch: Path, settings: M
     ended = start([str(python.absolute()), str(HERE / "peers" / script), str(job.resolve())], scratch / "log", ENVIRONMENT)
     answer = json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
     answer |= {name: tuple(answer[name]) for name in ("losses", "marks")}
-    return Measured(wall=ended.wall, processor=ended.processor, peak_bytes=ended.peak_bytes, **answer)
+    return Measured(**vars(ended), **answer)
 
 
 def empty(folder: Path) -> None:
