@@ -14,8 +14,8 @@ from llmlab.contract import DataFile, Env, Manifest, Progress, Spec, WorkFolder
 RECIPE: dict[str, Any] = {
     "model": "lab:bench",
     "max_length": 1024,
-    "batch_size": 8,
-    "accumulate": 1,
+    "batch_size": 1,
+    "accumulate": 8,
     "epochs": 1,
     "learning_rate": 2e-5,
     "precision": "bf16",
