@@ -81,4 +81,6 @@ def losses(work: WorkFolder) -> list[tuple[int, float, float]]:
 
 
 def weights(work: WorkFolder) -> bytes:
-    return Path(work.output, contract.ADAPTER, "adapter_model.safetensors").read_bytes()
+    """What came out: an adapter, or a whole model."""
+    adapter = Path(work.output, contract.ADAPTER, "adapter_model.safetensors")
+    return (adapter if adapter.is_file() else Path(work.output, contract.WHOLE_MODEL, "model.safetensors")).read_bytes()
