@@ -2,13 +2,14 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from llmlab.clock import Clock
 from llmlab.contract import Env, WorkFolder
+from tests.trainer.stable import Stable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so small a model only waits for a second thread
 
@@ -52,3 +53,10 @@ def train() -> Train:
         return code, out.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def stable() -> Iterator[Stable]:
+    """Trainings in processes of their own, without the seconds that importing torch takes."""
+    with Stable() as one:
+        yield one

@@ -81,4 +81,12 @@ def losses(work: WorkFolder) -> list[tuple[int, float, float]]:
 
 
 def weights(work: WorkFolder) -> bytes:
-    return Path(work.output, contract.ADAPTER, "adapter_model.safetensors").read_bytes()
+    """What came out: an adapter, or a whole model."""
+    adapter = Path(work.output, contract.ADAPTER, "adapter_model.safetensors")
+    return (adapter if adapter.is_file() else Path(work.output, contract.WHOLE_MODEL, "model.safetensors")).read_bytes()
+
+
+def evaluated(work: WorkFolder) -> list[tuple[int, float]]:
+    """Step and held-out loss of each evaluation."""
+    lines = Path(work.output, contract.METRICS_FILE).read_text().splitlines()
+    return [(row["step"], row["eval_loss"]) for row in map(json.loads, lines) if "eval_loss" in row]

@@ -18,7 +18,8 @@ from llmlab.trainer.attention_cpu import DocumentsAttention
 NAME = "llmlab_documents"
 AMPERE = 8
 """The first compute capability that `varlen_attn` (FlashAttention 2) runs on."""
-KNOWN = {"documents", "sliding_window", "position_ids", "cache_position", "use_cache", "output_attentions", "is_causal"}
+KNOWN = {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "is_causal"}
+"""What models hand on that changes nothing here."""
 
 
 @dataclass(frozen=True)

@@ -75,10 +75,16 @@ def publish(staged: Path, folder: Path, step: int) -> Path:
     return final
 
 
-def keep_newest(folder: Path, count: int, best: int = 0) -> None:
-    """Remove all but the newest `count` and the best. `COMPLETE` goes first, so that a half-removed one is never taken for a whole one."""
-    for step, path in sorted(_listed(folder), reverse=True)[count:]:
-        if step == best:
+def keep_newest(folder: Path, count: int, newest: int, best: int = 0) -> None:
+    """Remove all but the last `count` up to step `newest`, which was just written, and the best.
+
+    What is beyond it was passed over as damaged, and must not push a good one out. `COMPLETE` goes first, so that a half-removed one is
+    never taken for a whole one.
+    """
+    there = sorted(_listed(folder), reverse=True)
+    kept = [step for step, _ in there if step <= newest][:count]
+    for step, path in there:
+        if step in kept or step == best:
             continue
         (path / COMPLETE).unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)

@@ -6,6 +6,7 @@ input, within rounding; the price is that a model with a norm of another form is
 """
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
@@ -116,7 +117,7 @@ def fuse(model: nn.Module, adapted: nn.Module) -> str:
 def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
     if not type(module).__name__.endswith("RMSNorm") or not hasattr(module, "variance_epsilon"):
         return None
-    return lambda x: RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return MethodType(_norm_forward, module)
 
 
 def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
@@ -124,7 +125,18 @@ def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
         return None
     if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"}:
         return None
-    return lambda x: module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
+    return MethodType(_gate_forward, module)
+
+
+def _norm_forward(module: Any, x: Tensor) -> Tensor:
+    """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
+    made: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _gate_forward(module: Any, x: Tensor) -> Tensor:
+    made: Tensor = module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
+    return made
 
 
 def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:

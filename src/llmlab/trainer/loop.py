@@ -87,7 +87,7 @@ class Loop:
             self.data.train, self.recipe, packed=self.objective.packed, rank=self.processes.rank, processes=self.processes.count
         )
         self.objective.train()
-        for step in ahead(self.plan, batches, self.state.step):
+        for step in () if self.stopped_early else ahead(self.plan, batches, self.state.step):
             row = self._step(step)
             self._between(row)
             if self.left or self.stopped_early:
@@ -110,10 +110,12 @@ class Loop:
         self.started = time.perf_counter()
         self.last_save = self.last_step = self.control.clock.now()
         self._report("training", None)
-        if state.step == 0:
+        self.stopped_early = self._has_lost_patience()
+        if state.step == 0 or state.owes_evaluation:
             evaluated = self._evaluate()
+            state.owes_evaluation = False
             if evaluated:
-                self.metrics.add({"step": 0, **evaluated})
+                self.metrics.add({"step": state.step, **evaluated})
 
     # ------------------------------------------------------------ one step
 
@@ -162,12 +164,19 @@ class Loop:
         return overdue, self.control.request() is not None
 
     def _move(self, rate: float) -> float:
-        """Clip, and let the optimizer move; returns the gradients' norm before clipping."""
+        """Clip, and let the optimizer move; returns the gradients' norm before clipping.
+
+        Raises:
+            Failed: the norm is no number, and the recipe says to stop.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        if not self.scaler.is_enabled() and not math.isfinite(norm):  # a scaler leaves such steps out itself, and scales less
+            self._refuse(f"the gradient's norm is {float(norm):.4g} at step {self.state.step + 1}")
+            return float("nan")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -184,7 +193,11 @@ class Loop:
         if math.isfinite(loss) and (usual is None or loss < usual + self.recipe.spike):
             self.state.losses = [*known, loss][-REMEMBERED:]
             return True
-        what = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
+        self._refuse(f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else ""))
+        return False
+
+    def _refuse(self, what: str) -> None:
+        """Stop, or leave a step out."""
         if self.recipe.on_bad_loss == "stop":
             self.saver.finish()
             raise Failed(
@@ -193,7 +206,6 @@ class Loop:
         self.state.skipped += 1
         self.say(f"warning: {what}: this step is left out, the {self.state.skipped}. so far")
         self.optimizer.zero_grad(set_to_none=True)
-        return False
 
     # ------------------------------------------------------------ between steps
 
@@ -202,8 +214,10 @@ class Loop:
         last = self.state.step >= self.plan.steps
         asked = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
         self.left = asked if not last else None
-        if not self.left and self._evaluation_is_due(last=last):
+        due = self._evaluation_is_due(last=last)
+        if due and not self.left:
             row |= self._evaluate()
+        self.state.owes_evaluation = bool(due and self.left)  # who asks to leave has no time to wait for it
         last = last or self.stopped_early
         self.metrics.add(row)
         self._report("training", row)
@@ -231,7 +245,7 @@ class Loop:
             else:
                 self.state.worse += 1
             self.say(f"held out: loss {evaluated.loss:.4f}, {evaluated.accuracy:.1%} right" + (", the best so far" if better else ""))
-            if self.recipe.evaluation.patience and self.state.worse >= self.recipe.evaluation.patience:
+            if self._has_lost_patience():
                 self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
                 self.stopped_early = True
         if self.recipe.evaluation.prompts and not self.divided and self.processes.first:
@@ -239,6 +253,10 @@ class Loop:
                 self.say(f"sample: {prompt!r} → {text!r}")
         self.control.phase("training")
         return row
+
+    def _has_lost_patience(self) -> bool:
+        patience = self.recipe.evaluation.patience
+        return patience is not None and self.state.worse >= patience
 
     def _save_is_due(self, *, last: bool, evaluated: bool) -> bool:
         """At the end, when asked to leave, at `save_steps`, at a new best, and every `save_minutes`."""

@@ -24,6 +24,8 @@ from llmlab.trainer.store import Tokens
 
 TRIED_TOKENS = 48
 TRIED_DOCUMENTS = 3
+DONE = {"full_attention", "sliding_attention"}
+"""transformers' names for the kinds of layers whose attention within documents is known here."""
 CLOSE = {"float32": 1e-4, "bfloat16": 4e-2, "float16": 1e-2}
 """Relative differences that rounding alone makes; a leak between documents changes hidden states by tenths."""
 
@@ -105,6 +107,10 @@ class Objective(nn.Module):
         finally:
             self.model.train(was)
 
+    def refer_to(self, model: Any) -> None:
+        """Measure preferences against another model than the one that training goes on from."""
+        self.reference.load_state_dict(model.state_dict())
+
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that learn, by the model's own names."""
         return ((name, one) for name, one in self.model.named_parameters() if one.requires_grad)
@@ -116,8 +122,8 @@ def causal(model: Any) -> Any:
 
 
 def decoder(model: Any) -> Any:
-    """The model without its head."""
-    return getattr(model, model.base_model_prefix)
+    """The model without its head. Llama 4's prefix is that of the model with eyes, which the text model is a part of."""
+    return getattr(model, model.base_model_prefix, None) or model.model
 
 
 def choose(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:
@@ -138,6 +144,9 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
     """Whether a row of documents gives the hidden states of each alone."""
     if recipe.packing is False:
         return False, "asked for"
+    others = sorted(set(getattr(base.config.get_text_config(), "layer_types", None) or ()) - DONE)
+    if others:  # a chunk may be longer than what is tried
+        return False, f"the model's attention is not ours: {', '.join(others)}"
     own = base.config._attn_implementation  # noqa: SLF001 - transformers' only word for it
     documents = _some(tokens)
     place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
@@ -146,9 +155,12 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         base.set_attn_implementation(attention.register())
         row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
+        _states(base.train(), row, documents=row.documents)  # dropout within the attention is only asked for here
     except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
         base.set_attn_implementation(own)
         return False, f"the model's attention is not ours: {' '.join(str(error).split())[:120]}"
+    finally:
+        base.eval()
     if apart > CLOSE[machine.dtype]:
         base.set_attn_implementation(own)
         return False, f"a packed row differs by {apart:.0e} from its documents alone, which is more than rounding"

@@ -135,6 +135,8 @@ def build(
     if recipe.method != "qlora" and not divided:
         adapted.to(machine.device)
     made = objectives.choose(adapted, recipe, machine, examples.train, say)
+    if start and made.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
+        made.refer_to(model.load_model(recipe, work, machine, tokenizer))
     if divided:
         sharding.divide(made, machine, processes)
     made.checkpointing = model.speed_up(adapted, recipe, machine, say)

@@ -40,6 +40,8 @@ class State:
     best_loss: float | None = None
     worse: int = 0
     """Evaluations since the best one."""
+    owes_evaluation: bool = False
+    """Whether this step's was put off to leave sooner."""
     skipped: int = 0
     """Steps left out for a bad loss."""
     losses: list[float] = field(default_factory=list)
@@ -133,7 +135,7 @@ class Saver:
         final = checkpoints.publish(staged, self.folder, step)
         if best is not None:
             self.best_file = final / BEST
-        checkpoints.keep_newest(self.folder, self.keep, best=best_step)
+        checkpoints.keep_newest(self.folder, self.keep, step, best=best_step)
         self.say(f"saved {checkpoint_name(step)} in {time.perf_counter() - began:.2f} s, training waited {stall:.2f} s")
 
     def _best(self, step: int, best: Named, path: Path) -> None:

@@ -55,6 +55,7 @@ def divide(objective: Objective, machine: Machine, processes: Processes) -> None
     if machine.dtype != "float32":
         policy = MixedPrecisionPolicy(param_dtype=getattr(torch, machine.dtype), reduce_dtype=torch.float32)
     options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
-    for layer in decoder(objective.causal).layers:
-        fully_shard(layer, **options)
+    for whole in (objective.causal, objective.reference):
+        for layer in decoder(whole).layers if whole is not None else ():
+            fully_shard(layer, **options)
     fully_shard(objective, **options)

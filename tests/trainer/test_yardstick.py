@@ -1,0 +1,44 @@
+"""Our loop's curves are those of TRL's trainers on the same tokens, in the same order, from the same weights."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer import work as folders, yardstick
+from tests.trainer.conftest import Train
+
+STEPS = 6
+SFT = {"lora": ("lora", 1), "full": ("full", 1), "lora, accumulated": ("lora", 2)}
+DPO = {"lora": ("lora", 0.0), "full": ("full", 0.0), "lora, smoothed": ("lora", 0.2)}
+
+
+@pytest.mark.parametrize("case", SFT)
+def test_sft_is_trls(tmp_path: Path, model: Path, train: Train, case: str) -> None:
+    """In 32 bits, over steps whose losses fall."""
+    method, accumulate = SFT[case]
+    recipe = {"method": method, "accumulate": accumulate, "batch_size": 4 // accumulate}
+    compare(tmp_path, model, train, recipe, "messages", yardstick.sft)
+    assert len(SFT) == 3
+
+
+@pytest.mark.parametrize("case", DPO)
+def test_dpo_is_trls(tmp_path: Path, model: Path, train: Train, case: str) -> None:
+    method, smoothing = DPO[case]
+    batch = {"batch_size": 1, "accumulate": 4} if smoothing else {"batch_size": 4}
+    recipe = {"method": method, "objective": "dpo", "dpo": {"beta": 0.3, "label_smoothing": smoothing}, **batch}
+    compare(tmp_path, model, train, recipe, "preference", yardstick.dpo)
+    assert len(DPO) == 3
+
+
+def compare(root: Path, model: Path, train: Train, recipe: dict[str, Any], form: str, peer: Any) -> None:
+    common = {"max_steps": STEPS, "lora": {"rank": 4, "dropout": 0.0}, "learning_rate": 0.003}
+    work = folders.make(root, model, form=form, count=16, recipe={**common, **recipe})
+    code, log = train(work)
+    assert code == 0, log
+    ours, its = folders.losses(work), peer(work, STEPS)
+    assert len(ours) == len(its.losses) == len(its.norms) == STEPS
+    for (step, loss, norm), other, size in zip(ours, its.losses, its.norms, strict=True):
+        assert loss == pytest.approx(other, abs=1e-4), step
+        assert norm == pytest.approx(size, rel=2e-4), step
+    assert ours[-1][1] < ours[0][1] - 0.02
