@@ -13,10 +13,12 @@ from pathlib import Path
 from llmlab import contract
 from llmlab.aws import documents, objects
 from llmlab.aws.archive import Wait, ask_back
-from llmlab.aws.objects import Incoming, Object
+from llmlab.aws.objects import Object
+from llmlab.aws.receiving import Incoming, receive
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, COMPLETE, WHOLE_MODEL, Complete, DataFile, Marker, RunKeys
 from llmlab.errors import LabError, UsageError
+from llmlab.files import sha256
 
 Progress = Callable[[float, float], None]
 
@@ -89,7 +91,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     waiting = {key for wait in archived for key in wait.keys}
     every = [_incoming(item, keys, target, digests.get(item.key)) for item in wanted if item.key not in waiting]
     missing = [file for file in every if not is_here(file)]
-    objects.download(aws, bucket, missing, progress)
+    receive(aws, bucket, missing, progress)
     adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
     return Fetched(
         run=run,
@@ -154,7 +156,7 @@ def is_here(file: Incoming) -> bool:
     facts = file.path.stat()
     if facts.st_size != file.size:
         return False
-    return objects.digest_of(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
+    return sha256(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
 
 
 def _left(there: Iterable[Object], parted: dict[str, What | None], only: tuple[What, ...]) -> dict[str, int]:
