@@ -323,6 +323,11 @@ def test_fetch_checkpoints_takes_whole_ones(lab: CommandLine, finished: Aws) -> 
     facts = lab("fetch", "--only", "checkpoints", "--json").json
     assert facts["files"] == ["checkpoints/checkpoint-10/COMPLETE", "checkpoints/checkpoint-10/optimizer.pt"]
     assert facts["checked"] == 1
+    assert list(facts["left"]) == ["report", "logs", "adapter"]
+    lab("fetch", "--only", "logs,adapter")
+    out = lab("fetch", "--only", "checkpoints").out
+    assert "of report\n" in out, "what is here is not left there"
+    assert f"next: llmlab fetch {RUN} --only report\n" in out
     assert lab("fetch", "--only", "adaptor").error == "there is no part adaptor to fetch, only adapter, checkpoints, logs, report"
 
 

@@ -1,7 +1,7 @@
 """Objects from S3 into files, many and large ones at once, each checked before it has its name.
 
 A large object's parts arrive in parallel in buffers that are used again and again, while one thread hashes and writes them in order to
-`NAME.part`: whatever is there is a whole beginning to continue from. The order costs memory, a part for each thread and one more.
+`NAME.part`: whatever is there is a whole beginning to continue from. The order costs memory: `AHEAD` parts.
 """
 
 import os
@@ -23,8 +23,10 @@ from llmlab.aws.objects import THREADS, Meter, Progress
 from llmlab.aws.session import Aws, AwsError, Unreachable
 from llmlab.errors import LabError
 
-PART = 8 << 20
+PART = 16 << 20
 """Bytes of a part, and the size above which an object comes in parts."""
+AHEAD = 8
+"""Parts of one object under way at once, each with its buffer."""
 BLOCK = 256 << 10
 """Bytes moved at once. Small enough for the processor's cache; writes of whole parts cost the kernel four times as long."""
 TRIES = 4
@@ -107,7 +109,7 @@ def _append(aws: Aws, bucket: str, file: Incoming, stream: IO[bytes], made: Any,
         if start is not None:
             waiting.append(crew.submit(_get, aws, bucket, file, start, (buffer or memoryview(bytearray(PART)))[: file.size - start]))
 
-    for _ in range(THREADS + 1):
+    for _ in range(AHEAD):
         ask()
     while waiting:
         part = waiting.popleft().result()

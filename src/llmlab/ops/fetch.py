@@ -39,7 +39,7 @@ USUAL = (What.ADAPTER, What.LOGS, What.REPORT)
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch did. Sizes in bytes; `left` counts what was not asked for, by part."""
+    """What a fetch did. Sizes in bytes; `left` counts what was not asked for and is not here, by part."""
 
     run: str
     folder: str
@@ -104,7 +104,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         checked=sum(bool(file.digest) for file in every),
         adapter=str(adapter) if adapter else "",
         archived=archived,
-        left=_left(there, parted, only),
+        left=_left([item for item in there if not (target / _name(item, keys)).exists()], parted, only),
     )
 
 
@@ -139,7 +139,7 @@ def _digests(
 
 
 def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | None) -> Incoming:
-    name = item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
+    name = _name(item, keys)
     path = target / name
     parts = name.split("/")
     if "\\" in name or "\0" in name or {"", ".", ".."} & set(parts) or not path.resolve().is_relative_to(target.resolve()):
@@ -147,6 +147,10 @@ def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | No
     if promised and promised.size != item.size:
         raise LabError(f"{item.key} has {item.size} bytes, and {promised.size} were promised", f"llmlab status {keys.run}")
     return Incoming(item.key, path, item.size, item.tag, item.changed, promised.sha256 if promised else "")
+
+
+def _name(item: Object, keys: RunKeys) -> str:
+    return item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
 
 
 def is_here(file: Incoming) -> bool:
