@@ -1,6 +1,6 @@
 """Objects from S3 into files, many and large ones at once, each checked before it has its name.
 
-A large object's parts arrive in parallel in buffers that are used again and again, while one thread hashes and writes them in order to
+A large object's parts arrive in parallel in buffers that are used again and again, while two threads hash and write them in order to
 `NAME.part`: whatever is there is a whole beginning to continue from. The order costs memory: `AHEAD` parts.
 """
 
@@ -111,14 +111,20 @@ def _append(aws: Aws, bucket: str, file: Incoming, stream: IO[bytes], made: Any,
 
     for _ in range(AHEAD):
         ask()
-    while waiting:
-        part = waiting.popleft().result()
-        for at in range(0, len(part), BLOCK):
-            made.update(part[at : at + BLOCK])
-            stream.write(part[at : at + BLOCK])
-        stream.flush()
-        meter.add(len(part))
-        ask(part)
+    with Crew(1) as scribe:
+        while waiting:
+            part = waiting.popleft().result()
+            written = scribe.submit(_write, stream, part)
+            made.update(part)
+            written.result()
+            meter.add(len(part))
+            ask(part)
+
+
+def _write(stream: IO[bytes], part: memoryview) -> None:
+    for at in range(0, len(part), BLOCK):
+        stream.write(part[at : at + BLOCK])
+    stream.flush()
 
 
 def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) -> memoryview:
@@ -128,7 +134,8 @@ def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) 
         got %= size  # from the beginning, when all was there and wrong
         where = {} if (start + got, size) == (0, file.size) else {"Range": f"bytes={start + got}-{start + size - 1}"}
         try:
-            body = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.tag, **where)["Body"]  # type: ignore[arg-type]
+            answer: Any = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.tag, **where)  # type: ignore[arg-type]
+            body = answer["Body"]
             while took := body.readinto(buffer[got : got + BLOCK]):
                 got += took
             if got == size and not body.read(1):  # at its end botocore compares S3's own checksum, which comes with whole objects
