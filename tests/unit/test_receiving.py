@@ -1,12 +1,12 @@
 """Objects from an endpoint that breaks off, ignores ranges or damages: what arrives is whole and checked, or has no name."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -69,7 +69,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(receiving, "PART", PART)
@@ -84,25 +84,26 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 def aws() -> Iterator[Aws]:
     there = Aws(REGION, lab="broken")
     yield there
+    for thread in threading.enumerate():
+        if thread.name.endswith("(_work)"):  # of a crew that was dropped: its last connection is to be closed in this test
+            thread.join()
     there.s3.close()
 
 
-def incoming(path: Path, content: bytes = CONTENT, **more: str) -> Incoming:
-    facts = {"tag": '"tag"', "digest": hashlib.sha256(content).hexdigest()} | more
-    return Incoming("key", path, len(content), facts["tag"], CHANGED, facts["digest"])
+def incoming(path: Path, content: bytes = CONTENT, *, known: bool = True) -> Incoming:
+    """The object as a run's marker lists it, or, when it is not `known`, as the listing alone does."""
+    return Incoming("key", path, len(content), '"tag"', CHANGED, hashlib.sha256(content).hexdigest() if known else "")
 
 
 def broken_once(body: bytes) -> bytes:
     return body[: len(body) * 2 // 3] if len(body) > 400 else body
 
 
-@pytest.mark.parametrize("digest", [{}, {"digest": ""}])
-def test_what_a_broken_connection_has_not_brought_is_asked_for_again(
-    endpoint: Endpoint, aws: Aws, tmp_path: Path, digest: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_broken_connection_has_not_brought_is_asked_for_again(endpoint: Endpoint, aws: Aws, tmp_path: Path, known: bool) -> None:
     endpoint.answer = broken_once
     told: list[float] = []
-    receive(aws, "bucket", [incoming(tmp_path / "a", **digest)], lambda done, _total: told.append(done))
+    receive(aws, "bucket", [incoming(tmp_path / "a", known=known)], lambda done, _total: told.append(done))
     assert (tmp_path / "a").read_bytes() == CONTENT
     assert (tmp_path / "a").stat().st_mtime == CHANGED.timestamp()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -155,7 +156,7 @@ def test_an_object_that_changes_meanwhile_is_refused(endpoint: Endpoint, aws: Aw
 def test_an_endpoint_that_knows_no_ranges(endpoint: Endpoint, aws: Aws, tmp_path: Path) -> None:
     endpoint.ranges = False
     with pytest.raises(Unreachable):
-        receive(aws, "bucket", [incoming(tmp_path / "a", digest="")])
+        receive(aws, "bucket", [incoming(tmp_path / "a", known=False)])
     assert not (tmp_path / "a").exists()
 
 
@@ -163,6 +164,6 @@ def test_the_checksum_that_comes_with_a_whole_object_is_compared(endpoint: Endpo
     endpoint.content = CONTENT[:900]
     endpoint.headers["x-amz-checksum-crc32"] = "AAAAAA=="
     with pytest.raises(Unreachable):
-        receive(aws, "bucket", [incoming(tmp_path / "a", CONTENT[:900], digest="")])
+        receive(aws, "bucket", [incoming(tmp_path / "a", CONTENT[:900], known=False)])
     assert endpoint.asked == [""] * receiving.TRIES, "all of it again"
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -135,11 +136,11 @@ def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) 
         where = {} if (start + got, size) == (0, file.size) else {"Range": f"bytes={start + got}-{start + size - 1}"}
         try:
             answer: Any = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.tag, **where)  # type: ignore[arg-type]
-            body = answer["Body"]
-            while took := body.readinto(buffer[got : got + BLOCK]):
-                got += took
-            if got == size and not body.read(1):  # at its end botocore compares S3's own checksum, which comes with whole objects
-                return buffer
+            with closing(answer["Body"]) as body:
+                while took := body.readinto(buffer[got : got + BLOCK]):
+                    got += took
+                if got == size and not body.read(1):  # at its end botocore compares S3's own checksum, which comes with whole objects
+                    return buffer
         except AwsError as error:
             if error.code in CONDITION_FAILED:
                 raise LabError(f"s3://{bucket}/{file.key} changed while it was fetched", "llmlab fetch latest") from error
