@@ -183,12 +183,12 @@ class Hanging:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = (), title: str = ""
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
 ) -> "RenderableType":
     """A borderless table; columns named in `right` are numbers, those in `whole` are never wrapped."""
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, title=title or None, title_justify="left", header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:

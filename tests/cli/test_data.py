@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from llmlab import contract
-from llmlab.aws import documents, objects
+from llmlab.aws import documents, objects, receiving, sending
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.contract import Complete, DataFile, EndReason, Manifest, Marker, RunKeys
@@ -185,7 +185,7 @@ def test_upload_without_bad_lines(lab: CommandLine, buckets: Aws, recorder: list
 
 
 def test_upload_in_parts(lab: CommandLine, buckets: Aws, recorder: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "PART", 5 << 20)
+    monkeypatch.setattr(sending, "PART", 5 << 20)
     write(Path("data/a.jsonl"), *[{"text": "x" * (1 << 20)}] * 12)
     lab("upload", "data")
     assert recorder.count("s3:UploadPart") == 3
@@ -200,7 +200,7 @@ def test_upload_in_parts(lab: CommandLine, buckets: Aws, recorder: list[str], mo
 def test_an_interrupted_upload_leaves_the_old_manifest_and_goes_on(
     lab: CommandLine, buckets: Aws, recorder: list[str], monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(objects, "PART", 5 << 20)
+    monkeypatch.setattr(sending, "PART", 5 << 20)
     write(Path("data/a.jsonl"), *GOOD)
     lab("upload", "data")
     before = manifest(buckets)
@@ -224,13 +224,13 @@ def test_an_interrupted_upload_leaves_the_old_manifest_and_goes_on(
 
 
 def test_an_interrupted_part_aborts_the_upload(lab: CommandLine, buckets: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "PART", 5 << 20)
+    monkeypatch.setattr(sending, "PART", 5 << 20)
     write(Path("data/a.jsonl"), *[{"text": "x" * (1 << 20)}] * 12)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(objects, "_put_part", interrupt)
+    monkeypatch.setattr(sending, "_put_part", interrupt)
     assert lab("upload", "data").code == 130
     assert "Uploads" not in buckets.s3.list_multipart_uploads(Bucket=buckets.names.data_bucket)
     assert objects.listing(buckets, buckets.names.data_bucket, "") == []
@@ -239,9 +239,9 @@ def test_an_interrupted_part_aborts_the_upload(lab: CommandLine, buckets: Aws, m
 def test_a_file_that_changes_meanwhile_is_refused(buckets: Aws, tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"other")
-    outgoing = objects.Outgoing(file, "a", 5, changed=1)
+    outgoing = sending.Outgoing(file, "a", 5, changed=1)
     with pytest.raises(Exception, match="changed while it was sent"):
-        objects.upload(buckets, buckets.names.data_bucket, [outgoing])
+        sending.send(buckets, buckets.names.data_bucket, [outgoing])
 
 
 def test_upload_a_model(lab: CommandLine, buckets: Aws) -> None:
@@ -323,6 +323,11 @@ def test_fetch_checkpoints_takes_whole_ones(lab: CommandLine, finished: Aws) -> 
     facts = lab("fetch", "--only", "checkpoints", "--json").json
     assert facts["files"] == ["checkpoints/checkpoint-10/COMPLETE", "checkpoints/checkpoint-10/optimizer.pt"]
     assert facts["checked"] == 1
+    assert list(facts["left"]) == ["report", "logs", "adapter"]
+    lab("fetch", "--only", "logs,adapter")
+    out = lab("fetch", "--only", "checkpoints").out
+    assert "of report\n" in out, "what is here is not left there"
+    assert f"next: llmlab fetch {RUN} --only report\n" in out
     assert lab("fetch", "--only", "adaptor").error == "there is no part adaptor to fetch, only adapter, checkpoints, logs, report"
 
 
@@ -330,13 +335,13 @@ def test_fetch_checkpoints_takes_whole_ones(lab: CommandLine, finished: Aws) -> 
 def test_fetch_goes_on_from_a_part(
     lab: CommandLine, finished: Aws, held: bytes, recorder: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "PART", 1500)
+    monkeypatch.setattr(receiving, "PART", 1500)
     path = Path("outputs", RUN, "adapter/adapter_model.safetensors")
     path.parent.mkdir(parents=True)
-    objects.partial(path).write_bytes(held)
+    receiving.partial(path).write_bytes(held)
     assert lab("fetch", RUN, "--only", "adapter").code == 0
     assert path.read_bytes() == b"weights" * 1000
-    assert not objects.partial(path).exists()
+    assert not receiving.partial(path).exists()
     gets = recorder.count("s3:GetObject") - 1  # the marker
     assert gets == {b"weights" * 400: 3, b"wrong!!" * 400: 3 + 5, b"weights" * 1000: 0, b"weights" * 2000: 5}[held]
 

@@ -1,8 +1,10 @@
 """bootstrap, doctor and teardown as they are typed."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmlab.commands.lab import in_words
 from llmlab.config import load
 from llmlab.errors import ExitCode
 from tests.cli.conftest import CommandLine
@@ -16,9 +18,16 @@ def test_plan_changes_nothing_and_says_so_with_its_exit_code(lab: CommandLine, r
     assert result.code == ExitCode.PLAN_NOT_EMPTY
     assert "+ VPC llm-tuning-lab-vpc" in result.out
     assert "    retention days: 30" in result.out
+    assert "    target: function:llm-tuning-lab-watchdog\n" in result.out
+    assert "arn:aws" not in result.out, "of this account, which the first line tells"
     assert result.out.splitlines()[-1] == "31 to create, 0 to change, 0 as they should be"
     assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
     assert list(project.iterdir()) == []
+
+
+def test_an_arn_of_another_account_is_shown_whole() -> None:
+    here = re.compile("arn:aws:[a-z]+:(us-east-1)?:1:")
+    assert in_words(["arn:aws:sns:us-east-1:1:a", "arn:aws:sns:us-east-1:2:b"], here) == "a, arn:aws:sns:us-east-1:2:b"
 
 
 def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> None:

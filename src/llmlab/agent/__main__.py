@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from datetime import UTC
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -13,7 +14,7 @@ from llmlab.agent.background import Threads
 from llmlab.agent.gpu import NvidiaGpus
 from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
-from llmlab.agent.job import read, read_job, replace
+from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import Agent
 from llmlab.agent.prepare import PrepareError, prepare
 from llmlab.agent.report import CloudWatchNumbers
@@ -22,6 +23,7 @@ from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
 from llmlab.clock import SystemClock
 from llmlab.contract import Attempt, EndReason, Env
+from llmlab.files import replace_text
 
 
 def main() -> int:
@@ -54,7 +56,7 @@ def main() -> int:
             bring_model(job, session.client("secretsmanager", config=config), download_snapshot, say)
             step = prepare(job, S3Store(s3, os.environ[Env.DATA_BUCKET]), outputs, say)
             agent.uploads.have(step)
-            replace(job.folder.ready, f"{step}\n")
+            replace_text(Path(job.folder.ready), f"{step}\n")
     except (PrepareError, StoreError, OSError) as error:
         agent.conclude(Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip(".")), until=job.deadline)
         return 1

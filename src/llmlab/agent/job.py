@@ -1,6 +1,5 @@
 """What this agent works on, read once from the work folder and the environment, and the few things everybody here needs."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 from llmlab import contract
 from llmlab.contract import DataFile, Env, Names, RunKeys, Spec, WorkFolder
+from llmlab.files import sha256
 
 Say = Callable[[str], None]
 PARALLEL = 8
@@ -48,25 +48,12 @@ def read_job(environment: Mapping[str, str]) -> Job:
     return Job(spec, int(environment[Env.ATTEMPT]), int(environment[Env.DEADLINE]), folder)
 
 
-def replace(path: str, text: str) -> None:
-    """Write a control file so that a reader sees the old one or the new one, never a part."""
-    part = Path(path + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def read(path: str) -> str:
     """A control file, "" when it is not there yet."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_as(path: Path, wanted: DataFile) -> bool:

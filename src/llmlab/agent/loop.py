@@ -6,6 +6,7 @@ interruption is on its way. The price: a checkpoint may be on its way to S3 when
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from llmlab import contract, fleet
@@ -13,7 +14,7 @@ from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
 from llmlab.agent.gpu import Gpus
 from llmlab.agent.imds import Imds
-from llmlab.agent.job import Job, Say, read, replace
+from llmlab.agent.job import Job, Say, read
 from llmlab.agent.limits import Pressure
 from llmlab.agent.report import Numbers
 from llmlab.agent.store import Store, StoreError, persist
@@ -21,6 +22,7 @@ from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import TrainingExit, Verdict, judge, last_words
 from llmlab.clock import Clock
 from llmlab.contract import Attempt, ContractError, DataFile, EndReason, Heartbeat, LogStream, Outcome, Progress, Request, Stop
+from llmlab.files import replace_text
 
 TICK_SECONDS = 1.0
 EVERY_SECONDS = {"notice": 5.0, "stop": 5.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0}
@@ -89,7 +91,7 @@ class Agent:
                 self.pressure = pressure
                 if self.request is None:
                     self.request = Request(pressure.reason, self._at())
-                replace(self.job.folder.request, contract.dump(self.request))
+                replace_text(Path(self.job.folder.request), contract.dump(self.request))
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif pressure.leave_by < self.pressure.leave_by:
                 self.pressure = pressure
@@ -184,7 +186,7 @@ class Agent:
             self.uploads.logs()
         except StoreError as error:
             self.say(f"the last word could not be written: {error}")
-        replace(self.job.folder.marked, verdict.reason + "\n")
+        replace_text(Path(self.job.folder.marked), verdict.reason + "\n")
 
 
 T = TypeVar("T")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmlab import contract
-from llmlab.agent.job import Job, Say, each, is_as, read, sha256
+from llmlab.agent.job import Job, Say, each, is_as, read
 from llmlab.agent.store import Store
 from llmlab.contract import Complete, DataFile, LogStream
+from llmlab.files import sha256
 
 
 @dataclass

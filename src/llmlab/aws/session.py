@@ -166,7 +166,8 @@ class Aws:
                     connect_timeout=10,
                     read_timeout=60,
                     user_agent_extra="llmlab",
-                    s3={"us_east_1_regional_endpoint": "regional"},
+                    # every body carries a checksum; over https botocore leaves it at that, over http it would hash all a second time
+                    s3={"us_east_1_regional_endpoint": "regional", "payload_signing_enabled": False},
                 )
                 try:
                     self._clients[key] = self.session.client(service, region_name=region, config=config)

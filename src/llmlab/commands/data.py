@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmlab.commands.state import State
+from llmlab.commands.words import size
 from llmlab.errors import DataError, ExitCode, UsageError
 from llmlab.ui import table
 
@@ -134,7 +135,7 @@ def report_view(state: State, report: "Report") -> Iterator["RenderableType"]:
     yield table(
         ("file", "size", "examples", "bad", "format"),
         [
-            (file.name, size_words(file.size), f"{file.examples:,}", f"{file.bad:,}" if file.bad else "", ", ".join(file.formats))
+            (file.name, size(file.size), f"{file.examples:,}", f"{file.bad:,}" if file.bad else "", ", ".join(file.formats))
             for file in report.files
         ],
         right=("size", "examples", "bad"),
@@ -192,30 +193,23 @@ def _places(count: int, places: tuple[str, ...], what: str = "") -> str:
 
 def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
     """Where it lies, and what was done."""
-    yield f"{done.address}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size_words(done.size)}"
+    yield f"{done.address}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size(done.size)}"
     unchanged = f", {done.unchanged:,} unchanged" if done.unchanged else ""
     removed = f", {len(done.removed):,} removed" if done.removed else ""
-    yield f"sent {len(done.sent):,} ({size_words(done.sent_size)}){unchanged}{removed}"
+    yield f"sent {len(done.sent):,} ({size(done.sent_size)}){unchanged}{removed}"
 
 
 def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
     """What came, what was there, what has to be waited for."""
     here = len(done.files) - len(done.fetched)
-    yield f"{done.folder}: {len(done.files):,} files, {size_words(done.size)}, {done.checked:,} checked by SHA-256"
-    yield f"fetched {len(done.fetched):,} ({size_words(done.fetched_size)})" + (f", {here:,} were here" if here else "")
+    yield f"{done.folder}: {len(done.files):,} files, {size(done.size)}, {done.checked:,} checked by SHA-256"
+    yield f"fetched {len(done.fetched):,} ({size(done.fetched_size)})" + (f", {here:,} were here" if here else "")
     if done.adapter:
         yield f"adapter: {done.adapter}"
     if not done.over:
         yield f"run {done.run} is not over: this is what there is so far"
-    for part, size in done.left.items():
-        yield f"left in the bucket: {size_words(size)} of {part} (llmlab fetch {done.run} --only {part})"
+    if done.left:
+        yield f"left in the bucket: {', '.join(f'{size(left)} of {part}' for part, left in done.left.items())}"
+        yield f"next: llmlab fetch {done.run} --only {','.join(done.left)}"
     for wait in done.archived:
-        yield f"archived: {len(wait.keys):,} files, {size_words(wait.size)} in {wait.storage}; their restore takes {wait.takes}"
-
-
-def size_words(size: float) -> str:
-    """Bytes in the largest unit of which there is at least one."""
-    unit, *larger = "B", "KB", "MB", "GB", "TB"
-    while size >= 1000 and larger:
-        size, unit = size / 1000, larger.pop(0)
-    return f"{size:,.1f} {unit}" if unit != "B" and size < 10 else f"{size:,.0f} {unit}"
+        yield f"archived: {len(wait.keys):,} files, {size(wait.size)} in {wait.storage}; their restore takes {wait.takes}"

@@ -1,6 +1,7 @@
 """The lab itself: bootstrap, doctor, teardown."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,14 +107,15 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
     from rich.text import Text
 
     yield Text(f"lab {facts.lab}, account {facts.account}, {facts.region}")
+    here = re.compile(rf"arn:[\w-]+:[\w-]+:({facts.region})?:{facts.account}:")
     created = [change for change in facts.changes if change.action == "create"]
     updated = [change for change in facts.changes if change.action == "update"]
     for change in [*created, *updated]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
         for one in () if compact else change.properties:
-            wanted = in_words(one.wanted)
-            words = wanted if change.action == "create" else f"{in_words(one.now)} → {wanted}"
+            wanted = in_words(one.wanted, here)
+            words = wanted if change.action == "create" else f"{in_words(one.now, here)} → {wanted}"
             yield Hanging(f"    {one.path}: ", words)
     if facts.changes:
         yield Text(f"{len(created)} to create, {len(updated)} to change, {facts.kept} as they should be")
@@ -121,23 +123,29 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
         yield Text(f"nothing to do: all {facts.kept} resources are as they should be")
 
 
-def in_words(value: Any) -> str:
-    """A property's value in at most a line or two: documents by what they hold, long texts cut."""
+def in_words(value: Any, here: re.Pattern[str] | None = None) -> str:
+    """A property's value in at most a line or two: documents by what they hold, long texts cut.
+
+    `here` is how the ARNs of this account and region begin, which the first line of a plan has told.
+    """
+    text = here.sub("", _in_words(value)) if here else _in_words(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _in_words(value: Any) -> str:
     if value is None or value == []:
         return "none"
     if isinstance(value, dict) and "Statement" in value:
         return _statements_in_words(value["Statement"])
-    if isinstance(value, dict) and "Sid" in value:
+    if _is_statement(value):
         return f"{value.get('Effect', 'statement').lower()}: {value['Sid']}"
     if isinstance(value, dict) and list(value) == ["rules"]:
         return ", ".join(str(rule.get("description") or counted(1, "rule")) for rule in value["rules"])
     if isinstance(value, dict):
-        text = _mapping_in_words(value)
-    elif isinstance(value, list):
-        text = ", ".join(map(_item_in_words, value))
-    else:
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+        return _mapping_in_words(value)
+    if isinstance(value, list):
+        return ", ".join(map(_item_in_words, value))
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _item_in_words(item: Any) -> str:
@@ -148,9 +156,17 @@ def _item_in_words(item: Any) -> str:
 
 
 def _mapping_in_words(value: dict[str, Any]) -> str:
+    """Keys with the same words stand together; a statement says its own name."""
     if not any(isinstance(item, dict | list) for item in value.values()):
-        return ", ".join(f"{key}={in_words(item)}" for key, item in value.items())
-    return "; ".join(f"{key}: {in_words(item)}" for key, item in value.items())
+        return ", ".join(f"{key}={_in_words(item)}" for key, item in value.items())
+    keys: dict[str, list[str]] = {}
+    for key, item in value.items():
+        keys.setdefault(_in_words(item), []).append(key)
+    return "; ".join(words if _is_statement(value[same[0]]) else f"{', '.join(same)}: {words}" for words, same in keys.items())
+
+
+def _is_statement(value: Any) -> bool:
+    return isinstance(value, dict) and "Sid" in value
 
 
 def _statements_in_words(statements: list[dict[str, Any]]) -> str:

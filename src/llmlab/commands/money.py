@@ -50,11 +50,13 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
     ]
     rows.append(("total", "", "", "", f"{sum(one.hours for one in facts.runs):.2f}", f"{facts.total:.2f}", ""))
     columns = ("run", "instance", "market", "attempts", "hours", "$", "")
-    yield table(columns, rows, right=("attempts", "hours", "$"), title=f"instance time in {facts.month}, at the prices noted at launch")
+    yield f"instance time in {facts.month}, at the prices noted at launch"
+    yield table(columns, rows, right=("attempts", "hours", "$"))
     if facts.services is not None:
         yield ""
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
-        yield table(("service", "$"), services, right=("$",), title="Cost Explorer, about a day behind")
+        yield "Cost Explorer, about a day behind"
+        yield table(("service", "$"), services, right=("$",))
     if facts.budget:
         expected = "" if facts.budget.forecast is None else f", {facts.budget.forecast:.2f} expected"
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"

@@ -131,7 +131,9 @@ def _lab_words(facts: "Overview") -> str:
         else "no image yet"
     )
     money = f"{dollars(facts.budget.spent)} of {dollars(facts.budget.limit)} this month" if facts.budget else "no budget"
-    return f"{image} · {money} · " + (f"{facts.live} live of {facts.total} runs" if facts.total else "no runs yet")
+    return f"{image} · {money} · " + (
+        f"{facts.live} live of {facts.total} run{'' if facts.total == 1 else 's'}" if facts.total else "no runs yet"
+    )
 
 
 # ---------------------------------------------------------------- one run

@@ -8,6 +8,7 @@ import typer
 
 from llmlab.commands.state import State
 from llmlab.errors import LabError, UsageError
+from llmlab.ui import Hanging
 
 if TYPE_CHECKING:
     from llmlab.ops.logs import LogLine
@@ -112,14 +113,14 @@ def launch(
         state.ui.show(plan, lambda: run_screens.pairs(list(run_screens.plan(plan, name))))
         return
     for title, words in run_screens.plan(plan, name):
-        state.ui.say(f"{title:<9} {words}")
+        state.ui.tell(Hanging(f"{title:<9} ", words))
     facts = start(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_for_capacity)
     if not wait:
         state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
         state.ui.say(f"next: llmlab logs {facts.run} -f")
         return
     for title, words in run_screens.launched(facts):
-        state.ui.say(f"{title:<9} {words}")
+        state.ui.tell(Hanging(f"{title:<9} ", words))
     follow(state, facts.run)
 
 

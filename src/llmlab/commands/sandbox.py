@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmlab.commands.state import State
+from llmlab.commands.words import size
 from llmlab.errors import LabError, UsageError
 
 
@@ -122,8 +123,8 @@ def model(
         raise UsageError(f"{folder} is not empty", f"llmlab sandbox model {folder}-2")
     with state.ui.bar("training it a little", "steps") as progress:
         make(folder, progress=progress)
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    state.ui.show({"folder": str(folder), "size": size}, lambda: f"{folder}: {size / 1e6:.1f} MB written")
+    written = sum(file.stat().st_size for file in folder.iterdir())
+    state.ui.show({"folder": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
     state.ui.say(f"next: llmlab upload {folder} --model tiny")
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmlab.commands.data import OUTPUTS, size_words
+from llmlab.commands.data import OUTPUTS
 from llmlab.commands.state import State
+from llmlab.commands.words import size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -75,7 +76,7 @@ def merged_view(made: "Merged") -> Iterator["RenderableType"]:
     """Where it lies and how exact it is."""
     share = made.difference / made.logit if made.logit else 0.0
     known = "its weights are those the adapter was trained on" if made.checked else "whether the adapter was trained on it is not known"
-    yield f"{made.folder}: {made.files:,} files, {size_words(made.size)}, {made.dtype}"
+    yield f"{made.folder}: {made.files:,} files, {size(made.size)}, {made.dtype}"
     yield f"base model: {made.base}; {known}"
     yield (
         f"logits differ from base and adapter by at most {made.difference:.2g} ({share:.1e} of the largest), "

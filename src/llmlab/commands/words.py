@@ -1,4 +1,4 @@
-"""Times, money and counts as people read them."""
+"""Times, money, counts and sizes as people read them."""
 
 from datetime import UTC, datetime
 
@@ -38,6 +38,14 @@ def count(number: float | None) -> str:
         if number >= size:
             return f"{number / (1e3 if unit == ' k' else size):.3g}{unit}"
     return f"{number:,.0f}"
+
+
+def size(number: float) -> str:
+    """Bytes in the largest unit of which there is at least one: `812 B`, `4.1 KB`, `16 GB`."""
+    unit, *larger = "B", "KB", "MB", "GB", "TB"
+    while number >= 1000 and larger:
+        number, unit = number / 1000, larger.pop(0)
+    return f"{number:,.1f} {unit}" if unit != "B" and number < 10 else f"{number:,.0f} {unit}"
 
 
 def hours(number: float) -> str:

@@ -13,10 +13,12 @@ from pathlib import Path
 from llmlab import contract
 from llmlab.aws import documents, objects
 from llmlab.aws.archive import Wait, ask_back
-from llmlab.aws.objects import Incoming, Object
+from llmlab.aws.objects import Object
+from llmlab.aws.receiving import Incoming, receive
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, COMPLETE, WHOLE_MODEL, Complete, DataFile, Marker, RunKeys
 from llmlab.errors import LabError, UsageError
+from llmlab.files import sha256
 
 Progress = Callable[[float, float], None]
 
@@ -37,7 +39,7 @@ USUAL = (What.ADAPTER, What.LOGS, What.REPORT)
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a fetch did. Sizes in bytes; `left` counts what was not asked for, by part."""
+    """What a fetch did. Sizes in bytes; `left` counts what was not asked for and is not here, by part."""
 
     run: str
     folder: str
@@ -89,7 +91,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     waiting = {key for wait in archived for key in wait.keys}
     every = [_incoming(item, keys, target, digests.get(item.key)) for item in wanted if item.key not in waiting]
     missing = [file for file in every if not is_here(file)]
-    objects.download(aws, bucket, missing, progress)
+    receive(aws, bucket, missing, progress)
     adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
     return Fetched(
         run=run,
@@ -102,7 +104,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         checked=sum(bool(file.digest) for file in every),
         adapter=str(adapter) if adapter else "",
         archived=archived,
-        left=_left(there, parted, only),
+        left=_left([item for item in there if not (target / _name(item, keys)).exists()], parted, only),
     )
 
 
@@ -137,7 +139,7 @@ def _digests(
 
 
 def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | None) -> Incoming:
-    name = item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
+    name = _name(item, keys)
     path = target / name
     parts = name.split("/")
     if "\\" in name or "\0" in name or {"", ".", ".."} & set(parts) or not path.resolve().is_relative_to(target.resolve()):
@@ -147,6 +149,10 @@ def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | No
     return Incoming(item.key, path, item.size, item.tag, item.changed, promised.sha256 if promised else "")
 
 
+def _name(item: Object, keys: RunKeys) -> str:
+    return item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
+
+
 def is_here(file: Incoming) -> bool:
     """Whether a file was fetched before and is as it should be."""
     if not file.path.is_file():
@@ -154,7 +160,7 @@ def is_here(file: Incoming) -> bool:
     facts = file.path.stat()
     if facts.st_size != file.size:
         return False
-    return objects.digest_of(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
+    return sha256(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
 
 
 def _left(there: Iterable[Object], parted: dict[str, What | None], only: tuple[What, ...]) -> dict[str, int]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.aws import documents, objects
-from llmlab.aws.objects import Object, Outgoing, Sent
+from llmlab.aws.objects import Object
+from llmlab.aws.sending import Outgoing, Sent, send, tag_of
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import MANIFEST, DataFile, Manifest
@@ -21,6 +22,7 @@ from llmlab.dataset.clean import clean
 from llmlab.dataset.files import find, walk
 from llmlab.dataset.report import Report
 from llmlab.errors import DataError, UsageError
+from llmlab.files import sha256
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 Progress = Callable[[float, float], None]
@@ -151,7 +153,7 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
     there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
     known = _known(aws, bucket, wanted, there, former, prefix)
     sent = [file for file in wanted if file.key not in known]
-    held = known | objects.upload(aws, bucket, sent, progress)
+    held = known | send(aws, bucket, sent, progress)
     listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, held[file.key].digest, held[file.key].version) for file in wanted)
     changed = former is None or former.files != listed or former.facts != facts
     manifest = Manifest(destination.name, listed, clock.now().strftime(contract.TIMESTAMP), facts) if changed or not former else former
@@ -182,11 +184,11 @@ def _known(
     listed = {prefix + file.path: file for file in former.files} if former else {}
 
     def look(file: Outgoing) -> Sent | None:
-        digest = objects.digest_of(file.path)
+        digest = sha256(file.path)
         old = listed.get(file.key)
         if old and (old.size, old.sha256) == (file.size, digest):
             return Sent(digest, old.version)
-        if objects.tag_of(file.path, file.size) == there[file.key].tag:
+        if tag_of(file.path, file.size) == there[file.key].tag:
             return Sent(digest, objects.version_of(aws, bucket, file.key))
         return None
 

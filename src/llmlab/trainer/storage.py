@@ -1,39 +1,13 @@
-"""Files that are whole or absent, also after a power cut."""
+"""What the trainer does to files: whole or absent, also after a power cut."""
 
-import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from llmlab.files import replace_text, sha256, sync
 
-def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a file beside its place, then rename it there. `durable` also waits for the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    with aside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        if durable:
-            stream.flush()
-            os.fsync(stream.fileno())
-    aside.replace(path)
-    if durable:
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+__all__ = ["files_below", "replace_text", "sha256", "sync"]
 
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Every regular file below a folder, in a fixed order."""
     return iter(sorted(path for path in folder.rglob("*") if path.is_file()))
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

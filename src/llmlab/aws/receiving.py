@@ -1,0 +1,162 @@
+"""Objects from S3 into files, many and large ones at once, each checked before it has its name.
+
+A large object's parts arrive in parallel in buffers that are used again and again, while two threads hash and write them in order to
+`NAME.part`: whatever is there is a whole beginning to continue from. The order costs memory: `AHEAD` parts.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+import urllib3.exceptions
+from botocore import exceptions
+
+from llmlab.aws.crew import Crew
+from llmlab.aws.documents import CONDITION_FAILED
+from llmlab.aws.objects import THREADS, Meter, Progress
+from llmlab.aws.session import Aws, AwsError, Unreachable
+from llmlab.errors import LabError
+
+PART = 16 << 20
+"""Bytes of a part, and the size above which an object comes in parts."""
+AHEAD = 8
+"""Parts of one object under way at once, each with its buffer."""
+BLOCK = 256 << 10
+"""Bytes moved at once. Small enough for the processor's cache; writes of whole parts cost the kernel four times as long."""
+TRIES = 4
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An object and the file it goes to. Without a `digest` its size and its entity tag have to do."""
+
+    key: str
+    path: Path
+    size: int
+    tag: str
+    changed: datetime
+    digest: str = ""
+
+
+def receive(aws: Aws, bucket: str, files: Iterable[Incoming], progress: Progress = lambda _done, _total: None) -> None:
+    """Fetch objects. Each file appears under its name only when it is whole and checked.
+
+    Raises:
+        LabError: an object is not what its SHA-256 says, has changed meanwhile, or S3 says no.
+    """
+    files = list(files)
+    meter = Meter(progress, sum(file.size for file in files))
+    for folder in {file.path.parent for file in files}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with Crew(THREADS) as crew:
+        small = [crew.submit(_receive_whole, aws, bucket, file, meter) for file in files if file.size <= PART]
+        for file in files:
+            if file.size > PART:
+                _receive_in_parts(aws, bucket, file, meter, crew)
+        for asked in small:
+            asked.result()
+
+
+def partial(path: Path) -> Path:
+    """Where a file is while it is not whole."""
+    return path.with_name(path.name + ".part")
+
+
+def _receive_whole(aws: Aws, bucket: str, file: Incoming, meter: Meter) -> None:
+    content = memoryview(bytearray(file.size))
+    if content:
+        _get(aws, bucket, file, 0, content)
+    if file.digest and sha256(content).hexdigest() != file.digest:
+        raise _damaged(bucket, file)
+    partial(file.path).write_bytes(content)
+    meter.add(file.size)
+    _name(file)
+
+
+def _receive_in_parts(aws: Aws, bucket: str, file: Incoming, meter: Meter, crew: Crew) -> None:
+    """One object, continued from what a former try left, and from nothing when that turns out to be wrong."""
+    found = partial(file.path)
+    continued = file.digest and found.exists() and 0 < found.stat().st_size <= file.size
+    for again in (True, False) if continued else (False,):
+        made = sha256()
+        with found.open("rb+" if again else "wb") as stream:
+            if again:
+                while block := stream.read(BLOCK):
+                    made.update(block)
+                meter.add(stream.tell())
+            _append(aws, bucket, file, stream, made, meter, crew)
+        if not file.digest or made.hexdigest() == file.digest:
+            _name(file)
+            return
+        meter.add(-file.size)
+    found.unlink()
+    raise _damaged(bucket, file)
+
+
+def _append(aws: Aws, bucket: str, file: Incoming, stream: IO[bytes], made: Any, meter: Meter, crew: Crew) -> None:
+    """What is missing of a file, in order; the parts after it are under way in the crew."""
+    waiting: deque[Future[memoryview]] = deque()
+    starts = iter(range(stream.tell(), file.size, PART))
+
+    def ask(buffer: memoryview | None = None) -> None:
+        start = next(starts, None)
+        if start is not None:
+            waiting.append(crew.submit(_get, aws, bucket, file, start, (buffer or memoryview(bytearray(PART)))[: file.size - start]))
+
+    for _ in range(AHEAD):
+        ask()
+    with Crew(1) as scribe:
+        while waiting:
+            part = waiting.popleft().result()
+            written = scribe.submit(_write, stream, part)
+            made.update(part)
+            written.result()
+            meter.add(len(part))
+            ask(part)
+
+
+def _write(stream: IO[bytes], part: memoryview) -> None:
+    for at in range(0, len(part), BLOCK):
+        stream.write(part[at : at + BLOCK])
+    stream.flush()
+
+
+def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) -> memoryview:
+    """Fill a buffer from byte `start` of an object; what a broken connection has not brought is asked for again."""
+    got, size = 0, len(buffer)
+    for _ in range(TRIES):
+        got %= size  # from the beginning, when all was there and wrong
+        where = {} if (start + got, size) == (0, file.size) else {"Range": f"bytes={start + got}-{start + size - 1}"}
+        try:
+            answer: Any = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.tag, **where)  # type: ignore[arg-type]
+            with closing(answer["Body"]) as body:
+                while took := body.readinto(buffer[got : got + BLOCK]):
+                    got += took
+                if got == size and not body.read(1):  # at its end botocore compares S3's own checksum, which comes with whole objects
+                    return buffer
+        except AwsError as error:
+            if error.code in CONDITION_FAILED:
+                raise LabError(f"s3://{bucket}/{file.key} changed while it was fetched", "llmlab fetch latest") from error
+            raise
+        except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError):
+            continue
+    raise Unreachable(f"the connection broke {TRIES} times while {file.key} was fetched", "llmlab doctor", operation="s3:GetObject")
+
+
+def _name(file: Incoming) -> None:
+    """Give a checked file its name and the object's date."""
+    found = partial(file.path)
+    os.utime(found, (file.changed.timestamp(), file.changed.timestamp()))
+    found.replace(file.path)
+
+
+def _damaged(bucket: str, file: Incoming) -> LabError:
+    words = f"s3://{bucket}/{file.key} is not what its SHA-256 says"
+    return LabError(words, f"aws s3api list-object-versions --bucket {bucket} --prefix {file.key}")

@@ -1,0 +1,34 @@
+"""Local files, whole or absent, and known by their SHA-256: what every program here does to a file in the same way."""
+
+import os
+from hashlib import file_digest
+from pathlib import Path
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256 as hexadecimal digits."""
+    with path.open("rb", buffering=0) as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part. `durable` also waits for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    with aside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
+    aside.replace(path)
+    if durable:
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
