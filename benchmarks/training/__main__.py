@@ -19,7 +19,6 @@ from benchmarks.training.contestants import BEST_TUNED, EVERY, OURS, Contestant
 
 Runs = Mapping[str, Sequence[Measured]]
 PARTS = ("speed", "curves", "overhead")
-TRIES = 3
 
 
 def main() -> int:
@@ -28,6 +27,9 @@ def main() -> int:
     options.add_argument("--shape", choices=assets.SHAPES, action="append", help="both when not given")
     options.add_argument("--only", default="", help="contestants by name, with ; between them")
     options.add_argument("--part", choices=PARTS, action="append", help="all when not given")
+    options.add_argument(
+        "--tries", type=int, default=3, help="trainings of a contestant until nothing else ran beside one; 1 does not wait"
+    )
     options.add_argument("--peers", type=Path, default=Path(".peers"), help="the folder of the peers' virtual environments")
     given = options.parse_args()
     wanted = [one.strip() for one in given.only.split(";") if one.strip()]
@@ -38,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for shape in given.shape or list(assets.SHAPES) if "speed" in parts else []:
             made = assets.make(given.peers / "assets", assets.SHAPES[shape])
-            runs = take_turns(contestants, made, Path(scratch), given.peers, given.rounds)
+            runs = take_turns(contestants, made, Path(scratch), given.peers, given.rounds, given.tries)
             print("\n".join(table(shape, runs)), flush=True)
             passed += limits(shape, runs)
         if "curves" in parts:
@@ -49,26 +51,27 @@ def main() -> int:
     return int(bool(passed))
 
 
-def take_turns(contestants: Sequence[Contestant], made: Path, scratch: Path, peers: Path, rounds: int) -> dict[str, list[Measured]]:
+def take_turns(
+    contestants: Sequence[Contestant], made: Path, scratch: Path, peers: Path, rounds: int, tries: int
+) -> dict[str, list[Measured]]:
     """Everybody's trainings. Each round starts with another contestant, so that nobody always follows the same one."""
     runs: dict[str, list[Measured]] = {one.name: [] for one in contestants}
     for turn in range(rounds):
         start = turn * len(contestants) // rounds
         for one in (*contestants[start:], *contestants[:start]):
-            runs[one.name].append(undisturbed(one, made, scratch, peers))
+            runs[one.name].append(undisturbed(one, made, scratch, peers, tries))
             print(f"  {made.name}, round {turn + 1}: {one.name}: {runs[one.name][-1].seconds:.2f} s", file=sys.stderr, flush=True)
     return runs
 
 
-def undisturbed(one: Contestant, made: Path, scratch: Path, peers: Path) -> Measured:
-    """A training beside which nothing else ran; after a few tries, the one with the least beside it."""
-    tries: list[Measured] = []
-    for _ in range(TRIES):
-        wait_for_quiet()
-        tries.append(one.run(made, scratch / "run", peers))
-        if tries[-1].others < DISTURBING * tries[-1].wall:
-            break
-    return min(tries, key=lambda measured: measured.others / measured.wall)
+def undisturbed(one: Contestant, made: Path, scratch: Path, peers: Path, tries: int) -> Measured:
+    """A training beside which nothing else ran; after so many tries, the one with the least beside it."""
+    made_so_far: list[Measured] = []
+    while len(made_so_far) < tries and not any(measured.others < DISTURBING * measured.wall for measured in made_so_far):
+        if tries > 1:
+            wait_for_quiet()
+        made_so_far.append(one.run(made, scratch / "run", peers))
+    return min(made_so_far, key=lambda measured: measured.others / measured.wall)
 
 
 def table(shape: str, runs: Runs) -> Iterator[str]:
