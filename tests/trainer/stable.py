@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -64,7 +63,8 @@ class Stable:
         self._process.stdin.write(json.dumps(asdict(Job(work.root, **asked))) + "\n")
         self._process.stdin.flush()
         done = Done(**json.loads(self._process.stdout.readline()))
-        return done, log_of(work.root, 0).read_text()
+        log = log_of(work.root, 0)
+        return done, log.read_text() if log.is_file() else "killed before its first word"
 
 
 def log_of(work: str, rank: int) -> Path:

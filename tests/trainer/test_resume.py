@@ -148,6 +148,64 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: WorkFolder, 
     assert len(DAMAGE) == 8
 
 
+FULL = ("model.safetensors", "config.json", "state.json", "optimizer.safetensors", "best.safetensors", "metrics.jsonl", COMPLETE)
+"""Every kind of file in a checkpoint of a full training that evaluates."""
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> WorkFolder:
+    recipe = {**RECIPE, "method": "full", "evaluation": {"share": 0.3, "steps": 3}}
+    work = folders.make(tmp_path_factory.mktemp("full"), model, recipe=recipe, count=COUNT)
+    code, log = train(work)
+    assert code == 0, log
+    return work
+
+
+def test_what_a_full_trainings_checkpoint_holds(full: WorkFolder) -> None:
+    newest = checkpoints.find(Path(full.checkpoints)).newest
+    assert newest is not None
+    assert {path.name for path in newest.iterdir()} - {"generation_config.json"} == set(FULL)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_training_goes_on_from_the_older_one_whatever_is_truncated(
+    tmp_path: Path, model: Path, train: Train, full: WorkFolder, name: str
+) -> None:
+    """To the same weights, through the real entry point."""
+    work = tmp_path / "work"
+    shutil.copytree(full.root, work, symlinks=True)
+    again = WorkFolder(str(work))
+    newest = checkpoints.find(Path(again.checkpoints))
+    assert newest.newest is not None
+    truncate(newest.newest / name)
+    shutil.rmtree(again.output)
+    code, log = train(again)
+    assert code == 0, log
+    assert f"warning: not resuming from {newest.newest.name}: " in log
+    assert name in next(line for line in log.splitlines() if line.startswith("warning: not resuming"))
+    assert "resuming: from checkpoint-" in log
+    assert folders.losses(again) == folders.losses(full)
+    assert folders.weights(again) == folders.weights(full)
+    assert len(FULL) == 7
+
+
+def test_damaged_checkpoints_push_no_good_one_out(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
+    """Both newer ones are damaged: what is saved next is older than they are, and has to stay."""
+    work = folders.make(tmp_path, model, recipe={**RECIPE, "max_steps": 8, "keep_checkpoints": 2}, count=COUNT)
+    shutil.rmtree(work.checkpoints)
+    shutil.copytree(whole.checkpoints, work.checkpoints)
+    for step in (8, 10, 12):
+        truncate(Path(work.checkpoints, f"checkpoint-{step}", "state.json"))
+    code, log = train(work)
+    assert code == 0, log
+    assert log.count("warning: not resuming from") == 3
+    assert {path.name for path in Path(work.checkpoints).iterdir() if path.name.startswith("checkpoint")} == {
+        "checkpoint-6",
+        "checkpoint-8",
+    }
+    assert checkpoints.find(Path(work.checkpoints)).step == 8
+
+
 def test_training_goes_on_from_the_older_one(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
     shutil.rmtree(work.checkpoints)

@@ -96,10 +96,15 @@ def spoken(ids: list[int], mask: list[bool]) -> list[int]:
     return [one for one, said in zip(ids, mask, strict=True) if said]
 
 
+def labels(ids: list[int], mask: list[bool]) -> list[int]:
+    return [one if said else -100 for one, said in zip(ids, mask, strict=True)]
+
+
 def common(recipe: Recipe, work: WorkFolder, steps: int) -> dict[str, Any]:
     """The recipe in TRL's words; what it does by default beyond that is turned off."""
     return {
-        "output_dir": f"{work.root}/trl", "per_device_train_batch_size": recipe.batch_size, "gradient_accumulation_steps": recipe.accumulate,
+        "output_dir": f"{work.root}/trl", "per_device_train_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.accumulate,
         "max_steps": steps, "learning_rate": recipe.learning_rate, "lr_scheduler_type": recipe.schedule, "warmup_steps": 0,
         "weight_decay": recipe.weight_decay, "max_grad_norm": recipe.max_grad_norm, "optim": "adamw_torch", "bf16": False,
         "gradient_checkpointing": False, "use_cpu": True, "report_to": "none", "save_strategy": "no", "logging_steps": 1,
