@@ -18,6 +18,7 @@ RECIPE = {
     **ours.RECIPE,
     "precision": "fp32",
     "batch_size": ROWS,
+    "accumulate": 1,
     "epochs": STEPS,
     "learning_rate": 2e-3,
     "schedule": "linear",

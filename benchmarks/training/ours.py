@@ -21,7 +21,10 @@ RECIPE: dict[str, Any] = {
     "precision": "bf16",
     "lora": {"rank": 16, "alpha": 32, "dropout": 0.05, "targets": ["q_proj", "v_proj"]},
 }
-"""The work that every contestant does. What is not here is the recipe's default."""
+"""The work that every contestant does: steps of 8 rows as in TRL's and LLaMA-Factory's defaults, packs of 1,024 tokens as the tuned ones.
+
+What is not here is the recipe's default.
+"""
 
 
 def work_folder(root: Path, assets: Path, rows: str, recipe: Mapping[str, Any]) -> WorkFolder:
