@@ -105,7 +105,8 @@ def common(recipe: Recipe, work: WorkFolder, steps: int) -> dict[str, Any]:
     return {
         "output_dir": f"{work.root}/trl", "per_device_train_batch_size": recipe.batch_size,
         "gradient_accumulation_steps": recipe.accumulate,
-        "max_steps": steps, "learning_rate": recipe.learning_rate, "lr_scheduler_type": recipe.schedule, "warmup_steps": 0,
+        "max_steps": steps, "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.schedule, "warmup_steps": 0,
         "weight_decay": recipe.weight_decay, "max_grad_norm": recipe.max_grad_norm, "optim": "adamw_torch", "bf16": False,
         "gradient_checkpointing": False, "use_cpu": True, "report_to": "none", "save_strategy": "no", "logging_steps": 1,
         "disable_tqdm": True, "max_length": None, "seed": recipe.seed,
