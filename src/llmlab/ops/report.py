@@ -72,8 +72,11 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
 
 
 def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
-    """Loss, learning rate and speed by step. After an interruption a step may be there twice: the newer one holds."""
-    by_step = {int(row["step"]): row for row in rows if isinstance(row.get("step"), int)}
+    """Loss, learning rate and speed by step. After an interruption a step may be there twice: what the newer row says holds."""
+    by_step: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        if isinstance(row.get("step"), int):
+            by_step[row["step"]] = {**by_step.get(row["step"], {}), **row}
 
     def column(name: str) -> list[tuple[float, float]]:
         return [(step, float(row[name])) for step, row in sorted(by_step.items()) if isinstance(row.get(name), int | float)]
