@@ -1,10 +1,13 @@
 """Our loop's curves are those of TRL's trainers on the same tokens, in the same order, from the same weights."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmlab import recipe as recipes
+from llmlab.trainer import schedule
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 
@@ -42,3 +45,22 @@ def compare(root: Path, model: Path, train: Train, recipe: dict[str, Any], form:
         assert loss == pytest.approx(other, abs=1e-4), step
         assert norm == pytest.approx(size, rel=2e-4), step
     assert ours[-1][1] < ours[0][1] - 0.02
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
+def test_the_learning_rate_is_transformers(kind: str) -> None:
+    import torch
+    from transformers import get_scheduler
+
+    names = {"constant": "constant_with_warmup"}
+    seen = 0
+    for steps, warmup in ((1, 0.0), (7, 0.0), (10, 0.25), (100, 0.03)):
+        recipe = recipes.check({"model": "a/b", "schedule": kind, "warmup": warmup})
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        its = get_scheduler(names.get(kind, kind), optimizer, math.ceil(warmup * steps), steps)
+        for step in range(steps):
+            assert schedule.scale(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            optimizer.step()
+            its.step()
+            seen += 1
+    assert seen == 118

@@ -16,7 +16,7 @@ import torch
 
 from llmlab.contract import METRICS_FILE, Progress, Request
 from llmlab.recipe import Recipe
-from llmlab.trainer import evaluate, saving, weights
+from llmlab.trainer import evaluate, saving, schedule, weights
 from llmlab.trainer.batches import Batches, Plan, Step, ahead
 from llmlab.trainer.control import Control
 from llmlab.trainer.data import Data
@@ -123,7 +123,7 @@ class Loop:
         """Train one step; returns its row of metrics."""
         number = self.state.step
         self.speed.begin()
-        torch.manual_seed(_seed(self.recipe.seed, number, self.processes.rank))
+        torch.manual_seed(schedule.seed(self.recipe.seed, number, self.processes.rank))
         weight = step.items if self.recipe.objective == "dpo" else max(1, step.trained)
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         for row in step.rows:
@@ -140,7 +140,7 @@ class Loop:
         self.overdue, self.leaving = overdues > 0, leaves > 0
         self.speed.lap("exchange")
         loss /= weight
-        rate = self.recipe.learning_rate * scale(self.recipe, number, self.plan.steps)
+        rate = self.recipe.learning_rate * schedule.scale(self.recipe, number, self.plan.steps)
         norm = self._move(rate) if self._is_good(loss) else float("nan")
         self.speed.lap("optimizer")
         self.state.step, self.state.tokens = number + 1, self.state.tokens + step.tokens
@@ -292,19 +292,3 @@ class Loop:
             f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  learning rate {row['learning_rate']:.2e}  "
             f"{row['tokens_per_second']:,.0f} tokens/s"
         )
-
-
-def scale(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate at a step (from 0) as a share of its peak: transformers' schedules, so that curves compare."""
-    warm = math.ceil(recipe.warmup * steps)
-    if step < warm:
-        return step / max(1, warm)
-    gone = (step - warm) / max(1, steps - warm)
-    if recipe.schedule == "constant":
-        return 1.0
-    return max(0.0, 1 - gone if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone)))
-
-
-def _seed(seed: int, step: int, rank: int) -> int:
-    """A step's own random numbers, so that no state of a generator has to be kept."""
-    return ((seed * 1_000_003 + step) * 1_009 + rank + 1) % 2**63

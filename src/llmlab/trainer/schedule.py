@@ -1,0 +1,21 @@
+"""What follows from a step's number alone: its learning rate and its random numbers. So nothing of either has to be kept."""
+
+import math
+
+from llmlab.recipe import Recipe
+
+
+def scale(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate at a step (from 0) as a share of its peak: transformers' schedules, so that curves compare."""
+    warm = math.ceil(recipe.warmup * steps)
+    if step < warm:
+        return step / max(1, warm)
+    gone = (step - warm) / max(1, steps - warm)
+    if recipe.schedule == "constant":
+        return 1.0
+    return max(0.0, 1 - gone if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone)))
+
+
+def seed(base: int, step: int, rank: int) -> int:
+    """The seed of a step in one of the processes; `base` is the recipe's."""
+    return ((base * 1_000_003 + step) * 1_009 + rank + 1) % 2**63
