@@ -17,13 +17,18 @@ LENGTHS = (1, 7, 128, 129, 300, 1030)
 """Of documents: one token, and about the sizes at which the CPU's attention takes other ways."""
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_packed_is_unpacked_is_each_alone(tmp_path: Path, model: Path, train: Train, method: str) -> None:
-    """A batch of one that is not packed is each example by itself. Examples differ in length, so each token has to weigh the same."""
+@pytest.mark.parametrize(("method", "form"), [("lora", "text"), ("lora", "messages"), ("full", "messages")])
+def test_packed_is_unpacked_is_each_alone(tmp_path: Path, model: Path, train: Train, method: str, form: str) -> None:
+    """A batch of one that is not packed is each example by itself. Examples differ in length, so each token has to weigh the same.
+
+    Of bare text, here in pieces, every token is trained but the first, which nothing predicts, least of all what lies before it in a row.
+    """
     seen = {}
     for packing, (batch, accumulate) in product((True, False), BATCHES):
-        recipe = {"packing": packing, "batch_size": batch, "accumulate": accumulate, "epochs": 2, "method": method}
-        work = folders.make(tmp_path / f"{packing}-{batch}", model, count=20, recipe={**recipe, "lora": {"rank": 4, "dropout": 0.0}})
+        recipe = {"packing": packing, "batch_size": batch, "accumulate": accumulate, "method": method}
+        recipe |= {"max_steps": 6, "lora": {"rank": 4, "dropout": 0.0}}
+        recipe |= {"max_length": 20, "too_long": "split"} if form == "text" else {}
+        work = folders.make(tmp_path / f"{packing}-{batch}", model, count=20, form=form, recipe=recipe)
         code, log = train(work)
         assert code == 0, log
         assert f"packing: {'on, a packed row' if packing else 'off, asked for'}" in log
@@ -147,7 +152,7 @@ def test_what_was_fused_is_copied_whole() -> None:
 
 # ------------------------------------------------------------ each piece against torch's own
 
-PRECISION = {"float32": 2e-5, "bfloat16": 2e-2}
+PRECISION = {"float32": 2e-5, "bfloat16": 1e-2}
 """Norm of the difference over the norm, at most."""
 
 
