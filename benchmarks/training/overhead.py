@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 from benchmarks.training import assets, ours
+from benchmarks.training.contest import wait_for_quiet
 from llmlab.contract import WorkFolder
 
 ROWS = 10_000
 STEPS = 2
+RUNS = 3
 MOST_SECONDS = 20
 TRAINING = "training"
 
@@ -38,15 +40,24 @@ class Phases:
 
 
 def measure(peers: Path, scratch: Path) -> list[str]:
-    """Print the phases; the result is what is not met."""
+    """Print the phases of the quickest of `RUNS`; the result is what is not met."""
     made = assets.make(peers / "assets", assets.SMALL, ROWS)
+    steps, phases = min((one_run(made, scratch) for _ in range(RUNS)), key=lambda run: sum(run[1].values()))
+    besides = sum(phases.values())
+    print(f"\n### around training, {ROWS:,} chats, the quickest of {RUNS}\n\n| phase | seconds |\n|---|---|")
+    for phase, seconds in phases.items():
+        print(f"| {'between steps' if phase == TRAINING else phase} | {seconds:.2f} |")
+    print(f"| all but the {STEPS} steps, which took {steps:.2f} | {besides:.2f} (limit {MOST_SECONDS}) |", flush=True)
+    return [f"overhead: {besides:.1f} s around training, at most {MOST_SECONDS} wanted"] if besides > MOST_SECONDS else []
+
+
+def one_run(made: Path, scratch: Path) -> tuple[float, dict[str, float]]:
+    """Seconds of the steps, and of each phase without them."""
+    wait_for_quiet()
     work = ours.work_folder(scratch / "overhead", made, "chat", {**ours.RECIPE, "max_steps": STEPS})
     phases = Phases(work)
     ended = ours.run(work, phases.look)
     phases.turn("gone", ended.wall)
-    besides = sum(seconds for phase, seconds in phases.seconds.items() if phase != TRAINING)
-    print(f"\n### around training, {ROWS:,} chats\n\n| phase | seconds |\n|---|---|")
-    for phase, seconds in phases.seconds.items():
-        print(f"| {phase}{f', {STEPS} steps, not counted' if phase == TRAINING else ''} | {seconds:.2f} |")
-    print(f"| all but training | {besides:.2f} (limit {MOST_SECONDS}) |", flush=True)
-    return [f"overhead: {besides:.1f} s around training, at most {MOST_SECONDS} wanted"] if besides > MOST_SECONDS else []
+    steps = sum(row["seconds"] for row in ours.metrics(work))
+    phases.seconds[TRAINING] -= steps
+    return steps, phases.seconds
