@@ -31,10 +31,6 @@ STEPS = 40
 WARM_STEPS = 8
 LENGTHS = (2048, 8192)
 LORA_RANK = 16
-PEAK = {
-    "A10": 125e12, "A10G": 70e12, "L4": 121e12, "L40S": 362e12, "A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12,
-}  # fmt: skip
-"""Dense bf16 operations a second, from NVIDIA's data sheets, by a word of the device's name."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +79,15 @@ def main() -> int:
     given = options.parse_args()
     import torch
 
+    from llmlab.trainer.speed import peak_of
+
     if not torch.cuda.is_available():
         print("error: this measures an NVIDIA GPU, and torch sees none", file=sys.stderr)
         print("hint: nvidia-smi", file=sys.stderr)
         return 1
     os.environ.update({"CUDA_VISIBLE_DEVICES": "0", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"})
     device = torch.cuda.get_device_name(0)
-    peak = next((value for word, value in PEAK.items() if word in device.replace("-", " ").split()), math.nan)
+    peak = peak_of(device) or math.nan
     print(
         f"{device}, peak {peak / 1e12:.0f} TFLOP/s, torch {torch.__version__}, {BATCH_TOKENS:,} tokens a batch, medians of {given.rounds}\n"
     )

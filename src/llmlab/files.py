@@ -1,6 +1,7 @@
 """Local files, whole or absent, and known by their SHA-256: what every program here does to a file in the same way."""
 
 import os
+from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
 
@@ -32,3 +33,8 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every regular file below a folder, in a fixed order."""
+    return iter(sorted(path for path in folder.rglob("*") if path.is_file()))

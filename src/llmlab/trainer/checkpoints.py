@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmlab import contract
 from llmlab.contract import COMPLETE, Complete, ContractError, DataFile
-from llmlab.trainer.storage import files_below, replace_text, sha256, sync
+from llmlab.files import files_below, replace_text, sha256, sync
 
 STAGING = ".staging"
 

@@ -8,8 +8,8 @@ from typing import Self
 from llmlab import contract
 from llmlab.clock import Clock
 from llmlab.contract import ContractError, EndReason, Outcome, Progress, Request, WorkFolder, build_timestamp
+from llmlab.files import replace_text
 from llmlab.trainer.endings import Left
-from llmlab.trainer.storage import replace_text
 
 
 class Control:

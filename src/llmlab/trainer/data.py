@@ -15,12 +15,12 @@ from typing import Any
 
 from llmlab.contract import Manifest, parse_timestamp
 from llmlab.dataset.files import DataPath, suffix_of
+from llmlab.files import replace_text
 from llmlab.recipe import Recipe
 from llmlab.trainer import workers
 from llmlab.trainer.blocks import Block, Rules, Tick
 from llmlab.trainer.endings import DataFailed
 from llmlab.trainer.facts import Facts
-from llmlab.trainer.storage import replace_text
 from llmlab.trainer.store import Tokens, Writer, sizes
 from llmlab.trainer.tokens import Encoder
 

@@ -16,7 +16,8 @@ import torch
 
 from llmlab.recipe import Recipe
 from llmlab.trainer.batches import Batches
-from llmlab.trainer.objective import Objective, causal
+from llmlab.trainer.model import causal
+from llmlab.trainer.objective import Objective
 from llmlab.trainer.processes import Processes
 from llmlab.trainer.store import Tokens
 

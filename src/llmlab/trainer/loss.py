@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-CHUNK = 512
-"""Positions whose logits are in memory at once."""
-ROUND = 64
-"""Positions are brought to a multiple of this, as rows are (`batches.ROUND`)."""
+from llmlab.footprint import CHUNK
+from llmlab.trainer.batches import ROUND
 
 
 class TokenLosses(torch.autograd.Function):

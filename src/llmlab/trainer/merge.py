@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from llmlab.errors import LabError
+from llmlab.files import files_below, replace_text, sync
 from llmlab.trainer import ollama, origin
 from llmlab.trainer.answer import encode, quietly, refuse
-from llmlab.trainer.storage import files_below, replace_text, sync
 
 PROMPT = "Say in two sentences what you are for."
 SHARD = "5GB"

@@ -201,11 +201,21 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
     return model
 
 
+def causal(model: Any) -> Any:
+    """The transformers model, with or without an adapter around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def decoder(model: Any) -> Any:
+    """The model without its head. Llama 4's prefix is that of the model with eyes, which the text model is a part of."""
+    return getattr(model, model.base_model_prefix, None) or model.model
+
+
 def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
     """Activation checkpointing and compilation, where they help; returns whether the former is on."""
     from llmlab.trainer import memory
 
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = causal(model)
     if recipe.gradient_checkpointing == "auto":
         trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
         size = 4 if machine.dtype == "float32" else 2
@@ -216,7 +226,7 @@ def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
         inner.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {reason}")
     if recipe.compile is True:
-        for layer in getattr(inner, inner.base_model_prefix).layers:
+        for layer in decoder(inner).layers:
             layer.compile(dynamic=True)
     say(f"compile: {'on' if recipe.compile is True else 'off'}, {'not measured to win' if recipe.compile == 'auto' else 'asked for'}")
     return checkpointing

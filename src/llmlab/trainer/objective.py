@@ -19,7 +19,7 @@ from llmlab.trainer import attention
 from llmlab.trainer.batches import Row, packed_row, padded_row
 from llmlab.trainer.fused import fuse
 from llmlab.trainer.loss import of_logits, preference_losses, token_losses
-from llmlab.trainer.model import Machine
+from llmlab.trainer.model import Machine, causal, decoder
 from llmlab.trainer.store import Tokens
 
 TRIED_TOKENS = 48
@@ -114,16 +114,6 @@ class Objective(nn.Module):
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that learn, by the model's own names."""
         return ((name, one) for name, one in self.model.named_parameters() if one.requires_grad)
-
-
-def causal(model: Any) -> Any:
-    """The transformers model, with or without an adapter around it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def decoder(model: Any) -> Any:
-    """The model without its head. Llama 4's prefix is that of the model with eyes, which the text model is a part of."""
-    return getattr(model, model.base_model_prefix, None) or model.model
 
 
 def choose(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmlab.trainer.storage import replace_text
+from llmlab.files import replace_text
 
 FILE = "llmlab.json"
 """In the adapter folder."""

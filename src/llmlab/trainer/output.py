@@ -10,6 +10,7 @@ from typing import Any
 
 from llmlab import __version__
 from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, Spec, WorkFolder
+from llmlab.files import files_below, replace_text, sync
 from llmlab.recipe import Recipe
 from llmlab.trainer import model as models, ollama, origin
 from llmlab.trainer.card import best_step, card
@@ -17,7 +18,6 @@ from llmlab.trainer.data import Data
 from llmlab.trainer.evaluate import SAMPLES
 from llmlab.trainer.metrics import Metrics
 from llmlab.trainer.origin import Origin
-from llmlab.trainer.storage import files_below, replace_text, sync
 from llmlab.trainer.weights import Trained
 
 

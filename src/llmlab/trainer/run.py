@@ -1,6 +1,5 @@
 """One training, from top to bottom: parse, data, model, train, save."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +144,6 @@ def build(
 
 def _quiet() -> None:
     """The libraries' own bars and advice stay out of the training log."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     import transformers
 
     transformers.logging.set_verbosity_error()

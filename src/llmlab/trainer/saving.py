@@ -64,7 +64,7 @@ def read_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, parameter
     """Put the optimizer's moments back."""
     kept = load_file(checkpoint / OPTIMIZER)
     for name, one in parameters.items():
-        if f"{name}.step" in kept:
+        if f"{name}.{STEP}" in kept:
             moments = {moment: weights.like(one, kept[f"{name}.{moment}"]) for moment in MOMENTS}
             optimizer.state[one] = {**moments, STEP: kept[f"{name}.{STEP}"].to(one.device)}
 
@@ -80,13 +80,13 @@ def take_optimizer(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Pa
 
 
 class Saver:
-    """Writes checkpoints aside and in the background. `stalled` counts the seconds that training waited."""
+    """Writes checkpoints aside and in the background."""
 
     def __init__(self, folder: Path, keep: int, say: Callable[[str], None]) -> None:
         self.folder, self.keep, self.say = folder, keep, say
         self.staging = folder / checkpoints.STAGING
-        self.stalled = 0.0
-        self.best_file: Path | None = None
+        self._best_file: Path | None = None
+        self._best_step = -1
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         shutil.rmtree(self.staging, ignore_errors=True)
@@ -99,7 +99,6 @@ class Saver:
         self._writing = self._pool.submit(
             self._write, state.step, state.best_step, text, trained, optimizer, best, rows, time.perf_counter() - began
         )
-        self.stalled += time.perf_counter() - began
 
     def finish(self) -> None:
         """Wait until what was handed over is on the disk; what went wrong there is raised here."""
@@ -134,17 +133,15 @@ class Saver:
         (staged / STATE).write_text(state, encoding="utf-8")
         final = checkpoints.publish(staged, self.folder, step)
         if best is not None:
-            self.best_file = final / BEST
+            self._best_file = final / BEST
         checkpoints.keep_newest(self.folder, self.keep, step, best=best_step)
         self.say(f"saved {checkpoint_name(step)} in {time.perf_counter() - began:.2f} s, training waited {stall:.2f} s")
 
     def _best(self, step: int, best: Named, path: Path) -> None:
         """The best weights are the same file in every checkpoint until there are better ones."""
-        before = self.best_file
+        before = self._best_file
         if before is not None and before.is_file() and self._best_step == step:
             os.link(before, path)
         else:
             save_file(best, path)
         self._best_step = step
-
-    _best_step = -1

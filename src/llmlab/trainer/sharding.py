@@ -4,16 +4,15 @@ from typing import Any
 
 import torch
 
+from llmlab import footprint
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.model import Machine, Say
-from llmlab.trainer.objective import Objective, decoder
+from llmlab.trainer.model import Machine, Say, decoder
+from llmlab.trainer.objective import Objective
 from llmlab.trainer.processes import Processes
 
 ROOM = 0.6
 """The share of a GPU's memory that weights, gradients and optimizer of a copy may fill; the rest is for activations."""
-LEARNING_BYTES = 16
-"""Of a parameter that learns: itself, its gradient and AdamW's two moments, 32 bits each."""
 
 
 def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
@@ -42,7 +41,7 @@ def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
 
 def copy_bytes(model: Any) -> int:
     """Bytes of a copy with its gradients and optimizer."""
-    return sum(one.numel() * (LEARNING_BYTES if one.requires_grad else one.element_size()) for one in model.parameters())
+    return sum(one.numel() * (footprint.STATE if one.requires_grad else one.element_size()) for one in model.parameters())
 
 
 def divide(objective: Objective, machine: Machine, processes: Processes) -> None:

@@ -4,6 +4,7 @@ MFU counts what the training needs and nothing it does twice (Chowdhery et al. 2
 and token forward, 2 for the gradient by the activations, and 2 more for each parameter that learns; attention's products beside them.
 """
 
+import re
 import time
 from typing import Any
 
@@ -27,8 +28,7 @@ class Speed:
         self.cuda = device != "cpu"
         self.device = device
         name = torch.cuda.get_device_name(device) if self.cuda else ""
-        peak = max((value for word, value in PEAK.items() if word in name.split() or word in name), default=0.0)
-        self.peak = peak * processes
+        self.peak = peak_of(name) * processes
         self.average = 0.0
         self._tokens, self._seconds = 0, 0.0
 
@@ -55,6 +55,11 @@ class Speed:
             "seconds": round(seconds, 4),
             "seconds_by_phase": {name: round(value, 4) for name, value in self._phases.items()},
         }
+
+
+def peak_of(name: str) -> float:
+    """Operations a second of a device by a word of its name, 0 for one that is not known. A10G is another GPU than A10."""
+    return next((value for word, value in PEAK.items() if re.search(rf"\b{word}\b", name)), 0.0)
 
 
 def _is_packed(parameter: torch.nn.Parameter) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from llmlab.trainer.storage import sync
+from llmlab.files import sync
 
 IDS, MASK, OFFSETS, TRAINED = "ids.u32", "mask.u8", "offsets.i64", "trained.i64"
 TYPES: dict[str, Any] = {IDS: np.uint32, MASK: np.uint8, OFFSETS: np.int64, TRAINED: np.int64}
