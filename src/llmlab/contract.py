@@ -271,9 +271,9 @@ class RunKeys:
         """How an attempt ended: written once, by the agent or the watchdog."""
         return f"{self.attempts}{number}.end.json"
 
-    def told(self, number: int) -> str:
-        """Written once by the watchdog when the end of the run was told to the topic."""
-        return f"{self.attempts}{number}.told.json"
+    def told(self, number: int, notice: "Notice") -> str:
+        """Written once by the watchdog when it has told the topic."""
+        return f"{self.attempts}{number}.told-{notice}.json"
 
     def checkpoint(self, step: int) -> str:
         return f"{self.checkpoints}{checkpoint_name(step)}/"
@@ -286,8 +286,8 @@ class RunKeys:
 
 
 def parse_attempt(key: str) -> tuple[int, str]:
-    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end") and `told` ("told"); what else lies there is ("other")."""
-    match = re.search(r"/attempts/(\d+)(?:\.(end|told))?\.json$", key)
+    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end") and `told` ("told-" and the notice); else 0 and "other"."""
+    match = re.search(rf"/attempts/(\d+)(?:\.(end|told-(?:{'|'.join(Notice)})))?\.json$", key)
     return (int(match[1]), match[2] or "claim") if match else (0, "other")
 
 
@@ -336,6 +336,10 @@ class EndReason(StrEnum):
     SPOT_INTERRUPTED = "spot_interrupted"
     INSTANCE_LOST = "instance_lost"
     NO_CAPACITY = "no_capacity"
+    STALLED = "stalled"
+    """The GPUs were idle and no step was done for `Spec.idle_minutes`."""
+    HARDWARE_FAILED = "hardware_failed"
+    """A GPU was lost or reported errors; another machine may do."""
 
     @property
     def state(self) -> RunState:
@@ -349,7 +353,7 @@ class EndReason(StrEnum):
     @property
     def resumable(self) -> bool:
         """Whether the watchdog starts the run again by itself."""
-        return self in {EndReason.SPOT_INTERRUPTED, EndReason.INSTANCE_LOST}
+        return self in {EndReason.SPOT_INTERRUPTED, EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 
     def hint(self, run: str) -> str:
         """A command that goes on from here."""
@@ -365,7 +369,19 @@ class EndReason(StrEnum):
             EndReason.SPOT_INTERRUPTED: f"llmlab resume {run} --on-demand",
             EndReason.INSTANCE_LOST: f"llmlab resume {run}",
             EndReason.NO_CAPACITY: f"llmlab resume {run} --on-demand",
+            EndReason.STALLED: f"llmlab logs {run} --stream training",
+            EndReason.HARDWARE_FAILED: f"llmlab resume {run}",
         }[self]
+
+
+class Notice(StrEnum):
+    """What the watchdog tells the topic of a run, each once an attempt (the ceiling once a run)."""
+
+    START = "start"
+    INTERRUPTION = "interruption"
+    CEILING = "ceiling"
+    """Most of the hours or of the dollars are used (`money.MOST_OF_IT`)."""
+    END = "end"
 
 
 class TrainerExit(IntEnum):
@@ -545,6 +561,27 @@ class Pool:
     on_demand_price: float
     spot_price: float | None = None
     approximate: bool = False
+    speed: float = 1.0
+    """How fast the recipe trains there, relative to the slowest pool: pools are ordered by price / speed."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What is paid beside an instance for as long as it lives, in US dollars an hour. `source` says who told the price."""
+
+    what: str
+    """`disk` or `address`."""
+    hourly: float
+    source: str
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class PricePoint:
+    """A pool's spot price in US dollars an hour, in force from `at` on."""
+
+    at: str
+    dollars: float
 
 
 @dataclass(frozen=True)
@@ -572,6 +609,17 @@ class Spec:
     auto_shutdown: bool = True
     resume: bool = True
     llmlab_version: str = ""
+    preferred: tuple[str, ...] = ()
+    """Instance types in the order the user named them; empty: whichever is cheapest for the work."""
+    charges: tuple[Charge, ...] = ()
+    idle_minutes: float = 20.0
+    """How long GPUs may idle while no step is done; 0: for ever."""
+    fallback_interruptions: int = 3
+    """With `fallback_on_demand`: interruptions after which the next attempt is on demand."""
+    fallback_minutes: float = 15.0
+    """With `fallback_on_demand`: minutes without spot capacity after which the next attempt is on demand."""
+    wait_hours: float = 24.0
+    """How long an interrupted run waits for capacity before it is given up."""
     contract: int = VERSION
 
 
@@ -596,12 +644,14 @@ class Attempt:
     price: float = 0.0
     """US dollars an hour of the pool that was given."""
     launched: str = ""
+    shrink: int = 1
+    """By what the recipe's batch is divided and its accumulation multiplied, after memory ran out."""
     contract: int = VERSION
 
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """How an attempt ended, and the newest complete checkpoint then."""
+    """How an attempt ended, and the newest complete checkpoint then. `costs` are the parts of `cost`, by `money.attempt_costs`."""
 
     run: str
     number: int
@@ -611,6 +661,9 @@ class AttemptEnd:
     step: int = 0
     hours: float = 0.0
     cost: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    """Pools that had no capacity, as `type/zone`."""
     contract: int = VERSION
 
 

@@ -5,15 +5,16 @@ requests and read the same answers. Nothing here talks to AWS; a request is a di
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from llmlab.contract import Names, Pool, Tag
+from llmlab.money import HOUR
 
-HOUR = 3600
 TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
 """The universal target: the one-time schedule calls EC2 itself, without any code of ours.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"""
@@ -22,14 +23,49 @@ https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universa
 # ---------------------------------------------------------------- pools
 
 
-def order(pools: Iterable[Pool], instance_types: Sequence[str], *, spot: bool) -> tuple[Pool, ...]:
-    """The pools as they are to be tried: by the user's order of instance types, then by price.
+NEAR = 1.25
+"""Pools within this factor of the best one's dollars for the same work are as good as it is, and are asked for together."""
+
+
+def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool) -> tuple[Pool, ...]:
+    """The pools as they are to be tried: by the user's order of instance types, then by dollars for the same work.
 
     Pools without a price of the wanted kind are left out.
     """
-    rank = {name: index for index, name in enumerate(instance_types)}
+    rank = {name: index for index, name in enumerate(preferred)}
     offered = [pool for pool in pools if price(pool, spot=spot) is not None]
-    return tuple(sorted(offered, key=lambda pool: (rank.get(pool.instance_type, len(rank)), price(pool, spot=spot) or 0.0, pool.zone)))
+    return tuple(sorted(offered, key=lambda pool: (rank.get(pool.instance_type, len(rank)), per_work(pool, spot=spot), pool.zone)))
+
+
+def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool) -> tuple[tuple[Pool, ...], ...]:
+    """The pools in groups, each to be asked for in one request, the best group first.
+
+    Within a request EC2 weighs capacity against price and knows nothing of speed or of the user's order, so a group holds only what is
+    as good as its best pool (`NEAR`), and one instance type where the user gave an order.
+    """
+    groups: list[list[Pool]] = []
+    for pool in order(pools, preferred, spot=spot):
+        best = groups[-1][0] if groups else None
+        near = best is not None and per_work(pool, spot=spot) <= per_work(best, spot=spot) * NEAR
+        if groups and best and near and (not preferred or pool.instance_type == best.instance_type):
+            groups[-1].append(pool)
+        else:
+            groups.append([pool])
+    return tuple(map(tuple, groups))
+
+
+def reprice(pools: Iterable[Pool], spot_prices: Mapping[tuple[str, str], float]) -> tuple[Pool, ...]:
+    """The pools at the spot prices of now, by (type, zone); where none is given the old one stays."""
+    return tuple(
+        replace(pool, spot_price=spot_prices.get((pool.instance_type, pool.zone), pool.spot_price)) if pool.spot_price is not None else pool
+        for pool in pools
+    )
+
+
+def per_work(pool: Pool, *, spot: bool) -> float:
+    """US dollars for what the slowest pool does in an hour; infinite without a price."""
+    dollars = price(pool, spot=spot)
+    return math.inf if dollars is None else dollars / pool.speed
 
 
 def price(pool: Pool, *, spot: bool) -> float | None:
@@ -234,6 +270,24 @@ def schedule_name(run: str, attempt: int) -> str:
     return f"{run}-{attempt}"
 
 
+def wake_name(run: str) -> str:
+    return f"{run}-wake"
+
+
+def wake_event(run: str) -> dict[str, Any]:
+    """What the alarm clock of a run hands to the watchdog: look after it."""
+    return {"wake": {"run": run}}
+
+
+def wake_request(names: Names, *, run: str, moment: float, role: str) -> dict[str, Any]:
+    """The run's alarm clock, one at a time: the watchdog is called at `moment` (seconds since 1970) for what is due then.
+
+    That may be a try for capacity, most of a ceiling, or the end of the money. For create_schedule and update_schedule alike.
+    """
+    target = {"Arn": names.arn("lambda", f"function:{names.watchdog}"), "RoleArn": role, "Input": json.dumps(wake_event(run))}
+    return _schedule(names, wake_name(run), f"looks after run {run}", moment, target)
+
+
 def deadline_event(run: str, attempt: int) -> dict[str, Any]:
     """What the schedule hands to the watchdog."""
     return {"deadline": {"run": run, "attempt": attempt}}
@@ -246,58 +300,28 @@ def create_schedule_request(names: Names, *, run: str, attempt: int, deadline: i
     """
     watchdog = names.arn("lambda", f"function:{names.watchdog}")
     target = {"Arn": watchdog, "RoleArn": role, "Input": json.dumps(deadline_event(run, attempt))}
-    return _schedule(names, run, attempt, deadline, target)
+    return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
 
 
 def aim_schedule_request(names: Names, *, run: str, attempt: int, deadline: int, role: str, instance: str) -> dict[str, Any]:
     """The same schedule once the instance is known: it terminates it without any code of ours."""
     target = {"Arn": TERMINATE, "RoleArn": role, "Input": json.dumps({"InstanceIds": [instance]})}
-    return _schedule(names, run, attempt, deadline, target)
+    return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
 
 
 def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str, Any]:
     return {"GroupName": names.schedule_group, "Name": schedule_name(run, attempt)}
 
 
-def _schedule(names: Names, run: str, attempt: int, deadline: int, target: Mapping[str, Any]) -> dict[str, Any]:
+def _schedule(names: Names, name: str, words: str, moment: float, target: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "GroupName": names.schedule_group,
-        "Name": schedule_name(run, attempt),
-        "Description": f"ends attempt {attempt} of run {run}",
-        "ScheduleExpression": f"at({datetime.fromtimestamp(deadline, UTC):%Y-%m-%dT%H:%M:%S})",
+        "Name": name,
+        "Description": words,
+        "ScheduleExpression": f"at({datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S})",
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "ActionAfterCompletion": "DELETE",
         "State": "ENABLED",
         "Target": {**target, "RetryPolicy": {"MaximumEventAgeInSeconds": HOUR, "MaximumRetryAttempts": 20}},
     }
-
-
-# ---------------------------------------------------------------- hours and dollars
-
-
-def hours_left(max_hours: float, hours_before: float) -> float:
-    """What is left of `max_hours`, which counts instance time over all attempts; never below 0."""
-    return max(0.0, max_hours - hours_before)
-
-
-def cost_left(max_cost: float | None, cost_before: float) -> float | None:
-    """What is left of the cost limit in US dollars, None without one; never below 0."""
-    return None if max_cost is None else max(0.0, max_cost - cost_before)
-
-
-def deadline_of(now: datetime, hours: float) -> int:
-    """When an attempt that starts now must be gone, in seconds since 1970."""
-    return int(now.timestamp() + hours * HOUR)
-
-
-def attempt_hours(launched: datetime, ended: datetime) -> float:
-    return max(0.0, (ended - launched).total_seconds() / HOUR)
-
-
-def attempt_cost(price_per_hour: float, hours: float, *, interrupted: bool = False) -> float:
-    """US dollars for an attempt. AWS charges nothing for a spot instance that it takes back within its first hour.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/billing-for-interrupted-spot-instances.html
-    """
-    return 0.0 if interrupted and hours < 1 else price_per_hour * hours

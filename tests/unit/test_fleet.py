@@ -135,14 +135,44 @@ def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
     }
 
 
-def test_hours_and_dollars() -> None:
-    assert fleet.hours_left(6, 2.5) == 3.5
-    assert fleet.hours_left(6, 7) == 0
-    assert fleet.cost_left(None, 3) is None
-    assert fleet.cost_left(2.0, 3) == 0
-    assert fleet.attempt_cost(0.5, 2) == 1.0
-    assert fleet.attempt_cost(0.5, 0.9, interrupted=True) == 0
-    assert fleet.attempt_cost(0.5, 1.5, interrupted=True) == 0.75
+def test_the_price_of_an_instance_is_its_pools() -> None:
     assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
     assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
     assert fleet.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
+
+
+def test_pools_are_ordered_by_dollars_for_the_same_work() -> None:
+    slow = Pool("g4dn.xlarge", "us-east-1a", "subnet-a", 0.5, 0.2, speed=1)
+    fast = Pool("g6e.xlarge", "us-east-1a", "subnet-a", 1.9, 0.6, speed=4)
+    assert fleet.order([slow, fast], (), spot=True) == (fast, slow)
+    assert fleet.order([slow, fast], ("g4dn.xlarge", "g6e.xlarge"), spot=True) == (slow, fast)
+
+
+def test_a_tier_holds_what_is_as_good_as_its_best() -> None:
+    pools = [
+        Pool("g6.xlarge", "us-east-1a", "a", 0.8, 0.30),
+        Pool("g6.xlarge", "us-east-1b", "b", 0.8, 0.37),
+        Pool("g5.xlarge", "us-east-1a", "a", 1.0, 0.36),
+        Pool("p5.48xlarge", "us-east-1a", "a", 55.0, 20.0, speed=16),
+        Pool("g7.2xlarge", "us-east-1a", "a", 1.0),
+    ]
+    assert [[(one.instance_type, one.zone[-1]) for one in tier] for tier in fleet.tiers(pools, (), spot=True)] == [
+        [("g6.xlarge", "a"), ("g5.xlarge", "a"), ("g6.xlarge", "b")],
+        [("p5.48xlarge", "a")],
+    ]
+    named = fleet.tiers(pools, ("g5.xlarge", "g6.xlarge"), spot=True)
+    assert [one.instance_type for tier in named for one in tier] == ["g5.xlarge", "g6.xlarge", "g6.xlarge", "p5.48xlarge"]
+    assert [len(tier) for tier in named] == [1, 2, 1]
+
+
+def test_the_prices_of_now_replace_those_of_spot_pools_alone() -> None:
+    pools = [Pool("g6.xlarge", "us-east-1a", "a", 0.8, 0.3), Pool("g6.xlarge", "us-east-1b", "b", 0.8)]
+    new = fleet.reprice(pools, {("g6.xlarge", "us-east-1a"): 0.4, ("g6.xlarge", "us-east-1b"): 0.1})
+    assert [pool.spot_price for pool in new] == [0.4, None]
+
+
+def test_the_alarm_clock_of_a_run() -> None:
+    request = fleet.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
+    assert request["Name"] == fleet.wake_name(RUN)
+    assert json.loads(request["Target"]["Input"]) == {"wake": {"run": RUN}}
+    assert request["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"

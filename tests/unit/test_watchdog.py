@@ -12,7 +12,7 @@ import boto3
 import botocore
 import pytest
 
-from llmlab import contract, fleet
+from llmlab import contract, fleet, money
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, RunKeys, Spec
@@ -67,7 +67,7 @@ class Lab:
     def launch(self, number: int = 1, **changes: Any) -> Attempt:
         """An attempt as `launch` leaves it: claimed, scheduled, running."""
         now = self.clock.now()
-        claim = Attempt(RUN, number, contract.build_timestamp(now), fleet.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
+        claim = Attempt(RUN, number, contract.build_timestamp(now), money.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
         claim = dataclasses.replace(claim, **changes)
         request = fleet.create_fleet_request(
             self.aws.names, self.aws.names.launch_template, self.pools, run=RUN, attempt=number, deadline=claim.deadline, spot=True
@@ -291,7 +291,7 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     assert package.build() == package.build()
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
-        "llmlab/__init__.py", "llmlab/clock.py", "llmlab/contract.py", "llmlab/fleet.py",
+        "llmlab/__init__.py", "llmlab/clock.py", "llmlab/contract.py", "llmlab/fleet.py", "llmlab/money.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in ("__init__", "act", "decide", "events", "handler", "machines", "records")),
     ]  # fmt: skip
 

@@ -57,7 +57,9 @@ def decided(records: Records, *machines: Machine, now: datetime = NOW) -> Decisi
 def test_an_interrupted_attempt_is_followed_by_another_with_what_is_left() -> None:
     decision = decided(about(attempt()), machine())
     assert isinstance(decision, Resume)
-    assert decision.end == AttemptEnd(RUN, 1, EndReason.SPOT_INTERRUPTED, at(NOW), "AWS took the spot instance back", 40, 2.0, 0.6)
+    assert decision.end == AttemptEnd(
+        RUN, 1, EndReason.SPOT_INTERRUPTED, at(NOW), "AWS took the spot instance back", 40, 2.0, 0.6, {"instance": 0.6}
+    )
     assert decision.attempt == Attempt(
         RUN,
         2,

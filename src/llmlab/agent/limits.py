@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import fleet
+from llmlab import money
 from llmlab.contract import Attempt, EndReason, parse_timestamp
 
 LEAD_SECONDS = 300.0
@@ -28,12 +28,12 @@ class Pressure:
 
 def hours_so_far(attempt: Attempt, now: datetime) -> float:
     """Hours of this attempt alone."""
-    return fleet.attempt_hours(parse_timestamp(attempt.launched or attempt.claimed), now)
+    return money.attempt_hours(parse_timestamp(attempt.launched or attempt.claimed), now)
 
 
 def cost_so_far(attempt: Attempt, price: float, now: datetime) -> float:
     """US dollars over all attempts."""
-    return attempt.cost_before + fleet.attempt_cost(price, hours_so_far(attempt, now))
+    return attempt.cost_before + price * hours_so_far(attempt, now)
 
 
 def lead_seconds(attempt: Attempt, deadline: int) -> float:

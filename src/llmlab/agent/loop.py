@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from llmlab import contract, fleet
+from llmlab import contract, fleet, money
 from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
 from llmlab.agent.gpu import Gpus
@@ -170,9 +170,9 @@ class Agent:
         now = self.clock.now()
         hours = limits.hours_so_far(self.attempt, now)
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        totals = ending.Totals(
-            hours, fleet.attempt_cost(self.price, hours, interrupted=interrupted), self.attempt.hours_before, self.attempt.cost_before
-        )
+        launched = contract.parse_timestamp(self.attempt.launched or self.attempt.claimed)
+        costs = money.attempt_costs(self.job.spec.charges, launched, now, self.price, interrupted=interrupted)
+        totals = ending.Totals(hours, money.total(costs), self.attempt.hours_before, self.attempt.cost_before)
         at, progress = self._at(), self.progress
         try:
             persist(

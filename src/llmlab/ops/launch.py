@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from secrets import choice
 
-from llmlab import __version__, contract, fleet
+from llmlab import __version__, contract, money
 from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
@@ -99,6 +99,7 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         fallback_on_demand=wish.fallback_on_demand,
         auto_shutdown=wish.auto_shutdown,
         resume=wish.resume,
+        preferred=tuple(one.name for one in plan.types),
         llmlab_version=__version__,
     )
 
@@ -109,7 +110,7 @@ def first_attempt(spec: Spec, clock: Clock) -> Attempt:
         run=spec.run,
         number=1,
         claimed=contract.build_timestamp(clock.now()),
-        deadline=fleet.deadline_of(clock.now(), spec.max_hours),
+        deadline=money.deadline_of(clock.now(), spec.max_hours),
         spot=spec.spot,
         by="launch",
         max_hours=spec.max_hours,

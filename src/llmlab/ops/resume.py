@@ -6,7 +6,7 @@ The agent finds the checkpoint.
 
 from dataclasses import dataclass
 
-from llmlab import contract, fleet
+from llmlab import contract, money
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
@@ -55,7 +55,7 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
     patience = Patience(again.fallback_on_demand or before.spec.fallback_on_demand, again.wait_minutes)
     started = start(aws, before.spec, attempt, clock, say, patience)
     hours = started.max_hours - started.hours_before
-    return Resumed(started, step, min(started.price * hours, fleet.cost_left(started.max_cost, started.cost_before) or float("inf")))
+    return Resumed(started, step, min(started.price * hours, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
 
 
 def _refuse_live(aws: Aws, before: Detail) -> None:
@@ -93,7 +93,7 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
         run=before.run.run,
         number=number,
         claimed=contract.build_timestamp(clock.now()),
-        deadline=fleet.deadline_of(clock.now(), fleet.hours_left(max_hours, hours_before)),
+        deadline=money.deadline_of(clock.now(), money.hours_left(max_hours, hours_before)),
         spot=before.spec.spot if again.spot is None else again.spot,
         by="resume",
         max_hours=max_hours,

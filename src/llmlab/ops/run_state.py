@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import contract
+from llmlab import contract, money
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec
-from llmlab.fleet import attempt_cost, attempt_hours
 
 PREPARING = "preparing"
 
@@ -105,7 +104,7 @@ def assemble(
     state = derive(marker.reason if marker else None, [one.state for one in machines], claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
     progress = current.progress if current else None
-    hours, cost = used(claim, end, now, live=not state.final and state is not RunState.INTERRUPTED)
+    hours, cost = used(spec, claim, end, now, live=not state.final and state is not RunState.INTERRUPTED)
     reason = marker.reason if marker else end.reason if end and state is RunState.INTERRUPTED else None
     return Run(
         run=run,
@@ -135,15 +134,16 @@ def assemble(
     )
 
 
-def used(claim: Attempt | None, end: AttemptEnd | None, now: datetime, *, live: bool) -> tuple[float | None, float | None]:
+def used(spec: Spec, claim: Attempt | None, end: AttemptEnd | None, now: datetime, *, live: bool) -> tuple[float | None, float | None]:
     """Instance hours and dollars over all attempts until now, or None before the first instance."""
     if claim is None or not claim.launched:
         return (claim.hours_before, claim.cost_before) if claim and claim.number > 1 else (None, None)
     if end is not None:
         return claim.hours_before + end.hours, claim.cost_before + end.cost
     until = now if live else min(now, datetime.fromtimestamp(claim.deadline, now.tzinfo))
-    hours = attempt_hours(contract.parse_timestamp(claim.launched), until)
-    return claim.hours_before + hours, claim.cost_before + attempt_cost(claim.price, hours)
+    launched = contract.parse_timestamp(claim.launched)
+    cost = money.total(money.attempt_costs(spec.charges, launched, until, claim.price))
+    return claim.hours_before + money.attempt_hours(launched, until), claim.cost_before + cost
 
 
 def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float | None:

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from llmlab import contract, fleet
+from llmlab import contract, fleet, money
 from llmlab.aws import documents, fleets, instances, one_time_schedules
 from llmlab.aws.fleets import NoPoolHadCapacity
 from llmlab.aws.session import Aws
@@ -69,10 +69,10 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
     """Ask the pools, then those of the other market, then again after a minute, as long as patience lasts."""
     numbers = itertools.count()
     give_up = clock.now().timestamp() + patience.wait_minutes * 60
-    hours = (attempt.deadline - clock.now().timestamp()) / fleet.HOUR
+    hours = (attempt.deadline - clock.now().timestamp()) / money.HOUR
     while True:
         for spot in (True, False) if attempt.spot and patience.fallback_on_demand else (attempt.spot,):
-            trying = replace(attempt, spot=spot, deadline=fleet.deadline_of(clock.now(), hours))
+            trying = replace(attempt, spot=spot, deadline=money.deadline_of(clock.now(), hours))
             if trying.deadline != attempt.deadline:
                 one_time_schedules.update(aws, _schedule(aws, trying))
             try:
@@ -87,7 +87,7 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
 
 def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]", clock: Clock) -> Attempt:
     """The attempt with the instance that one CreateFleet gave."""
-    pools = fleet.order(spec.pools, list(dict.fromkeys(pool.instance_type for pool in spec.pools)), spot=attempt.spot)
+    pools = fleet.order(spec.pools, spec.preferred, spot=attempt.spot)
 
     def build(number: int) -> dict[str, object]:
         return fleet.create_fleet_request(

@@ -4,7 +4,6 @@ Whoever writes an attempt's claim first has the right to start it; everything el
 """
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from llmlab import contract, fleet
+from llmlab import contract, fleet, money
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Names, RunKeys, RunState
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Names, Notice, RunKeys, RunState
 from llmlab.fleet import Answer, PoolError
 from llmlab.watchdog import machines
 from llmlab.watchdog.decide import Mark, Resume, Wait, decide
@@ -130,7 +129,8 @@ class Watchdog:
         if end is not None:
             over = (self.now - contract.parse_timestamp(end.ended)).total_seconds() > AFTERMATH_SECONDS
             return ("its run is over and it did not switch itself off", None) if over and not machine.kept else None
-        spent = newest.cost_before + fleet.attempt_cost(newest.price, fleet.attempt_hours(machine.launched, self.now))
+        costs = money.attempt_costs(records.spec.charges, machine.launched, self.now, newest.price)
+        spent = newest.cost_before + money.total(costs)
         if newest.max_cost is not None and spent > newest.max_cost * COST_MARGIN:
             return "its cost limit is passed", EndReason.COST_REACHED
         return None
@@ -138,9 +138,9 @@ class Watchdog:
     def terminate(self, machine: Machine, why: str, records: Records | None = None, reason: EndReason | None = None) -> None:
         """End an instance; and where its attempt has no end yet, say why, because EC2 will only say that somebody called."""
         newest = records.attempts[-1] if records and records.attempts else None
-        if newest is not None and reason is not None and newest.number == machine.attempt:
-            hours = fleet.attempt_hours(machine.launched, self.now)
-            cost = fleet.attempt_cost(newest.price, hours)
+        if records and newest is not None and reason is not None and newest.number == machine.attempt:
+            hours = money.attempt_hours(machine.launched, self.now)
+            costs = money.attempt_costs(records.spec.charges, machine.launched, self.now, newest.price)
             step = self.bucket.checkpoint(machine.run)
             end = AttemptEnd(
                 machine.run,
@@ -150,7 +150,8 @@ class Watchdog:
                 f"{why}, the trainer had not left",
                 step,
                 hours,
-                cost,
+                money.total(costs),
+                costs,
             )
             self.bucket.write_once(RunKeys(machine.run).attempt_end(newest.number), end)
         self.ec2.terminate_instances(InstanceIds=[machine.id])
@@ -219,7 +220,7 @@ class Watchdog:
 
     def tell(self, marker: Marker) -> None:
         """Tell the topic that a run is over, once, and count it when it failed."""
-        told = RunKeys(marker.run).told(marker.attempts)
+        told = RunKeys(marker.run).told(marker.attempts, Notice.END)
         if self.bucket.keys(told):
             return
         detail = f": {marker.detail}" if marker.detail else ""
@@ -293,8 +294,7 @@ class Watchdog:
     def _ask(self, records: Records, attempt: Attempt, *, spot: bool) -> Answer:
         """One CreateFleet over the pools that the spec names."""
         spec = records.spec
-        order = [name for name, _ in Counter(pool.instance_type for pool in spec.pools).items()]
-        pools = fleet.order(spec.pools, order, spot=spot)
+        pools = fleet.order(spec.pools, spec.preferred, spot=spot)
         if not pools:
             return Answer(None, (PoolError("", "", "NoPrice", "no pool has a price of this kind"),))
         request = fleet.create_fleet_request(

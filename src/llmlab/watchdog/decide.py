@@ -7,8 +7,8 @@ the agent wrote, or for the one EC2 gives. Interrupted and lost attempts are fol
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import contract, fleet
-from llmlab.contract import Attempt, AttemptEnd, EndReason
+from llmlab import contract, money
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Spec
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.records import Records
 
@@ -73,7 +73,7 @@ def decide(records: Records, machines: list[Machine], checkpoint: int, now: date
     if end is None:
         if why := _still_coming(newest, mine, now):
             return Wait(why)
-        end = _end(newest, mine, checkpoint, now)
+        end = _end(records.spec, newest, mine, checkpoint, now)
     return _after(records, newest, end, now)
 
 
@@ -92,7 +92,7 @@ def _age(timestamp: str, now: datetime) -> float:
     return (now - contract.parse_timestamp(timestamp)).total_seconds()
 
 
-def _end(attempt: Attempt, machine: Machine | None, checkpoint: int, now: datetime) -> AttemptEnd:
+def _end(spec: Spec, attempt: Attempt, machine: Machine | None, checkpoint: int, now: datetime) -> AttemptEnd:
     """How an attempt ended of which the agent left no word."""
     if machine is None and not attempt.instance:
         by_hand = attempt.by != WATCHDOG
@@ -102,11 +102,11 @@ def _end(attempt: Attempt, machine: Machine | None, checkpoint: int, now: dateti
         )
     started = machine.launched if machine else contract.parse_timestamp(attempt.launched or attempt.claimed)
     gone = min(moment for moment in (machine.ended if machine else None, now) if moment)
-    hours = fleet.attempt_hours(started, gone)
+    hours = money.attempt_hours(started, gone)
     cause = machine.cause if machine else ""
     interrupted = cause in INTERRUPTED
-    cost = fleet.attempt_cost(attempt.price, hours, interrupted=interrupted)
-    spent = attempt.cost_before + fleet.attempt_cost(attempt.price, hours)
+    costs = money.attempt_costs(spec.charges, started, gone, attempt.price, interrupted=interrupted)
+    spent = attempt.cost_before + money.total(money.attempt_costs(spec.charges, started, gone, attempt.price))
     if interrupted:
         reason, detail = EndReason.SPOT_INTERRUPTED, "AWS took the spot instance back"
     elif cause in NO_CAPACITY:
@@ -119,7 +119,9 @@ def _end(attempt: Attempt, machine: Machine | None, checkpoint: int, now: dateti
         reason, detail = EndReason.STOPPED_BY_USER, "the instance was terminated by hand"
     else:
         reason, detail = EndReason.INSTANCE_LOST, f"the instance vanished without a word{f' ({cause})' if cause else ''}"
-    return AttemptEnd(attempt.run, attempt.number, reason, contract.build_timestamp(gone), detail, checkpoint, hours, cost)
+    return AttemptEnd(
+        attempt.run, attempt.number, reason, contract.build_timestamp(gone), detail, checkpoint, hours, money.total(costs), costs
+    )
 
 
 def _after(records: Records, newest: Attempt, end: AttemptEnd, now: datetime) -> Decision:
@@ -139,7 +141,7 @@ def _after(records: Records, newest: Attempt, end: AttemptEnd, now: datetime) ->
         return Wait("it waits for capacity")
     following = Attempt(
         run=newest.run, number=newest.number + 1, claimed=contract.build_timestamp(now),
-        deadline=fleet.deadline_of(now, fleet.hours_left(newest.max_hours, hours)), spot=newest.spot, by=WATCHDOG,
+        deadline=money.deadline_of(now, money.hours_left(newest.max_hours, hours)), spot=newest.spot, by=WATCHDOG,
         max_hours=newest.max_hours, max_cost=newest.max_cost, hours_before=hours, cost_before=cost,
     )  # fmt: skip
     return Resume(end, following)
@@ -151,9 +153,9 @@ def _limit(records: Records, newest: Attempt, end: AttemptEnd, hours: float, cos
     ends = [*(records.ends[attempt.number] for attempt in records.attempts[:-1] if attempt.number in records.ends), end]
     if not spec.resume:
         return end.reason, f"{end.detail or end.reason}, and the run was launched with --no-resume"
-    if fleet.hours_left(newest.max_hours, hours) < LEAST_HOURS:
+    if money.hours_left(newest.max_hours, hours) < LEAST_HOURS:
         return EndReason.TIMED_OUT, f"{hours:.1f} of {newest.max_hours:g} hours were used when it was interrupted"
-    left = fleet.cost_left(newest.max_cost, cost)
+    left = money.cost_left(newest.max_cost, cost)
     if left is not None and left <= 0:
         return EndReason.COST_REACHED, f"${cost:.2f} of ${newest.max_cost:.2f} were used when it was interrupted"
     if sum(attempt.instance != "" for attempt in records.attempts) >= spec.max_attempts:

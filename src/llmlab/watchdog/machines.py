@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from llmlab import fleet
+from llmlab import money
 from llmlab.contract import Names, Tag
 
 LIVE = {"pending", "running", "stopping", "stopped"}
@@ -46,7 +46,7 @@ class Machine:
 
     def deadline(self, max_hours: float) -> float:
         """When it must be gone, in seconds since 1970: what its tag says, or `max_hours` after its start."""
-        return float(_number(self.tags.get(Tag.DEADLINE, "")) or self.launched.timestamp() + max_hours * fleet.HOUR)
+        return float(_number(self.tags.get(Tag.DEADLINE, "")) or self.launched.timestamp() + max_hours * money.HOUR)
 
 
 def _number(text: str) -> int:

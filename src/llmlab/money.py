@@ -1,0 +1,101 @@
+"""What an attempt costs and how long its limits let it live: arithmetic over prices and moments, standard library only.
+
+The command line, the agent and the watchdog do the same sums, so that the ceiling that `launch` shows is the one that ends a run. A spot
+price holds from one change to the next; a disk and an address are paid for as long as the instance lives, whatever becomes of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from llmlab.contract import Charge, PricePoint, parse_timestamp
+
+HOUR = 3600
+INSTANCE = "instance"
+"""The key of the instance itself among the parts of a cost; the others are `Charge.what`."""
+FREE_HOURS = 1.0
+"""AWS charges nothing for a spot instance that it takes back within its first hour; its disk and its address it does.
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/billing-for-interrupted-spot-instances.html"""
+MOST_OF_IT = 0.8
+"""The share of a ceiling at which people are told."""
+
+
+# ---------------------------------------------------------------- dollars
+
+
+def instance_cost(history: Sequence[PricePoint], start: datetime, end: datetime, price: float) -> float:
+    """US dollars for an instance from `start` to `end`: each price of its pool for as long as it held.
+
+    `history` in any order; `price` (dollars an hour) holds before its first point, and throughout when there is none.
+    """
+    total, since, current = 0.0, start, price
+    for point in sorted(history, key=lambda one: one.at):
+        at = parse_timestamp(point.at)
+        if at >= end:
+            break
+        if at > since:
+            total += current * attempt_hours(since, at)
+            since = at
+        current = point.dollars
+    return total + current * attempt_hours(since, end)
+
+
+def attempt_costs(
+    charges: Iterable[Charge],
+    start: datetime,
+    end: datetime,
+    price: float,
+    history: Sequence[PricePoint] = (),
+    *,
+    interrupted: bool = False,
+) -> dict[str, float]:
+    """US dollars of an attempt by what they are for: the instance first, then each charge. `interrupted`: AWS took the instance back."""
+    hours = attempt_hours(start, end)
+    free = interrupted and hours < FREE_HOURS
+    parts = {INSTANCE: 0.0 if free else instance_cost(history, start, end, price)}
+    for charge in charges:
+        parts[charge.what] = parts.get(charge.what, 0.0) + charge.hourly * hours
+    return parts
+
+
+def hourly(charges: Iterable[Charge], price: float) -> float:
+    """US dollars an hour of an instance at `price`, with everything that it needs."""
+    return price + sum(charge.hourly for charge in charges)
+
+
+def price_now(history: Iterable[PricePoint], now: datetime, price: float) -> float:
+    """The price in force: of the newest point that is not after `now`, else `price`."""
+    past = [point for point in history if parse_timestamp(point.at) <= now]
+    return max(past, key=lambda one: one.at).dollars if past else price
+
+
+def total(parts: Mapping[str, float]) -> float:
+    return sum(parts.values())
+
+
+# ---------------------------------------------------------------- limits
+
+
+def hours_left(max_hours: float, hours_before: float) -> float:
+    """What is left of `max_hours`, which counts instance time over all attempts; never below 0."""
+    return max(0.0, max_hours - hours_before)
+
+
+def cost_left(max_cost: float | None, cost_before: float) -> float | None:
+    """What is left of the cost limit in US dollars, None without one; never below 0."""
+    return None if max_cost is None else max(0.0, max_cost - cost_before)
+
+
+def deadline_of(now: datetime, hours: float) -> int:
+    """When an attempt that starts now must be gone, in seconds since 1970."""
+    return int(now.timestamp() + hours * HOUR)
+
+
+def spent_at(limit: float | None, spent: float, now: datetime, per_hour: float) -> float | None:
+    """When `limit` dollars will have been spent if `spent` are now and `per_hour` follow, in seconds since 1970; None when never."""
+    if limit is None or per_hour <= 0:
+        return None
+    return now.timestamp() + max(0.0, limit - spent) / per_hour * HOUR
+
+
+def attempt_hours(launched: datetime, ended: datetime) -> float:
+    return max(0.0, (ended - launched).total_seconds() / HOUR)
