@@ -8,8 +8,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from llmlab.sandbox.simulation import invariants, many, scenario
-from llmlab.sandbox.simulation.world import World
+from llmlab.sandbox.simulation import invariants, many
+from llmlab.sandbox.simulation.world import Parts, World
 
 EVERY = 100
 
@@ -19,25 +19,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the schedule to tell, or the first of many")
     parser.add_argument("--schedules", type=int, default=0, help="play so many, and count")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--account", choices=("memory", "sandbox"), default="memory", help="an account in memory, or the sandbox's own AWS")
     options = parser.parse_args(arguments)
+    make = many.make if options.account == "memory" else many.make_on_sandbox
     if options.schedules:
-        return _many(range(options.seed, options.seed + options.schedules), options.workers)
-    return _one(options.seed)
+        return _many(range(options.seed, options.seed + options.schedules), options.workers, make)
+    return _one(make(options.seed, Parts()))
 
 
-def _one(seed: int) -> int:
-    world = World(scenario.made(seed))
+def _one(world: World) -> int:
     history = world.play()
     violations = invariants.check(world.after())
+    world.cloud.close()
     sys.stdout.write(history.text(world.scenario.begin.timestamp()))
     for violation in violations:
         sys.stdout.write(f"{violation.invariant}: {violation.words}\n")
     return 1 if violations else 0
 
 
-def _many(seeds: range, workers: int) -> int:
+def _many(seeds: range, workers: int, make: many.Make) -> int:
     summary = many.Summary()
-    for one in many.play_all(seeds, workers):
+    for one in many.play_all(seeds, workers, make):
         summary.add(one)
         for violation in one.violations:
             sys.stderr.write(f"seed {violation.seed}: {violation.invariant}: {violation.words}\n")

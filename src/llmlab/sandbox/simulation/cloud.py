@@ -47,6 +47,10 @@ class Cloud(Protocol):
         """Subject and text of everything the topic was told."""
         ...
 
+    def close(self) -> None:
+        """Nobody asks any more."""
+        ...
+
 
 @dataclass
 class Control:
@@ -127,3 +131,6 @@ class MemoryCloud:
 
     def messages(self) -> list[tuple[str, str]]:
         return self.control.told
+
+    def close(self) -> None:
+        """It is this object's alone."""

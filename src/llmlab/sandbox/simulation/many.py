@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from llmlab.sandbox.simulation import invariants, scenario, weather
@@ -16,6 +17,13 @@ Make = Callable[[int, Parts], World]
 def make(seed: int, parts: Parts) -> World:
     """The schedule of a seed, in memory."""
     return World(scenario.made(seed), parts)
+
+
+def make_on_sandbox(seed: int, parts: Parts) -> World:
+    """The same schedule on the sandbox's own AWS, which takes some ten times as long."""
+    from llmlab.sandbox.simulation.moto_cloud import MotoCloud
+
+    return World(scenario.made(seed), parts, MotoCloud)
 
 
 @dataclass
@@ -65,20 +73,23 @@ class Summary:
 def play(seed: int, parts: Parts = Parts(), make: Make = make) -> Summary:  # noqa: B008 - frozen
     """One schedule, and every invariant after it."""
     world = make(seed, parts)
-    history = world.play()
-    after = world.after()
-    marker = after.marker
+    try:
+        history, after = world.play(), world.after()
+        marker, violations = after.marker, invariants.check(after)
+    finally:
+        world.cloud.close()
     hours = (world.timeline.moment - world.scenario.begin.timestamp()) / 3600
     return Summary(
         1, len(history.lives), world.function.invocations, hours, len(invariants.ALL), history.seen,
-        Counter([str(marker.reason) if marker else "never started"]), invariants.check(after),
+        Counter([str(marker.reason) if marker else "never started"]), violations,
     )  # fmt: skip
 
 
-def play_all(seeds: Iterable[int], workers: int = 1) -> Iterator[Summary]:
+def play_all(seeds: Iterable[int], workers: int = 1, make: Make = make) -> Iterator[Summary]:
     """One summary a seed, in their order."""
+    one = partial(play, make=make)
     if workers == 1:
-        yield from map(play, seeds)
+        yield from map(one, seeds)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(play, seeds, chunksize=4)
+        yield from pool.map(one, seeds, chunksize=4)
