@@ -79,7 +79,7 @@ def main() -> int:
     given = options.parse_args()
     import torch
 
-    from llmlab.trainer.speed import peak_of
+    from llmlab.trainer.loop.speed import peak_of
 
     if not torch.cuda.is_available():
         print("error: this measures an NVIDIA GPU, and torch sees none", file=sys.stderr)
