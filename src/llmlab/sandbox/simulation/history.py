@@ -22,6 +22,8 @@ class Life:
     launched: float
     deadline: float
     """What its tag said, or the lab's longest without one."""
+    speed: float = 1.0
+    """How fast its pool trains, the slowest being 1."""
     stopped: float | None = None
     """When it began to shut down, from when on nothing is charged."""
     terminated: float | None = None
@@ -39,8 +41,6 @@ class Life:
     safe: int = 0
     """The newest whole checkpoint in S3 when it stopped."""
     hung: bool = False
-    held_up: float = 0.0
-    """Seconds that its uploads were held up for by AWS itself, by throttled calls."""
 
     def dollars(self, charges: float, until: float | None = None) -> float:
         """What it really cost, with `charges` US dollars an hour beside the instance, up to a moment or to its end."""

@@ -135,13 +135,16 @@ def newest_checkpoint(after: After) -> Iterator[str]:
 def work_lost(after: After) -> Iterator[str]:
     """An interruption costs at most the work since the save before: a save interval, and the time until that save is in S3."""
     for life in after.history.lives:
-        lost = _lost_seconds(after.scenario, life)
+        lost = lost_seconds(after.scenario, life)
         if lost > allowed_loss(after):
             yield f"attempt {life.attempt} lost {lost:.0f} s of work, step {life.safe} of {life.step} was safe, {allowed_loss(after):.0f} s may be"
 
 
-def _lost_seconds(scenario: Scenario, life: Life) -> float:
-    return 0.0 if life.began_at is None else (life.step - max(life.safe, life.began_at)) * scenario.course.step_seconds
+def lost_seconds(scenario: Scenario, life: Life) -> float:
+    """Work that was done and was not safe when an instance stopped."""
+    if life.began_at is None:
+        return 0.0
+    return (life.step - max(life.safe, life.began_at)) * scenario.course.step_seconds / life.speed
 
 
 def allowed_loss(after: After) -> float:

@@ -167,7 +167,8 @@ class Machine:
         agent.uploads.have(step)
         Path(self.folder.ready).write_text(f"{step}\n", encoding="utf-8")
         fate = self.fate
-        self.trainer = Trainer(self.world.course, self.folder, self.timeline, fate, lambda: self.on, self.look)
+        speed = self.life.speed
+        self.trainer = Trainer(self.world.course, self.folder, self.timeline, fate, speed, lambda: self.on, self.look)
         self.trainer.begin()
         self.life.began_at, self.life.whole = self.trainer.base, self.trainer.whole
         self.say(f"trains from step {self.trainer.base}")

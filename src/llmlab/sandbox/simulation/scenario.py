@@ -29,6 +29,7 @@ class Limits:
     resume: bool = True
     auto_shutdown: bool = True
     wait_hours: float = 24.0
+    max_attempts: int = 10
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from llmlab.sandbox.simulation.weather import Fate, Strike
 
 @dataclass(frozen=True)
 class Course:
-    """A training. Times in seconds; `save_seconds` between two saves, `writing_seconds` for one, `uploading_seconds` for its upload."""
+    """A training. Times in seconds, those of steps on the slowest pool; `save_seconds` is between two saves, `writing_seconds` for one,
+    `uploading_seconds` for its upload."""
 
     steps: int
     step_seconds: float
@@ -49,11 +50,12 @@ def holds(folder: Path, step: int) -> bool:
 class Trainer:
     """One process on one machine. `alive` says whether that machine still is; `soon` wakes its agent."""
 
-    def __init__(self, course: Course, folder: WorkFolder, timeline: Timeline, fate: Fate, alive: Callable[[], bool], soon: Callable[[float], None]) -> None:
+    def __init__(self, course: Course, folder: WorkFolder, timeline: Timeline, fate: Fate, speed: float, alive: Callable[[], bool], soon: Callable[[float], None]) -> None:
         self.course = course
         self.folder = folder
         self.timeline = timeline
         self.fate = fate
+        self.step_seconds = course.step_seconds / speed
         self.alive = alive
         self.soon = soon
         self.base = 0
@@ -92,11 +94,11 @@ class Trainer:
             return self._last
         if self.timeline.moment < self.began:
             return self.base
-        return min(self.course.steps, self.base + int((self.timeline.moment - self.began) / self.course.step_seconds + 1e-9))
+        return min(self.course.steps, self.base + int((self.timeline.moment - self.began) / self.step_seconds + 1e-9))
 
     def _moment(self, step: int) -> float:
         """When a step is done."""
-        return self.began + (step - self.base) * self.course.step_seconds
+        return self.began + (step - self.base) * self.step_seconds
 
     def _next_step(self) -> int:
         return min(self.course.steps, self.base if self.timeline.moment <= self.began else self.step + 1)
@@ -105,7 +107,7 @@ class Trainer:
 
     def _save_in_time(self) -> None:
         """Plan the next save: at the first step that ends when its time has come."""
-        steps = math.ceil((self.saved + self.course.save_seconds - self.began) / self.course.step_seconds - 1e-9)
+        steps = math.ceil((self.saved + self.course.save_seconds - self.began) / self.step_seconds - 1e-9)
         if self.base + steps < self.course.steps:
             self._plan(self._moment(self.base + steps), lambda: self._save(self._save_in_time))
 
@@ -199,5 +201,5 @@ class Trainer:
             return
         step, seconds = self.step, max(0.0, self.timeline.moment - self.began)
         phase = "loading" if self.timeline.moment < self.began else "training"
-        progress = Progress(phase, step, self.course.steps, loss=1.0, tokens=step * 1000, tokens_per_second=1000 / self.course.step_seconds, seconds=seconds)
+        progress = Progress(phase, step, self.course.steps, loss=1.0, tokens=step * 1000, tokens_per_second=1000 / self.step_seconds, seconds=seconds)
         Path(self.folder.progress).write_text(contract.dump(progress), encoding="utf-8")

@@ -29,7 +29,7 @@ from llmlab.sandbox.simulation.function import MAX_HOURS, Function
 from llmlab.sandbox.simulation.history import History, Life, clock_words
 from llmlab.sandbox.simulation.invariants import After
 from llmlab.sandbox.simulation.machine import NOTICE_SECONDS, Machine, Prepare
-from llmlab.sandbox.simulation.scenario import CHARGES, Scenario
+from llmlab.sandbox.simulation.scenario import CHARGES, SPEEDS, Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.traces import HOUR
 from llmlab.sandbox.simulation.weather import INTERRUPTIONS, Fate, Strike, Weather
@@ -107,7 +107,7 @@ class World:
             run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe={}, data=Manifest("d", (), ""), image="i", ami="",
             launch_template=NAMES.launch_template, pools=self.scenario.pools, spot=limits.spot, max_hours=limits.max_hours,
             created=contract.build_timestamp(self.scenario.begin), max_cost=limits.max_cost, fallback_on_demand=limits.fallback_on_demand,
-            auto_shutdown=limits.auto_shutdown, resume=limits.resume, charges=CHARGES, wait_hours=limits.wait_hours,
+            auto_shutdown=limits.auto_shutdown, resume=limits.resume, max_attempts=limits.max_attempts, charges=CHARGES, wait_hours=limits.wait_hours,
         )  # fmt: skip
 
     def _launch(self) -> None:
@@ -176,7 +176,8 @@ class World:
         attempt = int(instance.tags[Tag.ATTEMPT])
         trace = self.scenario.market.trace(instance.instance_type, instance.zone)
         deadline = float(instance.tags.get(Tag.DEADLINE) or now + MAX_HOURS * HOUR)
-        life = Life(instance.id, attempt, trace, instance.spot, instance.launched, deadline)
+        speed = SPEEDS.get(instance.instance_type, 1.0)
+        life = Life(instance.id, attempt, trace, instance.spot, instance.launched, deadline, speed)
         self.history.together += [(other.instance, life.instance) for other in self.history.lives if other.stopped is None]
         self.history.lives.append(life)
         self.lives[instance.id] = life
