@@ -16,6 +16,7 @@ Neither of them asks for a save when AWS announces the interruption, because not
 
 import argparse
 import json
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def ours(market: Market, begin: float, seed: int) -> Outcome:
     """The simulator, in calm weather: only the market interrupts."""
     limits = Limits(max_hours=DAYS * 24, wait_hours=DAYS * 24, max_attempts=1000)
     scenario = Scenario(
-        seed, limits, COURSE, market, pools_of(market, BEGIN), Weather(), setup_seconds=SETUP_SECONDS, interruption_hours=1e9, days=DAYS
+        seed, limits, COURSE, market, pools_of(market, BEGIN), Weather(), setup_seconds=SETUP_SECONDS, interruption_hours=math.inf, days=DAYS
     )
     world = World(scenario)
     history = world.play()

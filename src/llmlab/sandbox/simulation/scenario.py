@@ -1,5 +1,6 @@
 """What a seed stands for: a run with its limits, a training, a market, the weather, what strikes its machines, and what its user does."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -43,7 +44,7 @@ class User:
 @dataclass(frozen=True)
 class Scenario:
     """`setup_seconds` from the launch of an instance to its agent; `interruption_hours` the mean time between two strikes of their own,
-    beside those of the market; `trouble` the chance that an attempt meets with anything else."""
+    beside those of the market, infinite for none; `trouble` the chance that an attempt meets with anything else."""
 
     seed: int
     limits: Limits
@@ -69,6 +70,8 @@ class Scenario:
 
     def fate(self, attempt: int) -> Fate:
         """What strikes an attempt, were it on spot."""
+        if math.isinf(self.interruption_hours):
+            return Fate()
         return weather.fate(self.dice, attempt, spot=True, mean_hours=self.interruption_hours, trouble=self.trouble)
 
 
@@ -119,5 +122,5 @@ def made(seed: int) -> Scenario:
     )
     return Scenario(
         seed, limits, course, market, pools, weather.made(dice), dice.between(60, 400, "setup"),
-        dice.choice((0.5, 1.5, 4.0, 20.0), "interruptions"), 0.12 * dice.roll("trouble"), user,
+        dice.choice((0.5, 1.5, 4.0, 20.0), "interruptions"), 0.3 * dice.roll("trouble"), user,
     )  # fmt: skip
