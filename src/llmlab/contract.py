@@ -703,6 +703,8 @@ class Progress:
     tokens_per_second: float | None = None
     seconds: float = 0.0
     """Training seconds of this attempt."""
+    moves: int = 0
+    """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
 
 
 @dataclass(frozen=True)
