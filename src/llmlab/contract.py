@@ -729,10 +729,11 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Request:
-    """The agent asks the trainer to save and leave."""
+    """The agent asks the trainer to save and leave. `detail` is what else there is to say about why."""
 
     reason: EndReason
     at: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
