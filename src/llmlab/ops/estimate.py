@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import footprint
+from llmlab import footprint, gpus
 from llmlab.aws import instance_types, prices
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.session import Aws
@@ -22,11 +22,6 @@ from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
 GIB = 1024**3
-TERAFLOPS = {
-    "T4": 65, "A10G": 70, "L4": 121, "L40S": 362, "RTX PRO 4500": 200, "RTX PRO Server 6000": 500,
-    "A100": 312, "H100": 989, "H200": 989, "B200": 2250, "B300": 2250,
-}  # fmt: skip
-"""Peak dense half-precision arithmetic of one GPU, from NVIDIA's data sheets."""
 REACHED = 0.3
 """The share of the peak that adapter training with gradient checkpointing reaches."""
 NO_BF16 = {"T4", "V100"}
@@ -182,7 +177,7 @@ def spread(kind: InstanceType, recipe: Recipe, size: ModelSize) -> dict[str, flo
 
 def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> float | None:
     """Instance hours over all epochs, start included; None for a GPU of unknown speed."""
-    peak = TERAFLOPS.get(kind.gpu)
+    peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
     passes = (
