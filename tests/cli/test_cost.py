@@ -1,15 +1,19 @@
 """cost: arithmetic of `share`, and the command on an account that answers only half of the questions."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, strategies as st
 
+from llmlab import contract, money
 from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, RunKeys, build_timestamp
+from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, Manifest, Marker, RunKeys, Spec, build_timestamp
 from llmlab.errors import ExitCode
-from llmlab.ops.cost import share
+from llmlab.ops.cost import RunCost, share as share_of
+from llmlab.ops.spending import Account, by_attempt
 from tests.cli.conftest import CommandLine
 
 RUN = "20261120-100000-abcd"
@@ -36,8 +40,24 @@ def attempt(number: int, launched: datetime, *, price: float = 0.5, hours: float
     )
 
 
+CHARGES = (Charge("disk", 0.025, "test"), Charge("address", 0.005, "test"))
+
+
+def spec() -> Spec:
+    return Spec(
+        RUN, "llm-tuning-lab", "us-east-1", "1", {}, Manifest("d", (), ""), "i", "ami", "t", (), spot=True, max_hours=6, created="",
+        charges=CHARGES,
+    )  # fmt: skip
+
+
+def share(
+    run: str, attempts: list[Attempt], ends: dict[int, AttemptEnd], last: Marker | None, since: datetime, now: datetime
+) -> RunCost | None:
+    return share_of(run, Account((), attempts, ends, last), since, now)
+
+
 def marker(ended: datetime) -> Marker:
-    return Marker(RUN, EndReason.COMPLETED, build_timestamp(ended), 1)
+    return Marker(RUN, EndReason.COMPLETED, build_timestamp(ended), 9)
 
 
 def test_an_attempt_lasts_until_its_end_its_deadline_or_now() -> None:
@@ -76,18 +96,72 @@ def test_no_cost_is_ever_negative_or_above_the_deadline(begun: float, until: flo
         assert 0 < found.cost <= 6 * price + 1e-9
 
 
+def test_an_attempt_that_was_taken_back_in_its_first_hour_costs_its_disk_alone() -> None:
+    end = AttemptEnd(RUN, 1, EndReason.SPOT_INTERRUPTED, build_timestamp(START + timedelta(minutes=30)))
+    (found,) = by_attempt(Account(CHARGES, [attempt(1, START)], {1: end}), START + timedelta(days=1))
+    assert found.free
+    assert found.parts == pytest.approx({"instance": 0, "disk": 0.0125, "address": 0.0025})
+
+
+def test_what_the_agent_summed_is_what_an_attempt_cost() -> None:
+    """Its price has changed meanwhile, which the price at launch does not know."""
+    costs = {"instance": 0.9, "disk": 0.05, "address": 0.01}
+    end = AttemptEnd(RUN, 1, EndReason.COMPLETED, build_timestamp(START + timedelta(hours=2)), hours=2.0, cost=0.96, costs=costs)
+    written = Account(CHARGES, [attempt(1, START)], {1: end})
+    (found,) = by_attempt(written, START + timedelta(days=1))
+    assert (found.hours, found.parts, found.free) == (2.0, costs, False)
+    (half,) = by_attempt(written, START + timedelta(days=1), START + timedelta(hours=1))
+    assert (half.hours, half.cost) == (1.0, pytest.approx(0.48))
+
+
+def test_a_living_attempt_cost_what_its_heartbeat_says_and_its_price_since() -> None:
+    beat = Heartbeat(RUN, 1, build_timestamp(START + timedelta(hours=1)), "i-1", "training", cost=0.43)
+    (found,) = by_attempt(Account(CHARGES, [attempt(1, START)], {}, heartbeat=beat), START + timedelta(hours=2))
+    assert found.running
+    assert found.parts == pytest.approx({"instance": 0.4 + 0.5, "disk": 0.05, "address": 0.01})
+
+
+SPANS = st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 3), st.floats(0.05, 2), st.booleans()), min_size=1, max_size=6)
+
+
+@given(spans=SPANS, cuts=st.lists(st.floats(0, 60), max_size=5))
+def test_parts_add_up_over_attempts_and_over_any_cut_of_time(spans: list[tuple[float, float, float, bool]], cuts: list[float]) -> None:
+    attempts, ends, moment = [], {}, START
+    for number, (hours, pause, price, interrupted) in enumerate(spans, start=1):
+        attempts.append(attempt(number, moment, price=price))
+        begun = moment = contract.parse_timestamp(attempts[-1].launched)
+        moment += timedelta(hours=hours)
+        reason = EndReason.SPOT_INTERRUPTED if interrupted else EndReason.INSTANCE_LOST
+        costs = money.attempt_costs(CHARGES, begun, moment, price, interrupted=interrupted)
+        ends[number] = AttemptEnd(RUN, number, reason, build_timestamp(moment), hours=hours, cost=money.total(costs), costs=costs)
+        moment += timedelta(hours=pause + 0.01)
+    written, now = Account(CHARGES, attempts, ends), START + timedelta(days=30)
+    whole = by_attempt(written, now)
+    assert len(whole) == len(spans)
+    summed = money.total_parts(one.parts for one in whole)
+    assert money.total(summed) == pytest.approx(sum(end.cost for end in ends.values()))
+    assert all(one.free == (spans[one.number - 1][3] and one.hours < 1) for one in whole)
+    edges = [START - timedelta(days=1), *(START + timedelta(hours=one) for one in sorted(cuts)), now]
+    pieces = [by_attempt(written, now, since, until) for since, until in itertools.pairwise(edges)]
+    assert money.total_parts(one.parts for piece in pieces for one in piece) == pytest.approx(summed)
+    assert sum(one.hours for piece in pieces for one in piece) == pytest.approx(sum(one.hours for one in whole))
+
+
 def test_the_month_with_what_aws_answers(lab: CommandLine, lab_aws: Aws) -> None:
     lab.clock = ManualClock(START + timedelta(hours=4))
     bucket = lab_aws.names.outputs_bucket
     lab_aws.s3.create_bucket(Bucket=bucket)
     keys = RunKeys(RUN)
-    documents.touch(lab_aws, bucket, keys.spec)
+    documents.write(lab_aws, bucket, keys.spec, spec())
     documents.write(lab_aws, bucket, keys.attempt(1), attempt(1, START))
     documents.write(lab_aws, bucket, keys.success, marker(START + timedelta(hours=2)))
     result = lab("cost", "--json")
     assert result.code == ExitCode.DONE
     assert result.json["month"] == "2026-11"
-    assert [(one["run"], one["cost"]) for one in result.json["runs"]] == [(RUN, 1.0)]
+    assert [(one["run"], one["cost"], one["parts"]) for one in result.json["runs"]] == [
+        (RUN, pytest.approx(1.06), {"instance": 1.0, "disk": pytest.approx(0.05), "address": pytest.approx(0.01)})
+    ]
+    assert [one["number"] for one in result.json["runs"][0]["by_attempt"]] == [1]
     assert result.json["budget"] is None
     assert any(note.startswith("the budget is left out: ") for note in result.json["notes"])
     words = lab("cost", "--no-cost-explorer")

@@ -1,6 +1,6 @@
 """The last word: the attempt's end, then the marker, then the key that lists it, each only when the one before it is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
@@ -11,12 +11,13 @@ from llmlab.contract import AttemptEnd, DataFile, EndReason, Marker, Progress
 
 @dataclass(frozen=True)
 class Totals:
-    """What this attempt used alone, and what the ones before it did. US dollars."""
+    """What this attempt used alone, and what the ones before it did. US dollars; `costs` are the parts of `cost`."""
 
     hours: float
     cost: float
     hours_before: float
     cost_before: float
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 def write_end(
@@ -41,7 +42,7 @@ def write_end(
         StoreError: S3 did not take it; doing it again is harmless.
     """
     step = max(progress.step if progress else 0, checkpoint)
-    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, checkpoint, totals.hours, totals.cost)
+    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
         there = contract.load(AttemptEnd, outputs.read(key) or b"")

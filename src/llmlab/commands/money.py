@@ -4,15 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab import money
 from llmlab.commands.state import State
+from llmlab.commands.words import dollars
 from llmlab.ui import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from llmlab.ops.cost import Costs
+    from llmlab.ops.cost import Costs, RunCost
 
 
 def register(app: typer.Typer) -> None:
@@ -36,22 +38,13 @@ def cost(
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
     """The month in words."""
-    rows: list[tuple[object, ...]] = [
-        (
-            one.run,
-            ", ".join(one.instance_types),
-            "spot" if one.spot else "on-demand",
-            one.attempts,
-            f"{one.hours:.2f}",
-            f"{one.cost:.2f}",
-            "running" if one.running else "",
-        )
-        for one in facts.runs
-    ]
-    rows.append(("total", "", "", "", f"{sum(one.hours for one in facts.runs):.2f}", f"{facts.total:.2f}", ""))
-    columns = ("run", "instance", "market", "attempts", "hours", "$", "")
-    yield f"instance time in {facts.month}, at the prices noted at launch"
-    yield table(columns, rows, right=("attempts", "hours", "$"))
+    parts = list(money.total_parts(one.parts for one in facts.runs)) or [money.INSTANCE]
+    rows = [row for one in facts.runs for row in _rows(one, parts)]
+    summed = money.total_parts(one.parts for one in facts.runs)
+    rows.append(("total", "", "", f"{sum(one.hours for one in facts.runs):.2f}", *_cells(summed, parts), dollars(facts.total), ""))
+    numbers = ("hours", *parts, "total")
+    yield f"runs in {facts.month}, at the prices of their pools"
+    yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
     if facts.services is not None:
         yield ""
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
@@ -62,3 +55,19 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+
+
+def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
+    """A line for each attempt of a run, and the run's sum where there are several."""
+    single = len(run.by_attempt) == 1
+    for one in run.by_attempt:
+        where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}"
+        note = "running" if one.running else "free hour" if one.free else ""
+        name = run.run if one is run.by_attempt[0] else ""
+        yield name, one.number, where, f"{one.hours:.2f}", *_cells(one.parts, parts), dollars(one.cost), note
+    if not single:
+        yield "", "all", "", f"{run.hours:.2f}", *_cells(run.parts, parts), dollars(run.cost), ""
+
+
+def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
+    yield from (dollars(costs.get(part, 0.0)) for part in parts)

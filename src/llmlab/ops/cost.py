@@ -4,18 +4,20 @@ The first is exact for instance time and known at once; the others see everythin
 (a tag not yet activated, a permission missing) is left out with a note: the rest is still worth reading.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
-from llmlab import contract
+from llmlab import contract, money
 from llmlab.aws import costs, documents
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, Unreachable
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, AttemptEnd, Marker, RunKeys
+from llmlab.contract import Heartbeat, Marker, RunKeys, Spec
+from llmlab.ops import runs, spending
+from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
 LONGEST = timedelta(days=8)
@@ -24,7 +26,7 @@ LONGEST = timedelta(days=8)
 
 @dataclass(frozen=True)
 class RunCost:
-    """Instance time of one run in this month, in hours and US dollars. `running` while an attempt has no end."""
+    """What one run cost in this month, in hours and US dollars. `running` while an attempt has no end; `cost` is the sum of `parts`."""
 
     run: str
     instance_types: tuple[str, ...]
@@ -33,6 +35,8 @@ class RunCost:
     hours: float
     cost: float
     running: bool
+    parts: dict[str, float]
+    by_attempt: tuple[AttemptCost, ...]
 
 
 @dataclass(frozen=True)
@@ -71,47 +75,29 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:
     """One run's share of the time from `since` to `now`; None when it had none."""
-    keys = RunKeys(run)
-    bucket = aws.names.outputs_bucket
-    attempts: list[Attempt] = []
-    ends: dict[int, AttemptEnd] = {}
-    for key in documents.keys_under(aws, bucket, keys.attempts):
-        _, kind = contract.parse_attempt(key)
-        if kind == "end":
-            end = documents.read(aws, AttemptEnd, bucket, key)
-            ends |= {end.number: end} if end else {}
-        elif kind == "claim":
-            attempt = documents.read(aws, Attempt, bucket, key)
-            attempts += [attempt] if attempt else []
+    return share(run, account(aws, run), since, now)
+
+
+def account(aws: Aws, run: str) -> Account:
+    """What is written about a run's attempts."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    attempts, ends = runs.attempts(aws, run)
+    spec = documents.read(aws, Spec, bucket, keys.spec)
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
-    return share(run, attempts, ends, marker, since, now)
+    heartbeat = None if marker else documents.read(aws, Heartbeat, bucket, keys.status)
+    return Account(spec.charges if spec else (), attempts, {end.number: end for end in ends}, marker, heartbeat)
 
 
-def share(
-    run: str, attempts: Iterable[Attempt], ends: dict[int, AttemptEnd], marker: Marker | None, since: datetime, now: datetime
-) -> RunCost | None:
-    """Price times time of each attempt within the window. An attempt lasts until its end, the run's marker, its deadline or now."""
-    hours = dollars = 0.0
-    running = False
-    started = sorted((one for one in attempts if one.launched), key=lambda one: one.number)
-    for index, attempt in enumerate(started):
-        limits = [now, datetime.fromtimestamp(attempt.deadline, UTC)]
-        end = ends.get(attempt.number)
-        if end:
-            limits.append(contract.parse_timestamp(end.ended))
-        elif index + 1 < len(started):
-            limits.append(contract.parse_timestamp(started[index + 1].launched))
-        elif marker:
-            limits.append(contract.parse_timestamp(marker.ended))
-        until = min(limits)
-        running |= until == now
-        used = max(0.0, (until - max(since, contract.parse_timestamp(attempt.launched))).total_seconds() / 3600)
-        hours += used
-        dollars += used * attempt.price
-    if not started or not hours:
+def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:
+    """What `written` makes of a run within the window; None when no attempt of it lies there."""
+    found = spending.by_attempt(written, now, since)
+    hours = sum(one.hours for one in found)
+    if not hours:
         return None
-    types = tuple(dict.fromkeys(one.instance_type for one in started))
-    return RunCost(run, types, started[-1].spot, len(started), hours, dollars, running)
+    types = tuple(dict.fromkeys(one.instance_type for one in found))
+    parts = money.total_parts(one.parts for one in found)
+    running = any(one.running for one in found)
+    return RunCost(run, types, found[-1].spot, len(written.attempts), hours, money.total(parts), running, parts, found)
 
 
 def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
