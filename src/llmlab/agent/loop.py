@@ -73,6 +73,7 @@ class Agent:
     request: Request | None = None
     stopped: bool = False
     pressure: Pressure | None = None
+    end: TrainingExit | None = None
     prices: tuple[PricePoint, ...] = ()
     use: GpuUse | None = None
     fault: Fault | None = None
@@ -89,15 +90,26 @@ class Agent:
 
     def run(self) -> None:
         """Watch until the trainer has left or has had its time, then save everything and say how it ended."""
+        self.begin()
+        while not self.look():
+            self.clock.sleep(TICK_SECONDS)
+        self.finish()
+
+    def begin(self) -> None:
+        """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
         self.request = _document(Request, self.job.folder.request)
         self.activity.last, self._gpus_read = self.clock.now(), self.now
-        while (end := TrainingExit.parse(read(self.job.folder.training_exit))) is None:
-            self.tick()
-            if self.pressure is not None and self.now >= self.pressure.leave_by:
-                self.say(f"the trainer has not left in time: {self.pressure.reason}")
-                break
-            self.clock.sleep(TICK_SECONDS)
-        self.finish(end)
+
+    def look(self) -> bool:
+        """Do what is due; whether the watch is over."""
+        self.end = TrainingExit.parse(read(self.job.folder.training_exit))
+        if self.end is not None:
+            return True
+        self.tick()
+        late = self.pressure is not None and self.now >= self.pressure.leave_by
+        if late and self.pressure:
+            self.say(f"the trainer has not left in time: {self.pressure.reason}")
+        return late
 
     @property
     def now(self) -> float:
@@ -212,13 +224,13 @@ class Agent:
 
     # ------------------------------------------------------------ the end
 
-    def finish(self, end: TrainingExit | None) -> None:
+    def finish(self) -> None:
         """The last upload, within the time there is; then the last word; then the host may switch off."""
         log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
         if self.request is None:  # what killed the trainer may be known to the driver by now
             self.background.within("gpus", LAST_LOOK_SECONDS, self.look_at_gpus)
         says = self.failing.says if self.failing else ""
-        verdict = judge(end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
+        verdict = judge(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))

@@ -1,7 +1,7 @@
 """One instance of the simulated account: boot, the real agent over a simulated trainer, the power switch.
 
-The agent runs until it sleeps; there it is left (`Pause`), and called anew when its time has come, as after a crash of its container, which
-it is made for. When nothing presses, that is later than it asked for: as on a machine that is slow.
+The agent does one look after another; between them, and where it waits at its end, it is left (`Pause`), and called anew when its time has
+come. When nothing presses, that is later than it asked for: as on a machine that is slow.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmlab import contract
-from llmlab.agent.gpu import GpuUse
+from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job, read, read_job
-from llmlab.agent.loop import Agent
+from llmlab.agent import limits
+from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
+from llmlab.agent.market import Ec2Market
 from llmlab.agent.prepare import PrepareError
 from llmlab.agent.store import S3Store, StoreError
 from llmlab.agent.uploads import Uploads
@@ -130,16 +132,13 @@ class Machine:
         asked = max(0.0, moment - self.timeline.moment)
         if self.agent is None or self.trainer is None or self.trainer.left or self.background.last is not None:
             return asked
-        until = [self.timeline.moment + QUIET_SECONDS, self.life.deadline - self.lead]
-        if self.agent.pressure is not None:
-            until.append(self.agent.pressure.leave_by)
+        agent, now = self.agent, self.timeline.now()
+        end = limits.end_of(agent.bill, agent.job.deadline, now)
+        near = agent.bill.is_near(now, NEAR_THE_LIMIT_SECONDS)
+        until = [self.timeline.moment + (EVERY_SECONDS["prices near the limit"] if near else QUIET_SECONDS), end.at - end.lead]
+        if agent.pressure is not None:
+            until.append(agent.pressure.leave_by)
         return max(asked, min(one for one in until if one > self.timeline.moment) - self.timeline.moment)
-
-    @property
-    def lead(self) -> float:
-        from llmlab.agent import limits
-
-        return limits.lead_seconds(self.agent.attempt, self.agent.job.deadline) if self.agent else 0.0
 
     # ------------------------------------------------------------ the agent's entry
 
@@ -174,24 +173,23 @@ class Machine:
         self.say(f"trains from step {self.trainer.base}")
         if fate.strike is Strike.AGENT:
             self.timeline.after(fate.after, self._agent_crashes)
-        self._work = self._watch
+        self._work = self._begin
         self._work()
 
     def make_agent(self) -> Agent:
         """A new process of the agent, which knows what lies in the work folder and in S3."""
         names, run, number = self.world.names, self.instance.tags[Tag.RUN], int(self.instance.tags[Tag.ATTEMPT])
-        outputs = S3Store(self._client(), names.outputs_bucket)
+        outputs = S3Store(Client("s3", self._call), names.outputs_bucket)
         keys = RunKeys(run)
         spec = Path(self.folder.spec)
         if not spec.exists():
             spec.write_bytes(outputs.read(keys.spec) or b"")
         job = read_job({Env.WORK: self.folder.root, Env.ATTEMPT: str(number), Env.DEADLINE: self.instance.tags[Tag.DEADLINE]})
         attempt = contract.load(Attempt, outputs.read(keys.attempt(number)) or b"")
-        uploads = Uploads(job, outputs, self.say)
-        return Agent(job, outputs, Metadata(self), Gpus(self), Numbers(), self.background, AgentClock(self.timeline), self.say, uploads, attempt, self.identity)
-
-    def _client(self) -> Client:
-        return Client("s3", self._call)
+        return Agent(
+            job, outputs, Metadata(self), Ec2Market(self.caller.client("ec2")), Gpus(self), Numbers(), self.background,
+            AgentClock(self.timeline), self.say, Uploads(job, outputs, self.say), attempt, self.identity,
+        )  # fmt: skip
 
     def _call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
         """A call of the agent, where a strike in the middle of an upload comes to it."""
@@ -206,9 +204,23 @@ class Machine:
                 raise Died
         return self.caller.call(service, method, parameters)
 
+    def _begin(self) -> None:
+        """The agent's `run`, taken apart where it sleeps."""
+        assert self.agent is not None
+        self.agent.begin()
+        self._work = self._watch
+        self._work()
+
     def _watch(self) -> None:
         assert self.agent is not None
-        self.agent.run()
+        if not self.agent.look():
+            raise Pause(self.timeline.moment + TICK_SECONDS)
+        self._work = self._finish
+        self._work()
+
+    def _finish(self) -> None:
+        assert self.agent is not None
+        self.agent.finish()
         self._over()
 
     def _conclude(self, verdict: Verdict) -> None:
@@ -219,6 +231,7 @@ class Machine:
     def _over(self) -> None:
         """What the user data does when the agent has written its last word."""
         self.life.said_at = self.timeline.moment
+        self._work = lambda: None
         if Tag.KEEP in self.instance.tags:
             return
         interrupted = read(self.folder.marked).strip() == EndReason.SPOT_INTERRUPTED
@@ -238,7 +251,7 @@ class Machine:
         except (StoreError, ContractError):
             self.look(AGAIN_SECONDS)
             return
-        self._work = self._watch
+        self._work = self._begin
         self._work()
 
     # ------------------------------------------------------------ what happens to it
@@ -277,6 +290,9 @@ class Background:
         self.machine.timeline.after(seconds, lambda: self._arrive(name, work))
 
     def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
+        if name != "uploads":
+            self._guarded(name, work)
+            return True
         now = self.machine.timeline.moment
         if self.last is None:
             takes = max(0.0, self.pending.get(name, now) - now) + self._seconds()
@@ -347,6 +363,10 @@ class Gpus:
         trainer = self.machine.trainer
         busy = trainer is not None and not trainer.hung and not trainer.left
         return GpuUse(90.0 if busy else 0.0, 20.0)
+
+    def fault(self) -> Fault | None:
+        trainer, struck = self.machine.trainer, self.machine.fate.strike is Strike.HARDWARE
+        return Fault("GPU 0: 1 uncorrectable memory errors since it was started") if struck and trainer is not None and trainer.left else None
 
 
 class Numbers:

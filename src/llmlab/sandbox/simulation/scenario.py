@@ -96,7 +96,8 @@ def made(seed: int) -> Scenario:
         out_hours=dice.choice((0.3, 1.0, 3.0), "out"),
     )  # fmt: skip
     pools = pools_of(market, BEGIN)
-    cheapest = min(pool.spot_price or pool.on_demand_price for pool in pools)
+    spot = dice.happens(0.85, "spot")
+    hour = max((pool.spot_price or 0.0) if spot else pool.on_demand_price for pool in pools) + sum(charge.hourly for charge in CHARGES)
     step_seconds = dice.choice((2.0, 10.0, 45.0), "step")
     wanted = hours * dice.choice((0.3, 0.6, 0.9, 1.5), "length")
     course = Course(
@@ -108,9 +109,9 @@ def made(seed: int) -> Scenario:
         uploading_seconds=dice.between(0.5, 20, "uploading"),
     )
     limits = Limits(
-        spot=dice.happens(0.85, "spot"),
+        spot=spot,
         max_hours=hours,
-        max_cost=round(cheapest * hours * dice.between(0.3, 2.0, "cost"), 2) if dice.happens(0.5, "limited") else None,
+        max_cost=round(hour * dice.between(1.0, max(1.2, hours), "cost"), 2) if dice.happens(0.5, "limited") else None,
         fallback_on_demand=dice.happens(0.3, "fallback"),
         resume=not dice.happens(0.05, "no resume"),
         auto_shutdown=not dice.happens(0.05, "keep"),
