@@ -73,6 +73,8 @@ class Agent:
     request: Request | None = None
     stopped: bool = False
     pressure: Pressure | None = None
+    taken_at: datetime | None = None
+    """When AWS takes this machine back."""
     end: TrainingExit | None = None
     prices: tuple[PricePoint, ...] = ()
     use: GpuUse | None = None
@@ -118,6 +120,7 @@ class Agent:
     def tick(self) -> None:
         """One look at everything that is due."""
         interruption = self.imds.interruption() if self._due("notice") else None
+        self.taken_at = interruption or self.taken_at
         if self._due("gpus"):
             self.background.start("gpus", self.look_at_gpus)
             self.activity.look(self.progress, self.use, self.clock.now())
@@ -249,7 +252,8 @@ class Agent:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        costs = self.bill.parts(now, interrupted=interrupted)
+        free = interrupted and self.bill.hours(self.taken_at or now) < money.FREE_HOURS  # what counts is when AWS takes it, not when we leave
+        costs = self.bill.parts(now, interrupted=free)
         attempt = self.attempt
         totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)
         at, progress = self._at(), self.progress

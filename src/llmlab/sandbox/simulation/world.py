@@ -272,7 +272,7 @@ class World:
         if kind == STATE_CHANGE and detail["state"] not in INSTANCE_ENDED["detail"]["state"]:
             return
         name = (kind, identity, detail.get("state"))
-        event = {"detail-type": kind, "detail": {"instance-id": identity, **detail}}
+        event = {"detail-type": kind, "time": contract.build_timestamp(self.timeline.now()), "detail": {"instance-id": identity, **detail}}
         self.history.seen["events"] += 1
         copies = 2 if self.dice.happens(self.weather.repeated_event, *name, "repeated") else 1
         if self.dice.happens(self.weather.lost_event, *name, "lost"):
