@@ -46,9 +46,12 @@ class Life:
         """What it really cost, with `charges` US dollars an hour beside the instance, up to a moment or to its end."""
         end = self.stopped if until is None or (self.stopped is not None and self.stopped < until) else until
         assert end is not None
-        beside = charges * (end - self.launched) / HOUR
         free = self.spot and self.taken and self.stopped is not None and self.stopped - self.launched < FREE_SECONDS
-        return beside if free else beside + self.trace.dollars(self.launched, end, spot=self.spot)
+        return charges * (end - self.launched) / HOUR if free else self.paid(charges, end)
+
+    def paid(self, charges: float, until: float) -> float:
+        """What it would have cost, had it lived until then, and nobody had taken it."""
+        return charges * (until - self.launched) / HOUR + self.trace.dollars(self.launched, until, spot=self.spot)
 
 
 @dataclass

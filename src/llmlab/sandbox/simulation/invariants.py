@@ -178,14 +178,30 @@ def told(after: After) -> Iterator[str]:
 
 
 def cost_agrees(after: After) -> Iterator[str]:
-    """What the run says that each attempt cost is what it cost until the moment it says it of, to the cent."""
+    """What the run says that each attempt cost is what it cost until the moment it says it of, to the cent.
+
+    Where EC2's event of the end was lost or slow, the watchdog counts until it finds out, which is never too little, and an hour at most.
+    """
     for life in after.history.lives:
         end = after.end(life.attempt)
         if end is None or not end.hours or life.stopped is None:
             continue
-        real = life.dollars(CHARGED, life.launched + end.hours * HOUR)
-        if abs(real - end.cost) > CENT:
-            yield f"attempt {life.attempt} says ${end.cost:.4f} for {end.hours:.3f} h, and cost ${real:.4f}"
+        moment = life.launched + end.hours * HOUR
+        least = most = life.dollars(CHARGED, moment)
+        if moment > life.stopped + MINUTE / 6:
+            most = life.paid(CHARGED, moment)
+            if moment > life.stopped + found_out_seconds(after.scenario):
+                yield f"attempt {life.attempt} ended {moment - life.stopped:.0f} s before the run says"
+        if not least - CENT <= end.cost <= most + CENT:
+            yield f"attempt {life.attempt} says ${end.cost:.4f} for {end.hours:.3f} h, and cost ${least:.4f}"
+
+
+def found_out_seconds(scenario: Scenario) -> float:
+    """How long it may take until the watchdog knows of an end: until the next sweep that does not fail, where events are unreliable."""
+    weather = scenario.weather
+    if not (weather.lost_event or weather.dying_function or weather.throttled):
+        return MINUTE + weather.slow_event_seconds
+    return HOUR + RETRY_SECONDS + MINUTE
 
 
 def finished_right(after: After) -> Iterator[str]:

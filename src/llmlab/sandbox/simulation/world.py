@@ -223,9 +223,11 @@ class World:
 
     def struck(self, identity: str, fate: Fate) -> None:
         """AWS takes the machine away, now."""
-        if self.machines[identity].on:
+        machine = self.machines[identity]
+        if machine.on:
             self.history.seen[str(fate.strike)] += 1
-            self.down(identity, BROKEN if fate.strike is Strike.LOST else TAKEN, "", taken=fate.strike is not Strike.LOST)
+            taken = fate.strike is not Strike.LOST or machine.notice is not None
+            self.down(identity, TAKEN if taken else BROKEN, "", taken=taken)
 
     def power_off(self, identity: str) -> None:
         if self.machines[identity].on:
