@@ -146,7 +146,7 @@ finish() { # runs on every exit
     for log in "$setup_log" $unsaved; do upload "$prefix$logs_key$attempt/$log.log" <"$logs/$log.log"; done
   fi
   amazon-cloudwatch-agent-ctl -a stop
-  if [ -n "$keep" ]; then
+  if [ -n "$keep" ] && { exists "$prefix$success_key" || exists "$prefix$failure_key"; }; then # else another attempt follows
     say "kept until its deadline, as asked"
     exit 0
   fi

@@ -77,9 +77,9 @@ class Caller:
     """Called when a schedule may have changed."""
     dies_at: int = 0
     dies_after: bool = False
-    limit_seconds: float = float("inf")
+    overdue: Callable[[], bool] = lambda: False
+    """Whether the program has run for longer than it may."""
     calls: int = 0
-    spent: float = 0.0
     dead: bool = False
     _asked: Counter[str] = field(default_factory=Counter)
 
@@ -128,13 +128,9 @@ class Caller:
 
     def _wait(self, question: tuple[object, ...]) -> None:
         if self.weather.call_seconds:
-            seconds = self.dice.between(0, self.weather.call_seconds, *question, "seconds")
-            self.spent += seconds
-            if self.spent > self.limit_seconds:
+            self.pass_time(self.dice.between(0, self.weather.call_seconds, *question, "seconds"))
+            if self.dead or self.overdue():
                 self._die()
-            self.pass_time(seconds)
-            if self.dead:
-                raise Died
 
     def _die(self) -> None:
         self.dead = True

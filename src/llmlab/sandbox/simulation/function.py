@@ -44,6 +44,7 @@ class Function:
         try:
             self._watchdog(caller, name).wake(events.parse(payload))
         except Died:
+            self.history.seen["functions that died"] += 1
             self._failed(payload, tries, name, "it died")
         except Exception as error:  # noqa: BLE001 - Lambda does not ask what it was
             self._failed(payload, tries, name, repr(error))

@@ -188,6 +188,8 @@ def cost_agrees(after: After) -> Iterator[str]:
             continue
         moment = life.launched + end.hours * HOUR
         least = most = life.dollars(CHARGED, moment)
+        if end.reason is not EndReason.SPOT_INTERRUPTED:  # who has left cannot know that AWS takes the machine back after that, and for nothing
+            most = life.paid(CHARGED, moment)
         if moment > life.stopped + MINUTE / 6:
             most = life.paid(CHARGED, moment)
             if moment > life.stopped + found_out_seconds(after.scenario):

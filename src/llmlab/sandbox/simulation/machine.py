@@ -6,7 +6,6 @@ come. When nothing presses, that is later than it asked for: as on a machine tha
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +48,11 @@ class Switch(Protocol):
     names: Names
     course: Course
 
+    @property
+    def over(self) -> bool:
+        """Whether the run has its marker."""
+        ...
+
     def power_off(self, identity: str) -> None: ...
 
     def struck(self, identity: str, fate: Fate) -> None:
@@ -56,6 +60,10 @@ class Switch(Protocol):
         ...
 
     def note(self, who: str, words: str) -> None: ...
+
+    def saw(self, what: str) -> None:
+        """Count something that happened."""
+        ...
 
 
 class Machine:
@@ -72,6 +80,7 @@ class Machine:
         self.timer = timer
         self.folder = WorkFolder(str(folder))
         self.on = True
+        self.frozen = False
         self.notice: datetime | None = None
         self.background = Background(self)
         self.trainer: Trainer | None = None
@@ -95,8 +104,12 @@ class Machine:
             self.timeline.at(self.life.deadline, self._timer_off)
         self.look(setup_seconds)
 
+    @property
+    def works(self) -> bool:
+        return self.on and not self.frozen
+
     def _timer_off(self) -> None:
-        if self.on:
+        if self.works:
             self.say("its own timer switches it off")
             self.world.power_off(self.identity)
 
@@ -108,7 +121,7 @@ class Machine:
             self.timeline.at(moment, lambda: self._wake(moment))
 
     def _wake(self, moment: float) -> None:
-        if not self.on or moment != self._planned:
+        if not self.works or moment != self._planned:
             return
         self._planned = float("inf")
         self.guarded(self._work)
@@ -124,7 +137,7 @@ class Machine:
         except Died:
             self.world.struck(self.identity, self.fate)
             return
-        if self.on and self.trainer is not None:
+        if self.works and self.trainer is not None:
             self.trainer.look_for_request()
 
     def _patience(self, moment: float) -> float:
@@ -167,7 +180,7 @@ class Machine:
         Path(self.folder.ready).write_text(f"{step}\n", encoding="utf-8")
         fate = self.fate
         speed = self.life.speed
-        self.trainer = Trainer(self.world.course, self.folder, self.timeline, fate, speed, lambda: self.on, self.look)
+        self.trainer = Trainer(self.world.course, self.folder, self.timeline, fate, speed, lambda: self.works, self.look)
         self.trainer.begin()
         self.life.began_at, self.life.whole = self.trainer.base, self.trainer.whole
         self.say(f"trains from step {self.trainer.base}")
@@ -232,15 +245,20 @@ class Machine:
         """What the user data does when the agent has written its last word."""
         self.life.said_at = self.timeline.moment
         self._work = lambda: None
-        if Tag.KEEP in self.instance.tags:
+        if Tag.KEEP in self.instance.tags and self.world.over:
             return
         interrupted = read(self.folder.marked).strip() == EndReason.SPOT_INTERRUPTED
         young = self.timeline.moment - self.life.launched < 3600
-        self.timeline.after(FREE_HOUR_WAIT_SECONDS if interrupted and young else OFF_SECONDS, partial(self.world.power_off, self.identity))
+        self.timeline.after(FREE_HOUR_WAIT_SECONDS if interrupted and young else OFF_SECONDS, self._off)
+
+    def _off(self) -> None:
+        if self.works:
+            self.world.power_off(self.identity)
 
     def _agent_crashes(self) -> None:
-        if self.on and self.trainer is not None and not self.trainer.left and self._work == self._watch:
+        if self.works and self.trainer is not None and not self.trainer.left and self._work == self._watch:
             self.say("the agent crashes")
+            self.world.saw(str(self.fate.strike))
             self.background = Background(self)
             self._work = self._restart
             self.look(5.0)
@@ -261,12 +279,23 @@ class Machine:
         self.notice = datetime.fromtimestamp(int(moment), UTC)
         self.look(5.0)
 
+    def freeze(self) -> None:
+        """Nothing goes on here any more, and the power stays on."""
+        if self.on:
+            self.say("freezes")
+            self.world.saw(str(self.fate.strike))
+            self.frozen = True
+            if self.trainer is not None:
+                self.trainer.stand_still()
+
     def end(self) -> None:
         """The power is off."""
         self.on = False
         self.caller.dead = True
         if self.trainer is not None:
             self.life.step, self.life.hung = self.trainer.step, self.trainer.hung
+            if self.trainer.struck:
+                self.world.saw(str(self.fate.strike))
 
 
 class Background:
@@ -313,7 +342,7 @@ class Background:
         return fresh * self.machine.world.course.uploading_seconds if self.machine.trainer else 0.0
 
     def _arrive(self, name: str, work: Callable[[], object]) -> None:
-        if self.machine.on and self.pending.pop(name, None) is not None and self.machine.background is self:
+        if self.machine.works and self.pending.pop(name, None) is not None and self.machine.background is self:
             self.machine.guarded(lambda: self._guarded(name, work))
 
     def _guarded(self, name: str, work: Callable[[], object]) -> None:

@@ -64,6 +64,7 @@ class Trainer:
         self.saved = -math.inf
         self.hung = False
         self.left = False
+        self.struck = False
         self._written = -math.inf
         self._asked = False
         self._last: int | None = None
@@ -152,7 +153,7 @@ class Trainer:
             self._plan(max(ready, self.timeline.moment), self._save_and_leave)
 
     def _save_and_leave(self) -> None:
-        self._last = self.step
+        self.stand_still()
         self._save(self._leave)
 
     def _leave(self) -> None:
@@ -174,8 +175,8 @@ class Trainer:
         self._exit(TrainerExit.COMPLETED)
 
     def _struck(self) -> None:
-        strike = self.fate.strike
-        self._last = self.step
+        strike, self.struck = self.fate.strike, True
+        self.stand_still()
         if strike is Strike.HANG:
             self.hung = True
         elif strike is Strike.MEMORY:
@@ -185,6 +186,10 @@ class Trainer:
             words = HARDWARE_WORDS if strike is Strike.HARDWARE else "ValueError: loss is not a number"
             Path(f"{self.folder.logs}/{LogStream.TRAINING}.log").write_text(f"{words}\n", encoding="utf-8")
             self._exit(TrainerExit.TRAINING_ERROR)
+
+    def stand_still(self) -> None:
+        """No step is done any more."""
+        self._last = self.step
 
     def _outcome(self, outcome: Outcome) -> None:
         Path(self.folder.outcome).write_text(contract.dump(outcome), encoding="utf-8")

@@ -50,7 +50,7 @@ def made(dice: Dice) -> Weather:
         throttled=0.004 * rough * dice.roll("throttled"),
         lost_answer=0.01 * rough * dice.roll("lost answer"),
         dying_function=0.3 * rough * dice.roll("dying function"),
-        call_seconds=dice.choice((0.05, 0.3, 2.0, 5.0), "call"),
+        call_seconds=dice.choice((0.05, 0.3, 1.0, 2.0), "call"),
         hidden_seconds=dice.choice((0.0, 5.0, 60.0), "hidden"),
         broken_timer=0.1 * rough,
         dying_laptop=0.05 * rough,
@@ -66,6 +66,8 @@ class Strike(StrEnum):
     AT_BOOT = "interrupted during boot"
     IN_SAVE = "interrupted during a save"
     IN_LAST_UPLOAD = "interrupted during the last upload"
+    FROZEN = "the machine freezes"
+    """Nothing on it works any more, its own timer neither; only somebody else can end it."""
     LOST = "lost"
     """The machine is gone, and EC2 does not call it an interruption."""
     CRASH = "the trainer crashes"
@@ -76,7 +78,7 @@ class Strike(StrEnum):
 
 
 INTERRUPTIONS = (Strike.NOTICE, Strike.NO_NOTICE, Strike.AT_BOOT, Strike.IN_SAVE, Strike.IN_LAST_UPLOAD)
-TROUBLES = (Strike.CRASH, Strike.MEMORY, Strike.HANG, Strike.HARDWARE, Strike.AGENT, Strike.LOST)
+TROUBLES = (Strike.CRASH, Strike.MEMORY, Strike.HANG, Strike.HARDWARE, Strike.AGENT, Strike.LOST, Strike.FROZEN)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
 from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud
 from llmlab.sandbox.simulation.compute import Compute, Instance
 from llmlab.sandbox.simulation.failure import Died
-from llmlab.sandbox.simulation.function import MAX_HOURS, Function
+from llmlab.sandbox.simulation.function import LIMIT_SECONDS, MAX_HOURS, Function
 from llmlab.sandbox.simulation.history import History, Life, clock_words
 from llmlab.sandbox.simulation.invariants import After
 from llmlab.sandbox.simulation.machine import NOTICE_SECONDS, Machine, Prepare
@@ -85,6 +85,9 @@ class World:
     def note(self, who: str, words: str) -> None:
         self.history.note(self.timeline.moment, who, words)
 
+    def saw(self, what: str) -> None:
+        self.history.seen[what] += 1
+
     # ------------------------------------------------------------ the whole of it
 
     def play(self) -> History:
@@ -114,7 +117,7 @@ class World:
         caller = self._laptop("launch")
         if self.dice.happens(self.weather.dying_laptop, "laptop dies"):
             caller.dies_at, caller.dies_after = 2 + int(8 * self.dice.roll("laptop dies at")), self.dice.happens(0.5, "after")
-            self.history.seen["launches that broke off"] += 1
+            self.saw("launches that broke off")
         aws, spec = SimulatedAws(NAMES, caller), self.spec()
         patience = start.Patience(spec.fallback_on_demand, wait_minutes=60 if self.dice.happens(0.3, "patient") else 0)
         with self._by_hand("launch"):
@@ -132,14 +135,14 @@ class World:
     def _stop(self) -> None:
         with self._by_hand("stop"):
             stop.stop(self._aws("stop"), self.run, self.timeline, partial(self.note, "stop"))
-            self.history.seen["stopped by hand"] += 1
+            self.saw("stopped by hand")
 
     def _resume(self) -> None:
         self.clean = 0
         again = resume.Again(max_hours=self.scenario.limits.max_hours / 2)
         with self._by_hand("resume"):
             resume.resume(self._aws("resume"), self.run, again, self.timeline, partial(self.note, "resume"))
-            self.history.seen["resumed by hand"] += 1
+            self.saw("resumed by hand")
 
     @contextlib.contextmanager
     def _by_hand(self, what: str) -> Any:
@@ -160,9 +163,10 @@ class World:
         return SimulatedAws(NAMES, self._laptop(name))
 
     def _invocation(self, number: int) -> Caller:
+        until = self.timeline.moment + LIMIT_SECONDS
         caller = Caller(
             f"function {number}", self.cloud, self.dice, self.weather, self.history.seen, self.timeline.sleep, self._schedules_changed,
-            limit_seconds=300.0,
+            overdue=lambda: self.timeline.moment > until,
         )  # fmt: skip
         if self.dice.happens(self.weather.dying_function, "dies", number):
             caller.dies_at = 1 + int(self.weather.function_calls * self.dice.roll("dies at", number))
@@ -205,6 +209,8 @@ class World:
             self.timeline.after((fate.after % 1.0) * (boot + self.scenario.setup_seconds), partial(self.struck, instance.id, fate))
         elif fate.strike in {Strike.NO_NOTICE, Strike.LOST}:
             self.timeline.after(boot + fate.after, partial(self.struck, instance.id, fate))
+        elif fate.strike is Strike.FROZEN:
+            self.timeline.after(boot + fate.after, machine.freeze)
         elif fate.strike is Strike.NOTICE:
             self.timeline.after(boot + fate.after, partial(self._warn, machine))
         closes = machine.life.trace.closes(self.timeline.moment) if instance.spot else None
@@ -225,7 +231,7 @@ class World:
         """AWS takes the machine away, now."""
         machine = self.machines[identity]
         if machine.on:
-            self.history.seen[str(fate.strike)] += 1
+            self.saw(str(fate.strike))
             taken = fate.strike is not Strike.LOST or machine.notice is not None
             self.down(identity, TAKEN if taken else BROKEN, "", taken=taken)
 
@@ -275,10 +281,10 @@ class World:
             return
         name = (kind, identity, detail.get("state"))
         event = {"detail-type": kind, "time": contract.build_timestamp(self.timeline.now()), "detail": {"instance-id": identity, **detail}}
-        self.history.seen["events"] += 1
+        self.saw("events")
         copies = 2 if self.dice.happens(self.weather.repeated_event, *name, "repeated") else 1
         if self.dice.happens(self.weather.lost_event, *name, "lost"):
-            self.history.seen["events lost"] += 1
+            self.saw("events lost")
             return
         self.history.seen["events repeated"] += copies - 1
         for copy in range(copies):
@@ -304,12 +310,12 @@ class World:
             return
         self.cloud.drop(name)
         del self._planned[name]
-        alone = any(machine.on and not machine.timer for machine in self.machines.values())  # one of the layers holds in every weather
+        alone = any(one.on and (one.frozen or not one.timer) for one in self.machines.values())  # one of the layers holds in every weather
         if not alone and self.dice.happens(self.weather.lost_schedule, "schedule", name, schedule.moment):
-            self.history.seen["schedules lost"] += 1
+            self.saw("schedules lost")
             self.note("scheduler", f"{name} is lost")
             return
-        self.history.seen["schedules fired"] += 1
+        self.saw("schedules fired")
         self.note("scheduler", f"{name} goes off")
         payload = json.loads(schedule.payload)
         if schedule.target == fleet.TERMINATE:
@@ -321,16 +327,19 @@ class World:
     def _sweep(self) -> None:
         self.timeline.after(HOUR, self._sweep)
         self.function.invoke({"sweep": True})
-        self.clean = self.clean + 1 if self._over() else 0
+        self.clean = self.clean + 1 if self._nothing_left() else 0
 
-    def _over(self) -> bool:
+    @property
+    def over(self) -> bool:
+        return any(self.cloud.body(NAMES.outputs_bucket, key) is not None for key in (self.keys.success, self.keys.failure))
+
+    def _nothing_left(self) -> bool:
         """Whether there is nothing left that could happen but sweeps."""
         bucket, user = NAMES.outputs_bucket, self.scenario.user
         passed = (self.timeline.moment - self.scenario.begin.timestamp()) / HOUR
-        marked = self.cloud.body(bucket, self.keys.success) or self.cloud.body(bucket, self.keys.failure)
         nothing = not self.cloud.keys(bucket, self.keys.attempts) and passed > 2
         waiting = any(moment is not None and passed <= moment + 1 for moment in (user.stops, user.resumes))
-        return bool(marked or nothing) and not waiting and all(life.terminated is not None for life in self.history.lives)
+        return (self.over or nothing) and not waiting and all(life.terminated is not None for life in self.history.lives)
 
 
 def _in_memory(timeline: Timeline, scenario: Scenario, names: Names) -> Cloud:
