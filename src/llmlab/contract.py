@@ -761,6 +761,8 @@ class Stop:
 
 HALVE = "halve"
 """Of the recipe's `on_out_of_memory`: go on once with half the batch."""
+HALF_BATCH = 2
+"""`Attempt.shrink` then."""
 
 
 def may_shrink(recipe: Mapping[str, Any], shrink: int) -> bool:

@@ -5,12 +5,18 @@ version, what is too much is removed, so that an `upload` after the launch chang
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say, each, is_as
-from llmlab.agent.store import Store, StoreError
-from llmlab.contract import Complete, DataFile, Manifest
+from llmlab.agent.store import Absent, Store
+from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
+from llmlab.files import replace_text
+
+
+PATIENCE_SECONDS = 900.0
+"""How long S3 may not answer before the run is given up, where nothing has been trained yet."""
 
 
 class PrepareError(Exception):
@@ -24,11 +30,29 @@ def prepare(job: Job, data: Store, outputs: Store, say: Say) -> int:
         PrepareError: a file of the data or the model is not to be had as the spec says.
         StoreError: S3 does not answer.
     """
+    fit_batch(job, outputs, say)
     check(job.spec.data, contract.dataset_prefix(job.spec.data.name), Path(job.folder.data), data, say)
     if job.spec.model is not None:
         check(job.spec.model, contract.model_prefix(job.spec.model.name), Path(job.folder.model), data, say)
     bring_output(job, outputs)
     return bring_checkpoint(job, outputs, say)
+
+
+def fit_batch(job: Job, outputs: Store, say: Say) -> None:
+    """After memory ran out: the trainer's recipe with a smaller batch and as many examples a step; said in its log too.
+
+    From the spec in S3, so that an agent that is started again does not do it twice.
+    """
+    attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
+    if attempt.shrink == 1:
+        return
+    spec = contract.load(Spec, outputs.read(job.keys.spec) or b"")
+    replace_text(Path(job.folder.spec), contract.dump(replace(spec, recipe=contract.shrunk(spec.recipe, attempt.shrink))))
+    small, asked = contract.batch_words(spec.recipe, attempt.shrink), contract.batch_words(spec.recipe, 1)
+    words = f"{small} instead of {asked}, because memory ran out before: the same step"
+    say(words)
+    with Path(job.folder.logs, f"{LogStream.TRAINING}.log").open("a", encoding="utf-8") as log:
+        log.write(words + "\n")
 
 
 def check(manifest: Manifest, prefix: str, folder: Path, store: Store, say: Say) -> None:
@@ -48,7 +72,7 @@ def _mend(file: DataFile, prefix: str, folder: Path, store: Store) -> bool:
         return False
     try:
         store.fetch(prefix + file.path, file.version, path)
-    except StoreError as error:
+    except Absent as error:  # S3 that does not answer is another matter: nothing is known of the file, then
         raise PrepareError(f"{file.path} is not what was uploaded, and {error}") from error
     if not is_as(path, file):
         raise PrepareError(f"{file.path} is not what was uploaded: its SHA-256 is another")

@@ -12,7 +12,7 @@ from llmlab import contract, fleet
 from llmlab.contract import Notice
 from llmlab.watchdog import schedules
 from llmlab.watchdog.ending import AFTERMATH_SECONDS, SOON_SECONDS
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import VISIBLE_SECONDS, Sight
 from llmlab.watchdog.tools import Tools
 
 BOOT_SECONDS = 120
@@ -33,6 +33,8 @@ def next_look(sight: Sight, until: datetime | None, default_hours: float) -> flo
             moments.append(meter.look_at_money)
         if end is not None and not mine.kept:
             moments.append(contract.parse_timestamp(end.ended).timestamp() + AFTERMATH_SECONDS + 1)
+        if not sight.newest.instance:
+            moments.append(mine.launched.timestamp() + VISIBLE_SECONDS + 1)
         if end is None and mine.state != "running":
             moments.append(sight.now.timestamp() + BOOT_SECONDS)
         if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in sight.records.told):

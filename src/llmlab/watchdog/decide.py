@@ -31,7 +31,6 @@ LOST = {EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 INTERRUPTED = {"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"}
 NO_CAPACITY = {"Server.InsufficientInstanceCapacity"}
 BY_API = "Client.UserInitiatedShutdown"
-HALF_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:
         run=newest.run, number=newest.number + 1, claimed=contract.build_timestamp(now),
         deadline=money.deadline_of(now, money.hours_left(newest.max_hours, hours)),
         spot=asks[0].spot if asks else newest.spot, by=WATCHDOG, max_hours=newest.max_hours, max_cost=newest.max_cost,
-        hours_before=hours, cost_before=cost, shrink=HALF_BATCH if smaller else newest.shrink,
+        hours_before=hours, cost_before=cost, shrink=contract.HALF_BATCH if smaller else newest.shrink,
     )  # fmt: skip
     return Resume(end, following, asks)
 

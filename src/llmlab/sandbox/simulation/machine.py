@@ -15,8 +15,8 @@ from llmlab.agent.job import Job, read, read_job
 from llmlab.agent import limits
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
 from llmlab.agent.market import Ec2Market
-from llmlab.agent.prepare import PrepareError
-from llmlab.agent.store import S3Store, StoreError
+from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
+from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
 from llmlab.contract import Attempt, ContractError, EndReason, Env, Metric, Names, RunKeys, Tag, WorkFolder
@@ -86,6 +86,7 @@ class Machine:
         self.trainer: Trainer | None = None
         self.agent: Agent | None = None
         self.uploading = 0
+        self._until = 0.0
         self._planned = float("inf")
         self._work: Callable[[], None] = self._enter
 
@@ -170,7 +171,8 @@ class Machine:
                 self.look(AGAIN_SECONDS)
             return
         try:
-            step = self.prepare(agent.job, agent.outputs, agent.outputs, self.say)
+            self._until = self._until or self.timeline.moment + PATIENCE_SECONDS
+            step = persist(lambda: self.prepare(agent.job, agent.outputs, agent.outputs, self.say), agent.clock, self.say, until=self._until)
         except (PrepareError, StoreError, OSError) as error:
             verdict = Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip("."))
             self._work = lambda: self._conclude(verdict)

@@ -107,7 +107,7 @@ class World:
     def spec(self) -> Spec:
         limits = self.scenario.limits
         return Spec(
-            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe={}, data=Manifest("d", (), ""), image="i", ami="",
+            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe={"batch_size": 2}, data=Manifest("d", (), ""), image="i", ami="",
             launch_template=NAMES.launch_template, pools=self.scenario.pools, spot=limits.spot, max_hours=limits.max_hours,
             created=contract.build_timestamp(self.scenario.begin), max_cost=limits.max_cost, fallback_on_demand=limits.fallback_on_demand,
             auto_shutdown=limits.auto_shutdown, resume=limits.resume, max_attempts=limits.max_attempts, charges=CHARGES, wait_hours=limits.wait_hours,
