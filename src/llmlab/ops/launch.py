@@ -100,6 +100,10 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         auto_shutdown=wish.auto_shutdown,
         resume=wish.resume,
         preferred=tuple(one.name for one in plan.types),
+        idle_minutes=wish.idle_minutes,
+        fallback_interruptions=wish.fallback_interruptions,
+        fallback_minutes=wish.fallback_minutes,
+        wait_hours=wish.wait_hours,
         llmlab_version=__version__,
     )
 
