@@ -46,7 +46,7 @@ def test_a_lab_without_an_image(lab_aws: "Aws") -> None:
     assert checks["resources"].health is Health.OK
     assert (checks["image"].health, checks["image"].mend) == (Health.FAILED, "llmlab image push")
     assert checks["e-mail"].health is Health.OK
-    assert checks["cost tag"].health is Health.WARNING
+    assert checks["cost tags"].health is Health.WARNING
     assert [name for name, check in checks.items() if check.health is Health.FAILED] == ["image"]
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, images, instances, leftovers, quotas
+from llmlab.aws import amis, costs, images, instances, leftovers, quotas
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.subnets import zones_offering
@@ -170,19 +170,20 @@ def _email(patient: _Patient) -> Iterator[Check]:
         yield Check("e-mail", Health.FAILED, f"{email} has not confirmed; the link is in a mail from AWS, this sends it again", again)
 
 
-def _cost_tag(patient: _Patient) -> Iterator[Check]:
+def _cost_tags(patient: _Patient) -> Iterator[Check]:
     """Only the account that pays may ask."""
-    activate = "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status TagKey=Project,Status=Active --region us-east-1"
     try:
-        client = patient.aws.client("ce", region="us-east-1")
-        found = client.list_cost_allocation_tags(TagKeys=[Tag.PROJECT.value])["CostAllocationTags"]
+        active = costs.active_tags(patient.aws)
     except LabError as error:
-        yield Check("cost tag", Health.UNKNOWN, f"only the paying account can tell: {error.message}", activate)
+        yield Check("cost tags", Health.UNKNOWN, f"only the paying account can tell: {error.message}", costs.ACTIVATE)
         return
-    if found and found[0]["Status"] == "Active":
-        yield Check("cost tag", Health.OK, "Project is active for cost allocation")
-    else:
-        yield Check("cost tag", Health.WARNING, "Project is not active for cost allocation, so the budget sees nothing", activate)
+    inactive = [str(tag) for tag in costs.TAGS if tag not in active]
+    if not inactive:
+        yield Check("cost tags", Health.OK, f"{', '.join(costs.TAGS)} are active for cost allocation")
+        return
+    blind = ", so the budget sees nothing" if Tag.PROJECT not in active else ", so Cost Explorer cannot tell our labs or runs apart"
+    says = f"{', '.join(inactive)} {'is' if len(inactive) == 1 else 'are'} not active for cost allocation{blind}"
+    yield Check("cost tags", Health.WARNING, says, costs.ACTIVATE)
 
 
 def _ami(patient: _Patient) -> Iterator[Check]:
@@ -226,5 +227,5 @@ def _session_manager(_patient: _Patient) -> Iterator[Check]:
 
 
 CHECKS = (
-    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tag, _ami, _leftovers, _session_manager,
+    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tags, _ami, _leftovers, _session_manager,
 )  # fmt: skip
