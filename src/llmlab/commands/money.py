@@ -59,6 +59,10 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+    if facts.standing:
+        from llmlab.aws import standing
+
+        yield f"the lab itself: {standing.words(facts.standing)}"
 
 
 def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...]]":

@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from llmlab import contract, money
-from llmlab.aws import costs, documents
+from llmlab.aws import costs, documents, standing
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, Unreachable
+from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
 from llmlab.contract import Heartbeat, Marker, RunKeys, Spec, Tag
 from llmlab.ops import runs, spending
@@ -51,6 +52,8 @@ class Costs:
     forecast: float | None
     budget: Budget | None
     comparison: Comparison | None
+    standing: StandingCosts | None
+    """What the lab costs while nothing runs."""
     notes: tuple[str, ...]
 
 
@@ -81,8 +84,9 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
                 inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
                 notes.append(f"Cost Explorer sees none of the ${comparison.ours:.2f} of {len(comparison.days)} days{inactive}")
     budget = _asked(lambda: costs.budget(aws), "the budget", notes)
+    stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
     total = sum(one.cost for one in found)
-    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, tuple(notes))
+    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes))
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:

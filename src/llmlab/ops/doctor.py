@@ -9,7 +9,8 @@ from enum import StrEnum
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, costs, images, instances, leftovers, quotas
+from llmlab.aws import amis, costs, images, instances, leftovers, prices, quotas, standing
+from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.subnets import zones_offering
@@ -202,20 +203,29 @@ def _ami(patient: _Patient) -> Iterator[Check]:
 
 
 def _leftovers(patient: _Patient) -> Iterator[Check]:
-    """Machines past their deadline, and disks and network interfaces without one."""
-    now = patient.clock.now().timestamp()
-    found = False
-    for one in instances.find(patient.aws):
-        if one.alive and (one.deadline is None or one.deadline < now):
-            found = True
-            why = "has no deadline" if one.deadline is None else "is past its deadline"
-            mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
-            yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}", mend)
-    for left in leftovers.idle(patient.aws):
-        found = True
-        yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine", left.command)
-    if not found:
-        yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk or network interface")
+    """Machines past their deadline, and what belongs to no machine, each with what it costs."""
+    now = patient.clock.now()
+    over = [one for one in instances.find(patient.aws) if one.alive and (one.deadline is None or one.deadline < now.timestamp())]
+    hourly = prices.on_demand(patient.aws, {one.instance_type for one in over})
+    for one in over:
+        why = "has no deadline" if one.deadline is None else "is past its deadline"
+        price = f", at most ${hourly[one.instance_type].dollars:.2f} an hour" if one.instance_type in hourly else ""
+        mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
+        yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}{price}", mend)
+    idle = leftovers.idle(patient.aws)
+    for left, cost in zip(idle, standing.of(patient.aws, idle, now).items, strict=True):
+        price = f", about ${cost.without_free_tier:.2f} a month" if cost.without_free_tier else ""
+        yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine{price}", left.command)
+    if not over and not idle:
+        yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk, snapshot, address or network interface")
+
+
+def _idle_cost(patient: _Patient) -> Iterator[Check]:
+    """What the lab costs while nothing runs."""
+    found = standing.read(patient.aws, patient.clock.now())
+    paid = any(one.kind == Dashboard.kind and one.monthly for one in found.items)
+    mend = "LLMLAB_DASHBOARD=false llmlab bootstrap" if paid else ""
+    yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(found), mend)
 
 
 def _session_manager(_patient: _Patient) -> Iterator[Check]:
@@ -227,5 +237,5 @@ def _session_manager(_patient: _Patient) -> Iterator[Check]:
 
 
 CHECKS = (
-    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tags, _ami, _leftovers, _session_manager,
+    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tags, _ami, _leftovers, _idle_cost, _session_manager,
 )  # fmt: skip
