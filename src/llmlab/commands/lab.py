@@ -192,7 +192,7 @@ def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
 
 
 def doctor(ctx: typer.Context) -> None:
-    """Check credentials, permissions, quotas, image, e-mail, cost tags and leftovers; each failure with the command that mends it."""
+    """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
     from llmlab.ops.doctor import doctor as examine
 
     state: State = ctx.obj
