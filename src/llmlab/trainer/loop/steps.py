@@ -239,7 +239,7 @@ class Loop:
         row: dict[str, Any] = {}
         self.control.phase("evaluating")
         if self.data.held_out is not None:
-            evaluated = evaluate.evaluate(self.objective, self.data.held_out, self.recipe, self.processes)
+            evaluated = evaluate.evaluate(self.objective, self.data.held_out, self.recipe, self.processes, self.control.moved)
             row = evaluated.row(self.recipe.objective)
             better = self.state.best_loss is None or evaluated.loss < self.state.best_loss
             if better:
@@ -254,6 +254,7 @@ class Loop:
         if self.recipe.evaluation.prompts and not self.divided and self.processes.first:
             for prompt, text in evaluate.sample(self.objective, self.tokenizer, self.recipe, self.state.step, self.metrics.path.parent):
                 self.say(f"sample: {prompt!r} → {text!r}")
+                self.control.moved()
         self.control.phase("training")
         return row
 
@@ -286,7 +287,7 @@ class Loop:
         self.control.progress(
             Progress(
                 phase, self.state.step, self.plan.steps, self.plan.epoch(self.state.step), row.get("loss"), row.get("learning_rate"),
-                self.state.tokens, round(self.speed.average, 1) if self.speed.average else None, round(seconds, 2),
+                self.state.tokens, round(self.speed.average, 1) if self.speed.average else None, round(seconds, 2), self.control.last.moves,
             )
         )  # fmt: skip
 
