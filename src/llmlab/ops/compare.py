@@ -1,6 +1,7 @@
 """`estimate`: a recipe and a dataset on every instance type in every market, priced and ranked, and why a type is rejected."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,11 @@ from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
 from llmlab.ops.options import Need, Option
 from llmlab.recipe import Recipe
+
+WEEK = 7
+"""Days over which the spread of a spot price is told."""
+SPREADS = 10
+"""Types whose spread is asked for: that of all of them is thousands of points, and seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,23 @@ def compare(
     names: Sequence[str] = (),
     markets: Sequence[bool] = supply.BOTH,
     lacking: LabError | None = None,
+    every: bool = False,
 ) -> Estimate:
-    """Every option for these types with the prices of now. `lacking` is why `size` is not known, where something can be done about it."""
+    """Every option for these types with the prices of now, and the week's spread of the best few, or of `every` one.
+
+    `lacking` is why `size` is not known, where something can be done about it.
+    """
     wanted = tuple(names) or settings.instance_types
-    there = supply.ask(aws, settings, names, now, markets=markets, days=supply.WEEK, homeless=True)
+    there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
     tokens = estimate.training_tokens(recipe, data) if data else None
     need = Need(recipe, size, tokens, measured.read(aws, recipe), wanted)
     found = options.judge(need, there, markets)
-    scores, silent = supply.scores(aws, options.spot_types(found)) if True in markets else ({}, "")
+    names_of_spot = options.spot_types(found)
+    with ThreadPoolExecutor(2) as pool:
+        asked_scores = pool.submit(supply.scores, aws, names_of_spot)
+        asked_spreads = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
+        (scores, unscored), (spreads, unread) = asked_scores.result(), asked_spreads.result()
+    silent = [unscored, unread if there.spot_known else ""]
     parts = estimate.memory(recipe, size) if size else {}
     return Estimate(
         model=recipe.model,
@@ -76,6 +91,6 @@ def compare(
         charges=there.charges,
         measurements=tuple(need.seen.values()),
         correction=options.correction(need, there.types),
-        notes=(*there.notes, *([silent] if silent else [])),
-        options=options.scored(found, scores),
+        notes=(*there.notes, *filter(None, silent)),
+        options=options.detailed(found, scores, spreads),
     )

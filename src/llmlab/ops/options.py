@@ -15,6 +15,7 @@ from statistics import median
 from llmlab import money
 from llmlab.aws import prices, quotas
 from llmlab.aws.instance_types import InstanceType
+from llmlab.aws.prices import SpotPrice
 from llmlab.aws.quotas import Quota
 from llmlab.contract import Charge
 from llmlab.ops import estimate
@@ -129,10 +130,16 @@ def spot_types(found: Iterable[Option]) -> list[str]:
     return list(dict.fromkeys(one.instance_type for one in found if one.market == SPOT and one.verdict is not Verdict.REJECTED))
 
 
-def scored(found: Iterable[Option], scores: Mapping[str, int]) -> tuple[Option, ...]:
-    """The options with the placement scores of their zones."""
+def detailed(found: Iterable[Option], scores: Mapping[str, int], spreads: Mapping[tuple[str, str], SpotPrice]) -> tuple[Option, ...]:
+    """The options with the placement scores of their zones and the spreads of their prices, as far as they were asked for."""
+
+    def place(name: str, one: Place) -> Place:
+        spread = spreads.get((name, one.zone))
+        known = replace(one, low=spread.low, high=spread.high) if spread else one
+        return replace(known, score=scores.get(one.zone))
+
     return tuple(
-        replace(one, places=tuple(replace(place, score=scores.get(place.zone)) for place in one.places))
+        replace(one, places=tuple(place(one.instance_type, each) for each in one.places))
         if one.market == SPOT and one.verdict is not Verdict.REJECTED
         else one
         for one in found
@@ -191,7 +198,7 @@ def _places(name: str, there: Supply, *, spot: bool) -> Iterable[Place]:
         if not spot:
             yield Place(zone, there.on_demand[name].dollars)
         elif price := there.spot.get((name, zone)):
-            yield Place(zone, price.now, price.low, price.high) if there.spot_known else Place(zone, price.now)
+            yield Place(zone, price.now)
 
 
 def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, bool]:

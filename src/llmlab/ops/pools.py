@@ -154,16 +154,17 @@ def _few(names: Iterable[str]) -> str:
 def _check_cost(cheapest: Option, there: Supply, limits: Limits) -> None:
     hour = cheapest.places[0].price + there.beside
     if limits.max_cost is not None and limits.max_cost < hour:
+        what = f"{cheapest.instance_type} {cheapest.market}, ${hour:.2f} with disk and address"
         raise UsageError(
-            f"max-cost ${limits.max_cost:g} does not pay for an hour of the cheapest that fits: {cheapest.instance_type} {cheapest.market}, "
-            f"${hour:.2f} with disk and address",
+            f"max-cost ${limits.max_cost:g} pays for less than an hour of the cheapest that fits: {what}",
             f"llmlab launch --max-cost {max(1, round(hour * limits.max_hours + 0.5))}",
         )
 
 
 def _because(found: Sequence[Option], *, spot: bool) -> str:
     """The obstacles of a market, the nearest one's words first."""
-    rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.market in {MARKETS[spot], ""}]
+    markets = {MARKETS[spot], ""}
+    rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.market in markets and one.obstacle is not Obstacle.REGION]
     return _few(f"{one.instance_type}: {one.reason}" for one in rejected[:2]) or "none of these types"
 
 

@@ -142,7 +142,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         pools=choice.pools,
         spot=choice.spot,
         fallback_on_demand=choice.fallback,
-        options=options.scored(choice.options, scores),
+        options=options.detailed(choice.options, scores, {}),
         charges=there.charges,
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),

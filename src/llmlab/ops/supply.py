@@ -18,7 +18,6 @@ from llmlab.config import Settings
 from llmlab.contract import Charge
 from llmlab.errors import LabError
 
-WEEK = 7
 BOTH = (True, False)
 """Markets: spot, on demand."""
 
@@ -57,10 +56,9 @@ def ask(
     now: datetime,
     *,
     markets: Sequence[bool] = BOTH,
-    days: float = 0,
     homeless: bool = False,
 ) -> Supply:
-    """The market for these types, or for every usable one; spot prices with their spread over so many days.
+    """The market for these types, or for every usable one, at the prices of now.
 
     `homeless`: a lab without a subnet is no error.
 
@@ -76,7 +74,7 @@ def ask(
         found = [one.name for one in types]
         asked_offers = pool.submit(instance_types.offered, aws, found)
         asked_on_demand = pool.submit(prices.on_demand, aws, found)
-        asked_spot = pool.submit(_spot, aws, found, now, days) if True in markets else None
+        asked_spot = pool.submit(history, aws, found, now) if True in markets else None
         asked_quotas = pool.submit(quotas.read, aws, {quotas.family(name) for name in found}, markets)
         on_demand, silent = asked_on_demand.result()
         beside, mute = asked_charges.result()
@@ -102,6 +100,16 @@ def scores(aws: Aws, names: Sequence[str]) -> tuple[dict[str, int], str]:
         return {}, f"{error.message}, so there are no placement scores"
 
 
+def history(aws: Aws, names: Sequence[str], now: datetime, *, days: float = 0) -> tuple[dict[tuple[str, str], SpotPrice], str]:
+    """The spot prices of these types with their spread over so many days, and why AWS does not tell ("" when it does)."""
+    try:
+        return (prices.spot(aws, names, now, days=days) if names else {}), ""
+    except BadCredentials:
+        raise
+    except AwsError as error:
+        return {}, error.message
+
+
 def ceilings(offers: dict[str, tuple[str, ...]], on_demand: dict[str, Price]) -> dict[tuple[str, str], SpotPrice]:
     """Each pool at its on-demand price: a spot request without a price of its own never pays more.
 
@@ -123,15 +131,6 @@ def _subnets(aws: Aws, settings: Settings, *, homeless: bool) -> dict[str, str]:
         if homeless:
             return {}
         raise
-
-
-def _spot(aws: Aws, names: Sequence[str], now: datetime, days: float) -> tuple[dict[tuple[str, str], SpotPrice], str]:
-    try:
-        return prices.spot(aws, names, now, days=days), ""
-    except BadCredentials:
-        raise
-    except AwsError as error:
-        return {}, error.message
 
 
 def _approximate(on_demand: dict[str, Price], beside: Sequence[Charge], why: str) -> list[str]:
