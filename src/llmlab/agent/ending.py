@@ -42,7 +42,7 @@ def write_end(
         StoreError: S3 did not take it; doing it again is harmless.
     """
     step = max(progress.step if progress else 0, checkpoint)
-smaller = _half_the_batch(job, outputs, verdict)
+    smaller = _half_the_batch(job, outputs, verdict)
     detail = "; ".join(filter(None, (verdict.detail, smaller)))
     end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
