@@ -1,7 +1,9 @@
 """cost: arithmetic of `share`, and the command on an account that answers only half of the questions."""
 
 import itertools
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
@@ -12,8 +14,10 @@ from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, Manifest, Marker, RunKeys, Spec, build_timestamp
 from llmlab.errors import ExitCode
+from llmlab.ops.comparison import comparable_days, compare
 from llmlab.ops.cost import RunCost, share as share_of
 from llmlab.ops.spending import Account, by_attempt
+from llmlab.sandbox.completion_money import bill
 from tests.cli.conftest import CommandLine
 
 RUN = "20261120-100000-abcd"
@@ -174,3 +178,89 @@ def test_no_lab_is_told(lab: CommandLine) -> None:
     result = lab("cost")
     assert (result.code, result.error) == (ExitCode.FAILED, "there is no lab llm-tuning-lab in us-east-1 yet")
     assert result.hint == "llmlab --region us-east-1 bootstrap"
+
+
+# ---------------------------------------------------------------- beside Cost Explorer
+
+
+def test_only_days_that_are_a_day_past_are_compared() -> None:
+    first = date(2026, 11, 1)
+    assert comparable_days(first, datetime(2026, 11, 2, 23, 59, tzinfo=UTC)) == ()
+    assert comparable_days(first, datetime(2026, 11, 3, 0, 0, tzinfo=UTC)) == (first,)
+    assert comparable_days(first, datetime(2026, 11, 25, 12, 0, tzinfo=UTC))[-1] == date(2026, 11, 23)
+
+
+@pytest.fixture
+def past(lab: CommandLine, lab_aws: Aws) -> CommandLine:
+    """A run of four hours over midnight, 1.00 $ on each day and 0.06 $ for its disk and address, five days ago."""
+    bucket, keys, begun = lab_aws.names.outputs_bucket, RunKeys(RUN), datetime(2026, 11, 20, 22, tzinfo=UTC)
+    lab_aws.s3.create_bucket(Bucket=bucket)
+    documents.write(lab_aws, bucket, keys.spec, spec())
+    documents.write(lab_aws, bucket, keys.attempt(1), attempt(1, begun))
+    documents.write(lab_aws, bucket, keys.success, marker(begun + timedelta(hours=4)))
+    lab.clock = ManualClock(datetime(2026, 11, 25, 12, tzinfo=UTC))
+    return lab
+
+
+def activate(aws: Aws, *tags: str) -> None:
+    wanted: Any = [{"TagKey": tag, "Status": "Active"} for tag in tags]
+    aws.client("ce", region="us-east-1").update_cost_allocation_tags_status(CostAllocationTagsStatus=wanted)
+
+
+def test_a_run_is_compared_with_what_was_billed(past: CommandLine, lab_aws: Aws) -> None:
+    activate(lab_aws, "Project", "Lab", "Run")
+    bill(date(2026, 11, 20), 1.0, RUN)
+    bill(date(2026, 11, 21), 1.0, RUN)
+    bill(date(2026, 11, 24), 7.0, RUN)  # not compared yet
+    found = past("cost", "--json").json["comparison"]
+    assert found["tag"] == "Run"
+    assert found["runs"] == [
+        {"name": RUN, "ours": pytest.approx(2.12), "billed": 2.0, "difference": pytest.approx(0.12), "percent": pytest.approx(6.0)}
+    ]
+    by_day = {one["name"]: (one["ours"], one["billed"]) for one in found["days"] if one["ours"]}
+    assert by_day == {"2026-11-20": (pytest.approx(1.06), 1.0), "2026-11-21": (pytest.approx(1.06), 1.0)}
+    words = past("cost").out
+    assert "compared with Cost Explorer by the tag Run" in words
+    assert re.search(rf"{RUN} +2\.12 +2\.00 +\+0\.12 +\+6\.0", words)
+
+
+def test_where_runs_are_not_told_apart_days_are_compared(past: CommandLine, lab_aws: Aws) -> None:
+    activate(lab_aws, "Project")
+    bill(date(2026, 11, 20), 1.06, RUN)
+    bill(date(2026, 11, 21), 2.0, RUN)
+    result = past("cost")
+    assert re.search(r"2026-11-20 +1\.06 +1\.06 +\+0\.00 +\+0\.0", result.out)
+    assert re.search(r"total +2\.12 +3\.06 +-0\.94 +-30\.7", result.out)
+
+
+def test_a_cost_explorer_that_sees_nothing_is_told(past: CommandLine, lab_aws: Aws) -> None:
+    bill(date(2026, 11, 20), 1.0, RUN)
+    result = past("cost")
+    assert "compared with" not in result.out
+    assert "note: Cost Explorer sees none of the $2.12 of 23 days, because the tag Project is not active: aws ce update-" in result.err
+    activate(lab_aws, "Project")
+    assert "compared with" in past("cost").out
+
+
+AMOUNTS = st.dictionaries(st.integers(1, 20), st.floats(0, 50), max_size=8)
+
+
+@given(billed=AMOUNTS, hours=st.lists(st.sampled_from([0.25, 1, 3.5, 4.5, 6]), max_size=4), by_run=st.booleans())
+def test_a_comparison_adds_up_whichever_way_it_is_cut(billed: dict[int, float], hours: list[float], by_run: bool) -> None:
+    now, days = datetime(2026, 11, 25, tzinfo=UTC), tuple(date(2026, 11, 1) + timedelta(days=index) for index in range(22))
+    accounts = {
+        f"run {index}": Account(
+            CHARGES,
+            [attempt(1, MONTH + timedelta(days=3 * index, hours=20))],
+            {},
+            marker(MONTH + timedelta(days=3 * index, hours=20 + length)),
+        )
+        for index, length in enumerate(hours)
+    }
+    theirs = {date(2026, 11, day): {f"run {day % 3}" if by_run else "": dollars} for day, dollars in billed.items()}
+    found = compare(accounts, theirs, days, now, by_run=by_run)
+    for cut in (found.days, found.runs) if by_run else (found.days,):
+        assert sum(one.ours for one in cut) == pytest.approx(found.whole.ours)
+        assert sum(one.billed for one in cut) == pytest.approx(found.whole.billed)
+    assert found.whole.ours == pytest.approx(sum(length * 0.53 for length in hours))
+    assert found.unseen == (found.whole.billed == 0 and bool(hours))

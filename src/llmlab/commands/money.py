@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from llmlab.ops.comparison import Compared, Comparison
     from llmlab.ops.cost import Costs, RunCost
 
 
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def cost(
     ctx: typer.Context,
-    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: two questions of one cent each.")] = True,
+    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: four questions of one cent each.")] = True,
 ) -> None:
     """This month by run and by service, the budget and the forecast."""
     from llmlab.ops.cost import cost as ask
@@ -50,11 +51,18 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
         yield "Cost Explorer, about a day behind"
         yield table(("service", "$"), services, right=("$",))
+    if facts.comparison and not facts.comparison.unseen:
+        yield ""
+        yield from _comparison(facts.comparison)
     if facts.budget:
         expected = "" if facts.budget.forecast is None else f", {facts.budget.forecast:.2f} expected"
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+    if facts.standing:
+        from llmlab.aws import standing
+
+        yield f"the lab itself: {standing.words(facts.standing)}"
 
 
 def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
@@ -71,3 +79,22 @@ def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...
 
 def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
     yield from (dollars(costs.get(part, 0.0)) for part in parts)
+
+
+def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
+    """Our numbers beside AWS's, for what is a day past."""
+    named = facts.runs or facts.days
+    rows = [(one.name, *_compared(one)) for one in named]
+    if len(rows) != 1:
+        whole = facts.whole
+        rows.append((whole.name, *_compared(whole)))
+    what = "run" if facts.runs else "day"
+    yield f"machines of {facts.days[0].name} to {facts.days[-1].name}, compared with Cost Explorer by the tag {facts.tag}"
+    yield table((what, "ours $", "billed $", "difference $", "%"), rows, right=("ours $", "billed $", "difference $", "%"))
+
+
+def _compared(one: "Compared") -> "Iterator[str]":
+    yield f"{one.ours:.2f}"
+    yield f"{one.billed:.2f}"
+    yield f"{one.difference:+.2f}"
+    yield "" if one.percent is None else f"{one.percent:+.1f}"

@@ -11,12 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from llmlab import contract, money
-from llmlab.aws import costs, documents
+from llmlab.aws import costs, documents, standing
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, Unreachable
+from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
-from llmlab.contract import Heartbeat, Marker, RunKeys, Spec
+from llmlab.contract import Heartbeat, Marker, RunKeys, Spec, Tag
 from llmlab.ops import runs, spending
+from llmlab.ops.comparison import Comparison, comparable_days, compare
 from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
@@ -49,11 +51,14 @@ class Costs:
     services: dict[str, float] | None
     forecast: float | None
     budget: Budget | None
+    comparison: Comparison | None
+    standing: StandingCosts | None
+    """What the lab costs while nothing runs."""
     notes: tuple[str, ...]
 
 
 def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
-    """This month's costs. Cost Explorer takes a cent a question (two are asked), so it can be left out.
+    """This month's costs. Cost Explorer takes a cent a question (four are asked), so it can be left out.
 
     Raises:
         LabError: there is no lab, or no credentials.
@@ -63,14 +68,25 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     names = documents.runs(aws, aws.names.outputs_bucket)
     recent = [run for run in names if contract.run_started(run) >= _midnight(first) - LONGEST]
     with ThreadPoolExecutor(16) as pool:
-        found = [one for one in pool.map(lambda run: run_cost(aws, run, _midnight(first), now), recent) if one]
+        accounts = dict(zip(recent, pool.map(lambda run: account(aws, run), recent), strict=True))
+    found = tuple(one for run, written in accounts.items() if (one := share(run, written, _midnight(first), now)))
     notes: list[str] = []
-    services = forecast = None
+    services = forecast = comparison = None
     if cost_explorer:
-        services = _asked(lambda: costs.by_service(aws, first, now.date()), "Cost Explorer", notes)
-        forecast = _asked(lambda: costs.forecast(aws, now.date(), next_month(first)), "the forecast", notes)
+        active = _asked(lambda: costs.active_tags(aws), "which cost tags are active", notes)
+        active = frozenset({Tag.PROJECT, Tag.LAB}) if active is None else active
+        services = _asked(lambda: costs.by_service(aws, first, now.date(), active), "Cost Explorer", notes)
+        forecast = _asked(lambda: costs.forecast(aws, now.date(), next_month(first), active), "the forecast", notes)
+        if days := comparable_days(first, now):
+            billed = _asked(lambda: costs.by_day(aws, days[0], days[-1] + timedelta(days=1), active), "the comparison", notes)
+            comparison = None if billed is None else compare(accounts, billed, days, now, by_run=Tag.RUN in active)
+            if comparison and comparison.unseen:
+                inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
+                notes.append(f"Cost Explorer sees none of the ${comparison.ours:.2f} of {len(comparison.days)} days{inactive}")
     budget = _asked(lambda: costs.budget(aws), "the budget", notes)
-    return Costs(f"{first:%Y-%m}", tuple(found), sum(one.cost for one in found), services, forecast, budget, tuple(notes))
+    stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
+    total = sum(one.cost for one in found)
+    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes))
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:
