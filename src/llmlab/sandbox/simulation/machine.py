@@ -247,9 +247,10 @@ class Machine:
         """What the user data does when the agent has written its last word."""
         self.life.said_at = self.timeline.moment
         self._work = lambda: None
-        if Tag.KEEP in self.instance.tags and self.world.over:
+        reason = read(self.folder.marked).strip()
+        if Tag.KEEP in self.instance.tags and reason != EndReason.COST_REACHED and self.world.over:
             return
-        interrupted = read(self.folder.marked).strip() == EndReason.SPOT_INTERRUPTED
+        interrupted = reason == EndReason.SPOT_INTERRUPTED
         young = self.timeline.moment - self.life.launched < 3600
         self.timeline.after(FREE_HOUR_WAIT_SECONDS if interrupted and young else OFF_SECONDS, self._off)
 

@@ -310,8 +310,9 @@ class World:
             return
         self.cloud.drop(name)
         del self._planned[name]
-        alone = any(one.on and (one.frozen or not one.timer) for one in self.machines.values())  # one of the layers holds in every weather
-        if not alone and self.dice.happens(self.weather.lost_schedule, "schedule", name, schedule.moment):
+        # in every weather one layer holds: what nothing on the machine ends any more, its schedule does
+        watched = all(one.timer and not one.frozen and one.life.said_at is None for one in self.machines.values() if one.on)
+        if watched and self.dice.happens(self.weather.lost_schedule, "schedule", name, schedule.moment):
             self.saw("schedules lost")
             self.note("scheduler", f"{name} is lost")
             return
