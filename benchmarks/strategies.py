@@ -2,8 +2,9 @@
 
     python -m benchmarks.strategies [--traces 200]
 
-Ours is the real code in the simulator (`llmlab.sandbox.simulation`): launch, agent, watchdog. The others are what their makers document,
-as arithmetic over the same prices, outages, steps, saves and boot times, and as quick as they could be: they notice an interruption at once.
+Ours is the real code in the simulator (`llmlab.sandbox.simulation`): launch, agent, watchdog. The others are what their makers
+document, as arithmetic over the same prices, outages, steps, saves and boot times, and as quick
+as they could be: they notice an interruption at once.
 
 on demand      the pool that is cheapest for the work, for as long as it takes.
 one zone       spot in the one pool that was cheapest at the start, asked for every minute; an interruption starts the training over.
@@ -134,7 +135,15 @@ def ours(market: Market, begin: float, seed: int) -> Outcome:
     """The simulator, in calm weather: only the market interrupts."""
     limits = Limits(max_hours=DAYS * 24, wait_hours=DAYS * 24, max_attempts=1000)
     scenario = Scenario(
-        seed, limits, COURSE, market, pools_of(market, BEGIN), Weather(), setup_seconds=SETUP_SECONDS, interruption_hours=math.inf, days=DAYS
+        seed,
+        limits,
+        COURSE,
+        market,
+        pools_of(market, BEGIN),
+        Weather(),
+        setup_seconds=SETUP_SECONDS,
+        interruption_hours=math.inf,
+        days=DAYS,
     )
     world = World(scenario)
     history = world.play()

@@ -252,7 +252,9 @@ class Agent:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        free = interrupted and self.bill.hours(self.taken_at or now) < money.FREE_HOURS  # what counts is when AWS takes it, not when we leave
+        free = (
+            interrupted and self.bill.hours(self.taken_at or now) < money.FREE_HOURS
+        )  # what counts is when AWS takes it, not when we leave
         costs = self.bill.parts(now, interrupted=free)
         attempt = self.attempt
         totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)

@@ -14,7 +14,6 @@ from llmlab.agent.store import Absent, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
 from llmlab.files import replace_text
 
-
 PATIENCE_SECONDS = 900.0
 """How long S3 may not answer before the run is given up, where nothing has been trained yet."""
 

@@ -10,8 +10,8 @@ from typing import Any
 from llmlab.sandbox import market
 from llmlab.sandbox.catalogue import on_demand_price, spot_price
 from llmlab.sandbox.completion import answer, fail
-from llmlab.sandbox.completion_lambda import now
 from llmlab.sandbox.completion_compute import join_tags, launch, remembered, template_data, with_template
+from llmlab.sandbox.completion_lambda import now
 
 
 @dataclass(frozen=True)

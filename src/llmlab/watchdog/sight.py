@@ -59,7 +59,9 @@ class Sight:
 
 
 def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType({})) -> Sight | None:
-    """Look at a run; None when nothing is written of it. `gone` are instances that are known to end and since when, though EC2 may not say so yet.
+    """Look at a run; None when nothing is written of it.
+
+    `gone` are instances that are known to end, and since when, though EC2 may not say so yet.
 
     Raises:
         ContractError: a document of it is not readable.
@@ -67,8 +69,7 @@ def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType(
     if not contract.RUN_ID.fullmatch(run):
         return None
     found = tuple(  # before the documents: what an instance that is gone has written is there, then
-        _ended(machine, gone.get(machine.id))
-        for machine in machines.find(tools.ec2, tools.names, run=run)
+        _ended(machine, gone.get(machine.id)) for machine in machines.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
     if records is None or not records.attempts:

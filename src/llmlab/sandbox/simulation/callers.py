@@ -65,7 +65,10 @@ class Paginator:
 
 @dataclass
 class Caller:
-    """One program's calls. `name` tells the dice who asks; `dies_at` is the number of the call that is its last, `dies_after` whether that takes effect."""
+    """One program's calls, and how they end.
+
+    `name` tells the dice who asks; `dies_at` is the number of the call that is its last, `dies_after` whether that takes effect.
+    """
 
     name: str
     cloud: Cloud
@@ -117,7 +120,7 @@ class Caller:
         return answer
 
     def _do(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
-        body = parameters.get("Body")
+        body: Any = parameters.get("Body")
         if hasattr(body, "seek"):
             body.seek(0)
         try:

@@ -1,7 +1,7 @@
 """EC2 in memory: fleets of type instant over the pools of a market, client tokens, tags, states, and spot prices."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -77,12 +77,16 @@ class Compute:
                 return self.market.trace(override["InstanceType"], zone).price(now, spot=True)
             return float(override["Priority"])
 
-        tags = {tag["Key"]: tag["Value"] for kind in request["TagSpecifications"] if kind["ResourceType"] == "instance" for tag in kind["Tags"]}
+        tags = {
+            tag["Key"]: tag["Value"] for kind in request["TagSpecifications"] if kind["ResourceType"] == "instance" for tag in kind["Tags"]
+        }
         errors: list[dict[str, Any]] = []
         for override, zone in sorted(overrides, key=rank):
             tried = {"Overrides": dict(override)}
             if not self.market.trace(override["InstanceType"], zone).open(now, spot=spot):
-                errors.append({"ErrorCode": "InsufficientInstanceCapacity", "ErrorMessage": "no capacity", "LaunchTemplateAndOverrides": tried})
+                errors.append(
+                    {"ErrorCode": "InsufficientInstanceCapacity", "ErrorMessage": "no capacity", "LaunchTemplateAndOverrides": tried}
+                )
                 continue
             instance = self._launch(override, zone, tags, spot=spot)
             given = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type, "LaunchTemplateAndOverrides": tried}
@@ -154,7 +158,7 @@ class Compute:
             instance.gone = self.timeline.moment
 
 
-def _matches(instance: Instance, name: str, values: Iterable[str]) -> bool:
+def _matches(instance: Instance, name: str, values: Collection[str]) -> bool:
     if name.startswith("tag:"):
         return instance.tags.get(name.removeprefix("tag:")) in values
     return {"instance-id": instance.id, "instance-state-name": instance.state}[name] in values

@@ -136,8 +136,8 @@ def work_lost(after: After) -> Iterator[str]:
     """An interruption costs at most the work since the save before: a save interval, and the time until that save is in S3."""
     for life in after.history.lives:
         lost = lost_seconds(after.scenario, life)
-        if lost > allowed_loss(after):
-            yield f"attempt {life.attempt} lost {lost:.0f} s of work, step {life.safe} of {life.step} was safe, {allowed_loss(after):.0f} s may be"
+        if lost > (allowed := allowed_loss(after)):
+            yield f"attempt {life.attempt} lost {lost:.0f} s of work, {allowed:.0f} s may be; step {life.safe} of {life.step} was safe"
 
 
 def lost_seconds(scenario: Scenario, life: Life) -> float:
@@ -188,7 +188,9 @@ def cost_agrees(after: After) -> Iterator[str]:
             continue
         moment = life.launched + end.hours * HOUR
         least = most = life.dollars(CHARGED, moment)
-        if end.reason is not EndReason.SPOT_INTERRUPTED:  # who has left cannot know that AWS takes the machine back after that, and for nothing
+        if (
+            end.reason is not EndReason.SPOT_INTERRUPTED
+        ):  # who has left cannot know that AWS takes the machine back after that, and for nothing
             most = life.paid(CHARGED, moment)
         if moment > life.stopped + MINUTE / 6:
             most = life.paid(CHARGED, moment)

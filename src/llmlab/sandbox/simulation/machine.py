@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmlab import contract
-from llmlab.agent.gpu import Fault, GpuUse
-from llmlab.agent.job import Job, read, read_job
 from llmlab.agent import limits
+from llmlab.agent.gpu import Fault, GpuUse
+from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
 from llmlab.agent.market import Ec2Market
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
@@ -69,7 +69,9 @@ class Switch(Protocol):
 class Machine:
     """`timer` says whether its own power-off at the deadline works."""
 
-    def __init__(self, world: Switch, instance: Instance, life: Life, fate: Fate, caller: Caller, folder: Path, prepare: Prepare, *, timer: bool) -> None:
+    def __init__(
+        self, world: Switch, instance: Instance, life: Life, fate: Fate, caller: Caller, folder: Path, prepare: Prepare, *, timer: bool
+    ) -> None:
         self.world = world
         self.timeline = world.timeline
         self.instance = instance
@@ -172,7 +174,9 @@ class Machine:
             return
         try:
             self._until = self._until or self.timeline.moment + PATIENCE_SECONDS
-            step = persist(lambda: self.prepare(agent.job, agent.outputs, agent.outputs, self.say), agent.clock, self.say, until=self._until)
+            step = persist(
+                lambda: self.prepare(agent.job, agent.outputs, agent.outputs, self.say), agent.clock, self.say, until=self._until
+            )
         except (PrepareError, StoreError, OSError) as error:
             verdict = Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip("."))
             self._work = lambda: self._conclude(verdict)
@@ -398,7 +402,9 @@ class Gpus:
 
     def fault(self) -> Fault | None:
         trainer, struck = self.machine.trainer, self.machine.fate.strike is Strike.HARDWARE
-        return Fault("GPU 0: 1 uncorrectable memory errors since it was started") if struck and trainer is not None and trainer.left else None
+        return (
+            Fault("GPU 0: 1 uncorrectable memory errors since it was started") if struck and trainer is not None and trainer.left else None
+        )
 
 
 class Numbers:
@@ -406,6 +412,3 @@ class Numbers:
 
     def publish(self, values: Mapping[Metric, float]) -> None:
         """Nobody looks."""
-
-
-__all__ = ["Job", "Machine", "Switch"]

@@ -43,8 +43,11 @@ class User:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`setup_seconds` from the launch of an instance to its agent; `interruption_hours` the mean time between two strikes of their own,
-    beside those of the market, infinite for none; `trouble` the chance that an attempt meets with anything else."""
+    """Everything that a schedule is made of.
+
+    `setup_seconds` are from the launch of an instance to its agent; `interruption_hours` is the mean time between two strikes beside those
+    of the market, infinite for none; `trouble` the chance that an attempt meets with anything else.
+    """
 
     seed: int
     limits: Limits

@@ -24,7 +24,11 @@ class Storage:
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """In the order of S3, which is that of their bytes."""
-        found = [key for (place, key), versions in self._objects.items() if place == bucket and key.startswith(prefix) and versions[-1] is not None]
+        found = [
+            key
+            for (place, key), versions in self._objects.items()
+            if place == bucket and key.startswith(prefix) and versions[-1] is not None
+        ]
         return sorted(found)
 
     # ------------------------------------------------------------ as boto3 has it
@@ -59,7 +63,8 @@ class Storage:
         return {}
 
     def list_objects_v2(
-        self, *, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "", ContinuationToken: str = "", MaxKeys: int = PAGE, **_: Any  # noqa: N803
+        self, *, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "",  # noqa: N803 - boto3's
+        ContinuationToken: str = "", MaxKeys: int = PAGE, **_: Any,  # noqa: N803 - boto3's
     ) -> dict[str, Any]:  # fmt: skip
         keys = [key for key in self.keys(Bucket, Prefix) if key > StartAfter]
         names: dict[str, bool] = {}

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-history
 """
 
 import bisect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,11 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Trace:
-    """One pool. `prices` are (moment, US dollars an hour from then on), in order, the first at or before the beginning; `closed` are
-    (from, to) without spot capacity and `closed_on_demand` without any, in order and apart. Moments in seconds since 1970."""
+    """One pool. Moments in seconds since 1970.
+
+    `prices` are (moment, US dollars an hour from then on), in order, the first at or before the beginning; `closed` are (from, to) without
+    spot capacity and `closed_on_demand` without any, in order and apart.
+    """
 
     instance_type: str
     zone: str
@@ -51,7 +55,7 @@ class Trace:
         if not spot:
             return self.on_demand * (end - start) / HOUR
         cuts = [start, *(moment for moment, _ in self.prices if start < moment < end), end]
-        return sum(self.price(begin, spot=True) * (stop - begin) / HOUR for begin, stop in zip(cuts, cuts[1:], strict=False))
+        return sum(self.price(begin, spot=True) * (stop - begin) / HOUR for begin, stop in itertools.pairwise(cuts))
 
 
 def _gap(gaps: Sequence[tuple[float, float]], moment: float) -> tuple[float, float] | None:
@@ -92,7 +96,9 @@ def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> Market:
     )  # fmt: skip
 
 
-def made(dice: Dice, pools: Iterable[tuple[str, str]], begin: float, hours: float, *, up_hours: float = 9.0, out_hours: float = 2.0) -> Market:
+def made(
+    dice: Dice, pools: Iterable[tuple[str, str]], begin: float, hours: float, *, up_hours: float = 9.0, out_hours: float = 2.0
+) -> Market:
     """A market from a seed. `up_hours` and `out_hours` are how long a pool gives, and then does not, on average."""
     end = begin + hours * HOUR
     return Market({pool: _made(dice, *pool, begin, end, up_hours, out_hours) for pool in pools})
@@ -107,7 +113,9 @@ def _made(dice: Dice, instance_type: str, zone: str, begin: float, end: float, u
     while moment < end:
         moment += dice.between(1, 12, name, "step", moment) * HOUR
         rise = dice.between(1.3, 2.0, name, "rise", moment) if dice.happens(0.04, name, "rises", moment) else 1.0
-        share = min(1.0, max(0.25, share * dice.between(0.94, 1.065, name, "move", moment) * rise)) if rise > 1 or share < 0.6 else share * 0.8
+        share = (
+            min(1.0, max(0.25, share * dice.between(0.94, 1.065, name, "move", moment) * rise)) if rise > 1 or share < 0.6 else share * 0.8
+        )
         prices.append((float(int(moment)), round(listed * share, 4)))
     closed: list[tuple[float, float]] = []
     moment = begin - dice.between(0, up_hours, name, "phase") * HOUR

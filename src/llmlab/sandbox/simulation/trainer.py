@@ -20,8 +20,10 @@ from llmlab.sandbox.simulation.weather import Fate, Strike
 
 @dataclass(frozen=True)
 class Course:
-    """A training. Times in seconds, those of steps on the slowest pool; `save_seconds` is between two saves, `writing_seconds` for one,
-    `uploading_seconds` for its upload."""
+    """A training. Times in seconds, those of steps on the slowest pool.
+
+    `save_seconds` is between two saves, `writing_seconds` for one, `uploading_seconds` for its upload.
+    """
 
     steps: int
     step_seconds: float
@@ -50,7 +52,16 @@ def holds(folder: Path, step: int) -> bool:
 class Trainer:
     """One process on one machine. `alive` says whether that machine still is; `soon` wakes its agent."""
 
-    def __init__(self, course: Course, folder: WorkFolder, timeline: Timeline, fate: Fate, speed: float, alive: Callable[[], bool], soon: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        course: Course,
+        folder: WorkFolder,
+        timeline: Timeline,
+        fate: Fate,
+        speed: float,
+        alive: Callable[[], bool],
+        soon: Callable[[float], None],
+    ) -> None:
         self.course = course
         self.folder = folder
         self.timeline = timeline
@@ -206,5 +217,7 @@ class Trainer:
             return
         step, seconds = self.step, max(0.0, self.timeline.moment - self.began)
         phase = "loading" if self.timeline.moment < self.began else "training"
-        progress = Progress(phase, step, self.course.steps, loss=1.0, tokens=step * 1000, tokens_per_second=1000 / self.step_seconds, seconds=seconds)
+        progress = Progress(
+            phase, step, self.course.steps, loss=1.0, tokens=step * 1000, tokens_per_second=1000 / self.step_seconds, seconds=seconds
+        )
         Path(self.folder.progress).write_text(contract.dump(progress), encoding="utf-8")

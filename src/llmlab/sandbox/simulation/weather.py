@@ -91,7 +91,10 @@ class Fate:
 
 
 def fate(dice: Dice, attempt: int, *, spot: bool, mean_hours: float, trouble: float) -> Fate:
-    """What strikes an attempt's instance. Interruptions come to spot instances, once in `mean_hours`; `trouble` is the chance of the rest."""
+    """What strikes an attempt's instance.
+
+    Interruptions come to spot instances, once in `mean_hours`; `trouble` is the chance of the rest.
+    """
     name = f"fate {attempt}"
     if dice.happens(trouble, name, "trouble"):
         return Fate(dice.choice(TROUBLES, name, "which trouble"), dice.wait(3600, name, "trouble after"))

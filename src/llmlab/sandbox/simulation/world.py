@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llmlab import contract, fleet
 from llmlab.agent import prepare
 from llmlab.aws import documents
 from llmlab.aws.event_rule import INSTANCE_ENDED
-from llmlab.clock import Clock
-from llmlab.contract import PROJECT, Attempt, Manifest, Names, RunKeys, Spec, Tag
+from llmlab.contract import PROJECT, Manifest, Names, RunKeys, Spec, Tag
 from llmlab.errors import LabError
 from llmlab.ops import resume, start, stop
 from llmlab.ops.launch import first_attempt
@@ -38,7 +37,11 @@ from llmlab.watchdog.events import STATE_CHANGE, WARNING
 
 REGION = "us-east-1"
 NAMES = Names(PROJECT, ACCOUNT, REGION)
+RECIPE = {"batch_size": 2}
+"""All that anybody here reads of it: memory that ran out is tried once more with half."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
+HEARD: Any = cast("Any", INSTANCE_ENDED)["detail"]["state"]
+"""Of which changes of state the lab's rule lets the function know."""
 TAKEN, OWN, BY_API, BROKEN = (
     "Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown", "Server.InternalError",
 )  # fmt: skip
@@ -57,10 +60,10 @@ class World:
     """A schedule. `cloud` makes the account for the timeline and the scenario; in memory when it is left out."""
 
     def __init__(
-        self, scenario: Scenario, parts: Parts = Parts(), cloud: Callable[[Timeline, Scenario, Names], Cloud] | None = None  # noqa: B008 - frozen
-    ) -> None:  # fmt: skip
+        self, scenario: Scenario, parts: Parts | None = None, cloud: Callable[[Timeline, Scenario, Names], Cloud] | None = None
+    ) -> None:
         self.scenario = scenario
-        self.parts = parts
+        self.parts = parts or Parts()
         self.names = NAMES
         self.course = scenario.course
         self.dice = scenario.dice
@@ -72,7 +75,7 @@ class World:
         self.run = contract.build_run_id(scenario.begin, f"{scenario.seed % 36**4:04d}"[-4:])
         self.cloud = (cloud or _in_memory)(self.timeline, scenario, NAMES)
         self.cloud.listen(self._launched, self._ended_by_call)
-        self.function = Function(NAMES, parts.watchdog, self.timeline, self.history, self._invocation)
+        self.function = Function(NAMES, self.parts.watchdog, self.timeline, self.history, self._invocation)
         self.folder = Path(tempfile.mkdtemp(prefix="llmlab-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
         self.clean = 0
         """Sweeps that have found nothing left to do."""
@@ -107,10 +110,11 @@ class World:
     def spec(self) -> Spec:
         limits = self.scenario.limits
         return Spec(
-            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe={"batch_size": 2}, data=Manifest("d", (), ""), image="i", ami="",
+            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe=RECIPE, data=Manifest("d", (), ""), image="i", ami="",
             launch_template=NAMES.launch_template, pools=self.scenario.pools, spot=limits.spot, max_hours=limits.max_hours,
             created=contract.build_timestamp(self.scenario.begin), max_cost=limits.max_cost, fallback_on_demand=limits.fallback_on_demand,
-            auto_shutdown=limits.auto_shutdown, resume=limits.resume, max_attempts=limits.max_attempts, charges=CHARGES, wait_hours=limits.wait_hours,
+            auto_shutdown=limits.auto_shutdown, resume=limits.resume, max_attempts=limits.max_attempts, charges=CHARGES,
+            wait_hours=limits.wait_hours,
         )  # fmt: skip
 
     def _launch(self) -> None:
@@ -193,7 +197,10 @@ class World:
         caller = Caller(f"machine {instance.id}", self.cloud, self.dice, replace(self.weather, call_seconds=0.0), self.history.seen)
         machine = Machine(self, instance, life, fate, caller, self.folder / instance.id, self.parts.prepare, timer=timer)
         self.machines[instance.id] = machine
-        self.note(instance.id[-4:], f"attempt {attempt}: {instance.instance_type} in {instance.zone}; {fate.strike} after {fate.after / HOUR:.2f} h")
+        self.note(
+            instance.id[-4:],
+            f"attempt {attempt}: {instance.instance_type} in {instance.zone}; {fate.strike} after {fate.after / HOUR:.2f} h",
+        )
         boot = self.dice.between(5, 40, "boot", instance.id)
         self.timeline.after(boot, lambda: self._boot(machine))
         self._plan_strike(machine, boot)
@@ -277,7 +284,7 @@ class World:
 
     def emit(self, kind: str, identity: str, detail: Mapping[str, Any]) -> None:
         """An event of EC2, on its way to the function: lost, twice, or late, as the weather has it."""
-        if kind == STATE_CHANGE and detail["state"] not in INSTANCE_ENDED["detail"]["state"]:
+        if kind == STATE_CHANGE and detail["state"] not in HEARD:
             return
         name = (kind, identity, detail.get("state"))
         event = {"detail-type": kind, "time": contract.build_timestamp(self.timeline.now()), "detail": {"instance-id": identity, **detail}}
@@ -345,6 +352,3 @@ class World:
 
 def _in_memory(timeline: Timeline, scenario: Scenario, names: Names) -> Cloud:
     return MemoryCloud(Compute(timeline, scenario.market, scenario.pools, names))
-
-
-__all__ = ["Attempt", "Clock", "Parts", "World"]
