@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from llmlab import contract
 from llmlab.agent import limits
-from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
 from llmlab.agent.market import Ec2Market
@@ -19,11 +18,12 @@ from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
-from llmlab.contract import Attempt, ContractError, EndReason, Env, Metric, Names, RunKeys, Tag, WorkFolder
+from llmlab.contract import Attempt, ContractError, EndReason, Env, Names, RunKeys, Tag, WorkFolder
 from llmlab.sandbox.simulation.callers import Caller, Client
 from llmlab.sandbox.simulation.compute import Instance
 from llmlab.sandbox.simulation.failure import Died, Pause
 from llmlab.sandbox.simulation.history import Life
+from llmlab.sandbox.simulation.surroundings import AgentClock, Background, Gpus, Metadata, Numbers
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.trainer import PARTS, Course, Trainer
 from llmlab.sandbox.simulation.weather import Fate, Strike
@@ -84,6 +84,7 @@ class Machine:
         self.on = True
         self.frozen = False
         self.notice: datetime | None = None
+        self.uploading_seconds = world.course.uploading_seconds
         self.background = Background(self)
         self.trainer: Trainer | None = None
         self.agent: Agent | None = None
@@ -266,7 +267,7 @@ class Machine:
         if self.works and self.trainer is not None and not self.trainer.left and self._work == self._watch:
             self.say("the agent crashes")
             self.world.saw(str(self.fate.strike))
-            self.background = Background(self)
+            self.background.forget()
             self._work = self._restart
             self.look(5.0)
 
@@ -303,112 +304,3 @@ class Machine:
             self.life.step, self.life.hung = self.trainer.step, self.trainer.hung
             if self.trainer.struck:
                 self.world.saw(str(self.fate.strike))
-
-
-class Background:
-    """The agent's work beside its watch, at the time that it would take. What comes last is waited for by `Pause`."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.pending: dict[str, float] = {}
-        self.last: tuple[float, float] | None = None
-        """Since when the last upload is on its way, and how long it takes."""
-        self._sent: set[str] = set()
-
-    def start(self, name: str, work: Callable[[], object]) -> None:
-        if name in self.pending:
-            return
-        seconds = self._seconds() if name == "uploads" else 0.0
-        if not seconds:
-            self._guarded(name, work)
-            return
-        self.pending[name] = self.machine.timeline.moment + seconds
-        self.machine.timeline.after(seconds, lambda: self._arrive(name, work))
-
-    def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
-        if name != "uploads":
-            self._guarded(name, work)
-            return True
-        now = self.machine.timeline.moment
-        if self.last is None:
-            takes = max(0.0, self.pending.get(name, now) - now) + self._seconds()
-            self.last = (now + min(takes, max(0.0, seconds)), takes - seconds)
-        arrives, late = self.last
-        if now < arrives:
-            raise Pause(arrives)
-        if late > 0:
-            return False
-        self._guarded(name, work)
-        return True
-
-    def _seconds(self) -> float:
-        """The time that what has come since the last look takes to upload."""
-        checkpoints = {path.parent.name for path in Path(self.machine.folder.checkpoints).glob(f"*/{contract.COMPLETE}")}
-        fresh = len(checkpoints - self._sent)
-        self._sent |= checkpoints
-        return fresh * self.machine.world.course.uploading_seconds if self.machine.trainer else 0.0
-
-    def _arrive(self, name: str, work: Callable[[], object]) -> None:
-        if self.machine.works and self.pending.pop(name, None) is not None and self.machine.background is self:
-            self.machine.guarded(lambda: self._guarded(name, work))
-
-    def _guarded(self, name: str, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except (StoreError, OSError) as error:
-            self._sent.clear()  # it tries again, which takes its time again
-            self.machine.say(f"{name}: {error}")
-
-
-class AgentClock:
-    """The agent's clock: to sleep on it is to be left."""
-
-    def __init__(self, timeline: Timeline) -> None:
-        self.timeline = timeline
-
-    def now(self) -> datetime:
-        return self.timeline.now()
-
-    def sleep(self, seconds: float) -> None:
-        raise Pause(self.timeline.moment + seconds)
-
-
-class Metadata:
-    """IMDS."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-
-    def interruption(self) -> datetime | None:
-        return self.machine.notice
-
-    def instance(self) -> str:
-        return self.machine.identity
-
-    def place(self) -> tuple[str, str]:
-        return self.machine.instance.instance_type, self.machine.instance.zone
-
-
-class Gpus:
-    """Busy as long as the trainer trains."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-
-    def read(self) -> GpuUse | None:
-        trainer = self.machine.trainer
-        busy = trainer is not None and not trainer.hung and not trainer.left
-        return GpuUse(90.0 if busy else 0.0, 20.0)
-
-    def fault(self) -> Fault | None:
-        trainer, struck = self.machine.trainer, self.machine.fate.strike is Strike.HARDWARE
-        return (
-            Fault("GPU 0: 1 uncorrectable memory errors since it was started") if struck and trainer is not None and trainer.left else None
-        )
-
-
-class Numbers:
-    """CloudWatch's, which nothing here reads."""
-
-    def publish(self, values: Mapping[Metric, float]) -> None:
-        """Nobody looks."""

@@ -1,19 +1,17 @@
 """One schedule from launch to the last trace of it: who calls whom, and when."""
 
 import contextlib
-import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from llmlab import contract, fleet
+from llmlab import contract
 from llmlab.agent import prepare
 from llmlab.aws import documents
-from llmlab.aws.event_rule import INSTANCE_ENDED
 from llmlab.contract import PROJECT, Manifest, Names, RunKeys, Spec, Tag
 from llmlab.errors import LabError
 from llmlab.ops import resume, start, stop
@@ -23,6 +21,7 @@ from llmlab.sandbox.simulation import trainer
 from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
 from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud
 from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.deliveries import Deliveries
 from llmlab.sandbox.simulation.failure import Died
 from llmlab.sandbox.simulation.function import LIMIT_SECONDS, MAX_HOURS, Function
 from llmlab.sandbox.simulation.history import History, Life, clock_words
@@ -40,8 +39,6 @@ NAMES = Names(PROJECT, ACCOUNT, REGION)
 RECIPE = {"batch_size": 2}
 """All that anybody here reads of it: memory that ran out is tried once more with half."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
-HEARD: Any = cast("Any", INSTANCE_ENDED)["detail"]["state"]
-"""Of which changes of state the lab's rule lets the function know."""
 TAKEN, OWN, BY_API, BROKEN = (
     "Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown", "Server.InternalError",
 )  # fmt: skip
@@ -76,10 +73,12 @@ class World:
         self.cloud = (cloud or _in_memory)(self.timeline, scenario, NAMES)
         self.cloud.listen(self._launched, self._ended_by_call)
         self.function = Function(NAMES, self.parts.watchdog, self.timeline, self.history, self._invocation)
+        self.deliveries = Deliveries(
+            self.timeline, self.dice, self.weather, self.cloud, self.history, self.function.invoke, self._ended_by_call, self._certain
+        )
         self.folder = Path(tempfile.mkdtemp(prefix="llmlab-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
         self.clean = 0
         """Sweeps that have found nothing left to do."""
-        self._planned: dict[str, tuple[float, str]] = {}
 
     @property
     def keys(self) -> RunKeys:
@@ -161,7 +160,7 @@ class World:
     # ------------------------------------------------------------ who calls
 
     def _laptop(self, name: str) -> Caller:
-        return Caller(name, self.cloud, self.dice, Weather(), self.history.seen, changed=self._schedules_changed)
+        return Caller(name, self.cloud, self.dice, Weather(), self.history.seen, changed=self.deliveries.changed)
 
     def _aws(self, name: str) -> SimulatedAws:
         return SimulatedAws(NAMES, self._laptop(name))
@@ -169,7 +168,7 @@ class World:
     def _invocation(self, number: int) -> Caller:
         until = self.timeline.moment + LIMIT_SECONDS
         caller = Caller(
-            f"function {number}", self.cloud, self.dice, self.weather, self.history.seen, self.timeline.sleep, self._schedules_changed,
+            f"function {number}", self.cloud, self.dice, self.weather, self.history.seen, self.timeline.sleep, self.deliveries.changed,
             overdue=lambda: self.timeline.moment > until,
         )  # fmt: skip
         if self.dice.happens(self.weather.dying_function, "dies", number):
@@ -231,7 +230,7 @@ class World:
         moment = self.timeline.moment + NOTICE_SECONDS
         self.note(machine.identity[-4:], "is told of its interruption")
         machine.warn(moment)
-        self.emit(WARNING, machine.identity, {"instance-action": "terminate"})
+        self.deliveries.emit(WARNING, machine.identity, {"instance-action": "terminate"})
         self.timeline.at(moment, partial(self.struck, machine.identity, Fate(Strike.NOTICE)))
 
     def struck(self, identity: str, fate: Fate) -> None:
@@ -258,13 +257,13 @@ class World:
         life.safe = self.safe_step()
         self.note(identity[-4:], f"goes: {cause}, at step {life.step}, {life.safe} is safe")
         self.cloud.turn(identity, "shutting-down", cause, words)
-        self.emit(STATE_CHANGE, identity, {"state": "shutting-down"})
+        self.deliveries.emit(STATE_CHANGE, identity, {"state": "shutting-down"})
         self.timeline.after(self.dice.between(2, 90, "gone", identity), lambda: self._gone(life))
 
     def _gone(self, life: Life) -> None:
         life.terminated = self.timeline.moment
         self.cloud.turn(life.instance, "terminated")
-        self.emit(STATE_CHANGE, life.instance, {"state": "terminated"})
+        self.deliveries.emit(STATE_CHANGE, life.instance, {"state": "terminated"})
 
     def safe_step(self) -> int:
         """The newest checkpoint that is whole in S3, by the world's own look."""
@@ -280,57 +279,12 @@ class World:
         folder = self.keys.checkpoint(step)
         return all(self.cloud.body(NAMES.outputs_bucket, folder + part) == trainer.content(part, step) for part in trainer.PARTS)
 
-    # ------------------------------------------------------------ events and schedules
+    # ------------------------------------------------------------ the end of it
 
-    def emit(self, kind: str, identity: str, detail: Mapping[str, Any]) -> None:
-        """An event of EC2, on its way to the function: lost, twice, or late, as the weather has it."""
-        if kind == STATE_CHANGE and detail["state"] not in HEARD:
-            return
-        name = (kind, identity, detail.get("state"))
-        event = {"detail-type": kind, "time": contract.build_timestamp(self.timeline.now()), "detail": {"instance-id": identity, **detail}}
-        self.saw("events")
-        copies = 2 if self.dice.happens(self.weather.repeated_event, *name, "repeated") else 1
-        if self.dice.happens(self.weather.lost_event, *name, "lost"):
-            self.saw("events lost")
-            return
-        self.history.seen["events repeated"] += copies - 1
-        for copy in range(copies):
-            wait = self.dice.between(0.2, self.weather.slow_event_seconds, *name, "wait", copy)
-            self.timeline.after(wait, partial(self.function.invoke, event))
-
-    def _schedules_changed(self) -> None:
-        """Plan what is new among the one-time schedules. One that is set to the past never goes off."""
-        there = self.cloud.schedules()
-        for name, schedule in there.items():
-            facts = (schedule.moment, schedule.target + schedule.payload)
-            if self._planned.get(name) != facts:
-                self._planned[name] = facts
-                late = self.dice.between(0, self.weather.late_schedule_seconds, "late", name, schedule.moment)
-                if schedule.moment >= self.timeline.moment:
-                    self.timeline.at(schedule.moment + late, partial(self._fire, name, facts))
-        for name in set(self._planned) - set(there):
-            del self._planned[name]
-
-    def _fire(self, name: str, facts: tuple[float, str]) -> None:
-        schedule = self.cloud.schedules().get(name)
-        if schedule is None or self._planned.get(name) != facts:
-            return
-        self.cloud.drop(name)
-        del self._planned[name]
-        # in every weather one layer holds: what nothing on the machine ends any more, its schedule does
-        watched = all(one.timer and not one.frozen and one.life.said_at is None for one in self.machines.values() if one.on)
-        if watched and self.dice.happens(self.weather.lost_schedule, "schedule", name, schedule.moment):
-            self.saw("schedules lost")
-            self.note("scheduler", f"{name} is lost")
-            return
-        self.saw("schedules fired")
-        self.note("scheduler", f"{name} goes off")
-        payload = json.loads(schedule.payload)
-        if schedule.target == fleet.TERMINATE:
-            for identity in payload["InstanceIds"]:
-                self._ended_by_call(identity)
-        else:
-            self.function.invoke(payload)
+    def _certain(self) -> bool:
+        """In every weather one layer holds: what nothing on the machine ends any more, its schedule does."""
+        living = [one for one in self.machines.values() if one.on]
+        return any(one.frozen or not one.timer or one.life.said_at is not None for one in living)
 
     def _sweep(self) -> None:
         self.timeline.after(HOUR, self._sweep)
