@@ -180,7 +180,7 @@ def told(after: After) -> Iterator[str]:
 def cost_agrees(after: After) -> Iterator[str]:
     """What the run says that each attempt cost is what it cost until the moment it says it of, to the cent.
 
-    Where EC2's event of the end was lost or slow, the watchdog counts until it finds out, which is never too little, and an hour at most.
+    Where EC2's event of the end was lost or slow, the watchdog counts until it finds out, which is never too little, and two hours at most.
     """
     for life in after.history.lives:
         end = after.end(life.attempt)
@@ -201,11 +201,11 @@ def cost_agrees(after: After) -> Iterator[str]:
 
 
 def found_out_seconds(scenario: Scenario) -> float:
-    """How long it may take until the watchdog knows of an end: until the next sweep that does not fail, where events are unreliable."""
+    """How long it may take until the watchdog knows of an end: where events are unreliable, until the sweep after one that fails thrice."""
     weather = scenario.weather
     if not (weather.lost_event or weather.dying_function or weather.throttled):
         return MINUTE + weather.slow_event_seconds
-    return HOUR + RETRY_SECONDS + MINUTE
+    return 2 * HOUR + RETRY_SECONDS + MINUTE
 
 
 def finished_right(after: After) -> Iterator[str]:
