@@ -215,7 +215,7 @@ def finished_right(after: After) -> Iterator[str]:
         return
     steps = after.scenario.course.steps
     if marker.reason is not EndReason.COMPLETED or marker.step != steps:
-        yield f"SUCCESS says {marker.reason} at step {marker.step} of {steps}"
+        yield f"the marker says {marker.reason} at step {marker.step} of {steps}"
     if after.cloud.body(after.bucket, f"{after.keys.output}{ADAPTER}/{PARTS[0]}") != content(PARTS[0], steps):
         yield "the adapter is not what the training makes"
 
