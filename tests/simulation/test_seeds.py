@@ -11,6 +11,9 @@ FOUND = {
     990: "a throttled download passed for a damaged checkpoint, and an older one was taken",
     1080: "a look at EC2 that was older than an instance started a second one, as long as functions had no time limit",
     1131: "the same as 990, with nothing older: the training started over",
+    1320: "a machine that its own timer ended before AWS could take it back was called free",
+    1402: "a function that died between a run's last word and telling it left nobody who would tell",
+    2156: "a run that was stopped before it had an instance was told to nobody, and its alarm clock stayed for hours",
     2146: "a machine kept with --no-auto-shutdown stood in the way of the next attempt for nine hours, which nobody counted",
     4022: "a machine kept with --no-auto-shutdown lived on when its money was used up",
 }

@@ -252,9 +252,8 @@ class Agent:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        free = (
-            interrupted and self.bill.hours(self.taken_at or now) < money.FREE_HOURS
-        )  # what counts is when AWS takes it, not when we leave
+        taken_at = self.taken_at or now  # what counts is when AWS takes it, and that our own timer does not end it before
+        free = interrupted and self.bill.hours(taken_at) < money.FREE_HOURS and taken_at.timestamp() < self.job.deadline
         costs = self.bill.parts(now, interrupted=free)
         attempt = self.attempt
         totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)

@@ -127,6 +127,7 @@ class Watchdog(Tools):
             self.log("wait", run=run, attempt=sight.newest.number, why=decision.why)
         self._set_alarm(sight, alarm.next_look(sight, until, self.max_hours))
         telling.tell(self, sight)
+        self._list(sight)
         return True
 
     def _judge(self, sight: Sight) -> Decision:
@@ -145,13 +146,17 @@ class Watchdog(Tools):
         if moment is not None:
             alarm.set_for(self, sight.run, moment)
         elif sight.records.over and sight.records.marker:
-            ended = RunKeys(sight.run).ended(sight.records.marker.reason)
-            if not self.bucket.keys(ended):  # who wrote the marker did not come to this
-                self.bucket.touch(ended)
             schedules.delete(self, fleet.wake_name(sight.run))
             for attempt in sight.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
                 if attempt.deadline > self.now.timestamp():
                     schedules.delete_deadline(self, attempt)
+
+    def _list(self, sight: Sight) -> None:
+        """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first."""
+        if sight.records.over and sight.records.marker:
+            ended = RunKeys(sight.run).ended(sight.records.marker.reason)
+            if not self.bucket.keys(ended):
+                self.bucket.touch(ended)
 
     def mark(self, sight: Sight, decision: Mark) -> None:
         """Write the last word about a run, unless the agent was quicker."""
@@ -171,5 +176,4 @@ class Watchdog(Tools):
         elif self.bucket.load(Marker, keys.success) or not self.bucket.write_once(keys.failure, marker):
             self.log("wait", run=run, attempt=newest.number, why="its marker has come meanwhile")
             return
-        self.bucket.touch(keys.ended(decision.reason))
         self.log("marked", run=run, attempt=newest.number, reason=decision.reason, why=decision.detail)

@@ -284,7 +284,7 @@ class World:
     def _certain(self) -> bool:
         """In every weather one layer holds: what nothing on the machine ends any more, its schedule does."""
         living = [one for one in self.machines.values() if one.on]
-        return any(one.frozen or not one.timer or one.life.said_at is not None for one in living)
+        return any(one.frozen or not one.timer or one.agent is None or one.life.said_at is not None for one in living)
 
     def _sweep(self) -> None:
         self.timeline.after(HOUR, self._sweep)
