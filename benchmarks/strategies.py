@@ -52,6 +52,7 @@ class Outcome:
     instance: float
     lost: float
     interruptions: int
+    """Instances after the first one."""
     finished: bool
 
 
@@ -156,7 +157,7 @@ def ours(market: Market, begin: float, seed: int) -> Outcome:
         (end - begin) / HOUR,
         sum((life.stopped or 0.0) - life.launched for life in lives) / HOUR,
         sum(lost_seconds(scenario, life) for life in lives) / HOUR,
-        sum(life.taken for life in lives),
+        len(lives) - 1,
         finished=finished,
     )
 
