@@ -102,8 +102,8 @@ def load(data: Path, tokenizer: Path, cache: Path, processes: int) -> dict[str, 
 
     from llmlab import recipe
     from llmlab.contract import DataFile, Manifest
-    from llmlab.trainer import data as trainer_data
-    from llmlab.trainer.tokens import Encoder
+    from llmlab.trainer.examples import data as trainer_data
+    from llmlab.trainer.examples.tokens import Encoder
 
     encoder = Encoder(AutoTokenizer.from_pretrained(tokenizer))
     digest = hashlib.sha256(data.name.encode()).hexdigest()  # the manifest carries the file's; making it is not what is measured
@@ -126,7 +126,7 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from transformers import AutoTokenizer
 
-    from llmlab.trainer.template import ChatTemplate
+    from llmlab.trainer.examples.template import ChatTemplate
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     template = ChatTemplate(loaded)

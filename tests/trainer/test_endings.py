@@ -8,7 +8,8 @@ import pytest
 
 from llmlab import contract, recipe
 from llmlab.contract import EndReason, Request, TrainerExit
-from llmlab.trainer import checkpoints, endings
+from llmlab.trainer import endings
+from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

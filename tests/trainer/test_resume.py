@@ -14,7 +14,7 @@ import pytest
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
-from llmlab.trainer import checkpoints
+from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -90,15 +90,15 @@ def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: Wo
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
     killer = (
         "import os, sys\n"
-        "from llmlab.trainer import loop\n"
+        "from llmlab.trainer.loop.steps import Loop\n"
         "from llmlab.trainer.__main__ import main\n"
-        "move = loop.Loop._move\n"
+        "move = Loop._move\n"
         "def deadly(self, rate):\n"
         "    if self.state.step == 7:\n"
         "        self.saver.finish()\n"
         "        os.kill(os.getpid(), 9)\n"
         "    return move(self, rate)\n"
-        "loop.Loop._move = deadly\n"
+        "Loop._move = deadly\n"
         "sys.exit(main())\n"
     )
     environment = {**os.environ, "LLMLAB_WORK": work.root, "OMP_NUM_THREADS": "1"}

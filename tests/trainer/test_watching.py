@@ -11,8 +11,8 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
-from llmlab.trainer import checkpoints
-from llmlab.trainer.loop import Loop
+from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.loop.steps import Loop
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, Ticking, ask
@@ -226,7 +226,7 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
     """However slow the disk, two are never written at once, and none is left out."""
     import threading
 
-    from llmlab.trainer import saving
+    from llmlab.trainer.loop import saving
 
     publish, writing, most = checkpoints.publish, threading.Semaphore(1), []
 
@@ -246,7 +246,7 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
 
 def test_a_disk_that_is_full_ends_the_training_in_words(tmp_path: Path, model: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in the thread that saves is not lost in it."""
-    from llmlab.trainer import saving
+    from llmlab.trainer.loop import saving
 
     def full(*_given: Any) -> Path:
         raise OSError(28, "No space left on device")

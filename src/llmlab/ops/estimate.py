@@ -8,18 +8,13 @@ reach; DPO adds the reference's forward (2). Both are estimates: what a run has 
 
 from collections.abc import Mapping
 
-from llmlab import footprint
+from llmlab import footprint, gpus
 from llmlab.aws.instance_types import InstanceType
 from llmlab.contract import Manifest
 from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
 GIB = 1024**3
-TERAFLOPS = {
-    "T4": 65, "A10G": 70, "L4": 121, "L40S": 362, "RTX PRO 4500": 200, "RTX PRO Server 6000": 500,
-    "A100": 312, "H100": 989, "H200": 989, "B200": 2250, "B300": 2250,
-}  # fmt: skip
-"""Peak dense half-precision arithmetic of one GPU, from NVIDIA's data sheets."""
 REACHED = 0.3
 """The share of the peak that adapter training with gradient checkpointing reaches."""
 UNPACKING = 1.39
@@ -66,7 +61,7 @@ def recomputes(kind: InstanceType, recipe: Recipe, size: ModelSize) -> bool:
 
 def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> float | None:
     """Of all its GPUs together; None for a GPU of unknown speed. A step of few examples leaves GPUs without one."""
-    peak = TERAFLOPS.get(kind.gpu)
+    peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
     passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + (2 if recipe.objective == "dpo" else 0)

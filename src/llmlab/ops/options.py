@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import median
 
-from llmlab import money
+from llmlab import gpus, money
 from llmlab.aws import prices, quotas
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import SpotPrice
@@ -205,7 +205,7 @@ def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, 
     """Hours of the whole training, or where its tokens or its model are not known something in the same proportions; whether measured."""
     seen = need.seen.get(kind.name)
     if need.size is None:
-        peak = estimate.TERAFLOPS.get(kind.gpu)
+        peak = gpus.teraflops(kind.gpu)
         return (1 / (peak * kind.gpus) if peak else None), False
     estimated = estimate.tokens_per_second(kind, need.recipe, need.size)
     speed = seen.tokens_per_second if seen else estimated and estimated * factor

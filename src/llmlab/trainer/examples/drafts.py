@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
-from llmlab.trainer.template import ChatTemplate, Span
+from llmlab.trainer.examples.template import ChatTemplate, Span
 
 TAIL = 12
 """Characters of an answer's end that must be seen in what the template made of it."""

@@ -12,13 +12,14 @@ from llmlab import __version__
 from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, Spec, WorkFolder
 from llmlab.files import files_below, replace_text, sync
 from llmlab.recipe import Recipe
-from llmlab.trainer import model as models, ollama, origin
-from llmlab.trainer.card import best_step, card
-from llmlab.trainer.data import Data
-from llmlab.trainer.evaluate import SAMPLES
-from llmlab.trainer.metrics import Metrics
-from llmlab.trainer.origin import Origin
-from llmlab.trainer.weights import Trained
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.loop.evaluate import SAMPLES
+from llmlab.trainer.loop.metrics import Metrics
+from llmlab.trainer.loop.weights import Trained
+from llmlab.trainer.model.load import source
+from llmlab.trainer.results import ollama, origin
+from llmlab.trainer.results.card import best_step, card
+from llmlab.trainer.results.origin import Origin
 
 
 def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics) -> Path:
@@ -29,7 +30,7 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
     aside = output / f".{place.name}.new"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    trained.save(aside, published_type(models.source(recipe, work), recipe.revision) if full else None)
+    trained.save(aside, published_type(source(recipe, work), recipe.revision) if full else None)
     tokenizer.save_pretrained(str(aside))
     comes_from = origin_of(work, spec, recipe)
     origin.write(aside, comes_from)
@@ -75,7 +76,7 @@ def published_type(source: str, revision: str) -> Any:
 
 def origin_of(work: WorkFolder, spec: Spec, recipe: Recipe) -> Origin:
     """The base model that this training used, by the fingerprint of its files."""
-    folder = origin.folder_of(models.source(recipe, work), recipe.revision)
+    folder = origin.folder_of(source(recipe, work), recipe.revision)
     snapshot = folder is not None and folder.parent.name == "snapshots"  # of Hugging Face's cache, named by the commit
     return Origin(
         base=recipe.model,

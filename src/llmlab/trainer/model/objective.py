@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
-from llmlab.trainer import attention
-from llmlab.trainer.batches import Row, packed_row, padded_row
-from llmlab.trainer.fused import fuse
-from llmlab.trainer.loss import of_logits, preference_losses, token_losses
-from llmlab.trainer.model import Machine, causal, decoder
-from llmlab.trainer.store import Tokens
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.machine import Machine
+from llmlab.trainer.model import attention
+from llmlab.trainer.model.fused import fuse
+from llmlab.trainer.model.load import causal, decoder
+from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
+from llmlab.trainer.model.rows import Row, packed_row, padded_row
 
 TRIED_TOKENS = 48
 TRIED_DOCUMENTS = 3

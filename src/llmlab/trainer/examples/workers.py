@@ -19,9 +19,9 @@ from llmlab.dataset import Line
 from llmlab.dataset.check import Part, lines_of, parts
 from llmlab.dataset.files import DataPath
 from llmlab.errors import ExitCode
-from llmlab.trainer.blocks import Block, Rules, Tick, make
 from llmlab.trainer.endings import Failed
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.examples.blocks import Block, Rules, Tick, make
+from llmlab.trainer.examples.tokens import Encoder
 
 PART = 2 << 20
 """Bytes of a part: a second's work of one core, so that leaving takes no longer."""

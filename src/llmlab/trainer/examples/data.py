@@ -17,12 +17,12 @@ from llmlab.contract import Manifest, parse_timestamp
 from llmlab.dataset.files import DataPath, suffix_of
 from llmlab.files import replace_text
 from llmlab.recipe import Recipe
-from llmlab.trainer import workers
-from llmlab.trainer.blocks import Block, Rules, Tick
 from llmlab.trainer.endings import DataFailed
-from llmlab.trainer.facts import Facts
-from llmlab.trainer.store import Tokens, Writer, sizes
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.examples import workers
+from llmlab.trainer.examples.blocks import Block, Rules, Tick
+from llmlab.trainer.examples.facts import Facts
+from llmlab.trainer.examples.store import Tokens, Writer, sizes
+from llmlab.trainer.examples.tokens import Encoder
 
 SKIP_BAD = "skip_bad"
 """The fact of a manifest that bad lines were accepted: they are dropped and counted here too."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from llmlab.dataset import BadRow, Example
-from llmlab.trainer.tokens import Encoder, Sequence
+from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 Turn = tuple[int, int]
 """Messages from one of the user's up to the next: the first, and the one behind the last."""

@@ -1,4 +1,4 @@
-"""`python -m llmlab.trainer.answer MODEL TUNED PROMPT`: what the base and the tuned model say to one prompt, as JSON.
+"""`python -m llmlab.trainer.results.answer MODEL TUNED PROMPT`: what the base and the tuned model say to one prompt, as JSON.
 
 Greedy, so that the same question gets the same answers. Standard output carries the JSON alone.
 """
@@ -14,7 +14,8 @@ from typing import Any
 
 from llmlab import footprint
 from llmlab.errors import LabError
-from llmlab.trainer.limits import LARGEST_ON_CPU, too_large
+from llmlab.trainer.model.generate import encode, generate
+from llmlab.trainer.results.limits import LARGEST_ON_CPU, too_large
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,6 @@ def refuse(model: str, tuned: Path, error: Exception) -> LabError:
     return LabError(f"the model {model} with what was trained in {tuned} cannot be loaded: {reason.rstrip('.')}")
 
 
-def encode(tokenizer: Any, prompt: str) -> Any:
-    if not tokenizer.chat_template:
-        return tokenizer(prompt, return_tensors="pt")
-    messages = [{"role": "user", "content": prompt}]
-    return tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-
-
-def generate(model: Any, tokenizer: Any, coded: Any, most_tokens: int) -> str:
-    import torch
-
-    with torch.inference_mode():
-        ids = model.generate(**coded, max_new_tokens=most_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    text: str = tokenizer.decode(ids[0, coded["input_ids"].shape[1] :], skip_special_tokens=True)
-    return text.strip()
-
-
 def quietly(work: Callable[[], dict[str, Any]]) -> int:
     """Do some work with the libraries silent: its JSON to standard output, or its error in words to the other; the exit code."""
     with warnings.catch_warnings():
@@ -105,7 +90,9 @@ def quietly(work: Callable[[], dict[str, Any]]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m llmlab.trainer.answer", description="one prompt, answered by base and tuned model")
+    parser = argparse.ArgumentParser(
+        prog="python -m llmlab.trainer.results.answer", description="one prompt, answered by base and tuned model"
+    )
     parser.add_argument("model", help="the base model: a folder or a Hugging Face name")
     parser.add_argument("tuned", help="the adapter or model folder of a run's output")
     parser.add_argument("prompt")

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmlab.contract import METRICS_FILE
 from llmlab.recipe import Recipe
-from llmlab.trainer.trackers import Tracker, trackers
+from llmlab.trainer.loop.trackers import Tracker, trackers
 
 
 class Metrics:

@@ -4,17 +4,12 @@ MFU counts what the training needs and nothing it does twice (Chowdhery et al. 2
 and token forward, 2 for the gradient by the activations, and 2 more for each parameter that learns; attention's products beside them.
 """
 
-import re
 import time
 from typing import Any
 
 import torch
 
-PEAK = {
-    "T4": 65e12, "A10G": 70e12, "A10": 125e12, "L4": 121e12, "L40S": 362e12, "RTX PRO 6000": 500e12, "A100": 312e12, "H100": 989e12,
-    "H200": 989e12, "B200": 2250e12, "B300": 2250e12,
-}  # fmt: skip
-"""Dense half-precision operations a second, from NVIDIA's data sheets, by a word of the device's name."""
+from llmlab import gpus
 
 
 class Speed:
@@ -28,7 +23,7 @@ class Speed:
         self.cuda = device != "cpu"
         self.device = device
         name = torch.cuda.get_device_name(device) if self.cuda else ""
-        self.peak = peak_of(name) * processes
+        self.peak = gpus.teraflops(name) * 1e12 * processes
         self.average = 0.0
         self._tokens, self._seconds = 0, 0.0
 
@@ -55,11 +50,6 @@ class Speed:
             "seconds": round(seconds, 4),
             "seconds_by_phase": {name: round(value, 4) for name, value in self._phases.items()},
         }
-
-
-def peak_of(name: str) -> float:
-    """Operations a second of a device by a word of its name, 0 for one that is not known. A10G is another GPU than A10."""
-    return next((value for word, value in PEAK.items() if re.search(rf"\b{word}\b", name)), 0.0)
 
 
 def _is_packed(parameter: torch.nn.Parameter) -> bool:

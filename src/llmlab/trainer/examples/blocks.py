@@ -13,11 +13,11 @@ import orjson
 
 from llmlab import dataset
 from llmlab.dataset import BadRow, Example, Kind, Line
-from llmlab.trainer import cutting
-from llmlab.trainer.drafts import Draft, OtherObjective
-from llmlab.trainer.facts import Facts
-from llmlab.trainer.store import Sequences
-from llmlab.trainer.tokens import Encoder, Sequence
+from llmlab.trainer.examples import cutting
+from llmlab.trainer.examples.drafts import Draft, OtherObjective
+from llmlab.trainer.examples.facts import Facts
+from llmlab.trainer.examples.store import Sequences
+from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 MOST_LINES, MOST_CHARACTERS = 256, 1 << 19
 """Of what goes through the tokenizer at once, which takes some hundred bytes for each token while it works."""

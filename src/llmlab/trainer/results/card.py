@@ -8,7 +8,7 @@ import yaml
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, Spec
 from llmlab.recipe import Recipe
-from llmlab.trainer.origin import Origin
+from llmlab.trainer.results.origin import Origin
 
 SHOWN = 20
 """Files of a data manifest that the card lists."""

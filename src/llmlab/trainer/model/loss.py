@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from llmlab.footprint import CHUNK
-from llmlab.trainer.batches import ROUND
+from llmlab.trainer.model.rows import ROUND
 
 
 class TokenLosses(torch.autograd.Function):

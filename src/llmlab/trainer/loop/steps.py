@@ -16,18 +16,18 @@ import torch
 
 from llmlab.contract import METRICS_FILE, Progress, Request
 from llmlab.recipe import Recipe
-from llmlab.trainer import evaluate, saving, schedule, weights
-from llmlab.trainer.batches import Batches, Plan, Step, ahead
 from llmlab.trainer.control import Control
-from llmlab.trainer.data import Data
 from llmlab.trainer.endings import Failed
-from llmlab.trainer.metrics import Metrics
-from llmlab.trainer.model import Say
-from llmlab.trainer.objective import Objective
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.loop import evaluate, saving, schedule, weights
+from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
+from llmlab.trainer.loop.metrics import Metrics
+from llmlab.trainer.loop.saving import Saver, State
+from llmlab.trainer.loop.speed import Speed
+from llmlab.trainer.loop.weights import Named, Trained
+from llmlab.trainer.machine import Say
+from llmlab.trainer.model.objective import Objective
 from llmlab.trainer.processes import Processes
-from llmlab.trainer.saving import Saver, State
-from llmlab.trainer.speed import Speed
-from llmlab.trainer.weights import Named, Trained
 
 REMEMBERED = 50
 """Losses that a jump is measured against."""

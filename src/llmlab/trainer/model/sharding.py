@@ -7,8 +7,9 @@ import torch
 from llmlab import footprint
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.model import Machine, Say, decoder
-from llmlab.trainer.objective import Objective
+from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.model.load import decoder
+from llmlab.trainer.model.objective import Objective
 from llmlab.trainer.processes import Processes
 
 ROOM = 0.6

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.batches import Batches
-from llmlab.trainer.model import causal
-from llmlab.trainer.objective import Objective
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop.batches import Batches
+from llmlab.trainer.model.generate import encode, generate
+from llmlab.trainer.model.load import causal
+from llmlab.trainer.model.objective import Objective
 from llmlab.trainer.processes import Processes
-from llmlab.trainer.store import Tokens
 
 SAMPLES = "samples-by-step.jsonl"
 """In the output: one object a prompt and evaluated step, `{"step", "prompt", "text"}`."""
@@ -57,8 +58,6 @@ def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: 
 
 def sample(objective: Objective, tokenizer: Any, recipe: Recipe, step: int, output: Path) -> Iterator[tuple[str, str]]:
     """Each prompt of the recipe and the model's likeliest answer, also written to `SAMPLES`."""
-    from llmlab.trainer.answer import encode, generate
-
     model = causal(objective.model)
     lines = []
     with evaluating(objective), objective.machine.autocast():

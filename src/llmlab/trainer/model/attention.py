@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from llmlab.trainer.attention_cpu import DocumentsAttention
+from llmlab.trainer.model.attention_cpu import DocumentsAttention
 
 NAME = "llmlab_documents"
 AMPERE = 8

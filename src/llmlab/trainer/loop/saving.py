@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llmlab.contract import METRICS_FILE, checkpoint_name
-from llmlab.trainer import checkpoints, weights
-from llmlab.trainer.weights import Named, Trained
+from llmlab.trainer.loop import checkpoints, weights
+from llmlab.trainer.loop.weights import Named, Trained
 
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"

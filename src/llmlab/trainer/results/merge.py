@@ -1,4 +1,4 @@
-"""`python -m llmlab.trainer.merge MODEL ADAPTER OUT`: base model and adapter as one model in safetensors, and how exact it is, as JSON.
+"""`python -m llmlab.trainer.results.merge MODEL ADAPTER OUT`: base and adapter as one model in safetensors, and how exact it is, as JSON.
 
 The base is loaded as it was published, never in 4 bits, so that the merged weights of a QLoRA are not rounded twice. It must be the
 one that the adapter was trained on: its fingerprint is compared. What was written is loaded again, and its logits are compared with
@@ -15,8 +15,9 @@ from typing import Any
 
 from llmlab.errors import LabError
 from llmlab.files import files_below, replace_text, sync
-from llmlab.trainer import ollama, origin
-from llmlab.trainer.answer import encode, quietly, refuse
+from llmlab.trainer.model.generate import encode
+from llmlab.trainer.results import ollama, origin
+from llmlab.trainer.results.answer import quietly, refuse
 
 PROMPT = "Say in two sentences what you are for."
 SHARD = "5GB"
@@ -143,7 +144,7 @@ def _logits(model: Any, asked: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m llmlab.trainer.merge", description="base model and adapter as one model")
+    parser = argparse.ArgumentParser(prog="python -m llmlab.trainer.results.merge", description="base model and adapter as one model")
     parser.add_argument("model", help="the base model: a folder or a Hugging Face name")
     parser.add_argument("adapter", type=Path, help="the adapter folder of a run's output")
     parser.add_argument("out", type=Path, help="the folder to write; must not exist yet")
