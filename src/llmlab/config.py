@@ -42,6 +42,7 @@ class Settings(BaseModel):
     disk_gib: int = Field(200, ge=50, le=16384, description="root volume")
     max_hours: float = Field(6, gt=0, le=168, description="the most a run may take over all its attempts")
     log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = Field(30, description="how long CloudWatch keeps the logs")
+    dashboard: bool = Field(True, description="a CloudWatch dashboard; free for an account's first three, else 3 US dollars a month")
     permissions_boundary: str | None = Field(None, description="ARN of a policy that bounds every role we create")
 
 

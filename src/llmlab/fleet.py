@@ -19,6 +19,9 @@ TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
 """The universal target: the one-time schedule calls EC2 itself, without any code of ours.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"""
 
+AT = "at(%Y-%m-%dT%H:%M:%S)"
+"""The expression of a one-time schedule. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
 
 # ---------------------------------------------------------------- pools
 
@@ -318,12 +321,17 @@ def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str
     return {"GroupName": names.schedule_group, "Name": schedule_name(run, attempt)}
 
 
+def schedule_moment(expression: str) -> datetime:
+    """When a one-time schedule goes off, by its `ScheduleExpression`."""
+    return datetime.strptime(expression, AT).replace(tzinfo=UTC)
+
+
 def _schedule(names: Names, name: str, words: str, moment: float, target: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "GroupName": names.schedule_group,
         "Name": name,
         "Description": words,
-        "ScheduleExpression": f"at({datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpression": datetime.fromtimestamp(moment, UTC).strftime(AT),
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "ActionAfterCompletion": "DELETE",

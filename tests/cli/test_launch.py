@@ -1,10 +1,12 @@
 """`launch` through `main`: what it makes, what it refuses, and that nothing is left when it breaks off."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from llmlab import fleet
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, RunKeys, Spec, Tag
@@ -53,7 +55,11 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert beside == pytest.approx(200 * 0.08 / 730 + 0.005, abs=1e-5)
     assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
     assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
-    (schedule,) = schedules_of(lab_aws)
+    schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
+    assert alarm["Name"] == fleet.wake_name(facts["run"])
+    assert alarm["Target"]["Arn"].endswith(f"function:{lab_aws.names.watchdog}")
+    assert json.loads(alarm["Target"]["Input"]) == fleet.wake_event(facts["run"])
+    assert fleet.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
     (machine,) = instances.find(lab_aws, facts["run"])
@@ -284,3 +290,22 @@ def test_a_denied_call_is_named_and_leaves_nothing(ready: CommandLine, lab_aws: 
 
     error = Denied("AWS denied ec2:CreateFleet", "llmlab doctor", code="UnauthorizedOperation", operation="ec2:CreateFleet")
     assert_undone(ready, lab_aws, "ec2:CreateFleet", "before-call", error, 5)
+
+
+def test_how_it_heals_is_written_into_the_spec(ready: CommandLine, lab_aws: Aws) -> None:
+    words = ["--fallback-on-demand", "--fallback-after", "2", "--fallback-minutes", "5", "--wait-hours", "3", "--idle-minutes", "0"]
+    facts = ready("launch", "--spot", *words, "--json").json
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    assert spec
+    assert (spec.fallback_interruptions, spec.fallback_minutes, spec.wait_hours, spec.idle_minutes) == (2, 5, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("fallback-after", "0"), ("fallback-minutes", "-1"), ("wait-hours", "169"), ("idle-minutes", "-5")]
+)
+def test_patience_that_makes_no_sense(ready: CommandLine, lab_aws: Aws, option: str, value: str) -> None:
+    result = ready("launch", "--spot", f"--{option}", value)
+    assert result.code == 2
+    assert result.error.startswith(f"{option} must be between ")
+    assert result.hint.startswith(f"llmlab launch --{option} ")
+    assert nothing_left(lab_aws)

@@ -186,7 +186,7 @@ def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
         ("image", made.repository),
         *([("GitHub role", made.github_role)] if made.github_role else []),
         *([("alerts to", made.email)] if made.email else []),
-        ("dashboard", made.dashboard),
+        *([("dashboard", made.dashboard)] if made.dashboard else []),
     ]
     return [f"{what:12} {value}" for what, value in rows]
 

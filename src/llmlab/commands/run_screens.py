@@ -1,11 +1,12 @@
 """How runs look on a terminal: the list, one run, a launch. Facts come in, what rich draws goes out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment
 from llmlab.contract import EndReason, RunState
+from llmlab.money import total_parts
 from llmlab.ui import table
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from llmlab.ops.runs import Detail
 
 WIDE = 110
+FREE = "; free: interrupted in its first hour"
 STYLES = {
     RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.RUNNING: "cyan",
     RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow",
@@ -59,6 +61,12 @@ def progress_line(run: "Run") -> str:
     ]
     head = state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
     return ", ".join([head, *filter(None, parts)])
+
+
+def parts_words(parts: Mapping[str, float]) -> str:
+    """`: instance $0.31, disk $0.03, address $0.01`, where there is more than the instance."""
+    named = [f"{what} {dollars(amount)}" for what, amount in parts.items() if amount]
+    return f": {', '.join(named)}" if len(parts) > 1 and named else ""
 
 
 # ---------------------------------------------------------------- the list
@@ -166,7 +174,7 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "time", f"{hours_words(run) or '0s'} of at most {duration(limit * 3600)}{left}"
     if run.cost is not None:
         most = f" of at most {dollars(spec.max_cost)}" if spec.max_cost else ""
-        yield "cost", f"{dollars(run.cost)}{most}"
+        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(one.parts for one in run.attempts))}"
     if run.ended:
         yield "ended", moment(run.ended)
     elif run.deadline:
@@ -192,17 +200,19 @@ class AttemptsTable:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         run, ends = self.facts.run, {end.number: end for end in self.facts.ends}
+        costs = {one.number: one for one in run.attempts}
         wide = options.max_width >= WIDE
         rows = []
         for one in self.facts.attempts:
-            end, last = ends.get(one.number), one is self.facts.attempts[-1]
-            used = end.hours if end else (run.hours or 0) - one.hours_before if last and one.launched else None
+            end, last, spent = ends.get(one.number), one is self.facts.attempts[-1], costs.get(one.number)
             how = f"{end.reason} at step {end.step}" if end else str(run.reason or run.state) if last else ""
+            how += FREE if spent and spent.free else ""
             where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}" if one.instance else "no instance"
             more = (one.by, one.instance) if wide else ()
-            rows.append((one.number, *more, where, dollars(one.price or None), duration(used and used * 3600), how))
-        columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "end")
-        yield table(columns, rows, right=("attempt", "$/h", "time"))
+            used = (duration(spent.hours * 3600), dollars(spent.cost)) if spent else ("", "")
+            rows.append((one.number, *more, where, dollars(one.price or None), *used, how))
+        columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "cost", "end")
+        yield table(columns, rows, right=("attempt", "$/h", "time", "cost"))
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":

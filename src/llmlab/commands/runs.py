@@ -77,13 +77,19 @@ def launch(
         bool, typer.Option("--spot/--on-demand", help="Spot costs a third and may be interrupted; the run then goes on by itself.")
     ] = False,
     fallback_on_demand: Annotated[bool, typer.Option("--fallback-on-demand", help="Take on-demand where no spot is to be had.")] = False,
+    fallback_after: Annotated[int, typer.Option(help="With --fallback-on-demand: interruptions after which it goes on on demand.")] = 3,
+    fallback_minutes: Annotated[
+        float, typer.Option(help="With --fallback-on-demand: minutes without spot after which it goes on on demand.")
+    ] = 15,
     wait_for_capacity: Annotated[float, typer.Option(help="Minutes to go on asking when no pool has an instance.", min=0, max=10_080)] = 0,
     max_hours: Annotated[
         float | None, typer.Option(help="The most instance time over all attempts.", show_default="of the settings")
     ] = None,
     max_cost: Annotated[float | None, typer.Option(help="The most it may cost, in US dollars.")] = None,
     no_auto_shutdown: Annotated[bool, typer.Option("--no-auto-shutdown", help="Keep the instance until the deadline.")] = False,
+    idle_minutes: Annotated[float, typer.Option(help="End it after so many minutes of idle GPUs without a step; 0: never.")] = 20,
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not start it again after an interruption.")] = False,
+    wait_hours: Annotated[float, typer.Option(help="How long an interrupted run waits for capacity.")] = 24,
     image: Annotated[str, typer.Option(help="Tag of the training image.", metavar="TAG", show_default="the newest")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code tells how it ended.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would start.")] = False,
@@ -106,6 +112,10 @@ def launch(
         auto_shutdown=not no_auto_shutdown,
         resume=not no_resume,
         image=image,
+        fallback_interruptions=fallback_after,
+        fallback_minutes=fallback_minutes,
+        wait_hours=wait_hours,
+        idle_minutes=idle_minutes,
     )
     plan = check(state.aws, state.settings, wish, state.clock.now())
     if dry_run:

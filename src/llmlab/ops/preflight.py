@@ -40,6 +40,10 @@ class Wish:
     auto_shutdown: bool = True
     resume: bool = True
     image: str = ""
+    fallback_interruptions: int = 3
+    fallback_minutes: float = 15
+    wait_hours: float = 24
+    idle_minutes: float = 20
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def check_limits(wish: Wish) -> None:
     """
     check_hours(wish.max_hours)
     check_cost(wish.max_cost)
+    check_patience(wish)
     if wish.max_hours <= START_HOURS:
         raise UsageError(
             f"max-hours {wish.max_hours:g} is over before training begins: an instance takes about {START_HOURS * 60:.0f} minutes to start",
@@ -94,6 +99,22 @@ def check_limits(wish: Wish) -> None:
 def check_hours(hours: float) -> None:
     if not 0 < hours <= MOST_HOURS:
         raise UsageError(f"max-hours must be more than 0 and at most {MOST_HOURS} (a week), not {hours:g}", "llmlab launch --max-hours 6")
+
+
+def check_patience(wish: Wish) -> None:
+    """How long it waits, and for what.
+
+    Raises:
+        UsageError: a number that makes no sense.
+    """
+    for option, value, least, most, usual in (
+        ("fallback-after", wish.fallback_interruptions, 1, 100, 3),
+        ("fallback-minutes", wish.fallback_minutes, 0, 1440, 15),
+        ("wait-hours", wish.wait_hours, 0, MOST_HOURS, 24),
+        ("idle-minutes", wish.idle_minutes, 0, 1440, 20),
+    ):
+        if not least <= value <= most:
+            raise UsageError(f"{option} must be between {least} and {most}, not {value:g}", f"llmlab launch --{option} {usual}")
 
 
 def check_cost(dollars: float | None) -> None:

@@ -1,4 +1,6 @@
-"""Starting one attempt of a run: claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → its instance noted.
+"""Starting one attempt of a run.
+
+Claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → the run's alarm clock → its instance noted.
 
 The order is what makes it safe to break off anywhere: the claim keeps two starters apart and makes the watchdog wait, so that a run
 that is resumed is never without a claim and without its last word, which the watchdog would then write anew; the schedule stands
@@ -22,6 +24,8 @@ from llmlab.ops import mark
 Say = Callable[[str], None]
 ROUND_SECONDS = 60
 """Between two rounds over all pools while waiting for capacity."""
+FIRST_LOOK_SECONDS = 120
+"""When the watchdog first looks at a new instance, to tell that it runs and to set the alarm clock for what is due next."""
 LOOKS = 4
 """EC2 may take some seconds to show a new instance: how often it is looked for, two seconds apart, when its start was broken off."""
 
@@ -60,6 +64,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         one_time_schedules.create(aws, _schedule(aws, attempt))
         started = _instance(aws, spec, attempt, clock, say, patience)
         one_time_schedules.update(aws, _schedule(aws, started))
+        one_time_schedules.put(aws, _alarm(aws, spec.run, clock))
         documents.write(aws, bucket, key, started)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, said)
@@ -165,9 +170,18 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
     return NoCapacity(f"no {market} capacity for {types} in any of {zones} zones of {spec.region}; nothing was started", hint)
 
 
+def _alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
+    """The request for the run's alarm clock; every look sets it anew."""
+    return fleet.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
+
+
+def _role(aws: Aws) -> str:
+    return f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+
+
 def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
-    role = f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+    role = _role(aws)
     if not attempt.instance:
         return fleet.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
     return fleet.aim_schedule_request(
@@ -194,7 +208,8 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         if said:
             mark.put_back(aws, said)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
-        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+        for name in (fleet.wake_name(run), fleet.schedule_name(run, number)):
+            one_time_schedules.delete(aws, aws.names.schedule_group, name)
     except LabError as second:
         words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         raise LeftBehind(

@@ -129,7 +129,7 @@ def _cost_explorer() -> None:
 
 
 def _list_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    known = {"Project": "Inactive", "Lab": "Inactive", **kept(self.ce_backend, "cost_tags")}
+    known = {"Project": "Inactive", "Lab": "Inactive", "Run": "Inactive", **kept(self.ce_backend, "cost_tags")}
     wanted = values.get("TagKeys") or sorted(known)
     tags = [{"TagKey": key, "Type": "UserDefined", "Status": known[key]} for key in wanted if key in known]
     return {"CostAllocationTags": [tag for tag in tags if values.get("Status") in {None, tag["Status"]}]}
@@ -140,8 +140,31 @@ def _update_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     return {"Errors": []}
 
 
+def bill(day: date, dollars: float, run: str = "") -> None:
+    """Let Cost Explorer say that machines cost this much on a day (UTC), with the tag `Run` where a run is given. Settable by tests."""
+    from moto.ce.models import ce_backends
+
+    billed = kept(ce_backends[market.ACCOUNT]["aws"], "billed")
+    billed[day, run] = billed.get((day, run), 0.0) + dollars
+
+
+def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[dict[str, Any]]:
+    """The groups of a period. Who asks by a tag that is not active sees nothing, as with AWS."""
+    tags = {"Project": "Inactive", **kept(self.ce_backend, "cost_tags")}
+    (group,) = values.get("GroupBy") or [{"Type": "", "Key": ""}]
+    if tags["Project"] != "Active":
+        return []
+    sums: dict[str, float] = {}
+    for (day, run), dollars in kept(self.ce_backend, "billed").items():
+        if start <= day < end:
+            name = run if group["Key"] == "Run" and tags.get("Run") == "Active" else "" if group["Key"] == "Run" else "llm-tuning-lab"
+            key = f"{group['Key']}${name}" if group["Type"] == "TAG" else "Amazon Elastic Compute Cloud - Compute"
+            sums[key] = sums.get(key, 0.0) + dollars
+    return [{"Keys": [key], "Metrics": {"UnblendedCost": {"Amount": str(dollars), "Unit": "USD"}}} for key, dollars in sums.items()]
+
+
 def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Nothing has been billed in a sandbox: each period of the asked range at zero, or what `/moto-api/static/ce` was given."""
+    """What `bill` was told, else zero, for each period of the asked range; or what `/moto-api/static/ce` was given."""
     given = self.ce_backend.get_cost_and_usage(self.body)
     if given["ResultsByTime"]:
         return dict(given)
@@ -155,7 +178,8 @@ def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
             (start.replace(day=1) + timedelta(days=32)).replace(day=1) if values["Granularity"] == "MONTHLY" else start + timedelta(days=1)
         )
         period = {"Start": start.isoformat(), "End": min(following, end).isoformat()}
-        results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": [], "Estimated": True})
+        groups = _billed(self, values, start, min(following, end)) if values.get("GroupBy") else []
+        results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": groups, "Estimated": True})
         start = following
     return {"ResultsByTime": results, "DimensionValueAttributes": []}
 

@@ -18,6 +18,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer import endings, machine, processes, run
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Left
+from llmlab.trainer.moving import Moving
 from llmlab.trainer.processes import Processes
 
 
@@ -57,7 +58,7 @@ def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
             out.flush()
 
     recipe: Recipe | None = None
-    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, warnings.catch_warnings():
+    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, Moving(control), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', about each other
         try:
             spec, recipe = run.parse(work)

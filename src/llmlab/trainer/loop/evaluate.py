@@ -6,7 +6,7 @@ an evaluation never needs more memory than a training step.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,8 @@ class Evaluated:
         return {"eval_loss": self.loss, "eval_perplexity": math.exp(min(self.loss, 700.0)), "eval_token_accuracy": self.accuracy}
 
 
-def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes) -> Evaluated:
-    """Loss and accuracy on the first `evaluation.most_examples` held-out items."""
+def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes, moved: Callable[[], None]) -> Evaluated:
+    """Loss and accuracy on the first `evaluation.most_examples` held-out items; `moved` is called after each batch."""
     batches = Batches(held_out, recipe, packed=objective.packed, rank=processes.rank, processes=processes.count)
     count = min(len(held_out), recipe.evaluation.most_examples)
     sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
@@ -50,6 +50,7 @@ def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: 
         for start in range(0, count, recipe.step_examples):
             for row in batches.step(range(start, min(count, start + recipe.step_examples))).rows:
                 sums += objective(row.to(processes.device)).sums
+                moved()
     loss, right, margin = processes.sum([float(one) for one in sums])
     pairs = recipe.objective == "dpo"
     weight = count if pairs else int(batches.trained[:count].sum())
