@@ -15,7 +15,7 @@ SPOT_INTERRUPTION = {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance I
 INSTANCE_ENDED = {
     "source": ["aws.ec2"],
     "detail-type": ["EC2 Instance State-change Notification"],
-    "detail": {"state": ["shutting-down", "stopping", "stopped", "terminated"]},
+    "detail": {"state": ["running", "shutting-down", "stopping", "stopped", "terminated"]},
 }
 
 
