@@ -704,6 +704,8 @@ class Progress:
     tokens_per_second: float | None = None
     seconds: float = 0.0
     """Training seconds of this attempt."""
+    moves: int = 0
+    """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -728,10 +730,11 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Request:
-    """The agent asks the trainer to save and leave."""
+    """The agent asks the trainer to save and leave. `detail` is what else there is to say about why."""
 
     reason: EndReason
     at: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)

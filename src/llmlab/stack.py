@@ -68,9 +68,17 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
     )
 
 
+def unwanted(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
+    """What a lab of these settings does not have, and may have had: bootstrap removes it, like what is `RETIRED`."""
+    return (
+        *(make(aws=aws, clock=clock) for make in RETIRED),
+        *(() if settings.dashboard else (Dashboard(aws=aws, clock=clock),)),
+    )
+
+
 def all_of(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
     """Everything a lab of this name may own, whatever options it was made with: for teardown, which may not know them."""
-    options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository"}
+    options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository", "dashboard": True}
     return build(settings.model_copy(update=options), aws, clock)
 
 
@@ -135,7 +143,8 @@ def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ..
         **here,
     )
     mail = (Subscription(topic=topic, email=settings.email, **here),) if settings.email else ()
-    return (topic, *mail, too_long, failed, Dashboard(**here), Budget(dollars=settings.budget, topic=topic, **here))
+    dashboard = (Dashboard(**here),) if settings.dashboard else ()
+    return (topic, *mail, too_long, failed, *dashboard, Budget(dollars=settings.budget, topic=topic, **here))
 
 
 def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: LogGroup, here: dict[str, Any]) -> tuple[AwsResource, ...]:

@@ -1,6 +1,6 @@
 """The last word: the attempt's end, then the marker, then the key that lists it, each only when the one before it is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
@@ -11,12 +11,13 @@ from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Pr
 
 @dataclass(frozen=True)
 class Totals:
-    """What this attempt used alone, and what the ones before it did. US dollars."""
+    """What this attempt used alone, and what the ones before it did. US dollars; `costs` are the parts of `cost`."""
 
     hours: float
     cost: float
     hours_before: float
     cost_before: float
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 def write_end(
@@ -43,7 +44,7 @@ def write_end(
     step = max(progress.step if progress else 0, checkpoint)
     smaller = _half_the_batch(job, outputs, verdict)
     detail = "; ".join(filter(None, (verdict.detail, smaller)))
-    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost)
+    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
         there = contract.load(AttemptEnd, outputs.read(key) or b"")

@@ -4,15 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab import money
 from llmlab.commands.state import State
+from llmlab.commands.words import dollars
 from llmlab.ui import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from llmlab.ops.cost import Costs
+    from llmlab.ops.comparison import Compared, Comparison
+    from llmlab.ops.cost import Costs, RunCost
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def cost(
     ctx: typer.Context,
-    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: two questions of one cent each.")] = True,
+    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: four questions of one cent each.")] = True,
 ) -> None:
     """This month by run and by service, the budget and the forecast."""
     from llmlab.ops.cost import cost as ask
@@ -36,29 +39,62 @@ def cost(
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
     """The month in words."""
-    rows: list[tuple[object, ...]] = [
-        (
-            one.run,
-            ", ".join(one.instance_types),
-            "spot" if one.spot else "on-demand",
-            one.attempts,
-            f"{one.hours:.2f}",
-            f"{one.cost:.2f}",
-            "running" if one.running else "",
-        )
-        for one in facts.runs
-    ]
-    rows.append(("total", "", "", "", f"{sum(one.hours for one in facts.runs):.2f}", f"{facts.total:.2f}", ""))
-    columns = ("run", "instance", "market", "attempts", "hours", "$", "")
-    yield f"instance time in {facts.month}, at the prices noted at launch"
-    yield table(columns, rows, right=("attempts", "hours", "$"))
+    parts = list(money.total_parts(one.parts for one in facts.runs)) or [money.INSTANCE]
+    rows = [row for one in facts.runs for row in _rows(one, parts)]
+    summed = money.total_parts(one.parts for one in facts.runs)
+    rows.append(("total", "", "", f"{sum(one.hours for one in facts.runs):.2f}", *_cells(summed, parts), dollars(facts.total), ""))
+    numbers = ("hours", *parts, "total")
+    yield f"runs in {facts.month}, at the prices of their pools"
+    yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
     if facts.services is not None:
         yield ""
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
         yield "Cost Explorer, about a day behind"
         yield table(("service", "$"), services, right=("$",))
+    if facts.comparison and not facts.comparison.unseen:
+        yield ""
+        yield from _comparison(facts.comparison)
     if facts.budget:
         expected = "" if facts.budget.forecast is None else f", {facts.budget.forecast:.2f} expected"
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+    if facts.standing:
+        from llmlab.aws import standing
+
+        yield f"the lab itself: {standing.words(facts.standing)}"
+
+
+def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
+    """A line for each attempt of a run, and the run's sum where there are several."""
+    single = len(run.by_attempt) == 1
+    for one in run.by_attempt:
+        where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}"
+        note = "running" if one.running else "free hour" if one.free else ""
+        name = run.run if one is run.by_attempt[0] else ""
+        yield name, one.number, where, f"{one.hours:.2f}", *_cells(one.parts, parts), dollars(one.cost), note
+    if not single:
+        yield "", "all", "", f"{run.hours:.2f}", *_cells(run.parts, parts), dollars(run.cost), ""
+
+
+def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
+    yield from (dollars(costs.get(part, 0.0)) for part in parts)
+
+
+def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
+    """Our numbers beside AWS's, for what is a day past."""
+    named = facts.runs or facts.days
+    rows = [(one.name, *_compared(one)) for one in named]
+    if len(rows) != 1:
+        whole = facts.whole
+        rows.append((whole.name, *_compared(whole)))
+    what = "run" if facts.runs else "day"
+    yield f"machines of {facts.days[0].name} to {facts.days[-1].name}, compared with Cost Explorer by the tag {facts.tag}"
+    yield table((what, "ours $", "billed $", "difference $", "%"), rows, right=("ours $", "billed $", "difference $", "%"))
+
+
+def _compared(one: "Compared") -> "Iterator[str]":
+    yield f"{one.ours:.2f}"
+    yield f"{one.billed:.2f}"
+    yield f"{one.difference:+.2f}"
+    yield "" if one.percent is None else f"{one.percent:+.1f}"

@@ -44,28 +44,27 @@ def estimate(
     settings: SetOption = None,
     data: DataOption = "",
     instance_type: TypesOption = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every type of the region, not only the settings' and the cheapest that fit.")
-    ] = False,
+    spot: Annotated[bool | None, typer.Option("--spot/--on-demand", help="One market alone.", show_default="both")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every type in every market, not only the best and the nearest rejected.")] = False,
 ) -> None:
-    """VRAM, hours and dollars of a recipe on each instance type, and why a type is rejected."""
-    from llmlab.commands import run_screens
+    """VRAM, hours and dollars of a recipe on each instance type, spot and on-demand, and why a type is rejected."""
+    from llmlab.commands import choice_screens
     from llmlab.ops import model_size
-    from llmlab.ops.estimate import asked_types, estimate as ask
+    from llmlab.ops.compare import compare
     from llmlab.ops.preflight import dataset_if_any, not_uploaded
+    from llmlab.ops.supply import BOTH
 
     state: State = ctx.obj
     _, wanted = read_recipe(recipe, settings)
     size = model_size.of(state.aws, wanted.model, wanted.lab_model)
     manifest = dataset_if_any(state.aws, data)
     lacking = None if size else not_uploaded(state.aws, wanted.lab_model)
-    types = asked_types(state.aws, split(instance_type))
-    preferred = state.settings.instance_types
-    facts = ask(state.aws, wanted, size, manifest, types, state.clock.now(), preferred=preferred, lacking=lacking)
-    whole = every or bool(instance_type)
-    state.ui.show(facts, lambda: run_screens.estimate(facts, every=whole, more=state.ui.again("--all")))
-    if facts.hint:
-        state.ui.say(f"next: {facts.hint}")
+    types, markets = split(instance_type), BOTH if spot is None else (spot,)
+    facts = compare(state.aws, state.settings, wanted, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
+    state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
+    given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    state.ui.say(f"next: {facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
 
 
 def launch(
@@ -96,7 +95,7 @@ def launch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would start.")] = False,
 ) -> None:
     """Start a run: checks, prices and quotas first, then one instance. The laptop may be closed afterwards."""
-    from llmlab.commands import run_screens
+    from llmlab.commands import choice_screens, run_screens
     from llmlab.ops.launch import launch as start
     from llmlab.ops.preflight import Wish, check
 
@@ -120,9 +119,9 @@ def launch(
     )
     plan = check(state.aws, state.settings, wish, state.clock.now())
     if dry_run:
-        state.ui.show(plan, lambda: run_screens.pairs(list(run_screens.plan(plan, name))))
+        state.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
         return
-    for title, words in run_screens.plan(plan, name):
+    for title, words in choice_screens.plan(plan, name):
         state.ui.tell(Hanging(f"{title:<9} ", words))
     facts = start(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_for_capacity)
     if not wait:

@@ -8,7 +8,7 @@ before there is anything to end, and what fails or is interrupted takes back wha
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from llmlab import contract, fleet, money
@@ -17,7 +17,8 @@ from llmlab.aws.fleets import NoPoolHadCapacity
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
-from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity
+from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
+from llmlab.fleet import PoolError
 from llmlab.ops import mark
 
 Say = Callable[[str], None]
@@ -27,6 +28,9 @@ FIRST_LOOK_SECONDS = 120
 """When the watchdog first looks at a new instance, to tell that it runs and to set the alarm clock for what is due next."""
 LOOKS = 4
 """EC2 may take some seconds to show a new instance: how often it is looked for, two seconds apart, when its start was broken off."""
+
+NAMED = 5
+"""Types that a sentence names."""
 
 
 class LeftBehind(LabError):
@@ -91,14 +95,34 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
 
 
 def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]", clock: Clock) -> Attempt:
-    """The attempt with the instance that one CreateFleet gave."""
-    pools = fleet.order(spec.pools, spec.preferred, spot=attempt.spot)
+    """The attempt with the instance that a CreateFleet gave: one for each tier of pools, the best tier first.
 
+    Raises:
+        NoPoolHadCapacity: no tier had one; with what each pool answered.
+        QuotaExceeded: the account's quota allows none of them.
+    """
+    tried: list[PoolError] = []
+    over: QuotaExceeded | None = None
+    for tier in fleet.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.hourly(spec.charges, 0.0)):
+        try:
+            return _ask_tier(aws, spec, attempt, tier, numbers, clock)
+        except NoPoolHadCapacity as error:
+            named = [one for one in error.tried if one.instance_type]
+            unnamed = [replace(one, instance_type=pool.instance_type, zone=pool.zone) for one in error.tried[:1] for pool in tier]
+            tried += named or unnamed
+        except QuotaExceeded as error:
+            over = over or error
+    if over and not tried:
+        raise over
+    raise NoPoolHadCapacity(tuple(tried))
+
+
+def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numbers: "itertools.count[int]", clock: Clock) -> Attempt:
     def build(number: int) -> dict[str, object]:
         return fleet.create_fleet_request(
             aws.names,
             spec.launch_template,
-            pools,
+            tier,
             run=spec.run,
             attempt=attempt.number,
             deadline=attempt.deadline,
@@ -108,30 +132,34 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
             again=number,
         )
 
-    given = fleets.create(aws, build, numbers, pools, clock)
+    given = fleets.create(aws, build, numbers, tier, clock)
     return replace(
         attempt,
         instance=given.instance,
         instance_type=given.instance_type,
         zone=given.zone,
-        price=fleet.price_of(pools, given.instance_type, given.zone, spot=attempt.spot),
+        price=fleet.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
         launched=contract.build_timestamp(clock.now()),
     )
 
 
 def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
-    """A line for every pool that was asked, with what AWS answered; a pool it says nothing of gave nothing either."""
+    """A line for every type and answer, with the zones that gave it; a pool of which AWS says nothing gave nothing either."""
     market = "spot" if spot else "on demand"
     answers = {(one.instance_type, one.zone): one.code for one in error.tried}
-    common = next((one.code for one in error.tried if not one.instance_type), "no answer")
+    zones: dict[tuple[str, str], list[str]] = {}
     for pool in pools:
         if fleet.price(pool, spot=spot) is not None:
-            say(f"no capacity: {pool.instance_type} in {pool.zone}, {market} ({answers.get((pool.instance_type, pool.zone), common)})")
+            code = answers.get((pool.instance_type, pool.zone), "no answer")
+            zones.setdefault((pool.instance_type, code), []).append(pool.zone)
+    for (name, code), where in zones.items():
+        say(f"no capacity: {name} in {', '.join(where)}, {market} ({code})")
 
 
 def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
     market = "spot or on-demand" if patience.fallback_on_demand and attempt.spot else "spot" if attempt.spot else "on-demand"
-    types = ", ".join(dict.fromkeys(pool.instance_type for pool in spec.pools))
+    names = list(dict.fromkeys(pool.instance_type for pool in spec.pools))
+    types = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more types" if len(names) > NAMED else "")
     zones = len({pool.zone for pool in spec.pools})
     verb = "launch" if attempt.number == 1 else f"resume {spec.run}"
     hint = (
