@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.training import assets, ours
 from benchmarks.training.contest import run_peer
+from llmlab import gpus
 
 BATCH_TOKENS = 8192
 STEPS = 40

@@ -43,7 +43,7 @@ CASES: dict[str, tuple[dict[str, Any], EndReason, str, str]] = {
     "diverges": (
         {"recipe": {"learning_rate": 1.0, "max_grad_norm": 1e30, "epochs": 60, "weight_decay": 1.0, "lora": {"rank": 4, "alpha": 1e18}}},
         EndReason.TRAINING_ERROR,
-        "; the newest checkpoint is from before",
+        "; there is no good checkpoint from before",
         "--set learning_rate=0.25",
     ),
 }

@@ -163,6 +163,8 @@ def poisons(loop: Loop, loss: float) -> float:
 
 
 BAD = {"not a number": (infinite, "the loss is nan"), "jump": (jumps, "the loss is"), "gradient": (poisons, "the gradient's norm is")}
+GOOD = {"not a number": 11, "jump": 11, "gradient": 12}
+"""The step of the last checkpoint that is surely good when step 13 is bad: the weights after step 12 gave the loss."""
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -181,6 +183,7 @@ def test_a_bad_step_stops_at_the_last_good_checkpoint(
     assert told.reason is EndReason.TRAINING_ERROR
     assert told.detail.startswith(words)
     assert "at step 13" in told.detail
+    assert told.detail.endswith(f"; the last good checkpoint is checkpoint-{GOOD[kind]}")
     assert "llmlab launch --set learning_rate=0.00075" in told.hint
     found = checkpoints.find(Path(work.checkpoints))
     assert (found.step, found.damaged) == (12, ())

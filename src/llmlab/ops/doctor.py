@@ -20,6 +20,7 @@ from llmlab.config import Settings
 from llmlab.contract import Tag
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
+from llmlab.ops import quota_increases
 
 PATCHED_UNTIL = {
     "22.04": datetime(2027, 4, 30, tzinfo=UTC),
@@ -29,9 +30,6 @@ PATCHED_UNTIL = {
 """When AWS stops patching the Deep Learning AMI of each Ubuntu.
 https://docs.aws.amazon.com/dlami/latest/devguide/support-policy.html"""
 WARN_DAYS = 180
-SMALLEST_VCPUS = 4
-"""Of the smallest GPU instance (g4dn, g5 and g6.xlarge)."""
-P_VCPUS = 96
 
 
 class Health(StrEnum):
@@ -119,28 +117,26 @@ def _resources(patient: _Patient) -> Iterator[Check]:
 
 
 def _gpus(patient: _Patient) -> Iterator[Check]:
-    zones = zones_offering(patient.aws, patient.settings.instance_types)
-    yield Check("GPUs", Health.OK, f"{', '.join(patient.settings.instance_types)} in {len(zones)} zones of {patient.aws.region}")
+    wanted = patient.settings.instance_types
+    zones = zones_offering(patient.aws, wanted)
+    yield Check("GPUs", Health.OK, f"{', '.join(wanted) or 'usable types'} in {len(zones)} zones of {patient.aws.region}")
 
 
 def _quotas(patient: _Patient) -> Iterator[Check]:
     """Of all four quotas, those of the wanted families must be above zero."""
-    wanted = {quotas.family(name) for name in patient.settings.instance_types}
-    for (family, spot), _code in sorted(quotas.CODES.items()):
-        quota = quotas.read(patient.aws, family, spot=spot)
+    least = quota_increases.least(patient.aws, patient.settings)
+    for (family, spot), quota in sorted(quotas.read(patient.aws, quotas.FAMILIES, (True, False)).items()):
         name = f"quota {'spot' if spot else 'on-demand'} {family}"
         if quota.limit is None:
             yield Check(name, Health.UNKNOWN, "AWS does not tell")
             continue
         says = f"{quota.used} of {quota.limit:g} vCPUs in use"
-        least = P_VCPUS if family == "P" else SMALLEST_VCPUS
-        if quota.limit >= least:
-            yield Check(name, Health.OK, says)
-        elif family in wanted:
-            mend = quotas.request_command(quota, least * 2 if family == "G" else least, patient.aws.region)
-            yield Check(name, Health.FAILED, f"{says}, the smallest instance has {least}", mend)
-        else:
+        if family not in least:
             yield Check(name, Health.OK, f"{says}, none of the wanted types needs it")
+        elif quota.limit >= least[family]:
+            yield Check(name, Health.OK, says)
+        else:
+            yield Check(name, Health.FAILED, f"{says}, an instance has {least[family]}", "llmlab doctor --request-quota")
 
 
 def _image(patient: _Patient) -> Iterator[Check]:
@@ -206,7 +202,7 @@ def _leftovers(patient: _Patient) -> Iterator[Check]:
     """Machines past their deadline, and what belongs to no machine, each with what it costs."""
     now = patient.clock.now()
     over = [one for one in instances.find(patient.aws) if one.alive and (one.deadline is None or one.deadline < now.timestamp())]
-    hourly = prices.on_demand(patient.aws, {one.instance_type for one in over})
+    hourly, _ = prices.on_demand(patient.aws, sorted({one.instance_type for one in over}))
     for one in over:
         why = "has no deadline" if one.deadline is None else "is past its deadline"
         price = f", at most ${hourly[one.instance_type].dollars:.2f} an hour" if one.instance_type in hourly else ""

@@ -1,14 +1,10 @@
-"""Budgets, Cost Explorer, Pricing and Service Quotas: what moto leaves unanswered."""
+"""Budgets, Cost Explorer and Service Quotas: what moto leaves unanswered."""
 
 import json
-import re
-import sys
-import types
 from datetime import date, timedelta
 from typing import Any
 
 from llmlab.sandbox import market
-from llmlab.sandbox.catalogue import ON_DEMAND, on_demand_price
 from llmlab.sandbox.completion import answer, fail, kept
 
 SERVICE = "ec2"
@@ -16,11 +12,10 @@ ARN = "arn:aws:servicequotas:{region}:{account}:ec2/{code}"
 
 
 def install() -> None:
-    """Patch moto's budgets, ce and service quotas, and add a pricing service."""
+    """Patch moto's budgets, ce and service quotas."""
     _budgets()
     _cost_explorer()
     _quotas()
-    _pricing()
 
 
 # ---------------------------------------------------------------- budgets
@@ -261,90 +256,3 @@ def _request_increase(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 def _requests(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     found = kept(self.backend, "requests").values()
     return {"RequestedQuotas": [one for one in found if values.get("QuotaCode") in {None, one["QuotaCode"]}]}
-
-
-# ---------------------------------------------------------------- pricing
-
-
-def _pricing() -> None:
-    """Moto has no pricing service, so a module is put where it would look for one."""
-    from moto import backend_index, backends
-    from moto.core.base_backend import BackendDict, BaseBackend
-    from moto.core.responses import BaseResponse
-
-    class PricingBackend(BaseBackend):  # type: ignore[misc]
-        url_bases = [r"https?://api\.pricing\.(.+)\.amazonaws\.com"]  # noqa: RUF012 - moto's own shape
-
-        @property
-        def _url_module(self) -> Any:
-            return sys.modules["moto.pricing"]
-
-    class PricingResponse(BaseResponse):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(service_name="pricing")
-
-    answer(PricingResponse, "GetProducts", _products)
-    module: Any = types.ModuleType("moto.pricing")
-    module.pricing_backends = BackendDict(
-        PricingBackend, "pricing", use_boto3_regions=False, additional_regions=["us-east-1", "eu-central-1", "ap-south-1"]
-    )
-    module.url_paths = {"{0}/$": PricingResponse.dispatch}
-    sys.modules["moto.pricing"] = module
-    folders = list(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: iter([*folders, "pricing"])
-    backend_index.backend_url_patterns.append(("pricing", re.compile(r"https?://(api\.)?pricing\.(.+)\.amazonaws\.com")))
-
-
-def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """On-demand Linux instances as the price list has them, each product a string of JSON.
-
-    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
-    """
-    if values["ServiceCode"] != "AmazonEC2":
-        return {"FormatVersion": "aws_v1", "PriceList": []}
-    terms = {item["Field"]: item["Value"] for item in values.get("Filters", [])}
-    region = terms.get("regionCode", "us-east-1")
-    products = [product for product in (_product(name, region) for name in ON_DEMAND) if _matches(product, terms)]
-    limit = int(values.get("MaxResults") or 100)
-    begin = int(values.get("NextToken") or 0)
-    page = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products[begin : begin + limit]]}
-    return {**page, "NextToken": str(begin + limit)} if begin + limit < len(products) else page
-
-
-def _matches(product: dict[str, Any], terms: dict[str, str]) -> bool:
-    attributes = product["product"]["attributes"]
-    return all(str(attributes.get(field, "")).lower() == value.lower() for field, value in terms.items() if field in attributes)
-
-
-def _product(instance_type: str, region: str) -> dict[str, Any]:
-    from moto.ec2.models.instance_types import INSTANCE_TYPES
-
-    facts = INSTANCE_TYPES[instance_type]
-    sku = f"SANDBOX{abs(hash((instance_type, region))) % 10**9:09d}"
-    price = on_demand_price(instance_type, region)
-    attributes = {
-        "servicecode": "AmazonEC2", "servicename": "Amazon Elastic Compute Cloud", "regionCode": region, "locationType": "AWS Region",
-        "instanceType": instance_type, "instanceFamily": "GPU instance", "currentGeneration": "Yes", "tenancy": "Shared",
-        "operatingSystem": "Linux", "preInstalledSw": "NA", "capacitystatus": "Used", "licenseModel": "No License required",
-        "operation": "RunInstances", "marketoption": "OnDemand", "usagetype": f"BoxUsage:{instance_type}",
-        "vcpu": str(facts["VCpuInfo"]["DefaultVCpus"]), "memory": f"{facts['MemoryInfo']['SizeInMiB'] // 1024} GiB",
-        "gpu": str(sum(gpu["Count"] for gpu in facts["GpuInfo"]["Gpus"])),
-    }  # fmt: skip
-    dimension = {
-        "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "rateCode": f"{sku}.JRTCKXETXF.6YS6EN2CT7", "appliesTo": [],
-        "description": f"${price} per On Demand Linux {instance_type} Instance Hour", "pricePerUnit": {"USD": f"{price:.10f}"},
-    }  # fmt: skip
-    term = {
-        "offerTermCode": "JRTCKXETXF",
-        "sku": sku,
-        "effectiveDate": "2026-11-01T00:00:00Z",
-        "termAttributes": {},
-        "priceDimensions": {dimension["rateCode"]: dimension},
-    }
-    return {
-        "product": {"productFamily": "Compute Instance", "sku": sku, "attributes": attributes},
-        "serviceCode": "AmazonEC2",
-        "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}},
-        "version": "20261101000000",
-        "publicationDate": "2026-11-01T00:00:00Z",
-    }

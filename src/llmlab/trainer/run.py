@@ -129,6 +129,7 @@ def build(
     say: Say,
 ) -> "Objective":
     """The model with what learns in it, tried for what is exact on it, and where it computes."""
+    from llmlab.trainer.loop import saving
     from llmlab.trainer.model import objective as objectives, sharding
 
     base = load_model(recipe, work, machine, tokenizer, start)
@@ -137,7 +138,8 @@ def build(
     divided = sharding.divides(adapted, recipe, processes, say)
     if recipe.method != "qlora" and not divided:
         adapted.to(machine.device)
-    made = objectives.choose(adapted, recipe, machine, examples.train, say)
+    packed = saving.read_state(start).packed if start else None
+    made = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
     if start and made.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
         made.refer_to(load_model(recipe, work, machine, tokenizer))
     if divided:

@@ -26,10 +26,12 @@ class Found:
     damaged: tuple[str, ...]
 
 
-def find(folder: Path) -> Found:
-    """The newest checkpoint that is whole, step 0 when there is none."""
+def find(folder: Path, most: int | None = None) -> Found:
+    """The newest checkpoint that is whole, of step `most` or before; step 0 when there is none."""
     damaged: list[str] = []
     for step, path in sorted(_listed(folder), reverse=True):
+        if most is not None and step > most:
+            continue
         reason = why_not_whole(path)
         if not reason:
             return Found(path, step, tuple(damaged))

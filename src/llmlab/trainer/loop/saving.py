@@ -47,6 +47,8 @@ class State:
     losses: list[float] = field(default_factory=list)
     """The newest, to know a jump by."""
     scaler: dict[str, Any] = field(default_factory=dict)
+    packed: bool | None = None
+    """Whether rows were packed, which decides where dropout falls; None in checkpoints that do not say."""
 
 
 def read_state(checkpoint: Path) -> State:

@@ -19,7 +19,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Failed
 from llmlab.trainer.examples.data import Data
-from llmlab.trainer.loop import evaluate, saving, schedule, weights
+from llmlab.trainer.loop import checkpoints, evaluate, saving, schedule, weights
 from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.loop.saving import Saver, State
@@ -175,7 +175,7 @@ class Loop:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not self.scaler.is_enabled() and not math.isfinite(norm):  # a scaler leaves such steps out itself, and scales less
-            self._refuse(f"the gradient's norm is {float(norm):.4g} at step {self.state.step + 1}")
+            self._refuse(f"the gradient's norm is {float(norm):.4g} at step {self.state.step + 1}", self.state.step)
             return float("nan")
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -186,22 +186,25 @@ class Loop:
         """Whether the optimizer may move on this loss; gradients are dropped when not.
 
         Raises:
-            Failed: it may not, and the recipe says to stop. No checkpoint has seen it.
+            Failed: it may not, and the recipe says to stop.
         """
         known = self.state.losses
         usual = median(known) if len(known) >= ENOUGH else None
         if math.isfinite(loss) and (usual is None or loss < usual + self.recipe.spike):
             self.state.losses = [*known, loss][-REMEMBERED:]
             return True
-        self._refuse(f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else ""))
+        told = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
+        self._refuse(told, self.state.step - 1)  # the step before may be what made it so, and a checkpoint of it holds that
         return False
 
-    def _refuse(self, what: str) -> None:
-        """Stop, or leave a step out."""
+    def _refuse(self, what: str, good: int) -> None:
+        """Stop, naming the newest checkpoint of step `good` or before, or leave a step out."""
         if self.recipe.on_bad_loss == "stop":
             self.saver.finish()
+            last = checkpoints.find(self.saver.folder, good).newest
             raise Failed(
-                f"{what}; the newest checkpoint is from before", f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}"
+                f"{what}; " + (f"the last good checkpoint is {last.name}" if last else "there is no good checkpoint from before"),
+                f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}",
             )
         self.state.skipped += 1
         self.say(f"warning: {what}: this step is left out, the {self.state.skipped}. so far")
@@ -268,7 +271,7 @@ class Loop:
     def _save(self) -> None:
         began = time.perf_counter()
         self.control.phase("saving")
-        self.state.scaler = self.scaler.state_dict()
+        self.state.scaler, self.state.packed = self.scaler.state_dict(), self.objective.packed
         trained = Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
         optimizer = saving.take_optimizer(self.optimizer, self.parameters)
         if self.processes.first:

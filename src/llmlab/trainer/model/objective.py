@@ -117,16 +117,24 @@ class Objective(nn.Module):
         return ((name, one) for name, one in self.model.named_parameters() if one.requires_grad)
 
 
-def choose(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:
-    """The objective, packed and chunked as far as both are exact for this model."""
+def choose(
+    model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None], *, before: bool | None = None
+) -> Objective:
+    """The objective, packed and chunked as far as both are exact for this model.
+
+    `before` is whether the checkpoint that the training goes on from was packed, None without one. It is followed, unless packing is not
+    exact here: then the examples of each step stay the same, and dropout falls elsewhere.
+    """
     was = model.training
     model.eval()
     with torch.no_grad(), machine.autocast(str(model.device)):
         say(f"fused: {fuse(causal(model), model)}")
-        packed, why_packed = _packs(causal(model), recipe, machine, tokens)
+        packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
     model.train(was)
     say(f"packing: {'on' if packed else 'off'}, {why_packed}")
+    if before and not packed:
+        say("warning: the checkpoint was packed: each step's examples stay the same, but from here on dropout falls elsewhere")
     say(f"loss head: {'in chunks, where there is loss' if chunked else 'whole'}, {why_chunked}")
     return Objective(model, recipe, machine, packed=packed, chunked=chunked)
 
