@@ -71,7 +71,8 @@ class Vigil:
             return ""
         step = f"at step {self.progress.step} of {self.progress.total_steps}, {self.progress.phase}" if self.progress else "before it began"
         gpus = f"the GPUs at {self.use.percent:.0f} %" if self.use else "no GPU to be seen"
-        return f"nothing moved for {self._idle_minutes:.0f} minutes {step}, with {gpus}"
+        minutes = round(self._idle_minutes)
+        return f"nothing moved for {minutes} minute{'' if minutes == 1 else 's'} {step}, with {gpus}"
 
     @property
     def _silent(self) -> bool:
