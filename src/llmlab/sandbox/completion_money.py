@@ -4,6 +4,7 @@ import json
 from datetime import date, timedelta
 from typing import Any
 
+from llmlab.contract import PROJECT
 from llmlab.sandbox import market
 from llmlab.sandbox.completion import answer, fail, kept
 
@@ -157,7 +158,7 @@ def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[d
     sums: dict[str, float] = {}
     for (day, run), dollars in kept(self.ce_backend, "billed").items():
         if start <= day < end:
-            name = run if group["Key"] == "Run" and tags.get("Run") == "Active" else "" if group["Key"] == "Run" else "llm-tuning-lab"
+            name = run if group["Key"] == "Run" and tags.get("Run") == "Active" else "" if group["Key"] == "Run" else PROJECT
             key = f"{group['Key']}${name}" if group["Type"] == "TAG" else "Amazon Elastic Compute Cloud - Compute"
             sums[key] = sums.get(key, 0.0) + dollars
     return [{"Keys": [key], "Metrics": {"UnblendedCost": {"Amount": str(dollars), "Unit": "USD"}}} for key, dollars in sums.items()]
