@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from llmlab.aws import leftovers, rates
+from llmlab.aws.charges import MONTH_HOURS
 from llmlab.aws.function import MEMORY_MIB
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.rates import Rate
 from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import Metric
 
-SWEEPS = rates.MONTH_HOURS
+SWEEPS = MONTH_HOURS
 SWEEP_SECONDS = 5.0
 """Assumed of a sweep over a lab in which nothing runs: a cold start, two listings and one metric request take less."""
 SWEEP_LOG_BYTES = 1000
