@@ -19,7 +19,7 @@ root=$(printenv LLMLAB_ROOT || true)
 run_variable=LLMLAB_RUN attempt_variable=LLMLAB_ATTEMPT deadline_variable=LLMLAB_DEADLINE lab_variable=LLMLAB_LAB
 data_variable=LLMLAB_DATA_BUCKET outputs_variable=LLMLAB_OUTPUTS_BUCKET work_variable=LLMLAB_WORK
 run_tag=Run attempt_tag=Attempt deadline_tag=Deadline keep_tag=KeepUntilDeadline
-setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error
+setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error cost_reached=cost_reached
 setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
@@ -146,11 +146,13 @@ finish() { # runs on every exit
     for log in "$setup_log" $unsaved; do upload "$prefix$logs_key$attempt/$log.log" <"$logs/$log.log"; done
   fi
   amazon-cloudwatch-agent-ctl -a stop
-  if [ -n "$keep" ]; then
+  reason=$(cat "$work$marked" 2>/dev/null)
+  # not when its money is used up, nor when another attempt follows
+  if [ -n "$keep" ] && [ "$reason" != "$cost_reached" ] && { exists "$prefix$success_key" || exists "$prefix$failure_key"; }; then
     say "kept until its deadline, as asked"
     exit 0
   fi
-  if [ "$(cat "$work$marked" 2>/dev/null)" = "$interrupted" ] && [ "$SECONDS" -lt 3600 ]; then
+  if [ "$reason" = "$interrupted" ] && [ "$SECONDS" -lt 3600 ]; then
     say "waiting for AWS to take this machine back, which makes its first hour free"
     sleep 180
   fi
