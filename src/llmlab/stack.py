@@ -7,7 +7,7 @@ from llmlab.aws.alarm import Alarm
 from llmlab.aws.buckets import DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
 from llmlab.aws.dashboard import Dashboard
-from llmlab.aws.event_rule import INSTANCE_ENDED, SPOT_INTERRUPTION, EventRule
+from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, EventRule
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
@@ -158,7 +158,7 @@ def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: L
     }
     function = Function(role=role, log_group=log_group, code=package.build(), environment=environment, **here)
     interruption = EventRule(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here)
-    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_ENDED, function=function, **here)
+    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_CHANGED, function=function, **here)
     group = ScheduleGroup(**here)
     return (
         function,

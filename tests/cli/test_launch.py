@@ -9,7 +9,7 @@ import pytest
 from llmlab import fleet
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
-from llmlab.contract import Attempt, RunKeys, Spec, Tag
+from llmlab.contract import Attempt, Pool, RunKeys, Spec, Tag
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, put_dataset, put_image
@@ -110,8 +110,9 @@ def test_the_order_of_types_is_the_users(ready: CommandLine, lab_aws: Aws) -> No
     assert list(dict.fromkeys(pool.instance_type for pool in spec.pools)) == ["g5.2xlarge", "g6.xlarge"]
 
 
-def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws) -> None:
+def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
     market.refuse("us-east-1")
+    recorder.clear()
     result = ready("launch", "--spot", "--instance-type", "g6.xlarge", "--instance-type", "g5.xlarge")
     assert result.code == 1
     assert result.error.startswith("no spot capacity for g6.xlarge, g5.xlarge in any of ")
@@ -122,8 +123,36 @@ def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["g5.xlarge", "g6.xlarge"]}]
     )["InstanceTypeOfferings"]
     assert len(lines) == 2, "a type and answer a line"
+    assert recorder.count("ec2:CreateFleet") >= 2, "the user's order: a type after the other"
     assert sorted(tried) == sorted((one["InstanceType"], one["Location"]) for one in offered)
     assert all(line.endswith("spot (InsufficientInstanceCapacity)") for line in lines)
+    assert nothing_left(lab_aws)
+
+
+def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready: CommandLine, lab_aws: Aws) -> None:
+    """Each CreateFleet holds pools that are as good as each other; together they are all pools of the plan."""
+    asked: list[list[tuple[str, str]]] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        overrides = params["LaunchTemplateConfigs"][0]["Overrides"]
+        asked.append([(one["InstanceType"], one["SubnetId"]) for one in overrides])
+
+    market.refuse("us-east-1")
+    client = lab_aws.client("ec2", attempts=1)
+    client.meta.events.register("provide-client-params.ec2.CreateFleet", note)
+    try:
+        planned = ready("launch", "--spot", "--dry-run", "--json").json
+        assert ready("launch", "--spot").code == 1
+    finally:
+        client.meta.events.unregister("provide-client-params.ec2.CreateFleet", note)
+    pools = [Pool(**one) for one in planned["pools"]]
+    beside = sum(one["hourly"] for one in planned["charges"])
+    tiers = fleet.tiers(pools, (), spot=True, beside=beside)
+    assert len(tiers) > 1
+    assert asked == [[(pool.instance_type, pool.subnet) for pool in tier] for tier in tiers]
+    dollars = [fleet.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
+    assert max(dollars) <= 3.01 * min(dollars), "three times the best, but for rounded speeds"
+    assert len({pool.instance_type for pool in pools}) == 8
     assert nothing_left(lab_aws)
 
 

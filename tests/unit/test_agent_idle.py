@@ -133,10 +133,17 @@ def test_a_stall_beside_a_driver_that_does_not_answer_is_the_hardwares(here: Mac
 
 
 def test_reading_gpus_that_never_returns_is_a_fault_too(here: Machine) -> None:
-    start = here.background.start
-    here.background.start = lambda name, work: None if name == "gpus" else start(name, work)  # type: ignore[method-assign]
+    """What they did before does not count any more."""
+    here.gpus.use, start = GpuUse(95.0, 10.0), here.background.start
+
+    def hang(name: str, work: Any) -> None:
+        if name != "gpus" or here.clock.now() <= START:
+            start(name, work)
+
+    here.background.start = hang  # type: ignore[method-assign]
     here.background.late.add("gpus")
     here.agent.run()
+    assert 20 < minutes(here) < 23
     assert end(here).reason is EndReason.HARDWARE_FAILED
     assert end(here).detail.startswith("the GPUs do not answer")
 

@@ -14,8 +14,8 @@ from llmlab import contract, fleet, money
 from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
 from llmlab.agent.bill import Bill, highest_price
-from llmlab.agent.gpu import Fault, Gpus, GpuUse
-from llmlab.agent.idle import Activity
+from llmlab.agent.gpu import Gpus
+from llmlab.agent.idle import Vigil
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say, read
 from llmlab.agent.limits import Pressure, Seen
@@ -48,8 +48,6 @@ EVERY_SECONDS = {
 NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + limits.LEAD_SECONDS
 """With money for less than this, were spot to become as dear as on demand, prices are looked at more often."""
 LAST_LOOK_SECONDS = 5.0
-SILENT_SECONDS = 60.0
-"""GPUs that have not been read for so long do not answer."""
 LAST_WORD_SECONDS = 5.0
 """What is kept for the marker, of the time there is for the last upload; a quarter of it where that is less."""
 
@@ -77,16 +75,13 @@ class Agent:
     """When AWS takes this machine back."""
     end: TrainingExit | None = None
     prices: tuple[PricePoint, ...] = ()
-    use: GpuUse | None = None
-    fault: Fault | None = None
-    activity: Activity = field(init=False)
-    _gpus_read: float = 0.0
+    vigil: Vigil = field(init=False)
     _next: dict[str, float] = field(default_factory=dict)
     _files: tuple[DataFile, ...] = ()
     _uploaded: bool = False
 
     def __post_init__(self) -> None:
-        self.activity = Activity(self.job.spec.idle_minutes, self.clock.now())
+        self.vigil = Vigil(self.gpus, self.job.spec.idle_minutes, self.clock)
 
     # ------------------------------------------------------------ the watch
 
@@ -100,7 +95,7 @@ class Agent:
     def begin(self) -> None:
         """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
         self.request = _document(Request, self.job.folder.request)
-        self.activity.last, self._gpus_read = self.clock.now(), self.now
+        self.vigil.begin()
 
     def look(self) -> bool:
         """Do what is due; whether the watch is over."""
@@ -122,11 +117,12 @@ class Agent:
         interruption = self.imds.interruption() if self._due("notice") else None
         self.taken_at = interruption or self.taken_at
         if self._due("gpus"):
-            self.background.start("gpus", self.look_at_gpus)
-            self.activity.look(self.progress, self.use, self.clock.now())
+            self.background.start("gpus", self.vigil.read)
+            self.vigil.look(self.progress)
         if self.attempt.spot and self._due("prices near the limit" if self._is_near_the_limit else "prices"):
             self.background.start("prices", self.look_at_prices)
-        self.press(limits.pressures(self.bill, self.job.deadline, self.clock.now(), self._seen(interruption)))
+        seen = Seen(interruption, self.stopped, self.vigil.stalled, self.vigil.broken)
+        self.press(limits.pressures(self.bill, self.job.deadline, self.clock.now(), seen))
         if self._due("stop"):
             self.background.start("stop", self.look_for_stop)
         if self._due("heartbeat"):
@@ -142,32 +138,11 @@ class Agent:
             if self.pressure is None:
                 self.pressure = pressure
                 if self.request is None:
-                    self.request = Request(pressure.reason, self._at(), self._why(pressure.reason))
+                    self.request = Request(pressure.reason, self._at(), self.vigil.words(pressure.reason))
                 replace_text(Path(self.job.folder.request), contract.dump(self.request))
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif pressure.leave_by < self.pressure.leave_by:
                 self.pressure = pressure
-
-    def _seen(self, interruption: datetime | None) -> Seen:
-        """What there is to press. A GPU that only does not answer counts when nothing else goes on either."""
-        stalled = self.activity.stalled(self.clock.now())
-        broken = self.failing is not None and (self.failing.certain or stalled)
-        return Seen(interruption, self.stopped, stalled, broken)
-
-    def _why(self, reason: EndReason) -> str:
-        if reason is EndReason.HARDWARE_FAILED and self.failing:
-            return self.failing.says
-        return self.activity.words(self.use, self.clock.now()) if reason is EndReason.STALLED else ""
-
-    @property
-    def failing(self) -> Fault | None:
-        """What is wrong with the GPUs; reading one that hangs never returns, which is a fault as well."""
-        silent = Fault("the GPUs do not answer", certain=False) if self.now - self._gpus_read > SILENT_SECONDS else None
-        return self.fault or silent
-
-    def look_at_gpus(self) -> None:
-        self.use, self.fault = self.gpus.read(), self.gpus.fault()
-        self._gpus_read = self.now
 
     def look_at_prices(self) -> None:
         """The spot prices of our pool since the start; the last known ones stay when AWS does not tell."""
@@ -214,7 +189,7 @@ class Agent:
         return _document(Progress, self.job.folder.progress)
 
     def heartbeat(self, phase: str = "") -> None:
-        progress, use, now = self.progress, self.use, self.clock.now()
+        progress, use, now = self.progress, self.vigil.use, self.clock.now()
         beat = Heartbeat(
             self.job.run, self.job.attempt, self._at(), self.instance, phase or (progress.phase if progress else "preparing"), progress,
             use.percent if use else None, use.memory_gib if use else None, self.uploads.newest,
@@ -223,7 +198,7 @@ class Agent:
         self.outputs.write(self.job.keys.status, report.dump(beat))
 
     def publish(self) -> None:
-        self.numbers.publish(report.numbers(self.progress, self.use, self.bill.total(self.clock.now())))
+        self.numbers.publish(report.numbers(self.progress, self.vigil.use, self.bill.total(self.clock.now())))
 
     # ------------------------------------------------------------ the end
 
@@ -231,8 +206,8 @@ class Agent:
         """The last upload, within the time there is; then the last word; then the host may switch off."""
         log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
         if self.request is None:  # what killed the trainer may be known to the driver by now
-            self.background.within("gpus", LAST_LOOK_SECONDS, self.look_at_gpus)
-        says = self.failing.says if self.failing else ""
+            self.background.within("gpus", LAST_LOOK_SECONDS, self.vigil.read)
+        says = self.vigil.fault.says if self.vigil.fault else ""
         verdict = judge(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")

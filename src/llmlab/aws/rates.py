@@ -1,14 +1,11 @@
 """What standing things cost, in US dollars: a shipped table of us-east-1's list prices, so every number made from it is approximate.
 
-None of these has changed for years and other regions differ by up to a third; the prices of machines, which do change, are asked for.
+As last noted in November 2026. Other regions differ by up to a third; the prices of machines, which change often, are asked for.
 """
 
 from dataclasses import dataclass
 
-MONTH_HOURS = 730
-"""8,760 / 12, as AWS's own calculator has it."""
-NOTED = "2026-11"
-"""When these prices were last noted."""
+from llmlab.aws.charges import ADDRESS_HOUR, GP3_MONTH, MONTH_HOURS
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,6 @@ _S3 = "https://aws.amazon.com/s3/pricing/"
 _EBS = "https://aws.amazon.com/ebs/pricing/"
 
 ALARM = Rate("alarm", 0.10, _CLOUDWATCH, free=10)
-METRIC = Rate("custom metric", 0.30, _CLOUDWATCH, free=10)
-METRIC_REQUEST = Rate("metric request", 0.01 / 1000, _CLOUDWATCH, free=1_000_000)
 DASHBOARD = Rate("dashboard", 3.00, _CLOUDWATCH, free=3)
 LOG_INGESTED = Rate("GB of log lines", 0.50, _CLOUDWATCH, free=5)
 LOG_STORED = Rate("GB of stored logs", 0.03, _CLOUDWATCH, free=5)
@@ -39,9 +34,9 @@ SECRET = Rate("secret", 0.40, "https://aws.amazon.com/secrets-manager/pricing/")
 IMAGE = Rate("GB of images", 0.10, "https://aws.amazon.com/ecr/pricing/")
 LIST_REQUEST = Rate("list request", 0.005 / 1000, _S3)
 READ_REQUEST = Rate("read request", 0.0004 / 1000, _S3)
-VOLUME = Rate("GB of disk", 0.08, _EBS)
+VOLUME = Rate("GB of disk", GP3_MONTH, _EBS)
 SNAPSHOT = Rate("GB of snapshot", 0.05, _EBS)
-ADDRESS = Rate("address", 0.005 * MONTH_HOURS, "https://aws.amazon.com/vpc/pricing/")
+ADDRESS = Rate("address", ADDRESS_HOUR * MONTH_HOURS, "https://aws.amazon.com/vpc/pricing/")
 
 STORAGE = {
     "StandardStorage": Rate("GB standard", 0.023, _S3),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmlab import money
+from llmlab.commands.run_screens import WIDE
 from llmlab.commands.state import State
 from llmlab.commands.words import dollars
 from llmlab.ui import table
@@ -12,7 +13,7 @@ from llmlab.ui import table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from llmlab.ops.comparison import Compared, Comparison
     from llmlab.ops.cost import Costs, RunCost
@@ -39,19 +40,14 @@ def cost(
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
     """The month in words."""
-    parts = list(money.total_parts(one.parts for one in facts.runs)) or [money.INSTANCE]
-    rows = [row for one in facts.runs for row in _rows(one, parts)]
-    summed = money.total_parts(one.parts for one in facts.runs)
-    rows.append(("total", "", "", f"{sum(one.hours for one in facts.runs):.2f}", *_cells(summed, parts), dollars(facts.total), ""))
-    numbers = ("hours", *parts, "total")
     yield f"runs in {facts.month}, at the prices of their pools"
-    yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
+    yield RunsTable(facts)
     if facts.services is not None:
         yield ""
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
         yield "Cost Explorer, about a day behind"
         yield table(("service", "$"), services, right=("$",))
-    if facts.comparison and not facts.comparison.unseen:
+    if facts.comparison and facts.comparison.whole.billed:
         yield ""
         yield from _comparison(facts.comparison)
     if facts.budget:
@@ -65,25 +61,41 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         yield f"the lab itself: {standing.words(facts.standing)}"
 
 
-def _rows(run: "RunCost", parts: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
-    """A line for each attempt of a run, and the run's sum where there are several."""
-    single = len(run.by_attempt) == 1
-    for one in run.by_attempt:
-        where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}"
-        note = "running" if one.running else "free hour" if one.free else ""
-        name = run.run if one is run.by_attempt[0] else ""
-        yield name, one.number, where, f"{one.hours:.2f}", *_cells(one.parts, parts), dollars(one.cost), note
-    if not single:
-        yield "", "all", "", f"{run.hours:.2f}", *_cells(run.parts, parts), dollars(run.cost), ""
+class RunsTable:
+    """A line for each attempt of each run, and a sum where there are several; zones and parts only where there is room."""
 
+    def __init__(self, facts: "Costs") -> None:
+        self.facts = facts
 
-def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
-    yield from (dollars(costs.get(part, 0.0)) for part in parts)
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        wide = options.max_width >= WIDE
+        runs = self.facts.runs
+        summed = money.total_parts(one.parts for one in runs)
+        parts = (list(summed) or [money.INSTANCE]) if wide else []
+        rows = [row for one in runs for row in self._rows(one, parts, wide=wide)]
+        total = (f"{sum(one.hours for one in runs):.2f}", *self._cells(summed, parts), dollars(self.facts.total))
+        rows.append(("total", "", "", *total, ""))
+        numbers = ("hours", *parts, "total")
+        yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
+
+    def _rows(self, run: "RunCost", parts: "Sequence[str]", *, wide: bool) -> "Iterator[tuple[object, ...]]":
+        for one in run.by_attempt:
+            where = (one.instance_type, one.zone if wide else "", "spot" if one.spot else "on-demand")
+            note = "running" if one.running else "free hour" if one.free else ""
+            name = run.run if one is run.by_attempt[0] else ""
+            cells = (f"{one.hours:.2f}", *self._cells(one.parts, parts), dollars(one.cost))
+            yield name, one.number, " ".join(filter(None, where)), *cells, note
+        if len(run.by_attempt) > 1:
+            yield "", "all", "", f"{run.hours:.2f}", *self._cells(run.parts, parts), dollars(run.cost), ""
+
+    @staticmethod
+    def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
+        yield from (dollars(costs.get(part, 0.0)) for part in parts)
 
 
 def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
     """Our numbers beside AWS's, for what is a day past."""
-    named = facts.runs or facts.days
+    named = [one for one in facts.runs or facts.days if one.ours or one.billed]
     rows = [(one.name, *_compared(one)) for one in named]
     if len(rows) != 1:
         whole = facts.whole

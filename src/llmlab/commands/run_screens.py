@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmlab.ops.runs import Detail
 
 WIDE = 110
-FREE = "; free: interrupted in its first hour"
+FREE = ", free (first hour)"
 STYLES = {
     RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.RUNNING: "cyan",
     RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow",

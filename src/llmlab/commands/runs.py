@@ -28,7 +28,10 @@ SetOption = Annotated[
 ]
 DataOption = Annotated[str, typer.Option(help="The dataset's name.", metavar="NAME", show_default="the only one")]
 TypesOption = Annotated[
-    list[str] | None, typer.Option("--instance-type", help="In order of preference; repeated or with commas.", metavar="TYPE")
+    list[str] | None,
+    typer.Option(
+        "--instance-type", help="In order of preference; repeated or with commas.", metavar="TYPE", show_default="the cheapest for the run"
+    ),
 ]
 
 

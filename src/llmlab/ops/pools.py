@@ -5,7 +5,7 @@ while something else would not. A market without a single option is an error tha
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmlab.aws import quotas
 from llmlab.contract import Pool
@@ -67,7 +67,7 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
         fallback = False
     _check_cost(min(main, key=lambda one: one.places[0].price), there, limits)
     if not need.preferred:
-        main = _unsurprising(main, limits, notes)
+        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, limits, notes)]
         other = [
             one
             for one in other
@@ -97,6 +97,14 @@ def _unsurprising(main: list[Option], limits: Limits, notes: list[str]) -> list[
             notes.append(f"left out {_few([one.instance_type for one in main if not test(one)])}: {words}")
             main = passed
     return main[:MOST_TYPES]
+
+
+def _unsurprising_zones(one: Option, best: Option, there: Supply) -> Option:
+    """Without the zones where it is far dearer than the best; its cheapest is not."""
+    if one.work is None or best.dollars is None:
+        return one
+    most = best.dollars * DEAREST / one.work
+    return replace(one, places=tuple(place for place in one.places if place.price + there.beside <= most) or one.places[:1])
 
 
 def _pools(main: Sequence[Option], other: Sequence[Option], there: Supply, *, spot: bool) -> tuple[Pool, ...]:

@@ -86,7 +86,10 @@ class Watchdog(Tools):
                 failed.append(error)
         alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
-        self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
+        if (
+            found
+        ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
+            self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(runs))
         if failed:
             raise failed[0]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 from llmlab import contract, fleet
-from llmlab.aws.event_rule import INSTANCE_ENDED
+from llmlab.aws.event_rule import INSTANCE_CHANGED
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.dice import Dice
 from llmlab.sandbox.simulation.history import History
@@ -15,7 +15,7 @@ from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.weather import Weather
 from llmlab.watchdog.events import STATE_CHANGE
 
-HEARD: Any = cast("Any", INSTANCE_ENDED)["detail"]["state"]
+HEARD: Any = cast("Any", INSTANCE_CHANGED)["detail"]["state"]
 """Of which changes of state the lab's rule lets the function know."""
 
 Facts = tuple[float, str]
