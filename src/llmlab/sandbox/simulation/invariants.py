@@ -12,6 +12,7 @@ from llmlab import contract
 from llmlab.contract import ADAPTER, Attempt, AttemptEnd, EndReason, Marker, RunKeys
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.history import History, Life
+from llmlab.sandbox.simulation.machine import FREE_HOUR_WAIT_SECONDS
 from llmlab.sandbox.simulation.scenario import CHARGES, Scenario
 from llmlab.sandbox.simulation.traces import HOUR
 from llmlab.sandbox.simulation.trainer import PARTS, content
@@ -88,11 +89,20 @@ def deadline_holds(after: After) -> Iterator[str]:
 
 
 def hours_hold(after: After) -> Iterator[str]:
-    """All instances together live no longer than the hours of the newest attempt, plus a minute each."""
+    """All instances together live no longer than the hours of the newest attempt, plus a minute each.
+
+    The minutes in which one that has left waits for AWS to take it back, for nothing, are not counted.
+    """
     allowed = max((attempt.max_hours for attempt in after.attempts), default=0.0) * HOUR
-    used = sum(life.stopped - life.launched for life in after.history.lives if life.stopped)
+    used = sum(life.stopped - life.launched - _waited(life) for life in after.history.lives if life.stopped)
     if allowed and used > allowed + MINUTE * len(after.history.lives):
         yield f"{used / HOUR:.3f} of {allowed / HOUR:.3f} hours were used"
+
+
+def _waited(life: Life) -> float:
+    if not life.taken or life.said_at is None or life.stopped is None:
+        return 0.0
+    return min(FREE_HOUR_WAIT_SECONDS, life.stopped - life.said_at)
 
 
 def ceiling_holds(after: After) -> Iterator[str]:
