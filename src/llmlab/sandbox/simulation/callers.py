@@ -20,6 +20,7 @@ from llmlab.sandbox.simulation.failure import Died, failure
 from llmlab.sandbox.simulation.weather import Weather
 
 THROTTLED = {"s3": "SlowDown", "ec2": "RequestLimitExceeded"}
+NO_PRICES = "throttled price histories"
 NOT_AGAIN = "create_fleet"
 """The one call whose client does not repeat it, so that a lost answer reaches the program."""
 
@@ -108,6 +109,7 @@ class Caller:
             self._die()
         if self.dice.happens(self.weather.throttled, *question, "throttled"):
             self.tally["throttled calls"] += 1
+            self.tally[NO_PRICES] += method == "describe_spot_price_history"
             raise failure(THROTTLED.get(service, "ThrottlingException"), "Rate exceeded", method, 400)
         answer = self._do(service, method, parameters)
         if self.calls == self.dies_at:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from llmlab import contract
 from llmlab.contract import ADAPTER, Attempt, AttemptEnd, EndReason, Marker, RunKeys
+from llmlab.sandbox.simulation.callers import NO_PRICES
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.history import History, Life
 from llmlab.sandbox.simulation.machine import FREE_HOUR_WAIT_SECONDS
@@ -190,7 +191,9 @@ def told(after: After) -> Iterator[str]:
 def cost_agrees(after: After) -> Iterator[str]:
     """What the run says that each attempt cost is what it cost until the moment it says it of, to the cent.
 
-    Where EC2's event of the end was lost or slow, the watchdog counts until it finds out, which is never too little, and two hours at most.
+    Where prices could not be asked for, what it says lies between the pool's lowest and highest one. Where EC2's event of the end was lost
+    or slow, the watchdog counts until it finds out, which is never too little, and two hours at most. And who has left before AWS takes the
+    machine back cannot know that it was for nothing.
     """
     for life in after.history.lives:
         end = after.end(life.attempt)
@@ -198,14 +201,15 @@ def cost_agrees(after: After) -> Iterator[str]:
             continue
         moment = life.launched + end.hours * HOUR
         least = most = life.dollars(CHARGED, moment)
-        if (
-            end.reason is not EndReason.SPOT_INTERRUPTED
-        ):  # who has left cannot know that AWS takes the machine back after that, and for nothing
+        if end.reason is not EndReason.SPOT_INTERRUPTED:
             most = life.paid(CHARGED, moment)
         if moment > life.stopped + MINUTE / 6:
             most = life.paid(CHARGED, moment)
             if moment > life.stopped + found_out_seconds(after.scenario):
                 yield f"attempt {life.attempt} ended {moment - life.stopped:.0f} s before the run says"
+        if after.history.seen[NO_PRICES] and life.spot:  # then the last price that is known counts
+            hours, prices = (moment - life.launched) / HOUR, [price for _, price in life.trace.prices]
+            least, most = min(least, (min(prices) + CHARGED) * hours), max(most, (max(prices) + CHARGED) * hours)
         if not least - CENT <= end.cost <= most + CENT:
             yield f"attempt {life.attempt} says ${end.cost:.4f} for {end.hours:.3f} h, and cost ${least:.4f}"
 
