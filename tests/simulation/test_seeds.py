@@ -23,4 +23,5 @@ FOUND = {
 def test_what_a_seed_has_found_is_mended(seed: int) -> None:
     found = many.play(seed)
     assert found.violations == [], FOUND[seed]
-    assert found.attempts > 0
+    assert found.checks > 0
+    assert sum(found.ends.values()) == 1

@@ -51,8 +51,8 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
         after = detail(aws, run, clock.now()).run
-    for name in (fleet.wake_name(run), *(fleet.schedule_name(run, number) for number in range(1, after.attempt + 1))):
-        one_time_schedules.delete(aws, aws.names.schedule_group, name)
+    for number in range(1, after.attempt + 1):
+        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
     return Stopped(after, already=False, asked=asked, terminated=terminated)
 
 
