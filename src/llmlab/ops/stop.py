@@ -39,7 +39,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     machines = [one.id for one in instances.find(aws, run) if one.alive]
     if before.state.final and not machines:
         return Stopped(before, already=True, asked=False, terminated=())
-    asked = said = False
+    asked = False
     if not before.state.final:
         documents.write(aws, aws.names.outputs_bucket, RunKeys(run).stop, Stop(run, contract.build_timestamp(clock.now()), by))
         if machines and not now:
@@ -48,12 +48,11 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     after = detail(aws, run, clock.now()).run
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
-        said = mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
+        mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
+        one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
         after = detail(aws, run, clock.now()).run
-    for name in (fleet.wake_name(run), *(fleet.schedule_name(run, number) for number in range(1, after.attempt + 1))):
-        one_time_schedules.delete(aws, aws.names.schedule_group, name)
-    if said:  # no event may tell the watchdog, which tells people
-        one_time_schedules.put(aws, alarm(aws, run, clock))
+    for number in range(1, after.attempt + 1):
+        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
     return Stopped(after, already=False, asked=asked, terminated=terminated)
 
 
