@@ -38,6 +38,7 @@ export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
 run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
+sed "s/^/$(date -u +%Y-%m-%dT%H:%M:%SZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>/dev/null # what was before
 
 # ---------------------------------------------------------------- words
 

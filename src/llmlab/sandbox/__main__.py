@@ -1,6 +1,7 @@
 """`python -m llmlab.sandbox FOLDER`: a sandbox as a process of its own. It writes its endpoint to `FOLDER/endpoint` when it serves.
 
-With `--attached` it ends when its standard input closes, that is, when whoever started it is gone.
+With `--attached` it ends when its standard input closes, that is, when whoever started it is gone. With `--containers` its machines are
+containers. Until it serves, it writes to `FOLDER/progress` what it does, and to `FOLDER/failed` what it failed of, and the hint.
 """
 
 import faulthandler
@@ -28,18 +29,24 @@ def main() -> None:
         }
     )
 
+    from llmlab.errors import LabError
     from llmlab.sandbox.service import Service
 
-    service = Service(folder)
+    service = Service(folder, containers="--containers" in sys.argv)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: service.stopped.set())
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
-    service.start()
+    if attached:
+        threading.Thread(target=_wait_for_starter, args=(service.stopped,), daemon=True).start()
+    with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
+        try:
+            service.start(lambda line: print(line, file=progress))
+        except LabError as error:
+            (folder / "failed").write_text(f"{error}\n{error.hint}\n", encoding="utf-8")
+            sys.exit(1)
     part = folder / "endpoint.part"
     part.write_text(service.endpoint, encoding="ascii")
     part.rename(folder / "endpoint")
-    if attached:
-        threading.Thread(target=_wait_for_starter, args=(service.stopped,), daemon=True).start()
     service.stopped.wait()
     service.close()
 

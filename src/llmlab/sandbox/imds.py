@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories
 """
 
 import json
+import re
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from llmlab.sandbox.machine import Machine, Room
 
 Answer = tuple[int, str]
 LONGEST = 21600
+VERSION = re.compile(r"(latest|\d{4}-\d\d-\d\d)/?")
+"""The first part of a path; every version answers the same here."""
 CREDENTIALS_LIVE = timedelta(hours=6)
 
 
@@ -25,7 +28,7 @@ class Metadata:
         self._credentials: dict[str, dict[str, str]] = {}
 
     def answer(self, method: str, identity: str, path: str, headers: dict[str, str]) -> Answer:
-        """The status and text of one request. `path` begins with `latest/`; header names in lower case."""
+        """The status and text of one request. `path` begins with a version, such as `latest/`; header names in lower case."""
         machine = self.room.machines.get(identity)
         if machine is None or machine.instance.state == "terminated":
             return 404, ""
@@ -34,9 +37,8 @@ class Metadata:
         now = self.room.timetable.timestamp()
         if self._tokens.get(headers.get("x-aws-ec2-metadata-token", ""), 0) < now:
             return 401, ""
-        if not path.startswith("latest/"):
-            return 404, ""
-        return self._look_up(machine, path.removeprefix("latest/"))
+        version = VERSION.match(path)
+        return self._look_up(machine, path[version.end() :]) if version else (404, "")
 
     def _token(self, method: str, headers: dict[str, str]) -> Answer:
         seconds = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from llmlab.clock import SystemClock
 from llmlab.sandbox import completion, completion_compute, completion_lambda, market, registry
 from llmlab.sandbox.completion import LOCK
+from llmlab.sandbox.estate.estate import Estate
 from llmlab.sandbox.events import Events
 from llmlab.sandbox.imds import Metadata
-from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Machine, Room
+from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Machine, Room
+from llmlab.sandbox.machine_docker import DockerHost
 from llmlab.sandbox.machine_process import ProcessHost
 from llmlab.sandbox.schedules import Schedules
 from llmlab.sandbox.timetable import Timetable
@@ -29,13 +32,14 @@ REGION = "us-east-1"
 IMDS = "/_imds/"
 CONTROL = "/_sandbox/"
 CONSOLE_BYTES = 64 * 1024
+PASSWORD = "123456789012-auth-token"  # noqa: S105 - what moto's GetAuthorizationToken gives to everyone
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Service:
-    """A sandbox that serves from a thread of this process."""
+    """A sandbox that serves from a thread of this process. With `containers`, its machines are containers, and else processes."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, containers: bool = False) -> None:
         completion.complete()
         registry.install()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -57,11 +61,20 @@ class Service:
         self.room = Room(folder / "machines", self.timetable, self._host, self.events.emit)
         self.metadata = Metadata(self.room)
         self.schedules = Schedules(self.timetable, self.events)
+        self.estate = Estate(folder / "estate", SystemClock()) if containers else None
+        self.handler: type = Quiet
         self._clients: dict[tuple[str, str], Any] = {}
 
-    def start(self) -> None:
-        """Serve, and let the room hear of launches."""
+    def start(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Serve, and let the room hear of launches. In Docker mode this makes what the machines need, and says so.
+
+        Raises:
+            LabError: Docker mode is not possible here.
+        """
         (self.folder / "machines").mkdir(parents=True, exist_ok=True)
+        if self.estate is not None:
+            self.estate.open(self._aws, self.handler, PASSWORD, say)
+            registry.SHELVES.append(self.estate.shelf.put)
         completion_lambda.RUNTIME.endpoint = self.endpoint
         completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
         completion_compute.LAUNCHED.append(self.room.launched)
@@ -83,10 +96,16 @@ class Service:
             _kill(process.pid)
         self.server.shutdown()
         self.server.server_close()
+        if self.estate is not None:
+            registry.SHELVES.remove(self.estate.shelf.put)
+            self.estate.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _host(self, instance: Any, folder: Path) -> ProcessHost:
-        return ProcessHost(str(instance.id), folder, self.endpoint)
+    def _host(self, instance: Any, folder: Path) -> Host:
+        if self.estate is None:
+            return ProcessHost(str(instance.id), folder, self.endpoint)
+        identity = str(instance.id)
+        return DockerHost(instance, folder, self.estate, lambda *call: self._metadata(identity, *call), self.room.power_off)
 
     def _api(self, region: str, service: str, operation: str, parameters: dict[str, Any]) -> None:
         """A universal target: any call of any service, here by way of our own front door."""
@@ -127,13 +146,20 @@ class Service:
         path = environ["PATH_INFO"]
         if path.startswith(IMDS):
             identity, _, rest = path.removeprefix(IMDS).partition("/")
-            headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
-            status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, rest, headers)
-            return _respond(start, status, text.encode(), "text/plain")
+            return self._metadata(identity, {**environ, "PATH_INFO": f"/{rest}"}, start)
         if path.startswith(CONTROL):
             return self._control(environ, path.removeprefix(CONTROL).strip("/"), start)
+        return self._aws(environ, start)
+
+    def _aws(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        """AWS's API alone: all that machines in containers reach."""
         environ["wsgi.url_scheme"] = "https"  # it stands for AWS's own endpoints, which speak TLS
         return self.moto(environ, start)  # type: ignore[no-any-return]
+
+    def _metadata(self, identity: str, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
+        status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, environ["PATH_INFO"].lstrip("/"), headers)
+        return _respond(start, status, text.encode(), "text/plain")
 
     def _control(self, environ: dict[str, Any], path: str, start: Start) -> Iterable[bytes]:
         length = int(environ.get("CONTENT_LENGTH") or 0)
