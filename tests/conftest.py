@@ -35,10 +35,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if any(item.get_closest_marker("docker") for item in items) and (missing := docker_missing()):
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(pytest.mark.skip(reason=missing))
     if not config.getoption("--live"):
         for item in items:
             if "live" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs --live and an AWS account"))
+
+
+def docker_missing() -> str:
+    """What keeps the sandbox's machines from being containers here; "" when nothing does."""
+    from llmlab.errors import LabError
+    from llmlab.sandbox.estate import requirements
+
+    try:
+        requirements.check()
+    except LabError as error:
+        return f"{error}: {error.hint}"
+    return ""
 
 
 @pytest.fixture(scope="session", autouse=True)

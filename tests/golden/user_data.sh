@@ -308,7 +308,7 @@ if [ -e "$work$marked" ]; then exit 1; fi # it has said why
 # ---------------------------------------------------------------- training: no network of the host, so no credentials
 
 phase "training container"
-run_in training docker run -d --name llmlab-training --network bridge "${containers[@]}" \
+run_in training docker run -d --name llmlab-training --network bridge --cap-drop ALL --security-opt no-new-privileges "${containers[@]}" \
   -v "$work$data:$container$data:ro" -v "$work$model:$container$model:ro" \
   -v "$work$spec:$container$spec:ro" --shm-size 16g ${gpus[@]+"${gpus[@]}"} "$image" python -m llmlab.trainer ||
   fail "the training container does not start: $(last_words training)"

@@ -248,6 +248,7 @@ class Service:
         return {
             "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
             "machines": machines, "delivered": self.events.delivered, "faults": self.faults,
+            "docker": self.estate.engine.environment.get("DOCKER_HOST", "") if self.estate else None,
         }  # fmt: skip
 
     def _machine(self, method: str, machine: Machine, path: list[str], body: dict[str, Any]) -> tuple[int, Any]:

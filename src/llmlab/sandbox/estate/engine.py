@@ -4,6 +4,7 @@ The own one keeps its images in the cache folder and touches no network: no brid
 """
 
 import fcntl
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from llmlab.clock import Clock, wait_until
 from llmlab.errors import LabError
 from llmlab.sandbox.estate.requirements import SYSTEM_PATH
 
+LOG = logging.getLogger(__name__)
 START_SECONDS = 30
 STOP_SECONDS = 30
 Say = Callable[[str], None]
@@ -86,15 +88,15 @@ class Engine:
     def attempt(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(["docker", *arguments], env=self.environment, capture_output=True, text=True, errors="replace", check=False)
 
-    def stream(self, command: Sequence[str], say: Say, *, failed: str, environment: dict[str, str] | None = None) -> None:
-        """Run a program that uses this engine, handing on its lines. Raises `LabError` with the last one when it fails."""
+    def stream(self, command: Sequence[str], *, failed: str, environment: dict[str, str] | None = None) -> None:
+        """Run a program that uses this engine, its lines into the log. Raises `LabError` with the last one when it fails."""
         last = ""
         settings = {**self.environment, **(environment or {})}
         with subprocess.Popen(
             command, env=settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
             for line in process.stdout or ():
-                say(line.rstrip())
+                LOG.info(line.rstrip())
                 last = line.strip() or last
         if process.returncode:
             raise LabError(f"{failed}: {last or f'it ended with {process.returncode}'}", "docker info")

@@ -73,7 +73,7 @@ class Images:
             with packages.build_arguments() as settings:
                 command = [sys.executable, "-m", "llmlab", "image", "build", "--tag", tag]
                 command += ["--", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", *settings]
-                self.engine.stream(command, self.say, failed="the training image was not built", environment={Env.LAB: LAB})
+                self.engine.stream(command, failed="the training image was not built", environment={Env.LAB: LAB})
             self._trusting(plain, reference)
             self._forget_others(reference, plain, f"{REPOSITORY}:latest")
         return reference
@@ -109,7 +109,7 @@ class Images:
         return reference
 
     def _build(self, arguments: list[str]) -> None:
-        self.engine.stream(["docker", "build", "--network", "host", *arguments], self.say, failed="an image was not built")
+        self.engine.stream(["docker", "build", "--network", "host", *arguments], failed="an image was not built")
 
     def _forget_others(self, *kept: str) -> None:
         """Untag what these replace."""

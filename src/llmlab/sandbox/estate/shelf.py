@@ -49,13 +49,13 @@ class Shelf:
         try:
             self._wait(process, lambda: _reachable(address))
             self.engine.run("tag", reference, pushed)
-            self.engine.stream(["docker", "push", "--quiet", pushed], say, failed="the training image was not pushed")
+            self.engine.stream(["docker", "push", "--quiet", pushed], failed="the training image was not pushed")
         finally:
             self.engine.attempt("image", "rm", pushed)
             process.terminate()
             process.wait()
         clean = ["docker-registry", "garbage-collect", "--delete-untagged", str(self.folder / "filling.json")]  # the last image's layers
-        self.engine.stream(clean, lambda _: None, failed="the registry was not cleaned")
+        self.engine.stream(clean, failed="the registry was not cleaned")
         noted.write_text(reference, encoding="utf-8")
 
     def open(self, namespace: Namespace, authority: Authority, password: str) -> None:
