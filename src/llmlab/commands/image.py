@@ -10,7 +10,7 @@ from llmlab.commands.state import State
 from llmlab.contract import Names
 
 Tag = Annotated[str, typer.Option(help="Tag of the image; latest is set besides.")]
-Extra = Annotated[list[str] | None, typer.Argument(metavar="-- [DOCKER OPTIONS]", help="Handed to docker build as they are.")]
+Extra = Annotated[list[str] | None, typer.Argument(metavar="DOCKER_OPTION", help="After --: handed to docker build as it is.")]
 Context = Annotated[Path | None, typer.Option("--context", help="A clone of llmlab to build.", show_default="this llmlab")]
 
 

@@ -78,7 +78,8 @@ def in_containers(kind: Kind) -> bool:
 
 
 def stop(ctx: typer.Context) -> None:
-    """Stop it, and every instance in it. Nothing of it is kept."""
+    """Stop it, and every instance in it. Nothing of it is kept, nor of one that was killed."""
+    from llmlab.sandbox.estate.estate import sweep
     from llmlab.sandbox.server import Sandbox, state_file
 
     state: State = ctx.obj
@@ -86,15 +87,14 @@ def stop(ctx: typer.Context) -> None:
         {name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"}
     )
     noted = state_file(state.environment)
-    if running is None:
-        noted.unlink(missing_ok=True)
-        state.ui.show({"stopped": False}, list)
-        state.ui.say("no sandbox is running")
-        return
-    running.stop(state.clock)
+    if running is not None:
+        running.stop(state.clock)
     noted.unlink(missing_ok=True)
-    state.ui.show({"stopped": True, "endpoint": running.endpoint}, list)
-    state.ui.say("the sandbox and its instances are gone")
+    swept = sweep(state.clock)
+    state.ui.show({"stopped": running is not None, "swept": swept} | ({"endpoint": running.endpoint} if running else {}), list)
+    state.ui.say("the sandbox and its instances are gone" if running else "no sandbox is running")
+    if swept:
+        state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
 
 
 def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS) -> None:

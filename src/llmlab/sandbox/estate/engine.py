@@ -36,7 +36,7 @@ class Engine:
         Raises:
             LabError: it does not come up, or another sandbox has it.
         """
-        if self._answers():
+        if self.answers():
             return
         self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self.cache / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -53,8 +53,8 @@ class Engine:
         with log.open("wb") as stream:
             self._process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
         process = self._process
-        wait_until(lambda: self._answers() or process.poll() is not None, self.clock, limit_seconds=START_SECONDS, every_seconds=0.1)
-        if not self._answers():
+        wait_until(lambda: self.answers() or process.poll() is not None, self.clock, limit_seconds=START_SECONDS, every_seconds=0.1)
+        if not self.answers():
             words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             self.stop()
             raise LabError(f"the Docker engine did not start: {words[-1] if words else 'it said nothing'}", "dockerd --debug")
@@ -104,7 +104,8 @@ class Engine:
     def has(self, image: str) -> bool:
         return self.attempt("image", "inspect", image).returncode == 0
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether there is an engine at the other end."""
         try:
             return self.attempt("version", "--format", "{{.Server.Version}}").returncode == 0
         except FileNotFoundError:

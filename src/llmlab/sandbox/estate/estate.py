@@ -122,6 +122,14 @@ def clean(engine: Engine | None = None) -> int:
     return len(dead) + len(containers)
 
 
+def sweep(clock: Clock) -> int:
+    """As `clean`, with the engine that answers here, if any; nothing where Docker mode cannot have been."""
+    if not requirements.possible():
+        return 0
+    engine = Engine(cache_folder(), cache_folder(), clock)
+    return clean(engine if engine.answers() else None)
+
+
 def _abandoned(owner: str) -> bool:
     found = Owner.parse(owner)
     return found is None or not found.alive
