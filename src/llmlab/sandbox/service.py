@@ -7,7 +7,6 @@ POST quotas {code, value} · POST faults {verb, message} · GET console/<id> · 
 import json
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -21,9 +20,10 @@ from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.estate.estate import Estate
 from llmlab.sandbox.events import Events
 from llmlab.sandbox.imds import Metadata
-from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Machine, Room
+from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Room
 from llmlab.sandbox.machine_docker import DockerHost
 from llmlab.sandbox.machine_process import ProcessHost
+from llmlab.sandbox.machine_requests import Requests, kill
 from llmlab.sandbox.schedules import Schedules
 from llmlab.sandbox.timetable import Timetable
 
@@ -50,7 +50,6 @@ class Service:
                 """A line for each call would be the log's most, and say the least."""
 
         self.folder = folder
-        self.faults: dict[str, str] = {}
         self.stopped = threading.Event()
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.server = make_server(HOST, port, self._application, threaded=True, request_handler=Quiet)
@@ -60,6 +59,7 @@ class Service:
         self.events = Events(self.timetable, self._api)
         self.room = Room(folder / "machines", self.timetable, self._host, self.events.emit)
         self.metadata = Metadata(self.room)
+        self.requests = Requests(self.room)
         self.schedules = Schedules(self.timetable, self.events)
         self.estate = Estate(folder / "estate", SystemClock()) if containers else None
         self.handler: type = Quiet
@@ -93,7 +93,7 @@ class Service:
         self.room.close()
         self.events.close()
         for process in list(completion_lambda.RUNTIME.running):
-            _kill(process.pid)
+            kill(process.pid)
         self.server.shutdown()
         self.server.server_close()
         if self.estate is not None:
@@ -168,7 +168,7 @@ class Service:
         try:
             if path.startswith("machines/"):
                 _, identity, *rest = path.split("/")
-                status, answer = self._machine(environ["REQUEST_METHOD"], self.room.machines[identity], rest, {**query, **body})
+                status, answer = self.requests.answer(environ["REQUEST_METHOD"], self.room.machines[identity], rest, {**query, **body})
             else:
                 status, answer = 200, self._command(path, body)
         except (KeyError, ValueError, LookupError) as error:
@@ -194,7 +194,9 @@ class Service:
             with LOCK:
                 market.set_quota(region, body["code"], float(body["value"]))
         elif name == "faults":
-            self.faults = {key: value for key, value in {**self.faults, body["verb"]: body.get("message")}.items() if value}
+            self.requests.faults = {
+                key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
+            }
         elif name == "reset":
             self.reset()
         elif name == "console":
@@ -213,10 +215,10 @@ class Service:
         self.room.close()
         self.events.reset()
         for process in list(completion_lambda.RUNTIME.running):
-            _kill(process.pid)
+            kill(process.pid)
         with LOCK:
             self.room.machines.clear()
-            self.faults.clear()
+            self.requests.faults.clear()
             BackendDict.reset()
         self.schedules.start()
 
@@ -247,59 +249,9 @@ class Service:
             ]
         return {
             "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
-            "machines": machines, "delivered": self.events.delivered, "faults": self.faults,
+            "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
             "docker": self.estate.engine.environment.get("DOCKER_HOST", "") if self.estate else None,
         }  # fmt: skip
-
-    def _machine(self, method: str, machine: Machine, path: list[str], body: dict[str, Any]) -> tuple[int, Any]:
-        """What a machine's stand-in programs ask for."""
-        room, identity = self.room, machine.identity
-        match path:
-            case ["poweroff"]:
-                room.power_off(identity)
-            case ["state"]:
-                return 200, {"running": "stopping" if machine.going else "running"}
-            case ["timers"]:
-                done = room.set_timer(identity, body["unit"], float(body["seconds"]), list(body["command"]))
-                return (200 if done else 409), {}
-            case ["timers", unit]:
-                if method == "DELETE":
-                    return (200 if room.stop_timer(identity, unit) else 404), {}
-                return (200 if unit in machine.timers else 404), {}
-            case ["image"]:
-                return self._image(machine, body["reference"], body["verb"])
-            case ["containers", name, "kill"]:
-                return self._kill_container(machine, name, memory=bool(body.get("memory")))
-            case _:
-                return 404, {"error": "/".join(path)}
-        return 200, {}
-
-    def _image(self, machine: Machine, reference: str, verb: str) -> tuple[int, Any]:
-        if verb in self.faults:
-            return 500, {"error": self.faults[verb]}
-        backend = machine.instance.ec2_backend
-        digest = registry.find(reference, backend.region_name, backend.account_id)
-        if digest is None:
-            return 404, {"error": f"manifest for {reference} not found: manifest unknown: Requested image not found"}
-        return 200, {"digest": digest}
-
-    def _kill_container(self, machine: Machine, name: str, *, memory: bool) -> tuple[int, Any]:
-        """As the kernel kills one: at once, and for want of memory if asked."""
-        folder = machine.folder / "containers" / name
-        pid = folder / "pid"
-        if not pid.exists() or (folder / "exit").exists():
-            return 404, {"error": f"container {name} is not running"}
-        if memory:
-            (folder / "oom").touch()
-        _kill(int(pid.read_text(encoding="ascii")))
-        return 200, {}
-
-
-def _kill(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _respond(start: Start, status: int, body: bytes, kind: str) -> list[bytes]:
