@@ -14,6 +14,8 @@ from llmlab.sandbox.machine import Machine, Room
 
 Answer = tuple[int, str]
 LONGEST = 21600
+MAC = "02:00:00:00:00:01"
+"""Of every machine: no two are on one network."""
 VERSION = re.compile(r"(latest|\d{4}-\d\d-\d\d)/?")
 """The first part of a path; every version answers the same here."""
 CREDENTIALS_LIVE = timedelta(hours=6)
@@ -79,7 +81,11 @@ class Metadata:
             "instance-life-cycle": instance.lifecycle or "on-demand",
             "local-hostname": instance.private_dns_name,
             "local-ipv4": instance.private_ip or "",
-            "mac": "02:00:00:00:00:01",
+            "mac": MAC,
+            f"network/interfaces/macs/{MAC}/device-number": "0",
+            f"network/interfaces/macs/{MAC}/local-ipv4s": instance.private_ip or "",
+            f"network/interfaces/macs/{MAC}/mac": MAC,
+            f"network/interfaces/macs/{MAC}/subnet-id": instance.subnet_id or "",
             "placement/availability-zone": zone,
             "placement/region": instance.region_name,
             "security-groups": "\n".join(group.name for group in instance.security_groups),

@@ -16,6 +16,7 @@ from llmlab.sandbox.estate.estate import LABEL, Estate
 from llmlab.sandbox.estate.images import BUNDLE
 from llmlab.sandbox.estate.namespace import RESOLVER
 from llmlab.sandbox.estate.services import Serving
+from llmlab.sandbox.imds import MAC
 
 LOG = logging.getLogger(__name__)
 STOP_SECONDS = 30
@@ -90,8 +91,7 @@ class DockerHost:
         estate.engine.run("run", "--detach", *options, *FREEDOM, estate.host_image)
         pid = int(estate.engine.run("inspect", "--format", "{{.State.Pid}}", self.name))
         device = f"v-{self.identity[2:]}"[:DEVICE_LETTERS]
-        self._serving = None
-        estate.namespace.plug_in(pid, device, self.address)
+        estate.namespace.plug_in(pid, device, self.address, MAC)
         self._serving = estate.metadata(self.metadata, device, self.hops)
 
     def _logs(self) -> bytes:

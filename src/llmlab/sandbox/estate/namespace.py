@@ -38,14 +38,14 @@ class Namespace:
         for address in (API, REGISTRY, RESOLVER, METADATA):
             ip("-n", self.name, "address", "add", f"{address}/32", "dev", "lo")
 
-    def plug_in(self, pid: int, device: str, address: str) -> None:
+    def plug_in(self, pid: int, device: str, address: str, mac: str) -> None:
         """A cable between this namespace, where its end is called `device`, and that of a process, where it is the network card."""
         ip("link", "add", device, "netns", self.name, "type", "veth", "peer", "name", CARD, "netns", str(pid))
         ip("-n", self.name, "link", "set", device, "up")
         ip("-n", self.name, "route", "add", f"{address}/32", "dev", device)
         inside = ["nsenter", "--target", str(pid), "--net", "ip"]
         call([*inside, "address", "add", f"{address}/32", "dev", CARD])
-        call([*inside, "link", "set", CARD, "up"])
+        call([*inside, "link", "set", CARD, "address", mac, "up"])
         call([*inside, "route", "add", "default", "dev", CARD])
 
     def listen(self, address: str, port: int, *, device: str = "", hops: int = 0) -> socket.socket:
