@@ -69,6 +69,8 @@ class Engine:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for place in sorted((self.folder / "exec" / "netns").glob("*")):  # an engine leaves the mounts of its namespaces
+            subprocess.run(["umount", str(place)], capture_output=True, check=False)
         if self._lock is not None:
             os.close(self._lock)
         self._process = self._lock = None

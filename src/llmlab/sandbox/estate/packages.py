@@ -7,7 +7,7 @@ import http.server
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 PASSED_ON = {"index-url": "PIP_INDEX_URL", "extra-index-url": "PIP_EXTRA_INDEX_URL", "trusted-host": "PIP_TRUSTED_HOST"}
 FIND_LINKS = "find-links"
 LOOPBACK = "127.0.0.1"
+FIRST_PORT = 45071
+"""Always the same, when it is free: another address would be another build to docker, and nothing of the last one reused."""
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -29,14 +31,14 @@ def build_arguments() -> Iterator[list[str]]:
     settings = pip_settings()
     found = {name: settings[key] for key, name in PASSED_ON.items() if key in settings}
     found["PIP_EXTRA_INDEX_URL"] = " ".join(one for one in found.get("PIP_EXTRA_INDEX_URL", "").split() if not one.startswith("file:"))
-    servers = []
+    servers: list[http.server.ThreadingHTTPServer] = []
     links = []
     for place in settings.get(FIND_LINKS, "").split():
         folder = Path(urlsplit(place).path if place.startswith("file:") else place)
         if not folder.is_dir():
             links.append(place)
             continue
-        server = http.server.ThreadingHTTPServer((LOOPBACK, 0), partial(Quiet, directory=str(folder)))
+        server = _server(FIRST_PORT + len(servers), partial(Quiet, directory=str(folder)))
         threading.Thread(target=server.serve_forever, name="wheels", daemon=True).start()
         servers.append(server)
         links.append(f"http://{LOOPBACK}:{server.server_port}/")
@@ -49,6 +51,14 @@ def build_arguments() -> Iterator[list[str]]:
         for server in servers:
             server.shutdown()
             server.server_close()
+
+
+def _server(port: int, handler: Callable[..., Quiet]) -> http.server.ThreadingHTTPServer:
+    """On this port, or on another one when it is taken."""
+    try:
+        return http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
+    except OSError:
+        return http.server.ThreadingHTTPServer((LOOPBACK, 0), handler)
 
 
 def pip_settings() -> dict[str, str]:

@@ -19,6 +19,8 @@ from llmlab.sandbox.estate.namespace import REGISTRY, Namespace
 
 Say = Callable[[str], None]
 LOOPBACK = "127.0.0.1"
+PORT = 45070
+"""Always the same, when it is free: docker knows by the address which layers a registry has."""
 USER = "AWS"
 STORAGE = Path("docker/registry/v2")
 """Where docker-registry keeps everything, below its root; `repositories/NAME` is a folder of links into `blobs`."""
@@ -41,9 +43,7 @@ class Shelf:
         say("the training image is pushed to the registry")
         noted.unlink(missing_ok=True)
         self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with socket.socket() as free:
-            free.bind((LOOPBACK, 0))
-            address = f"{LOOPBACK}:{free.getsockname()[1]}"
+        address = _free_address()
         process = self._serve(self.cache, self.folder / "filling.json", {"addr": address}, {}, [])
         pushed = f"{address}/{TRAINING}:latest"
         try:
@@ -101,6 +101,18 @@ class Shelf:
         if process.poll() is not None or not ready():
             words = (self.folder / "filling.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise LabError(f"the registry did not start: {words[-1] if words else 'it said nothing'}", "docker-registry --version")
+
+
+def _free_address() -> str:
+    """On `PORT`, or on another one when that is taken."""
+    for port in (PORT, 0):
+        with socket.socket() as free:
+            free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if port and _reachable(f"{LOOPBACK}:{port}"):
+                continue
+            free.bind((LOOPBACK, port))
+            return f"{LOOPBACK}:{free.getsockname()[1]}"
+    raise AssertionError("port 0 is always free")
 
 
 def _reachable(address: str) -> bool:
