@@ -31,7 +31,6 @@ STEPS = (
 LAST = "teardown --yes"
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*)")
 PHASE = re.compile(r"([a-z ]+): (\d+) s$")
-BOOTED = re.compile(r"Cloud-init v\. .* running 'modules:final' .* Up ([\d.]+) seconds")
 GONE_SECONDS = 120
 
 
@@ -118,9 +117,7 @@ def main() -> None:
     print("\n".join(f"| `llmlab {line}` | {value:.1f} |" for line, value in seconds.items()))
     print("\n| the instance's life | seconds | share |\n|---|---:|---:|")
     print("\n".join(f"| {name} | {value:.1f} | {value / life:.0%} |" for name, value in rows))
-    if booted := BOOTED.search(setup):
-        print(f"\ncloud-init began the user data {booted[1]} s after the machine's kernel started, by its own word")
-    print(f"training was {training / life:.0%} of {timedelta(seconds=round(life))}")
+    print(f"\ntraining was {training / life:.0%} of {timedelta(seconds=round(life))}")
 
 
 if __name__ == "__main__":
