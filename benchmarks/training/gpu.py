@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmarks.training import assets, ours
 from benchmarks.training.contest import run_peer
+from llmlab import gpus
 
 BATCH_TOKENS = 8192
 STEPS = 40
@@ -79,15 +80,13 @@ def main() -> int:
     given = options.parse_args()
     import torch
 
-    from llmlab.trainer.speed import peak_of
-
     if not torch.cuda.is_available():
         print("error: this measures an NVIDIA GPU, and torch sees none", file=sys.stderr)
         print("hint: nvidia-smi", file=sys.stderr)
         return 1
     os.environ.update({"CUDA_VISIBLE_DEVICES": "0", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"})
     device = torch.cuda.get_device_name(0)
-    peak = peak_of(device) or math.nan
+    peak = gpus.teraflops(device) * 1e12 or math.nan
     print(
         f"{device}, peak {peak / 1e12:.0f} TFLOP/s, torch {torch.__version__}, {BATCH_TOKENS:,} tokens a batch, medians of {given.rounds}\n"
     )

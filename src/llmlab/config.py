@@ -17,8 +17,6 @@ CONFIG = "LLMLAB_CONFIG"
 """The settings file, where `--config` is not given."""
 OTHER_VARIABLES = frozenset({CONFIG, "LLMLAB_LIVE", *Env})
 """Variables with our prefix that are no settings."""
-INSTANCE_TYPES = ("g6.xlarge", "g5.xlarge", "g6.2xlarge", "g5.2xlarge", "g6e.xlarge")
-"""The default order for a 24 GB card, cheapest first at equal speed."""
 
 
 class Settings(BaseModel):
@@ -38,12 +36,13 @@ class Settings(BaseModel):
     subnet_ids: tuple[str, ...] = Field((), description="its subnets, one per availability zone")
     ssh_cidr: str | None = Field(None, description="the one network that may reach port 22; none otherwise")
     ssh_key: str | None = Field(None, description="name of an EC2 key pair for it")
-    instance_types: tuple[str, ...] = Field(INSTANCE_TYPES, description="instance types in order of preference", min_length=1)
+    instance_types: tuple[str, ...] = Field((), description="the only types to use, in order; none: whichever is cheapest for a run")
     ubuntu: Literal["22.04", "24.04", "26.04"] = Field("22.04", description="Ubuntu release of the Deep Learning AMI")
     ami: str | None = Field(None, description="an AMI to pin instead of the newest one", pattern=r"^ami-[0-9a-f]+$")
     disk_gib: int = Field(200, ge=50, le=16384, description="root volume")
     max_hours: float = Field(6, gt=0, le=168, description="the most a run may take over all its attempts")
     log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = Field(30, description="how long CloudWatch keeps the logs")
+    dashboard: bool = Field(True, description="a CloudWatch dashboard; free for an account's first three, else 3 US dollars a month")
     permissions_boundary: str | None = Field(None, description="ARN of a policy that bounds every role we create")
 
 

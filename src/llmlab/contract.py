@@ -9,6 +9,7 @@ import json
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
@@ -703,6 +704,8 @@ class Progress:
     tokens_per_second: float | None = None
     seconds: float = 0.0
     """Training seconds of this attempt."""
+    moves: int = 0
+    """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -727,10 +730,11 @@ class Heartbeat:
 
 @dataclass(frozen=True)
 class Request:
-    """The agent asks the trainer to save and leave."""
+    """The agent asks the trainer to save and leave. `detail` is what else there is to say about why."""
 
     reason: EndReason
     at: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -752,6 +756,32 @@ class Stop:
     run: str
     at: str
     by: str = ""
+
+
+HALVE = "halve"
+"""Of the recipe's `on_out_of_memory`: go on once with half the batch."""
+HALF_BATCH = 2
+"""`Attempt.shrink` then."""
+
+
+def may_shrink(recipe: Mapping[str, Any], shrink: int) -> bool:
+    """Whether an attempt that ran out of memory is followed by one with half the batch. `recipe` is `Spec.recipe`, `shrink` the attempt's.
+
+    Once only, and only where half the batch and twice the accumulation are the same step.
+    """
+    batch = int(recipe.get("batch_size", 1))
+    return recipe.get("on_out_of_memory", HALVE) == HALVE and shrink == 1 and batch > 1 and batch % 2 == 0
+
+
+def shrunk(recipe: Mapping[str, Any], shrink: int) -> dict[str, Any]:
+    """The recipe with its batch divided and its accumulation multiplied: the same examples a step, in less memory."""
+    return {**recipe, "batch_size": int(recipe["batch_size"]) // shrink, "accumulate": int(recipe.get("accumulate", 1)) * shrink}
+
+
+def batch_words(recipe: Mapping[str, Any], shrink: int) -> str:
+    """`batch 4 x accumulate 2`, what an attempt trains with."""
+    small = shrunk(recipe, shrink)
+    return f"batch {small['batch_size']} x accumulate {small['accumulate']}"
 
 
 class ContractError(ValueError):

@@ -19,6 +19,9 @@ TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
 """The universal target: the one-time schedule calls EC2 itself, without any code of ours.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"""
 
+AT = "at(%Y-%m-%dT%H:%M:%S)"
+"""The expression of a one-time schedule. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
 
 # ---------------------------------------------------------------- pools
 
@@ -27,26 +30,31 @@ NEAR = 1.25
 """Pools within this factor of the best one's dollars for the same work are as good as it is, and are asked for together."""
 
 
-def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool) -> tuple[Pool, ...]:
+def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[Pool, ...]:
     """The pools as they are to be tried: by the user's order of instance types, then by dollars for the same work.
 
-    Pools without a price of the wanted kind are left out.
+    Pools without a price of the wanted kind are left out. `beside`: US dollars an hour for what every instance needs (`Spec.charges`),
+    which speaks for the quicker pool.
     """
     rank = {name: index for index, name in enumerate(preferred)}
     offered = [pool for pool in pools if price(pool, spot=spot) is not None]
-    return tuple(sorted(offered, key=lambda pool: (rank.get(pool.instance_type, len(rank)), per_work(pool, spot=spot), pool.zone)))
+
+    def place(pool: Pool) -> tuple[int, float, str]:
+        return rank.get(pool.instance_type, len(rank)), per_work(pool, spot=spot, beside=beside), pool.zone
+
+    return tuple(sorted(offered, key=place))
 
 
-def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool) -> tuple[tuple[Pool, ...], ...]:
+def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[tuple[Pool, ...], ...]:
     """The pools in groups, each to be asked for in one request, the best group first.
 
     Within a request EC2 weighs capacity against price and knows nothing of speed or of the user's order, so a group holds only what is
     as good as its best pool (`NEAR`), and one instance type where the user gave an order.
     """
     groups: list[list[Pool]] = []
-    for pool in order(pools, preferred, spot=spot):
+    for pool in order(pools, preferred, spot=spot, beside=beside):
         best = groups[-1][0] if groups else None
-        near = best is not None and per_work(pool, spot=spot) <= per_work(best, spot=spot) * NEAR
+        near = best is not None and per_work(pool, spot=spot, beside=beside) <= per_work(best, spot=spot, beside=beside) * NEAR
         if groups and best and near and (not preferred or pool.instance_type == best.instance_type):
             groups[-1].append(pool)
         else:
@@ -62,10 +70,10 @@ def reprice(pools: Iterable[Pool], spot_prices: Mapping[tuple[str, str], float])
     )
 
 
-def per_work(pool: Pool, *, spot: bool) -> float:
+def per_work(pool: Pool, *, spot: bool, beside: float = 0.0) -> float:
     """US dollars for what the slowest pool does in an hour; infinite without a price."""
     dollars = price(pool, spot=spot)
-    return math.inf if dollars is None else dollars / pool.speed
+    return math.inf if dollars is None else (dollars + beside) / pool.speed
 
 
 def price(pool: Pool, *, spot: bool) -> float | None:
@@ -313,12 +321,17 @@ def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str
     return {"GroupName": names.schedule_group, "Name": schedule_name(run, attempt)}
 
 
+def schedule_moment(expression: str) -> datetime:
+    """When a one-time schedule goes off, by its `ScheduleExpression`."""
+    return datetime.strptime(expression, AT).replace(tzinfo=UTC)
+
+
 def _schedule(names: Names, name: str, words: str, moment: float, target: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "GroupName": names.schedule_group,
         "Name": name,
         "Description": words,
-        "ScheduleExpression": f"at({datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpression": datetime.fromtimestamp(moment, UTC).strftime(AT),
         "ScheduleExpressionTimezone": "UTC",
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "ActionAfterCompletion": "DELETE",

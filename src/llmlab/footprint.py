@@ -1,7 +1,8 @@
 """How much memory a training takes, and what takes it: arithmetic over a recipe and a model's shape, without a weight or a library.
 
 The estimate before a run and the trainer's own explanation of what filled the memory are this one sum. It is held to what torch really
-keeps for the backward pass in `tests/trainer/test_memory.py`.
+keeps for the backward pass in `tests/trainer/test_memory.py`, and as a whole to the most that a real step has alive at once in
+`tests/trainer/test_memory_peak.py`: 28 cases on the sandbox's model and a wider one, 9 % below to 8 % above.
 """
 
 from collections.abc import Mapping

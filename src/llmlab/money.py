@@ -72,6 +72,15 @@ def total(parts: Mapping[str, float]) -> float:
     return sum(parts.values())
 
 
+def total_parts(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The parts of several attempts or runs, each kind summed."""
+    parts: dict[str, float] = {}
+    for one in costs:
+        for what, dollars in one.items():
+            parts[what] = parts.get(what, 0.0) + dollars
+    return parts
+
+
 # ---------------------------------------------------------------- limits
 
 

@@ -93,6 +93,9 @@ class Recipe(BaseModel):
     compile: Literal["auto", True, False] = Field("auto", description="torch.compile the model's layers; auto: off until measured to win")
     parallel: Literal["auto", "ddp", "fsdp"] = Field("auto", description="several GPUs: a copy on each (ddp), or one over all (fsdp)")
     on_bad_loss: Literal["stop", "skip"] = Field("stop", description="a loss that is no number or jumps: stop, or leave that step out")
+    on_out_of_memory: Literal["halve", "stop"] = Field(
+        "halve", description="memory runs out: once more with half the batch and twice the accumulation, or stop"
+    )
     spike: float = Field(4.0, gt=0, description="rise over the median of the last 50 losses that counts as a jump")
     lora: Lora = Field(default_factory=Lora, description="the adapter")
     dpo: Dpo = Field(default_factory=Dpo, description="the preference objective")

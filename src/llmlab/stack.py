@@ -7,7 +7,7 @@ from llmlab.aws.alarm import Alarm
 from llmlab.aws.buckets import DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
 from llmlab.aws.dashboard import Dashboard
-from llmlab.aws.event_rule import INSTANCE_ENDED, SPOT_INTERRUPTION, EventRule
+from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, EventRule
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
@@ -68,9 +68,17 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
     )
 
 
+def unwanted(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
+    """What a lab of these settings does not have, and may have had: bootstrap removes it, like what is `RETIRED`."""
+    return (
+        *(make(aws=aws, clock=clock) for make in RETIRED),
+        *(() if settings.dashboard else (Dashboard(aws=aws, clock=clock),)),
+    )
+
+
 def all_of(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
     """Everything a lab of this name may own, whatever options it was made with: for teardown, which may not know them."""
-    options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository"}
+    options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository", "dashboard": True}
     return build(settings.model_copy(update=options), aws, clock)
 
 
@@ -135,7 +143,8 @@ def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ..
         **here,
     )
     mail = (Subscription(topic=topic, email=settings.email, **here),) if settings.email else ()
-    return (topic, *mail, too_long, failed, Dashboard(**here), Budget(dollars=settings.budget, topic=topic, **here))
+    dashboard = (Dashboard(**here),) if settings.dashboard else ()
+    return (topic, *mail, too_long, failed, *dashboard, Budget(dollars=settings.budget, topic=topic, **here))
 
 
 def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: LogGroup, here: dict[str, Any]) -> tuple[AwsResource, ...]:
@@ -149,7 +158,7 @@ def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: L
     }
     function = Function(role=role, log_group=log_group, code=package.build(), environment=environment, **here)
     interruption = EventRule(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here)
-    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_ENDED, function=function, **here)
+    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_CHANGED, function=function, **here)
     group = ScheduleGroup(**here)
     return (
         function,

@@ -1,13 +1,15 @@
 """`launch` through `main`: what it makes, what it refuses, and that nothing is left when it breaks off."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from llmlab import fleet
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
-from llmlab.contract import Attempt, RunKeys, Spec, Tag
+from llmlab.contract import Attempt, Pool, RunKeys, Spec, Tag
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, put_dataset, put_image
@@ -28,6 +30,12 @@ def nothing_left(aws: Aws) -> bool:
     return not keys and not schedules_of(aws) and not alive(aws)
 
 
+def assert_only_reads(calls: list[str]) -> None:
+    assert calls
+    verbs = {call.partition(":")[2] for call in calls}
+    assert all(verb.startswith(("Get", "List", "Describe", "Head")) for verb in verbs), verbs
+
+
 def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:
     result = ready("launch", "--spot", "--max-hours", "2", "--json")
     assert result.code == 0, result.err
@@ -42,9 +50,16 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert attempt.instance == facts["instance"] == alive(lab_aws)[0]
     assert attempt.deadline == int(ready.clock.now().timestamp()) + 7200
     assert 0 < attempt.price < next(pool.on_demand_price for pool in spec.pools if pool.instance_type == attempt.instance_type)
-    assert facts["full_cost"] == pytest.approx(attempt.price * 2)
-    assert facts["most_cost"] == pytest.approx(2 * max(pool.spot_price or 0 for pool in spec.pools))
-    (schedule,) = schedules_of(lab_aws)
+    beside = sum(charge.hourly for charge in spec.charges)
+    assert {charge.what: charge.source for charge in spec.charges} == {"disk": "Pricing API", "address": "Pricing API"}
+    assert beside == pytest.approx(200 * 0.08 / 730 + 0.005, abs=1e-5)
+    assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
+    assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
+    schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
+    assert alarm["Name"] == fleet.wake_name(facts["run"])
+    assert alarm["Target"]["Arn"].endswith(f"function:{lab_aws.names.watchdog}")
+    assert json.loads(alarm["Target"]["Input"]) == fleet.wake_event(facts["run"])
+    assert fleet.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
     (machine,) = instances.find(lab_aws, facts["run"])
@@ -64,18 +79,16 @@ def test_a_dry_run_only_reads(ready: CommandLine, lab_aws: Aws, recorder: list[s
     result = ready("launch", "--dry-run", "--spot")
     assert result.code == 0
     assert "at most" in result.out
-    assert recorder
-    verbs = {call.partition(":")[2] for call in recorder}
-    assert all(verb.startswith(("Get", "List", "Describe", "Head")) for verb in verbs), verbs
+    assert_only_reads(recorder)
     assert nothing_left(lab_aws)
 
 
 def test_keep_and_limits_reach_spec_and_tags(ready: CommandLine, lab_aws: Aws) -> None:
-    facts = ready("launch", "--no-auto-shutdown", "--no-resume", "--max-cost", "0.5", "--set", "lora.rank=8", "--json").json
+    facts = ready("launch", "--no-auto-shutdown", "--no-resume", "--max-cost", "0.6", "--set", "lora.rank=8", "--json").json
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
     assert spec
-    assert (spec.auto_shutdown, spec.resume, spec.max_cost, spec.recipe["lora"]["rank"]) == (False, False, 0.5, 8)
-    assert facts["most_cost"] == 0.5
+    assert (spec.auto_shutdown, spec.resume, spec.max_cost, spec.recipe["lora"]["rank"]) == (False, False, 0.6, 8)
+    assert facts["most_cost"] == 0.6
     tags = lab_aws.ec2.describe_instances(InstanceIds=[facts["instance"]])["Reservations"][0]["Instances"][0]["Tags"]
     assert Tag.KEEP in {tag["Key"] for tag in tags}
 
@@ -97,18 +110,49 @@ def test_the_order_of_types_is_the_users(ready: CommandLine, lab_aws: Aws) -> No
     assert list(dict.fromkeys(pool.instance_type for pool in spec.pools)) == ["g5.2xlarge", "g6.xlarge"]
 
 
-def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws) -> None:
+def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
     market.refuse("us-east-1")
+    recorder.clear()
     result = ready("launch", "--spot", "--instance-type", "g6.xlarge", "--instance-type", "g5.xlarge")
     assert result.code == 1
     assert result.error.startswith("no spot capacity for g6.xlarge, g5.xlarge in any of ")
     assert result.hint == "llmlab launch --spot --fallback-on-demand"
-    tried = [line for line in result.err.splitlines() if line.startswith("no capacity: ")]
+    lines = [line for line in result.err.splitlines() if line.startswith("no capacity: ")]
+    tried = [(line.split()[2], zone.rstrip(",")) for line in lines for zone in line.split() if zone.startswith("us-east-1")]
     offered = lab_aws.ec2.describe_instance_type_offerings(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["g5.xlarge", "g6.xlarge"]}]
     )["InstanceTypeOfferings"]
-    assert len(tried) == len(offered)
-    assert all("InsufficientInstanceCapacity" in line for line in tried)
+    assert len(lines) == 2, "a type and answer a line"
+    assert recorder.count("ec2:CreateFleet") >= 2, "the user's order: a type after the other"
+    assert sorted(tried) == sorted((one["InstanceType"], one["Location"]) for one in offered)
+    assert all(line.endswith("spot (InsufficientInstanceCapacity)") for line in lines)
+    assert nothing_left(lab_aws)
+
+
+def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready: CommandLine, lab_aws: Aws) -> None:
+    """Each CreateFleet holds pools that are as good as each other; together they are all pools of the plan."""
+    asked: list[list[tuple[str, str]]] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        overrides = params["LaunchTemplateConfigs"][0]["Overrides"]
+        asked.append([(one["InstanceType"], one["SubnetId"]) for one in overrides])
+
+    market.refuse("us-east-1")
+    client = lab_aws.client("ec2", attempts=1)
+    client.meta.events.register("provide-client-params.ec2.CreateFleet", note)
+    try:
+        planned = ready("launch", "--spot", "--dry-run", "--json").json
+        assert ready("launch", "--spot").code == 1
+    finally:
+        client.meta.events.unregister("provide-client-params.ec2.CreateFleet", note)
+    pools = [Pool(**one) for one in planned["pools"]]
+    beside = sum(one["hourly"] for one in planned["charges"])
+    tiers = fleet.tiers(pools, (), spot=True, beside=beside)
+    assert len(tiers) > 1
+    assert asked == [[(pool.instance_type, pool.subnet) for pool in tier] for tier in tiers]
+    dollars = [fleet.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
+    assert max(dollars) <= 3.01 * min(dollars), "three times the best, but for rounded speeds"
+    assert len({pool.instance_type for pool in pools}) == 8
     assert nothing_left(lab_aws)
 
 
@@ -130,16 +174,24 @@ def test_waiting_for_capacity_asks_every_minute_and_moves_the_deadline(ready: Co
 
 
 def test_one_pool_without_capacity_is_passed_over(ready: CommandLine) -> None:
-    market.refuse("us-east-1", "g6.xlarge")
-    assert ready("launch", "--json").json["instance_type"] == "g5.xlarge"
+    best = ready("launch", "--json").json["instance_type"]
+    market.refuse("us-east-1", best)
+    assert ready("launch", "--json").json["instance_type"] != best
 
 
-def test_a_quota_of_zero_stops_before_anything_is_made(ready: CommandLine, lab_aws: Aws) -> None:
+def test_a_quota_of_zero_stops_before_anything_is_made(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
     market.set_quota("us-east-1", "L-3819A6DF", 0)
+    recorder.clear()
     result = ready("launch", "--spot")
     assert result.code == 4
-    assert result.error == "g6.xlarge needs 4 vCPUs, and the quota of spot G and VT instances is 0 vCPUs in us-east-1"
-    assert result.hint.startswith("aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-3819A6DF")
+    words = "needs 4 vCPUs, and the quota of spot G and VT instances (L-3819A6DF) is 0 vCPUs in us-east-1"
+    assert result.error.partition(" ")[2] == words
+    command, _, other = result.hint.partition("  # or: ")
+    assert command == (
+        "aws service-quotas request-service-quota-increase --service-code ec2 --quota-code L-3819A6DF --desired-value 4 --region us-east-1"
+    )
+    assert other == "llmlab doctor --request-quota"
+    assert_only_reads(recorder)
     assert nothing_left(lab_aws)
     assert ready("launch", "--on-demand").code == 0
 
@@ -162,13 +214,34 @@ BAD = (
     (["--set", "rank"], 2, "--set takes FIELD=VALUE", "llmlab launch --set lora.rank=8"),
     (["--image", "v9"], 1, "no training image tagged v9", "llmlab image push"),
     (["--fallback-on-demand"], 2, "--fallback-on-demand is for --spot", "llmlab launch --spot --fallback-on-demand"),
-    (["--spot", "--max-hours", "0.1", "--set", "save_minutes=30"], 4, "without checkpoints", "llmlab launch --spot --set save_minutes=10"),
+    (
+        ["--max-hours", "0.1"],
+        2,
+        "max-hours 0.1 is over before training begins: an instance takes about 9 minutes",
+        "llmlab launch --max-hours 1",
+    ),
+    (
+        ["--max-cost", "0.1"],
+        2,
+        "max-cost $0.1 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.55",
+        "llmlab launch --",
+    ),
+    (["--spot", "--max-hours", "0.3", "--set", "save_minutes=30"], 4, "without checkpoints", "llmlab launch --spot --set save_minutes=10"),
     (["--instance-type", "p3.2xlarge"], 2, "p3.2xlarge is retired; of its class there are here: ", "llmlab launch --instance-type g"),
     (["--instance-type", "g5g.xlarge"], 2, "arm64", "llmlab launch --instance-type g"),
     (["--instance-type", "g6f.xlarge"], 2, "a fraction of a GPU", "llmlab launch --instance-type g"),
+    (["--instance-type", "g4ad.xlarge"], 2, "g4ad.xlarge", "llmlab launch --instance-type g"),
+    (["--instance-type", "p4d.24xlarge", "--spot"], 4, "(L-7212CCBC) is 0 vCPUs in us-east-1", "aws service-quotas request"),
+    (
+        ["--instance-type", "g7.2xlarge"],
+        1,
+        "no on-demand instance for this recipe can be had in us-east-1: g7.2xlarge: no price known",
+        "llmlab est",
+    ),
     (["--instance-type", "t3.micro"], 2, "t3.micro has no GPU", "llmlab launch --instance-type g"),
     (["--instance-type", "g99.xlarge"], 2, "there is no instance type g99.xlarge in us-east-1", "llmlab launch --instance-type g"),
-    (["--set", "model=x/llama-70b"], 1, "the recipe needs about ", "llmlab launch --set batch_size=2"),
+    (["--set", "model=x/llama-70b", "--set", "parallel=ddp"], 4, "on-demand P instances (L-417A185B) is 0 vCPUs", "aws service-quotas r"),
+    (["--set", "model=x/llama-5000b"], 1, "the recipe needs about ", "llmlab launch --set batch_size=2"),
 )
 """Arguments, exit code, what the sentence says, how the hint begins."""
 
@@ -246,3 +319,22 @@ def test_a_denied_call_is_named_and_leaves_nothing(ready: CommandLine, lab_aws: 
 
     error = Denied("AWS denied ec2:CreateFleet", "llmlab doctor", code="UnauthorizedOperation", operation="ec2:CreateFleet")
     assert_undone(ready, lab_aws, "ec2:CreateFleet", "before-call", error, 5)
+
+
+def test_how_it_heals_is_written_into_the_spec(ready: CommandLine, lab_aws: Aws) -> None:
+    words = ["--fallback-on-demand", "--fallback-after", "2", "--fallback-minutes", "5", "--wait-hours", "3", "--idle-minutes", "0"]
+    facts = ready("launch", "--spot", *words, "--json").json
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    assert spec
+    assert (spec.fallback_interruptions, spec.fallback_minutes, spec.wait_hours, spec.idle_minutes) == (2, 5, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("fallback-after", "0"), ("fallback-minutes", "-1"), ("wait-hours", "169"), ("idle-minutes", "-5")]
+)
+def test_patience_that_makes_no_sense(ready: CommandLine, lab_aws: Aws, option: str, value: str) -> None:
+    result = ready("launch", "--spot", f"--{option}", value)
+    assert result.code == 2
+    assert result.error.startswith(f"{option} must be between ")
+    assert result.hint.startswith(f"llmlab launch --{option} ")
+    assert nothing_left(lab_aws)

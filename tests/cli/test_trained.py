@@ -123,10 +123,10 @@ def test_the_programs_own_words_come_through() -> None:
     with pytest.raises(LabError, match="this needs torch, transformers and peft, which are not installed here") as caught:
         program.run("json.tool", [], installed=lambda name: None if name == "torch" else name)
     assert caught.value.hint == "pip install 'llmlab[trainer]'"
-    failed = program._failed("llmlab.trainer.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
+    failed = program._failed("llmlab.trainer.results.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
     assert (failed.message, failed.hint, failed.exit_code) == ("it is so", "llmlab status", ExitCode.FAILED)
-    odd = program._failed("llmlab.trainer.merge", ["a b"], -9, "Traceback\nMemoryError\n")
-    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.merge 'a b'")
+    odd = program._failed("llmlab.trainer.results.merge", ["a b"], -9, "Traceback\nMemoryError\n")
+    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.results.merge 'a b'")
 
 
 def test_views_say_how_exact_it_is() -> None:

@@ -23,7 +23,7 @@ setup_failed=setup_failed interrupted=spot_interrupted training_error=training_e
 setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
-output_key=output/ checkpoints_key=checkpoints/ logs_key=logs/ complete=COMPLETE timestamp=%Y-%m-%dT%H:%M:%SZ
+output_key=output/ checkpoints_key=checkpoints/ logs_key=logs/ complete=COMPLETE timestamp=%Y-%m-%dT%H:%M:%SZ instance_part=instance
 container=/work # the work folder inside the containers, and what lies in it
 spec=/spec.json data=/data model=/model checkpoints=/run/checkpoints output=/run/output
 log_folder=/logs control=/control ready=/control/ready training_exit=/control/training_exit marked=/control/marked
@@ -82,15 +82,20 @@ stopping() { # the machine is being taken down: nobody here may say how the run 
 # One document a line, as llmlab/contract.py has them: the attempt's end, then the marker.
 write_end='
 import json, sys, time
-run, attempt, reason, detail, hint, seconds, path, timestamp = sys.argv[1:9]
-try:
-    known = json.load(open(path))
-except (OSError, ValueError):
-    known = {}
+run, attempt, reason, detail, hint, seconds, path, spec, instance, timestamp = sys.argv[1:11]
+def read(path):
+    try:
+        return json.load(open(path))
+    except (OSError, ValueError):
+        return {}
+known = read(path)
 hours = int(seconds) / 3600
-cost = hours * float(known.get("price") or 0)
+costs = {instance: hours * float(known.get("price") or 0)}
+costs.update((one["what"], hours * one["hourly"]) for one in read(spec).get("charges", []))
+cost = sum(costs.values())
 ended = time.strftime(timestamp, time.gmtime())
-print(json.dumps({"run": run, "number": int(attempt), "reason": reason, "ended": ended, "detail": detail, "hours": hours, "cost": cost}))
+print(json.dumps({"run": run, "number": int(attempt), "reason": reason, "ended": ended, "detail": detail, "hours": hours, "cost": cost,
+                  "costs": costs}))
 print(json.dumps({"run": run, "reason": reason, "ended": ended, "attempts": int(attempt), "detail": detail, "hint": hint,
                   "hours": hours + float(known.get("hours_before") or 0), "cost": cost + float(known.get("cost_before") or 0)}))
 '
@@ -116,7 +121,7 @@ last_resort() { # the agent could not end this run: save what is there and write
     *) hint="llmlab logs $run --stream $training_log" ;;
   esac
   documents=$(python3 -c "$write_end" "$run" "$attempt" "$reason" "${detail:-the setup script ended in phase $phase}" "$hint" \
-    "$SECONDS" "$scratch/attempt.json" "$timestamp")
+    "$SECONDS" "$scratch/attempt.json" "$scratch/spec.json" "$instance_part" "$timestamp")
   printf '%s\n' "$documents" | sed -n 1p | upload "$prefix$end_key"
   printf '%s\n' "$documents" | sed -n 2p | upload "$prefix$failure_key"
   aws s3api put-object --bucket "$outputs_bucket" --key "$ended$run/$reason" >/dev/null

@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
+from llmlab.aws import instance_types
 from llmlab.contract import PROJECT, LogStream
 from tests.laws.conftest import Lab
 
@@ -45,9 +46,9 @@ def test_network(made: Lab) -> None:
     for attribute in ("enableDnsSupport", "enableDnsHostnames"):
         answer = ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute=attribute)
         assert answer[attribute[0].upper() + attribute[1:]]["Value"]
-    offered = ec2.describe_instance_type_offerings(
-        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(made.settings.instance_types)}]
-    )
+    wanted = [one.name for one in instance_types.usable(made.aws)]
+    assert {"g4dn.xlarge", "g6.xlarge", "p5.48xlarge"} < set(wanted), "no type is named, so every usable one counts"
+    offered = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": wanted}])
     subnets = mine(ec2.describe_subnets()["Subnets"])
     assert len(subnets) >= 2
     assert {one["AvailabilityZone"] for one in subnets} == {one["Location"] for one in offered["InstanceTypeOfferings"]}

@@ -13,7 +13,7 @@ import pytest
 from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock, wait_until
-from llmlab.contract import PROJECT, AttemptEnd, EndReason, LogStream, Marker, RunKeys
+from llmlab.contract import PROJECT, AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from llmlab.sandbox.server import Sandbox
 from llmlab.watchdog.records import Bucket
 from tests.cli.conftest import CommandLine, Result
@@ -138,10 +138,10 @@ def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     assert done.loss == lab.losses(whole)[done.step]
 
 
-def assert_failed(lab: Lab, run: str, reason: EndReason, words: str) -> Marker:
+def assert_failed(lab: Lab, run: str, reason: EndReason, words: str, attempts: int = 1) -> Marker:
     """FAILURE with the right reason, the logs readable without the instance, nothing left running."""
     marker = lab.marker(run)
-    assert (marker.reason, marker.attempts) == (reason, 1)
+    assert (marker.reason, marker.attempts) == (reason, attempts)
     assert re.search(words, marker.detail), marker.detail
     assert marker.reason.state is contract.RunState.FAILED
     assert marker.hint.startswith("llmlab ")
@@ -185,16 +185,34 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
         lab.sandbox.fault("run")
 
 
-@pytest.mark.parametrize("memory", [False, True], ids=["by a signal", "for memory"])
-def test_a_killed_trainer(lab: Lab, memory: bool) -> None:
+def test_a_killed_trainer(lab: Lab) -> None:
     run = lab.launch("epochs=40")
     lab.until_trained(run, 3)
-    lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-training", memory=memory)
-    if memory:
-        assert_failed(lab, run, EndReason.OUT_OF_MEMORY, "ran out of memory")
-    else:
-        assert_failed(lab, run, EndReason.TRAINING_ERROR, "killed by signal 9")
+    lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-training")
+    assert_failed(lab, run, EndReason.TRAINING_ERROR, "killed by signal 9")
     assert "step 3/" in lab.logged(run, LogStream.TRAINING)
+
+
+def test_a_trainer_killed_for_memory(lab: Lab) -> None:
+    """Once more with half the batch, from its checkpoint; the second time is the last."""
+    run = lab.launch("epochs=80", "batch_size=4", "accumulate=1", "save_steps=2")
+    lab.until_trained(run, 5)
+    lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-training", memory=True)
+    words = "batch 2 x accumulate 2 instead of batch 4 x accumulate 1"
+    lab.until("the second instance", lambda: len(lab.instances(run)) == 2)
+    first = lab.bucket.load(AttemptEnd, RunKeys(run).attempt_end(1))
+    assert first is not None
+    assert (first.reason, "once more with batch 2 x accumulate 2" in first.detail) == (EndReason.OUT_OF_MEMORY, True)
+
+    def goes_on() -> bool:
+        beat = lab.bucket.load(Heartbeat, RunKeys(run).status)
+        return bool(beat and beat.attempt == 2 and beat.progress and beat.progress.step > first.step)
+
+    lab.until("the second attempt to go on", goes_on)
+    assert words in lab.logged(run, LogStream.TRAINING)
+    lab.sandbox.kill_container(lab.instances(run)[1]["InstanceId"], "llmlab-training", memory=True)
+    assert_failed(lab, run, EndReason.OUT_OF_MEMORY, "ran out of memory", attempts=2)
+    assert len(lab.losses(run)) > first.step >= 4
 
 
 def test_a_dead_agent_is_started_again(lab: Lab) -> None:

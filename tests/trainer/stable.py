@@ -77,8 +77,8 @@ def serve() -> None:
     warnings.simplefilter("ignore")
     import peft  # noqa: F401 - imported for its imports
 
-    import llmlab.trainer.loop
-    import llmlab.trainer.output  # noqa: F401 - likewise
+    import llmlab.trainer.loop.steps
+    import llmlab.trainer.results.output  # noqa: F401 - likewise
 
     for line in sys.stdin:
         done = run(Job(**json.loads(line)))
@@ -130,7 +130,7 @@ def train(job: Job, rank: int, port: int) -> int:
 
 
 def plant() -> None:
-    from llmlab.trainer.loop import Loop
+    from llmlab.trainer.loop.steps import Loop
 
     move = Loop._move
 

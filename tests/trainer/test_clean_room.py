@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
-from llmlab.trainer.loop import Loop
-from llmlab.trainer.weights import Trained
+from llmlab.trainer.loop.steps import Loop
+from llmlab.trainer.loop.weights import Trained
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

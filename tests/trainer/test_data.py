@@ -23,11 +23,11 @@ from llmlab.dataset import Line, to_example
 from llmlab.sandbox.examples import FORMATS
 from llmlab.sandbox.model import make_tokenizer
 from llmlab.sandbox.runbook import questions
-from llmlab.trainer import blocks, data, workers
-from llmlab.trainer.blocks import Rules, place_of
-from llmlab.trainer.data import Data
 from llmlab.trainer.endings import DataFailed
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.examples import blocks, data, workers
+from llmlab.trainer.examples.blocks import Rules, place_of
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.examples.tokens import Encoder
 
 Rows = Sequence[object]
 Load = Callable[..., Data]
@@ -409,9 +409,9 @@ def test_workers_end_when_they_who_started_them_were_killed(tmp_path: Path) -> N
     program = """
 import os, sys
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer import workers
-from llmlab.trainer.blocks import Rules
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.examples import workers
+from llmlab.trainer.examples.blocks import Rules
+from llmlab.trainer.examples.tokens import Encoder
 from llmlab.dataset.lines import Line
 def lines():
     while True:

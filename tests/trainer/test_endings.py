@@ -8,7 +8,8 @@ import pytest
 
 from llmlab import contract, recipe
 from llmlab.contract import EndReason, Request, TrainerExit
-from llmlab.trainer import checkpoints, endings
+from llmlab.trainer import endings
+from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -42,7 +43,7 @@ CASES: dict[str, tuple[dict[str, Any], EndReason, str, str]] = {
     "diverges": (
         {"recipe": {"learning_rate": 1.0, "max_grad_norm": 1e30, "epochs": 60, "weight_decay": 1.0, "lora": {"rank": 4, "alpha": 1e18}}},
         EndReason.TRAINING_ERROR,
-        "; the newest checkpoint is from before",
+        "; there is no good checkpoint from before",
         "--set learning_rate=0.25",
     ),
 }

@@ -42,7 +42,7 @@ def test_a_little_language_is_learned(tmp_path: Path, train: Train, capsys: pyte
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from llmlab.trainer import answer
+    from llmlab.trainer.results import answer
 
     folder = tmp_path / "tiny"
     with warnings.catch_warnings():

@@ -102,10 +102,10 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     """A packed row of three documents with its loss; full training holds its weights in 32 bits and computes in half of them."""
     import numpy as np
 
-    from llmlab.trainer import attention
-    from llmlab.trainer.batches import packed_row
-    from llmlab.trainer.model import Machine
-    from llmlab.trainer.objective import Objective
+    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.model import attention
+    from llmlab.trainer.model.objective import Objective
+    from llmlab.trainer.model.rows import packed_row
 
     model = build("llama", method, "float32" if method == "full" else dtype)
     attention.register()

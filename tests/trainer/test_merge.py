@@ -9,7 +9,7 @@ import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL, WorkFolder
 from llmlab.errors import LabError
-from llmlab.trainer import answer, merge, origin
+from llmlab.trainer.results import answer, merge, origin
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

@@ -85,7 +85,7 @@ def test_no_document_sees_another(tmp_path: Path, kind: str, dtype: str) -> None
     """Bit for bit: one is changed, and the others' losses stay."""
     import torch
 
-    from llmlab.trainer.batches import packed_row
+    from llmlab.trainer.model.rows import packed_row
 
     objective = objective_of(architectures.make(tmp_path, kind), dtype)
     assert objective.packed
@@ -110,8 +110,8 @@ def document(length: int, seed: int) -> tuple[Any, Any]:
 def objective_of(folder: Path, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from llmlab.trainer import objective
-    from llmlab.trainer.model import Machine
+    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.model import objective
 
     class Some:
         """Enough of the token store for what is tried before training."""
@@ -136,7 +136,7 @@ def test_what_was_fused_is_copied_whole() -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llmlab.trainer.fused import fuse
+    from llmlab.trainer.model.fused import fuse
 
     model = LlamaForCausalLM(LlamaConfig(vocab_size=50, **architectures.SIZE)).eval()
     ids = torch.arange(10)[None]
@@ -167,7 +167,7 @@ def apart(one: Any, two: Any) -> float:
 def test_the_chunked_loss_is_cross_entropy(dtype: str, bias: bool, learns: bool) -> None:
     import torch
 
-    from llmlab.trainer.loss import CHUNK, token_losses
+    from llmlab.trainer.model.loss import CHUNK, token_losses
 
     torch.manual_seed(1)
     count, kind = 2 * CHUNK + 76, getattr(torch, dtype)
@@ -195,7 +195,7 @@ def test_the_cpus_attention_is_torchs(dtype: str, heads: int) -> None:
     """Values and gradients; and those of a document that nothing is asked of are exactly nothing."""
     import torch
 
-    from llmlab.trainer.attention_cpu import LONGEST, DocumentsAttention
+    from llmlab.trainer.model.attention_cpu import LONGEST, DocumentsAttention
 
     assert max(LENGTHS) > LONGEST
     torch.manual_seed(2)
@@ -239,7 +239,7 @@ def test_fused_norms_and_gates_are_the_models_own(dtype: str) -> None:
     import torch
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-    from llmlab.trainer.fused import RmsNorm, SiluGate
+    from llmlab.trainer.model.fused import RmsNorm, SiluGate
 
     torch.manual_seed(3)
     kind = getattr(torch, dtype)
@@ -274,7 +274,7 @@ def test_fused_norms_and_gates_are_the_models_own(dtype: str) -> None:
 def test_dropout_keeps_its_share_and_scales_it(dtype: str, probability: float) -> None:
     import torch
 
-    from llmlab.trainer.fused import Dropout
+    from llmlab.trainer.model.fused import Dropout
 
     torch.manual_seed(4)
     count = 200_001

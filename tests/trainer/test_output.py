@@ -9,8 +9,8 @@ import pytest
 
 from llmlab import recipe as recipes
 from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, DataFile, Manifest, WorkFolder
-from llmlab.trainer import card, ollama, origin, output
-from llmlab.trainer.evaluate import SAMPLES
+from llmlab.trainer.loop.evaluate import SAMPLES
+from llmlab.trainer.results import card, ollama, origin, output
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
-from llmlab.trainer import checkpoints
+from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable, log_of

@@ -14,7 +14,7 @@ import pytest
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
-from llmlab.trainer import checkpoints
+from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -85,20 +85,53 @@ def test_asked_to_leave_and_resumed(
     same(work, whole)
 
 
+def test_packing_is_as_in_the_checkpoint(tmp_path: Path, model: Path, train: Train) -> None:
+    """Another machine may find packing exact where the first did not; here the recipe stands for what is found."""
+    whole = folders.make(tmp_path / "whole", model, recipe={**RECIPE, "packing": False}, count=COUNT)
+    assert train(whole)[0] == 0
+    work = folders.make(tmp_path / "work", model, recipe={**RECIPE, "packing": False}, count=COUNT)
+    assert train(work, Interrupting(work, 2, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
+    Path(work.request).unlink()
+    work = folders.make(tmp_path / "work", model, recipe={**RECIPE, "packing": "auto"}, count=COUNT)
+    code, log = train(work)
+    assert code == 0, log
+    assert "packing: off, as in the checkpoint" in log
+    assert "warning" not in log
+    same(work, whole)
+
+
+def test_a_packed_checkpoint_goes_on_where_packing_is_not_exact(tmp_path: Path, model: Path, train: Train) -> None:
+    """With the same examples in each step: without dropout its losses are those of the run that stayed packed."""
+    recipe = {**RECIPE, "lora": {"rank": 4, "dropout": 0.0}}
+    whole = folders.make(tmp_path / "whole", model, recipe=recipe, count=COUNT)
+    assert train(whole)[0] == 0
+    work = folders.make(tmp_path / "work", model, recipe=recipe, count=COUNT)
+    assert train(work, Interrupting(work, 2, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
+    Path(work.request).unlink()
+    work = folders.make(tmp_path / "work", model, recipe={**recipe, "packing": False}, count=COUNT)
+    code, log = train(work)
+    assert code == 0, log
+    assert "packing: off, asked for" in log
+    assert "warning: the checkpoint was packed: each step's examples stay the same, but from here on dropout falls elsewhere" in log
+    assert len(folders.losses(work)) == STEPS
+    for one, two in zip(folders.losses(work), folders.losses(whole), strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
     """SIGKILL in the middle of a step, in a process of its own (which costs the time of importing torch)."""
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
     killer = (
         "import os, sys\n"
-        "from llmlab.trainer import loop\n"
+        "from llmlab.trainer.loop.steps import Loop\n"
         "from llmlab.trainer.__main__ import main\n"
-        "move = loop.Loop._move\n"
+        "move = Loop._move\n"
         "def deadly(self, rate):\n"
         "    if self.state.step == 7:\n"
         "        self.saver.finish()\n"
         "        os.kill(os.getpid(), 9)\n"
         "    return move(self, rate)\n"
-        "loop.Loop._move = deadly\n"
+        "Loop._move = deadly\n"
         "sys.exit(main())\n"
     )
     environment = {**os.environ, "LLMLAB_WORK": work.root, "OMP_NUM_THREADS": "1"}

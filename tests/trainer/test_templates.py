@@ -9,8 +9,8 @@ import pytest
 
 from llmlab.dataset import BadRow, Example, Format
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.template import ChatTemplate, twins
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.examples.template import ChatTemplate, twins
+from llmlab.trainer.examples.tokens import Encoder
 
 CONTROL = [
     *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<end_of_turn>"),

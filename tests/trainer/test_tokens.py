@@ -10,9 +10,9 @@ from hypothesis import given, settings, strategies as st
 from llmlab.dataset import BadRow, Example, Format, to_example
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.sandbox.runbook import questions
-from llmlab.trainer import tokens
-from llmlab.trainer.template import MARKS
-from llmlab.trainer.tokens import Encoder, Sequence
+from llmlab.trainer.examples import tokens
+from llmlab.trainer.examples.template import MARKS
+from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 TOOLS = [
     {"type": "function", "function": {"name": "restart", "description": "restarts", "parameters": {"type": "object", "properties": {}}}}

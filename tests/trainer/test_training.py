@@ -104,7 +104,7 @@ def test_bad_lines_are_dropped_and_counted_when_the_upload_allowed_it(tmp_path: 
 
 
 def test_answers_of_base_and_tuned_model(tmp_path: Path, model: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    from llmlab.trainer.answer import main
+    from llmlab.trainer.results.answer import main
 
     work = folders.make(tmp_path, model, count=8, recipe={"epochs": 3, "learning_rate": 0.02})
     assert train(work)[0] == 0

@@ -11,8 +11,8 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
-from llmlab.trainer import checkpoints
-from llmlab.trainer.loop import Loop
+from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.loop.steps import Loop
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, Ticking, ask
@@ -163,6 +163,8 @@ def poisons(loop: Loop, loss: float) -> float:
 
 
 BAD = {"not a number": (infinite, "the loss is nan"), "jump": (jumps, "the loss is"), "gradient": (poisons, "the gradient's norm is")}
+GOOD = {"not a number": 11, "jump": 11, "gradient": 12}
+"""The step of the last checkpoint that is surely good when step 13 is bad: the weights after step 12 gave the loss."""
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -181,6 +183,7 @@ def test_a_bad_step_stops_at_the_last_good_checkpoint(
     assert told.reason is EndReason.TRAINING_ERROR
     assert told.detail.startswith(words)
     assert "at step 13" in told.detail
+    assert told.detail.endswith(f"; the last good checkpoint is checkpoint-{GOOD[kind]}")
     assert "llmlab launch --set learning_rate=0.00075" in told.hint
     found = checkpoints.find(Path(work.checkpoints))
     assert (found.step, found.damaged) == (12, ())
@@ -226,7 +229,7 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
     """However slow the disk, two are never written at once, and none is left out."""
     import threading
 
-    from llmlab.trainer import saving
+    from llmlab.trainer.loop import saving
 
     publish, writing, most = checkpoints.publish, threading.Semaphore(1), []
 
@@ -246,7 +249,7 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
 
 def test_a_disk_that_is_full_ends_the_training_in_words(tmp_path: Path, model: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in the thread that saves is not lost in it."""
-    from llmlab.trainer import saving
+    from llmlab.trainer.loop import saving
 
     def full(*_given: Any) -> Path:
         raise OSError(28, "No space left on device")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.trainer import schedule
+from llmlab.trainer.loop import schedule
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 

@@ -33,7 +33,7 @@ class Start:
 
     def rows(self, steps: int) -> Iterator[tuple[list[int], list[bool]]]:
         """Ids and mask of each sequence in the order of training."""
-        from llmlab.trainer.batches import Plan
+        from llmlab.trainer.loop.batches import Plan
 
         plan = Plan.of(self.recipe, len(self.tokens))
         for step in range(steps):
@@ -44,16 +44,17 @@ class Start:
 
 
 def start(work: WorkFolder) -> Start:
-    from llmlab.trainer import data, model
-    from llmlab.trainer.model import Machine
-    from llmlab.trainer.tokens import Encoder
+    from llmlab.trainer.examples import data
+    from llmlab.trainer.examples.tokens import Encoder
+    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.model.load import adapt, load_model, load_tokenizer
 
     spec = contract.load(Spec, Path(work.spec).read_bytes())
     recipe = recipes.check(spec.recipe)
-    tokenizer = model.load_tokenizer(recipe, work)
+    tokenizer = load_tokenizer(recipe, work)
     examples = data.load(Path(work.data), spec.data, Encoder(tokenizer), recipe, Path(work.cache), lambda: None)
-    base = model.load_model(recipe, work, Machine("cpu", "float32"), tokenizer)
-    return Start(recipe, model.adapt(base, recipe, None, lambda _text: None), tokenizer, examples.train)
+    base = load_model(recipe, work, Machine("cpu", "float32"), tokenizer)
+    return Start(recipe, adapt(base, recipe, None, lambda _text: None), tokenizer, examples.train)
 
 
 def dpo(work: WorkFolder, steps: int) -> Curve:

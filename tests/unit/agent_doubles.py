@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import contract
-from llmlab.agent.gpu import GpuUse
+from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
 from llmlab.agent.store import StoreError
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
-from llmlab.contract import Attempt, Complete, DataFile, Manifest, Metric, Pool, Spec, WorkFolder
+from llmlab.contract import Attempt, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = "20261123-120000-ab12"
@@ -84,9 +84,30 @@ class ManualImds:
 @dataclass
 class ManualGpus:
     use: GpuUse | None = None
+    wrong: Fault | None = None
 
     def read(self) -> GpuUse | None:
         return self.use
+
+    def fault(self) -> Fault | None:
+        return self.wrong
+
+
+@dataclass
+class ManualMarket:
+    """The prices of our pool as they are now. `asked` is when they were looked at; `away` AWS does not tell."""
+
+    clock: ManualClock
+    points: tuple[PricePoint, ...] = ()
+    away: bool = False
+    asked: list[datetime] = field(default_factory=list)
+
+    def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
+        self.asked.append(self.clock.now())
+        if self.away:
+            raise StoreError("no prices")
+        now = contract.build_timestamp(self.clock.now())
+        return tuple(point for point in self.points if point.at <= now)
 
 
 @dataclass
@@ -142,6 +163,7 @@ class Machine:
     outputs: MemoryStore
     data: MemoryStore
     imds: ManualImds
+    market: ManualMarket
     gpus: ManualGpus
     numbers: ListedNumbers
     clock: ScriptedClock
@@ -154,8 +176,8 @@ class Machine:
     def agent(self) -> Agent:
         uploads = Uploads(self.job, self.outputs, self.said.append)
         return Agent(
-            self.job, self.outputs, self.imds, self.gpus, self.numbers, self.background, self.clock, self.said.append, uploads,
-            self.attempt, "i-1",
+            self.job, self.outputs, self.imds, self.market, self.gpus, self.numbers, self.background, self.clock, self.said.append,
+            uploads, self.attempt, "i-1",
         )  # fmt: skip
 
     def at(self, seconds: float, action: Callable[[], object]) -> None:
@@ -188,12 +210,20 @@ def data_file(path: str, body: bytes, version: str = "") -> DataFile:
     return DataFile(path, len(body), hashlib.sha256(body).hexdigest(), version)
 
 
-def machine(root: Path, *, hours: float = 1.0, files: tuple[DataFile, ...] = (), number: int = 1, **attempt: Any) -> Machine:
-    """A machine whose host has prepared everything."""
+def machine(
+    root: Path,
+    *,
+    hours: float = 1.0,
+    files: tuple[DataFile, ...] = (),
+    number: int = 1,
+    spec: Mapping[str, Any] | None = None,
+    **attempt: Any,
+) -> Machine:
+    """A machine whose host has prepared everything. `spec` and `attempt` are what differs from the usual ones."""
     folder = WorkFolder(str(root))
     for place in (folder.data, folder.model, folder.checkpoints, folder.output, folder.control, folder.logs):
         Path(place).mkdir(parents=True)
-    spec = Spec(
+    usual = Spec(
         run=RUN, lab="lab", region="us-east-1", account="123456789012", recipe={}, data=Manifest("d", files, ""), image="i", ami="",
         launch_template="t", pools=(Pool("g6.xlarge", "us-east-1a", "s", 0.8, 0.3),), spot=True, max_hours=hours, created="",
     )  # fmt: skip
@@ -201,9 +231,10 @@ def machine(root: Path, *, hours: float = 1.0, files: tuple[DataFile, ...] = (),
     at = contract.build_timestamp(START)
     claim = Attempt(RUN, number, at, deadline, spot=True, by="launch", max_hours=hours, instance="i-1", price=0.3, launched=at)
     said: list[str] = []
+    clock = ScriptedClock(START, {})
     made = Machine(
-        root, MemoryStore(), MemoryStore(), ManualImds(), ManualGpus(), ListedNumbers(), ScriptedClock(START, {}), said, Inline(said),
-        Job(spec, number, deadline, folder), dataclasses.replace(claim, **attempt),
+        root, MemoryStore(), MemoryStore(), ManualImds(), ManualMarket(clock), ManualGpus(GpuUse(90.0, 10.0)), ListedNumbers(), clock, said,
+        Inline(said), Job(dataclasses.replace(usual, **(spec or {})), number, deadline, folder), dataclasses.replace(claim, **attempt),
     )  # fmt: skip
     made.outputs.write(made.job.keys.attempt(number), contract.dump(made.attempt).encode())
     return made

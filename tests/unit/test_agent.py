@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.agent.background import Threads
+from llmlab.agent.bill import Bill
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
 from llmlab.agent.hub import bring_model
 from llmlab.agent.job import Job
-from llmlab.agent.limits import pressures
+from llmlab.agent.limits import Seen, pressures
 from llmlab.agent.prepare import PrepareError, check, prepare
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.verdict import TrainingExit, judge, last_words
@@ -180,7 +181,7 @@ def test_the_share_of_a_short_notice_stays_as_it_was_when_it_was_heard() -> None
     claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
     gone = START + timedelta(seconds=20)
     looks = [
-        pressures(claim, int(START.timestamp()) + 3600, 0.3, START + timedelta(seconds=second), interruption=gone, stopped=False)[0]
+        pressures(Bill(claim, (), 0.3, 0.8), int(START.timestamp()) + 3600, START + timedelta(seconds=second), Seen(interruption=gone))[0]
         for second in range(21)
     ]
     assert looks[0].leave_by == gone.timestamp() - 8
@@ -226,14 +227,6 @@ def test_a_short_run_keeps_most_of_its_time(tmp_path: Path) -> None:
     assert marker(here).reason is EndReason.TIMED_OUT
 
 
-def test_the_cost_limit(tmp_path: Path) -> None:
-    here = machine(tmp_path, hours=10, price=1.2, cost_before=0.4, max_cost=1.0)
-    here.at(1801, lambda: here.leave(75))
-    here.agent.run()
-    assert marker(here).reason is EndReason.COST_REACHED
-    assert marker(here).cost == pytest.approx(1.0, abs=0.01)
-
-
 def test_a_stop_counts_when_it_is_younger_than_the_attempt(here: Machine) -> None:
     keys = here.job.keys
     here.outputs.write(keys.stop, contract.dump(Stop(here.job.run, contract.build_timestamp(START - timedelta(hours=1)))).encode())
@@ -258,18 +251,18 @@ def test_a_nearer_end_shortens_the_time_and_the_first_reason_stays(here: Machine
 
 def test_the_price_is_the_pools_until_the_launcher_has_noted_it(tmp_path: Path) -> None:
     here = machine(tmp_path, instance="", price=0.0, launched="")
-    assert here.agent.price == 0.3
+    assert here.agent.bill.price == 0.3
     noted = dataclasses.replace(here.attempt, instance="i-1", price=0.5)
     here.outputs.write(here.job.keys.attempt(1), contract.dump(noted).encode())
     agent = here.agent
     agent.look_for_stop()
-    assert agent.price == 0.5
+    assert agent.bill.price == 0.5
 
 
 def test_pressures_are_sorted_by_who_ends_first() -> None:
     claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
     deadline = int(START.timestamp()) + 3600
-    found = pressures(claim, deadline, 0.3, START, interruption=START + timedelta(seconds=120), stopped=True)
+    found = pressures(Bill(claim, (), 0.3, 0.8), deadline, START, Seen(interruption=START + timedelta(seconds=120), stopped=True))
     assert [one.reason for one in found] == [EndReason.SPOT_INTERRUPTED, EndReason.STOPPED_BY_USER]
     assert all(one.leave_by < one.gone_by <= deadline for one in found)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from llmlab.aws import standing
 from llmlab.aws.permissions import denied_actions
 from llmlab.clock import ManualClock
 from llmlab.config import Settings
@@ -46,7 +47,7 @@ def test_a_lab_without_an_image(lab_aws: "Aws") -> None:
     assert checks["resources"].health is Health.OK
     assert (checks["image"].health, checks["image"].mend) == (Health.FAILED, "llmlab image push")
     assert checks["e-mail"].health is Health.OK
-    assert checks["cost tag"].health is Health.WARNING
+    assert checks["cost tags"].health is Health.WARNING
     assert [name for name, check in checks.items() if check.health is Health.FAILED] == ["image"]
 
 
@@ -71,12 +72,36 @@ def test_a_machine_past_its_deadline_and_an_idle_disk(lab_aws: "Aws") -> None:
         ImageId=image["Parameter"]["Value"], InstanceType="g6.xlarge", MinCount=1, MaxCount=1,
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
     )["Instances"][0]["InstanceId"]  # fmt: skip
-    volume = lab_aws.ec2.create_volume(Size=1, AvailabilityZone="us-east-1a", TagSpecifications=[{"ResourceType": "volume", "Tags": tags}])
-    found = [check for check in doctor(SETTINGS, lab_aws, ManualClock(NOW)).checks if check.name == "leftovers"]
-    assert [(check.health, check.mend) for check in found] == [
-        (Health.FAILED, f"aws ec2 terminate-instances --instance-ids {instance} --region us-east-1"),
-        (Health.FAILED, f"aws ec2 delete-volume --volume-id {volume['VolumeId']} --region us-east-1"),
+    volume = lab_aws.ec2.create_volume(
+        Size=200, AvailabilityZone="us-east-1a", TagSpecifications=[{"ResourceType": "volume", "Tags": tags}]
+    )
+    ec2: Any = lab_aws.ec2
+    snapshot = ec2.create_snapshot(VolumeId=volume["VolumeId"], TagSpecifications=[{"ResourceType": "snapshot", "Tags": tags}])[
+        "SnapshotId"
     ]
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])["AllocationId"]
+    found = [check for check in doctor(SETTINGS, lab_aws, ManualClock(NOW)).checks if check.name == "leftovers"]
+    assert all(check.health is Health.FAILED for check in found)
+    assert [(check.says, check.mend) for check in found] == [
+        (
+            f"instance {instance} is past its deadline, at most $0.80 an hour",
+            f"aws ec2 terminate-instances --instance-ids {instance} --region us-east-1",
+        ),
+        (
+            f"volume {volume['VolumeId']} belongs to no machine, about $16.00 a month",
+            f"aws ec2 delete-volume --volume-id {volume['VolumeId']} --region us-east-1",
+        ),
+        (
+            f"snapshot {snapshot} belongs to no machine, about $10.00 a month",
+            f"aws ec2 delete-snapshot --snapshot-id {snapshot} --region us-east-1",
+        ),
+        (
+            f"elastic address {address} belongs to no machine, about $3.65 a month",
+            f"aws ec2 release-address --allocation-id {address} --region us-east-1",
+        ),
+    ]
+    costs = standing.read(lab_aws, NOW)
+    assert {one.name: round(one.monthly, 2) for one in costs.items} == {volume["VolumeId"]: 16.0, snapshot: 10.0, address: 3.65}
 
 
 def test_permissions_of_who_is_calling(lab_aws: "Aws") -> None:

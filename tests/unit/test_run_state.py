@@ -1,5 +1,6 @@
 """How a run is: the table of what EC2, the markers, the attempts and the heartbeat can say together."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,6 +118,8 @@ def test_a_marker_of_an_attempt_before_the_newest_is_not() -> None:
 
 
 def test_a_marker_is_the_last_word() -> None:
-    run = assemble(RUN, spec(), [machine("running")], [attempt(2)], [], beat("training", 2), marker(EndReason.COMPLETED), NOW)
+    claim = dataclasses.replace(attempt(2), hours_before=1.0, cost_before=0.5)
+    ends = [end(EndReason.COMPLETED, 2)]
+    run = assemble(RUN, spec(), [machine("running")], [claim], ends, beat("training", 2), marker(EndReason.COMPLETED), NOW)
     assert (run.state, run.step, run.loss, run.hours, run.cost, run.eta_seconds) == (RunState.SUCCEEDED, 100, 0.5, 1.5, 0.75, None)
     assert run.hint == f"llmlab fetch {RUN}"

@@ -12,6 +12,7 @@ from llmlab.watchdog import decide as rules
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.records import Records
+from llmlab.watchdog.sight import Sight
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 START = NOW - timedelta(hours=2)
@@ -51,7 +52,7 @@ def about(
 
 
 def decided(records: Records, *machines: Machine, now: datetime = NOW) -> Decision:
-    return decide(records, list(machines), 40, now)
+    return decide(Sight(records, machines, now), 40, {})
 
 
 def test_an_interrupted_attempt_is_followed_by_another_with_what_is_left() -> None:
@@ -126,13 +127,16 @@ def test_the_agents_word_counts_more_than_ec2s() -> None:
 
 def test_a_new_instance_may_be_invisible_for_a_while() -> None:
     soon = START + timedelta(seconds=60)
-    assert decided(about(attempt()), now=soon) == Wait("its instance is not visible yet")
-    assert decided(about(attempt(instance="", launched="")), now=soon) == Wait("its instance is being asked for")
+    assert decided(about(attempt()), now=soon) == Wait("its instance is not visible yet", START + timedelta(seconds=300))
+    asked = decided(about(attempt(instance="", launched="")), now=soon)
+    assert asked == Wait("its instance is being asked for", START + timedelta(hours=6))
+    ours = decided(about(attempt(instance="", launched="", by="watchdog")), now=soon)
+    assert ours == Wait("its instance is being asked for", START + timedelta(seconds=rules.LAUNCH_SECONDS))
 
 
 def test_a_launch_that_was_cut_short_is_marked_and_not_started_behind_the_users_back() -> None:
     waiting = attempt(instance="", launched="")
-    assert decided(about(waiting)) == Wait("its instance is being asked for")
+    assert isinstance(decided(about(waiting)), Wait)
     decision = decided(about(waiting), now=START + timedelta(hours=7))
     assert isinstance(decision, Mark)
     assert decision.reason is EndReason.INSTANCE_LOST
@@ -175,13 +179,46 @@ def test_capacity_is_waited_for_and_then_given_up() -> None:
         failed = [end(number, EndReason.NO_CAPACITY, hours=0, ended=last) for number in range(2, count + 2)]
         return about(attempt(1), *waiting, ends=[end(1, EndReason.SPOT_INTERRUPTED), *failed])
 
-    assert decided(tries(1, NOW - timedelta(minutes=5))) == Wait("it waits for capacity")
+    last = NOW - timedelta(seconds=30)
+    assert decided(tries(1, last)) == Wait("it waits for capacity", last + timedelta(minutes=1))
+    assert decided(tries(20, last)) == Wait("it waits for capacity", last + timedelta(minutes=30))
     again = decided(tries(11, NOW - timedelta(hours=1)))
     assert isinstance(again, Resume)
     assert (again.attempt.number, again.attempt.hours_before) == (13, 0.0)
-    given_up = decided(tries(rules.CAPACITY_TRIES, NOW - timedelta(hours=1)))
+    given_up = decided(tries(3, NOW - timedelta(hours=24)))
     assert isinstance(given_up, Mark)
     assert given_up.reason is EndReason.NO_CAPACITY
+
+
+def test_the_pause_for_an_unanswered_start_outlives_the_function_that_asked() -> None:
+    from llmlab.aws.function import TIMEOUT_SECONDS
+    from llmlab.watchdog.sight import VISIBLE_SECONDS
+
+    assert rules.LAUNCH_SECONDS >= TIMEOUT_SECONDS + VISIBLE_SECONDS
+
+
+def test_an_end_that_ec2_does_not_explain_yet_is_waited_for() -> None:
+    assert decided(about(attempt()), machine("shutting-down", "")) == Wait(
+        "EC2 does not say yet why its instance ends", NOW + timedelta(seconds=rules.WHY_SECONDS)
+    )
+    assert isinstance(decided(about(attempt()), machine("shutting-down")), Resume)
+
+
+def test_a_broken_machine_is_followed_by_another_and_an_idle_one_is_not() -> None:
+    assert isinstance(decided(about(attempt(), ends=[end(1, EndReason.HARDWARE_FAILED)]), machine()), Resume)
+    assert isinstance(decided(about(attempt(), ends=[end(1, EndReason.STALLED)]), machine()), Mark)
+
+
+def test_one_that_completed_without_its_last_word_is_gone_on_with() -> None:
+    assert isinstance(decided(about(attempt(), ends=[end(1, EndReason.COMPLETED)]), machine()), Resume)
+
+
+def test_memory_that_ran_out_stays_the_reason_when_nothing_is_left() -> None:
+    spec = dataclasses.replace(SPEC, recipe={"batch_size": 4})
+    decision = decided(about(attempt(hours_before=5.0), ends=[end(1, EndReason.OUT_OF_MEMORY)], spec=spec), machine())
+    assert isinstance(decision, Mark)
+    assert decision.reason is EndReason.OUT_OF_MEMORY
+    assert "6.0 of 6 hours" in decision.detail
 
 
 def test_lost_again_and_again_without_a_new_checkpoint_is_given_up() -> None:
@@ -192,7 +229,3 @@ def test_lost_again_and_again_without_a_new_checkpoint_is_given_up() -> None:
     assert decision.reason is EndReason.INSTANCE_LOST
     moving = [end(number, EndReason.INSTANCE_LOST, step=number, hours=0.1) for number in (1, 2)]
     assert isinstance(decided(about(*attempts, ends=moving), machine(cause="", number=3)), Resume)
-
-
-def test_a_run_without_an_attempt_is_left_alone() -> None:
-    assert isinstance(decided(about()), Wait)

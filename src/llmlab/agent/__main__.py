@@ -16,6 +16,7 @@ from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import Agent
+from llmlab.agent.market import Ec2Market
 from llmlab.agent.prepare import PrepareError, prepare
 from llmlab.agent.report import CloudWatchNumbers
 from llmlab.agent.store import S3Store, StoreError
@@ -48,7 +49,9 @@ def main() -> int:
     imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS)
     numbers = CloudWatchNumbers(session.client("cloudwatch", config=config), job.names.metrics, job.run)
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
-    agent = Agent(job, outputs, imds, NvidiaGpus(), numbers, Threads(say), clock, say, Uploads(job, outputs, say), attempt, imds.instance())
+    market = Ec2Market(session.client("ec2", config=config))
+    uploads = Uploads(job, outputs, say)
+    agent = Agent(job, outputs, imds, market, NvidiaGpus(), numbers, Threads(say), clock, say, uploads, attempt, imds.instance())
     say(f"agent of run {job.run}, attempt {job.attempt}, on {agent.instance}")
     try:
         if not read(job.folder.ready):

@@ -1,22 +1,23 @@
 """The last word: the attempt's end, then the marker, then the key that lists it, each only when the one before it is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
 from llmlab.agent.store import Store
 from llmlab.agent.verdict import Verdict
-from llmlab.contract import AttemptEnd, DataFile, EndReason, Marker, Progress
+from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What this attempt used alone, and what the ones before it did. US dollars."""
+    """What this attempt used alone, and what the ones before it did. US dollars; `costs` are the parts of `cost`."""
 
     hours: float
     cost: float
     hours_before: float
     cost_before: float
+    costs: dict[str, float] = field(default_factory=dict)
 
 
 def write_end(
@@ -41,15 +42,17 @@ def write_end(
         StoreError: S3 did not take it; doing it again is harmless.
     """
     step = max(progress.step if progress else 0, checkpoint)
-    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, verdict.detail, checkpoint, totals.hours, totals.cost)
+    smaller = _half_the_batch(job, outputs, verdict)
+    detail = "; ".join(filter(None, (verdict.detail, smaller)))
+    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
         there = contract.load(AttemptEnd, outputs.read(key) or b"")
         if there.reason is not verdict.reason:
             say(f"this attempt was ended already: {there.reason}")
             return
-    if verdict.reason.resumable:
-        say(f"attempt {job.attempt} ended: {verdict.reason}; the watchdog starts the next one")
+    if verdict.reason.resumable or smaller:
+        say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog starts the next one'}")
         return
     marker = Marker(
         job.run, verdict.reason, at, job.attempt, verdict.detail, verdict.hint or verdict.reason.hint(job.run), step,
@@ -60,3 +63,13 @@ def write_end(
     outputs.write(job.keys.success if good else job.keys.failure, contract.dump(marker).encode())
     outputs.write(job.keys.ended(verdict.reason), b"")
     say(f"run {job.run} ended: {verdict.reason}{': ' + verdict.detail if verdict.detail else ''}")
+
+
+def _half_the_batch(job: Job, outputs: Store, verdict: Verdict) -> str:
+    """What the next attempt trains with when this one ran out of memory and may be tried once more, in words; else ""."""
+    if verdict.reason is not EndReason.OUT_OF_MEMORY or not job.spec.resume:
+        return ""
+    attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
+    if not contract.may_shrink(job.spec.recipe, attempt.shrink):
+        return ""
+    return f"once more with {contract.batch_words(job.spec.recipe, contract.HALF_BATCH)}, which is the same step"

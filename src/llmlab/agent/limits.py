@@ -1,13 +1,13 @@
-"""When a run has to save and leave, and for what reason: an interruption, the user, the deadline or the cost."""
+"""When a run has to save and leave, and for what reason: its time or its money, an interruption, the user, a machine that does nothing."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import money
-from llmlab.contract import Attempt, EndReason, parse_timestamp
+from llmlab.agent.bill import Bill
+from llmlab.contract import EndReason, parse_timestamp
 
 LEAD_SECONDS = 300.0
-"""How long before the hard deadline the trainer is asked to save, at most; a tenth of the attempt where that is less."""
+"""How long before the end of its time or money the trainer is asked to save, at most; a tenth of what there was where that is less."""
 SHORTEST_LEAD_SECONDS = 10.0
 UPLOAD_SHARE = 0.4
 """Of the lead, or of a short notice, what is kept for the upload after the trainer has left."""
@@ -15,6 +15,23 @@ NOTICE_SHARE_SECONDS = 25.0
 """Of the two minutes of a spot notice, what is kept for the upload; where less was left when it was heard, `UPLOAD_SHARE` of that."""
 GRACE_SECONDS = 600.0
 """How long the trainer may take to leave when nothing but a wish of the user presses."""
+STALLED_GRACE_SECONDS = 120.0
+"""The same, of a trainer that has done nothing for many minutes: it hangs more likely than not, and the time is paid for."""
+FAULT_GRACE_SECONDS = 60.0
+"""The same, beside a GPU that is lost or has errors: another step may never come."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was heard and seen by now."""
+
+    interruption: datetime | None = None
+    """When AWS takes this spot instance back."""
+    stopped: bool = False
+    """The user asked for the end."""
+    stalled: bool = False
+    broken: bool = False
+    """A GPU has failed."""
 
 
 @dataclass(frozen=True)
@@ -26,41 +43,55 @@ class Pressure:
     gone_by: float
 
 
-def hours_so_far(attempt: Attempt, now: datetime) -> float:
-    """Hours of this attempt alone."""
-    return money.attempt_hours(parse_timestamp(attempt.launched or attempt.claimed), now)
+@dataclass(frozen=True)
+class End:
+    """When this machine's time or this run's money is over, whichever is first: seconds since 1970."""
+
+    reason: EndReason
+    at: float
+    lead: float
+    """Seconds before it in which the trainer saves and the last upload is made."""
+
+    @property
+    def leave_by(self) -> float:
+        return self.at - self.lead * UPLOAD_SHARE
 
 
-def cost_so_far(attempt: Attempt, price: float, now: datetime) -> float:
-    """US dollars over all attempts."""
-    return attempt.cost_before + price * hours_so_far(attempt, now)
+def end_of(bill: Bill, deadline: int, now: datetime) -> End:
+    """The nearer of the deadline and the moment at which the cost limit will have been reached.
+
+    During the last upload nobody looks at prices any more, so that much of the money is counted at the highest.
+    """
+    money = bill.spent_at(now)
+    if money is not None and money < deadline:
+        lead = _lead(bill.launched.timestamp(), money)
+        return End(EndReason.COST_REACHED, bill.spent_at(now, blind_seconds=lead * UPLOAD_SHARE) or money, lead)
+    return End(EndReason.TIMED_OUT, deadline, _lead(parse_timestamp(bill.attempt.claimed).timestamp(), deadline))
 
 
-def lead_seconds(attempt: Attempt, deadline: int) -> float:
-    length = deadline - parse_timestamp(attempt.claimed).timestamp()
-    return min(LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, length / 10))
+def _lead(since: float, end: float) -> float:
+    return min(LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, (end - since) / 10))
 
 
-def pressures(
-    attempt: Attempt, deadline: int, price: float, now: datetime, *, interruption: datetime | None, stopped: bool
-) -> list[Pressure]:
+def pressures(bill: Bill, deadline: int, now: datetime, seen: Seen) -> list[Pressure]:
     """Everything that presses now, the nearest end first.
 
-    A `leave_by` never comes earlier from one look to the next, so who keeps the first one keeps the shares as they were then.
+    Where prices stay, a `leave_by` never comes earlier from one look to the next, so who keeps the first one keeps the shares as they were.
     """
     found = []
     moment = now.timestamp()
-    lead = lead_seconds(attempt, deadline)
-    if interruption is not None:
-        gone = min(interruption.timestamp(), float(deadline))
+    end = end_of(bill, deadline, now)
+    if seen.interruption is not None:
+        gone = min(seen.interruption.timestamp(), end.at)
         upload = min(NOTICE_SHARE_SECONDS, max(0.0, gone - moment) * UPLOAD_SHARE)
         found.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
-    if moment >= deadline - lead:
-        found.append(Pressure(EndReason.TIMED_OUT, deadline - lead * UPLOAD_SHARE, deadline))
-    gone = deadline - lead * UPLOAD_SHARE / 2
-    leave = min(moment + GRACE_SECONDS, deadline - lead * UPLOAD_SHARE)
-    if stopped:
-        found.append(Pressure(EndReason.STOPPED_BY_USER, leave, gone))
-    if attempt.max_cost is not None and cost_so_far(attempt, price, now) >= attempt.max_cost:
-        found.append(Pressure(EndReason.COST_REACHED, leave, gone))
+    if moment >= end.at - end.lead:
+        found.append(Pressure(end.reason, end.leave_by, end.at))
+    for wish, reason, grace in (
+        (seen.stopped, EndReason.STOPPED_BY_USER, GRACE_SECONDS),
+        (seen.stalled, EndReason.STALLED, STALLED_GRACE_SECONDS),
+        (seen.broken, EndReason.HARDWARE_FAILED, FAULT_GRACE_SECONDS),
+    ):
+        if wish:
+            found.append(Pressure(reason, min(moment + grace, end.leave_by), end.at - end.lead * UPLOAD_SHARE / 2))
     return sorted(found, key=lambda pressure: pressure.leave_by)

@@ -12,20 +12,41 @@ from typing import TypeVar
 from llmlab import contract, fleet, money
 from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
+from llmlab.agent.bill import Bill, highest_price
 from llmlab.agent.gpu import Gpus
+from llmlab.agent.idle import Vigil
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say, read
-from llmlab.agent.limits import Pressure
+from llmlab.agent.limits import Pressure, Seen
+from llmlab.agent.market import Market
 from llmlab.agent.report import Numbers
 from llmlab.agent.store import Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import TrainingExit, Verdict, judge, last_words
+from llmlab.agent.verdict import TrainingExit, Verdict, judge
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, ContractError, DataFile, EndReason, Heartbeat, LogStream, Outcome, Progress, Request, Stop
+from llmlab.contract import (
+    Attempt,
+    ContractError,
+    DataFile,
+    EndReason,
+    Heartbeat,
+    LogStream,
+    Outcome,
+    PricePoint,
+    Progress,
+    Request,
+    Stop,
+)
 from llmlab.files import replace_text
 
 TICK_SECONDS = 1.0
-EVERY_SECONDS = {"notice": 5.0, "stop": 5.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0}
+EVERY_SECONDS = {
+    "notice": 5.0, "stop": 5.0, "gpus": 10.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0,
+    "prices": 300.0, "prices near the limit": 30.0,
+}  # fmt: skip
+NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + limits.LEAD_SECONDS
+"""With money for less than this, were spot to become as dear as on demand, prices are looked at more often."""
+LAST_LOOK_SECONDS = 5.0
 LAST_WORD_SECONDS = 5.0
 """What is kept for the marker, of the time there is for the last upload; a quarter of it where that is less."""
 
@@ -37,6 +58,7 @@ class Agent:
     job: Job
     outputs: Store
     imds: Imds
+    market: Market
     gpus: Gpus
     numbers: Numbers
     background: Background
@@ -48,15 +70,21 @@ class Agent:
     request: Request | None = None
     stopped: bool = False
     pressure: Pressure | None = None
+    prices: tuple[PricePoint, ...] = ()
+    vigil: Vigil = field(init=False)
     _next: dict[str, float] = field(default_factory=dict)
     _files: tuple[DataFile, ...] = ()
     _uploaded: bool = False
+
+    def __post_init__(self) -> None:
+        self.vigil = Vigil(self.gpus, self.job.spec.idle_minutes, self.clock)
 
     # ------------------------------------------------------------ the watch
 
     def run(self) -> None:
         """Watch until the trainer has left or has had its time, then save everything and say how it ended."""
         self.request = _document(Request, self.job.folder.request)
+        self.vigil.begin()
         while (end := TrainingExit.parse(read(self.job.folder.training_exit))) is None:
             self.tick()
             if self.pressure is not None and self.now >= self.pressure.leave_by:
@@ -72,9 +100,13 @@ class Agent:
     def tick(self) -> None:
         """One look at everything that is due."""
         interruption = self.imds.interruption() if self._due("notice") else None
-        self.press(
-            limits.pressures(self.attempt, self.job.deadline, self.price, self.clock.now(), interruption=interruption, stopped=self.stopped)
-        )
+        if self._due("gpus"):
+            self.background.start("gpus", self.vigil.read)
+            self.vigil.look(self.progress)
+        if self.attempt.spot and self._due("prices near the limit" if self._is_near_the_limit else "prices"):
+            self.background.start("prices", self.look_at_prices)
+        seen = Seen(interruption, self.stopped, self.vigil.stalled, self.vigil.broken)
+        self.press(limits.pressures(self.bill, self.job.deadline, self.clock.now(), seen))
         if self._due("stop"):
             self.background.start("stop", self.look_for_stop)
         if self._due("heartbeat"):
@@ -90,11 +122,19 @@ class Agent:
             if self.pressure is None:
                 self.pressure = pressure
                 if self.request is None:
-                    self.request = Request(pressure.reason, self._at())
+                    self.request = Request(pressure.reason, self._at(), self.vigil.words(pressure.reason))
                 replace_text(Path(self.job.folder.request), contract.dump(self.request))
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif pressure.leave_by < self.pressure.leave_by:
                 self.pressure = pressure
+
+    def look_at_prices(self) -> None:
+        """The spot prices of our pool since the start; the last known ones stay when AWS does not tell."""
+        self.prices = self.market.history(*self._place, self.bill.launched)
+
+    @property
+    def _is_near_the_limit(self) -> bool:
+        return self.bill.is_near(self.clock.now(), NEAR_THE_LIMIT_SECONDS)
 
     def look_for_stop(self) -> None:
         """A stop that is younger than this attempt; and the attempt's instance and price once the launcher has written them."""
@@ -106,12 +146,12 @@ class Agent:
             self.attempt = contract.load(Attempt, self.outputs.read(self.job.keys.attempt(self.job.attempt)) or b"")
 
     @property
-    def price(self) -> float:
-        """US dollars an hour: what the launcher noted, or the price of our pool in the spec as long as it has not."""
-        if self.attempt.price:
-            return self.attempt.price
+    def bill(self) -> Bill:
+        """At the price the launcher noted, or that of our pool in the spec as long as it has not."""
         instance_type, zone = self._place
-        return fleet.price_of(self.job.spec.pools, instance_type, zone, spot=self.attempt.spot)
+        pools, attempt = self.job.spec.pools, self.attempt
+        price = attempt.price or fleet.price_of(pools, instance_type, zone, spot=attempt.spot)
+        return Bill(attempt, self.job.spec.charges, price, highest_price(pools, instance_type, zone), self.prices)
 
     @cached_property
     def _place(self) -> tuple[str, str]:
@@ -133,24 +173,26 @@ class Agent:
         return _document(Progress, self.job.folder.progress)
 
     def heartbeat(self, phase: str = "") -> None:
-        progress, gpu, now = self.progress, self.gpus.read(), self.clock.now()
+        progress, use, now = self.progress, self.vigil.use, self.clock.now()
         beat = Heartbeat(
             self.job.run, self.job.attempt, self._at(), self.instance, phase or (progress.phase if progress else "preparing"), progress,
-            gpu.percent if gpu else None, gpu.memory_gib if gpu else None, self.uploads.newest,
-            self.attempt.hours_before + limits.hours_so_far(self.attempt, now), limits.cost_so_far(self.attempt, self.price, now),
+            use.percent if use else None, use.memory_gib if use else None, self.uploads.newest,
+            self.attempt.hours_before + self.bill.hours(now), self.bill.total(now),
         )  # fmt: skip
         self.outputs.write(self.job.keys.status, report.dump(beat))
 
     def publish(self) -> None:
-        cost = limits.cost_so_far(self.attempt, self.price, self.clock.now())
-        self.numbers.publish(report.numbers(self.progress, self.gpus.read(), cost))
+        self.numbers.publish(report.numbers(self.progress, self.vigil.use, self.bill.total(self.clock.now())))
 
     # ------------------------------------------------------------ the end
 
     def finish(self, end: TrainingExit | None) -> None:
         """The last upload, within the time there is; then the last word; then the host may switch off."""
         log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
-        verdict = judge(end, self.request, _document(Outcome, self.job.folder.outcome), last_words(log))
+        if self.request is None:  # what killed the trainer may be known to the driver by now
+            self.background.within("gpus", LAST_LOOK_SECONDS, self.vigil.read)
+        says = self.vigil.fault.says if self.vigil.fault else ""
+        verdict = judge(end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
@@ -168,11 +210,10 @@ class Agent:
     def conclude(self, verdict: Verdict, *, until: float) -> None:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
-        hours = limits.hours_so_far(self.attempt, now)
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        launched = contract.parse_timestamp(self.attempt.launched or self.attempt.claimed)
-        costs = money.attempt_costs(self.job.spec.charges, launched, now, self.price, interrupted=interrupted)
-        totals = ending.Totals(hours, money.total(costs), self.attempt.hours_before, self.attempt.cost_before)
+        costs = self.bill.parts(now, interrupted=interrupted)
+        attempt = self.attempt
+        totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)
         at, progress = self._at(), self.progress
         try:
             persist(

@@ -5,12 +5,14 @@ version, what is too much is removed, so that an `upload` after the launch chang
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say, each, is_as
 from llmlab.agent.store import Store, StoreError
-from llmlab.contract import Complete, DataFile, Manifest
+from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
+from llmlab.files import replace_text
 
 
 class PrepareError(Exception):
@@ -24,11 +26,29 @@ def prepare(job: Job, data: Store, outputs: Store, say: Say) -> int:
         PrepareError: a file of the data or the model is not to be had as the spec says.
         StoreError: S3 does not answer.
     """
+    fit_batch(job, outputs, say)
     check(job.spec.data, contract.dataset_prefix(job.spec.data.name), Path(job.folder.data), data, say)
     if job.spec.model is not None:
         check(job.spec.model, contract.model_prefix(job.spec.model.name), Path(job.folder.model), data, say)
     bring_output(job, outputs)
     return bring_checkpoint(job, outputs, say)
+
+
+def fit_batch(job: Job, outputs: Store, say: Say) -> None:
+    """After memory ran out: the trainer's recipe with a smaller batch and as many examples a step; said in its log too.
+
+    From the spec in S3, so that an agent that is started again does not do it twice.
+    """
+    attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
+    if attempt.shrink == 1:
+        return
+    spec = contract.load(Spec, outputs.read(job.keys.spec) or b"")
+    replace_text(Path(job.folder.spec), contract.dump(replace(spec, recipe=contract.shrunk(spec.recipe, attempt.shrink))))
+    small, asked = contract.batch_words(spec.recipe, attempt.shrink), contract.batch_words(spec.recipe, 1)
+    words = f"{small} instead of {asked}, because memory ran out before: the same step"
+    say(words)
+    with Path(job.folder.logs, f"{LogStream.TRAINING}.log").open("a", encoding="utf-8") as log:
+        log.write(words + "\n")
 
 
 def check(manifest: Manifest, prefix: str, folder: Path, store: Store, say: Say) -> None:

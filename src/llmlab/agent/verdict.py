@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from llmlab.contract import EndReason, Outcome, Request, TrainerExit
 
 DETAIL_LENGTH = 400
+SEARCHED_CHARACTERS = 100_000
+"""Of the end of the training log: the process that failed first speaks before the others."""
+HARDWARE = re.compile(
+    r"uncorrectable ECC error encountered|uncorrectable NVLink error detected|Invalid access of peer GPU memory over nvlink"
+    r" or a hardware error|GPU is lost|fallen off the bus|system not yet initialized|NVRM: Xid [^\n]*: (?:48|64|74|79|94|95|119|120|140),"
+)
+"""What CUDA (errors 214, 220, 721 and 802), NVML and the driver say when the machine is at fault and another one may do.
+https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html
+https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html"""
 
 
 @dataclass(frozen=True)
@@ -29,22 +38,39 @@ class Verdict:
     hint: str = ""
 
 
-def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, last_words: str = "") -> Verdict:
-    """The end reason. `end` is None when the trainer had not left in time.
+def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> Verdict:
+    """The end reason. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
 
-    A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, the trainer's
-    own word counts as long as its exit code does not contradict it.
+    A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, a failed GPU
+    explains any error; else the trainer's own word counts as long as its exit code does not contradict it.
     """
     if end is not None and end.code == TrainerExit.COMPLETED:
         return Verdict(EndReason.COMPLETED, outcome.detail if outcome else "")
     if request is not None:
-        if end is None:
-            return Verdict(request.reason, "the trainer did not save in time, earlier checkpoints count")
-        if end.code == TrainerExit.STOPPED_ON_REQUEST:
-            return Verdict(request.reason, outcome.detail if outcome else "")
-        return Verdict(request.reason, f"the trainer ended with exit code {end.code} before it had saved, earlier checkpoints count")
+        broken = bool(fault) and request.reason is EndReason.STALLED
+        return Verdict(
+            EndReason.HARDWARE_FAILED if broken else request.reason,
+            _sentence(request.detail, fault if broken else "", _how_it_left(end, outcome)),
+        )
     if end is None:
         return Verdict(EndReason.TRAINING_ERROR, "the trainer did not end")
+    verdict = _own_words(end, outcome, last_words(log))
+    if verdict.reason is EndReason.TRAINING_ERROR and (says := fault or _hardware(outcome, log)):
+        return Verdict(EndReason.HARDWARE_FAILED, _sentence(says, verdict.detail))
+    return verdict
+
+
+def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:
+    """Of a trainer that was asked to."""
+    if end is None:
+        return "the trainer did not save in time, earlier checkpoints count"
+    if end.code == TrainerExit.STOPPED_ON_REQUEST:
+        return outcome.detail if outcome else ""
+    return f"the trainer ended with exit code {end.code} before it had saved, earlier checkpoints count"
+
+
+def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict:
+    """The end of a trainer that nobody had asked to leave."""
     reason = TrainerExit.reason(end.code, killed_for_memory=end.killed_for_memory)
     if end.killed_for_memory:
         return Verdict(reason, "the machine ran out of memory and killed the trainer")
@@ -52,7 +78,22 @@ def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | 
         return Verdict(outcome.reason, outcome.detail, outcome.hint)
     if end.code > 128:
         return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
-    return Verdict(reason, last_words or f"the trainer ended with exit code {end.code}")
+    return Verdict(reason, last or f"the trainer ended with exit code {end.code}")
+
+
+def _hardware(outcome: Outcome | None, log: str) -> str:
+    """The words that blame the hardware, "" when there are none."""
+    found = HARDWARE.search(outcome.detail if outcome else "") or HARDWARE.search(log[-SEARCHED_CHARACTERS:])
+    return found[0].rstrip(",") if found else ""
+
+
+def _sentence(*parts: str) -> str:
+    """What there is to say, each thing once."""
+    said: list[str] = []
+    for part in parts:
+        if part and not any(part in one for one in said):
+            said.append(part)
+    return "; ".join(said)
 
 
 def last_words(log: str) -> str:

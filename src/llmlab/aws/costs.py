@@ -11,6 +11,16 @@ HOME = "us-east-1"
 """Cost Explorer and Budgets answer here for every region."""
 
 
+MACHINES = ("Amazon Elastic Compute Cloud - Compute", "EC2 - Other", "Amazon Virtual Private Cloud")
+"""Under which Cost Explorer files instances, their disks, and their public addresses."""
+TAGS = (Tag.PROJECT, Tag.LAB, Tag.RUN)
+"""What Cost Explorer can tell our costs by, once they are activated for cost allocation.
+https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html"""
+ACTIVATE = "aws ce update-cost-allocation-tags-status --region us-east-1 --cost-allocation-tags-status " + " ".join(
+    f"TagKey={tag},Status=Active" for tag in TAGS
+)
+
+
 @dataclass(frozen=True)
 class Budget:
     """US dollars of this month. `forecast` is None until AWS has enough history."""
@@ -21,13 +31,37 @@ class Budget:
     forecast: float | None
 
 
-def by_service(aws: Aws, first: date, last: date) -> dict[str, float]:
+def active_tags(aws: Aws) -> frozenset[Tag]:
+    """Which of our tags are activated for cost allocation. Only the account that pays may ask."""
+    found = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS], Status="Active")
+    return frozenset(Tag(one["TagKey"]) for one in found["CostAllocationTags"])
+
+
+def by_day(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> dict[date, dict[str, float]]:
+    """US dollars of this lab's machines for each day from `first` to before `end` (UTC), by run; by "" where runs cannot be told apart."""
+    answer = aws.client("ce", region=HOME).get_cost_and_usage(
+        TimePeriod={"Start": first.isoformat(), "End": end.isoformat()},
+        Granularity="DAILY",
+        Metrics=["UnblendedCost"],
+        Filter={"And": [*_ours(aws, active), {"Dimensions": {"Key": "SERVICE", "Values": list(MACHINES)}}]},
+        GroupBy=[{"Type": "TAG", "Key": str(Tag.RUN if Tag.RUN in active else Tag.PROJECT)}],
+    )
+    days: dict[date, dict[str, float]] = {}
+    for period in answer["ResultsByTime"]:
+        day = days.setdefault(date.fromisoformat(period["TimePeriod"]["Start"]), {})
+        for group in period.get("Groups", []):
+            run = group["Keys"][0].partition("$")[2] if Tag.RUN in active else ""
+            day[run] = day.get(run, 0.0) + float(group["Metrics"]["UnblendedCost"]["Amount"])
+    return days
+
+
+def by_service(aws: Aws, first: date, last: date, active: frozenset[Tag]) -> dict[str, float]:
     """US dollars per AWS service of what is tagged as this lab's project, `last` included, dearest first."""
     answer = aws.client("ce", region=HOME).get_cost_and_usage(
         TimePeriod={"Start": first.isoformat(), "End": (last + timedelta(days=1)).isoformat()},
         Granularity="MONTHLY",
         Metrics=["UnblendedCost"],
-        Filter=_ours(aws),
+        Filter=_filter(_ours(aws, active)),
         GroupBy=[{"Type": "DIMENSION", "Key": "SERVICE"}],
     )
     totals: dict[str, float] = {}
@@ -38,13 +72,13 @@ def by_service(aws: Aws, first: date, last: date) -> dict[str, float]:
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
 
-def forecast(aws: Aws, first: date, end: date) -> float:
+def forecast(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> float:
     """US dollars that AWS expects from `first` (today or later) up to `end`, which is not included."""
     answer = aws.client("ce", region=HOME).get_cost_forecast(
         TimePeriod={"Start": first.isoformat(), "End": end.isoformat()},
         Granularity="MONTHLY",
         Metric="UNBLENDED_COST",
-        Filter=_ours(aws),
+        Filter=_filter(_ours(aws, active)),
     )
     return float(answer["Total"]["Amount"])
 
@@ -66,6 +100,13 @@ def budget(aws: Aws) -> Budget:
     )
 
 
-def _ours(aws: Aws) -> dict[str, Any]:
+def _ours(aws: Aws, active: frozenset[Tag]) -> list[dict[str, Any]]:
+    """A condition for each tag that Cost Explorer knows; asked by one that is not active, it would see nothing."""
     tags = aws.names.tags
-    return {"And": [{"Tags": {"Key": key, "Values": [tags[key]]}} for key in (Tag.PROJECT, Tag.LAB)]}
+    wanted = [key for key in (Tag.PROJECT, Tag.LAB) if key in active] or [Tag.PROJECT]
+    return [{"Tags": {"Key": str(key), "Values": [tags[key]]}} for key in wanted]
+
+
+def _filter(conditions: list[dict[str, Any]]) -> Any:
+    """`And` takes two or more."""
+    return {"And": conditions} if len(conditions) > 1 else conditions[0]

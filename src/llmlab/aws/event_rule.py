@@ -12,10 +12,10 @@ from llmlab.infra.resource import Properties
 
 TARGET = "watchdog"
 SPOT_INTERRUPTION = {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]}
-INSTANCE_ENDED = {
+INSTANCE_CHANGED = {
     "source": ["aws.ec2"],
     "detail-type": ["EC2 Instance State-change Notification"],
-    "detail": {"state": ["shutting-down", "stopping", "stopped", "terminated"]},
+    "detail": {"state": ["running", "shutting-down", "stopping", "stopped", "terminated"]},
 }
 
 

@@ -36,6 +36,8 @@ class InstanceType:
     memory_gib: float
     spot: bool
     nvme_gb: int = 0
+    on_demand: bool = True
+    """False where AWS sells it in capacity blocks alone."""
 
     @property
     def words(self) -> str:
@@ -61,6 +63,8 @@ def describe(aws: Aws, names: Sequence[str]) -> dict[str, InstanceType]:
 def offered(aws: Aws, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The zones that offer each type, by type name."""
     zones: dict[str, list[str]] = {name: [] for name in names}
+    if not zones:
+        return {}
     pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
         LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(zones)}]
     )
@@ -92,6 +96,7 @@ def read(info: "InstanceTypeInfoTypeDef | Mapping[str, Any]") -> InstanceType:
     """A usable type from what DescribeInstanceTypes answers."""
     facts: Any = info
     gpu = facts["GpuInfo"]["Gpus"][0]
+    sold = facts.get("SupportedUsageClasses", ["on-demand", "spot"])
     return InstanceType(
         name=str(facts["InstanceType"]),
         gpu=gpu["Name"],
@@ -99,9 +104,19 @@ def read(info: "InstanceTypeInfoTypeDef | Mapping[str, Any]") -> InstanceType:
         gpu_memory_gib=gpu["MemoryInfo"]["SizeInMiB"] / ROUNDED_GIB,
         vcpus=int(facts["VCpuInfo"]["DefaultVCpus"]),
         memory_gib=facts["MemoryInfo"]["SizeInMiB"] / ROUNDED_GIB,
-        spot="spot" in facts.get("SupportedUsageClasses", ["spot"]),
+        spot="spot" in sold,
         nvme_gb=int(facts.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0)),
+        on_demand="on-demand" in sold,
     )
+
+
+def asked(aws: Aws, names: Sequence[str]) -> list[InstanceType]:
+    """The types of these names; every usable one of the region when there are none.
+
+    Raises:
+        UsageError: as `describe`.
+    """
+    return list(describe(aws, names).values()) if names else usable(aws)
 
 
 def usable(aws: Aws) -> list[InstanceType]:

@@ -26,6 +26,7 @@ EC2 = {
     "VPC endpoint": ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
     "security group": ("describe_security_groups", "SecurityGroups", "GroupId"),
     "volume": ("describe_volumes", "Volumes", "VolumeId"),
+    "snapshot": ("describe_snapshots", "Snapshots", "SnapshotId"),
     "network interface": ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
     "launch template": ("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
     "spot request": ("describe_spot_instance_requests", "SpotInstanceRequests", "SpotInstanceRequestId"),
@@ -48,7 +49,7 @@ def find(aws: Aws) -> list[Leftover]:
     """Everything, in the order of kinds, asked in parallel. Nothing that is shared with the account is in it."""
     questions: list[Callable[[Aws], Iterator[Leftover]]] = [
         *((lambda aws, kind=kind: _tagged(aws, kind)) for kind in EC2),
-        _instances, _buckets, _repository, _roles, _profiles, _provider, _log_groups, _topic, _alarms, _dashboard,
+        _instances, _addresses, _buckets, _repository, _roles, _profiles, _provider, _log_groups, _topic, _alarms, _dashboard,
         _budget, _function, _rules, _schedule_group, _secrets,
     ]  # fmt: skip
     aws.names  # noqa: B018 - looked up once, before the threads need it
@@ -65,13 +66,14 @@ def _answer(aws: Aws, question: Callable[[Aws], Iterator[Leftover]]) -> list[Lef
 
 
 def idle(aws: Aws) -> list[Leftover]:
-    """Disks and network interfaces of ours that belong to no machine, and cost money or block a teardown."""
+    """Disks, network interfaces, snapshots and addresses of ours that belong to no machine, and cost money or block a teardown."""
     filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
     available: Any = [*filters, {"Name": "status", "Values": ["available"]}]
     volumes = aws.ec2.describe_volumes(Filters=available)["Volumes"]
     interfaces = aws.ec2.describe_network_interfaces(Filters=available)["NetworkInterfaces"]
     found = [*(("volume", one["VolumeId"]) for one in volumes), *(("network interface", one["NetworkInterfaceId"]) for one in interfaces)]
-    return [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in found]
+    named = [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in found]
+    return [*named, *_tagged(aws, "snapshot"), *_addresses(aws)]
 
 
 def _is_ours(aws: Aws, tags: Mapping[str, str]) -> bool:
@@ -91,6 +93,8 @@ def _ec2_command(kind: str, identity: str, region: str) -> str:
     verb, option = {
         "volume": ("delete-volume", "volume-id"),
         "network interface": ("delete-network-interface", "network-interface-id"),
+        "snapshot": ("delete-snapshot", "snapshot-id"),
+        "elastic address": ("release-address", "allocation-id"),
         "spot request": ("cancel-spot-instance-requests", "spot-instance-request-ids"),
     }.get(kind, ("", ""))
     return f"aws ec2 {verb} --{option} {identity} --region {region}" if verb else "llmlab teardown"
@@ -100,6 +104,14 @@ def _instances(aws: Aws) -> Iterator[Leftover]:
     for one in instances.find(aws):
         if one.alive or one.state == "shutting-down":
             yield Leftover("instance", one.id, command=f"aws ec2 terminate-instances --instance-ids {one.id} --region {aws.region}")
+
+
+def _addresses(aws: Aws) -> Iterator[Leftover]:
+    """Elastic addresses: nothing here makes one, but each costs, in use or not."""
+    filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    for one in aws.ec2.describe_addresses(Filters=filters)["Addresses"]:
+        identity = one["AllocationId"]
+        yield Leftover("elastic address", identity, command=_ec2_command("elastic address", identity, aws.region))
 
 
 def _buckets(aws: Aws) -> Iterator[Leftover]:

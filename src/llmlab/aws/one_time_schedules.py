@@ -1,12 +1,14 @@
 """One-time schedules of EventBridge Scheduler: the deadline of an attempt, which fires whatever has become of everybody else.
 
+So is the alarm clock of a run.
+
 They delete themselves after firing. https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-delete.html
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.session import AlreadyExists, Aws, NotFound
 
 
 def create(aws: Aws, request: Mapping[str, Any]) -> None:
@@ -17,6 +19,14 @@ def create(aws: Aws, request: Mapping[str, Any]) -> None:
 def update(aws: Aws, request: Mapping[str, Any]) -> None:
     """Give it another target. The request is whole: what it leaves out is reset."""
     aws.client("scheduler").update_schedule(**request)
+
+
+def put(aws: Aws, request: Mapping[str, Any]) -> None:
+    """Create one, or give the one of that name this moment and target."""
+    try:
+        create(aws, request)
+    except AlreadyExists:
+        update(aws, request)
 
 
 def delete(aws: Aws, group: str, name: str) -> bool:

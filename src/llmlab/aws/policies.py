@@ -99,6 +99,7 @@ def instance(names: Names) -> Policy:
                 [names.arn("logs", f"log-group:{group}:*") for group in groups],
             ),
             _put_metrics(names, "CWAgent"),
+            _allow("ReadSpotPrices", "ec2:DescribeSpotPriceHistory", "*"),
             _allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
             _session_manager(),
         ]

@@ -3,13 +3,12 @@
 Every price says whether it is approximate. A type of which nobody knows a price has none, rather than a made-up one.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
+from llmlab.aws import price_list
 from llmlab.aws.session import Aws, AwsError
 
 APPROXIMATE = {
@@ -26,8 +25,9 @@ APPROXIMATE = {
 }  # fmt: skip
 """Linux on demand in us-east-1 as last noted; other regions differ by up to a third."""
 
-ENDPOINTS = {"ap": "ap-south-1", "eu": "eu-central-1"}
-"""The Pricing API answers in three regions only; us-east-1 for everybody else."""
+LINUX = {"operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used"}
+MANY = 8
+"""Above so many types they are asked for in one question: every GPU instance of the region."""
 
 
 @dataclass(frozen=True)
@@ -38,54 +38,61 @@ class Price:
     approximate: bool = False
 
 
-def on_demand(aws: Aws, types: Iterable[str]) -> dict[str, Price]:
-    """The on-demand price of each type in this region; a type without a known price is left out."""
-    types = list(types)
-    if not types:
-        return {}
-    with ThreadPoolExecutor(min(8, len(types))) as pool:
-        asked = dict(zip(types, pool.map(lambda one: _ask(aws, one), types), strict=True))
-    found = {name: Price(dollars) for name, dollars in asked.items() if dollars}
-    return found | {name: Price(APPROXIMATE[name], approximate=True) for name in types if name not in found and name in APPROXIMATE}
+@dataclass(frozen=True)
+class SpotPrice:
+    """US dollars an hour of one pool: in force now, and the lowest and the highest of the days that were asked for."""
+
+    now: float
+    low: float
+    high: float
 
 
-def _ask(aws: Aws, instance_type: str) -> float | None:
-    """What the Pricing API says, or None when it does not answer, which costs accuracy but stops no launch."""
-    wanted = {
-        "instanceType": instance_type, "regionCode": aws.region, "operatingSystem": "Linux",
-        "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used",
-    }  # fmt: skip
+def on_demand(aws: Aws, types: Sequence[str]) -> tuple[dict[str, Price], str]:
+    """The on-demand price of each type in this region, and why the Pricing API did not answer ("" when it did).
+
+    What it does not tell comes from the shipped table; a type in neither is left out.
+    """
+    silent, told = "", dict[str, float]()
     try:
-        pricing = aws.client("pricing", region=ENDPOINTS.get(aws.region.partition("-")[0], "us-east-1"), attempts=2)
-        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
-        return parse(pricing.get_products(ServiceCode="AmazonEC2", Filters=filters)["PriceList"])
-    except AwsError:
-        return None
+        told = _listed(aws, types)
+    except AwsError as error:
+        silent = error.message
+    found = {name: Price(told[name]) for name in types if name in told}
+    return found | {name: Price(APPROXIMATE[name], approximate=True) for name in types if name not in told and name in APPROXIMATE}, silent
 
 
-def parse(products: Iterable[str | dict[str, Any]]) -> float | None:
-    """The hourly price in a `PriceList`, whose entries are JSON texts; None when none of them has one."""
-    for product in products:
-        facts: dict[str, Any] = json.loads(product) if isinstance(product, str) else product
-        for term in facts.get("terms", {}).get("OnDemand", {}).values():
-            for dimension in term.get("priceDimensions", {}).values():
-                dollars = float(dimension.get("pricePerUnit", {}).get("USD", 0))
-                if dollars > 0:
-                    return dollars
-    return None
+def _listed(aws: Aws, types: Sequence[str]) -> dict[str, float]:
+    """What the Pricing API says of these types: all at once where there are many, and each of the rest by name."""
+    told: dict[str, float] = {}
+    if len(types) > MANY:
+        for product in price_list.products(aws, "AmazonEC2", {**LINUX, "instanceFamily": "GPU instance"}):
+            price = price_list.dollars([product])
+            if price:
+                told[price_list.attribute(product, "instanceType")] = price
+    rest = [name for name in types if name not in told]
+    with ThreadPoolExecutor(MANY) as pool:
+        asked = pool.map(lambda name: price_list.dollars(price_list.products(aws, "AmazonEC2", {**LINUX, "instanceType": name})), rest)
+        return told | {name: price for name, price in zip(rest, asked, strict=True) if price}
 
 
-def spot(aws: Aws, types: Iterable[str], now: datetime) -> dict[tuple[str, str], float]:
-    """The spot price now, by (type, zone). With the start and end of the history set to now, AWS answers the price in force."""
-    prices: dict[tuple[str, str], tuple[datetime, float]] = {}
+def spot(aws: Aws, types: Sequence[str], now: datetime, *, days: float = 0) -> dict[tuple[str, str], SpotPrice]:
+    """The spot price now and its spread over the last `days`, by (type, zone).
+
+    With the history's start set to now, AWS answers the price in force; with an earlier one also every change since.
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+    seen: dict[tuple[str, str], list[tuple[datetime, float]]] = {}
     pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(
         InstanceTypes=list(types),  # type: ignore[arg-type]
         ProductDescriptions=["Linux/UNIX"],
-        StartTime=now,
+        StartTime=now - timedelta(days=days),
     )
     for page in pages:
         for item in page["SpotPriceHistory"]:
-            key = (str(item["InstanceType"]), item["AvailabilityZone"])
-            if key not in prices or prices[key][0] < item["Timestamp"]:
-                prices[key] = (item["Timestamp"], float(item["SpotPrice"]))
-    return {key: dollars for key, (_, dollars) in prices.items()}
+            seen.setdefault((str(item["InstanceType"]), item["AvailabilityZone"]), []).append((item["Timestamp"], float(item["SpotPrice"])))
+    return {key: SpotPrice(max(points)[1], *_ends(price for _, price in points)) for key, points in seen.items()}
+
+
+def _ends(values: Iterable[float]) -> tuple[float, float]:
+    every = sorted(values)
+    return every[0], every[-1]

@@ -3,11 +3,12 @@
 Codes: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.session import Aws, AwsError, BadCredentials, NotFound
 
 CODES = {("G", True): "L-3819A6DF", ("P", True): "L-7212CCBC", ("G", False): "L-DB2E81BA", ("P", False): "L-417A185B"}
 """By (family, spot)."""
@@ -40,37 +41,48 @@ def family(instance_type: str) -> str:
     return "P" if instance_type.startswith("p") else "G"
 
 
-def read(aws: Aws, family: str, *, spot: bool) -> Quota:
-    """The quota of a family in one market, and what already runs in the account and region."""
-    code = CODES[family, spot]
-    return Quota(family, spot, code, limit(aws, code), used(aws, family, spot=spot))
+def read(aws: Aws, families: Iterable[str], markets: Iterable[bool]) -> dict[tuple[str, bool], Quota]:
+    """The quotas of these families in these markets (spot or not), by both, and what already runs in the account and region."""
+    wanted = [(family, spot) for family in sorted(set(families)) for spot in sorted(set(markets))]
+    with ThreadPoolExecutor(len(CODES) + 1) as pool:
+        asked_used = pool.submit(used, aws)
+        limits = list(pool.map(lambda key: limit(aws, CODES[key]), wanted))
+        running = asked_used.result()
+    return {key: Quota(*key, CODES[key], most, running[key]) for key, most in zip(wanted, limits, strict=True)}
 
 
 def limit(aws: Aws, code: str) -> float | None:
-    """An account's quota; AWS's default where the account has none of its own, None where nobody tells."""
+    """An account's quota; AWS's default where the account has none of its own, None where nobody tells or may tell."""
     client = aws.client("service-quotas")
     for ask in (client.get_service_quota, client.get_aws_default_service_quota):
         try:
             return float(ask(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"])
+        except BadCredentials:
+            raise
         except NotFound:
             continue
+        except AwsError:
+            return None
     return None
 
 
-def used(aws: Aws, family: str, *, spot: bool) -> int:
-    """The vCPUs of the account's instances of a family that are starting or running in one market."""
+def used(aws: Aws) -> dict[tuple[str, bool], int]:
+    """The vCPUs of the account's instances that are starting or running, by family and market."""
     filters: Any = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-    total = 0
-    others: list[str] = []
+    total = dict.fromkeys(CODES, 0)
+    others: list[tuple[tuple[str, bool], str]] = []
     for page in aws.ec2.get_paginator("describe_instances").paginate(Filters=filters):
-        for reservation in page["Reservations"]:
-            for instance in reservation["Instances"]:
-                ours = str(instance["InstanceType"]).startswith(FAMILIES[family])
-                if ours and (instance.get("InstanceLifecycle") == "spot") == spot:
-                    cpu = instance.get("CpuOptions", {})
-                    total += cpu.get("CoreCount", 0) * cpu.get("ThreadsPerCore", 0)
-                    others += [] if cpu else [str(instance["InstanceType"])]
-    return total + sum(vcpus(aws, others))
+        for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
+            name, spot = str(instance["InstanceType"]), instance.get("InstanceLifecycle") == "spot"
+            key = next(((kind, spot) for kind, begins in FAMILIES.items() if name.startswith(begins)), None)
+            cpu = instance.get("CpuOptions", {})
+            if key and cpu:
+                total[key] += cpu.get("CoreCount", 0) * cpu.get("ThreadsPerCore", 0)
+            elif key:
+                others.append((key, name))
+    for (key, _), count in zip(others, vcpus(aws, [name for _, name in others]), strict=True):
+        total[key] += count
+    return total
 
 
 def vcpus(aws: Aws, types: Sequence[str]) -> list[int]:
@@ -83,10 +95,51 @@ def vcpus(aws: Aws, types: Sequence[str]) -> list[int]:
     return [known.get(name, 0) for name in types]
 
 
+def desired(quota: Quota, wanted: int) -> int:
+    """The quota to ask for, so that instances of `wanted` vCPUs may run beside what does."""
+    return int(max(quota.limit or 0, quota.used) + wanted)
+
+
 def request_command(quota: Quota, wanted: int, region: str) -> str:
     """The command that asks AWS for more."""
-    value = int((quota.limit or 0) + wanted) if quota.limit else wanted
     return (
         "aws service-quotas request-service-quota-increase --service-code ec2 "
-        f"--quota-code {quota.code} --desired-value {value} --region {region}"
+        f"--quota-code {quota.code} --desired-value {desired(quota, wanted)} --region {region}"
     )
+
+
+# ---------------------------------------------------------------- asking for more
+
+
+OPEN = {"PENDING", "CASE_OPENED"}
+"""https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_RequestedServiceQuotaChange.html"""
+
+
+@dataclass(frozen=True)
+class Increase:
+    """A request for a larger quota: `case` is the support case, or the request's own id until there is one."""
+
+    code: str
+    desired: float
+    status: str
+    case: str
+
+
+def pending(aws: Aws, quota: Quota) -> Increase | None:
+    """The request for this quota that AWS has not answered yet."""
+    pages = (
+        aws.client("service-quotas")
+        .get_paginator("list_requested_service_quota_change_history_by_quota")
+        .paginate(ServiceCode="ec2", QuotaCode=quota.code)
+    )
+    return next((_increase(one) for page in pages for one in page["RequestedQuotas"] if one["Status"] in OPEN), None)
+
+
+def request(aws: Aws, quota: Quota, vcpus: int) -> Increase:
+    """Ask AWS for a quota of this many vCPUs."""
+    answer = aws.client("service-quotas").request_service_quota_increase(ServiceCode="ec2", QuotaCode=quota.code, DesiredValue=float(vcpus))
+    return _increase(answer["RequestedQuota"])
+
+
+def _increase(facts: dict[str, Any]) -> Increase:
+    return Increase(facts["QuotaCode"], facts["DesiredValue"], facts["Status"], facts.get("CaseId") or facts["Id"])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmlab.aws import instance_types
 from llmlab.aws.owned import Ec2Resource
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.vpc import Vpc
@@ -31,7 +32,7 @@ class Subnets(Ec2Resource):
         return dict.fromkeys(self.zones(), "public")
 
     def zones(self) -> tuple[str, ...]:
-        """The zones that offer at least one of the wanted types; asked once."""
+        """The zones that offer at least one of the wanted types, any usable one where none is named; asked once."""
         if "zones" not in self.seen:
             self.seen["zones"] = zones_offering(self.aws, self.instance_types)
         zones: tuple[str, ...] = self.seen["zones"]
@@ -85,13 +86,15 @@ class Subnets(Ec2Resource):
         self.seen.pop("description", None)
 
 
-def zones_offering(aws: Aws, instance_types: Sequence[str]) -> tuple[str, ...]:
-    """The region's own availability zones (no local zones) that offer at least one of the types, in order."""
-    pages = aws.ec2.get_paginator("describe_instance_type_offerings").paginate(
-        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(instance_types)}]
-    )
-    locations = {offering["Location"] for page in pages for offering in page["InstanceTypeOfferings"]}
+def zones_offering(aws: Aws, names: Sequence[str]) -> tuple[str, ...]:
+    """The region's own availability zones (no local zones) that offer at least one of the types, any usable one without names; in order."""
+    wanted = names or [one.name for one in instance_types.usable(aws)]
+    locations = {zone for zones in instance_types.offered(aws, wanted).values() for zone in zones}
     zones = tuple(sorted(zone for zone in locations if re.fullmatch(re.escape(aws.region) + "[a-z]", zone)))
     if not zones:
-        raise LabError(f"region {aws.region} offers none of {', '.join(instance_types)}", "llmlab --region us-east-1 bootstrap --plan")
+        raise LabError(f"region {aws.region} offers {_none_of(names)}", "llmlab --region us-east-1 bootstrap --plan")
     return zones
+
+
+def _none_of(names: Sequence[str]) -> str:
+    return f"none of {', '.join(names)}" if names else "no GPU that a run can use"

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llmlab import contract
+from llmlab import contract, money
 from llmlab.contract import EndReason, Env, LogStream, Names, RunKeys, Tag, WorkFolder
 from llmlab.errors import LabError
 
@@ -62,6 +62,7 @@ def _values(user_data: UserData) -> dict[str, Any]:
         "ended_prefix": contract.ENDED,
         "complete": contract.COMPLETE,
         "timestamp": contract.TIMESTAMP,
+        "instance_part": money.INSTANCE,
         "cloudwatch": json.dumps(cloudwatch_agent(names), separators=(",", ":")),
     }
 

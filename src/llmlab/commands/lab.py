@@ -186,19 +186,52 @@ def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
         ("image", made.repository),
         *([("GitHub role", made.github_role)] if made.github_role else []),
         *([("alerts to", made.email)] if made.email else []),
-        ("dashboard", made.dashboard),
+        *([("dashboard", made.dashboard)] if made.dashboard else []),
     ]
     return [f"{what:12} {value}" for what, value in rows]
 
 
-def doctor(ctx: typer.Context) -> None:
+def doctor(
+    ctx: typer.Context,
+    request_quota: Annotated[
+        bool, typer.Option("--request-quota", help="Ask AWS for larger vCPU quotas, for those that are too small, instead of checking.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
     """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
     from llmlab.ops.doctor import doctor as examine
 
     state: State = ctx.obj
+    if request_quota:
+        ask_for_quotas(state, yes=yes)
+        return
     facts = examine(state.settings, state.aws, state.clock)
     state.ui.show(facts, lambda: checkup_view(facts))
     raise typer.Exit(ExitCode.DONE if facts.healthy else ExitCode.FAILED)
+
+
+def ask_for_quotas(state: State, *, yes: bool) -> None:
+    """The quotas that are too small, a question, and a request for each that has none yet."""
+    from llmlab.ops import quota_increases
+
+    wanted = quota_increases.too_small(state.aws, state.settings)
+    new = [one for one in wanted if one.pending is None]
+    if new:
+        for one in new:
+            state.ui.say(one.words)
+        state.ui.confirm(f"ask AWS for {counted(len(new), 'larger quota')} in {state.aws.region}?", yes=yes)
+    filed = {one.quota.code: quota_increases.file(state.aws, one) for one in new}
+    facts = [(one, one.pending or filed[one.quota.code]) for one in wanted]
+    state.ui.show(
+        [increase for _, increase in facts],
+        lambda: (
+            [
+                f"{one.words}; {'asked for already' if one.pending else 'asked for'}: {increase.status}, case {increase.case}"
+                for one, increase in facts
+            ]
+            or ["no quota is too small for an instance"]
+        ),
+    )
 
 
 HEALTH = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "dim"}

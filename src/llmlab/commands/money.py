@@ -4,15 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab import money
+from llmlab.commands.run_screens import WIDE
 from llmlab.commands.state import State
+from llmlab.commands.words import dollars
 from llmlab.ui import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from llmlab.ops.cost import Costs
+    from llmlab.ops.comparison import Compared, Comparison
+    from llmlab.ops.cost import Costs, RunCost
 
 
 def register(app: typer.Typer) -> None:
@@ -22,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def cost(
     ctx: typer.Context,
-    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: two questions of one cent each.")] = True,
+    cost_explorer: Annotated[bool, typer.Option(help="Ask Cost Explorer too: four questions of one cent each.")] = True,
 ) -> None:
     """This month by run and by service, the budget and the forecast."""
     from llmlab.ops.cost import cost as ask
@@ -36,29 +40,73 @@ def cost(
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
     """The month in words."""
-    rows: list[tuple[object, ...]] = [
-        (
-            one.run,
-            ", ".join(one.instance_types),
-            "spot" if one.spot else "on-demand",
-            one.attempts,
-            f"{one.hours:.2f}",
-            f"{one.cost:.2f}",
-            "running" if one.running else "",
-        )
-        for one in facts.runs
-    ]
-    rows.append(("total", "", "", "", f"{sum(one.hours for one in facts.runs):.2f}", f"{facts.total:.2f}", ""))
-    columns = ("run", "instance", "market", "attempts", "hours", "$", "")
-    yield f"instance time in {facts.month}, at the prices noted at launch"
-    yield table(columns, rows, right=("attempts", "hours", "$"))
+    yield f"runs in {facts.month}, at the prices of their pools"
+    yield RunsTable(facts)
     if facts.services is not None:
         yield ""
         services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
         yield "Cost Explorer, about a day behind"
         yield table(("service", "$"), services, right=("$",))
+    if facts.comparison and facts.comparison.whole.billed:
+        yield ""
+        yield from _comparison(facts.comparison)
     if facts.budget:
         expected = "" if facts.budget.forecast is None else f", {facts.budget.forecast:.2f} expected"
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+    if facts.standing:
+        from llmlab.aws import standing
+
+        yield f"the lab itself: {standing.words(facts.standing)}"
+
+
+class RunsTable:
+    """A line for each attempt of each run, and a sum where there are several; zones and parts only where there is room."""
+
+    def __init__(self, facts: "Costs") -> None:
+        self.facts = facts
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        wide = options.max_width >= WIDE
+        runs = self.facts.runs
+        summed = money.total_parts(one.parts for one in runs)
+        parts = (list(summed) or [money.INSTANCE]) if wide else []
+        rows = [row for one in runs for row in self._rows(one, parts, wide=wide)]
+        total = (f"{sum(one.hours for one in runs):.2f}", *self._cells(summed, parts), dollars(self.facts.total))
+        rows.append(("total", "", "", *total, ""))
+        numbers = ("hours", *parts, "total")
+        yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
+
+    def _rows(self, run: "RunCost", parts: "Sequence[str]", *, wide: bool) -> "Iterator[tuple[object, ...]]":
+        for one in run.by_attempt:
+            where = (one.instance_type, one.zone if wide else "", "spot" if one.spot else "on-demand")
+            note = "running" if one.running else "free hour" if one.free else ""
+            name = run.run if one is run.by_attempt[0] else ""
+            cells = (f"{one.hours:.2f}", *self._cells(one.parts, parts), dollars(one.cost))
+            yield name, one.number, " ".join(filter(None, where)), *cells, note
+        if len(run.by_attempt) > 1:
+            yield "", "all", "", f"{run.hours:.2f}", *self._cells(run.parts, parts), dollars(run.cost), ""
+
+    @staticmethod
+    def _cells(costs: "Mapping[str, float]", parts: "Sequence[str]") -> "Iterator[str]":
+        yield from (dollars(costs.get(part, 0.0)) for part in parts)
+
+
+def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
+    """Our numbers beside AWS's, for what is a day past."""
+    named = [one for one in facts.runs or facts.days if one.ours or one.billed]
+    rows = [(one.name, *_compared(one)) for one in named]
+    if len(rows) != 1:
+        whole = facts.whole
+        rows.append((whole.name, *_compared(whole)))
+    what = "run" if facts.runs else "day"
+    yield f"machines of {facts.days[0].name} to {facts.days[-1].name}, compared with Cost Explorer by the tag {facts.tag}"
+    yield table((what, "ours $", "billed $", "difference $", "%"), rows, right=("ours $", "billed $", "difference $", "%"))
+
+
+def _compared(one: "Compared") -> "Iterator[str]":
+    yield f"{one.ours:.2f}"
+    yield f"{one.billed:.2f}"
+    yield f"{one.difference:+.2f}"
+    yield "" if one.percent is None else f"{one.percent:+.1f}"

@@ -1,25 +1,25 @@
-"""How runs look on a terminal: the list, one run, a launch, an estimate. Facts come in, what rich draws goes out."""
+"""How runs look on a terminal: the list, one run, a launch. Facts come in, what rich draws goes out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment
 from llmlab.contract import EndReason, RunState
+from llmlab.money import total_parts
 from llmlab.ui import table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from llmlab.ops.estimate import Estimate, Option
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
-    from llmlab.ops.preflight import Plan
     from llmlab.ops.resume import Resumed
     from llmlab.ops.run_state import Run
     from llmlab.ops.runs import Detail
 
 WIDE = 110
+FREE = ", free (first hour)"
 STYLES = {
     RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.RUNNING: "cyan",
     RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow",
@@ -61,6 +61,12 @@ def progress_line(run: "Run") -> str:
     ]
     head = state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
     return ", ".join([head, *filter(None, parts)])
+
+
+def parts_words(parts: Mapping[str, float]) -> str:
+    """`: instance $0.31, disk $0.03, address $0.01`, where there is more than the instance."""
+    named = [f"{what} {dollars(amount)}" for what, amount in parts.items() if amount]
+    return f": {', '.join(named)}" if len(parts) > 1 and named else ""
 
 
 # ---------------------------------------------------------------- the list
@@ -168,7 +174,7 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "time", f"{hours_words(run) or '0s'} of at most {duration(limit * 3600)}{left}"
     if run.cost is not None:
         most = f" of at most {dollars(spec.max_cost)}" if spec.max_cost else ""
-        yield "cost", f"{dollars(run.cost)}{most}"
+        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(one.parts for one in run.attempts))}"
     if run.ended:
         yield "ended", moment(run.ended)
     elif run.deadline:
@@ -194,17 +200,19 @@ class AttemptsTable:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         run, ends = self.facts.run, {end.number: end for end in self.facts.ends}
+        costs = {one.number: one for one in run.attempts}
         wide = options.max_width >= WIDE
         rows = []
         for one in self.facts.attempts:
-            end, last = ends.get(one.number), one is self.facts.attempts[-1]
-            used = end.hours if end else (run.hours or 0) - one.hours_before if last and one.launched else None
+            end, last, spent = ends.get(one.number), one is self.facts.attempts[-1], costs.get(one.number)
             how = f"{end.reason} at step {end.step}" if end else str(run.reason or run.state) if last else ""
+            how += FREE if spent and spent.free else ""
             where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}" if one.instance else "no instance"
             more = (one.by, one.instance) if wide else ()
-            rows.append((one.number, *more, where, dollars(one.price or None), duration(used and used * 3600), how))
-        columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "end")
-        yield table(columns, rows, right=("attempt", "$/h", "time"))
+            used = (duration(spent.hours * 3600), dollars(spent.cost)) if spent else ("", "")
+            rows.append((one.number, *more, where, dollars(one.price or None), *used, how))
+        columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "cost", "end")
+        yield table(columns, rows, right=("attempt", "$/h", "time", "cost"))
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
@@ -219,47 +227,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
     return drawn
 
 
-# ---------------------------------------------------------------- before and after a launch
-
-
-def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
-    """What a launch is going to do."""
-    wish = facts.wish
-    tokens = facts.data.facts.get("tokens")
-    yield "recipe", f"{recipe}: {wish.recipe.method} on {wish.recipe.model}"
-    examples = facts.data.facts.get("examples")
-    words = [
-        facts.data.name,
-        f"{count(examples)} examples" if isinstance(examples, int) else "",
-        f"{count(tokens)} tokens" if tokens else "",
-    ]
-    yield "data", ", ".join(filter(None, words))
-    yield "image", f"{', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}, on {facts.ami}"
-    if facts.memory_gib:
-        yield "memory", f"about {facts.memory_gib:.1f} GiB of one GPU"
-    yield "types", ", ".join(one.name for one in facts.types)
-    yield "zones", ", ".join(sorted({pool.zone for pool in facts.pools}))
-    yield "market", market(facts)
-    limit = f" (max-cost {dollars(wish.max_cost)})" if wish.max_cost else ""
-    yield "at most", f"{hours(wish.max_hours)}, {dollars(facts.most_cost)} for the instance{limit}"
-    for note in facts.notes:
-        yield "note", note
-
-
-def market(facts: "Plan") -> str:
-    """Spot or on demand, and what an hour costs."""
-    on_demand = [pool.on_demand_price for pool in facts.pools]
-    about = "about " if any(pool.approximate for pool in facts.pools) else ""
-    words = f"on-demand, {about}{_range(on_demand)} an hour"
-    if not facts.wish.spot:
-        return words
-    spot = f"spot, {_range([pool.spot_price for pool in facts.pools if pool.spot_price is not None])} an hour"
-    return f"{spot}; then {words}" if facts.wish.fallback_on_demand else f"{spot} ({words})"
-
-
-def _range(prices: Sequence[float]) -> str:
-    low, high = min(prices), max(prices)
-    return dollars(low) if low == high else f"{dollars(low)} to {dollars(high)}"
+# ---------------------------------------------------------------- after a launch
 
 
 def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
@@ -268,55 +236,9 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     yield "run", facts.run
     yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
     most = f"; at most {dollars(facts.most_cost)} if an interruption moves it" if facts.most_cost > facts.full_cost else ""
-    yield "price", f"{about}{dollars(facts.price)} an hour, at most {dollars(facts.full_cost)} for {hours(facts.max_hours)}{most}"
+    least = f"at most {dollars(facts.full_cost)} for {hours(facts.max_hours)} with disk and address"
+    yield "price", f"{about}{dollars(facts.price)} an hour, {least}{most}"
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
-
-
-CHEAPEST = 5
-"""How many of the cheapest types that fit an estimate shows besides those of the settings."""
-
-
-def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["RenderableType"]:
-    """Types with their memory, hours and dollars, in the order of the facts; `more` is the command that shows `every` one."""
-    yield _size_words(facts)
-    if facts.parts_gib:
-        parts = ", ".join(f"{name} {amount:.1f}" for name, amount in facts.parts_gib.items())
-        yield f"memory of one GPU: about {facts.memory_gib:.1f} GiB ({parts})"
-    if facts.data:
-        yield f"data {facts.data}: {count(facts.tokens)} tokens an epoch" + (f", {count(facts.steps)} steps in all" if facts.steps else "")
-    yield ""
-    cheapest = [one.instance_type for one in facts.options if one.fits and one.priced and not one.preferred][:CHEAPEST]
-    shown = [one for one in facts.options if every or one.preferred or one.instance_type in cheapest]
-    columns = ("type", "GPU", "GiB", "time", "$/h", "spot", "cost", "spot cost", "note")
-    right = columns[2:-1]
-    yield table(columns, [_option(one) for one in shown], right=right, whole=("type", "GPU", *right))
-    hidden = len(facts.options) - len(shown)
-    if hidden:
-        yield f"\n{hidden} more type{'' if hidden == 1 else 's'}: {more}"
-
-
-def _size_words(facts: "Estimate") -> str:
-    if facts.parameters:
-        return f"{facts.model}: {count(facts.parameters)} parameters by {facts.source}"
-    if facts.lacks:
-        return f"{facts.lacks}, so memory and time are not estimated"
-    return f"{facts.model}: of unknown size, so memory and time are not estimated"
-
-
-def _option(one: "Option") -> tuple[object, ...]:
-    """A row of the estimate."""
-    notes = ["" if one.fits else "too small:", one.reason, "" if one.priced else "no price known"]
-    return (
-        one.instance_type,
-        f"{one.gpus} x {one.gpu}",
-        f"{one.gpu_memory_gib:.0f}",
-        duration(one.hours and one.hours * 3600),
-        ("~" if one.approximate else "") + dollars(one.on_demand_price),
-        dollars(one.spot_price),
-        dollars(one.on_demand_cost),
-        dollars(one.spot_cost),
-        " ".join(filter(None, notes)),
-    )
 
 
 def resumed(facts: "Resumed") -> str:

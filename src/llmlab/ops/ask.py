@@ -8,9 +8,9 @@ from pathlib import Path
 from llmlab.aws.session import Aws
 from llmlab.ops import model_size, program, trained
 from llmlab.ops.program import Run
-from llmlab.trainer.limits import LARGEST_ON_CPU, too_large
+from llmlab.trainer.results.limits import LARGEST_ON_CPU, too_large
 
-PROGRAM = "llmlab.trainer.answer"
+PROGRAM = "llmlab.trainer.results.answer"
 
 Progress = Callable[[float, float], None]
 

@@ -63,7 +63,7 @@ class Bootstrapped:
     github_role: str | None
     email: str | None
     email_confirmed: bool
-    dashboard: str
+    dashboard: str | None
 
 
 def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Plan:
@@ -113,7 +113,7 @@ def _by_sid(value: Any) -> Any:
 def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: Callable[[Step], None] = lambda _step: None) -> Bootstrapped:
     """Make the plan come true. `progress` is called for each change, when it is done, from any thread."""
     apply_plan(planned, progress)
-    destroy([make(aws=aws, clock=clock) for make in stack.RETIRED])
+    destroy(stack.unwanted(settings, aws, clock))
     created = sum(step.action is Action.CREATE for step in planned.steps)
     updated = sum(step.action is Action.UPDATE for step in planned.steps)
     names = aws.names
@@ -132,8 +132,13 @@ def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: C
         github_role=f"arn:aws:iam::{aws.account}:role/{names.github_role}" if settings.github else None,
         email=settings.email,
         email_confirmed=confirmed,
-        dashboard=f"https://{aws.region}.console.aws.amazon.com/cloudwatch/home?region={aws.region}#dashboards/dashboard/{names.dashboard}",
+        dashboard=_dashboard_page(aws) if settings.dashboard else None,
     )
+
+
+def _dashboard_page(aws: Aws) -> str:
+    console = f"https://{aws.region}.console.aws.amazon.com/cloudwatch/home?region={aws.region}"
+    return f"{console}#dashboards/dashboard/{aws.names.dashboard}"
 
 
 # ---------------------------------------------------------------- remembering what was asked for

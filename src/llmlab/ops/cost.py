@@ -4,18 +4,22 @@ The first is exact for instance time and known at once; the others see everythin
 (a tag not yet activated, a permission missing) is left out with a note: the rest is still worth reading.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
-from llmlab import contract
-from llmlab.aws import costs, documents
+from llmlab import contract, money
+from llmlab.aws import costs, documents, standing
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, Unreachable
+from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, AttemptEnd, Marker, RunKeys
+from llmlab.contract import Heartbeat, Marker, RunKeys, Spec, Tag
+from llmlab.ops import runs, spending
+from llmlab.ops.comparison import Comparison, comparable_days, compare
+from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
 LONGEST = timedelta(days=8)
@@ -24,7 +28,7 @@ LONGEST = timedelta(days=8)
 
 @dataclass(frozen=True)
 class RunCost:
-    """Instance time of one run in this month, in hours and US dollars. `running` while an attempt has no end."""
+    """What one run cost in this month, in hours and US dollars. `running` while an attempt has no end; `cost` is the sum of `parts`."""
 
     run: str
     instance_types: tuple[str, ...]
@@ -33,6 +37,8 @@ class RunCost:
     hours: float
     cost: float
     running: bool
+    parts: dict[str, float]
+    by_attempt: tuple[AttemptCost, ...]
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,14 @@ class Costs:
     services: dict[str, float] | None
     forecast: float | None
     budget: Budget | None
+    comparison: Comparison | None
+    standing: StandingCosts | None
+    """What the lab costs while nothing runs."""
     notes: tuple[str, ...]
 
 
 def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
-    """This month's costs. Cost Explorer takes a cent a question (two are asked), so it can be left out.
+    """This month's costs. Cost Explorer takes a cent a question (four are asked), so it can be left out.
 
     Raises:
         LabError: there is no lab, or no credentials.
@@ -59,59 +68,52 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     names = documents.runs(aws, aws.names.outputs_bucket)
     recent = [run for run in names if contract.run_started(run) >= _midnight(first) - LONGEST]
     with ThreadPoolExecutor(16) as pool:
-        found = [one for one in pool.map(lambda run: run_cost(aws, run, _midnight(first), now), recent) if one]
+        accounts = dict(zip(recent, pool.map(lambda run: account(aws, run), recent), strict=True))
+    found = tuple(one for run, written in accounts.items() if (one := share(run, written, _midnight(first), now)))
     notes: list[str] = []
-    services = forecast = None
+    services = forecast = comparison = None
     if cost_explorer:
-        services = _asked(lambda: costs.by_service(aws, first, now.date()), "Cost Explorer", notes)
-        forecast = _asked(lambda: costs.forecast(aws, now.date(), next_month(first)), "the forecast", notes)
+        active = _asked(lambda: costs.active_tags(aws), "which cost tags are active", notes)
+        active = frozenset({Tag.PROJECT, Tag.LAB}) if active is None else active
+        services = _asked(lambda: costs.by_service(aws, first, now.date(), active), "Cost Explorer", notes)
+        forecast = _asked(lambda: costs.forecast(aws, now.date(), next_month(first), active), "the forecast", notes)
+        if days := comparable_days(first, now):
+            billed = _asked(lambda: costs.by_day(aws, days[0], days[-1] + timedelta(days=1), active), "the comparison", notes)
+            comparison = None if billed is None else compare(accounts, billed, days, now, by_run=Tag.RUN in active)
+            if comparison and comparison.unseen:
+                inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
+                notes.append(f"Cost Explorer sees none of the ${comparison.ours:.2f} of {len(comparison.days)} days{inactive}")
     budget = _asked(lambda: costs.budget(aws), "the budget", notes)
-    return Costs(f"{first:%Y-%m}", tuple(found), sum(one.cost for one in found), services, forecast, budget, tuple(notes))
+    stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
+    total = sum(one.cost for one in found)
+    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes))
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:
     """One run's share of the time from `since` to `now`; None when it had none."""
-    keys = RunKeys(run)
-    bucket = aws.names.outputs_bucket
-    attempts: list[Attempt] = []
-    ends: dict[int, AttemptEnd] = {}
-    for key in documents.keys_under(aws, bucket, keys.attempts):
-        _, kind = contract.parse_attempt(key)
-        if kind == "end":
-            end = documents.read(aws, AttemptEnd, bucket, key)
-            ends |= {end.number: end} if end else {}
-        elif kind == "claim":
-            attempt = documents.read(aws, Attempt, bucket, key)
-            attempts += [attempt] if attempt else []
+    return share(run, account(aws, run), since, now)
+
+
+def account(aws: Aws, run: str) -> Account:
+    """What is written about a run's attempts."""
+    bucket, keys = aws.names.outputs_bucket, RunKeys(run)
+    attempts, ends = runs.attempts(aws, run)
+    spec = documents.read(aws, Spec, bucket, keys.spec)
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
-    return share(run, attempts, ends, marker, since, now)
+    heartbeat = None if marker else documents.read(aws, Heartbeat, bucket, keys.status)
+    return Account(spec.charges if spec else (), attempts, {end.number: end for end in ends}, marker, heartbeat)
 
 
-def share(
-    run: str, attempts: Iterable[Attempt], ends: dict[int, AttemptEnd], marker: Marker | None, since: datetime, now: datetime
-) -> RunCost | None:
-    """Price times time of each attempt within the window. An attempt lasts until its end, the run's marker, its deadline or now."""
-    hours = dollars = 0.0
-    running = False
-    started = sorted((one for one in attempts if one.launched), key=lambda one: one.number)
-    for index, attempt in enumerate(started):
-        limits = [now, datetime.fromtimestamp(attempt.deadline, UTC)]
-        end = ends.get(attempt.number)
-        if end:
-            limits.append(contract.parse_timestamp(end.ended))
-        elif index + 1 < len(started):
-            limits.append(contract.parse_timestamp(started[index + 1].launched))
-        elif marker:
-            limits.append(contract.parse_timestamp(marker.ended))
-        until = min(limits)
-        running |= until == now
-        used = max(0.0, (until - max(since, contract.parse_timestamp(attempt.launched))).total_seconds() / 3600)
-        hours += used
-        dollars += used * attempt.price
-    if not started or not hours:
+def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:
+    """What `written` makes of a run within the window; None when no attempt of it lies there."""
+    found = spending.by_attempt(written, now, since)
+    hours = sum(one.hours for one in found)
+    if not hours:
         return None
-    types = tuple(dict.fromkeys(one.instance_type for one in started))
-    return RunCost(run, types, started[-1].spot, len(started), hours, dollars, running)
+    types = tuple(dict.fromkeys(one.instance_type for one in found))
+    parts = money.total_parts(one.parts for one in found)
+    running = any(one.running for one in found)
+    return RunCost(run, types, found[-1].spot, len(written.attempts), hours, money.total(parts), running, parts, found)
 
 
 def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:

@@ -9,7 +9,8 @@ from enum import StrEnum
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, images, instances, leftovers, quotas
+from llmlab.aws import amis, costs, images, instances, leftovers, prices, quotas, standing
+from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.subnets import zones_offering
@@ -19,6 +20,7 @@ from llmlab.config import Settings
 from llmlab.contract import Tag
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
+from llmlab.ops import quota_increases
 
 PATCHED_UNTIL = {
     "22.04": datetime(2027, 4, 30, tzinfo=UTC),
@@ -28,9 +30,6 @@ PATCHED_UNTIL = {
 """When AWS stops patching the Deep Learning AMI of each Ubuntu.
 https://docs.aws.amazon.com/dlami/latest/devguide/support-policy.html"""
 WARN_DAYS = 180
-SMALLEST_VCPUS = 4
-"""Of the smallest GPU instance (g4dn, g5 and g6.xlarge)."""
-P_VCPUS = 96
 
 
 class Health(StrEnum):
@@ -118,28 +117,26 @@ def _resources(patient: _Patient) -> Iterator[Check]:
 
 
 def _gpus(patient: _Patient) -> Iterator[Check]:
-    zones = zones_offering(patient.aws, patient.settings.instance_types)
-    yield Check("GPUs", Health.OK, f"{', '.join(patient.settings.instance_types)} in {len(zones)} zones of {patient.aws.region}")
+    wanted = patient.settings.instance_types
+    zones = zones_offering(patient.aws, wanted)
+    yield Check("GPUs", Health.OK, f"{', '.join(wanted) or 'usable types'} in {len(zones)} zones of {patient.aws.region}")
 
 
 def _quotas(patient: _Patient) -> Iterator[Check]:
     """Of all four quotas, those of the wanted families must be above zero."""
-    wanted = {quotas.family(name) for name in patient.settings.instance_types}
-    for (family, spot), _code in sorted(quotas.CODES.items()):
-        quota = quotas.read(patient.aws, family, spot=spot)
+    least = quota_increases.least(patient.aws, patient.settings)
+    for (family, spot), quota in sorted(quotas.read(patient.aws, quotas.FAMILIES, (True, False)).items()):
         name = f"quota {'spot' if spot else 'on-demand'} {family}"
         if quota.limit is None:
             yield Check(name, Health.UNKNOWN, "AWS does not tell")
             continue
         says = f"{quota.used} of {quota.limit:g} vCPUs in use"
-        least = P_VCPUS if family == "P" else SMALLEST_VCPUS
-        if quota.limit >= least:
-            yield Check(name, Health.OK, says)
-        elif family in wanted:
-            mend = quotas.request_command(quota, least * 2 if family == "G" else least, patient.aws.region)
-            yield Check(name, Health.FAILED, f"{says}, the smallest instance has {least}", mend)
-        else:
+        if family not in least:
             yield Check(name, Health.OK, f"{says}, none of the wanted types needs it")
+        elif quota.limit >= least[family]:
+            yield Check(name, Health.OK, says)
+        else:
+            yield Check(name, Health.FAILED, f"{says}, an instance has {least[family]}", "llmlab doctor --request-quota")
 
 
 def _image(patient: _Patient) -> Iterator[Check]:
@@ -170,19 +167,20 @@ def _email(patient: _Patient) -> Iterator[Check]:
         yield Check("e-mail", Health.FAILED, f"{email} has not confirmed; the link is in a mail from AWS, this sends it again", again)
 
 
-def _cost_tag(patient: _Patient) -> Iterator[Check]:
+def _cost_tags(patient: _Patient) -> Iterator[Check]:
     """Only the account that pays may ask."""
-    activate = "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status TagKey=Project,Status=Active --region us-east-1"
     try:
-        client = patient.aws.client("ce", region="us-east-1")
-        found = client.list_cost_allocation_tags(TagKeys=[Tag.PROJECT.value])["CostAllocationTags"]
+        active = costs.active_tags(patient.aws)
     except LabError as error:
-        yield Check("cost tag", Health.UNKNOWN, f"only the paying account can tell: {error.message}", activate)
+        yield Check("cost tags", Health.UNKNOWN, f"only the paying account can tell: {error.message}", costs.ACTIVATE)
         return
-    if found and found[0]["Status"] == "Active":
-        yield Check("cost tag", Health.OK, "Project is active for cost allocation")
-    else:
-        yield Check("cost tag", Health.WARNING, "Project is not active for cost allocation, so the budget sees nothing", activate)
+    inactive = [str(tag) for tag in costs.TAGS if tag not in active]
+    if not inactive:
+        yield Check("cost tags", Health.OK, f"{', '.join(costs.TAGS)} are active for cost allocation")
+        return
+    blind = ", so the budget sees nothing" if Tag.PROJECT not in active else ", so Cost Explorer cannot tell our labs or runs apart"
+    says = f"{', '.join(inactive)} {'is' if len(inactive) == 1 else 'are'} not active for cost allocation{blind}"
+    yield Check("cost tags", Health.WARNING, says, costs.ACTIVATE)
 
 
 def _ami(patient: _Patient) -> Iterator[Check]:
@@ -201,20 +199,29 @@ def _ami(patient: _Patient) -> Iterator[Check]:
 
 
 def _leftovers(patient: _Patient) -> Iterator[Check]:
-    """Machines past their deadline, and disks and network interfaces without one."""
-    now = patient.clock.now().timestamp()
-    found = False
-    for one in instances.find(patient.aws):
-        if one.alive and (one.deadline is None or one.deadline < now):
-            found = True
-            why = "has no deadline" if one.deadline is None else "is past its deadline"
-            mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
-            yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}", mend)
-    for left in leftovers.idle(patient.aws):
-        found = True
-        yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine", left.command)
-    if not found:
-        yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk or network interface")
+    """Machines past their deadline, and what belongs to no machine, each with what it costs."""
+    now = patient.clock.now()
+    over = [one for one in instances.find(patient.aws) if one.alive and (one.deadline is None or one.deadline < now.timestamp())]
+    hourly, _ = prices.on_demand(patient.aws, sorted({one.instance_type for one in over}))
+    for one in over:
+        why = "has no deadline" if one.deadline is None else "is past its deadline"
+        price = f", at most ${hourly[one.instance_type].dollars:.2f} an hour" if one.instance_type in hourly else ""
+        mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
+        yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}{price}", mend)
+    idle = leftovers.idle(patient.aws)
+    for left, cost in zip(idle, standing.of(patient.aws, idle, now).items, strict=True):
+        price = f", about ${cost.without_free_tier:.2f} a month" if cost.without_free_tier else ""
+        yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine{price}", left.command)
+    if not over and not idle:
+        yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk, snapshot, address or network interface")
+
+
+def _idle_cost(patient: _Patient) -> Iterator[Check]:
+    """What the lab costs while nothing runs."""
+    found = standing.read(patient.aws, patient.clock.now())
+    paid = any(one.kind == Dashboard.kind and one.monthly for one in found.items)
+    mend = "LLMLAB_DASHBOARD=false llmlab bootstrap" if paid else ""
+    yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(found), mend)
 
 
 def _session_manager(_patient: _Patient) -> Iterator[Check]:
@@ -226,5 +233,5 @@ def _session_manager(_patient: _Patient) -> Iterator[Check]:
 
 
 CHECKS = (
-    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tag, _ami, _leftovers, _session_manager,
+    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tags, _ami, _leftovers, _idle_cost, _session_manager,
 )  # fmt: skip

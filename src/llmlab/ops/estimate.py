@@ -1,34 +1,24 @@
-"""VRAM, hours and dollars of a recipe on each instance type, and why a type is rejected.
+"""What a recipe takes on an instance type before anything has run there: memory of one GPU, tokens a second, hours.
 
 Memory: weights + optimizer + activations + loss head + CUDA context, per GPU; see each term in `llmlab.footprint`.
-Time: 6 floating-point operations a parameter and token for a full step, of which a LoRA step saves the weight gradients (2) and
-checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings reach; DPO adds the reference's forward (2).
-Both are estimates: the run itself measures.
+Time: 6 floating-point operations a parameter and token for a full step (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which a
+LoRA step saves the weight gradients (2) and checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings
+reach; DPO adds the reference's forward (2). Both are estimates: what a run has measured takes their place (`llmlab.ops.measured`).
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 
-from llmlab import footprint
-from llmlab.aws import instance_types, prices
+from llmlab import footprint, gpus
 from llmlab.aws.instance_types import InstanceType
-from llmlab.aws.session import Aws
 from llmlab.contract import Manifest
-from llmlab.errors import LabError
 from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
 GIB = 1024**3
-TERAFLOPS = {
-    "T4": 65, "A10G": 70, "L4": 121, "L40S": 362, "RTX PRO 4500": 200, "RTX PRO Server 6000": 500,
-    "A100": 312, "H100": 989, "H200": 989, "B200": 2250, "B300": 2250,
-}  # fmt: skip
-"""Peak dense half-precision arithmetic of one GPU, from NVIDIA's data sheets."""
 REACHED = 0.3
 """The share of the peak that adapter training with gradient checkpointing reaches."""
+UNPACKING = 1.39
+"""How much longer a step takes whose weights are held in 4 bits. https://lightning.ai/pages/community/lora-insights/"""
 NO_BF16 = {"T4", "V100"}
 CONTEXT_GIB = 1.5
 ROOM = 0.95
@@ -37,161 +27,62 @@ START_HOURS = 0.15
 """Boot, image pull and model download: about nine minutes."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """A recipe on one type. GiB of one GPU, hours of instance time, US dollars. None where it is not known."""
-
-    instance_type: str
-    gpu: str
-    gpus: int
-    gpu_memory_gib: float
-    fits: bool
-    reason: str
-    """Why not, or what to know, in a few words."""
-    hours: float | None
-    on_demand_price: float | None
-    spot_price: float | None
-    """Of the cheapest zone now."""
-    approximate: bool
-    on_demand_cost: float | None
-    spot_cost: float | None
-    preferred: bool
-    """It is one of the types the settings name, which a launch would take."""
-
-    @property
-    def priced(self) -> bool:
-        return self.on_demand_price is not None or self.spot_price is not None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A recipe and a dataset on every type that was asked for.
-
-    Those that fit come first, the cheapest at the head, then those that do not fit, then those without a price.
-    """
-
-    model: str
-    parameters: int | None
-    source: str
-    lacks: str
-    """What has to be uploaded before more can be said, and the command for it in `hint`; "" when nothing."""
-    hint: str
-    data: str
-    tokens: int | None
-    """Of one epoch."""
-    steps: int | None
-    memory_gib: float | None
-    parts_gib: dict[str, float]
-    options: tuple[Option, ...]
-
-
-def estimate(
-    aws: Aws,
-    recipe: Recipe,
-    size: ModelSize | None,
-    data: Manifest | None,
-    types: Sequence[InstanceType],
-    now: datetime,
-    *,
-    preferred: Sequence[str] = (),
-    lacking: LabError | None = None,
-) -> Estimate:
-    """The options for these types, with the prices of now. `lacking` is why `size` is not known, where something can be done about it."""
-    names = [one.name for one in types]
-    with ThreadPoolExecutor(2) as pool:
-        asked_spot = pool.submit(prices.spot, aws, names, now)
-        on_demand = prices.on_demand(aws, names)
-        spot = asked_spot.result()
-    parts = memory(recipe, size) if size else {}
-    tokens = data_tokens(data) if data else None
-    options = [option(one, recipe, size, tokens, on_demand, spot, preferred=one.name in preferred) for one in types]
-    return Estimate(
-        model=recipe.model,
-        parameters=size.parameters if size else None,
-        source=size.source if size else "",
-        lacks=lacking.message if lacking else "",
-        hint=lacking.hint if lacking else "",
-        data=data.name if data else "",
-        tokens=tokens,
-        steps=steps(recipe, data) if data else None,
-        memory_gib=sum(parts.values()) if parts else None,
-        parts_gib=parts,
-        options=tuple(
-            sorted(options, key=lambda one: (not one.priced, not one.fits, one.on_demand_cost or one.on_demand_price or math.inf))
-        ),
-    )
-
-
-def option(
-    kind: InstanceType,
-    recipe: Recipe,
-    size: ModelSize | None,
-    tokens: int | None,
-    on_demand: Mapping[str, prices.Price],
-    spot: Mapping[tuple[str, str], float],
-    *,
-    preferred: bool = False,
-) -> Option:
-    """One type judged: does it fit, how long, how much."""
-    reason = rejection(kind, spread(kind, recipe, size)) if size else ""
-    duration = hours(kind, recipe, size, tokens) if size and tokens and not reason else None
-    price = on_demand.get(kind.name)
-    cheapest = min((dollars for (name, _), dollars in spot.items() if name == kind.name), default=None)
-    note = "fp16, no bf16" if kind.gpu in NO_BF16 else ""
-    return Option(
-        instance_type=kind.name,
-        gpu=kind.gpu,
-        gpus=kind.gpus,
-        gpu_memory_gib=round(kind.gpu_memory_gib, 1),
-        fits=not reason,
-        reason=reason or note,
-        hours=duration,
-        on_demand_price=price.dollars if price else None,
-        spot_price=cheapest if kind.spot else None,
-        approximate=bool(price and price.approximate),
-        on_demand_cost=duration * price.dollars if duration and price else None,
-        spot_cost=duration * cheapest if duration and cheapest and kind.spot else None,
-        preferred=preferred,
-    )
-
-
 def rejection(kind: InstanceType, parts: Mapping[str, float]) -> str:
     """Why a type has too little memory, or "" when it fits or nobody knows."""
     needed = sum(parts.values())
     if needed > kind.gpu_memory_gib * ROOM:
-        largest = max(parts, key=lambda part: parts[part])
-        return f"needs {needed:.1f} GiB, has {kind.gpu_memory_gib:.0f}; most of it {largest}"
+        return f"needs {needed:.1f} GiB, has {kind.gpu_memory_gib:.0f}"
     return ""
 
 
-def memory(recipe: Recipe, size: ModelSize, over: int = 1) -> dict[str, float]:
+def memory(recipe: Recipe, size: ModelSize, over: int = 1, *, checkpointing: bool | None = None) -> dict[str, float]:
     """GiB on one GPU by what takes it; `over` is the number of GPUs that one copy of the model is spread over."""
-    return {name: taken / GIB for name, taken in footprint.parts(recipe, size, over=over).items()} | {"CUDA": CONTEXT_GIB}
+    parts = footprint.parts(recipe, size, over=over, checkpointing=checkpointing)
+    return {name: taken / GIB for name, taken in parts.items()} | {"CUDA": CONTEXT_GIB}
 
 
-def spread(kind: InstanceType, recipe: Recipe, size: ModelSize) -> dict[str, float]:
+def spread(kind: InstanceType, recipe: Recipe, size: ModelSize, *, checkpointing: bool | None = None) -> dict[str, float]:
     """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
 
     4-bit weights are never divided.
     """
-    parts = memory(recipe, size)
+    parts = memory(recipe, size, checkpointing=checkpointing)
     if kind.gpus > 1 and recipe.method != "qlora" and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
-        return memory(recipe, size, kind.gpus)
+        return memory(recipe, size, kind.gpus, checkpointing=checkpointing)
     return parts
 
 
-def hours(kind: InstanceType, recipe: Recipe, size: ModelSize, tokens: int) -> float | None:
-    """Instance hours over all epochs, start included; None for a GPU of unknown speed."""
-    peak = TERAFLOPS.get(kind.gpu)
+def recomputes(kind: InstanceType, recipe: Recipe, size: ModelSize) -> bool:
+    """Whether activations are computed twice there: as the recipe says, and with auto where they would not fit."""
+    if recipe.gradient_checkpointing != "auto":
+        return bool(recipe.gradient_checkpointing)
+    return bool(rejection(kind, spread(kind, recipe, size, checkpointing=False)))
+
+
+def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> float | None:
+    """Of all its GPUs together; None for a GPU of unknown speed. A step of few examples leaves GPUs without one."""
+    peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
-    passes = (
-        (6 if recipe.method == "full" else 4)
-        + (0 if recipe.gradient_checkpointing is False else 2)
-        + (2 if recipe.objective == "dpo" else 0)
-    )
-    seconds = passes * size.parameters * tokens * recipe.epochs / (peak * 1e12 * REACHED * kind.gpus)
-    return START_HOURS + seconds / 3600
+    passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + (2 if recipe.objective == "dpo" else 0)
+    slower = UNPACKING if recipe.method == "qlora" else 1.0
+    return peak * 1e12 * REACHED * min(kind.gpus, recipe.step_examples) / (passes * size.parameters * slower)
+
+
+def hours(tokens: float, per_second: float) -> float:
+    """Instance hours for a training of so many tokens, start included."""
+    return START_HOURS + tokens / per_second / 3600
+
+
+def training_tokens(recipe: Recipe, data: Manifest) -> float | None:
+    """Tokens of the whole training, or None when nobody knows those of an epoch."""
+    epoch = data_tokens(data)
+    if not epoch:
+        return None
+    examples = data.facts.get("examples")
+    if recipe.max_steps and isinstance(examples, int) and examples:
+        return epoch * recipe.max_steps * recipe.step_examples / examples
+    return epoch * recipe.epochs
 
 
 def data_tokens(data: Manifest) -> int | None:
@@ -213,8 +104,3 @@ def steps(recipe: Recipe, data: Manifest) -> int | None:
     if not isinstance(examples, int) or not examples:
         return None
     return max(1, round(-(-examples // recipe.step_examples) * recipe.epochs))
-
-
-def asked_types(aws: Aws, names: Sequence[str]) -> list[InstanceType]:
-    """The types of these names; every usable one of the region when there are none."""
-    return list(instance_types.describe(aws, names).values()) if names else instance_types.usable(aws)

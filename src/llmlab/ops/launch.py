@@ -20,8 +20,8 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 class Launch:
     """A run that has an instance.
 
-    In US dollars: `full_cost` is all its hours at the price of this pool, `most_cost` the same at the dearest pool an interruption may
-    move it to.
+    In US dollars, disk and address included: `full_cost` is all its hours at the price of this pool, `most_cost` the same at the dearest
+    pool an interruption may move it to.
     """
 
     run: str
@@ -52,14 +52,14 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
     key = RunKeys(spec.run).spec
     try:
         documents.write_once(aws, aws.names.outputs_bucket, key, spec)
-        started = start(aws, spec, attempt, clock, say, Patience(plan.wish.fallback_on_demand, wait_minutes))
+        started = start(aws, spec, attempt, clock, say, Patience(plan.fallback_on_demand, wait_minutes))
     except BaseException as error:
         if not isinstance(error, LeftBehind):
             documents.delete(aws, aws.names.outputs_bucket, key)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("interrupted; the run was not started and nothing is left of it", "llmlab launch") from error
         raise
-    full_cost = min(started.price * spec.max_hours, spec.max_cost or float("inf"))
+    full_cost = min(money.hourly(spec.charges, started.price) * spec.max_hours, spec.max_cost or float("inf"))
     return Launch(
         run=spec.run,
         instance=started.instance,
@@ -91,16 +91,21 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         ami=plan.ami,
         launch_template=aws.names.launch_template,
         pools=plan.pools,
-        spot=wish.spot,
+        spot=plan.spot,
         max_hours=wish.max_hours,
         created=contract.build_timestamp(clock.now()),
         model=plan.model,
         max_cost=wish.max_cost,
-        fallback_on_demand=wish.fallback_on_demand,
+        fallback_on_demand=plan.fallback_on_demand,
         auto_shutdown=wish.auto_shutdown,
         resume=wish.resume,
-        preferred=tuple(one.name for one in plan.types),
+        idle_minutes=wish.idle_minutes,
+        fallback_interruptions=wish.fallback_interruptions,
+        fallback_minutes=wish.fallback_minutes,
+        wait_hours=wish.wait_hours,
         llmlab_version=__version__,
+        preferred=plan.preferred,
+        charges=plan.charges,
     )
 
 

@@ -9,7 +9,7 @@ from llmlab.errors import LabError, UsageError
 from llmlab.ops import program, trained
 from llmlab.ops.program import Run
 
-PROGRAM = "llmlab.trainer.merge"
+PROGRAM = "llmlab.trainer.results.merge"
 FOLDER = "merged"
 """In the run's folder of the outputs."""
 

@@ -4,28 +4,26 @@ Nothing is created here. The questions to AWS go out at once; what is wrong is t
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
-from llmlab import contract, fleet
-from llmlab.aws import amis, documents, images, instance_types, launch_zones, prices, quotas
+from llmlab import contract
+from llmlab.aws import amis, documents, images, launch_zones
 from llmlab.aws.images import Image
-from llmlab.aws.instance_types import InstanceType
-from llmlab.aws.quotas import Quota
 from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
-from llmlab.contract import MANIFEST, Manifest, Pool
-from llmlab.errors import LabError, QuotaExceeded, Refused, UsageError
-from llmlab.ops import model_size
-from llmlab.ops.estimate import ROOM, memory, rejection, spread
-from llmlab.ops.model_size import ModelSize
+from llmlab.contract import MANIFEST, Charge, Manifest, Pool
+from llmlab.errors import LabError, Refused, UsageError
+from llmlab.ops import estimate, measured, model_size, options, pools, supply
+from llmlab.ops.estimate import START_HOURS
+from llmlab.ops.options import Need, Option
+from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
 
 MOST_HOURS = 168
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,15 @@ class Wish:
     auto_shutdown: bool = True
     resume: bool = True
     image: str = ""
+    fallback_interruptions: int = 3
+    fallback_minutes: float = 15
+    wait_hours: float = 24
+    idle_minutes: float = 20
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can start. `notes` say what was left out and why, `most_cost` the most its instance time can cost in US dollars."""
+    """A run that can start. `spot` and `fallback_on_demand` are what is left of the wish: a market may have nothing to give."""
 
     wish: Wish
     data: Manifest
@@ -54,10 +56,19 @@ class Plan:
     image: Image
     ami: str
     pools: tuple[Pool, ...]
-    types: tuple[InstanceType, ...]
+    spot: bool
+    fallback_on_demand: bool
+    options: tuple[Option, ...]
+    """What the pools were chosen by, the best first."""
+    charges: tuple[Charge, ...]
     memory_gib: float | None
+    """Of one GPU of the best."""
     most_cost: float
+    """The most that the run can cost in US dollars, disk and address included: all its hours in the dearest of its pools."""
     notes: tuple[str, ...]
+    """What was left out or is not known, and why."""
+    preferred: tuple[str, ...] = ()
+    """The types that the user named, in order."""
 
 
 def check_limits(wish: Wish) -> None:
@@ -69,6 +80,12 @@ def check_limits(wish: Wish) -> None:
     """
     check_hours(wish.max_hours)
     check_cost(wish.max_cost)
+    check_patience(wish)
+    if wish.max_hours <= START_HOURS:
+        raise UsageError(
+            f"max-hours {wish.max_hours:g} is over before training begins: an instance takes about {START_HOURS * 60:.0f} minutes to start",
+            "llmlab launch --max-hours 1",
+        )
     if wish.fallback_on_demand and not wish.spot:
         raise UsageError("--fallback-on-demand is for --spot", "llmlab launch --spot --fallback-on-demand")
     if wish.spot and wish.recipe.save_steps is None and wish.recipe.save_minutes >= wish.max_hours * 60:
@@ -82,6 +99,22 @@ def check_limits(wish: Wish) -> None:
 def check_hours(hours: float) -> None:
     if not 0 < hours <= MOST_HOURS:
         raise UsageError(f"max-hours must be more than 0 and at most {MOST_HOURS} (a week), not {hours:g}", "llmlab launch --max-hours 6")
+
+
+def check_patience(wish: Wish) -> None:
+    """How long it waits, and for what.
+
+    Raises:
+        UsageError: a number that makes no sense.
+    """
+    for option, value, least, most, usual in (
+        ("fallback-after", wish.fallback_interruptions, 1, 100, 3),
+        ("fallback-minutes", wish.fallback_minutes, 0, 1440, 15),
+        ("wait-hours", wish.wait_hours, 0, MOST_HOURS, 24),
+        ("idle-minutes", wish.idle_minutes, 0, 1440, 20),
+    ):
+        if not least <= value <= most:
+            raise UsageError(f"{option} must be between {least} and {most}, not {value:g}", f"llmlab launch --{option} {usual}")
 
 
 def check_cost(dollars: float | None) -> None:
@@ -99,47 +132,43 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
     """
     check_limits(wish)
     wanted = wish.instance_types or settings.instance_types
-    with ThreadPoolExecutor(12) as pool:
+    markets = supply.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
+    with ThreadPoolExecutor(8) as pool:
         bootstrapped = pool.submit(launch_zones.has_launch_template, aws)
-        asked_types = pool.submit(instance_types.describe, aws, wanted)
-        asked_zones = pool.submit(launch_zones.subnets, aws, settings.subnet_ids)
-        asked_offers = pool.submit(instance_types.offered, aws, wanted)
-        asked_on_demand = pool.submit(prices.on_demand, aws, wanted)
-        asked_spot = pool.submit(prices.spot, aws, wanted, now)
-        asked_quotas = [pool.submit(quotas.read, aws, one, spot=wish.spot) for one in {quotas.family(name) for name in wanted}]
+        asked_supply = pool.submit(supply.ask, aws, settings, wanted, now, markets=markets)
         asked_data = pool.submit(dataset, aws, wish.data)
         asked_model = pool.submit(uploaded_model, aws, wish.recipe.lab_model)
         asked_size = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
+        asked_seen = pool.submit(measured.read, aws, wish.recipe)
         asked_image = pool.submit(images.choose, aws, wish.image)
         asked_ami = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
         if not bootstrapped.result():
             raise documents.not_bootstrapped(aws)
-        types = asked_types.result()
+        there = asked_supply.result()
         data, model = asked_data.result(), asked_model.result()
         image = _image(asked_image.result, aws)
-        found = [quota.result() for quota in asked_quotas]
-        sieve = Sieve(list(types.values()))
-        sieve.market(spot=wish.spot)
-        size = asked_size.result()
-        sieve.memory(wish.recipe, size)
-        sieve.quota(found, aws.region)
-        offered = pools(sieve.types, asked_zones.result(), asked_offers.result(), asked_on_demand.result(), asked_spot.result())
-        ordered = sieve.priced(offered, wish, asked_on_demand.result(), aws.region)
+        need = Need(wish.recipe, asked_size.result(), estimate.training_tokens(wish.recipe, data), asked_seen.result(), wanted)
         ami = asked_ami.result()
-    parts = memory(wish.recipe, size) if size else {}
-    if not size:
-        sieve.notes.append(f"the size of {wish.recipe.model} is not known, so its memory was not checked")
+    found = options.judge(need, there, markets)
+    choice = pools.choose(found, need, there, Limits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
+    names = options.spot_types(choice.options)
+    scores, silent = supply.scores(aws, names) if choice.spot else ({}, "")
+    unknown = f"the size of {wish.recipe.model} is not known, so its memory was not checked"
     return Plan(
         wish=wish,
         data=data,
         model=model,
         image=image,
         ami=ami,
-        pools=ordered,
-        types=tuple(sieve.types),
-        memory_gib=sum(parts.values()) if parts else None,
-        most_cost=most_cost(ordered, wish),
-        notes=tuple(sieve.notes),
+        pools=choice.pools,
+        spot=choice.spot,
+        fallback_on_demand=choice.fallback,
+        options=options.detailed(choice.options, scores, {}),
+        charges=there.charges,
+        memory_gib=choice.best.needed_gib,
+        most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
+        notes=tuple(filter(None, ("" if need.size else unknown, *there.notes, silent, *choice.notes))),
+        preferred=wanted,
     )
 
 
@@ -148,106 +177,6 @@ def _image(ask: Callable[[], Image], aws: Aws) -> Image:
         return ask()
     except NotFound as error:
         raise documents.not_bootstrapped(aws) from error
-
-
-class Sieve:
-    """The instance types that are left, and a note about each that is not. Raises when none is left."""
-
-    def __init__(self, types: list[InstanceType]) -> None:
-        self.types = types
-        self.notes: list[str] = []
-
-    def drop(self, unfit: dict[str, str]) -> None:
-        """Leave out the types that are keys of `unfit`, whose values say why."""
-        self.types = [one for one in self.types if one.name not in unfit]
-        self.notes += [f"left out {name}: {reason}" for name, reason in unfit.items()]
-
-    def market(self, *, spot: bool) -> None:
-        self.drop({one.name: "not offered as spot" for one in self.types if spot and not one.spot})
-        if not self.types:
-            raise LabError("none of these types is offered as spot", "llmlab launch --on-demand")
-
-    def memory(self, recipe: Recipe, size: ModelSize | None) -> None:
-        if size is None:
-            return
-        parts = memory(recipe, size)
-        largest = max((one.gpu_memory_gib for one in self.types), default=0)
-        self.drop({one.name: reason for one in self.types if (reason := rejection(one, spread(one, recipe, size)))})
-        if not self.types:
-            part = max(parts, key=lambda name: parts[name])
-            raise LabError(
-                f"the recipe needs about {sum(parts.values()):.1f} GiB on one GPU, most of it {part}, and the largest of these types has "
-                f"{largest:.0f} GiB, of which {ROOM:.0%} may be filled",
-                f"llmlab launch --set batch_size={max(1, recipe.batch_size // 2)} --set max_length={max(8, recipe.max_length // 2)}",
-            )
-
-    def quota(self, found: Sequence[Quota], region: str) -> None:
-        """Leave out what the account may not start."""
-        by_family = {quota.family: quota for quota in found}
-        unfit: dict[str, str] = {}
-        for one in self.types:
-            quota = by_family[quotas.family(one.name)]
-            if one.vcpus > quota.free:
-                unfit[one.name] = f"needs {one.vcpus} vCPUs, {_allowed(quota)}"
-        smallest = min(self.types, key=lambda one: one.vcpus)
-        self.drop(unfit)
-        if not self.types:
-            quota = by_family[quotas.family(smallest.name)]
-            raise QuotaExceeded(
-                f"{smallest.name} needs {smallest.vcpus} vCPUs, and {_allowed(quota)} in {region}",
-                quotas.request_command(quota, smallest.vcpus, region),
-            )
-        self.notes += [f"AWS does not tell the quota of {quota.words}" for quota in found if quota.limit is None]
-
-    def priced(self, offered: Sequence[Pool], wish: Wish, on_demand: dict[str, prices.Price], region: str) -> tuple[Pool, ...]:
-        """The pools in order. A type without a price, or that no zone of the lab offers, is left out."""
-        self.drop({one.name: "no price is known" for one in self.types if one.name not in on_demand})
-        zones = {pool.instance_type for pool in offered}
-        self.drop({one.name: "no zone of the lab offers it" for one in self.types if one.name not in zones})
-        ordered = fleet.order(offered, [one.name for one in self.types], spot=wish.spot)
-        if not ordered:
-            kind = "spot " if wish.spot else ""
-            why = "; ".join(self.notes) or "AWS names no price"
-            raise LabError(f"no {kind}instance of these types can be had in {region}: {why}", "llmlab estimate")
-        if wish.fallback_on_demand:
-            ordered += tuple(pool for pool in fleet.order(offered, [one.name for one in self.types], spot=False) if pool not in ordered)
-        return ordered
-
-
-def _allowed(quota: Quota) -> str:
-    used = f", {quota.used} of them in use" if quota.used else ""
-    return f"the quota of {quota.words} is {quota.limit or 0:g} vCPUs{used}"
-
-
-def pools(
-    types: Sequence[InstanceType],
-    subnets: dict[str, str],
-    offers: dict[str, tuple[str, ...]],
-    on_demand: dict[str, prices.Price],
-    spot: dict[tuple[str, str], float],
-) -> list[Pool]:
-    """Every type in every zone of the lab that offers it, with its prices."""
-    return [
-        Pool(
-            instance_type=one.name,
-            zone=zone,
-            subnet=subnet,
-            on_demand_price=on_demand[one.name].dollars,
-            spot_price=spot.get((one.name, zone)) if one.spot else None,
-            approximate=on_demand[one.name].approximate,
-        )
-        for one in types
-        if one.name in on_demand
-        for zone, subnet in subnets.items()
-        if zone in offers.get(one.name, ())
-    ]
-
-
-def most_cost(ordered: Sequence[Pool], wish: Wish) -> float:
-    """The most that the instance time of a run can cost: the dearest pool it may come from for all its hours, or the limit the user set."""
-    on_demand = not wish.spot or wish.fallback_on_demand
-    dearest = max(pool.on_demand_price if on_demand else pool.spot_price or 0.0 for pool in ordered)
-    return min(dearest * wish.max_hours, wish.max_cost or float("inf"))
 
 
 def dataset(aws: Aws, name: str) -> Manifest:

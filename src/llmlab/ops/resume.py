@@ -100,6 +100,7 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
         max_cost=max_cost,
         hours_before=hours_before,
         cost_before=cost_before,
+        shrink=last.shrink if last else 1,
     )
 
 

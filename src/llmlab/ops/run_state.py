@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec
+from llmlab.ops import spending
+from llmlab.ops.spending import Account, AttemptCost
 
 PREPARING = "preparing"
 
@@ -46,6 +48,8 @@ class Run:
     ended: datetime | None = None
     heard: datetime | None = None
     """When the machine last wrote its heartbeat."""
+    attempts: tuple[AttemptCost, ...] = ()
+    """What each attempt has cost so far, where that was looked up."""
 
 
 def derive(
@@ -104,7 +108,9 @@ def assemble(
     state = derive(marker.reason if marker else None, [one.state for one in machines], claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
     progress = current.progress if current else None
-    hours, cost = used(spec, claim, end, now, live=not state.final and state is not RunState.INTERRUPTED)
+    ended = {one.number: one for one in ends}
+    found = spending.by_attempt(Account(spec.charges, claims, ended, marker, current if not state.final else None), now)
+    hours, cost = used(found, claims)
     reason = marker.reason if marker else end.reason if end and state is RunState.INTERRUPTED else None
     return Run(
         run=run,
@@ -125,8 +131,9 @@ def assemble(
         gpu_percent=current.gpu_percent if current else None,
         gpu_memory_gib=current.gpu_memory_gib if current else None,
         checkpoint=max(heartbeat.checkpoint if heartbeat else 0, *(one.step for one in ends), 0),
-        hours=marker.hours if marker else hours,
-        cost=marker.cost if marker else cost,
+        hours=marker.hours if marker and not end else hours,
+        cost=marker.cost if marker and not end else cost,
+        attempts=found,
         eta_seconds=remaining(current, ends) if state is RunState.RUNNING else None,
         deadline=datetime.fromtimestamp(claim.deadline, now.tzinfo) if claim and not state.final else None,
         ended=contract.parse_timestamp(marker.ended) if marker else None,
@@ -134,16 +141,12 @@ def assemble(
     )
 
 
-def used(spec: Spec, claim: Attempt | None, end: AttemptEnd | None, now: datetime, *, live: bool) -> tuple[float | None, float | None]:
-    """Instance hours and dollars over all attempts until now, or None before the first instance."""
-    if claim is None or not claim.launched:
-        return (claim.hours_before, claim.cost_before) if claim and claim.number > 1 else (None, None)
-    if end is not None:
-        return claim.hours_before + end.hours, claim.cost_before + end.cost
-    until = now if live else min(now, datetime.fromtimestamp(claim.deadline, now.tzinfo))
-    launched = contract.parse_timestamp(claim.launched)
-    cost = money.total(money.attempt_costs(spec.charges, launched, until, claim.price))
-    return claim.hours_before + money.attempt_hours(launched, until), claim.cost_before + cost
+def used(found: Sequence[AttemptCost], claims: Sequence[Attempt]) -> tuple[float | None, float | None]:
+    """Instance hours and dollars over all attempts, those before the first claim that is still there included; None before an instance."""
+    first = claims[0] if claims else None
+    if first is None or (not found and first.number == 1):
+        return None, None
+    return first.hours_before + sum(one.hours for one in found), first.cost_before + sum(one.cost for one in found)
 
 
 def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float | None:

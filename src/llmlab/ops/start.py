@@ -1,4 +1,6 @@
-"""Starting one attempt of a run: claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → its instance noted.
+"""Starting one attempt of a run.
+
+Claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → the run's alarm clock → its instance noted.
 
 The order is what makes it safe to break off anywhere: the claim keeps two starters apart and makes the watchdog wait, so that a run
 that is resumed is never without a claim and without its last word, which the watchdog would then write anew; the schedule stands
@@ -6,7 +8,7 @@ before there is anything to end, and what fails or is interrupted takes back wha
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from llmlab import contract, fleet, money
@@ -15,14 +17,20 @@ from llmlab.aws.fleets import NoPoolHadCapacity
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
-from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity
+from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
+from llmlab.fleet import PoolError
 from llmlab.ops import mark
 
 Say = Callable[[str], None]
 ROUND_SECONDS = 60
 """Between two rounds over all pools while waiting for capacity."""
+FIRST_LOOK_SECONDS = 120
+"""When the watchdog first looks at a new instance, to tell that it runs and to set the alarm clock for what is due next."""
 LOOKS = 4
 """EC2 may take some seconds to show a new instance: how often it is looked for, two seconds apart, when its start was broken off."""
+
+NAMED = 5
+"""Types that a sentence names."""
 
 
 class LeftBehind(LabError):
@@ -56,6 +64,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         one_time_schedules.create(aws, _schedule(aws, attempt))
         started = _instance(aws, spec, attempt, clock, say, patience)
         one_time_schedules.update(aws, _schedule(aws, started))
+        one_time_schedules.put(aws, _alarm(aws, spec.run, clock))
         documents.write(aws, bucket, key, started)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, said)
@@ -86,14 +95,34 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
 
 
 def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]", clock: Clock) -> Attempt:
-    """The attempt with the instance that one CreateFleet gave."""
-    pools = fleet.order(spec.pools, spec.preferred, spot=attempt.spot)
+    """The attempt with the instance that a CreateFleet gave: one for each tier of pools, the best tier first.
 
+    Raises:
+        NoPoolHadCapacity: no tier had one; with what each pool answered.
+        QuotaExceeded: the account's quota allows none of them.
+    """
+    tried: list[PoolError] = []
+    over: QuotaExceeded | None = None
+    for tier in fleet.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.hourly(spec.charges, 0.0)):
+        try:
+            return _ask_tier(aws, spec, attempt, tier, numbers, clock)
+        except NoPoolHadCapacity as error:
+            named = [one for one in error.tried if one.instance_type]
+            unnamed = [replace(one, instance_type=pool.instance_type, zone=pool.zone) for one in error.tried[:1] for pool in tier]
+            tried += named or unnamed
+        except QuotaExceeded as error:
+            over = over or error
+    if over and not tried:
+        raise over
+    raise NoPoolHadCapacity(tuple(tried))
+
+
+def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numbers: "itertools.count[int]", clock: Clock) -> Attempt:
     def build(number: int) -> dict[str, object]:
         return fleet.create_fleet_request(
             aws.names,
             spec.launch_template,
-            pools,
+            tier,
             run=spec.run,
             attempt=attempt.number,
             deadline=attempt.deadline,
@@ -103,30 +132,34 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
             again=number,
         )
 
-    given = fleets.create(aws, build, numbers, pools, clock)
+    given = fleets.create(aws, build, numbers, tier, clock)
     return replace(
         attempt,
         instance=given.instance,
         instance_type=given.instance_type,
         zone=given.zone,
-        price=fleet.price_of(pools, given.instance_type, given.zone, spot=attempt.spot),
+        price=fleet.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
         launched=contract.build_timestamp(clock.now()),
     )
 
 
 def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
-    """A line for every pool that was asked, with what AWS answered; a pool it says nothing of gave nothing either."""
+    """A line for every type and answer, with the zones that gave it; a pool of which AWS says nothing gave nothing either."""
     market = "spot" if spot else "on demand"
     answers = {(one.instance_type, one.zone): one.code for one in error.tried}
-    common = next((one.code for one in error.tried if not one.instance_type), "no answer")
+    zones: dict[tuple[str, str], list[str]] = {}
     for pool in pools:
         if fleet.price(pool, spot=spot) is not None:
-            say(f"no capacity: {pool.instance_type} in {pool.zone}, {market} ({answers.get((pool.instance_type, pool.zone), common)})")
+            code = answers.get((pool.instance_type, pool.zone), "no answer")
+            zones.setdefault((pool.instance_type, code), []).append(pool.zone)
+    for (name, code), where in zones.items():
+        say(f"no capacity: {name} in {', '.join(where)}, {market} ({code})")
 
 
 def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
     market = "spot or on-demand" if patience.fallback_on_demand and attempt.spot else "spot" if attempt.spot else "on-demand"
-    types = ", ".join(dict.fromkeys(pool.instance_type for pool in spec.pools))
+    names = list(dict.fromkeys(pool.instance_type for pool in spec.pools))
+    types = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more types" if len(names) > NAMED else "")
     zones = len({pool.zone for pool in spec.pools})
     verb = "launch" if attempt.number == 1 else f"resume {spec.run}"
     hint = (
@@ -137,9 +170,18 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
     return NoCapacity(f"no {market} capacity for {types} in any of {zones} zones of {spec.region}; nothing was started", hint)
 
 
+def _alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
+    """The request for the run's alarm clock; every look sets it anew."""
+    return fleet.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
+
+
+def _role(aws: Aws) -> str:
+    return f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+
+
 def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
-    role = f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+    role = _role(aws)
     if not attempt.instance:
         return fleet.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
     return fleet.aim_schedule_request(
@@ -166,7 +208,8 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         if said:
             mark.put_back(aws, said)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
-        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+        for name in (fleet.wake_name(run), fleet.schedule_name(run, number)):
+            one_time_schedules.delete(aws, aws.names.schedule_group, name)
     except LabError as second:
         words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         raise LeftBehind(

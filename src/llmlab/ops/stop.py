@@ -49,8 +49,8 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         detail_words = "ended before it could save" if machines else "it had no instance"
         mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
-    for number in range(1, after.attempt + 1):
-        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+    for name in (fleet.wake_name(run), *(fleet.schedule_name(run, number) for number in range(1, after.attempt + 1))):
+        one_time_schedules.delete(aws, aws.names.schedule_group, name)
     return Stopped(after, already=False, asked=asked, terminated=terminated)
 
 

@@ -32,13 +32,22 @@ FACTORS = {
     "eu-central-1": 1.25,
 }
 OTHER_FACTOR = 1.22
+GP3_MONTH = 0.08
+"""A gigabyte-month of gp3 in us-east-1."""
+ADDRESS_HOUR = 0.005
+"""An hour of a public IPv4 address, anywhere."""
 SPOT_STEP = timedelta(hours=6)
 
 
 def on_demand_price(instance_type: str, region: str) -> float | None:
     """US dollars an hour, or None for a type without a product."""
     price = ON_DEMAND.get(instance_type)
-    return None if price is None else round(price * FACTORS.get(region, OTHER_FACTOR), 5)
+    return None if price is None else round(price * factor(region), 5)
+
+
+def factor(region: str) -> float:
+    """How much dearer than in us-east-1."""
+    return FACTORS.get(region, OTHER_FACTOR)
 
 
 def spot_price(instance_type: str, zone: str, moment: datetime) -> tuple[datetime, float] | None:

@@ -33,6 +33,7 @@ MODULES = (
     "completion_compute",
     "completion_fleet",
     "completion_money",
+    "completion_prices",
     "completion_identity",
     "completion_lambda",
     "completion_scheduler",

@@ -294,14 +294,17 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placement_scores(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Scores from 1 to 10 by region or zone; below three types always low, as at AWS."""
+    """Scores from 1 to 10 by region or zone, which goes by its id; below three types always low, as at AWS."""
+    from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
+
     types = set(values.get("InstanceTypes", []))
+    ids = {zone.name: zone.zone_id for zones in RegionsAndZonesBackend.zones.values() for zone in zones}
     scores = []
     for region in values.get("RegionNames") or [self.region]:
         for zone, offered in market.offered(region).items():
             found = len(types & offered)
             score = 1 if not found else min(9, 3 * found) if len(types) >= 3 else 3
-            scores.append({"Region": region, "AvailabilityZoneId": zone, "Score": score})
+            scores.append({"Region": region, "AvailabilityZoneId": ids.get(zone, zone), "Score": score})
     if not values.get("SingleAvailabilityZone"):
         best = {region: max(item["Score"] for item in scores if item["Region"] == region) for region in {item["Region"] for item in scores}}
         scores = [{"Region": region, "Score": score} for region, score in best.items()]

@@ -1,14 +1,11 @@
-"""Budgets, Cost Explorer, Pricing and Service Quotas: what moto leaves unanswered."""
+"""Budgets, Cost Explorer and Service Quotas: what moto leaves unanswered."""
 
 import json
-import re
-import sys
-import types
 from datetime import date, timedelta
 from typing import Any
 
+from llmlab.contract import PROJECT
 from llmlab.sandbox import market
-from llmlab.sandbox.catalogue import ON_DEMAND, on_demand_price
 from llmlab.sandbox.completion import answer, fail, kept
 
 SERVICE = "ec2"
@@ -16,11 +13,10 @@ ARN = "arn:aws:servicequotas:{region}:{account}:ec2/{code}"
 
 
 def install() -> None:
-    """Patch moto's budgets, ce and service quotas, and add a pricing service."""
+    """Patch moto's budgets, ce and service quotas."""
     _budgets()
     _cost_explorer()
     _quotas()
-    _pricing()
 
 
 # ---------------------------------------------------------------- budgets
@@ -134,7 +130,7 @@ def _cost_explorer() -> None:
 
 
 def _list_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    known = {"Project": "Inactive", "Lab": "Inactive", **kept(self.ce_backend, "cost_tags")}
+    known = {"Project": "Inactive", "Lab": "Inactive", "Run": "Inactive", **kept(self.ce_backend, "cost_tags")}
     wanted = values.get("TagKeys") or sorted(known)
     tags = [{"TagKey": key, "Type": "UserDefined", "Status": known[key]} for key in wanted if key in known]
     return {"CostAllocationTags": [tag for tag in tags if values.get("Status") in {None, tag["Status"]}]}
@@ -145,8 +141,31 @@ def _update_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     return {"Errors": []}
 
 
+def bill(day: date, dollars: float, run: str = "") -> None:
+    """Let Cost Explorer say that machines cost this much on a day (UTC), with the tag `Run` where a run is given. Settable by tests."""
+    from moto.ce.models import ce_backends
+
+    billed = kept(ce_backends[market.ACCOUNT]["aws"], "billed")
+    billed[day, run] = billed.get((day, run), 0.0) + dollars
+
+
+def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[dict[str, Any]]:
+    """The groups of a period. Who asks by a tag that is not active sees nothing, as with AWS."""
+    tags = {"Project": "Inactive", **kept(self.ce_backend, "cost_tags")}
+    (group,) = values.get("GroupBy") or [{"Type": "", "Key": ""}]
+    if tags["Project"] != "Active":
+        return []
+    sums: dict[str, float] = {}
+    for (day, run), dollars in kept(self.ce_backend, "billed").items():
+        if start <= day < end:
+            name = run if group["Key"] == "Run" and tags.get("Run") == "Active" else "" if group["Key"] == "Run" else PROJECT
+            key = f"{group['Key']}${name}" if group["Type"] == "TAG" else "Amazon Elastic Compute Cloud - Compute"
+            sums[key] = sums.get(key, 0.0) + dollars
+    return [{"Keys": [key], "Metrics": {"UnblendedCost": {"Amount": str(dollars), "Unit": "USD"}}} for key, dollars in sums.items()]
+
+
 def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Nothing has been billed in a sandbox: each period of the asked range at zero, or what `/moto-api/static/ce` was given."""
+    """What `bill` was told, else zero, for each period of the asked range; or what `/moto-api/static/ce` was given."""
     given = self.ce_backend.get_cost_and_usage(self.body)
     if given["ResultsByTime"]:
         return dict(given)
@@ -160,7 +179,8 @@ def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
             (start.replace(day=1) + timedelta(days=32)).replace(day=1) if values["Granularity"] == "MONTHLY" else start + timedelta(days=1)
         )
         period = {"Start": start.isoformat(), "End": min(following, end).isoformat()}
-        results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": [], "Estimated": True})
+        groups = _billed(self, values, start, min(following, end)) if values.get("GroupBy") else []
+        results.append({"TimePeriod": period, "Total": {} if values.get("GroupBy") else zero, "Groups": groups, "Estimated": True})
         start = following
     return {"ResultsByTime": results, "DimensionValueAttributes": []}
 
@@ -237,90 +257,3 @@ def _request_increase(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 def _requests(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     found = kept(self.backend, "requests").values()
     return {"RequestedQuotas": [one for one in found if values.get("QuotaCode") in {None, one["QuotaCode"]}]}
-
-
-# ---------------------------------------------------------------- pricing
-
-
-def _pricing() -> None:
-    """Moto has no pricing service, so a module is put where it would look for one."""
-    from moto import backend_index, backends
-    from moto.core.base_backend import BackendDict, BaseBackend
-    from moto.core.responses import BaseResponse
-
-    class PricingBackend(BaseBackend):  # type: ignore[misc]
-        url_bases = [r"https?://api\.pricing\.(.+)\.amazonaws\.com"]  # noqa: RUF012 - moto's own shape
-
-        @property
-        def _url_module(self) -> Any:
-            return sys.modules["moto.pricing"]
-
-    class PricingResponse(BaseResponse):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(service_name="pricing")
-
-    answer(PricingResponse, "GetProducts", _products)
-    module: Any = types.ModuleType("moto.pricing")
-    module.pricing_backends = BackendDict(
-        PricingBackend, "pricing", use_boto3_regions=False, additional_regions=["us-east-1", "eu-central-1", "ap-south-1"]
-    )
-    module.url_paths = {"{0}/$": PricingResponse.dispatch}
-    sys.modules["moto.pricing"] = module
-    folders = list(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: iter([*folders, "pricing"])
-    backend_index.backend_url_patterns.append(("pricing", re.compile(r"https?://(api\.)?pricing\.(.+)\.amazonaws\.com")))
-
-
-def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """On-demand Linux instances as the price list has them, each product a string of JSON.
-
-    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
-    """
-    if values["ServiceCode"] != "AmazonEC2":
-        return {"FormatVersion": "aws_v1", "PriceList": []}
-    terms = {item["Field"]: item["Value"] for item in values.get("Filters", [])}
-    region = terms.get("regionCode", "us-east-1")
-    products = [product for product in (_product(name, region) for name in ON_DEMAND) if _matches(product, terms)]
-    limit = int(values.get("MaxResults") or 100)
-    begin = int(values.get("NextToken") or 0)
-    page = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products[begin : begin + limit]]}
-    return {**page, "NextToken": str(begin + limit)} if begin + limit < len(products) else page
-
-
-def _matches(product: dict[str, Any], terms: dict[str, str]) -> bool:
-    attributes = product["product"]["attributes"]
-    return all(str(attributes.get(field, "")).lower() == value.lower() for field, value in terms.items() if field in attributes)
-
-
-def _product(instance_type: str, region: str) -> dict[str, Any]:
-    from moto.ec2.models.instance_types import INSTANCE_TYPES
-
-    facts = INSTANCE_TYPES[instance_type]
-    sku = f"SANDBOX{abs(hash((instance_type, region))) % 10**9:09d}"
-    price = on_demand_price(instance_type, region)
-    attributes = {
-        "servicecode": "AmazonEC2", "servicename": "Amazon Elastic Compute Cloud", "regionCode": region, "locationType": "AWS Region",
-        "instanceType": instance_type, "instanceFamily": "GPU instance", "currentGeneration": "Yes", "tenancy": "Shared",
-        "operatingSystem": "Linux", "preInstalledSw": "NA", "capacitystatus": "Used", "licenseModel": "No License required",
-        "operation": "RunInstances", "marketoption": "OnDemand", "usagetype": f"BoxUsage:{instance_type}",
-        "vcpu": str(facts["VCpuInfo"]["DefaultVCpus"]), "memory": f"{facts['MemoryInfo']['SizeInMiB'] // 1024} GiB",
-        "gpu": str(sum(gpu["Count"] for gpu in facts["GpuInfo"]["Gpus"])),
-    }  # fmt: skip
-    dimension = {
-        "unit": "Hrs", "beginRange": "0", "endRange": "Inf", "rateCode": f"{sku}.JRTCKXETXF.6YS6EN2CT7", "appliesTo": [],
-        "description": f"${price} per On Demand Linux {instance_type} Instance Hour", "pricePerUnit": {"USD": f"{price:.10f}"},
-    }  # fmt: skip
-    term = {
-        "offerTermCode": "JRTCKXETXF",
-        "sku": sku,
-        "effectiveDate": "2026-11-01T00:00:00Z",
-        "termAttributes": {},
-        "priceDimensions": {dimension["rateCode"]: dimension},
-    }
-    return {
-        "product": {"productFamily": "Compute Instance", "sku": sku, "attributes": attributes},
-        "serviceCode": "AmazonEC2",
-        "terms": {"OnDemand": {f"{sku}.JRTCKXETXF": term}},
-        "version": "20261101000000",
-        "publicationDate": "2026-11-01T00:00:00Z",
-    }

@@ -15,9 +15,10 @@ from llmlab import contract
 from llmlab.clock import Clock, SystemClock
 from llmlab.contract import ContractError, EndReason, Env, Outcome, TrainerExit, WorkFolder
 from llmlab.recipe import Recipe
-from llmlab.trainer import endings, model, processes, run
+from llmlab.trainer import endings, machine, processes, run
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Left
+from llmlab.trainer.moving import Moving
 from llmlab.trainer.processes import Processes
 
 
@@ -26,7 +27,7 @@ def main(environment: Mapping[str, str] | None = None, clock: Clock | None = Non
     environment = os.environ if environment is None else environment
     out = out or sys.stdout
     work = WorkFolder(environment.get(Env.WORK) or WorkFolder.root)
-    model.prepare()
+    machine.prepare()
     count = processes.wanted(environment)
     if count > 1:
         return _together(work, count)
@@ -57,11 +58,11 @@ def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
             out.flush()
 
     recipe: Recipe | None = None
-    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, warnings.catch_warnings():
+    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, Moving(control), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', about each other
         try:
             spec, recipe = run.parse(work)
-            model.offline(recipe)
+            machine.offline(recipe)
             run.train(work, spec, recipe, control, mine, say)
         except Left as left:
             say(f"left at step {control.last.step} of {control.last.total_steps}: {left.request.reason}")

@@ -1,7 +1,9 @@
 """The files that the trainer and the agent talk through, and the signal that a container is stopped with."""
 
+import dataclasses
 import signal
 from pathlib import Path
+from threading import Lock
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -10,6 +12,9 @@ from llmlab.clock import Clock
 from llmlab.contract import ContractError, EndReason, Outcome, Progress, Request, WorkFolder, build_timestamp
 from llmlab.files import replace_text
 from llmlab.trainer.endings import Left
+
+MOVED_SECONDS = 10.0
+"""Between two words that work within a phase goes on, at least: an evaluation has a thousand batches a second."""
 
 
 class Control:
@@ -25,6 +30,8 @@ class Control:
         self.speaks, self.several = speaks, several
         self.signalled = False
         self.last = Progress(phase="loading")
+        self._moved_at = clock.now()
+        self._writing = Lock()
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGTERM, self._hear)
@@ -57,26 +64,20 @@ class Control:
             raise Left(request)
 
     def progress(self, progress: Progress) -> None:
-        self.last = progress
-        if self.speaks:
-            replace_text(Path(self.work.progress), contract.dump(progress))
+        with self._writing:
+            self.last = progress
+            if self.speaks:
+                replace_text(Path(self.work.progress), contract.dump(progress))
 
     def phase(self, name: str) -> None:
         """A new phase, at the numbers of the last progress."""
-        last = self.last
-        self.progress(
-            Progress(
-                name,
-                last.step,
-                last.total_steps,
-                last.epoch,
-                last.loss,
-                last.learning_rate,
-                last.tokens,
-                last.tokens_per_second,
-                last.seconds,
-            )
-        )
+        self.progress(dataclasses.replace(self.last, phase=name))
+
+    def moved(self) -> None:
+        """Show that work within a phase goes on: a trainer that shows nothing new beside idle GPUs is taken for stalled."""
+        if (self.clock.now() - self._moved_at).total_seconds() >= MOVED_SECONDS:
+            self._moved_at = self.clock.now()
+            self.progress(dataclasses.replace(self.last, moves=self.last.moves + 1))
 
     def end(self, reason: EndReason, detail: str = "", hint: str = "") -> None:
         """Leave the outcome; of several processes only the first does."""

@@ -7,17 +7,21 @@ from llmlab import contract, recipe as recipes
 from llmlab.contract import ContractError, Spec, WorkFolder
 from llmlab.errors import UsageError
 from llmlab.recipe import Recipe
-from llmlab.trainer import checkpoints, data, endings, model, output
+from llmlab.trainer import endings, machine as machines
 from llmlab.trainer.control import Control
-from llmlab.trainer.data import Data
 from llmlab.trainer.endings import Left, SetupFailed
-from llmlab.trainer.metrics import Metrics
-from llmlab.trainer.model import Machine, Say
+from llmlab.trainer.examples import data
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.loop.metrics import Metrics
+from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.model.load import adapt, load_model, load_tokenizer, share, speed_up
 from llmlab.trainer.processes import Processes
-from llmlab.trainer.tokens import Encoder
+from llmlab.trainer.results import output
 
 if TYPE_CHECKING:
-    from llmlab.trainer.objective import Objective
+    from llmlab.trainer.model.objective import Objective
 
 
 def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
@@ -43,14 +47,14 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         Left: somebody asked; what was trained is saved.
         Failed: one of its kinds.
     """
-    from llmlab.trainer.loop import Loop
-    from llmlab.trainer.saving import Saver
-    from llmlab.trainer.speed import Speed
+    from llmlab.trainer.loop.saving import Saver
+    from llmlab.trainer.loop.speed import Speed
+    from llmlab.trainer.loop.steps import Loop
 
     control.phase("loading")
     _quiet()
-    machine = model.choose(recipe, processes.device, say)
-    tokenizer = model.load_tokenizer(recipe, work)
+    machine = machines.choose(recipe, processes.device, say)
+    tokenizer = load_tokenizer(recipe, work)
 
     control.phase("tokenizing")
     examples = tokenize(work, spec, recipe, Encoder(tokenizer), control, processes)
@@ -125,20 +129,22 @@ def build(
     say: Say,
 ) -> "Objective":
     """The model with what learns in it, tried for what is exact on it, and where it computes."""
-    from llmlab.trainer import objective as objectives, sharding
+    from llmlab.trainer.loop import saving
+    from llmlab.trainer.model import objective as objectives, sharding
 
-    base = model.load_model(recipe, work, machine, tokenizer, start)
-    model.share(base, machine, say)
-    adapted = model.adapt(base, recipe, start, say)
+    base = load_model(recipe, work, machine, tokenizer, start)
+    share(base, machine, say)
+    adapted = adapt(base, recipe, start, say)
     divided = sharding.divides(adapted, recipe, processes, say)
     if recipe.method != "qlora" and not divided:
         adapted.to(machine.device)
-    made = objectives.choose(adapted, recipe, machine, examples.train, say)
+    packed = saving.read_state(start).packed if start else None
+    made = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
     if start and made.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
-        made.refer_to(model.load_model(recipe, work, machine, tokenizer))
+        made.refer_to(load_model(recipe, work, machine, tokenizer))
     if divided:
         sharding.divide(made, machine, processes)
-    made.checkpointing = model.speed_up(adapted, recipe, machine, say)
+    made.checkpointing = speed_up(adapted, recipe, machine, say)
     return made
 
 

@@ -22,6 +22,13 @@ class Deadline:
 
 
 @dataclass(frozen=True)
+class Wake:
+    """The alarm clock of a run: something about it is due."""
+
+    run: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """AWS takes a spot instance back in two minutes. The agent on it knows, and saves."""
 
@@ -43,7 +50,7 @@ class Unknown:
     what: str
 
 
-Event = Sweep | Deadline | Warned | Changed | Unknown
+Event = Sweep | Deadline | Wake | Warned | Changed | Unknown
 
 
 def parse(event: Mapping[str, Any]) -> Event:
@@ -53,6 +60,9 @@ def parse(event: Mapping[str, Any]) -> Event:
     deadline = event.get("deadline")
     if isinstance(deadline, Mapping) and "run" in deadline and "attempt" in deadline:
         return Deadline(str(deadline["run"]), int(deadline["attempt"]))
+    wake = event.get("wake")
+    if isinstance(wake, Mapping) and "run" in wake:
+        return Wake(str(wake["run"]))
     kind, detail = event.get("detail-type"), event.get("detail")
     if isinstance(detail, Mapping) and "instance-id" in detail:
         if kind == WARNING:

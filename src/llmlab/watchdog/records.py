@@ -6,23 +6,27 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from llmlab import contract
-from llmlab.contract import Attempt, AttemptEnd, Marker, RunKeys, Spec, Stop
+from llmlab.contract import Attempt, AttemptEnd, Marker, Notice, RunKeys, Spec, Stop
 
 MISSING = {"404", "NoSuchKey", "NotFound"}
 TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
+TOLD = "told-"
+WATCHDOG = "watchdog"
+"""`Attempt.by` of what is started here."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Records:
-    """Everything written about one run: `attempts` in order, `ends` by number."""
+    """Everything written about one run: `attempts` in order, `ends` by number, `told` what people were told of which attempt."""
 
     spec: Spec
     attempts: tuple[Attempt, ...]
     ends: dict[int, AttemptEnd] = field(default_factory=dict)
     marker: Marker | None = None
     stop: Stop | None = None
+    told: frozenset[tuple[int, Notice]] = frozenset()
 
     @property
     def over(self) -> bool:
@@ -43,16 +47,16 @@ class Bucket:
         spec = self.load(Spec, keys.spec)
         if spec is None:
             return None
-        names = {key.rpartition("/")[2] for key in self.keys(keys.attempt(0).rpartition("/")[0] + "/")}
-        numbers = sorted(int(name.partition(".")[0]) for name in names if name.partition(".")[0].isdigit())
-        attempts = [self.load(Attempt, keys.attempt(number)) for number in dict.fromkeys(numbers)]
-        ends = [self.load(AttemptEnd, keys.attempt_end(number)) for number in dict.fromkeys(numbers)]
+        there = [contract.parse_attempt(key) for key in self.keys(keys.attempts)]
+        attempts = [self.load(Attempt, keys.attempt(number)) for number in sorted(number for number, kind in there if kind == "claim")]
+        ends = [self.load(AttemptEnd, keys.attempt_end(number)) for number, kind in there if kind == "end"]
         return Records(
             spec,
             tuple(attempt for attempt in attempts if attempt),
             {end.number: end for end in ends if end},
             self.load(Marker, keys.success) or self.load(Marker, keys.failure),
             self.load(Stop, keys.stop),
+            frozenset((number, Notice(kind.removeprefix(TOLD))) for number, kind in there if kind.startswith(TOLD)),
         )
 
     def runs(self) -> set[str]:

@@ -1,0 +1,46 @@
+"""The price of the pool this machine came from, as it changes: AWS takes for a spot instance what spot costs at each time.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-spot-instances-work.html
+"""
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from llmlab.agent.store import StoreError
+from llmlab.contract import PricePoint, build_timestamp
+
+PRODUCT = "Linux/UNIX"
+
+
+class Market(Protocol):
+    """What the agent asks about prices."""
+
+    def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
+        """The pool's spot prices: the one in force at `since`, and every change after it.
+
+        Raises:
+            StoreError: AWS does not tell.
+        """
+        ...
+
+
+class Ec2Market:
+    """DescribeSpotPriceHistory, which with a start also answers the price that was in force then. `client` is boto3's EC2 client.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
+        try:
+            pages = self.client.get_paginator("describe_spot_price_history").paginate(
+                InstanceTypes=[instance_type], AvailabilityZone=zone, ProductDescriptions=[PRODUCT], StartTime=since
+            )
+            items = [item for page in pages for item in page["SpotPriceHistory"]]
+        except (ClientError, BotoCoreError) as error:
+            raise StoreError(f"no spot prices of {instance_type} in {zone}, the last one known counts: {error}") from error
+        return tuple(PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)

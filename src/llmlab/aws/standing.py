@@ -1,0 +1,218 @@
+"""What a lab costs a month while nothing runs: everything of it that AWS shows, times what such a thing costs.
+
+The walk is that of `leftovers`, which asks for every kind by tag or name. What the watchdog's hourly look costs is counted with it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from llmlab.aws import leftovers, rates
+from llmlab.aws.charges import MONTH_HOURS
+from llmlab.aws.function import MEMORY_MIB
+from llmlab.aws.leftovers import Leftover
+from llmlab.aws.rates import Rate
+from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Metric
+
+SWEEPS = MONTH_HOURS
+SWEEP_SECONDS = 5.0
+"""Assumed of a sweep over a lab in which nothing runs: a cold start, two listings and one metric request take less."""
+SWEEP_LOG_BYTES = 1000
+"""A line of the watchdog's, and the three of Lambda's own."""
+SWEEP_METRICS = (Metric.ACTIVE_INSTANCES, Metric.RUN_AGE_MINUTES, Metric.FAILED_RUNS)
+GB = 1e9
+CENT = 0.01
+
+Uses = Iterable[tuple[float, Rate]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One thing and what it costs a month in US dollars: after what is left of the account's free tier; and without one."""
+
+    kind: str
+    name: str
+    monthly: float
+    without_free_tier: float
+
+
+@dataclass(frozen=True)
+class StandingCosts:
+    """Of all things that are there, dearest first; those that cost nothing are in it too. Every price is approximate."""
+
+    items: tuple[Standing, ...]
+
+    @property
+    def monthly(self) -> float:
+        return sum(one.monthly for one in self.items)
+
+    @property
+    def without_free_tier(self) -> float:
+        return sum(one.without_free_tier for one in self.items)
+
+
+def read(aws: Aws, now: datetime) -> StandingCosts:
+    """The lab as it stands."""
+    found = [one for one in leftovers.find(aws) if one.kind != "instance"]
+    with ThreadPoolExecutor(8) as pool:
+        used = list(pool.map(lambda one: list(USES[one.kind](aws, one, now)), found))
+    return price(list(zip(found, used, strict=True)), _used_by_others(aws))
+
+
+def of(aws: Aws, found: Iterable[Leftover], now: datetime) -> StandingCosts:
+    """What some of it costs, however much of the free tier others use."""
+    return StandingCosts(tuple(item for one in found for item in price([(one, USES[one.kind](aws, one, now))]).items))
+
+
+def words(costs: StandingCosts) -> str:
+    """One sentence: the sum, and what most of it is where the free tier is used up."""
+    named = [f"{one.kind} {one.without_free_tier:.2f}" for one in _by_kind(costs) if one.without_free_tier >= CENT]
+    full = f", ${costs.without_free_tier:.2f} where the account's free tier is used up: {', '.join(named)}" if named else ""
+    return f"about ${costs.monthly:.2f} a month while nothing runs{full}"
+
+
+def _by_kind(costs: StandingCosts) -> list[Standing]:
+    sums: dict[str, Standing] = {}
+    for one in costs.items:
+        before = sums.get(one.kind, Standing(one.kind, "", 0.0, 0.0))
+        sums[one.kind] = Standing(one.kind, "", before.monthly + one.monthly, before.without_free_tier + one.without_free_tier)
+    return sorted(sums.values(), key=lambda one: -one.without_free_tier)
+
+
+def price(found: Iterable[tuple[Leftover, Uses]], used: Mapping[Rate, float] | None = None) -> StandingCosts:
+    """The free tier, less what others have `used` of it, goes to what comes first."""
+    taken = dict(used or {})
+    items = []
+    for one, uses in found:
+        monthly = full = 0.0
+        for amount, rate in uses:
+            free = min(amount, max(0.0, rate.free - taken.get(rate, 0.0)))
+            taken[rate] = taken.get(rate, 0.0) + amount
+            monthly += (amount - free) * rate.dollars
+            full += amount * rate.dollars
+        items.append(Standing(one.kind, one.id, monthly, full))
+    return StandingCosts(tuple(sorted(items, key=lambda item: (-item.without_free_tier, item.kind, item.name))))
+
+
+def _used_by_others(aws: Aws) -> dict[Rate, float]:
+    """Dashboards and alarms of the account that are not this lab's; what else it uses is not known."""
+    client = aws.client("cloudwatch")
+    dashboards = [one["DashboardName"] for page in client.get_paginator("list_dashboards").paginate() for one in page["DashboardEntries"]]
+    alarms = [one["AlarmName"] for page in client.get_paginator("describe_alarms").paginate() for one in page["MetricAlarms"]]
+    return {
+        rates.DASHBOARD: float(sum(name != aws.names.dashboard for name in dashboards)),
+        rates.ALARM: float(sum(not name.startswith(f"{aws.lab}-") for name in alarms)),
+    }
+
+
+# ---------------------------------------------------------------- by kind
+
+
+def _nothing(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
+    return ()
+
+
+def _each(rate: Rate) -> Callable[[Aws, Leftover, datetime], Uses]:
+    return lambda _aws, _one, _now: ((1.0, rate),)
+
+
+def _watchdog(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
+    """A sweep lists the runs and those that ended, and measures what it saw."""
+    return (
+        (SWEEPS, rates.INVOCATION),
+        (SWEEPS * SWEEP_SECONDS * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
+        (2 * SWEEPS, rates.LIST_REQUEST),
+        (SWEEPS, rates.METRIC_REQUEST),
+        (len(SWEEP_METRICS), rates.METRIC),
+        (SWEEPS * SWEEP_LOG_BYTES / GB, rates.LOG_INGESTED),
+    )
+
+
+def _sweeps(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
+    return ((SWEEPS, rates.SCHEDULE),)
+
+
+def _log_group(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=one.id)["logGroups"]
+    return ((sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == one.id) / GB, rates.LOG_STORED),)
+
+
+def _bucket(aws: Aws, one: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:
+    """S3 measures its buckets once a day, for nothing; a bucket younger than that has no size yet."""
+    client = aws.client("cloudwatch")
+    named: Any = {"Namespace": "AWS/S3", "MetricName": "BucketSizeBytes"}
+    dimensions: Any = [{"Name": "BucketName", "Value": one.id}]
+    for page in client.get_paginator("list_metrics").paginate(**named, Dimensions=dimensions):
+        for metric in page["Metrics"]:
+            kind = next((item["Value"] for item in metric["Dimensions"] if item["Name"] == "StorageType"), "")
+            asked = {"StartTime": now - timedelta(days=3), "EndTime": now, "Period": 86400, "Statistics": ["Average"]}
+            points = client.get_metric_statistics(**named, Dimensions=metric["Dimensions"], **asked)["Datapoints"]
+            if points:
+                newest = max(points, key=lambda point: point["Timestamp"])
+                yield newest["Average"] / GB, rates.STORAGE.get(kind, rates.STORAGE["StandardStorage"])
+
+
+def _images(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+    """Layers that images share are counted with each."""
+    try:
+        pages = aws.client("ecr").get_paginator("describe_images").paginate(repositoryName=one.id)
+        return ((sum(image.get("imageSizeInBytes", 0) for page in pages for image in page["imageDetails"]) / GB, rates.IMAGE),)
+    except NotFound:
+        return ()
+
+
+def _volume(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+    """One that belongs to no machine: the others go with theirs, and are counted with its run."""
+    found = aws.ec2.describe_volumes(VolumeIds=[one.id])["Volumes"]
+    return ((sum(volume["Size"] for volume in found if volume["State"] == "available"), rates.VOLUME),)
+
+
+def _snapshot(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+    """At most: a snapshot is billed by the blocks it holds, which AWS does not tell."""
+    return ((sum(found["VolumeSize"] for found in aws.ec2.describe_snapshots(SnapshotIds=[one.id])["Snapshots"]), rates.SNAPSHOT),)
+
+
+USES: Mapping[str, Callable[[Aws, Leftover, datetime], Uses]] = {
+    "VPC": _nothing,
+    "subnet": _nothing,
+    "internet gateway": _nothing,
+    "route table": _nothing,
+    "VPC endpoint": _nothing,  # a gateway endpoint
+    "security group": _nothing,
+    "network interface": _nothing,
+    "launch template": _nothing,
+    "spot request": _nothing,
+    "role": _nothing,
+    "instance profile": _nothing,
+    "OIDC provider": _nothing,
+    "budget": _nothing,  # one that takes no action
+    "alert topic": _nothing,  # a thousand e-mails a month are free
+    "event rule": _nothing,  # events of AWS's own services are free
+    "alarm": _each(rates.ALARM),
+    "dashboard": _each(rates.DASHBOARD),
+    "secret": _each(rates.SECRET),
+    "elastic address": _each(rates.ADDRESS),
+    "function": _watchdog,
+    "schedule group": _sweeps,
+    "log group": _log_group,
+    "data bucket": _bucket,
+    "outputs bucket": _bucket,
+    "image repository": _images,
+    "volume": _volume,
+    "snapshot": _snapshot,
+}
+"""Every kind that `leftovers` knows, but for instances: what such a thing uses in a month."""
+
+WITHIN = {
+    "subnets": "subnet",
+    "S3 endpoint": "VPC endpoint",
+    "existing network": "VPC",
+    "schedule": "schedule group",
+    "function permission": "function",
+    "alert e-mail": "alert topic",
+    "service-linked role": "role",
+}
+"""Kinds of the stack that AWS shows under another name, or that are part of something else."""

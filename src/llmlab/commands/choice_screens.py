@@ -1,0 +1,229 @@
+"""How a choice looks on a terminal: every option of an estimate, and what a launch is going to do."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llmlab.commands.words import count, dollars, duration, hours
+from llmlab.ops.estimate import REACHED, START_HOURS
+from llmlab.ops.options import ON_DEMAND, SPOT, Obstacle, Option, Verdict
+from llmlab.ui import Hanging
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+    from llmlab.contract import Charge
+    from llmlab.ops.compare import Estimate
+    from llmlab.ops.preflight import Plan
+
+WIDE = 110
+BEST = 6
+"""How many of the best options an estimate shows without --all."""
+NAMED = 5
+"""Types that the line of a plan names."""
+NEAREST = {Obstacle.QUOTA: 2, Obstacle.MEMORY: 2}
+"""How many rejected ones of each kind; one of any other."""
+
+
+# ---------------------------------------------------------------- an estimate
+
+
+def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["RenderableType"]:
+    """The model, its memory, the options, and where the numbers are from; `more` is the command that shows `every` option."""
+    yield _size_words(facts)
+    if facts.parts_gib:
+        parts = ", ".join(f"{name} {amount:.1f}" for name, amount in facts.parts_gib.items())
+        yield Hanging("memory ", f"of one GPU: about {facts.memory_gib:.1f} GiB ({parts})")
+    if facts.data:
+        yield f"data   {facts.data}: {count(facts.tokens)} tokens an epoch" + (
+            f", {count(facts.steps)} steps in all" if facts.steps else ""
+        )
+    yield ""
+    shown = [one for one in facts.options if every or one in _worth_showing(facts.options)]
+    yield OptionsTable(shown)
+    hidden = len(facts.options) - len(shown)
+    if hidden:
+        yield f"\n{hidden} more: {more}"
+    yield ""
+    yield Hanging("$      ", price_words(facts.charges, facts.options))
+    yield Hanging("time   ", time_words(facts))
+    for note in facts.notes:
+        yield Hanging("note   ", note)
+
+
+def next_step(facts: "Estimate", words: Sequence[str]) -> str:
+    """The command that goes on from an estimate; `words` are those that named its recipe and data."""
+    chosen = next((one for one in facts.options if one.verdict is Verdict.CHOSEN), None)
+    if chosen:
+        return shlex.join(["llmlab", "launch", *words, *(["--spot"] if chosen.market == SPOT else [])])
+    if any(one.obstacle is Obstacle.QUOTA for one in facts.options):
+        return "llmlab doctor --request-quota"
+    return shlex.join(["llmlab", "estimate", *words, "--all"])
+
+
+def _size_words(facts: "Estimate") -> str:
+    if facts.parameters:
+        return f"model  {facts.model}: {count(facts.parameters)} parameters by {facts.source}, {facts.method}"
+    if facts.lacks:
+        return f"{facts.lacks}, so memory and time are not estimated"
+    return f"{facts.model}: of unknown size, so memory and time are not estimated"
+
+
+def _worth_showing(options: Sequence[Option]) -> list[Option]:
+    """The best, and of each kind of obstacle the nearest."""
+    shown = [one for one in options if one.verdict is not Verdict.REJECTED][:BEST]
+    for kind in Obstacle:
+        shown += [one for one in options if one.obstacle is kind][: NEAREST.get(kind, 1)]
+    return shown
+
+
+class OptionsTable:
+    """A line for each option; the zones, the week's spread and the placement score only where there is room.
+
+    A column in which nothing is known is not drawn.
+    """
+
+    def __init__(self, options: Sequence[Option]) -> None:
+        self.options = options
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        from rich.table import Table
+
+        wide = options.max_width >= WIDE
+        rows = [_cells(one, wide=wide) for one in self.options]
+        columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+        drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        for name in columns:
+            right, folded = name in {"GiB", "$/h", "week", "score", "time", "run"}, name in {"GPU", "why"}
+            narrow = 8 if name == "GPU" and not wide else None
+            drawn.add_column(name, justify="right" if right else "left", no_wrap=not folded, overflow="fold", max_width=narrow)
+        for one, row in zip(self.options, rows, strict=True):
+            style = "bold" if one.verdict is Verdict.CHOSEN else "dim" if one.verdict is Verdict.REJECTED else ""
+            drawn.add_row(*(row[name] for name in columns), style=style)
+        yield drawn
+
+
+def _cells(one: Option, *, wide: bool) -> dict[str, str]:
+    """A row, by column."""
+    place = one.places[0] if one.places else None
+    about = "~" if one.approximate else ""
+    gpu = one.gpu.replace(" Server", "")
+    cells = {
+        "type": one.instance_type,
+        "GPU": f"{one.gpus} x {gpu}" if one.gpus > 1 else gpu,
+        "GiB": memory_words(one),
+        "market": one.market,
+        "$/h": about + dollars(place.price) if place else "",
+        "time": duration(one.hours and one.hours * 3600),
+        "run": dollars(one.cost),
+        "why": ", ".join(filter(None, (_verdict(one), "measured" if one.measured else ""))),
+    }
+    if not wide:
+        return cells
+    extra = {
+        "zone": "" if place is None or one.market == ON_DEMAND else place.zone + _others(len(one.places) - 1),
+        "week": f"{place.low:.2f}-{place.high:.2f}" if place and place.low is not None and place.high is not None else "",
+        "score": str(place.score) if place and place.score is not None else "",
+    }
+    order = ("type", "GPU", "GiB", "market", "zone", "$/h", "week", "score", "time", "run", "why")
+    return {name: (cells | extra)[name] for name in order}
+
+
+def _verdict(one: Option) -> str:
+    return ", ".join(filter(None, ("chosen", one.reason))) if one.verdict is Verdict.CHOSEN else one.reason
+
+
+def _others(number: int) -> str:
+    return f" +{number}" if number > 0 else ""
+
+
+def memory_words(one: Option) -> str:
+    """What is needed of what there is."""
+    there = "" if one.gpu_memory_gib is None else f"{one.gpu_memory_gib:.0f}"
+    return there if one.needed_gib is None else f"{one.needed_gib:.1f}/{there}"
+
+
+def price_words(charges: "Sequence[Charge]", options: Sequence[Option]) -> str:
+    """What the dollars of a run are made of, and who told them."""
+    beside = " + ".join(f"{one.what} {'~' if one.approximate else ''}{dollars(one.hourly)}" for one in charges)
+    sources = ", ".join(dict.fromkeys(one.source for one in charges))
+    listed = "~ by the shipped table" if any(one.approximate for one in options) else "by the Pricing API"
+    return (
+        f"instance + {beside} an hour ({sources}), x time; spot: the price of now in the cheapest zone and the week's range, "
+        f"by EC2's price history; on-demand: {listed}"
+    )
+
+
+def time_words(facts: "Estimate") -> str:
+    """How the hours came about."""
+    if not facts.tokens:
+        return "of the run is not known without a dataset, so the order is by dollars for the same work"
+    words = f"estimated at {REACHED:.0%} of each GPU's peak, with {START_HOURS * 60:.0f} minutes of start and no interruption"
+    if not facts.measurements:
+        return f"{words}; a first run of this model replaces that by what it measures"
+    seen = ", ".join(f"{count(one.tokens_per_second)} tokens/s on {one.instance_type} (run {one.run})" for one in facts.measurements)
+    return f"measured {seen}; elsewhere {words}, x {facts.correction:.2f} as measured"
+
+
+# ---------------------------------------------------------------- before a launch
+
+
+def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
+    """What a launch is going to do."""
+    wish, best = facts.wish, facts.options[0]
+    tokens = facts.data.facts.get("tokens")
+    yield "recipe", f"{recipe}: {wish.recipe.method} on {wish.recipe.model}"
+    examples = facts.data.facts.get("examples")
+    words = [
+        facts.data.name,
+        f"{count(examples)} examples" if isinstance(examples, int) else "",
+        f"{count(tokens)} tokens" if tokens else "",
+    ]
+    yield "data", ", ".join(filter(None, words))
+    yield "image", f"{', '.join(facts.image.tags) or facts.image.reference[-12:]} of {facts.image.pushed:%Y-%m-%d}, on {facts.ami}"
+    if facts.memory_gib:
+        yield "memory", f"about {facts.memory_gib:.1f} of {best.gpu_memory_gib:.0f} GiB of one {best.gpu}"
+    yield "instance", chosen_words(facts)
+    yield "because", because_words(facts)
+    yield "market", market(facts)
+    limit = f" (max-cost {dollars(wish.max_cost)})" if wish.max_cost else ""
+    yield "at most", f"{hours(wish.max_hours)}, {dollars(facts.most_cost)} with disk and address, wherever it runs{limit}"
+    for note in facts.notes:
+        yield "note", note
+
+
+def chosen_words(facts: "Plan") -> str:
+    """The first pool, how long the run takes there and what it costs."""
+    best = facts.options[0]
+    place = best.places[0]
+    score = f", placement score {place.score} of 10" if place.score is not None else ""
+    words = f"{best.instance_type} ({best.gpus} x {best.gpu}), {best.market} in {place.zone} at {dollars(place.price)} an hour{score}"
+    if best.hours is None or best.cost is None:
+        return words
+    return f"{words}: {'measured' if best.measured else 'about'} {duration(best.hours * 3600)}, {dollars(best.cost)} with disk and address"
+
+
+def because_words(facts: "Plan") -> str:
+    """Why that one, and what comes after it."""
+    names = list(dict.fromkeys(one.instance_type for one in facts.options))
+    why = "you named it first" if facts.preferred else "the least dollars for the whole run" if facts.options[0].cost else "the best price"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    after = f"; then {', '.join(names[1:NAMED])}{more}" if len(names) > 1 else ""
+    zones = len({pool.zone for pool in facts.pools})
+    return f"{why}{after}; in {zones} zone{'' if zones == 1 else 's'}"
+
+
+def market(facts: "Plan") -> str:
+    """Spot or on demand, and what an hour costs."""
+    on_demand = [pool.on_demand_price for pool in facts.pools]
+    about = "about " if any(pool.approximate for pool in facts.pools) else ""
+    words = f"on-demand, {about}{_range(on_demand)} an hour"
+    if not facts.spot:
+        return words
+    spot = f"spot, {_range([pool.spot_price for pool in facts.pools if pool.spot_price is not None])} an hour"
+    return f"{spot}; then {words}" if facts.fallback_on_demand else f"{spot} ({words})"
+
+
+def _range(prices: Sequence[float]) -> str:
+    low, high = min(prices), max(prices)
+    return dollars(low) if low == high else f"{dollars(low)} to {dollars(high)}"

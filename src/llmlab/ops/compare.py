@@ -1,0 +1,96 @@
+"""`estimate`: a recipe and a dataset on every instance type in every market, priced and ranked, and why a type is rejected."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab.aws.session import Aws
+from llmlab.config import Settings
+from llmlab.contract import Charge, Manifest
+from llmlab.errors import LabError
+from llmlab.ops import estimate, measured, options, supply
+from llmlab.ops.measured import Measurement
+from llmlab.ops.model_size import ModelSize
+from llmlab.ops.options import Need, Option
+from llmlab.recipe import Recipe
+
+WEEK = 7
+"""Days over which the spread of a spot price is told."""
+SPREADS = 10
+"""Types whose spread is asked for: that of all of them is thousands of points, and seconds."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A recipe and a dataset on everything that can be had, the choice first, then what is dearer, then what is rejected."""
+
+    model: str
+    method: str
+    parameters: int | None
+    source: str
+    lacks: str
+    """What has to be uploaded before more can be said, and the command for it in `hint`; "" when nothing."""
+    hint: str
+    data: str
+    tokens: int | None
+    """Of one epoch."""
+    steps: int | None
+    memory_gib: float | None
+    """Of one GPU that holds a whole copy."""
+    parts_gib: dict[str, float]
+    charges: tuple[Charge, ...]
+    measurements: tuple[Measurement, ...]
+    correction: float
+    """By what every estimated speed was multiplied, as the measured types tell."""
+    notes: tuple[str, ...]
+    options: tuple[Option, ...]
+
+
+def compare(
+    aws: Aws,
+    settings: Settings,
+    recipe: Recipe,
+    size: ModelSize | None,
+    data: Manifest | None,
+    now: datetime,
+    *,
+    names: Sequence[str] = (),
+    markets: Sequence[bool] = supply.BOTH,
+    lacking: LabError | None = None,
+    every: bool = False,
+) -> Estimate:
+    """Every option for these types with the prices of now, and the week's spread of the best few, or of `every` one.
+
+    `lacking` is why `size` is not known, where something can be done about it.
+    """
+    wanted = tuple(names) or settings.instance_types
+    there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
+    tokens = estimate.training_tokens(recipe, data) if data else None
+    need = Need(recipe, size, tokens, measured.read(aws, recipe), wanted)
+    found = options.judge(need, there, markets)
+    names_of_spot = options.spot_types(found)
+    with ThreadPoolExecutor(2) as pool:
+        asked_scores = pool.submit(supply.scores, aws, names_of_spot)
+        asked_spreads = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
+        (scores, unscored), (spreads, unread) = asked_scores.result(), asked_spreads.result()
+    silent = [unscored, unread if there.spot_known else ""]
+    parts = estimate.memory(recipe, size) if size else {}
+    return Estimate(
+        model=recipe.model,
+        method=recipe.method if recipe.objective == "sft" else f"{recipe.method} {recipe.objective}",
+        parameters=size.parameters if size else None,
+        source=size.source if size else "",
+        lacks=lacking.message if lacking else "",
+        hint=lacking.hint if lacking else "",
+        data=data.name if data else "",
+        tokens=estimate.data_tokens(data) if data else None,
+        steps=estimate.steps(recipe, data) if data else None,
+        memory_gib=sum(parts.values()) if parts else None,
+        parts_gib=parts,
+        charges=there.charges,
+        measurements=tuple(need.seen.values()),
+        correction=options.correction(need, there.types),
+        notes=(*there.notes, *filter(None, silent)),
+        options=options.detailed(found, scores, spreads),
+    )

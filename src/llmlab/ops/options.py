@@ -1,0 +1,261 @@
+"""Choosing where a recipe trains: every instance type in every market judged, the cheapest for the whole work first.
+
+Dollars are (price + disk + address) x hours. The hours are this recipe's tokens at a speed that is estimated, or was measured by an
+earlier run of the lab; what one type was measured at also corrects the estimates of the others. Where the tokens are not known the same
+ratios are taken of an hour's work.
+Pure: `llmlab.ops.supply` asks AWS, `compare` shows what comes out, `llmlab.ops.pools` takes what a launch asks for.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from statistics import median
+
+from llmlab import gpus, money
+from llmlab.aws import prices, quotas
+from llmlab.aws.instance_types import InstanceType
+from llmlab.aws.prices import SpotPrice
+from llmlab.aws.quotas import Quota
+from llmlab.contract import Charge
+from llmlab.ops import estimate
+from llmlab.ops.measured import Measurement
+from llmlab.ops.model_size import ModelSize
+from llmlab.ops.supply import Supply
+from llmlab.recipe import Recipe
+
+SPOT, ON_DEMAND = "spot", "on-demand"
+MARKETS = {True: SPOT, False: ON_DEMAND}
+
+
+class Verdict(StrEnum):
+    CHOSEN = "chosen"
+    POSSIBLE = "possible"
+    REJECTED = "rejected"
+
+
+class Obstacle(StrEnum):
+    """Why a type is rejected. In the order in which the user is nearest to having it all the same."""
+
+    QUOTA = "quota"
+    MEMORY = "memory"
+    MARKET = "market"
+    ZONE = "zone"
+    PRICE = "price"
+    REGION = "region"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A zone: US dollars an hour now, the lowest and the highest of the last week for spot, and how likely spot capacity is (1 to 10)."""
+
+    zone: str
+    price: float
+    low: float | None = None
+    high: float | None = None
+    score: int | None = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """A type in a market, or in either ("") where both are rejected for the same reason. GiB of one GPU; None where nobody knows."""
+
+    instance_type: str
+    market: str
+    verdict: Verdict
+    reason: str
+    gpu: str = ""
+    gpus: int = 0
+    gpu_memory_gib: float | None = None
+    needed_gib: float | None = None
+    obstacle: Obstacle | None = None
+    vcpus: int = 0
+    places: tuple[Place, ...] = ()
+    """The cheapest first."""
+    approximate: bool = False
+    hours: float | None = None
+    """Of the instance, its start included, in one go."""
+    measured: bool = False
+    """The speed is an earlier run's and not an estimate."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """US dollars of the whole run in the cheapest zone, by part."""
+    cost: float | None = None
+    work: float | None = None
+    """The hours of the run, or how long it takes the type beside others; None where nobody knows."""
+    dollars: float | None = None
+    """What the work costs in the cheapest zone, disk and address included: what options are ranked by."""
+
+    @property
+    def comparable(self) -> float:
+        """`dollars` to compare: infinite where nobody knows."""
+        return math.inf if self.dollars is None else self.dollars
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is to be trained. `preferred`: the user's types in order. `tokens` are those of the whole training."""
+
+    recipe: Recipe
+    size: ModelSize | None
+    tokens: float | None
+    seen: Mapping[str, Measurement] = field(default_factory=dict)
+    preferred: tuple[str, ...] = ()
+
+
+def judge(need: Need, there: Supply, markets: Sequence[bool]) -> tuple[Option, ...]:
+    """Every type judged in these markets, and the known types that the region lacks.
+
+    The choice first, then what is dearer, then what is rejected, the nearest to being possible first.
+    """
+    factor = correction(need, there.types)
+    judged = [one for kind in there.types for one in _judged(kind, need, there, markets, factor)]
+    fits = sorted((one for one in judged if one.verdict is not Verdict.REJECTED), key=lambda one: _rank(one, need.preferred))
+    judged = [one for one in judged if one.verdict is Verdict.REJECTED]
+    if not need.preferred:
+        here = {kind.name for kind in there.types}
+        judged += [_absent(name) for name in prices.APPROXIMATE if name not in here]
+    return (*_compared(fits, need.preferred), *sorted(judged, key=_distance))
+
+
+def correction(need: Need, types: Iterable[InstanceType]) -> float:
+    """Measured over estimated speed, the median of the measured types; 1 without any."""
+    if need.size is None:
+        return 1.0
+    speeds = {kind.name: estimate.tokens_per_second(kind, need.recipe, need.size) for kind in types if kind.name in need.seen}
+    return median([need.seen[name].tokens_per_second / speed for name, speed in speeds.items() if speed] or [1.0])
+
+
+def spot_types(found: Iterable[Option]) -> list[str]:
+    """The types that may be asked for as spot, each once."""
+    return list(dict.fromkeys(one.instance_type for one in found if one.market == SPOT and one.verdict is not Verdict.REJECTED))
+
+
+def detailed(found: Iterable[Option], scores: Mapping[str, int], spreads: Mapping[tuple[str, str], SpotPrice]) -> tuple[Option, ...]:
+    """The options with the placement scores of their zones and the spreads of their prices, as far as they were asked for."""
+
+    def place(name: str, one: Place) -> Place:
+        spread = spreads.get((name, one.zone))
+        known = replace(one, low=spread.low, high=spread.high) if spread else one
+        return replace(known, score=scores.get(one.zone))
+
+    return tuple(
+        replace(one, places=tuple(place(one.instance_type, each) for each in one.places))
+        if one.market == SPOT and one.verdict is not Verdict.REJECTED
+        else one
+        for one in found
+    )
+
+
+def _judged(kind: InstanceType, need: Need, there: Supply, markets: Sequence[bool], factor: float) -> list[Option]:
+    """A type in each market; one option for both where it cannot be used at all."""
+    parts = estimate.spread(kind, need.recipe, need.size) if need.size else {}
+    needed, available = sum(parts.values()) or None, round(kind.gpu_memory_gib, 1)
+    facts = Option(kind.name, "", Verdict.REJECTED, "", kind.gpu, kind.gpus, available, needed, vcpus=kind.vcpus)
+    if reason := estimate.rejection(kind, parts):
+        return [replace(facts, reason=reason, obstacle=Obstacle.MEMORY)]
+    if not there.zones(kind.name):
+        where = "of the lab offers it" if there.offers.get(kind.name) else "of the region offers it"
+        return [replace(facts, reason=f"no zone {where}", obstacle=Obstacle.ZONE)]
+    if kind.name not in there.on_demand:
+        return [replace(facts, reason="no price known", obstacle=Obstacle.PRICE)]
+    return [_in_market(replace(facts, market=MARKETS[spot]), kind, need, there, factor, spot=spot) for spot in markets]
+
+
+def _in_market(facts: Option, kind: InstanceType, need: Need, there: Supply, factor: float, *, spot: bool) -> Option:
+    if not (kind.spot if spot else kind.on_demand):
+        reason = "not sold as spot" if spot else "sold in capacity blocks alone"
+        return replace(facts, reason=reason, obstacle=Obstacle.MARKET)
+    places = tuple(sorted(_places(kind.name, there, spot=spot), key=lambda one: (one.price, one.zone)))
+    if not places:
+        return replace(facts, reason="no spot price in any zone", obstacle=Obstacle.PRICE)
+    work, exact = _work(kind, need, factor)
+    known = work if need.size and need.tokens else None
+    costs = _costs(there.charges, places[0].price, known) if known else {}
+    priced = replace(
+        facts,
+        places=places,
+        approximate=not there.spot_known if spot else there.on_demand[kind.name].approximate,
+        hours=known,
+        measured=exact,
+        costs=costs,
+        cost=money.total(costs) if costs else None,
+        work=work,
+        dollars=None if work is None else (places[0].price + there.beside) * work,
+    )
+    quota = there.quotas.get((quotas.family(kind.name), spot))
+    if quota and kind.vcpus > quota.free:
+        return replace(priced, reason=quota_words(quota, kind.vcpus), obstacle=Obstacle.QUOTA)
+    return replace(priced, verdict=Verdict.POSSIBLE, reason="fp16, no bf16" if kind.gpu in estimate.NO_BF16 else "")
+
+
+def quota_words(quota: Quota, vcpus: int) -> str:
+    used = f" ({quota.used} in use)" if quota.used else ""
+    return f"quota {quota.limit or 0:g}{used} of {vcpus} vCPUs"
+
+
+def _places(name: str, there: Supply, *, spot: bool) -> Iterable[Place]:
+    for zone in there.zones(name):
+        if not spot:
+            yield Place(zone, there.on_demand[name].dollars)
+        elif price := there.spot.get((name, zone)):
+            yield Place(zone, price.now)
+
+
+def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, bool]:
+    """Hours of the whole training, or where its tokens or its model are not known something in the same proportions; whether measured."""
+    seen = need.seen.get(kind.name)
+    if need.size is None:
+        peak = gpus.teraflops(kind.gpu)
+        return (1 / (peak * kind.gpus) if peak else None), False
+    estimated = estimate.tokens_per_second(kind, need.recipe, need.size)
+    speed = seen.tokens_per_second if seen else estimated and estimated * factor
+    if not speed:
+        return None, False
+    return (estimate.hours(need.tokens, speed) if need.tokens else 1 / speed), seen is not None
+
+
+def _costs(charges: Iterable[Charge], price: float, hours: float) -> dict[str, float]:
+    """US dollars of so many hours by what they are for, the keys of `money.attempt_costs`."""
+    return {money.INSTANCE: price * hours} | {charge.what: charge.hourly * hours for charge in charges}
+
+
+# ---------------------------------------------------------------- order
+
+
+def _rank(one: Option, preferred: Sequence[str]) -> tuple[float, float, float, str]:
+    """By the user's order, then by dollars for the work, and by the price of an hour where the speed is not known."""
+    place = preferred.index(one.instance_type) if one.instance_type in preferred else len(preferred)
+    return place, one.comparable, one.places[0].price, one.instance_type
+
+
+def _compared(fits: Sequence[Option], preferred: Sequence[str]) -> list[Option]:
+    """The first is chosen; each other says how much dearer it is, or that the user named it later."""
+    best = fits[0] if fits else None
+    return [replace(one, verdict=Verdict.CHOSEN if one is best else Verdict.POSSIBLE, reason=_why(one, best, preferred)) for one in fits]
+
+
+def _why(one: Option, best: Option | None, preferred: Sequence[str]) -> str:
+    words = [one.reason]
+    if best and one is not best:
+        if one.dollars is None or best.dollars is None:
+            words.append("" if one.dollars else f"no speed known of {one.gpu}")
+        elif one.dollars >= best.dollars:
+            ratio = one.dollars / best.dollars
+            words.append(f"dearer: {ratio:.1f}x" if ratio >= DEARER else "as good")
+        elif one.instance_type in preferred:
+            words.append("named later")
+    return ", ".join(filter(None, words))
+
+
+DEARER = 1.05
+"""Below this ratio two prices are the same."""
+
+
+def _distance(one: Option) -> tuple[float, ...]:
+    """Of a rejected option: the kind of obstacle, then how far it is from being possible."""
+    lacks = (one.needed_gib or 0) / (one.gpu_memory_gib or 1) if one.obstacle is Obstacle.MEMORY else one.comparable
+    return list(Obstacle).index(one.obstacle or Obstacle.REGION), lacks
+
+
+def _absent(name: str) -> Option:
+    return Option(name, "", Verdict.REJECTED, "not offered in this region", obstacle=Obstacle.REGION)

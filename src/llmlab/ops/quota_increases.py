@@ -1,0 +1,57 @@
+"""`doctor --request-quota`: larger vCPU quotas asked of AWS, for those that are too small for a run and have not been asked for yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from llmlab.aws import instance_types, quotas
+from llmlab.aws.quotas import Increase, Quota
+from llmlab.aws.session import Aws
+from llmlab.config import Settings
+
+SMALLEST_VCPUS = 4
+"""Of the smallest GPU instances (g4dn, g5 and g6.xlarge), where the settings name no type."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A quota that is too small, what it should be in vCPUs, and the request that AWS has not answered yet, if there is one."""
+
+    quota: Quota
+    vcpus: int
+    pending: Increase | None
+
+    @property
+    def words(self) -> str:
+        return f"{self.quota.words} ({self.quota.code}): {self.quota.limit or 0:g} vCPUs, {self.vcpus} wanted"
+
+
+def least(aws: Aws, settings: Settings) -> Mapping[str, int]:
+    """The vCPUs that one instance needs, by quota family: of the largest type named in the settings, else of the smallest there is."""
+    if not settings.instance_types:
+        return {"G": SMALLEST_VCPUS}
+    needed: dict[str, int] = {}
+    for one in instance_types.describe(aws, settings.instance_types).values():
+        family = quotas.family(one.name)
+        needed[family] = max(needed.get(family, 0), one.vcpus)
+    return needed
+
+
+def too_small(aws: Aws, settings: Settings) -> tuple[Wanted, ...]:
+    """The quotas of both markets under which not one instance may run. Only reads.
+
+    Raises:
+        UsageError: a type of the settings cannot be used.
+        Denied: the requests may not be listed.
+    """
+    needed = least(aws, settings)
+    found = [quota for quota in quotas.read(aws, needed, (True, False)).values() if (quota.limit or 0) < needed[quota.family]]
+    return tuple(Wanted(quota, quotas.desired(quota, needed[quota.family]), quotas.pending(aws, quota)) for quota in found)
+
+
+def file(aws: Aws, wanted: Wanted) -> Increase:
+    """The request, filed with AWS.
+
+    Raises:
+        Denied: the caller may not ask.
+    """
+    return quotas.request(aws, wanted.quota, wanted.vcpus)

@@ -1,0 +1,110 @@
+"""What each attempt of a run has cost, by part: the one account that `status`, `cost` and `report` give.
+
+An attempt that has ended cost what its end says, which the agent or the watchdog summed from the prices of its pool as they changed. One
+that lives cost what its heartbeat says, and since then the price it was launched at.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from llmlab import money
+from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, Marker, parse_timestamp
+
+
+@dataclass(frozen=True)
+class AttemptCost:
+    """One attempt's part of a span of time, in hours and US dollars. `price` is that of an hour when it was launched.
+
+    `cost` is the sum of `parts` (the instance, then each charge). `free`: AWS took the instance back within its first hour.
+    """
+
+    number: int
+    instance_type: str
+    zone: str
+    spot: bool
+    price: float
+    hours: float
+    parts: dict[str, float]
+    cost: float
+    running: bool = False
+    free: bool = False
+
+
+@dataclass(frozen=True)
+class Account:
+    """What is written about a run's attempts, in any order. `heartbeat` is of the newest, if of any."""
+
+    charges: Sequence[Charge]
+    attempts: Sequence[Attempt]
+    ends: Mapping[int, AttemptEnd]
+    marker: Marker | None = None
+    heartbeat: Heartbeat | None = None
+
+
+def by_attempt(account: Account, now: datetime, since: datetime | None = None, until: datetime | None = None) -> tuple[AttemptCost, ...]:
+    """Each attempt that had an instance between `since` and `until`; all of its time without them.
+
+    Of an attempt that lies across a limit the share of its time counts, whatever the price was then.
+    """
+    started = sorted((one for one in account.attempts if one.launched), key=lambda one: one.number)
+    found = []
+    for index, attempt in enumerate(started):
+        launched = parse_timestamp(attempt.launched)
+        following = started[index + 1] if index + 1 < len(started) else None
+        gone = _gone(account, attempt, following, now)
+        begin, stop = max(since or launched, launched), min(until or gone, gone)
+        if stop < begin or (stop == begin and gone > launched):
+            continue
+        share = money.attempt_hours(begin, stop) / money.attempt_hours(launched, gone) if gone > launched else 1.0
+        end = account.ends.get(attempt.number)
+        whole = _parts(account, attempt, end, launched, gone)
+        hours = end.hours if end and end.hours else money.attempt_hours(launched, gone)
+        parts = {what: dollars * share for what, dollars in whole.items()}
+        found.append(
+            AttemptCost(
+                number=attempt.number,
+                instance_type=attempt.instance_type,
+                zone=attempt.zone,
+                spot=attempt.spot,
+                price=attempt.price,
+                hours=hours * share,
+                parts=parts,
+                cost=money.total(parts),
+                running=end is None and gone == now,
+                free=_is_interrupted(attempt, end) and hours < money.FREE_HOURS,
+            )
+        )
+    return tuple(found)
+
+
+def _gone(account: Account, attempt: Attempt, following: Attempt | None, now: datetime) -> datetime:
+    """When its instance ended: at its end, before the next one, with the run, at its deadline, or not yet."""
+    limits = [now, datetime.fromtimestamp(attempt.deadline, UTC)]
+    if attempt.number in account.ends:
+        limits.append(parse_timestamp(account.ends[attempt.number].ended))
+    elif following is not None:
+        limits.append(parse_timestamp(following.launched))
+    elif account.marker is not None and account.marker.attempts >= attempt.number:
+        limits.append(parse_timestamp(account.marker.ended))
+    return min(limits)
+
+
+def _parts(account: Account, attempt: Attempt, end: AttemptEnd | None, launched: datetime, gone: datetime) -> dict[str, float]:
+    """US dollars of all its time."""
+    if end is not None and end.costs:
+        return dict(end.costs)
+    if end is not None and end.cost:
+        return {money.INSTANCE: end.cost}
+    parts = money.attempt_costs(account.charges, launched, gone, attempt.price, interrupted=_is_interrupted(attempt, end))
+    beat = account.heartbeat
+    heard = parse_timestamp(beat.at) if end is None and beat and beat.attempt == attempt.number else None
+    if beat is not None and heard is not None and launched < heard <= gone and beat.cost > attempt.cost_before:
+        charges = money.total(parts) - parts[money.INSTANCE]
+        until_heard = beat.cost - attempt.cost_before - charges * money.attempt_hours(launched, heard) / money.attempt_hours(launched, gone)
+        parts[money.INSTANCE] = max(0.0, until_heard) + attempt.price * money.attempt_hours(heard, gone)
+    return parts
+
+
+def _is_interrupted(attempt: Attempt, end: AttemptEnd | None) -> bool:
+    return end is not None and attempt.spot and end.reason is EndReason.SPOT_INTERRUPTED

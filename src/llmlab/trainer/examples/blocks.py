@@ -1,0 +1,211 @@
+"""Some lines of a dataset to a block of tokens: the examples, what is counted of them, and the line that ends it all, if there is one.
+
+Examples wait as text until there are enough for the tokenizer to take at once. Each is held out or not by its own content, kept, split or
+left out by its length, and counted whatever happens to it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from llmlab import dataset
+from llmlab.dataset import BadRow, Example, Kind, Line
+from llmlab.trainer.examples import cutting
+from llmlab.trainer.examples.drafts import Draft, OtherObjective
+from llmlab.trainer.examples.facts import Facts
+from llmlab.trainer.examples.store import Sequences
+from llmlab.trainer.examples.tokens import Encoder, Sequence
+
+MOST_LINES, MOST_CHARACTERS = 256, 1 << 19
+"""Of what goes through the tokenizer at once, which takes some hundred bytes for each token while it works."""
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a recipe says about the data."""
+
+    max_length: int
+    split: bool
+    share: float
+    skip_bad: bool
+
+
+@dataclass
+class Block:
+    """What some lines became. Line numbers count from where the lines begin."""
+
+    lines: int = 0
+    facts: Facts = field(default_factory=Facts)
+    train: Sequences = field(default_factory=lambda: Sequences.of([]))
+    held_out: Sequences = field(default_factory=lambda: Sequences.of([]))
+    control_at: int = 0
+    """The first line that spells a control token; 0 for none."""
+    bad_at: int | None = None
+    """The line that ends it all, when bad lines are not to be left out."""
+    reason: str = ""
+    objective: str = ""
+    """The objective that the line at fault suits, when only that is wrong with it."""
+
+
+def make(lines: Iterable[Line], encoder: Encoder, rules: Rules, tick: Tick = lambda: None) -> Block:
+    """The tokens of some lines, the blank ones counted too."""
+    making = _Making(encoder, rules)
+    try:
+        for line in lines:
+            making.add(line)
+            if making.is_full:
+                making.flush()
+                tick()
+        making.flush()
+    except _Fatal as fatal:
+        making.block.bad_at, making.block.reason, making.block.objective = fatal.number, str(fatal), fatal.objective
+    return making.done()
+
+
+class _Fatal(Exception):
+    """A line that ends it all."""
+
+    def __init__(self, number: int, error: BadRow) -> None:
+        super().__init__(str(error))
+        self.number = number
+        self.objective = error.objective if isinstance(error, OtherObjective) else ""
+
+
+@dataclass
+class _Pending:
+    number: int
+    example: Example
+    drafts: list[Draft]
+    held_out: bool
+
+
+class _Making:
+    """A block in the making: examples wait as text until there are enough for the tokenizer."""
+
+    def __init__(self, encoder: Encoder, rules: Rules) -> None:
+        self.encoder = encoder
+        self.rules = rules
+        self.block = Block()
+        self.pending: list[_Pending] = []
+        self.characters = 0
+        self.train: list[Sequence] = []
+        self.held_out: list[Sequence] = []
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.pending) >= MOST_LINES or self.characters >= MOST_CHARACTERS
+
+    def done(self) -> Block:
+        for side, made in (("train", self.train), ("held_out", self.held_out)):
+            setattr(self.block, side, Sequences.of([(one.ids, one.mask) for one in made]))
+        return self.block
+
+    def add(self, line: Line) -> None:
+        self.block.lines = line.number
+        if line.reason:
+            self._bad(line.number, BadRow(line.reason))
+        if line.row is None:
+            return
+        try:
+            self._example(line.number, line.row)
+        except RecursionError:
+            self._bad(line.number, BadRow("nested too deeply"))
+        except BadRow as error:
+            self._bad(line.number, error)
+
+    def _example(self, number: int, row: dict[str, Any]) -> None:
+        example = dataset.to_example(row)
+        place = place_of(example)
+        drafts = self.encoder.drafter.drafts(example)
+        facts = self.block.facts
+        facts.tools_ignored += bool(example.tools) and not self.encoder.template.shows_tools
+        facts.thoughts_ignored += self.encoder.drafter.drops_thoughts(example, drafts)
+        if self.encoder.drafter.spells_control(example):
+            facts.control += 1
+            self.block.control_at = self.block.control_at or number
+        self.pending.append(_Pending(number, example, drafts, place < self.rules.share))
+        self.characters += sum(len(draft.text) for draft in drafts)
+
+    def _bad(self, number: int, error: BadRow) -> None:
+        if self.rules.skip_bad and not isinstance(error, OtherObjective):
+            self.block.facts.bad += 1
+            return
+        waiting, self.pending = self.pending, []
+        self._code([one for one in waiting if one.number < number])  # one of them may be the first that is at fault
+        raise _Fatal(number, error)
+
+    def flush(self) -> None:
+        """Everything that waits through the tokenizer at once."""
+        waiting, self.pending, self.characters = self.pending, [], 0
+        self._code(waiting)
+
+    def _code(self, waiting: list[_Pending]) -> None:
+        coded = iter(self.encoder.sequences([draft for one in waiting for draft in one.drafts]))
+        for one in waiting:
+            made = self.encoder.paired(one.example, [next(coded) for _ in one.drafts])
+            if isinstance(made, BadRow):
+                self._bad(one.number, made)
+            else:
+                self._keep(one, made)
+
+    def _keep(self, one: _Pending, made: list[Sequence]) -> None:
+        facts = self.block.facts
+        facts.endless += sum(not self.encoder.drafter.stops(draft) for draft in one.drafts)
+        kept = self._fitting(one.example, made)
+        if not kept:
+            return
+        facts.examples += 1
+        facts.held_out += one.held_out
+        facts.sequences += len(kept)
+        facts.tokens += sum(len(sequence.ids) for sequence in kept)
+        facts.trained += sum(sequence.trained for sequence in kept)
+        (self.held_out if one.held_out else self.train).extend(kept)
+
+    def _fitting(self, example: Example, made: list[Sequence]) -> list[Sequence]:
+        """The sequences as they are, split, or none of them."""
+        facts, most = self.block.facts, self.rules.max_length
+        longest = max(len(sequence.ids) for sequence in made)
+        if longest <= most:
+            if not any(sequence.trained for sequence in made):
+                facts.empty += 1
+                return []
+            return made
+        facts.longest = max(facts.longest, longest)
+        kept: list[Sequence] = []
+        if self.rules.split and example.kind is Kind.TEXT:
+            kept = list(cutting.windows(made[0], most))
+        elif self.rules.split and example.kind is Kind.CHAT:
+            kept, lost = cutting.conversations(self.encoder, example, most)
+            facts.answers_lost += lost if kept else 0
+        facts.split += bool(kept)
+        facts.too_long += not kept
+        return kept
+
+
+def place_of(example: Example) -> float:
+    """Where an example stands between 0 and 1, by its content alone: held out when that is less than the share.
+
+    Identities of calls do not count, because they differ from log to log, nor does which answers are trained: what says the same, stands
+    in the same place.
+
+    Raises:
+        BadRow: its strings are not Unicode text.
+    """
+    said = [
+        [
+            [one["role"], one["content"], one.get("reasoning_content"), [call["function"] for call in one.get("tool_calls", ())]]
+            for one in side
+        ]
+        for side in (example.messages, example.chosen, example.rejected)
+    ]
+    try:
+        content = orjson.dumps([*said, example.tools, example.text], option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        surrogate = "surrogates" in str(error)
+        raise BadRow("its characters are not Unicode text: half of a surrogate pair" if surrogate else f"not JSON: {error}") from error
+    return int.from_bytes(blake2b(content, digest_size=7).digest(), "big") / 2**56

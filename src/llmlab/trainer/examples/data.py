@@ -1,0 +1,169 @@
+"""The data folder to tokens on disk, every line accounted for.
+
+The tokens lie in the work folder's cache, named for everything that they depend on: the files' hashes, the tokenizer, its template and
+the recipe's fields about data. They are written aside and renamed when whole, so that a second start opens them without reading a line.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from llmlab.contract import Manifest, parse_timestamp
+from llmlab.dataset.files import DataPath, suffix_of
+from llmlab.files import replace_text
+from llmlab.recipe import Recipe
+from llmlab.trainer.endings import DataFailed
+from llmlab.trainer.examples import workers
+from llmlab.trainer.examples.blocks import Block, Rules, Tick
+from llmlab.trainer.examples.facts import Facts
+from llmlab.trainer.examples.store import Tokens, Writer, sizes
+from llmlab.trainer.examples.tokens import Encoder
+
+SKIP_BAD = "skip_bad"
+"""The fact of a manifest that bad lines were accepted: they are dropped and counted here too."""
+LAYOUT = 1
+"""Of the cache; raised when the same data would make other tokens."""
+TRAIN, HELD_OUT, FACTS = "train", "held-out", "facts.json"
+WORTH_PROCESSES = 24 << 20
+"""Smaller datasets are tokenised in this process: eight seconds of one core, and starting another takes three."""
+MOST_PROCESSES = 16
+
+
+@dataclass
+class Data:
+    """What there is to train on, what to evaluate on, and what was left out."""
+
+    train: Tokens
+    held_out: Tokens | None
+    facts: Facts
+    share: float = 0.0
+
+    def lines(self, max_length: int) -> Iterator[str]:
+        """The counts in words."""
+        return self.facts.lines(max_length, self.share)
+
+
+def load(
+    folder: Path,
+    manifest: Manifest,
+    encoder: Encoder,
+    recipe: Recipe,
+    cache: Path,
+    tick: Tick,
+    processes: int | None = None,
+) -> Data:
+    """The tokens of every file of the manifest, out of the cache or made now.
+
+    Args:
+        folder: where the files are.
+        manifest: which files there are, with their hashes.
+        encoder: the tokenizer and its template. The date that a template asks for is the dataset's own, so that the same data makes the
+            same tokens on any day.
+        recipe: its objective, `max_length`, `too_long` and `evaluation.share`.
+        cache: where the tokens are kept.
+        tick: called at least once a second, so that a request to leave is heard; what it raises ends this.
+        processes: how many tokenise; by default, by the dataset's size.
+
+    Raises:
+        DataFailed: a file is missing, a line is bad, or nothing is left to train on.
+    """
+    rules = Rules(recipe.max_length, recipe.too_long == "split", recipe.evaluation.share, bool(manifest.facts.get(SKIP_BAD)))
+    encoder = encoder.suited(recipe.objective, parse_timestamp(manifest.created))
+    place = cache / key(manifest, encoder, rules)
+    data = _opened(place, encoder.width, rules)
+    if data is None:
+        files = _files(folder, manifest)
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            facts = _write(aside, files, encoder, rules, tick, processes or _processes(files))
+            _check(facts, manifest, recipe)
+            shutil.rmtree(place, ignore_errors=True)
+            aside.replace(place)
+        except OSError as error:
+            raise DataFailed(f"the tokens cannot be written: {error.strerror or error}", "llmlab launch --help") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        data = _opened(place, encoder.width, rules)
+    if data is None:
+        raise DataFailed(f"the tokens in {place} cannot be read back", "llmlab launch --help")
+    return data
+
+
+def key(manifest: Manifest, encoder: Encoder, rules: Rules) -> str:
+    """A name for everything that the tokens depend on."""
+    files = [[file.path, file.size, file.sha256] for file in manifest.files]
+    asked = [LAYOUT, files, asdict(rules), encoder.identity()]
+    return blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _opened(place: Path, width: int, rules: Rules) -> Data | None:
+    """What an earlier start left, when it is whole."""
+    try:
+        written = json.loads((place / FACTS).read_text(encoding="utf-8"))
+        facts = Facts(**written["facts"])
+        if any(written["sizes"][side] != sizes(place / side) for side in (TRAIN, HELD_OUT)):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    held_out = Tokens(place / HELD_OUT, width)
+    return Data(Tokens(place / TRAIN, width), held_out if len(held_out) else None, facts, rules.share)
+
+
+def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, tick: Tick, processes: int) -> Facts:
+    facts = Facts()
+    read = [0] * len(files)
+    with Writer(aside / TRAIN) as train, Writer(aside / HELD_OUT) as held_out:
+        for file, numbered, block in workers.run(workers.sources(files), encoder, rules, processes, tick):
+            first = 0 if numbered else read[file]
+            if block.bad_at is not None:
+                raise _bad_line(files[file].name, block.bad_at + (first if block.bad_at else 0), block)
+            if block.control_at:
+                block.facts.control_first = f"{files[file].name}:{first + block.control_at}"
+            read[file] = first + block.lines
+            facts.add(block.facts)
+            train.append(block.train)
+            held_out.append(block.held_out)
+    written: dict[str, Any] = {"facts": asdict(facts), "sizes": {side: sizes(aside / side) for side in (TRAIN, HELD_OUT)}}
+    replace_text(aside / FACTS, json.dumps(written), durable=True)
+    return facts
+
+
+def _files(folder: Path, manifest: Manifest) -> list[DataPath]:
+    """The manifest's data files, each of them there."""
+    files = [DataPath(folder / file.path, file.path, file.size) for file in manifest.files if suffix_of(file.path)]
+    if not files:
+        raise DataFailed(f"the dataset {manifest.name} has no files", "llmlab validate data/")
+    for file in files:
+        if not file.path.is_file():
+            raise DataFailed(f"{file.name} of the dataset {manifest.name} is missing on the machine", "llmlab upload data/")
+    return [DataPath(file.path, file.name, file.path.stat().st_size) for file in files]
+
+
+def _processes(files: list[DataPath]) -> int:
+    size = sum(file.size * (1 if file.suffix == ".jsonl" else 4) for file in files)  # a compressed file is some four times as much
+    return 1 if size < WORTH_PROCESSES else min(os.cpu_count() or 1, MOST_PROCESSES)
+
+
+def _bad_line(file: str, number: int, block: Block) -> DataFailed:
+    hint = f"llmlab launch --set objective={block.objective}" if block.objective else "llmlab upload data/ --skip-bad"
+    return DataFailed(f"{file}:{number}: {block.reason}", hint)
+
+
+def _check(facts: Facts, manifest: Manifest, recipe: Recipe) -> None:
+    """That something is left to train on."""
+    if facts.examples > facts.held_out:
+        return
+    if facts.held_out:
+        reason = f"all {facts.held_out} examples of the dataset {manifest.name} are held out for evaluation, and none is left to train on"
+        raise DataFailed(reason, "llmlab launch --set evaluation.share=0")
+    if facts.too_long:
+        reason = f"every example is longer than {recipe.max_length} tokens (the longest has {facts.longest})"
+        raise DataFailed(reason, f"llmlab launch --set max_length={facts.longest}")
+    left_out = f", only {facts.bad} bad lines" if facts.bad else f", only {facts.empty} empty texts" if facts.empty else ""
+    raise DataFailed(f"the dataset has no examples{left_out}", "llmlab validate data/")

@@ -1,0 +1,234 @@
+"""Texts to token ids, many at once, and the spans of characters that carry loss (`drafts`) to tokens.
+
+A conversation is cut at the edges of its answers and the parts are tokenised by themselves, as a server does with the prompt: a token that
+lies across an edge is one that the model would never be asked with. Where a tokenizer minds the cut (Llama 2 puts a space before every
+text), the whole is tokenised, and an edge within a token refused. Control tokens written out in a message's content become control
+tokens, since that is what a server makes of them, too; they are counted, so that nobody is surprised.
+"""
+
+from collections.abc import Iterator, Sequence as Several
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from llmlab.dataset import BadRow, Example, Kind
+from llmlab.trainer.examples.drafts import Draft, Drafter
+from llmlab.trainer.examples.store import Ids, Mask
+from llmlab.trainer.examples.template import LONG_AGO, ChatTemplate, Span
+
+STRETCH = 4 << 20
+"""Characters tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Token ids, and 1 for each that carries loss; both of one length. The first never does: nothing predicts it."""
+
+    ids: Ids
+    mask: Mask
+
+    @property
+    def trained(self) -> int:
+        return int(self.mask.sum())
+
+
+class Encoder:
+    """Examples to sequences for one tokenizer. `today` is what a chat template is told when it asks for the date."""
+
+    def __init__(self, tokenizer: Any, objective: str = "sft", today: datetime = LONG_AGO) -> None:
+        self.tokenizer = tokenizer
+        self.objective = objective
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+        self.template = ChatTemplate(tokenizer, today)
+        self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
+        self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
+        self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
+        if self.fast is not None:
+            self.fast.no_truncation()  # a tokenizer.json may carry either, and nothing would be said
+            self.fast.no_padding()
+
+    def suited(self, objective: str, today: datetime) -> "Encoder":
+        """The same tokenizer for another objective and day."""
+        return Encoder(self.tokenizer, objective, today)
+
+    @property
+    def width(self) -> int:
+        """Sequences of an item."""
+        return 2 if self.objective == "dpo" else 1
+
+    def encode(self, example: Example) -> list[Sequence]:
+        """One sequence, or several where the template asks for it; chosen and rejected of a preference.
+
+        Raises:
+            BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
+        """
+        made = self.paired(example, self.sequences(self.drafter.drafts(example)))
+        if isinstance(made, BadRow):
+            raise made
+        return made
+
+    def identity(self) -> list[Any]:
+        """What the tokens depend on besides the data: tokenizer, template, objective and date."""
+        fast = self.fast.to_str() if self.fast is not None else repr(sorted(self.tokenizer.get_vocab().items()))
+        digest = blake2b(fast.encode("utf-8", "surrogatepass")).hexdigest()
+        template = self.template
+        return [digest, template.sources(), template.names, self.tokenizer.eos_token_id, self.objective, template.today.isoformat()]
+
+    def sequences(self, drafts: Several[Draft]) -> list[Sequence | BadRow]:
+        """The tokens of many texts, which is quicker than one by one; what is wrong with a text stands in its place."""
+        plain = iter(self._plain([draft.text for draft in drafts if draft.spans is None]))
+        chats = iter(self._chats([(draft.text, draft.spans) for draft in drafts if draft.spans is not None]))
+        return [_everything(next(plain)) if draft.spans is None else next(chats) for draft in drafts]
+
+    def paired(self, example: Example, made: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
+        """The sequences of one example; of a preference, when the two agree on the prompt."""
+        good = []
+        for one in made:
+            if isinstance(one, BadRow):
+                return one
+            good.append(one)
+        if example.kind is Kind.PREFERENCE:
+            first, other = (int(one.mask.argmax()) for one in good)
+            if first != other or not np.array_equal(good[0].ids[:first], good[1].ids[:first]):
+                return BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
+        return good
+
+    def _plain(self, texts: list[str]) -> Iterator[Ids]:
+        """Texts as the tokenizer begins them, and ended by its end token."""
+        end = self.tokenizer.eos_token_id
+        if self._joins:
+            lead = _array(self.tokenizer("")["input_ids"])
+            lead = lead[:-1] if len(lead) and lead[-1] == end else lead
+            cut = [list(_stretches(text)) for text in texts]
+            parts = self._batch([part for parts in cut for part in parts])
+            coded: Iterator[Ids] = (np.concatenate([lead, *(next(parts) for _ in parts_)]) for parts_ in cut)
+        else:
+            coded = (_array(self.tokenizer(text)["input_ids"]) for text in texts)
+        for ids in coded:
+            yield ids if end is None or (len(ids) and ids[-1] == end) else np.append(ids, np.uint32(end))
+
+    def _chats(self, drafts: list[tuple[str, Several[Span]]]) -> Iterator[Sequence | BadRow]:
+        """Conversations cut at the edges of their answers, or whole where the tokenizer minds the cut."""
+        if self._joins:
+            cut = [list(_parts(text, spans)) for text, spans in drafts]
+            ids = self._batch([part for parts in cut for part, _ in parts])
+            for (text, spans), parts in zip(drafts, cut, strict=True):
+                yield _sequence([next(ids) for _ in parts], [carries for _, carries in parts], text, spans)
+            return
+        coded = self.fast.encode_batch([text for text, _ in drafts], add_special_tokens=False) if self.fast else [None] * len(drafts)
+        for (text, spans), one in zip(drafts, coded, strict=True):
+            try:
+                yield self._masked(text, spans, one)
+            except BadRow as error:
+                yield error
+
+    def _masked(self, text: str, spans: Several[Span], coded: Any) -> Sequence | BadRow:
+        """The mask of a whole text, found by the place of each token.
+
+        Raises:
+            BadRow: a token lies across the edge of an answer.
+        """
+        ids = self._ids(text) if coded is None else _array(coded.ids)
+        places = [self._token_at(text, place, ids, coded) for span in spans for place in span]
+        edges = [0, *places, len(ids)]
+        parts = [ids[start:end] for start, end in pairwise(edges)]
+        return _sequence(parts, [index % 2 == 1 for index in range(len(parts))], text, spans)
+
+    def _token_at(self, text: str, place: int, ids: Ids, coded: Any) -> int:
+        """The token that begins at a character. A control token may take the white space behind it along."""
+        if place in {0, len(text)}:
+            return len(ids) if place else 0
+        if coded is None:
+            before = self._ids(text[:place])
+            if np.array_equal(before, ids[: len(before)]):
+                return len(before)
+        else:
+            found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(ids))
+            if found == len(ids):
+                return found
+            begins, ends = coded.token_to_chars(found)
+            if found:
+                begins = min(begins, coded.token_to_chars(found - 1)[1])  # white space between two tokens is the second's
+            if begins >= place:
+                return int(found)
+            if ids[found] in self.control and text[place:ends].isspace():
+                return int(found) + 1
+        raise BadRow(f"the tokens around the edge of an answer, {text[max(0, place - 10) : place + 10]!r}, do not end there")
+
+    def _ids(self, text: str) -> Ids:
+        if self.fast is None:
+            return _array(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return _array(self.fast.encode(text, add_special_tokens=False).ids)
+
+    def _batch(self, texts: list[str]) -> Iterator[Ids]:
+        """The tokens of each text, without control tokens around it; some `STRETCH` of characters at a time."""
+        start = size = 0
+        for at, text in enumerate(texts, start=1):
+            size += len(text)
+            if size >= STRETCH or at == len(texts):
+                for one in self.fast.encode_batch_fast(texts[start:at], add_special_tokens=False):
+                    yield _array(one.ids)
+                start, size = at, 0
+
+    @cached_property
+    def _joins(self) -> bool:
+        """Whether a text's parts can be tokenised by themselves.
+
+        Some tokenizers put a space before whatever they are given, or take it away, and some control tokens swallow the space around them.
+        """
+        added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
+        if self.fast is None or any(token.lstrip or token.rstrip for token in added):
+            return False
+        decode = self.fast.decode
+        return all(
+            decode([*self._ids(one).tolist(), *self._ids(two).tolist()]) == decode(self._ids(one + two).tolist())
+            for one, two in (("x", "x"), ("x ", " x"), ("x\n", "\nx"))
+        )
+
+
+def _parts(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:
+    """A text cut at the edges of its answers, and whether each part is one."""
+    last = 0
+    for start, end in (*spans, (len(text), len(text))):
+        for piece in _stretches(text[last:start]) if start > last else ():
+            yield piece, False
+        for piece in _stretches(text[start:end]) if end > start else ():
+            yield piece, True
+        last = end
+
+
+def _everything(ids: Ids) -> Sequence:
+    mask = np.ones(len(ids), np.uint8)
+    mask[:1] = 0
+    return Sequence(ids, mask)
+
+
+def _sequence(parts: list[Ids], carries: list[bool], text: str, spans: Several[Span]) -> Sequence | BadRow:
+    mask = np.repeat(np.array(carries, np.uint8), [len(part) for part in parts])
+    mask[:1] = 0
+    if not mask.any():
+        start, end = spans[-1]
+        return BadRow(f"the answer {text[start:end][:30]!r} makes no tokens")
+    return Sequence(np.concatenate(parts), mask)
+
+
+def _array(ids: Several[int]) -> Ids:
+    return np.array(ids, np.uint32)
+
+
+def _stretches(text: str) -> Iterator[str]:
+    """A text in parts of at most `STRETCH` characters, cut behind a line's end or before a space where there is one."""
+    start = 0
+    while len(text) - start > STRETCH:
+        half, end = start + STRETCH // 2, start + STRETCH
+        cut = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end)
+        cut = cut if cut > start else end
+        yield text[start:cut]
+        start = cut
+    yield text[start:]

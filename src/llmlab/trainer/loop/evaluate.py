@@ -1,0 +1,83 @@
+"""How good the model is by examples it never trains on, and what it answers to a few prompts meanwhile.
+
+The loss is that of training without dropout, summed over tokens (or pairs) of all processes; the head works in chunks here too, so that
+an evaluation never needs more memory than a training step.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop.batches import Batches
+from llmlab.trainer.model.generate import encode, generate
+from llmlab.trainer.model.load import causal
+from llmlab.trainer.model.objective import Objective
+from llmlab.trainer.processes import Processes
+
+SAMPLES = "samples-by-step.jsonl"
+"""In the output: one object a prompt and evaluated step, `{"step", "prompt", "text"}`."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Means over the held-out tokens (sft) or pairs (dpo)."""
+
+    loss: float
+    accuracy: float
+    margin: float | None = None
+
+    def row(self, objective: str) -> dict[str, float | None]:
+        """The keys of a metrics row."""
+        if objective == "dpo":
+            return {"eval_loss": self.loss, "eval_preference_accuracy": self.accuracy, "eval_margin": self.margin}
+        return {"eval_loss": self.loss, "eval_perplexity": math.exp(min(self.loss, 700.0)), "eval_token_accuracy": self.accuracy}
+
+
+def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes, moved: Callable[[], None]) -> Evaluated:
+    """Loss and accuracy on the first `evaluation.most_examples` held-out items; `moved` is called after each batch."""
+    batches = Batches(held_out, recipe, packed=objective.packed, rank=processes.rank, processes=processes.count)
+    count = min(len(held_out), recipe.evaluation.most_examples)
+    sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
+    with evaluating(objective):
+        for start in range(0, count, recipe.step_examples):
+            for row in batches.step(range(start, min(count, start + recipe.step_examples))).rows:
+                sums += objective(row.to(processes.device)).sums
+                moved()
+    loss, right, margin = processes.sum([float(one) for one in sums])
+    pairs = recipe.objective == "dpo"
+    weight = count if pairs else int(batches.trained[:count].sum())
+    return Evaluated(loss / max(1, weight), right / max(1, weight), margin / count if pairs else None)
+
+
+def sample(objective: Objective, tokenizer: Any, recipe: Recipe, step: int, output: Path) -> Iterator[tuple[str, str]]:
+    """Each prompt of the recipe and the model's likeliest answer, also written to `SAMPLES`."""
+    model = causal(objective.model)
+    lines = []
+    with evaluating(objective), objective.machine.autocast():
+        for prompt in recipe.evaluation.prompts:
+            coded = encode(tokenizer, prompt).to(objective.machine.device)
+            text = generate(model, tokenizer, coded, recipe.evaluation.prompt_tokens)
+            lines.append(json.dumps({"step": step, "prompt": prompt, "text": text}, ensure_ascii=False))
+            yield prompt, text
+    path = output / SAMPLES
+    before = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] < step] if path.is_file() else []
+    path.write_text("\n".join([*before, *lines]) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def evaluating(objective: Objective) -> Iterator[None]:
+    """No dropout, no gradients."""
+    objective.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        objective.train()

@@ -1,0 +1,298 @@
+"""The training loop: a step is rows forward and backward, gradients summed and clipped, one move of the optimizer.
+
+Read `Loop.run` first. A step's examples, learning rate and random numbers follow from its number and the recipe alone, so going on at
+step N is the same as never having stopped. Whatever has to happen between steps (evaluate, save, leave) happens at a step's end,
+because only there is everything at rest.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from llmlab.contract import METRICS_FILE, Progress, Request
+from llmlab.recipe import Recipe
+from llmlab.trainer.control import Control
+from llmlab.trainer.endings import Failed
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.loop import checkpoints, evaluate, saving, schedule, weights
+from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
+from llmlab.trainer.loop.metrics import Metrics
+from llmlab.trainer.loop.saving import Saver, State
+from llmlab.trainer.loop.speed import Speed
+from llmlab.trainer.loop.weights import Named, Trained
+from llmlab.trainer.machine import Say
+from llmlab.trainer.model.objective import Objective
+from llmlab.trainer.processes import Processes
+
+REMEMBERED = 50
+"""Losses that a jump is measured against."""
+ENOUGH = 10
+"""Losses before which no jump is called one."""
+
+
+@dataclass
+class Loop:
+    """One training. `state` is where it is; `left` the request that ended it early, if one did."""
+
+    recipe: Recipe
+    data: Data
+    objective: Objective
+    tokenizer: Any
+    processes: Processes
+    control: Control
+    metrics: Metrics
+    saver: Saver
+    speed: Speed
+    say: Say
+    state: State = field(default_factory=State)
+    best: Named | None = None
+    left: Request | None = None
+    stopped_early: bool = False
+
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.objective.trained())
+        self.optimizer = torch.optim.AdamW(
+            list(self.parameters.values()), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
+        )
+        self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.machine.dtype == "float16")
+        self.plan = Plan.of(self.recipe, len(self.data.train))
+        self.divided = any(hasattr(one, "full_tensor") for one in self.parameters.values())
+
+    @property
+    def device(self) -> str:
+        return self.processes.device
+
+    # ------------------------------------------------------------ the way
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a whole checkpoint, whose weights are in the model already."""
+        self.state = saving.read_state(checkpoint)
+        self.best = saving.read_best(checkpoint)
+        saving.read_optimizer(checkpoint, self.optimizer, self.parameters)
+        self.scaler.load_state_dict(self.state.scaler)
+
+    def run(self) -> None:
+        """Train to the last step, or until there is a reason to end.
+
+        Raises:
+            Failed: the loss is no number or has jumped, and the recipe says to stop.
+        """
+        self._begin()
+        batches = Batches(
+            self.data.train, self.recipe, packed=self.objective.packed, rank=self.processes.rank, processes=self.processes.count
+        )
+        self.objective.train()
+        for step in () if self.stopped_early else ahead(self.plan, batches, self.state.step):
+            row = self._step(step)
+            self._between(row)
+            if self.left or self.stopped_early:
+                break
+        self.saver.close()
+
+    def trained(self) -> Trained:
+        """What comes out: the weights that did best on the held-out examples, the last where none are held out."""
+        if self.best is not None and self.state.best_step != self.state.step:
+            self.say(f"output: the weights of step {self.state.best_step}, whose held-out loss {self.state.best_loss:.4f} was the best")
+            weights.put(self.parameters, self.best)
+        return Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
+
+    def _begin(self) -> None:
+        count, state = self.processes.count, self.state
+        self.say(
+            f"training: steps {state.step} to {self.plan.steps}, {self.recipe.step_examples} examples each"
+            + (f", on {count} processes" if count > 1 else "")
+        )
+        self.started = time.perf_counter()
+        self.last_save = self.last_step = self.control.clock.now()
+        self._report("training", None)
+        self.stopped_early = self._has_lost_patience()
+        if state.step == 0 or state.owes_evaluation:
+            evaluated = self._evaluate()
+            state.owes_evaluation = False
+            if evaluated:
+                self.metrics.add({"step": state.step, **evaluated})
+
+    # ------------------------------------------------------------ one step
+
+    def _step(self, step: Step) -> dict[str, Any]:
+        """Train one step; returns its row of metrics."""
+        number = self.state.step
+        self.speed.begin()
+        torch.manual_seed(schedule.seed(self.recipe.seed, number, self.processes.rank))
+        weight = step.items if self.recipe.objective == "dpo" else max(1, step.trained)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for row in step.rows:
+            result = self.objective(row.to(self.device))
+            # dividing the weights takes the gradients' mean over processes, and the loss is a sum
+            self.scaler.scale(result.loss / weight * (self.processes.count if self.divided else 1)).backward()
+            sums += result.sums
+        loss, right, margin = (float(one) for one in sums)  # the GPU is waited for here, once a step
+        self.speed.lap("compute")
+        if not self.divided:
+            self.processes.sum_gradients(list(self.parameters.values()))
+        overdue, leave = self._pressed() if self.processes.first else (False, False)
+        loss, right, margin, overdues, leaves = self.processes.sum([loss, right, margin, float(overdue), float(leave)])
+        self.overdue, self.leaving = overdues > 0, leaves > 0
+        self.speed.lap("exchange")
+        loss /= weight
+        rate = self.recipe.learning_rate * schedule.scale(self.recipe, number, self.plan.steps)
+        norm = self._move(rate) if self._is_good(loss) else float("nan")
+        self.speed.lap("optimizer")
+        self.state.step, self.state.tokens = number + 1, self.state.tokens + step.tokens
+        accuracy = (
+            {"preference_accuracy": right / weight, "margin": margin / weight}
+            if self.recipe.objective == "dpo"
+            else {"token_accuracy": right / weight}
+        )
+        return {
+            "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": loss, "learning_rate": rate,
+            "grad_norm": norm if math.isfinite(norm) else None, **accuracy, "tokens": self.state.tokens,
+            **self.speed.end(step.tokens, step.trained),
+        }  # fmt: skip
+
+    def _pressed(self) -> tuple[bool, bool]:
+        """Whether `save_minutes` would pass before the next step ends, and whether somebody asks to leave."""
+        now = self.control.clock.now()
+        step_seconds = (now - self.last_step).total_seconds()
+        self.last_step = now
+        overdue = (now - self.last_save).total_seconds() + step_seconds >= self.recipe.save_minutes * 60
+        return overdue, self.control.request() is not None
+
+    def _move(self, rate: float) -> float:
+        """Clip, and let the optimizer move; returns the gradients' norm before clipping.
+
+        Raises:
+            Failed: the norm is no number, and the recipe says to stop.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.max_grad_norm)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        if not self.scaler.is_enabled() and not math.isfinite(norm):  # a scaler leaves such steps out itself, and scales less
+            self._refuse(f"the gradient's norm is {float(norm):.4g} at step {self.state.step + 1}", self.state.step)
+            return float("nan")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _is_good(self, loss: float) -> bool:
+        """Whether the optimizer may move on this loss; gradients are dropped when not.
+
+        Raises:
+            Failed: it may not, and the recipe says to stop.
+        """
+        known = self.state.losses
+        usual = median(known) if len(known) >= ENOUGH else None
+        if math.isfinite(loss) and (usual is None or loss < usual + self.recipe.spike):
+            self.state.losses = [*known, loss][-REMEMBERED:]
+            return True
+        told = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
+        self._refuse(told, self.state.step - 1)  # the step before may be what made it so, and a checkpoint of it holds that
+        return False
+
+    def _refuse(self, what: str, good: int) -> None:
+        """Stop, naming the newest checkpoint of step `good` or before, or leave a step out."""
+        if self.recipe.on_bad_loss == "stop":
+            self.saver.finish()
+            last = checkpoints.find(self.saver.folder, good).newest
+            raise Failed(
+                f"{what}; " + (f"the last good checkpoint is {last.name}" if last else "there is no good checkpoint from before"),
+                f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}",
+            )
+        self.state.skipped += 1
+        self.say(f"warning: {what}: this step is left out, the {self.state.skipped}. so far")
+        self.optimizer.zero_grad(set_to_none=True)
+
+    # ------------------------------------------------------------ between steps
+
+    def _between(self, row: dict[str, Any]) -> None:
+        """Write down, evaluate, save, and hear whether to leave."""
+        last = self.state.step >= self.plan.steps
+        asked = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
+        self.left = asked if not last else None
+        due = self._evaluation_is_due(last=last)
+        if due and not self.left:
+            row |= self._evaluate()
+        self.state.owes_evaluation = bool(due and self.left)  # who asks to leave has no time to wait for it
+        last = last or self.stopped_early
+        self.metrics.add(row)
+        self._report("training", row)
+        self._say_step(row)
+        if self._save_is_due(last=last, evaluated="eval_loss" in row):
+            self._save()
+
+    def _evaluation_is_due(self, *, last: bool) -> bool:
+        if self.data.held_out is None and not self.recipe.evaluation.prompts:
+            return False
+        every = self.recipe.evaluation.steps
+        return last or self.state.step % self.plan.per_epoch == 0 or (every is not None and self.state.step % every == 0)
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Held-out loss and samples; the keys for the metrics."""
+        row: dict[str, Any] = {}
+        self.control.phase("evaluating")
+        if self.data.held_out is not None:
+            evaluated = evaluate.evaluate(self.objective, self.data.held_out, self.recipe, self.processes, self.control.moved)
+            row = evaluated.row(self.recipe.objective)
+            better = self.state.best_loss is None or evaluated.loss < self.state.best_loss
+            if better:
+                self.state.best_loss, self.state.best_step, self.state.worse = evaluated.loss, self.state.step, 0
+                self.best = weights.take(self.parameters)
+            else:
+                self.state.worse += 1
+            self.say(f"held out: loss {evaluated.loss:.4f}, {evaluated.accuracy:.1%} right" + (", the best so far" if better else ""))
+            if self._has_lost_patience():
+                self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
+                self.stopped_early = True
+        if self.recipe.evaluation.prompts and not self.divided and self.processes.first:
+            for prompt, text in evaluate.sample(self.objective, self.tokenizer, self.recipe, self.state.step, self.metrics.path.parent):
+                self.say(f"sample: {prompt!r} → {text!r}")
+                self.control.moved()
+        self.control.phase("training")
+        return row
+
+    def _has_lost_patience(self) -> bool:
+        patience = self.recipe.evaluation.patience
+        return patience is not None and self.state.worse >= patience
+
+    def _save_is_due(self, *, last: bool, evaluated: bool) -> bool:
+        """At the end, when asked to leave, at `save_steps`, at a new best, and every `save_minutes`."""
+        every = self.recipe.save_steps
+        best = evaluated and self.state.best_step == self.state.step
+        return bool(last or self.left or self.overdue or best or (every and self.state.step % every == 0))
+
+    def _save(self) -> None:
+        began = time.perf_counter()
+        self.control.phase("saving")
+        self.state.scaler, self.state.packed = self.scaler.state_dict(), self.objective.packed
+        trained = Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
+        optimizer = saving.take_optimizer(self.optimizer, self.parameters)
+        if self.processes.first:
+            self.saver.save(self.state, trained, optimizer, self.best, self.metrics.path.parent / METRICS_FILE, began)
+        self.last_save = self.control.clock.now()
+        self.control.phase("training")
+
+    # ------------------------------------------------------------ words
+
+    def _report(self, phase: str, row: dict[str, Any] | None) -> None:
+        seconds = time.perf_counter() - self.started
+        row = row or {}
+        self.control.progress(
+            Progress(
+                phase, self.state.step, self.plan.steps, self.plan.epoch(self.state.step), row.get("loss"), row.get("learning_rate"),
+                self.state.tokens, round(self.speed.average, 1) if self.speed.average else None, round(seconds, 2), self.control.last.moves,
+            )
+        )  # fmt: skip
+
+    def _say_step(self, row: dict[str, Any]) -> None:
+        self.say(
+            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  learning rate {row['learning_rate']:.2e}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s"
+        )

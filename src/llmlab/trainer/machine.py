@@ -1,0 +1,84 @@
+"""What the machine is good for, and what the libraries read from its environment; each choice comes with its reason."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.endings import SetupFailed
+
+AMPERE = 8
+"""The first compute capability with bf16 (CUDA C programming guide, table of arithmetic instructions)."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What training runs on: `cpu` or `cuda:N`, and the type it computes in. What learns is always held in 32 bits."""
+
+    device: str
+    dtype: str
+
+    def autocast(self, place: str = "") -> AbstractContextManager[Any]:
+        """Compute in `dtype`, here or on another device; nothing to do in 32 bits."""
+        import torch
+
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast((place or self.device).partition(":")[0], dtype=getattr(torch, self.dtype))
+
+
+def prepare() -> None:
+    """Environment that the libraries read when they are imported.
+
+    OpenMP's threads spin for about a tenth of a millisecond while they wait, and then sleep. On a machine with other work, the agent's
+    say, spinning on made small models up to twenty times slower; sleeping at once made a training on two quiet cores take 1.4 to 1.7 times
+    as long, because a step is thousands of short products.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+def offline(recipe: Recipe) -> None:
+    """An uploaded model needs no network, and asking for one would only cost time. The hub's library reads this when it is imported."""
+    if recipe.lab_model:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def choose(recipe: Recipe, device: str, say: Say) -> Machine:
+    """The number format for a device.
+
+    Raises:
+        SetupFailed: the recipe asks for what this machine cannot do.
+    """
+    import torch
+
+    if device == "cpu":
+        say(f"device: CPU with {torch.get_num_threads()} threads, because no GPU is visible")
+        if recipe.method == "qlora":
+            raise SetupFailed(
+                "method qlora needs a GPU, and none is visible: its 4-bit kernels are CUDA's", "llmlab launch --set method=lora"
+            )
+        dtype = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16"}.get(recipe.precision)
+        if dtype is None:
+            raise SetupFailed("precision fp16 needs a GPU: its gradients are scaled there", "llmlab launch --set precision=auto")
+        say(f"{dtype}: {'asked for' if recipe.precision != 'auto' else 'exact, and not every CPU gains from less'}")
+        return Machine(device, dtype)
+    major, minor = torch.cuda.get_device_capability(device)
+    count = torch.cuda.device_count()
+    memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+    say(f"device: {f'{count} x ' if count > 1 else ''}{torch.cuda.get_device_name(device)}, SM {major}.{minor}, {memory:.0f} GiB")
+    has_bf16 = major >= AMPERE
+    if recipe.precision == "bf16" and not has_bf16:
+        raise SetupFailed(f"precision bf16 needs SM 8.0, and this GPU is SM {major}.{minor}", "llmlab launch --set precision=fp16")
+    asked = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(recipe.precision)
+    dtype = asked or ("bfloat16" if has_bf16 else "float16")
+    say(f"{dtype}: {'asked for' if asked else f'SM {major}.{minor} ' + ('has bf16' if has_bf16 else 'has no bf16')}")
+    return Machine(device, dtype)

@@ -1,0 +1,105 @@
+"""Attention inside each document of a packed row, and never across: an implementation of our own that transformers calls by name.
+
+A row is documents behind each other. On a GPU with `varlen_attn` one call does them all, on a CPU `attention_cpu` does; elsewhere each
+document is one causal call of torch's own attention. No mask of the whole row by the whole row is ever made. Without documents (padded
+batches, generation) it is plain causal attention. What a model asks for beyond that (soft caps, sinks) raises, and packing is left off.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from llmlab.trainer.model.attention_cpu import DocumentsAttention
+
+NAME = "llmlab_documents"
+AMPERE = 8
+"""The first compute capability that `varlen_attn` (FlashAttention 2) runs on."""
+KNOWN = {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "is_causal"}
+"""What models hand on that changes nothing here."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Where the documents of a row begin and end. `bounds` has one more entry than there are documents, and starts with 0."""
+
+    bounds: tuple[int, ...]
+    on_device: Tensor
+    """`bounds` as int32 on the row's device."""
+    longest: int
+
+
+def register() -> str:
+    """Make the implementation known to transformers; returns its name."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, lambda *_args, **_options: None)
+    return NAME
+
+
+def attend(
+    _module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    documents: Documents | None = None,
+    sliding_window: int | None = None,
+    **rest: Any,
+) -> tuple[Tensor, None]:
+    """Query (1, heads, tokens, head size), key and value (1, their heads, tokens, head size) to (1, tokens, heads, head size).
+
+    Raises:
+        NotImplementedError: the model asks for something that is not done here.
+    """
+    asked = sorted(name for name, given in rest.items() if given is not None and name not in KNOWN)
+    if asked or dropout:
+        raise NotImplementedError(f"attention with {', '.join(asked) or 'dropout'}")
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # 32-bit weights leave queries and keys in 32 bits, as the rotation's result
+        dtype = torch.get_autocast_dtype(kind)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if documents is None:
+        return _whole(query, key, value, attention_mask, scaling, sliding_window).transpose(1, 2), None
+    if query.is_cuda and torch.cuda.get_device_capability(query.device)[0] >= AMPERE and query.dtype != torch.float32:
+        return _in_one_call(query, key, value, documents, scaling, sliding_window), None
+    if not query.is_cuda and (sliding_window is None or documents.longest <= sliding_window):
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        made: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)  # type: ignore[no-untyped-call]
+        return made, None
+    parts = [
+        _whole(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], None, scaling, sliding_window)
+        for start, end in pairwise(documents.bounds)
+    ]
+    return (torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]).transpose(1, 2), None
+
+
+def _whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, window: int | None) -> Tensor:
+    """One document; or the newest token after a cache, which sees everything before it."""
+    tokens, seen = query.shape[2], key.shape[2]
+    if mask is None and window is not None and seen > window:
+        distance = torch.arange(seen - tokens, seen, device=query.device)[:, None] - torch.arange(seen, device=query.device)[None]
+        mask = (distance >= 0) & (distance < window)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None and tokens > 1, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+    )
+
+
+def _in_one_call(query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None, window: int | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    ends, longest = documents.on_device, documents.longest
+    query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))
+    reach = (-1 if window is None else window - 1, 0)
+    made = varlen_attn(
+        query, key, value, ends, ends, longest, longest, scale=scaling, window_size=reach, enable_gqa=query.shape[1] != key.shape[1]
+    )
+    assert isinstance(made, Tensor)
+    return made[None]

@@ -1,0 +1,194 @@
+"""The base model, its tokenizer, and what is put on it; each choice comes with its reason."""
+
+from pathlib import Path
+from typing import Any
+
+from llmlab.contract import WorkFolder
+from llmlab.recipe import Recipe
+from llmlab.trainer import memory
+from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.machine import Machine, Say
+
+SMALL = 5_000_000
+"""Parameters under which a second thread costs more than it brings: 0.6 million took 14.2 s on two threads and 9.0 s on one."""
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""PEFT's name for them."""
+
+
+def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        SetupFailed: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    place = source(recipe, work)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=recipe.revision)
+    except Exception as error:
+        raise _unusable(recipe, "its tokenizer cannot be loaded", error) from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise SetupFailed(f"the tokenizer of {recipe.model} has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token  # labels are our own, so the end of an answer still carries loss
+    return tokenizer
+
+
+def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: Any, resumed: Path | None = None) -> Any:
+    """The base model, every weight of it from the files; of a full training that goes on, the weights of its checkpoint.
+
+    What learns is held in 32 bits, else a bf16 step of the optimizer would be lost in rounding; a frozen base is in the machine's type.
+
+    Raises:
+        SetupFailed: files are missing or damaged, or the tokenizer has more tokens than the model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.float32 if recipe.method == "full" else getattr(torch, machine.dtype)
+    options: dict[str, Any] = {"dtype": dtype, "revision": recipe.revision}
+    if recipe.method == "qlora":
+        options |= {"quantization_config": _four_bits(machine), "device_map": {"": machine.device}}
+    place = str(resumed) if resumed and recipe.method == "full" else source(recipe, work)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise _unusable(recipe, "it cannot be loaded", error) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise SetupFailed(
+            f"the files of the model {recipe.model} lack {len(missing)} of its weights, such as {missing[0]}", _upload(recipe)
+        )
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", _upload(recipe))
+    model.config.use_cache = False
+    model.train()
+    return model
+
+
+def share(model: Any, machine: Machine, say: Say) -> None:
+    """Set the number of threads, which on a CPU depends on the model."""
+    import torch
+
+    parameters = sum(one.numel() for one in model.parameters())
+    if machine.device == "cpu" and parameters < SMALL and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        say(f"threads: 1, because a model of {parameters / 1e6:.1f} million parameters is too small to share")
+
+
+def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
+    """The model with what will learn: an adapter put on it, new or from a checkpoint, or all of its own weights.
+
+    The base model is recorded by the name its user knows.
+
+    Raises:
+        SetupFailed: the recipe's targets are not in the model.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from safetensors.torch import load_file
+
+    if recipe.method == "full":
+        say(f"full training: all {model.num_parameters():,} parameters")
+        return model
+    torch.manual_seed(recipe.seed)
+    targets = recipe.lora.targets
+    config = LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        use_rslora=recipe.lora.rslora,
+        use_dora=recipe.lora.dora,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        model = get_peft_model(model, config)
+    except ValueError as error:
+        raise SetupFailed(
+            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", "llmlab launch --set lora.targets=all-linear"
+        ) from error
+    model.peft_config["default"].base_model_name_or_path = recipe.model
+    model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False  # autocast rounds the adapter's weights; PEFT would widen every activation instead
+    if resumed:
+        set_peft_model_state_dict(model, load_file(resumed / ADAPTER_WEIGHTS))
+    trainable, every = model.get_nb_trainable_parameters()
+    say(f"adapter: rank {recipe.lora.rank}, {trainable:,} of {every:,} parameters trained")
+    return model
+
+
+def causal(model: Any) -> Any:
+    """The transformers model, with or without an adapter around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def decoder(model: Any) -> Any:
+    """The model without its head. Llama 4's prefix is that of the model with eyes, which the text model is a part of."""
+    return getattr(model, model.base_model_prefix, None) or model.model
+
+
+def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
+    """Activation checkpointing and compilation, where they help; returns whether the former is on."""
+    inner = causal(model)
+    if recipe.gradient_checkpointing == "auto":
+        trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+        size = 4 if machine.dtype == "float32" else 2
+        checkpointing, reason = memory.auto_checkpointing(inner.config, recipe, memory.free(), kind=size, trained=trained)
+    else:
+        checkpointing, reason = recipe.gradient_checkpointing, "asked for"
+    if checkpointing:
+        inner.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    say(f"gradient checkpointing: {'on' if checkpointing else 'off'}, {reason}")
+    if recipe.compile is True:
+        for layer in decoder(inner).layers:
+            layer.compile(dynamic=True)
+    say(f"compile: {'on' if recipe.compile is True else 'off'}, {'not measured to win' if recipe.compile == 'auto' else 'asked for'}")
+    return checkpointing
+
+
+def source(recipe: Recipe, work: WorkFolder) -> str:
+    """Where the model's files come from: the work folder, which the agent also fills with a gated model, or Hugging Face.
+
+    Raises:
+        SetupFailed: the uploaded model is not there.
+    """
+    folder = Path(work.model)
+    here = (folder / "config.json").is_file()
+    if not recipe.lab_model:
+        return str(folder) if here else recipe.model
+    if not here:
+        raise SetupFailed(f"the model {recipe.model} has no config.json", _upload(recipe))
+    return str(folder)
+
+
+def _four_bits(machine: Machine) -> Any:
+    """NF4 with double quantisation, computed in the machine's own type (Dettmers et al. 2023, arXiv 2305.14314)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, machine.dtype),
+    )
+
+
+def _unusable(recipe: Recipe, what: str, error: Exception) -> SetupFailed:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return SetupFailed(f"the model {recipe.model} cannot be used, {what}: {reason.rstrip('.')}", _upload(recipe))
+
+
+def _upload(recipe: Recipe) -> str:
+    if recipe.lab_model:
+        return f"llmlab upload MODEL_FOLDER --model {recipe.lab_model}"
+    return "llmlab launch --set model=Qwen/Qwen2.5-1.5B-Instruct"

@@ -1,0 +1,104 @@
+"""The loss head only where there is loss, in chunks, its gradient made on the way forward: no tensor of tokens by vocabulary is kept.
+
+Per position the negative log-likelihood is `logsumexp(z) - z[target]` with `z = head(hidden)`, and its gradient by the hidden state is
+`(softmax(z) - onehot(target)) @ weight`. Each chunk's logits serve both and are gone before the next, so nothing is computed twice and
+the peak is one chunk by the vocabulary. Exact: the same loss and gradients as the full head, chunk by chunk.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from llmlab.footprint import CHUNK
+from llmlab.trainer.model.rows import ROUND
+
+
+class TokenLosses(torch.autograd.Function):
+    """Hidden states (n, hidden), head weight (vocabulary, hidden), bias or None, targets (n,) to losses (n,) and hits (n,).
+
+    The gradient of a trainable head is made on the way back, because it weighs each position by what comes from above.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+        losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        hits = torch.empty(len(targets), dtype=torch.bool, device=hidden.device)
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(hidden) if wanted else None
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            losses[part], hits[part], slope = _chunk(hidden[part], weight, bias, targets[part], wanted=wanted)
+            if gradient is not None and slope is not None:
+                torch.mm(slope, weight, out=gradient[part])
+        ctx.trains_head = weight.requires_grad
+        ctx.mark_non_differentiable(hits)
+        ctx.save_for_backward(gradient, *((hidden, weight, bias, targets) if ctx.trains_head else ()))
+        return losses, hits
+
+    @staticmethod
+    def backward(ctx: Any, above: Tensor, _hits: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, *rest = ctx.saved_tensors
+        by_hidden = gradient * above[:, None].to(gradient.dtype) if gradient is not None else None
+        if not ctx.trains_head:
+            return by_hidden, None, None, None
+        hidden, weight, bias, targets = rest
+        by_weight = torch.zeros_like(weight, dtype=torch.float32)
+        by_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None
+        for start in range(0, len(targets), CHUNK):
+            part = slice(start, start + CHUNK)
+            slope = _chunk(hidden[part], weight, bias, targets[part], wanted=True)[2]
+            assert slope is not None
+            slope *= above[part, None].to(slope.dtype)
+            by_weight += slope.t() @ hidden[part]
+            if by_bias is not None:
+                by_bias += slope.sum(0)
+        return by_hidden, by_weight.to(weight.dtype), by_bias.to(bias.dtype) if by_bias is not None else None, None
+
+
+def token_losses(hidden: Tensor, head: torch.nn.Linear, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood (float32) of each target, and whether it was the likeliest token.
+
+    Under autocast the head computes in autocast's type, as the module itself would.
+    """
+    weight, bias, kind, count = head.weight, head.bias, hidden.device.type, len(targets)
+    spare = -count % ROUND
+    hidden, targets = pad(hidden, (0, 0, 0, spare)), pad(targets, (0, spare))
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+    with torch.autocast(kind, enabled=False):
+        made: tuple[Tensor, Tensor] = TokenLosses.apply(  # type: ignore[no-untyped-call]
+            hidden.to(dtype), weight.to(dtype), bias.to(dtype) if bias is not None else None, targets
+        )
+    return made[0][:count], made[1][:count]
+
+
+def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The same of logits (n, vocabulary) that are there already, for heads that are more than a matrix."""
+    losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    return losses, logits.argmax(-1) == targets
+
+
+def preference_losses(chosen: Tensor, rejected: Tensor, beta: float, smoothing: float) -> Tensor:
+    """DPO's loss of pairs (Rafailov et al. 2023, arXiv 2305.18290, equation 7; smoothing as in cDPO).
+
+    `chosen` and `rejected` are each answer's log-probability under the model less that under the reference, both (pairs,).
+    """
+    lead = beta * (chosen - rejected)
+    return -(1 - smoothing) * torch.nn.functional.logsigmoid(lead) - smoothing * torch.nn.functional.logsigmoid(-lead)
+
+
+def _chunk(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, wanted: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Losses, hits, and `softmax - onehot` in the head's type when it is wanted."""
+    logits = torch.nn.functional.linear(hidden, weight, bias).float()
+    most = logits.amax(-1, keepdim=True)
+    mine = logits.gather(1, targets[:, None])
+    logits.sub_(most).exp_()
+    total = logits.sum(-1, keepdim=True)
+    losses = (total.log() + most - mine)[:, 0]
+    hits = (mine >= most)[:, 0]
+    if not wanted:
+        return losses, hits, None
+    logits.div_(total)
+    logits[torch.arange(len(targets), device=logits.device), targets] -= 1.0
+    return losses, hits, logits.to(hidden.dtype)

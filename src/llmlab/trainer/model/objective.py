@@ -1,0 +1,205 @@
+"""Model and loss as one module: a row goes in, what it costs comes out.
+
+Being one module matters when the weights lie in pieces over several GPUs: they are whole only within the forward pass of the module that
+was divided. What is special about a model (its attention, its head) is not guessed but tried, on a few tokens, before training: packing
+is on only where a packed row gives what each document gives alone, and the chunked head only where it gives what the model's own gives.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.machine import Machine
+from llmlab.trainer.model import attention
+from llmlab.trainer.model.fused import fuse
+from llmlab.trainer.model.load import causal, decoder
+from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
+from llmlab.trainer.model.rows import Row, packed_row, padded_row
+
+TRIED_TOKENS = 48
+TRIED_DOCUMENTS = 3
+DONE = {"full_attention", "sliding_attention"}
+"""transformers' names for the kinds of layers whose attention within documents is known here."""
+CLOSE = {"float32": 1e-4, "bfloat16": 4e-2, "float16": 1e-2}
+"""Relative differences that rounding alone makes; a leak between documents changes hidden states by tenths."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one row: the loss summed over its tokens (sft) or pairs (dpo), and how many of them were right (likeliest; preferred)."""
+
+    loss: Tensor
+    right: Tensor
+    margin: Tensor | None = None
+
+    @property
+    def sums(self) -> Tensor:
+        """Loss, right and margin (0 where there is none) as one float64 tensor, still on the device."""
+        margin = self.margin if self.margin is not None else torch.zeros_like(self.loss)
+        return torch.stack([self.loss.detach().double(), self.right.double(), margin.double()])
+
+
+class Objective(nn.Module):
+    """What is optimised. `packed` and `chunked` are what the model was found to be fit for."""
+
+    def __init__(self, model: Any, recipe: Recipe, machine: Machine, *, packed: bool, chunked: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.machine = machine
+        self.dpo = recipe.dpo if recipe.objective == "dpo" else None
+        self.packed, self.chunked = packed, chunked
+        self.checkpointing = False
+        self.reference: Any = _frozen_copy(model) if self.dpo and recipe.method == "full" else None
+
+    @property
+    def causal(self) -> Any:
+        return causal(self.model)
+
+    def forward(self, row: Row) -> Result:
+        with self.machine.autocast():
+            return self._result(row)
+
+    def _result(self, row: Row) -> Result:
+        losses, hits = self.token_losses(self.causal, row)
+        if self.dpo is None:
+            return Result(losses.sum(), hits.sum())
+        with torch.no_grad():
+            before, _ = self._reference_losses(row)
+        gain = (before - losses).new_zeros(row.sequences).index_add(0, row.owners, before - losses)
+        chosen, rejected = gain[0::2], gain[1::2]
+        each = preference_losses(chosen, rejected, self.dpo.beta, self.dpo.label_smoothing)
+        live = row.items  # an idle row carries a pair, and weighs nothing
+        return Result(
+            each[:live].sum() + 0 * losses.sum(),
+            (chosen > rejected)[:live].sum(),
+            (self.dpo.beta * (chosen - rejected))[:live].sum().detach(),
+        )
+
+    def token_losses(self, model: Any, row: Row) -> tuple[Tensor, Tensor]:
+        """Loss and hit of each of the row's targets."""
+        inputs: dict[str, Any] = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
+        if row.documents is not None:
+            inputs["documents"] = row.documents
+        else:
+            inputs["attention_mask"] = row.mask
+        if not self.chunked:
+            logits = model(**inputs).logits
+            return of_logits(logits.reshape(-1, logits.shape[-1])[row.places], row.targets)
+        states = decoder(model)(**inputs).last_hidden_state
+        return token_losses(states.reshape(-1, states.shape[-1])[row.places], model.get_output_embeddings(), row.targets)
+
+    def _reference_losses(self, row: Row) -> tuple[Tensor, Tensor]:
+        """What the model said before training: itself without the adapter, or a copy that was kept."""
+        if self.reference is not None:
+            return self.token_losses(self.reference, row)
+        without: Callable[[], AbstractContextManager[None]] = getattr(self.model, "disable_adapter", nullcontext)
+        was = self.training
+        self.model.eval()
+        try:
+            with without():
+                return self.token_losses(self.causal, row)
+        finally:
+            self.model.train(was)
+
+    def refer_to(self, model: Any) -> None:
+        """Measure preferences against another model than the one that training goes on from."""
+        self.reference.load_state_dict(model.state_dict())
+
+    def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The parameters that learn, by the model's own names."""
+        return ((name, one) for name, one in self.model.named_parameters() if one.requires_grad)
+
+
+def choose(
+    model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None], *, before: bool | None = None
+) -> Objective:
+    """The objective, packed and chunked as far as both are exact for this model.
+
+    `before` is whether the checkpoint that the training goes on from was packed, None without one. It is followed, unless packing is not
+    exact here: then the examples of each step stay the same, and dropout falls elsewhere.
+    """
+    was = model.training
+    model.eval()
+    with torch.no_grad(), machine.autocast(str(model.device)):
+        say(f"fused: {fuse(causal(model), model)}")
+        packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
+        chunked, why_chunked = _chunks(causal(model), machine, tokens)
+    model.train(was)
+    say(f"packing: {'on' if packed else 'off'}, {why_packed}")
+    if before and not packed:
+        say("warning: the checkpoint was packed: each step's examples stay the same, but from here on dropout falls elsewhere")
+    say(f"loss head: {'in chunks, where there is loss' if chunked else 'whole'}, {why_chunked}")
+    return Objective(model, recipe, machine, packed=packed, chunked=chunked)
+
+
+def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
+    """Whether a row of documents gives the hidden states of each alone."""
+    if recipe.packing is False:
+        return False, "asked for"
+    others = sorted(set(getattr(base.config.get_text_config(), "layer_types", None) or ()) - DONE)
+    if others:  # a chunk may be longer than what is tried
+        return False, f"the model's attention is not ours: {', '.join(others)}"
+    own = base.config._attn_implementation  # noqa: SLF001 - transformers' only word for it
+    documents = _some(tokens)
+    place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
+    alone = [_states(base, padded_row([one], 1).to(place)) for one in documents]
+    try:
+        base.set_attn_implementation(attention.register())
+        row = packed_row(documents, len(documents)).to(place)
+        apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
+        _states(base.train(), row, documents=row.documents)  # dropout within the attention is only asked for here
+    except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
+        base.set_attn_implementation(own)
+        return False, f"the model's attention is not ours: {' '.join(str(error).split())[:120]}"
+    finally:
+        base.eval()
+    if apart > CLOSE[machine.dtype]:
+        base.set_attn_implementation(own)
+        return False, f"a packed row differs by {apart:.0e} from its documents alone, which is more than rounding"
+    return True, f"a packed row gives what its documents give alone, within {apart:.0e}"
+
+
+def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
+    """Whether hidden states and head alone give the losses that the whole model gives."""
+    head = base.get_output_embeddings()
+    if type(head) is not nn.Linear:
+        return False, "the model's head is more than one matrix"
+    row = padded_row(_some(tokens)[:1], 1).to(str(base.device))
+    inputs = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
+    whole, _ = of_logits(base(**inputs).logits[0, :-1], row.ids[0, 1:])
+    parts, _ = token_losses(decoder(base)(**inputs).last_hidden_state[0, :-1], head, row.ids[0, 1:])
+    apart = _difference(parts, whole)
+    same = apart <= CLOSE[machine.dtype]
+    return same, f"{'the loss' if same else 'not the loss'} of the model's own head, within {apart:.0e}"
+
+
+def _states(base: Any, row: Row, **documents: Any) -> Tensor:
+    states: Tensor = decoder(base)(input_ids=row.ids, position_ids=row.positions, use_cache=False, **documents).last_hidden_state[0]
+    return states[: row.tokens]
+
+
+def _some(tokens: Tokens) -> list[Any]:
+    """The beginnings of a few sequences of the data."""
+    count = min(TRIED_DOCUMENTS, len(tokens) * tokens.width)
+    some = [tuple(part[:TRIED_TOKENS] for part in tokens.sequence(number)) for number in range(count)]
+    return some if len(some) > 1 else [*some, *some]
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """Norm of the difference over the norm."""
+    one, other = one.float(), other.float()
+    return float((one - other).norm() / other.norm().clamp_min(1e-20))
+
+
+def _frozen_copy(model: Any) -> Any:
+    copy = deepcopy(model).eval()
+    for one in copy.parameters():
+        one.requires_grad_(requires_grad=False)
+    return copy

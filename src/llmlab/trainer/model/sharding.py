@@ -1,0 +1,61 @@
+"""The model over several GPUs: a copy on each, or its weights divided layer by layer (FSDP2, `fully_shard`)."""
+
+from typing import Any
+
+import torch
+
+from llmlab import footprint
+from llmlab.recipe import Recipe
+from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.model.load import decoder
+from llmlab.trainer.model.objective import Objective
+from llmlab.trainer.processes import Processes
+
+ROOM = 0.6
+"""The share of a GPU's memory that weights, gradients and optimizer of a copy may fill; the rest is for activations."""
+
+
+def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
+    """Whether the weights are to be divided; the reason is said.
+
+    Raises:
+        SetupFailed: 4-bit weights cannot be.
+    """
+    if processes.count == 1:
+        return False
+    if recipe.method == "qlora":
+        if recipe.parallel == "fsdp":
+            raise SetupFailed("method qlora keeps a copy on each GPU: 4-bit weights are not divided", "llmlab launch --set parallel=auto")
+        say(f"parallel: a copy on each of {processes.count} GPUs, 4-bit weights are not divided")
+        return False
+    if recipe.parallel != "auto" or processes.device == "cpu":
+        say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.count} processes, asked for")
+        return recipe.parallel == "fsdp"
+    needed = copy_bytes(model)
+    there = torch.cuda.get_device_properties(processes.device).total_memory
+    fits = needed <= ROOM * there
+    size = f"{needed / 2**30:.1f} of {there / 2**30:.0f} GiB"
+    say(f"parallel: {'a copy on each of' if fits else 'divided over'} {processes.count} GPUs, a copy takes {size}")
+    return not fits
+
+
+def copy_bytes(model: Any) -> int:
+    """Bytes of a copy with its gradients and optimizer."""
+    return sum(one.numel() * (footprint.STATE if one.requires_grad else one.element_size()) for one in model.parameters())
+
+
+def divide(objective: Objective, machine: Machine, processes: Processes) -> None:
+    """Divide the weights in place. Until here every process holds all of them in the CPU's memory."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(machine.device.partition(":")[0], (processes.count,))
+    policy = MixedPrecisionPolicy()
+    if machine.dtype != "float32":
+        policy = MixedPrecisionPolicy(param_dtype=getattr(torch, machine.dtype), reduce_dtype=torch.float32)
+    options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
+    for whole in (objective.causal, objective.reference):
+        for layer in decoder(whole).layers if whole is not None else ():
+            fully_shard(layer, **options)
+    fully_shard(objective, **options)

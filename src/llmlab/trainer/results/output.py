@@ -1,0 +1,90 @@
+"""What comes out: the adapter in PEFT's form or the whole model, its tokenizer, where it comes from, a Modelfile, and a model card.
+
+Everything is written aside, synced and then moved to its place, so that a folder of this name is whole. Metrics are there already.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from llmlab import __version__
+from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, Spec, WorkFolder
+from llmlab.files import files_below, replace_text, sync
+from llmlab.recipe import Recipe
+from llmlab.trainer.examples.data import Data
+from llmlab.trainer.loop.evaluate import SAMPLES
+from llmlab.trainer.loop.metrics import Metrics
+from llmlab.trainer.loop.weights import Trained
+from llmlab.trainer.model.load import source
+from llmlab.trainer.results import ollama, origin
+from llmlab.trainer.results.card import best_step, card
+from llmlab.trainer.results.origin import Origin
+
+
+def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics) -> Path:
+    """Write the adapter or model folder and the card; the folder is returned."""
+    output = Path(work.output)
+    full = recipe.method == "full"
+    place = output / (WHOLE_MODEL if full else ADAPTER)
+    aside = output / f".{place.name}.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    trained.save(aside, published_type(source(recipe, work), recipe.revision) if full else None)
+    tokenizer.save_pretrained(str(aside))
+    comes_from = origin_of(work, spec, recipe)
+    origin.write(aside, comes_from)
+    base = recipe.lab_model or recipe.model
+    modelfile = ollama.modelfile(tokenizer, ".") if full else ollama.modelfile(tokenizer, base, ".", base=base)
+    replace_text(aside / "Modelfile", modelfile)
+    text = card(spec, recipe, list(data.lines(recipe.max_length)), metrics.rows, comes_from)
+    replace_text(aside / "README.md", text)
+    for file in files_below(aside):
+        file.chmod(0o644)
+        sync(file)
+    shutil.rmtree(place, ignore_errors=True)
+    aside.replace(place)
+    if recipe.evaluation.prompts:
+        replace_text(output / SAMPLES_FILE, samples(output, best_step(metrics.rows)))
+    replace_text(output / "README.md", text, durable=True)
+    return place
+
+
+def samples(output: Path, best: int | None) -> str:
+    """Each prompt with what the base model answered before the first step, and the weights that come out after step `best` (or the last).
+
+    "" for an answer that nobody heard: an attempt on another machine may have been asked.
+    """
+    path = output / SAMPLES
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    steps = {one["step"] for one in told}
+    after = best if best in steps else max(steps, default=0)
+    answers = {(one["step"], one["prompt"]): one["text"] for one in told}
+    prompts = dict.fromkeys(one["prompt"] for one in told)
+    lines = [{"prompt": one, "base": answers.get((0, one), ""), "tuned": answers.get((after, one), "")} for one in prompts]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def published_type(source: str, revision: str) -> Any:
+    """The number format of the base model's own files: what was trained in 32 bits goes out as the model came in. None for any."""
+    import torch
+    from transformers import AutoConfig
+
+    dtype = getattr(AutoConfig.from_pretrained(source, revision=revision), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else None
+
+
+def origin_of(work: WorkFolder, spec: Spec, recipe: Recipe) -> Origin:
+    """The base model that this training used, by the fingerprint of its files."""
+    folder = origin.folder_of(source(recipe, work), recipe.revision)
+    snapshot = folder is not None and folder.parent.name == "snapshots"  # of Hugging Face's cache, named by the commit
+    return Origin(
+        base=recipe.model,
+        revision="" if recipe.lab_model else recipe.revision,
+        commit=folder.name if folder is not None and snapshot else "",
+        fingerprint=origin.fingerprint(folder) if folder else "",
+        run=spec.run,
+        objective=recipe.objective,
+        method=recipe.method,
+        llmlab=spec.llmlab_version or __version__,
+    )

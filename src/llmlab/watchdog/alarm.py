@@ -1,0 +1,71 @@
+"""The alarm clock of a run: when it must be looked at again, and the one-time schedule that does it.
+
+An alarm that goes off too early costs a look, one that is late costs money, so of two the nearer one stands.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from botocore.exceptions import ClientError
+
+from llmlab import contract, fleet
+from llmlab.contract import Notice
+from llmlab.watchdog import schedules
+from llmlab.watchdog.ending import AFTERMATH_SECONDS, SOON_SECONDS
+from llmlab.watchdog.sight import VISIBLE_SECONDS, Sight
+from llmlab.watchdog.tools import Tools
+
+BOOT_SECONDS = 120
+"""When to look again at an instance that is not running yet, should EC2's word that it runs be lost."""
+
+
+def next_look(sight: Sight, until: datetime | None, default_hours: float) -> float | None:
+    """When a run must be looked at again, in seconds since 1970; None when nothing is due. Pure.
+
+    `until` is when what it waits for is due. With an instance it is the earliest of its deadline, the end of its money, most of a
+    ceiling, and the end of the time for its own power-off.
+    """
+    moments = [until.timestamp()] if until else []
+    meter, mine, end = sight.meter, sight.mine, sight.end
+    if meter is not None and mine is not None:
+        moments.append(mine.deadline(default_hours))
+        if meter.look_at_money is not None:
+            moments.append(meter.look_at_money)
+        if end is not None and not mine.kept:
+            moments.append(contract.parse_timestamp(end.ended).timestamp() + AFTERMATH_SECONDS + 1)
+        if not sight.newest.instance:
+            moments.append(mine.launched.timestamp() + VISIBLE_SECONDS + 1)
+        if end is None and mine.state != "running":
+            moments.append(sight.now.timestamp() + BOOT_SECONDS)
+        if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in sight.records.told):
+            moments.append(meter.mostly_used_at)
+    return min(moments, default=None)
+
+
+def set_for(tools: Tools, run: str, moment: float) -> None:
+    """Have the watchdog called for a run at `moment` (seconds since 1970) or sooner; what is past or too near, in a minute.
+
+    Raises:
+        ClientError: the alarm could not be set.
+    """
+    now = tools.now
+    at = math.ceil(max(moment, now.timestamp() + SOON_SECONDS))
+    request = fleet.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
+    if schedules.create(tools, request):
+        return
+    there = _there(tools, run)
+    if there is not None and now + timedelta(seconds=1) < there <= datetime.fromtimestamp(at, there.tzinfo):
+        return
+    if there is not None and there <= now:  # it is going off, and EventBridge Scheduler is about to delete it
+        schedules.delete(tools, fleet.wake_name(run))
+    schedules.replace(tools, request)
+
+
+def _there(tools: Tools, run: str) -> datetime | None:
+    try:
+        found = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=fleet.wake_name(run))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != schedules.MISSING:
+            raise
+        return None
+    return fleet.schedule_moment(found["ScheduleExpression"])

@@ -1,0 +1,105 @@
+"""Which pools the next attempt asks for an instance, and when it asks again after none had one. Pure.
+
+What is remembered of failures is what the attempts' ends in the bucket say.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from llmlab import contract, fleet, money
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, Spec
+
+PAUSE_MINUTES = (1, 2, 4, 8, 16, 30)
+"""Between one try for capacity and the next; the last one from then on."""
+EXCLUDED_MINUTES = 30
+"""How long a pool that has just failed a run is asked only after all others."""
+LEAST_HOURS = 0.05
+"""With less than that left, in time or in money, an attempt would end before it has trained and saved."""
+FAILED_BY_POOL = {EndReason.SPOT_INTERRUPTED, EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED, EndReason.NO_CAPACITY}
+
+Prices = Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One CreateFleet: pools that are as good as each other."""
+
+    pools: tuple[Pool, ...]
+    spot: bool
+
+
+def asks(
+    spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], prices: Prices, left: float | None, now: datetime
+) -> tuple[Ask, ...]:
+    """What to ask, one after another, best first; pools that have just failed come last.
+
+    `ends` in order, `prices` of spot now by (type, zone), `left` what is left of the cost limit in US dollars: pools that would use it up
+    before anything is gained are left out.
+    """
+    pools = fleet.reprice(spec.pools, prices)
+    failed = _failed(attempts, ends, now)
+    found = []
+    for spot in markets(spec, attempts, ends, now):
+        can = [pool for pool in pools if _pays(spec, pool, left, spot=spot)]
+        good = [pool for pool in can if (pool.instance_type, pool.zone) not in failed]
+        last = [pool for pool in can if pool not in good]
+        found += [Ask(tier, spot) for some in (good, last) for tier in fleet.tiers(some, spec.preferred, spot=spot)]
+    return tuple(found)
+
+
+def _pays(spec: Spec, pool: Pool, left: float | None, *, spot: bool) -> bool:
+    price = fleet.price(pool, spot=spot)
+    return price is not None and (left is None or left >= money.hourly(spec.charges, price) * LEAST_HOURS)
+
+
+def _failed(attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> set[tuple[str, str]]:
+    """The pools whose instance failed within the last half hour, by (type, zone)."""
+    recent = {end.number for end in ends if end.reason in FAILED_BY_POOL and now - _ended(end) < timedelta(minutes=EXCLUDED_MINUTES)}
+    return {(attempt.instance_type, attempt.zone) for attempt in attempts if attempt.number in recent and attempt.instance}
+
+
+def markets(spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> tuple[bool, ...]:
+    """In which markets to ask, True for spot, in order. A run that went on on demand stays there."""
+    held = next((attempt for attempt in reversed(attempts) if attempt.instance), attempts[-1])
+    if not held.spot:
+        return (False,)
+    if not spec.fallback_on_demand:
+        return (True,)
+    if sum(end.reason is EndReason.SPOT_INTERRUPTED for end in ends) >= spec.fallback_interruptions:
+        return (False, True)
+    waiting = outage(ends)
+    if waiting and now - _ended(waiting[0]) >= timedelta(minutes=spec.fallback_minutes):
+        return (True, False)
+    return (True,) if spec.fallback_minutes > 0 else (True, False)
+
+
+# ---------------------------------------------------------------- waiting
+
+
+def outage(ends: Sequence[AttemptEnd]) -> tuple[AttemptEnd, ...]:
+    """The tries for capacity since the last instance, in order."""
+    found: list[AttemptEnd] = []
+    for end in reversed(ends):
+        if end.reason is not EndReason.NO_CAPACITY:
+            break
+        found.insert(0, end)
+    return tuple(found)
+
+
+def next_try(spec: Spec, waiting: Sequence[AttemptEnd], attempts: Sequence[Attempt]) -> datetime:
+    """When to ask again: after a pause, when on-demand may be asked, or when it is given up, whichever is first."""
+    pause = PAUSE_MINUTES[min(len(waiting), len(PAUSE_MINUTES)) - 1]
+    moments = [_ended(waiting[-1]) + timedelta(minutes=pause), given_up_at(spec, waiting)]
+    falls = _ended(waiting[0]) + timedelta(minutes=spec.fallback_minutes)
+    if spec.fallback_on_demand and attempts[-1].spot and falls > _ended(waiting[-1]):
+        moments.append(falls)
+    return min(moments)
+
+
+def given_up_at(spec: Spec, waiting: Sequence[AttemptEnd]) -> datetime:
+    return _ended(waiting[0]) + timedelta(hours=spec.wait_hours)
+
+
+def _ended(end: AttemptEnd) -> datetime:
+    return contract.parse_timestamp(end.ended)

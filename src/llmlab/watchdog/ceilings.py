@@ -1,0 +1,86 @@
+"""How much of its hours and dollars a run has used while an instance is at it, and when each ceiling comes. Pure.
+
+A spot price may rise at any time, though never above the on-demand price, which is the limit of a request that names none
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html). So the end of the money is looked at again when it would have
+come at that price: sooner and sooner towards the end, some ten times for a run of hours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab import fleet, money
+from llmlab.contract import Attempt, PricePoint, Spec
+from llmlab.watchdog.machines import Machine
+
+LAST_SECONDS = 60.0
+"""An instance is ended that long before its money is gone: a schedule goes off within the minute that it names.
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What is used at the moment `at`, over all attempts: instance hours and US dollars; and what an hour costs, now and at most."""
+
+    at: datetime
+    hours: float
+    cost: float
+    hourly: float
+    highest: float
+    max_hours: float
+    max_cost: float | None
+
+    @property
+    def money_ends(self) -> float | None:
+        """When the instance has to go for its cost, in seconds since 1970, if the price stays; None without a limit."""
+        end = money.spent_at(self.max_cost, self.cost, self.at, self.hourly)
+        return None if end is None else end - LAST_SECONDS
+
+    @property
+    def money_up(self) -> bool:
+        return self.money_ends is not None and self.at.timestamp() >= self.money_ends
+
+    @property
+    def look_at_money(self) -> float | None:
+        """When to look at the cost again."""
+        soonest = money.spent_at(self.max_cost, self.cost, self.at, self.highest)
+        return soonest if soonest is None else soonest - LAST_SECONDS
+
+    @property
+    def mostly_used(self) -> str:
+        """Which ceiling most of is used of, in words; "" while none is."""
+        if self.hours >= self.max_hours * money.MOST_OF_IT:
+            return f"{self.hours:.1f} of {self.max_hours:g} hours"
+        if self.max_cost is not None and self.cost >= self.max_cost * money.MOST_OF_IT:
+            return f"${self.cost:.2f} of ${self.max_cost:.2f}"
+        return ""
+
+    @property
+    def mostly_used_at(self) -> float:
+        """When that will be, in seconds since 1970; a second later, so that it is true by then."""
+        by_hours = self.at.timestamp() + max(0.0, self.max_hours * money.MOST_OF_IT - self.hours) * money.HOUR
+        limit = None if self.max_cost is None else self.max_cost * money.MOST_OF_IT
+        by_cost = money.spent_at(limit, self.cost, self.at, self.hourly)
+        return (by_hours if by_cost is None else min(by_hours, by_cost)) + 1
+
+
+def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[PricePoint], now: datetime) -> Meter:
+    """The meter of an attempt's instance. `history` is of its pool's spot price, () on demand."""
+    price = price_at_start(spec, attempt, machine)
+    costs = money.attempt_costs(spec.charges, machine.launched, now, price, history)
+    current = money.price_now(history, now, price)
+    most = max(current, fleet.price_of(spec.pools, machine.instance_type, machine.zone, spot=False)) if machine.spot else current
+    return Meter(
+        at=now,
+        hours=attempt.hours_before + money.attempt_hours(machine.launched, now),
+        cost=attempt.cost_before + money.total(costs),
+        hourly=money.hourly(spec.charges, current),
+        highest=money.hourly(spec.charges, most),
+        max_hours=attempt.max_hours,
+        max_cost=attempt.max_cost,
+    )
+
+
+def price_at_start(spec: Spec, attempt: Attempt, machine: Machine) -> float:
+    """What the claim says, or the price of the pool in the spec while it says nothing; US dollars an hour."""
+    return attempt.price or fleet.price_of(spec.pools, machine.instance_type, machine.zone, spot=machine.spot)

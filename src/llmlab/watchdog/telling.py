@@ -1,0 +1,187 @@
+"""What people are told of a run, each once: that it has started, was interrupted, has used most of a ceiling, has ended.
+
+What is due follows from what is written, so that a call that died before it told is made up for by the next one. The note that it was
+told is written afterwards: told twice when the call dies in between, but never not at all.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from llmlab import contract, money
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState
+from llmlab.watchdog import capacity
+from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.records import WATCHDOG, Records
+from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.tools import Tools
+
+SUBJECT_LENGTH = 100
+"""SNS takes no more, and ASCII only. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message, and the attempts for which it says what there is to say."""
+
+    notice: Notice
+    attempts: tuple[int, ...]
+    subject: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """The note that something was told."""
+
+    at: str
+    subject: str
+
+
+def tell(tools: Tools, sight: Sight) -> None:
+    """Tell everything that is due and was not told yet."""
+    for message in due(sight):
+        _send(tools, sight.run, message)
+    marker = sight.records.marker
+    if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
+        _send(tools, sight.run, _end(sight.records, marker))
+        if marker.reason.state is RunState.FAILED:
+            tools.measure({Metric.FAILED_RUNS: 1})
+
+
+def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
+    """Tell of an interruption that is about to come."""
+    if sight.records.over or machine.attempt != sight.newest.number or (machine.attempt, Notice.INTERRUPTION) in sight.records.told:
+        return
+    after = f"Attempt {machine.attempt + 1} then goes on from its newest checkpoint." if sight.records.spec.resume else _NO_RESUME
+    lines = (
+        f"AWS takes {machine.id} ({machine.instance_type} in {machine.zone}) back within two minutes.",
+        f"Run {sight.run} saves now. {after}",
+        f"hint: llmlab status {sight.run}",
+    )
+    _send(tools, sight.run, Message(Notice.INTERRUPTION, (machine.attempt,), f"run {sight.run} is being interrupted", lines))
+
+
+_NO_RESUME = "It was launched with --no-resume, so that is its end."
+
+
+def _send(tools: Tools, run: str, message: Message) -> None:
+    subject = f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH]
+    tools.sns.publish(TopicArn=tools.topic, Subject=subject, Message="\n".join(message.lines))
+    for number in message.attempts:
+        tools.bucket.write_once(RunKeys(run).told(number, message.notice), Told(contract.build_timestamp(tools.now), subject))
+    tools.log("told", run=run, notice=message.notice, attempts=message.attempts)
+
+
+# ---------------------------------------------------------------- what is due
+
+
+def due(sight: Sight) -> list[Message]:
+    """What of a run that goes on was not told yet, in the order in which it happened. Pure."""
+    if sight.records.over:
+        return []
+    told, mine, newest = sight.records.told, sight.mine, sight.newest
+    messages = list(_interruptions(sight))
+    running = mine is not None and mine.state == "running" and sight.end is None
+    if running and newest.instance and (newest.number, Notice.START) not in told:
+        messages.append(_start(sight))
+    meter = sight.meter
+    if running and meter and meter.mostly_used and not any(notice is Notice.CEILING for _, notice in told):
+        messages.append(_ceiling(sight, meter.mostly_used))
+    return messages
+
+
+def _interruptions(sight: Sight) -> Iterable[Message]:
+    """Of attempts that the watchdog followed up, and of the first one of an outage: one message where that is the same story."""
+    records, told = sight.records, sight.records.told
+    waiting = capacity.outage(_ends(records))
+    first = waiting[0].number if waiting and sight.end is not None else 0
+    for attempt, following in zip(records.attempts, records.attempts[1:], strict=False):
+        end = records.ends.get(attempt.number)
+        known = bool(following.instance) or following.number in records.ends
+        if end is None or end.reason is EndReason.NO_CAPACITY or following.by != WATCHDOG or not known:
+            continue
+        if (attempt.number, Notice.INTERRUPTION) not in told:
+            both = (attempt.number, first) if following.number == first else (attempt.number,)
+            yield Message(Notice.INTERRUPTION, both, f"run {sight.run} was interrupted", _what_next(sight, end))
+        elif following.number == first and (first, Notice.INTERRUPTION) not in told:
+            yield Message(Notice.INTERRUPTION, (first,), f"run {sight.run} waits for capacity", _what_next(sight, end))
+
+
+def _ends(records: Records) -> list[AttemptEnd]:
+    return [records.ends[attempt.number] for attempt in records.attempts if attempt.number in records.ends]
+
+
+# ---------------------------------------------------------------- words
+
+
+def _start(sight: Sight) -> Message:
+    newest, meter = sight.newest, sight.meter
+    hourly = meter.hourly if meter else newest.price
+    again = newest.number > 1
+    before = sight.records.ends.get(newest.number - 1)
+    origin = f", from step {before.step}" if again and before and before.step else ", from the start" if again else ""
+    most = f" and ${newest.max_cost:.2f}" if newest.max_cost is not None else ""
+    lines = (
+        f"Attempt {newest.number} of run {sight.run} is on {_place(newest)}{origin}.",
+        f"It costs ${hourly:.2f} an hour, disk and address included where they are known; ${newest.cost_before:.2f} were used before.",
+        f"The run may use {newest.max_hours:g} hours{most} in all; this instance ends by {_clock(newest.deadline, sight.now)}.",
+        "The laptop may be closed.",
+        f"hint: llmlab logs {sight.run} -f",
+    )
+    return Message(Notice.START, (newest.number,), f"run {sight.run} {'goes on' if again else 'has started'}", lines)
+
+
+def _what_next(sight: Sight, end: AttemptEnd) -> tuple[str, ...]:
+    """What happened to an attempt and what follows it, as things stand."""
+    records, newest = sight.records, sight.newest
+    waiting = capacity.outage(_ends(records)) if sight.end is not None else ()
+    after = next((attempt for attempt in records.attempts if attempt.number == end.number + 1), newest)
+    if waiting:
+        again = capacity.next_try(records.spec, waiting, records.attempts)
+        then = (
+            f"No pool has an instance ({waiting[-1].detail}). It is asked for again at {again:%H:%M} UTC and, with longer pauses, "
+            f"until {capacity.given_up_at(records.spec, waiting):%Y-%m-%d %H:%M} UTC."
+        )
+    else:
+        then = f"Attempt {after.number} goes on from step {end.step} on {_place(after if after.instance else newest)}."
+    if after.shrink > 1 and end.reason is EndReason.OUT_OF_MEMORY:
+        recipe = records.spec.recipe
+        then += f" It trains with {contract.batch_words(recipe, after.shrink)} instead of {contract.batch_words(recipe, 1)}: the same step."
+    return (
+        f"Attempt {end.number} of run {sight.run} ended ({end.reason}){f': {end.detail}' if end.detail else ''}.",
+        then,
+        f"hint: llmlab status {sight.run}",
+    )
+
+
+def _ceiling(sight: Sight, used: str) -> Message:
+    lines = (
+        f"Run {sight.run} has used {used}, which is {money.MOST_OF_IT:.0%} or more of what it may.",
+        "It saves and ends by itself before it has used all of it.",
+        f"hint: llmlab stop {sight.run}",
+    )
+    return Message(Notice.CEILING, (sight.newest.number,), f"run {sight.run} has used most of a limit", lines)
+
+
+def _end(records: Records, marker: Marker) -> Message:
+    detail = f": {marker.detail}" if marker.detail else ""
+    parts: dict[str, float] = {}
+    for end in records.ends.values():
+        for what, dollars in end.costs.items():
+            parts[what] = parts.get(what, 0.0) + dollars
+    by_part = f" ({', '.join(f'{what} ${dollars:.2f}' for what, dollars in parts.items())})" if parts else ""
+    lines = (
+        f"Run {marker.run} {marker.reason.state} ({marker.reason}){detail}",
+        f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, ${marker.cost:.2f}{by_part}",
+        f"hint: {marker.hint or marker.reason.hint(marker.run)}",
+    )
+    return Message(Notice.END, (marker.attempts,), f"run {marker.run} {marker.reason.state}", lines)
+
+
+def _place(attempt: Attempt) -> str:
+    return f"{attempt.instance_type} in {attempt.zone}, {'spot' if attempt.spot else 'on demand'}"
+
+
+def _clock(moment: int, now: datetime) -> str:
+    return f"{datetime.fromtimestamp(moment, now.tzinfo):%Y-%m-%d %H:%M} UTC"
