@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from llmlab.clock import SystemClock
 from llmlab.contract import ADAPTER, EndReason, LogStream
+from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
+from llmlab.sandbox.estate.namespace import Namespace, named
 from tests.docker.conftest import DockerLab, parsed
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
@@ -118,6 +121,24 @@ def test_a_machine_finds_only_its_own_metadata(docker_lab: DockerLab, training: 
     other = docker_lab.on(training, "curl", "-s", "-m", "3", f"http://198.51.100.1/_imds/{own.stdout}/latest/meta-data/")
     assert (other.returncode, other.stdout) == (7, "")
     assert docker_lab.on(training, "docker", "pull", "-q", "123456789012.dkr.ecr.us-east-1.amazonaws.com/x").returncode != 0
+
+
+def test_what_a_killed_sandbox_left_is_swept_up(docker_lab: DockerLab, training: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of this one, which lives."""
+    if host := docker_lab.sandbox.state()["docker"]:
+        monkeypatch.setenv("DOCKER_HOST", host)
+    machine = f"llmlab-{docker_lab.instance(training)['InstanceId']}"
+    image = docker_lab.docker("inspect", "--format", "{{.Image}}", machine).stdout.strip()
+    dead = Owner(2**22 + 1, 1)  # above the largest number that Linux gives
+    left = docker_lab.docker("create", "--network", "none", "--label", f"{LABEL}={dead}", image).stdout.strip()
+    Namespace(f"{PREFIX}{dead}").create()
+    mine = [name for name in named(PREFIX) if name != f"{PREFIX}{dead}"]
+    assert len(mine) >= 1
+    assert sweep(SystemClock()) == 2
+    assert named(PREFIX) == mine
+    running = docker_lab.docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}").stdout
+    assert left not in running
+    assert machine in running
 
 
 def test_a_stop_saves_and_switches_off(docker_lab: DockerLab, training: str) -> None:
