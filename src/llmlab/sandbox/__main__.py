@@ -7,6 +7,7 @@ containers. Until it serves, it writes to `FOLDER/progress` what it does, and to
 import faulthandler
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -34,16 +35,21 @@ def main() -> None:
 
     service = Service(folder, containers="--containers" in sys.argv)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: service.stopped.set())
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is being made for it is given up
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
     if attached:
-        threading.Thread(target=_wait_for_starter, args=(service.stopped,), daemon=True).start()
+        threading.Thread(target=_wait_for_starter, daemon=True).start()
     with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
         try:
             service.start(lambda line: print(line, file=progress))
         except LabError as error:
             (folder / "failed").write_text(f"{error}\n{error.hint}\n", encoding="utf-8")
             sys.exit(1)
+        except SystemExit:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: service.stopped.set())
     part = folder / "endpoint.part"
     part.write_text(service.endpoint, encoding="ascii")
     part.rename(folder / "endpoint")
@@ -51,9 +57,9 @@ def main() -> None:
     service.close()
 
 
-def _wait_for_starter(stopped: threading.Event) -> None:
+def _wait_for_starter() -> None:
     sys.stdin.read()
-    stopped.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ class Engine:
             os.close(self._lock)
         self._process = self._lock = None
 
+    @property
+    def own(self) -> bool:
+        """Whether it was started by this process, and holds nothing but what the sandbox made."""
+        return self._process is not None
+
     def run(self, *arguments: str) -> str:
         """`docker ARGUMENTS…`; returns what it wrote.
 
@@ -97,9 +102,13 @@ class Engine:
         with subprocess.Popen(
             command, env=settings, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
-            for line in process.stdout or ():
-                LOG.info(line.rstrip())
-                last = line.strip() or last
+            try:
+                for line in process.stdout or ():
+                    LOG.info(line.rstrip())
+                    last = line.strip() or last
+            except BaseException:
+                process.kill()
+                raise
         if process.returncode:
             raise LabError(f"{failed}: {last or f'it ended with {process.returncode}'}", "docker info")
 
