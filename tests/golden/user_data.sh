@@ -8,7 +8,6 @@ fallback_seconds=21600
 systemd-run --unit=llmlab-fallback --on-active="${fallback_seconds}s" --timer-property=AccuracySec=1s systemctl poweroff ||
   shutdown -P "+$((fallback_seconds / 60))"
 
-# The names of this lab, and those that llmlab/contract.py gives to everything that two programs share.
 lab=llm-tuning-lab
 region=us-east-1
 data_bucket=llm-tuning-lab-data-123456789012-us-east-1
@@ -19,7 +18,7 @@ root=$(printenv LLMLAB_ROOT || true)
 run_variable=LLMLAB_RUN attempt_variable=LLMLAB_ATTEMPT deadline_variable=LLMLAB_DEADLINE lab_variable=LLMLAB_LAB
 data_variable=LLMLAB_DATA_BUCKET outputs_variable=LLMLAB_OUTPUTS_BUCKET work_variable=LLMLAB_WORK
 run_tag=Run attempt_tag=Attempt deadline_tag=Deadline keep_tag=KeepUntilDeadline
-setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error
+setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error cost_reached=cost_reached
 setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
@@ -38,13 +37,13 @@ export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
 run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
-sed "s/^/$(date -u +%Y-%m-%dT%H:%M:%SZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>/dev/null # what was before
+sed "s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
 
 # ---------------------------------------------------------------- words
 
 say() { # to the setup log and to the console
   local line
-  line="$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"
+  line="$(date -u +%FT%TZ) $*"
   printf '%s\n' "$line"
   printf '%s\n' "$line" >&3
 }
@@ -147,11 +146,13 @@ finish() { # runs on every exit
     for log in "$setup_log" $unsaved; do upload "$prefix$logs_key$attempt/$log.log" <"$logs/$log.log"; done
   fi
   amazon-cloudwatch-agent-ctl -a stop
-  if [ -n "$keep" ]; then
+  reason=$(cat "$work$marked" 2>/dev/null)
+  # not when its money is used up, nor when another attempt follows
+  if [ -n "$keep" ] && [ "$reason" != "$cost_reached" ] && { exists "$prefix$success_key" || exists "$prefix$failure_key"; }; then
     say "kept until its deadline, as asked"
     exit 0
   fi
-  if [ "$(cat "$work$marked" 2>/dev/null)" = "$interrupted" ] && [ "$SECONDS" -lt 3600 ]; then
+  if [ "$reason" = "$interrupted" ] && [ "$SECONDS" -lt 3600 ]; then
     say "waiting for AWS to take this machine back, which makes its first hour free"
     sleep 180
   fi

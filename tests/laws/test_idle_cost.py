@@ -43,13 +43,13 @@ def test_a_lab_without_data_costs_less_than_a_dollar(either: tuple[Lab, int]) ->
 
 
 def test_what_it_costs_where_the_free_tier_is_used_up(lab: Lab) -> None:
-    """The dashboard and the watchdog's three metrics are all that is worth naming."""
+    """The dashboard is all that is worth naming, and it can be left out."""
     lab.apply()
     found = standing.read(lab.aws, NOW)
     dear = {one.kind: one.without_free_tier for one in found.items if one.without_free_tier > 0.1}
-    assert dear == {"dashboard": 3.0, "function": pytest.approx(0.9 + 0.0307, abs=0.01)}
-    assert sum(one.without_free_tier for one in found.items if one.kind not in dear) == pytest.approx(0.2, abs=0.01)
-    assert "dashboard 3.00, function 0.93, alarm 0.20" in standing.words(found)
+    assert dear == {"dashboard": 3.0}
+    assert sum(one.without_free_tier for one in found.items if one.kind not in dear) == pytest.approx(0.23, abs=0.01)
+    assert "dashboard 3.00, alarm 0.20, function 0.02" in standing.words(found)
 
 
 def test_the_free_tier_is_used_up_once() -> None:
@@ -84,4 +84,6 @@ def test_a_dashboard_that_is_not_free_is_told_and_can_be_left_out(lab: Lab) -> N
     assert lab.plan().empty
     names = [one["DashboardName"] for one in lab.aws.client("cloudwatch").list_dashboards()["DashboardEntries"]]
     assert sorted(names) == ["one", "three", "two"]
-    assert standing.read(lab.aws, NOW).monthly < CEILING
+    left = standing.read(lab.aws, NOW)
+    assert left.monthly < CEILING
+    assert left.without_free_tier < CEILING

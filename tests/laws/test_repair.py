@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from llmlab.infra.resource import Resource
 
-PROPERTIES = 101
+PROPERTIES = 102
 """How many owned properties the lab has."""
 BY_DECREE = {("schedule group", "owner")}
 """A group without our tags is a stranger's, which `test_strangers` looks at."""

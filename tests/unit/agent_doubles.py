@@ -12,7 +12,7 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
-from llmlab.agent.store import StoreError
+from llmlab.agent.store import Absent, StoreError
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
@@ -48,7 +48,7 @@ class MemoryStore:
 
     def fetch(self, key: str, version: str, file: Path) -> None:
         if key not in self.objects or (version and int(version) >= len(self.objects[key])):
-            raise StoreError(f"there is no {key}")
+            raise Absent(f"there is no {key}")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(self.objects[key][int(version) if version else -1])
 

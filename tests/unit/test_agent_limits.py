@@ -64,7 +64,7 @@ def test_the_trainer_saves_before_the_money_is_gone(tmp_path: Path) -> None:
     marker = here.outputs.document(Marker, here.job.keys.failure)
     assert marker.reason is EndReason.COST_REACHED
     assert 0.7 < marker.cost <= 0.8
-    assert asked[0] == pytest.approx(1800 - 180, abs=2)
+    assert asked[0] == pytest.approx(1800 - money.LAST_SECONDS - 180, abs=2)
     assert marker.hint == f"llmlab resume {here.job.run} --max-cost 10"
     assert here.market.asked == []  # on demand costs what it costs
 
@@ -164,7 +164,7 @@ def test_the_end_lies_before_the_money_and_after_most_of_it(price: float, limit:
     bill = Bill(_claim(limit), (), price, price)
     gone = limit / price * 3600
     end = end_of(bill, 10**12, at(gone * passed * 0.9))
-    assert end.at - START.timestamp() == pytest.approx(gone, rel=1e-6, abs=1e-3)
+    assert end.at - START.timestamp() == pytest.approx(gone - money.LAST_SECONDS, rel=1e-6, abs=1e-3)
     assert end.lead <= max(10, gone / 10 + 1)
     assert end.leave_by < end.at
 

@@ -17,9 +17,9 @@ from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import Agent
 from llmlab.agent.market import Ec2Market
-from llmlab.agent.prepare import PrepareError, prepare
+from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare
 from llmlab.agent.report import CloudWatchNumbers
-from llmlab.agent.store import S3Store, StoreError
+from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
 from llmlab.clock import SystemClock
@@ -57,7 +57,8 @@ def main() -> int:
         if not read(job.folder.ready):
             agent.background.start("heartbeat", lambda: agent.heartbeat("preparing"))
             bring_model(job, session.client("secretsmanager", config=config), download_snapshot, say)
-            step = prepare(job, S3Store(s3, os.environ[Env.DATA_BUCKET]), outputs, say)
+            data, until = S3Store(s3, os.environ[Env.DATA_BUCKET]), clock.now().timestamp() + PATIENCE_SECONDS
+            step = persist(lambda: prepare(job, data, outputs, say), clock, say, until=until)
             agent.uploads.have(step)
             replace_text(Path(job.folder.ready), f"{step}\n")
     except (PrepareError, StoreError, OSError) as error:

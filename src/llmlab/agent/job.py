@@ -70,5 +70,8 @@ R = TypeVar("R")
 
 def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """`work` on all items, several at once, results in order. The first error is raised when all are done."""
+    items = list(items)
+    if len(items) <= 1:
+        return [work(item) for item in items]
     with ThreadPoolExecutor(PARALLEL) as pool:
         return list(pool.map(work, items))

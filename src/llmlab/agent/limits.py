@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from llmlab import money
 from llmlab.agent.bill import Bill
 from llmlab.contract import EndReason, parse_timestamp
 
@@ -60,12 +61,14 @@ class End:
 def end_of(bill: Bill, deadline: int, now: datetime) -> End:
     """The nearer of the deadline and the moment at which the cost limit will have been reached.
 
-    During the last upload nobody looks at prices any more, so that much of the money is counted at the highest.
+    During the last upload nobody looks at prices any more, so that much of the money is counted at the highest. The watchdog ends an
+    instance `money.LAST_SECONDS` before its money is gone, so that is its end for the agent too.
     """
-    money = bill.spent_at(now)
-    if money is not None and money < deadline:
-        lead = _lead(bill.launched.timestamp(), money)
-        return End(EndReason.COST_REACHED, bill.spent_at(now, blind_seconds=lead * UPLOAD_SHARE) or money, lead)
+    spent = bill.spent_at(now)
+    if spent is not None and spent - money.LAST_SECONDS < deadline:
+        lead = _lead(bill.launched.timestamp(), spent)
+        cautious = bill.spent_at(now, blind_seconds=lead * UPLOAD_SHARE) or spent
+        return End(EndReason.COST_REACHED, cautious - money.LAST_SECONDS, lead)
     return End(EndReason.TIMED_OUT, deadline, _lead(parse_timestamp(bill.attempt.claimed).timestamp(), deadline))
 
 

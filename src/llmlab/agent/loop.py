@@ -5,6 +5,7 @@ interruption is on its way. The price: a checkpoint may be on its way to S3 when
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -70,6 +71,9 @@ class Agent:
     request: Request | None = None
     stopped: bool = False
     pressure: Pressure | None = None
+    taken_at: datetime | None = None
+    """When AWS takes this machine back."""
+    end: TrainingExit | None = None
     prices: tuple[PricePoint, ...] = ()
     vigil: Vigil = field(init=False)
     _next: dict[str, float] = field(default_factory=dict)
@@ -83,15 +87,26 @@ class Agent:
 
     def run(self) -> None:
         """Watch until the trainer has left or has had its time, then save everything and say how it ended."""
+        self.begin()
+        while not self.look():
+            self.clock.sleep(TICK_SECONDS)
+        self.finish()
+
+    def begin(self) -> None:
+        """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
         self.request = _document(Request, self.job.folder.request)
         self.vigil.begin()
-        while (end := TrainingExit.parse(read(self.job.folder.training_exit))) is None:
-            self.tick()
-            if self.pressure is not None and self.now >= self.pressure.leave_by:
-                self.say(f"the trainer has not left in time: {self.pressure.reason}")
-                break
-            self.clock.sleep(TICK_SECONDS)
-        self.finish(end)
+
+    def look(self) -> bool:
+        """Do what is due; whether the watch is over."""
+        self.end = TrainingExit.parse(read(self.job.folder.training_exit))
+        if self.end is not None:
+            return True
+        self.tick()
+        late = self.pressure is not None and self.now >= self.pressure.leave_by
+        if late and self.pressure:
+            self.say(f"the trainer has not left in time: {self.pressure.reason}")
+        return late
 
     @property
     def now(self) -> float:
@@ -100,6 +115,7 @@ class Agent:
     def tick(self) -> None:
         """One look at everything that is due."""
         interruption = self.imds.interruption() if self._due("notice") else None
+        self.taken_at = interruption or self.taken_at
         if self._due("gpus"):
             self.background.start("gpus", self.vigil.read)
             self.vigil.look(self.progress)
@@ -186,13 +202,13 @@ class Agent:
 
     # ------------------------------------------------------------ the end
 
-    def finish(self, end: TrainingExit | None) -> None:
+    def finish(self) -> None:
         """The last upload, within the time there is; then the last word; then the host may switch off."""
         log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
         if self.request is None:  # what killed the trainer may be known to the driver by now
             self.background.within("gpus", LAST_LOOK_SECONDS, self.vigil.read)
         says = self.vigil.fault.says if self.vigil.fault else ""
-        verdict = judge(end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
+        verdict = judge(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
@@ -211,7 +227,9 @@ class Agent:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
-        costs = self.bill.parts(now, interrupted=interrupted)
+        taken_at = self.taken_at or now  # what counts is when AWS takes it, and that our own timer does not end it before
+        free = interrupted and self.bill.hours(taken_at) < money.FREE_HOURS and taken_at.timestamp() < self.job.deadline
+        costs = self.bill.parts(now, interrupted=free)
         attempt = self.attempt
         totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)
         at, progress = self._at(), self.progress

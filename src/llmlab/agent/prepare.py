@@ -10,9 +10,12 @@ from pathlib import Path
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say, each, is_as
-from llmlab.agent.store import Store, StoreError
+from llmlab.agent.store import Absent, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
 from llmlab.files import replace_text
+
+PATIENCE_SECONDS = 900.0
+"""How long S3 may not answer before the run is given up, where nothing has been trained yet."""
 
 
 class PrepareError(Exception):
@@ -68,7 +71,7 @@ def _mend(file: DataFile, prefix: str, folder: Path, store: Store) -> bool:
         return False
     try:
         store.fetch(prefix + file.path, file.version, path)
-    except StoreError as error:
+    except Absent as error:  # S3 that does not answer is another matter: nothing is known of the file, then
         raise PrepareError(f"{file.path} is not what was uploaded, and {error}") from error
     if not is_as(path, file):
         raise PrepareError(f"{file.path} is not what was uploaded: its SHA-256 is another")

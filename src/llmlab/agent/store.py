@@ -22,6 +22,10 @@ class StoreError(Exception):
     """S3 did not do what was asked, after botocore's own retries."""
 
 
+class Absent(StoreError):
+    """There is no such object, or no such version of it."""
+
+
 class Store(Protocol):
     """What the agent asks of a bucket."""
 
@@ -40,7 +44,12 @@ class Store(Protocol):
         ...
 
     def fetch(self, key: str, version: str, file: Path) -> None:
-        """Download one version of an object, the newest for ""."""
+        """Download one version of an object, the newest for "".
+
+        Raises:
+            Absent: there is none.
+            StoreError: S3 did not give it.
+        """
         ...
 
     def keys(self, prefix: str) -> list[str]: ...
@@ -89,7 +98,8 @@ class S3Store:
         try:
             self.client.download_file(self.bucket, key, str(file), ExtraArgs=extra, Config=TRANSFER)
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
+            kind = Absent if _code(error) in MISSING else StoreError
+            raise kind(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
     def keys(self, prefix: str) -> list[str]:
         try:

@@ -24,8 +24,6 @@ _S3 = "https://aws.amazon.com/s3/pricing/"
 _EBS = "https://aws.amazon.com/ebs/pricing/"
 
 ALARM = Rate("alarm", 0.10, _CLOUDWATCH, free=10)
-METRIC = Rate("custom metric", 0.30, _CLOUDWATCH, free=10)
-METRIC_REQUEST = Rate("metric request", 0.01 / 1000, _CLOUDWATCH, free=1_000_000)
 DASHBOARD = Rate("dashboard", 3.00, _CLOUDWATCH, free=3)
 LOG_INGESTED = Rate("GB of log lines", 0.50, _CLOUDWATCH, free=5)
 LOG_STORED = Rate("GB of stored logs", 0.03, _CLOUDWATCH, free=5)

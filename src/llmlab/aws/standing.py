@@ -15,14 +15,12 @@ from llmlab.aws.function import MEMORY_MIB
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.rates import Rate
 from llmlab.aws.session import Aws, NotFound
-from llmlab.contract import Metric
 
 SWEEPS = MONTH_HOURS
 SWEEP_SECONDS = 5.0
-"""Assumed of a sweep over a lab in which nothing runs: a cold start, two listings and one metric request take less."""
+"""Assumed of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
 SWEEP_LOG_BYTES = 1000
 """A line of the watchdog's, and the three of Lambda's own."""
-SWEEP_METRICS = (Metric.ACTIVE_INSTANCES, Metric.RUN_AGE_MINUTES, Metric.FAILED_RUNS)
 GB = 1e9
 CENT = 0.01
 
@@ -120,13 +118,11 @@ def _each(rate: Rate) -> Callable[[Aws, Leftover, datetime], Uses]:
 
 
 def _watchdog(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
-    """A sweep lists the runs and those that ended, and measures what it saw."""
+    """A sweep lists the runs and those that ended; it measures nothing where no instance is."""
     return (
         (SWEEPS, rates.INVOCATION),
         (SWEEPS * SWEEP_SECONDS * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
         (2 * SWEEPS, rates.LIST_REQUEST),
-        (SWEEPS, rates.METRIC_REQUEST),
-        (len(SWEEP_METRICS), rates.METRIC),
         (SWEEPS * SWEEP_LOG_BYTES / GB, rates.LOG_INGESTED),
     )
 

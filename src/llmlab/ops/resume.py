@@ -54,8 +54,8 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
     say(f"going on from checkpoint {step}" if step else "there is no complete checkpoint, so it starts from the beginning")
     patience = Patience(again.fallback_on_demand or before.spec.fallback_on_demand, again.wait_minutes)
     started = start(aws, before.spec, attempt, clock, say, patience)
-    hours = started.max_hours - started.hours_before
-    return Resumed(started, step, min(started.price * hours, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
+    cost = money.hourly(before.spec.charges, started.price) * (started.max_hours - started.hours_before)
+    return Resumed(started, step, min(cost, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
 
 
 def _refuse_live(aws: Aws, before: Detail) -> None:

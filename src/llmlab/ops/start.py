@@ -64,7 +64,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         one_time_schedules.create(aws, _schedule(aws, attempt))
         started = _instance(aws, spec, attempt, clock, say, patience)
         one_time_schedules.update(aws, _schedule(aws, started))
-        one_time_schedules.put(aws, _alarm(aws, spec.run, clock))
+        one_time_schedules.put(aws, alarm(aws, spec.run, clock))
         documents.write(aws, bucket, key, started)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, said)
@@ -170,7 +170,7 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
     return NoCapacity(f"no {market} capacity for {types} in any of {zones} zones of {spec.region}; nothing was started", hint)
 
 
-def _alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
+def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
     """The request for the run's alarm clock; every look sets it anew."""
     return fleet.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
 

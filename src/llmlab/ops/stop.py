@@ -14,6 +14,7 @@ from llmlab.contract import RunKeys, Stop
 from llmlab.ops import mark
 from llmlab.ops.run_state import Run
 from llmlab.ops.runs import detail
+from llmlab.ops.start import alarm
 
 Say = Callable[[str], None]
 SAVE_MINUTES = 10
@@ -48,9 +49,10 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
         mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
+        one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
         after = detail(aws, run, clock.now()).run
-    for name in (fleet.wake_name(run), *(fleet.schedule_name(run, number) for number in range(1, after.attempt + 1))):
-        one_time_schedules.delete(aws, aws.names.schedule_group, name)
+    for number in range(1, after.attempt + 1):
+        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
     return Stopped(after, already=False, asked=asked, terminated=terminated)
 
 

@@ -6,6 +6,7 @@ what they cost.
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 ON_DEMAND = {
@@ -37,6 +38,8 @@ GP3_MONTH = 0.08
 ADDRESS_HOUR = 0.005
 """An hour of a public IPv4 address, anywhere."""
 SPOT_STEP = timedelta(hours=6)
+MARKET: list[Callable[[str, str, datetime], tuple[datetime, float] | None]] = []
+"""When set, answers `spot_price` in place of the played market."""
 
 
 def on_demand_price(instance_type: str, region: str) -> float | None:
@@ -55,6 +58,8 @@ def spot_price(instance_type: str, zone: str, moment: datetime) -> tuple[datetim
 
     None for a type without a list price.
     """
+    if MARKET:
+        return MARKET[-1](instance_type, zone, moment)
     listed = on_demand_price(instance_type, zone[:-1])
     if listed is None:
         return None

@@ -4,12 +4,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llmlab.sandbox import market
 from llmlab.sandbox.catalogue import SPOT_STEP, spot_price
 from llmlab.sandbox.completion import answer, fail, kept, parameters, replace_parameters
+from llmlab.sandbox.completion_lambda import now
 
 USER_DATA_LIMIT = 16 * 1024
 IMAGE_OWNER = "898082745236"
@@ -260,9 +261,9 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     filters = {item["Name"]: item["Values"] for item in values.get("Filters", [])}
     types = values.get("InstanceTypes") or filters.get("instance-type")
     zones = filters.get("availability-zone") or ([values["AvailabilityZone"]] if "AvailabilityZone" in values else None)
-    now = datetime.now(UTC)  # noqa: TID251 - moto's own clock
-    start = (values.get("StartTime") or (now - 12 * SPOT_STEP).replace(tzinfo=None)).replace(tzinfo=UTC)
-    end = min((values.get("EndTime") or now.replace(tzinfo=None)).replace(tzinfo=UTC), now)
+    today = now()
+    start = (values.get("StartTime") or (today - 12 * SPOT_STEP).replace(tzinfo=None)).replace(tzinfo=UTC)
+    end = min((values.get("EndTime") or today.replace(tzinfo=None)).replace(tzinfo=UTC), today)
     history: list[dict[str, Any]] = []
     for zone, offered in market.offered(self.region).items():
         for instance_type in sorted(offered & set(types) if types else {name for name in offered if name[0] in "gp"}):
@@ -282,7 +283,7 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
                 )
                 if since <= start:
                     break
-                moment = since - SPOT_STEP / 2
+                moment = since - timedelta(seconds=1)
     descriptions = values.get("ProductDescriptions") or filters.get("product-description")
     if descriptions and not {"Linux/UNIX", "Linux/UNIX (Amazon VPC)"} & set(descriptions):
         history.clear()

@@ -5,13 +5,13 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instant-fleet.html
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from llmlab.sandbox import market
 from llmlab.sandbox.catalogue import on_demand_price, spot_price
 from llmlab.sandbox.completion import answer, fail
 from llmlab.sandbox.completion_compute import join_tags, launch, remembered, template_data, with_template
+from llmlab.sandbox.completion_lambda import now
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Candidate:
     def price(self, *, spot: bool) -> float:
         """US dollars an hour, to order by; what has no price comes last."""
         if spot:
-            found = spot_price(self.instance_type, self.zone, datetime.now(UTC))  # noqa: TID251 - moto's own clock
+            found = spot_price(self.instance_type, self.zone, now())
             return found[1] if found else math.inf
         return on_demand_price(self.instance_type, self.zone[:-1]) or math.inf
 

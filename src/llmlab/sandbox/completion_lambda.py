@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Runtime:
 
 
 RUNTIME = Runtime()
+
+
+def now() -> datetime:
+    """On the sandbox's clock."""
+    return datetime.now(UTC) + timedelta(seconds=RUNTIME.offset())  # noqa: TID251 - moto's own clock, moved
 
 
 def install() -> None:

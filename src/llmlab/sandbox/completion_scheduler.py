@@ -1,10 +1,10 @@
 """Scheduler: errors for what is not there, and updates that replace everything, as its API says."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from llmlab.sandbox.completion import answer, fail
-from llmlab.sandbox.completion_lambda import RUNTIME
+from llmlab.sandbox.completion_lambda import now
 
 
 def install() -> None:
@@ -32,7 +32,7 @@ def _checked(operation: str, original: Any) -> Any:
             _check_expression(values)
         result = original(self)
         if operation == "CreateSchedule":
-            groups[group].schedules[values["Name"]]._llmlab_created = _now()
+            groups[group].schedules[values["Name"]]._llmlab_created = now()
         if operation == "UpdateSchedule":
             schedule = groups[group].schedules[values["Name"]]
             schedule.action_after_completion = values.get("ActionAfterCompletion")
@@ -40,11 +40,6 @@ def _checked(operation: str, original: Any) -> Any:
         return result
 
     return call
-
-
-def _now() -> datetime:
-    """On the sandbox's clock, which rates count on."""
-    return datetime.now(UTC) + timedelta(seconds=RUNTIME.offset())  # noqa: TID251 - moto's own clock
 
 
 def _check_expression(values: dict[str, Any]) -> None:

@@ -4,6 +4,10 @@ Whoever writes an attempt's claim first has the right to start it; everything el
 twice, late, out of order or never costs at most a look, or the time until the next one.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+
 from botocore.exceptions import ClientError
 
 from llmlab import contract, fleet
@@ -19,7 +23,7 @@ ENDING = {"shutting-down", "terminated"}
 RUNNING = "running"
 ROUNDS = 3
 """How often a run is judged anew after something was done about it, before that is left to the next look."""
-NOBODY: frozenset[str] = frozenset()
+NOBODY: Mapping[str, datetime] = MappingProxyType({})
 
 
 class Watchdog(Tools):
@@ -35,7 +39,7 @@ class Watchdog(Tools):
             self.look_after(event.run)
         elif isinstance(event, Changed) and event.state in {*ENDING, RUNNING}:
             for machine in machines.find(self.ec2, self.names, instance=event.instance):
-                self.look_after(machine.run, frozenset({machine.id}) if event.state in ENDING else NOBODY)
+                self.look_after(machine.run, {machine.id: event.at or self.now} if event.state in ENDING else NOBODY)
         elif isinstance(event, Warned):
             for machine in machines.find(self.ec2, self.names, instance=event.instance):
                 self.warned(machine)
@@ -44,13 +48,13 @@ class Watchdog(Tools):
 
     def deadline(self, event: Deadline) -> None:
         """The schedule went off before it was aimed at the instance: end that attempt's instance, and no other."""
-        gone = set()
+        gone = {}
         sight = see(self, event.run)
         for machine in sight.live if sight else ():
             if sight and machine.attempt == event.attempt:
                 ending.end_it(self, sight, machine, "its deadline has come", contract.EndReason.TIMED_OUT)
-                gone.add(machine.id)
-        self.look_after(event.run, frozenset(gone))
+                gone[machine.id] = self.now
+        self.look_after(event.run, gone)
 
     def warned(self, machine: Machine) -> None:
         """AWS has announced an interruption. The agent hears it too, and saves."""
@@ -82,7 +86,10 @@ class Watchdog(Tools):
                 failed.append(error)
         alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
-        self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
+        if (
+            found
+        ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
+            self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(runs))
         if failed:
             raise failed[0]
@@ -95,10 +102,10 @@ class Watchdog(Tools):
 
     # ------------------------------------------------------------ one run
 
-    def look_after(self, run: str, gone: frozenset[str] = NOBODY) -> bool:
+    def look_after(self, run: str, gone: Mapping[str, datetime] = NOBODY) -> bool:
         """Do everything that is due about a run, and set its alarm clock for what will be; False when nothing is known of it.
 
-        `gone` are instances of which an event said that they end, which is newer than what EC2 may describe.
+        `gone` are instances of which an event said since when they end, which is newer than what EC2 may describe, and exact.
         """
         try:
             sight = see(self, run, gone)
@@ -109,7 +116,7 @@ class Watchdog(Tools):
             self.log("ignored", run=run, why="no such run is written")
             return False
         if ended := ending.end_what_must(self, sight):
-            gone |= ended
+            gone = {**dict.fromkeys(ended, self.now), **gone}
             sight = see(self, run, gone) or sight
         decision: Decision = self._judge(sight)
         for _ in range(ROUNDS):
@@ -123,6 +130,7 @@ class Watchdog(Tools):
             self.log("wait", run=run, attempt=sight.newest.number, why=decision.why)
         self._set_alarm(sight, alarm.next_look(sight, until, self.max_hours))
         telling.tell(self, sight)
+        self._list(sight)
         return True
 
     def _judge(self, sight: Sight) -> Decision:
@@ -141,12 +149,17 @@ class Watchdog(Tools):
         if moment is not None:
             alarm.set_for(self, sight.run, moment)
         elif sight.records.over and sight.records.marker:
-            ended = RunKeys(sight.run).ended(sight.records.marker.reason)
-            if not self.bucket.keys(ended):  # who wrote the marker did not come to this
-                self.bucket.touch(ended)
             schedules.delete(self, fleet.wake_name(sight.run))
-            if sight.newest.deadline > self.now.timestamp():
-                schedules.delete_deadline(self, sight.newest)
+            for attempt in sight.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
+                if attempt.deadline > self.now.timestamp():
+                    schedules.delete_deadline(self, attempt)
+
+    def _list(self, sight: Sight) -> None:
+        """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first."""
+        if sight.records.over and sight.records.marker:
+            ended = RunKeys(sight.run).ended(sight.records.marker.reason)
+            if not self.bucket.keys(ended):
+                self.bucket.touch(ended)
 
     def mark(self, sight: Sight, decision: Mark) -> None:
         """Write the last word about a run, unless the agent was quicker."""
@@ -166,5 +179,4 @@ class Watchdog(Tools):
         elif self.bucket.load(Marker, keys.success) or not self.bucket.write_once(keys.failure, marker):
             self.log("wait", run=run, attempt=newest.number, why="its marker has come meanwhile")
             return
-        self.bucket.touch(keys.ended(decision.reason))
         self.log("marked", run=run, attempt=newest.number, reason=decision.reason, why=decision.detail)

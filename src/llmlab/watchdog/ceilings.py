@@ -13,10 +13,6 @@ from llmlab import fleet, money
 from llmlab.contract import Attempt, PricePoint, Spec
 from llmlab.watchdog.machines import Machine
 
-LAST_SECONDS = 60.0
-"""An instance is ended that long before its money is gone: a schedule goes off within the minute that it names.
-https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
-
 
 @dataclass(frozen=True)
 class Meter:
@@ -34,7 +30,7 @@ class Meter:
     def money_ends(self) -> float | None:
         """When the instance has to go for its cost, in seconds since 1970, if the price stays; None without a limit."""
         end = money.spent_at(self.max_cost, self.cost, self.at, self.hourly)
-        return None if end is None else end - LAST_SECONDS
+        return None if end is None else end - money.LAST_SECONDS
 
     @property
     def money_up(self) -> bool:
@@ -44,7 +40,7 @@ class Meter:
     def look_at_money(self) -> float | None:
         """When to look at the cost again."""
         soonest = money.spent_at(self.max_cost, self.cost, self.at, self.highest)
-        return soonest if soonest is None else soonest - LAST_SECONDS
+        return soonest if soonest is None else soonest - money.LAST_SECONDS
 
     @property
     def mostly_used(self) -> str:

@@ -36,7 +36,8 @@ def must_end(sight: Sight, machine: Machine, default_hours: float) -> tuple[str,
         return f"{newest.instance} is the instance of its attempt", None
     if ceilings.read(sight.records.spec, newest, machine, sight.history, sight.now).money_up:
         return "the cost limit is reached", EndReason.COST_REACHED
-    if end is not None and not machine.kept and (sight.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
+    kept = machine.kept and sight.records.over  # not while another attempt is to follow, which it stands in the way of
+    if end is not None and not kept and (sight.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
         return "its run is over and it did not switch itself off", None
     return None
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from llmlab import contract
 
 WARNING = "EC2 Spot Instance Interruption Warning"
 STATE_CHANGE = "EC2 Instance State-change Notification"
@@ -37,10 +40,11 @@ class Warned:
 
 @dataclass(frozen=True)
 class Changed:
-    """An instance is in another state."""
+    """An instance is in another state, since `at`, which a function that is called late or again still hears exactly."""
 
     instance: str
     state: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -68,5 +72,16 @@ def parse(event: Mapping[str, Any]) -> Event:
         if kind == WARNING:
             return Warned(str(detail["instance-id"]))
         if kind == STATE_CHANGE:
-            return Changed(str(detail["instance-id"]), str(detail.get("state", "")))
+            return Changed(str(detail["instance-id"]), str(detail.get("state", "")), _moment(event.get("time")))
     return Unknown(str(kind or sorted(event)))
+
+
+def _moment(text: object) -> datetime | None:
+    """An event's `time`, e.g. `2026-11-25T02:28:30Z`; None where it has none.
+
+    https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+    """
+    try:
+        return contract.parse_timestamp(str(text))
+    except ValueError:
+        return None

@@ -1,7 +1,9 @@
 """Everything that is known about a run at one look: what is written, what EC2 says, prices, and the time."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from llmlab import contract, money
 from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
@@ -56,8 +58,10 @@ class Sight:
         return ceilings.read(self.records.spec, self.newest, self.mine, self.history, self.now)
 
 
-def see(tools: Tools, run: str, gone: frozenset[str] = frozenset()) -> Sight | None:
-    """Look at a run; None when nothing is written of it. `gone` are instances that are known to end, though EC2 may not say so yet.
+def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType({})) -> Sight | None:
+    """Look at a run; None when nothing is written of it.
+
+    `gone` are instances that are known to end, and since when, though EC2 may not say so yet.
 
     Raises:
         ContractError: a document of it is not readable.
@@ -65,8 +69,7 @@ def see(tools: Tools, run: str, gone: frozenset[str] = frozenset()) -> Sight | N
     if not contract.RUN_ID.fullmatch(run):
         return None
     found = tuple(  # before the documents: what an instance that is gone has written is there, then
-        replace(machine, state=ENDING) if machine.id in gone and machine.live else machine
-        for machine in machines.find(tools.ec2, tools.names, run=run)
+        _ended(machine, gone.get(machine.id)) for machine in machines.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
     if records is None or not records.attempts:
@@ -75,6 +78,11 @@ def see(tools: Tools, run: str, gone: frozenset[str] = frozenset()) -> Sight | N
     if sight.mine and (sight.mine.live or sight.end is None):
         sight = replace(sight, history=prices.history(tools, sight.mine))
     return _with_its_instance(tools, sight)
+
+
+def _ended(machine: Machine, at: datetime | None) -> Machine:
+    """An instance as an event told of it: EC2 may still call it running, and names the moment only of what was terminated by a call."""
+    return machine if at is None else replace(machine, state=ENDING if machine.live else machine.state, ended=machine.ended or at)
 
 
 def _with_its_instance(tools: Tools, sight: Sight) -> Sight:

@@ -1,0 +1,159 @@
+"""The programs' way to AWS: boto3's clients, as far as they are used here, with the weather on the line.
+
+A `Caller` is one program: a function's invocation, a machine, the laptop. Each call of it is counted, may take time, be throttled, lose its
+answer, or be the last thing that the program does.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from llmlab.aws.session import Aws, translate
+from llmlab.contract import Names
+from llmlab.sandbox.simulation.cloud import Cloud
+from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.failure import Died, failure
+from llmlab.sandbox.simulation.weather import Weather
+
+THROTTLED = {"s3": "SlowDown", "ec2": "RequestLimitExceeded"}
+NOT_AGAIN = "create_fleet"
+"""The one call whose client does not repeat it, so that a lost answer reaches the program."""
+
+Call = Callable[[str, str, Mapping[str, Any]], Any]
+
+
+class Client:
+    """A client of one service: every method is a call of its name."""
+
+    def __init__(self, service: str, call: Call) -> None:
+        self._service = service
+        self._call = call
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda **parameters: self._call(self._service, method, parameters)
+
+    def get_paginator(self, method: str) -> "Paginator":
+        return Paginator(lambda parameters: self._call(self._service, method, parameters))
+
+    def download_file(self, bucket: str, key: str, name: str, **rest: Any) -> None:
+        """A whole object into a file; the real one comes in parts, which are too small here to have any."""
+        answer = self._call(self._service, "get_object", {"Bucket": bucket, "Key": key, **(rest.get("ExtraArgs") or {})})
+        Path(name).write_bytes(answer["Body"].read())
+
+
+@dataclass(frozen=True)
+class Paginator:
+    """Page after page, by the token that each one ends with."""
+
+    call: Callable[[Mapping[str, Any]], Any]
+
+    def paginate(self, **parameters: Any) -> Iterator[Any]:
+        while True:
+            page = self.call(parameters)
+            yield page
+            for given, asked in (("NextContinuationToken", "ContinuationToken"), ("NextToken", "NextToken")):
+                if page.get(given):
+                    parameters[asked] = page[given]
+                    break
+            else:
+                return
+
+
+@dataclass
+class Caller:
+    """One program's calls, and how they end.
+
+    `name` tells the dice who asks; `dies_at` is the number of the call that is its last, `dies_after` whether that takes effect.
+    """
+
+    name: str
+    cloud: Cloud
+    dice: Dice
+    weather: Weather
+    tally: Counter[str]
+    pass_time: Callable[[float], None] = lambda _: None
+    changed: Callable[[], None] = lambda: None
+    """Called when a schedule may have changed."""
+    dies_at: int = 0
+    dies_after: bool = False
+    overdue: Callable[[], bool] = lambda: False
+    """Whether the program has run for longer than it may."""
+    calls: int = 0
+    dead: bool = False
+    _asked: Counter[str] = field(default_factory=Counter)
+
+    def client(self, service: str) -> Client:
+        return Client(service, self.call)
+
+    def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        """One call.
+
+        Raises:
+            ClientError: AWS said no, or was too busy.
+            ReadTimeoutError: the answer was lost.
+            Died: this was the last one.
+        """
+        if self.dead:
+            raise Died
+        self.calls += 1
+        about = f"{method} {parameters.get('Key') or parameters.get('Name') or parameters.get('Prefix') or ''}"
+        self._asked[about] += 1
+        question = (self.name, about, self._asked[about])
+        self._wait(question)
+        if self.calls == self.dies_at and not self.dies_after:
+            self._die()
+        if self.dice.happens(self.weather.throttled, *question, "throttled"):
+            self.tally["throttled calls"] += 1
+            raise failure(THROTTLED.get(service, "ThrottlingException"), "Rate exceeded", method, 400)
+        answer = self._do(service, method, parameters)
+        if self.calls == self.dies_at:
+            self._die()
+        if self.dice.happens(self.weather.lost_answer, *question, "lost"):
+            self.tally["lost answers"] += 1
+            if method == NOT_AGAIN:
+                raise ReadTimeoutError(endpoint_url=f"https://{service}.amazonaws.com")
+            answer = self._do(service, method, parameters)
+        return answer
+
+    def _do(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        body: Any = parameters.get("Body")
+        if hasattr(body, "seek"):
+            body.seek(0)
+        try:
+            return self.cloud.call(service, method, parameters)
+        finally:
+            if service == "scheduler":
+                self.changed()
+
+    def _wait(self, question: tuple[object, ...]) -> None:
+        if self.weather.call_seconds:
+            self.pass_time(self.dice.between(0, self.weather.call_seconds, *question, "seconds"))
+            if self.dead or self.overdue():
+                self._die()
+
+    def _die(self) -> None:
+        self.dead = True
+        raise Died
+
+
+class SimulatedAws(Aws):
+    """The command line's connection, leading into a simulated account: errors become the domain's as in the real one."""
+
+    def __init__(self, names: Names, caller: Caller) -> None:
+        self.lab, self.region = names.lab, names.region
+        self.account, self.names = names.account, names
+        self._caller = caller
+
+    def client(self, service: str, *, region: str | None = None, attempts: int = 5) -> Any:  # noqa: ARG002 - as the real one
+        return Client(service, self._translated)
+
+    def _translated(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        operation = f"{service}:{''.join(word.capitalize() for word in method.split('_'))}"
+        try:
+            return self._caller.call(service, method, parameters)
+        except (ClientError, ReadTimeoutError) as error:
+            raise translate(error, operation, self.region) from error

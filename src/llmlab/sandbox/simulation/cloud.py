@@ -1,0 +1,136 @@
+"""The account of a schedule: what the programs may call, and what the world itself does in it (`Cloud`); and the one in memory."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.failure import failure
+from llmlab.sandbox.simulation.storage import Storage
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A one-time schedule of EventBridge Scheduler. `moment` in seconds since 1970."""
+
+    name: str
+    moment: float
+    target: str
+    payload: str
+
+
+class Cloud(Protocol):
+    """An account. Methods and parameters of `call` are boto3's; so are the errors."""
+
+    def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any: ...
+
+    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+        """Whom to tell of a launch, and of a call of TerminateInstances for an instance."""
+        ...
+
+    def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
+        """An instance is in another state."""
+        ...
+
+    def schedules(self) -> dict[str, Schedule]: ...
+
+    def drop(self, schedule: str) -> None:
+        """A schedule has gone off and deletes itself."""
+        ...
+
+    def body(self, bucket: str, key: str) -> bytes | None: ...
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]: ...
+
+    def messages(self) -> list[tuple[str, str]]:
+        """Subject and text of everything the topic was told."""
+        ...
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        ...
+
+
+@dataclass
+class Control:
+    """Scheduler, SNS and CloudWatch, as far as they remember anything that matters here."""
+
+    one_time: dict[str, dict[str, Any]] = field(default_factory=dict)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def create_schedule(self, *, Name: str, **rest: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        if Name in self.one_time:
+            raise failure("ConflictException", f"Schedule {Name} already exists.", "CreateSchedule", 409)
+        self.one_time[Name] = rest
+        return {}
+
+    def update_schedule(self, *, Name: str, **rest: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        self._existing(Name, "UpdateSchedule")
+        self.one_time[Name] = rest
+        return {}
+
+    def delete_schedule(self, *, Name: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        self._existing(Name, "DeleteSchedule")
+        del self.one_time[Name]
+        return {}
+
+    def get_schedule(self, *, Name: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        return {"Name": Name, **self._existing(Name, "GetSchedule")}
+
+    def _existing(self, name: str, operation: str) -> dict[str, Any]:
+        if name not in self.one_time:
+            raise failure("ResourceNotFoundException", f"Schedule {name} does not exist.", operation, 404)
+        return self.one_time[name]
+
+    def publish(self, *, Subject: str = "", Message: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        self.told.append((Subject, Message))
+        return {"MessageId": str(len(self.told))}
+
+    def put_metric_data(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+def moment_of(expression: str) -> float:
+    """`at(2026-11-25T10:00:00)`, UTC, as seconds since 1970."""
+    return datetime.fromisoformat(expression.removeprefix("at(").removesuffix(")")).replace(tzinfo=UTC).timestamp()
+
+
+@dataclass
+class MemoryCloud:
+    """The account in memory. `tests/simulation` holds its answers to those of the sandbox's own AWS, call by call."""
+
+    compute: Compute
+    storage: Storage = field(default_factory=Storage)
+    control: Control = field(default_factory=Control)
+
+    def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        part: Any = {"s3": self.storage, "ec2": self.compute}.get(service, self.control)
+        return getattr(part, method)(**parameters)
+
+    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+        self.compute.launched, self.compute.ended = launched, ended
+
+    def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
+        self.compute.turn(identity, state, cause, words)
+
+    def schedules(self) -> dict[str, Schedule]:
+        return {
+            name: Schedule(name, moment_of(facts["ScheduleExpression"]), facts["Target"]["Arn"], facts["Target"]["Input"])
+            for name, facts in self.control.one_time.items()
+        }
+
+    def drop(self, schedule: str) -> None:
+        self.control.one_time.pop(schedule, None)
+
+    def body(self, bucket: str, key: str) -> bytes | None:
+        return self.storage.body(bucket, key)
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        return self.storage.keys(bucket, prefix)
+
+    def messages(self) -> list[tuple[str, str]]:
+        return self.control.told
+
+    def close(self) -> None:
+        """It is this object's alone."""

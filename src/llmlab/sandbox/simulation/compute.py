@@ -1,0 +1,182 @@
+"""EC2 in memory: fleets of type instant over the pools of a market, client tokens, tags, states, and spot prices."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from llmlab.contract import Names, Pool
+from llmlab.sandbox.simulation.failure import failure
+from llmlab.sandbox.simulation.timeline import Timeline
+from llmlab.sandbox.simulation.traces import Market
+
+CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
+SHOWN_SECONDS = 3600.0
+"""How long EC2 shows an instance that is terminated."""
+
+
+@dataclass
+class Instance:
+    """One instance. Moments in seconds since 1970."""
+
+    id: str
+    instance_type: str
+    zone: str
+    subnet: str
+    spot: bool
+    launched: float
+    tags: dict[str, str]
+    state: str = "pending"
+    cause: str = ""
+    words: str = ""
+    """EC2's StateTransitionReason."""
+    gone: float | None = None
+    visible: float = 0.0
+
+
+@dataclass
+class Compute:
+    """`launched` and `ended` tell the world; it answers with the states that follow."""
+
+    timeline: Timeline
+    market: Market
+    pools: Iterable[Pool]
+    names: Names
+    launched: Callable[[Instance], None] = lambda _: None
+    ended: Callable[[str], None] = lambda _: None
+    instances: dict[str, Instance] = field(default_factory=dict)
+    _answers: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ as boto3 has it
+
+    def create_fleet(self, **request: Any) -> dict[str, Any]:
+        """The same answer again for a token that was seen; an error when the rest of the request is another.
+
+        https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
+        """
+        token, asked = request["ClientToken"], json.dumps(request, sort_keys=True)
+        if token in self._answers:
+            before, answer = self._answers[token]
+            if before != asked:
+                raise failure("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent.", "CreateFleet")
+            return answer
+        answer = self._fill(request)
+        self._answers[token] = (asked, answer)
+        return answer
+
+    def _fill(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        spot = request["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
+        zones = {pool.subnet: pool.zone for pool in self.pools}
+        overrides = [(one, zones[one["SubnetId"]]) for one in request["LaunchTemplateConfigs"][0]["Overrides"]]
+        now = self.timeline.moment
+
+        def rank(item: tuple[Mapping[str, Any], str]) -> float:
+            override, zone = item
+            if spot:
+                return self.market.trace(override["InstanceType"], zone).price(now, spot=True)
+            return float(override["Priority"])
+
+        tags = {
+            tag["Key"]: tag["Value"] for kind in request["TagSpecifications"] if kind["ResourceType"] == "instance" for tag in kind["Tags"]
+        }
+        errors: list[dict[str, Any]] = []
+        for override, zone in sorted(overrides, key=rank):
+            tried = {"Overrides": dict(override)}
+            if not self.market.trace(override["InstanceType"], zone).open(now, spot=spot):
+                errors.append(
+                    {"ErrorCode": "InsufficientInstanceCapacity", "ErrorMessage": "no capacity", "LaunchTemplateAndOverrides": tried}
+                )
+                continue
+            instance = self._launch(override, zone, tags, spot=spot)
+            given = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type, "LaunchTemplateAndOverrides": tried}
+            return {"Instances": [given], "Errors": errors}
+        return {"Instances": [], "Errors": errors}
+
+    def _launch(self, override: Mapping[str, Any], zone: str, tags: Mapping[str, str], *, spot: bool) -> Instance:
+        identity = f"i-{len(self.instances) + 1:017x}"
+        moment = float(int(self.timeline.moment))  # EC2's LaunchTime is exact to the second
+        instance = Instance(identity, override["InstanceType"], zone, override["SubnetId"], spot, moment, dict(tags))
+        self.instances[identity] = instance
+        self.launched(instance)
+        return instance
+
+    def describe_instances(self, *, Filters: Iterable[Mapping[str, Any]] = (), InstanceIds: Iterable[str] = (), **_: Any) -> dict[str, Any]:  # noqa: N803
+        now, wanted = self.timeline.moment, list(InstanceIds)
+        shown = [
+            one
+            for one in self.instances.values()
+            if one.visible <= now
+            and (one.gone is None or now < one.gone + SHOWN_SECONDS)
+            and (not wanted or one.id in wanted)
+            and all(_matches(one, item["Name"], item["Values"]) for item in Filters)
+        ]
+        return {"Reservations": [{"Instances": [_describe(one)]} for one in shown]}
+
+    def terminate_instances(self, *, InstanceIds: Iterable[str], **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        for identity in InstanceIds:
+            if identity not in self.instances:
+                raise failure("InvalidInstanceID.NotFound", f"The instance ID '{identity}' does not exist", "TerminateInstances")
+        for identity in InstanceIds:
+            self.ended(identity)
+        return {}
+
+    def describe_spot_price_history(
+        self, *, InstanceTypes: Iterable[str] = (), AvailabilityZone: str = "", StartTime: datetime | None = None,  # noqa: N803
+        EndTime: datetime | None = None, Filters: Iterable[Mapping[str, Any]] = (), **_: Any,  # noqa: N803
+    ) -> dict[str, Any]:  # fmt: skip
+        """The price in force at StartTime, and each change since, newest first."""
+        filters = {item["Name"]: item["Values"] for item in Filters}
+        types = list(InstanceTypes) or filters.get("instance-type", [])
+        zones = [AvailabilityZone] if AvailabilityZone else filters.get("availability-zone", [])
+        now = self.timeline.moment
+        start, end = (StartTime.timestamp() if StartTime else now), min(now, EndTime.timestamp() if EndTime else now)
+        found = []
+        for trace in self.market.traces.values():
+            if (types and trace.instance_type not in types) or (zones and trace.zone not in zones):
+                continue
+            first = trace.point(start)[0]
+            found += [
+                {
+                    "InstanceType": trace.instance_type, "AvailabilityZone": trace.zone, "SpotPrice": f"{price:.6f}",
+                    "Timestamp": datetime.fromtimestamp(moment, UTC), "ProductDescription": "Linux/UNIX",
+                }
+                for moment, price in trace.prices
+                if first <= moment <= end
+            ]  # fmt: skip
+        return {"SpotPriceHistory": sorted(found, key=lambda one: one["Timestamp"], reverse=True), "NextToken": ""}
+
+    # ------------------------------------------------------------ the world's side
+
+    def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
+        """Another state of an instance."""
+        instance = self.instances[identity]
+        instance.state = state
+        if cause:
+            instance.cause, instance.words = cause, words
+        if state == "terminated":
+            instance.gone = self.timeline.moment
+
+
+def _matches(instance: Instance, name: str, values: Collection[str]) -> bool:
+    if name.startswith("tag:"):
+        return instance.tags.get(name.removeprefix("tag:")) in values
+    return {"instance-id": instance.id, "instance-state-name": instance.state}[name] in values
+
+
+def _describe(one: Instance) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "InstanceId": one.id,
+        "InstanceType": one.instance_type,
+        "Placement": {"AvailabilityZone": one.zone},
+        "SubnetId": one.subnet,
+        "State": {"Name": one.state, "Code": CODES[one.state]},
+        "LaunchTime": datetime.fromtimestamp(one.launched, UTC),
+        "StateTransitionReason": one.words,
+        "Tags": [{"Key": key, "Value": value} for key, value in one.tags.items()],
+    }
+    if one.spot:
+        described["InstanceLifecycle"] = "spot"
+    if one.cause:
+        described["StateReason"] = {"Code": one.cause, "Message": one.cause}
+    return described

@@ -1,0 +1,34 @@
+"""Chance that depends on a seed and on what is asked, and not on what was asked before: one more question changes no other answer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Dice:
+    """The chance of one schedule."""
+
+    seed: int
+
+    def roll(self, *about: object) -> float:
+        """At least 0 and below 1, even."""
+        text = "/".join(map(str, (self.seed, *about)))
+        return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "big") / 2**56
+
+    def happens(self, chance: float, *about: object) -> bool:
+        return chance > 0 and self.roll(*about) < chance
+
+    def between(self, low: float, high: float, *about: object) -> float:
+        return low + (high - low) * self.roll(*about)
+
+    def wait(self, mean: float, *about: object) -> float:
+        """Exponential: how long until something comes that comes once in `mean` on average."""
+        return -mean * math.log(1.0 - self.roll(*about))
+
+    def choice(self, options: Sequence[T], *about: object) -> T:
+        return options[int(self.roll(*about) * len(options))]

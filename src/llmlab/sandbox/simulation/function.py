@@ -1,0 +1,80 @@
+"""The watchdog's function as Lambda runs it: at any time, several at once, and twice again after one that failed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llmlab.contract import Names
+from llmlab.sandbox.simulation.callers import Caller
+from llmlab.sandbox.simulation.failure import Died
+from llmlab.sandbox.simulation.history import History
+from llmlab.sandbox.simulation.timeline import Timeline
+from llmlab.watchdog import events
+from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.records import Bucket
+
+LIMIT_SECONDS = 300.0
+RETRY_SECONDS = (60.0, 120.0)
+"""After a failed asynchronous invocation. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
+MAX_HOURS = 24.0
+"""The lab's longest for an instance without a tag."""
+
+Make = Callable[..., Watchdog]
+"""`Watchdog`, or what a test puts in its place."""
+
+
+class Function:
+    """`caller` gives each invocation, by its number, its own line to AWS."""
+
+    def __init__(self, names: Names, make: Make, timeline: Timeline, history: History, caller: Callable[[int], Caller]) -> None:
+        self.names = names
+        self.make = make
+        self.timeline = timeline
+        self.history = history
+        self.caller = caller
+        self.invocations = 0
+        self._running = 0
+
+    def invoke(self, payload: Mapping[str, Any], tries: int = 0) -> None:
+        """Handle an event, once; what fails is planned anew."""
+        self.invocations += 1
+        name = f"watchdog {self.invocations}"
+        caller = self.caller(self.invocations)
+        self.history.seen["invocations side by side"] += bool(self._running)
+        self._running += 1
+        try:
+            self._watchdog(caller, name).wake(events.parse(payload))
+        except Died:
+            self.history.seen["functions that died"] += 1
+            self._failed(payload, tries, name, "it died")
+        except Exception as error:  # noqa: BLE001 - Lambda does not ask what it was
+            self._failed(payload, tries, name, repr(error))
+        finally:
+            self._running -= 1
+
+    def _watchdog(self, caller: Caller, name: str) -> Watchdog:
+        names = self.names
+        return self.make(
+            names=names,
+            bucket=Bucket(caller.client("s3"), names.outputs_bucket),
+            ec2=caller.client("ec2"),
+            fleet_client=caller.client("ec2"),
+            scheduler=caller.client("scheduler"),
+            sns=caller.client("sns"),
+            cloudwatch=caller.client("cloudwatch"),
+            topic=names.arn("sns", names.topic),
+            scheduler_role=f"arn:aws:iam::{names.account}:role/{names.scheduler_role}",
+            max_hours=MAX_HOURS,
+            clock=self.timeline,
+            log=lambda decision, **facts: self._log(name, decision, facts),
+        )
+
+    def _log(self, name: str, decision: str, facts: Mapping[str, object]) -> None:
+        self.history.seen[f"decision: {decision}"] += 1
+        words = " ".join(f"{key}={value}" for key, value in facts.items() if key != "run")
+        self.history.note(self.timeline.moment, name, f"{decision} {words}")
+
+    def _failed(self, payload: Mapping[str, Any], tries: int, name: str, why: str) -> None:
+        self.history.seen["functions that failed"] += 1
+        self.history.note(self.timeline.moment, name, f"fails: {why}")
+        if tries < len(RETRY_SECONDS):
+            self.timeline.after(RETRY_SECONDS[tries], lambda: self.invoke(payload, tries + 1))

@@ -1,0 +1,95 @@
+"""Schedule after schedule: what was seen in all of them, and what did not hold."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from llmlab.sandbox.simulation import invariants, scenario, weather
+from llmlab.sandbox.simulation.invariants import Violation
+from llmlab.sandbox.simulation.world import Parts, World
+
+Make = Callable[[int, Parts], World]
+
+
+def make(seed: int, parts: Parts) -> World:
+    """The schedule of a seed, in memory."""
+    return World(scenario.made(seed), parts)
+
+
+def make_on_sandbox(seed: int, parts: Parts) -> World:
+    """The same schedule on the sandbox's own AWS, which takes some ten times as long."""
+    from llmlab.sandbox.simulation.moto_cloud import MotoCloud
+
+    return World(scenario.made(seed), parts, MotoCloud)
+
+
+@dataclass
+class Summary:
+    """What was seen: `seen` by the names of `History.seen`, `ends` by end reason; hours are simulated ones."""
+
+    schedules: int = 0
+    attempts: int = 0
+    invocations: int = 0
+    hours: float = 0.0
+    checks: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+    def add(self, other: "Summary") -> None:
+        for name in ("schedules", "attempts", "invocations", "hours", "checks"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.seen += other.seen
+        self.ends += other.ends
+        self.violations += other.violations
+
+    @property
+    def interruptions(self) -> dict[str, int]:
+        """By what struck."""
+        return {str(one): self.seen[str(one)] for one in weather.Strike if self.seen[str(one)]}
+
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        decisions = {name: count for name, count in sorted(self.seen.items()) if name.startswith("decision: ")}
+        rest = {name: count for name, count in sorted(self.seen.items()) if name not in {*decisions, *self.interruptions}}
+        return {
+            "schedules": self.schedules,
+            "instances": self.attempts,
+            "invocations of the watchdog": self.invocations,
+            "simulated hours": round(self.hours),
+            "struck": self.interruptions,
+            "weather": rest,
+            "decisions": {name.removeprefix("decision: "): count for name, count in decisions.items()},
+            "ends": dict(sorted(self.ends.items())),
+            "invariants": len(invariants.ALL),
+            "checks": self.checks,
+            "violations": [asdict(one) for one in self.violations],
+        }
+
+
+def play(seed: int, parts: Parts = Parts(), make: Make = make) -> Summary:  # noqa: B008 - frozen
+    """One schedule, and every invariant after it."""
+    world = make(seed, parts)
+    try:
+        history, after = world.play(), world.after()
+        marker, violations = after.marker, invariants.check(after)
+    finally:
+        world.cloud.close()
+    hours = (world.timeline.moment - world.scenario.begin.timestamp()) / 3600
+    return Summary(
+        1, len(history.lives), world.function.invocations, hours, len(invariants.ALL), history.seen,
+        Counter([str(marker.reason) if marker else "never started"]), violations,
+    )  # fmt: skip
+
+
+def play_all(seeds: Iterable[int], workers: int = 1, make: Make = make) -> Iterator[Summary]:
+    """One summary a seed, in their order."""
+    one = partial(play, make=make)
+    if workers == 1:
+        yield from map(one, seeds)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(one, seeds, chunksize=4)
