@@ -59,7 +59,7 @@ def test_a_run_from_boot_to_power_off(docker_lab: DockerLab) -> None:
     assert (marker.reason, marker.attempts) == (EndReason.COMPLETED, 1)
     gone = docker_lab.instance(run)
     assert gone["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    assert docker_lab.docker("ps", "--all", "--quiet", "--filter", "label=llmlab.sandbox").stdout == ""
+    assert docker_lab.docker("ps", "--quiet", "--filter", f"label={LABEL}").stdout == ""
     setup = docker_lab.run("logs", run, "--stream", LogStream.SETUP).out
     expected = ("cloud-init: Cloud-init v.", "'modules:final'", "Login Succeeded", "image: ", "the end, after")
     assert [words for words in expected if words not in setup] == [], setup

@@ -60,7 +60,7 @@ class DockerHost:
             engine.attempt("stop", "--time", str(STOP_SECONDS), self.name)
             if not (self.folder / "console.log").exists():
                 (self.folder / "console.log").write_bytes(self._logs())
-            engine.attempt("rm", "--force", "--volumes", self.name)
+            self.estate.remove(self.name)
             if self._serving is not None:
                 self._serving.close()
                 self._serving = None

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ class Estate:
         self.handler: type = object
         self._api: Serving | None = None
         self._resolver: subprocess.Popen[bytes] | None = None
+        self._removals: list[threading.Thread] = []
 
     def open(self, application: Any, handler: type, password: str, say: Say) -> None:
         """Open everything; the first time this builds two images. From the main thread, with whose end everything ends.
@@ -96,8 +98,17 @@ class Estate:
     def metadata(self, application: Any, device: str, hops: int) -> Serving:
         return services.metadata(application, self.handler, self.namespace, device, hops)
 
+    def remove(self, container: str) -> None:
+        """Remove a container that has ended, and its disk. Gigabytes take a while, so this returns at once; `close` waits for it."""
+        words = ("rm", "--force", "--volumes", container)
+        removal = threading.Thread(target=self.engine.attempt, args=words, name=f"remove-{container}", daemon=True)
+        self._removals.append(removal)
+        removal.start()
+
     def close(self) -> None:
         """The machines' hosts end their containers; this ends the rest."""
+        for removal in self._removals:
+            removal.join()
         if self._api is not None:
             self._api.close()
         if self._resolver is not None:
