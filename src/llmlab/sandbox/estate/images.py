@@ -117,8 +117,8 @@ class Images:
         for reference in self.engine.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name).split():
             if reference not in kept and not reference.endswith("<none>"):
                 self.engine.attempt("image", "rm", reference)
-        if self.engine.own:  # the stages of builds gone by, all but the last, which the next build goes on from
-            for identity in self.engine.run("image", "ls", "--quiet", "--filter", "dangling=true").split()[1:]:
+        if self.engine.own:  # the stages of builds gone by, all but the last few: the next build goes on from one of them
+            for identity in self.engine.run("image", "ls", "--quiet", "--filter", "dangling=true").split()[3:]:
                 self.engine.attempt("image", "rm", identity)
 
 
