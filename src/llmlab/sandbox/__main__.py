@@ -13,6 +13,8 @@ import sys
 import threading
 from pathlib import Path
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 def main() -> None:
     folder = Path(sys.argv[1])
@@ -34,8 +36,8 @@ def main() -> None:
     from llmlab.sandbox.service import Service
 
     service = Service(folder, containers="--containers" in sys.argv)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))  # what is being made for it is given up
+    for number in SIGNALS:
+        signal.signal(number, _give_up)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
     if attached:
         threading.Thread(target=_wait_for_starter, daemon=True).start()
@@ -48,13 +50,20 @@ def main() -> None:
         except SystemExit:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: service.stopped.set())
     part = folder / "endpoint.part"
     part.write_text(service.endpoint, encoding="ascii")
     part.rename(folder / "endpoint")
     service.stopped.wait()
     service.close()
+
+
+def _give_up(*_: object) -> None:
+    """Before it serves: leave, and let nothing disturb the cleaning up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _wait_for_starter() -> None:
