@@ -11,7 +11,7 @@ TORCH := torch==2.13.0
 PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test lint bench bench-train docs lock clean
+.PHONY: help install demo e2e test lint bench bench-train docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,10 @@ $(VENV)/installed: pyproject.toml requirements.lock
 
 demo: install  ## the whole way, bootstrap to teardown, in a sandbox on this machine
 	$(BIN)/llmlab demo
+
+e2e: install  ## the same on a machine that boots, in a container: needs Linux, root and the packages of .ci/debian-packages
+	$(BIN)/llmlab sandbox exec --machine docker -- $(BIN)/python -m benchmarks.machine
+	$(BIN)/python -m pytest --docker tests/docker
 
 test: install  ## all tests that need no AWS account
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)

@@ -31,14 +31,33 @@ hypothesis.settings.load_profile("llmlab")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--docker", action="store_true", help="run the tests on machines that are containers: Linux, root, minutes of building"
+    )
     parser.addoption("--live", action="store_true", help="run the tests that need an AWS account, and cost money")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    on_containers = [item for item in items if item.get_closest_marker("docker")]
+    if on_containers and (missing := docker_missing() if config.getoption("--docker") else "needs --docker, as in make e2e"):
+        for item in on_containers:
+            item.add_marker(pytest.mark.skip(reason=missing))
     if not config.getoption("--live"):
         for item in items:
             if "live" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="needs --live and an AWS account"))
+
+
+def docker_missing() -> str:
+    """What keeps the sandbox's machines from being containers here; "" when nothing does."""
+    from llmlab.errors import LabError
+    from llmlab.sandbox.estate import requirements
+
+    try:
+        requirements.check()
+    except LabError as error:
+        return f"{error}: {error.hint}"
+    return ""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,6 @@ fallback_seconds=21600
 systemd-run --unit=llmlab-fallback --on-active="${fallback_seconds}s" --timer-property=AccuracySec=1s systemctl poweroff ||
   shutdown -P "+$((fallback_seconds / 60))"
 
-# The names of this lab, and those that llmlab/contract.py gives to everything that two programs share.
 lab=llm-tuning-lab
 region=us-east-1
 data_bucket=llm-tuning-lab-data-123456789012-us-east-1
@@ -38,12 +37,13 @@ export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
 run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
+sed "s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
 
 # ---------------------------------------------------------------- words
 
 say() { # to the setup log and to the console
   local line
-  line="$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"
+  line="$(date -u +%FT%TZ) $*"
   printf '%s\n' "$line"
   printf '%s\n' "$line" >&3
 }
@@ -314,7 +314,7 @@ if [ -e "$work$marked" ]; then exit 1; fi # it has said why
 # ---------------------------------------------------------------- training: no network of the host, so no credentials
 
 phase "training container"
-run_in training docker run -d --name llmlab-training --network bridge "${containers[@]}" \
+run_in training docker run -d --name llmlab-training --network bridge --cap-drop ALL --security-opt no-new-privileges "${containers[@]}" \
   -v "$work$data:$container$data:ro" -v "$work$model:$container$model:ro" \
   -v "$work$spec:$container$spec:ro" --shm-size 16g ${gpus[@]+"${gpus[@]}"} "$image" python -m llmlab.trainer ||
   fail "the training container does not start: $(last_words training)"

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmlab.commands.sandbox import Kind, MachineKind, in_containers
 from llmlab.commands.state import State
 from llmlab.contract import ADAPTER, METRICS_FILE
 from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
@@ -73,6 +74,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where model, data and outputs are kept; must not exist yet or be empty.")] = Path(
         "llmlab-demo"
     ),
+    machine: MachineKind = Kind.PROCESS,
 ) -> None:
     """Bootstrap to teardown in a sandbox on this machine, on a real small model: no account, no Docker, no root."""
     from llmlab.sandbox.server import Sandbox
@@ -83,7 +85,7 @@ def demo(
     started = state.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
     state.ui.say(f"a sandbox is started; everything below happens on this machine, in {folder}", "dim")
-    sandbox = Sandbox.start(state.clock, attached=True)
+    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), say=state.ui.say)
     try:
         stage = Stage(state, folder, sandbox.surroundings(without_settings(state.environment)))
         for line in BEFORE:

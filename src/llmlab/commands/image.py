@@ -10,6 +10,7 @@ from llmlab.commands.state import State
 from llmlab.contract import Names
 
 Tag = Annotated[str, typer.Option(help="Tag of the image; latest is set besides.")]
+Extra = Annotated[list[str] | None, typer.Argument(metavar="DOCKER_OPTION", help="After --: handed to docker build as it is.")]
 Context = Annotated[Path | None, typer.Option("--context", help="A clone of llmlab to build.", show_default="this llmlab")]
 
 
@@ -21,22 +22,22 @@ def register(app: typer.Typer) -> None:
     app.add_typer(image, name="image")
 
 
-def build(ctx: typer.Context, tag: Tag = __version__, context: Context = None) -> None:
-    """Build the training image."""
+def build(ctx: typer.Context, tag: Tag = __version__, context: Context = None, extra: Extra = None) -> None:
+    """Build the training image. Another base: llmlab image build -- --build-arg BASE_IMAGE=NAME@sha256:DIGEST."""
     from llmlab.ops import image
 
     state: State = ctx.obj
     repository = Names(state.settings.lab, "", "").repository
-    facts = image.build(repository, tags(tag), state.ui.say, folder=context)
+    facts = image.build(repository, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or ())
     state.ui.show(facts, lambda: "\n".join(facts.references))
 
 
-def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None) -> None:
+def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None, extra: Extra = None) -> None:
     """Build the training image and push it to the lab's repository."""
     from llmlab.ops import image
 
     state: State = ctx.obj
-    facts = image.push(state.aws, tags(tag), state.ui.say, folder=context)
+    facts = image.push(state.aws, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or ())
     state.ui.show(facts, lambda: "\n".join((*facts.references, facts.digest)))
 
 

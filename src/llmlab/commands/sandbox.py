@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,24 @@ import typer
 from llmlab.commands.state import State
 from llmlab.commands.words import size
 from llmlab.errors import LabError, UsageError
+
+
+class Kind(StrEnum):
+    """What a sandbox's machines are."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+    AUTO = "auto"
+
+
+MachineKind = Annotated[
+    Kind,
+    typer.Option(
+        "--machine",
+        help="What an instance is: processes of yours; a container with systemd, cloud-init and Docker, which needs Linux and root; "
+        "or the container where that is possible.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,14 +45,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(sandbox, name="sandbox")
 
 
-def start(ctx: typer.Context) -> None:
+def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS) -> None:
     """Start it and leave it running; prints what to set: eval "$(llmlab sandbox start)"."""
     from llmlab.sandbox.server import UNSET, Sandbox
 
     state: State = ctx.obj
     running = Sandbox.find({name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"})
     if running is None:
-        running = Sandbox.start(state.clock)
+        running = Sandbox.start(state.clock, containers=in_containers(machine), say=state.ui.say)
         running.save(state.environment)
         state.ui.say(f"the sandbox is running: {running.endpoint}")
     else:
@@ -51,8 +70,16 @@ def start(ctx: typer.Context) -> None:
         state.ui.say('hint: eval "$(llmlab sandbox start)"')
 
 
+def in_containers(kind: Kind) -> bool:
+    """Whether machines shall be containers."""
+    from llmlab.sandbox.estate import requirements
+
+    return kind is Kind.DOCKER or (kind is Kind.AUTO and requirements.possible())
+
+
 def stop(ctx: typer.Context) -> None:
-    """Stop it, and every instance in it. Nothing of it is kept."""
+    """Stop it, and every instance in it. Nothing of it is kept, nor of one that was killed."""
+    from llmlab.sandbox.estate.estate import sweep
     from llmlab.sandbox.server import Sandbox, state_file
 
     state: State = ctx.obj
@@ -60,25 +87,24 @@ def stop(ctx: typer.Context) -> None:
         {name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"}
     )
     noted = state_file(state.environment)
-    if running is None:
-        noted.unlink(missing_ok=True)
-        state.ui.show({"stopped": False}, list)
-        state.ui.say("no sandbox is running")
-        return
-    running.stop(state.clock)
+    if running is not None:
+        running.stop(state.clock)
     noted.unlink(missing_ok=True)
-    state.ui.show({"stopped": True, "endpoint": running.endpoint}, list)
-    state.ui.say("the sandbox and its instances are gone")
+    swept = sweep(state.clock)
+    state.ui.show({"stopped": running is not None, "swept": swept} | ({"endpoint": running.endpoint} if running else {}), list)
+    state.ui.say("the sandbox and its instances are gone" if running else "no sandbox is running")
+    if swept:
+        state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
 
 
-def execute(ctx: typer.Context) -> None:
+def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS) -> None:
     """Run a command in a fresh sandbox, which ends with it: llmlab sandbox exec -- bash."""
     from llmlab.sandbox.server import Sandbox
 
     state: State = ctx.obj
     if not ctx.args:
         raise UsageError("there is no command to run in the sandbox", "llmlab sandbox exec -- bash")
-    sandbox = Sandbox.start(state.clock, attached=True)
+    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), say=state.ui.say)
     try:
         code = subprocess.run(ctx.args, env=sandbox.surroundings(state.environment), check=False).returncode
     except OSError as error:

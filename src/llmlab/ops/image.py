@@ -5,16 +5,19 @@ then holds the very version that was typed.
 """
 
 import base64
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import llmlab
+from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.errors import LabError, UsageError
 
@@ -32,8 +35,8 @@ class Built:
     digest: str = ""
 
 
-def build(repository: str, tags: Sequence[str], say: Say, *, folder: Path | None = None) -> Built:
-    """Build the image for the instances' architecture, tagged `repository:tag` for each tag.
+def build(repository: str, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = ()) -> Built:
+    """Build the image for the instances' architecture, tagged `repository:tag` for each tag. `extra` are more options of docker build.
 
     Raises:
         UsageError: no Dockerfile in `folder`.
@@ -42,14 +45,18 @@ def build(repository: str, tags: Sequence[str], say: Say, *, folder: Path | None
     check_engine()
     references = tuple(f"{repository}:{tag}" for tag in tags)
     with context(folder) as root:
-        command = ["docker", "build", "--platform", "linux/amd64", "--provenance=false", "--file", str(root / DOCKERFILE)]
+        command = ["docker", "build", "--platform", "linux/amd64", "--file", str(root / DOCKERFILE)]
+        if has_buildx():
+            command.append("--provenance=false")  # else what is pushed is an index of two, one of which is no image
+        for name, value in labels(root, now).items():
+            command += ["--build-arg", f"{name}={value}"]
         for reference in references:
             command += ["--tag", reference]
-        stream([*command, str(root)], say, failed="the image was not built")
+        stream([*command, *extra, str(root)], say, failed="the image was not built")
     return Built(references, pushed=False)
 
 
-def push(aws: Aws, tags: Sequence[str], say: Say, *, folder: Path | None = None) -> Built:
+def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = ()) -> Built:
     """Build, then push to the lab's repository.
 
     Raises:
@@ -61,12 +68,30 @@ def push(aws: Aws, tags: Sequence[str], say: Say, *, folder: Path | None = None)
     token: str = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     name, _, password = base64.b64decode(token).decode().partition(":")
     sign_in(repository.partition("/")[0], name, password)
-    built = build(repository, tags, say, folder=folder)
+    built = build(repository, tags, say, now=now, folder=folder, extra=extra)
     for reference in built.references:
         stream(["docker", "push", reference], say, failed=f"{reference} was not pushed")
     inspect = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", built.references[0]]
     answer = subprocess.run(inspect, capture_output=True, text=True, check=False)
     return Built(built.references, pushed=True, digest=answer.stdout.strip().partition("@")[2])
+
+
+def labels(root: Path, now: datetime) -> dict[str, str]:
+    """What the image says of itself: the build arguments that the Dockerfile makes labels of. A clone's commit, when there is one."""
+    found = {"VERSION": llmlab.__version__, "CREATED": now.astimezone(UTC).strftime(contract.TIMESTAMP)}
+    for name, question in (("GIT_SHA", ["rev-parse", "HEAD"]), ("SOURCE", ["remote", "get-url", "origin"])):
+        try:
+            answer = subprocess.run(["git", "-C", str(root), *question], capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            break
+        if answer.returncode == 0 and (root / ".git").exists():
+            found[name] = re.sub(r"//[^/@]*@", "//", answer.stdout.strip())  # an address may carry a password
+    return found
+
+
+def has_buildx() -> bool:
+    """Without it docker builds without attestations, and knows no option against them."""
+    return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
 def sign_in(registry: str, name: str, password: str) -> None:

@@ -1,15 +1,19 @@
 """`python -m llmlab.sandbox FOLDER`: a sandbox as a process of its own. It writes its endpoint to `FOLDER/endpoint` when it serves.
 
-With `--attached` it ends when its standard input closes, that is, when whoever started it is gone.
+With `--attached` it ends when its standard input closes, that is, when whoever started it is gone. With `--containers` its machines are
+containers. Until it serves, it writes to `FOLDER/progress` what it does, and to `FOLDER/failed` what it failed of, and the hint.
 """
 
 import faulthandler
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
 from pathlib import Path
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> None:
@@ -28,25 +32,43 @@ def main() -> None:
         }
     )
 
+    from llmlab.errors import LabError
     from llmlab.sandbox.service import Service
 
-    service = Service(folder)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: service.stopped.set())
+    service = Service(folder, containers="--containers" in sys.argv)
+    for number in SIGNALS:
+        signal.signal(number, _give_up)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
-    service.start()
+    if attached:
+        threading.Thread(target=_wait_for_starter, daemon=True).start()
+    with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
+        try:
+            service.start(lambda line: print(line, file=progress))
+        except LabError as error:
+            (folder / "failed").write_text(f"{error}\n{error.hint}\n", encoding="utf-8")
+            sys.exit(1)
+        except SystemExit:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: service.stopped.set())
     part = folder / "endpoint.part"
     part.write_text(service.endpoint, encoding="ascii")
     part.rename(folder / "endpoint")
-    if attached:
-        threading.Thread(target=_wait_for_starter, args=(service.stopped,), daemon=True).start()
     service.stopped.wait()
     service.close()
 
 
-def _wait_for_starter(stopped: threading.Event) -> None:
+def _give_up(*_: object) -> None:
+    """Before it serves: leave, and let nothing disturb the cleaning up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _wait_for_starter() -> None:
     sys.stdin.read()
-    stopped.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

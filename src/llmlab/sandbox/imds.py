@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories
 """
 
 import json
+import re
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,10 @@ from llmlab.sandbox.machine import Machine, Room
 
 Answer = tuple[int, str]
 LONGEST = 21600
+MAC = "02:00:00:00:00:01"
+"""Of every machine: no two are on one network."""
+VERSION = re.compile(r"(latest|\d{4}-\d\d-\d\d)/?")
+"""The first part of a path; every version answers the same here."""
 CREDENTIALS_LIVE = timedelta(hours=6)
 
 
@@ -25,7 +30,7 @@ class Metadata:
         self._credentials: dict[str, dict[str, str]] = {}
 
     def answer(self, method: str, identity: str, path: str, headers: dict[str, str]) -> Answer:
-        """The status and text of one request. `path` begins with `latest/`; header names in lower case."""
+        """The status and text of one request. `path` begins with a version, such as `latest/`; header names in lower case."""
         machine = self.room.machines.get(identity)
         if machine is None or machine.instance.state == "terminated":
             return 404, ""
@@ -34,9 +39,8 @@ class Metadata:
         now = self.room.timetable.timestamp()
         if self._tokens.get(headers.get("x-aws-ec2-metadata-token", ""), 0) < now:
             return 401, ""
-        if not path.startswith("latest/"):
-            return 404, ""
-        return self._look_up(machine, path.removeprefix("latest/"))
+        version = VERSION.match(path)
+        return self._look_up(machine, path[version.end() :]) if version else (404, "")
 
     def _token(self, method: str, headers: dict[str, str]) -> Answer:
         seconds = headers.get("x-aws-ec2-metadata-token-ttl-seconds", "")
@@ -77,7 +81,11 @@ class Metadata:
             "instance-life-cycle": instance.lifecycle or "on-demand",
             "local-hostname": instance.private_dns_name,
             "local-ipv4": instance.private_ip or "",
-            "mac": "02:00:00:00:00:01",
+            "mac": MAC,
+            f"network/interfaces/macs/{MAC}/device-number": "0",
+            f"network/interfaces/macs/{MAC}/local-ipv4s": instance.private_ip or "",
+            f"network/interfaces/macs/{MAC}/mac": MAC,
+            f"network/interfaces/macs/{MAC}/subnet-id": instance.subnet_id or "",
             "placement/availability-zone": zone,
             "placement/region": instance.region_name,
             "security-groups": "\n".join(group.name for group in instance.security_groups),

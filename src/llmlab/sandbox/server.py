@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,10 +20,13 @@ from urllib.parse import urlsplit
 
 from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.errors import LabError
+from llmlab.sandbox.estate import requirements
 
 REGION = "us-east-1"
 START_SECONDS = 60
-STOP_SECONDS = 30
+BUILD_SECONDS = 1800
+"""As long as Docker mode may take the first time, when it builds its images."""
+STOP_SECONDS = 120
 UNSET = (
     "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -41,15 +44,22 @@ class Sandbox:
     folder: str
 
     @classmethod
-    def start(cls, clock: Clock | None = None, *, attached: bool = False) -> Self:
+    def start(
+        cls, clock: Clock | None = None, *, attached: bool = False, containers: bool = False, say: Callable[[str], None] | None = None
+    ) -> Self:
         """Start a fresh one. `attached`: it ends with this process; otherwise it is left running until `stop`.
+
+        `containers`: its machines are containers (Docker mode), and `say` hears what it makes for that.
 
         Raises:
             LabError: it did not come up, with what it said.
         """
+        if containers:
+            requirements.check()
         folder = Path(tempfile.mkdtemp(prefix="llmlab-sandbox-"))
         log = folder / "log"
         command = [sys.executable, "-m", "llmlab.sandbox", str(folder), *(["--attached"] if attached else [])]
+        command += ["--containers"] if containers else []
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -64,15 +74,31 @@ class Sandbox:
                 start_new_session=True,
             )
         serving = folder / "endpoint"
-        wait_until(
-            lambda: serving.exists() or process.poll() is not None, clock or SystemClock(), limit_seconds=START_SECONDS, every_seconds=0.05
-        )
+        progress = Progress(folder / "progress", say)
+
+        def settled() -> bool:
+            progress.tell()
+            return serving.exists() or process.poll() is not None
+
+        limit = BUILD_SECONDS if containers else START_SECONDS
+        try:
+            wait_until(settled, clock or SystemClock(), limit_seconds=limit, every_seconds=0.05)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         if not serving.exists():
             process.kill()
+            failed = folder / "failed"
+            if failed.exists():
+                message, hint, *_ = failed.read_text(encoding="utf-8").split("\n")
+                shutil.rmtree(folder, ignore_errors=True)
+                raise LabError(message, hint)
             words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             shutil.rmtree(folder, ignore_errors=True)
             hint = "pip install 'llmlab[sandbox]'" if any("ModuleNotFoundError" in line for line in words) else "llmlab sandbox start -vv"
-            raise LabError(f"the sandbox did not start within {START_SECONDS} s: {words[-1] if words else 'it said nothing'}", hint)
+            raise LabError(f"the sandbox did not start within {limit} s: {words[-1] if words else 'it said nothing'}", hint)
         _CHILDREN[process.pid] = process
         return cls(serving.read_text(encoding="ascii"), process.pid, str(folder))
 
@@ -171,6 +197,25 @@ class Sandbox:
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         return _call(self.endpoint, method, path, body)
+
+
+class Progress:
+    """What a starting sandbox writes about what it does, handed on line by line."""
+
+    def __init__(self, path: Path, say: Callable[[str], None] | None) -> None:
+        self.path, self.say, self.place = path, say, 0
+
+    def tell(self) -> None:
+        """Hand on what is new."""
+        if self.say is None or not self.path.exists():
+            return
+        with self.path.open("rb") as stream:
+            stream.seek(self.place)
+            data = stream.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self.place += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            self.say(line)
 
 
 _CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}

@@ -7,7 +7,6 @@ POST quotas {code, value} · POST faults {verb, message} · GET console/<id> · 
 import json
 import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -15,12 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from llmlab.clock import SystemClock
 from llmlab.sandbox import completion, completion_compute, completion_lambda, market, registry
 from llmlab.sandbox.completion import LOCK
+from llmlab.sandbox.estate.estate import Estate
 from llmlab.sandbox.events import Events
 from llmlab.sandbox.imds import Metadata
-from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Machine, Room
+from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Room
+from llmlab.sandbox.machine_docker import DockerHost
 from llmlab.sandbox.machine_process import ProcessHost
+from llmlab.sandbox.machine_requests import Requests, kill
 from llmlab.sandbox.schedules import Schedules
 from llmlab.sandbox.timetable import Timetable
 
@@ -29,13 +32,14 @@ REGION = "us-east-1"
 IMDS = "/_imds/"
 CONTROL = "/_sandbox/"
 CONSOLE_BYTES = 64 * 1024
+PASSWORD = "123456789012-auth-token"  # noqa: S105 - what moto's GetAuthorizationToken gives to everyone
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Service:
-    """A sandbox that serves from a thread of this process."""
+    """A sandbox that serves from a thread of this process. With `containers`, its machines are containers, and else processes."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *, containers: bool = False) -> None:
         completion.complete()
         registry.install()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -46,7 +50,6 @@ class Service:
                 """A line for each call would be the log's most, and say the least."""
 
         self.folder = folder
-        self.faults: dict[str, str] = {}
         self.stopped = threading.Event()
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.server = make_server(HOST, port, self._application, threaded=True, request_handler=Quiet)
@@ -56,12 +59,22 @@ class Service:
         self.events = Events(self.timetable, self._api)
         self.room = Room(folder / "machines", self.timetable, self._host, self.events.emit)
         self.metadata = Metadata(self.room)
+        self.requests = Requests(self.room)
         self.schedules = Schedules(self.timetable, self.events)
+        self.estate = Estate(folder / "estate", SystemClock()) if containers else None
+        self.handler: type = Quiet
         self._clients: dict[tuple[str, str], Any] = {}
 
-    def start(self) -> None:
-        """Serve, and let the room hear of launches."""
+    def start(self, say: Callable[[str], None] = lambda _: None) -> None:
+        """Serve, and let the room hear of launches. In Docker mode this makes what the machines need, and says so.
+
+        Raises:
+            LabError: Docker mode is not possible here.
+        """
         (self.folder / "machines").mkdir(parents=True, exist_ok=True)
+        if self.estate is not None:
+            self.estate.open(self._aws, self.handler, PASSWORD, say)
+            registry.SHELVES.append(self.estate.shelf.put)
         completion_lambda.RUNTIME.endpoint = self.endpoint
         completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
         completion_compute.LAUNCHED.append(self.room.launched)
@@ -80,13 +93,19 @@ class Service:
         self.room.close()
         self.events.close()
         for process in list(completion_lambda.RUNTIME.running):
-            _kill(process.pid)
+            kill(process.pid)
         self.server.shutdown()
         self.server.server_close()
+        if self.estate is not None:
+            registry.SHELVES.remove(self.estate.shelf.put)
+            self.estate.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _host(self, instance: Any, folder: Path) -> ProcessHost:
-        return ProcessHost(str(instance.id), folder, self.endpoint)
+    def _host(self, instance: Any, folder: Path) -> Host:
+        if self.estate is None:
+            return ProcessHost(str(instance.id), folder, self.endpoint)
+        identity = str(instance.id)
+        return DockerHost(instance, folder, self.estate, lambda *call: self._metadata(identity, *call), self.room.power_off)
 
     def _api(self, region: str, service: str, operation: str, parameters: dict[str, Any]) -> None:
         """A universal target: any call of any service, here by way of our own front door."""
@@ -127,13 +146,20 @@ class Service:
         path = environ["PATH_INFO"]
         if path.startswith(IMDS):
             identity, _, rest = path.removeprefix(IMDS).partition("/")
-            headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
-            status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, rest, headers)
-            return _respond(start, status, text.encode(), "text/plain")
+            return self._metadata(identity, {**environ, "PATH_INFO": f"/{rest}"}, start)
         if path.startswith(CONTROL):
             return self._control(environ, path.removeprefix(CONTROL).strip("/"), start)
+        return self._aws(environ, start)
+
+    def _aws(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        """AWS's API alone: all that machines in containers reach."""
         environ["wsgi.url_scheme"] = "https"  # it stands for AWS's own endpoints, which speak TLS
         return self.moto(environ, start)  # type: ignore[no-any-return]
+
+    def _metadata(self, identity: str, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
+        status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, environ["PATH_INFO"].lstrip("/"), headers)
+        return _respond(start, status, text.encode(), "text/plain")
 
     def _control(self, environ: dict[str, Any], path: str, start: Start) -> Iterable[bytes]:
         length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -142,7 +168,7 @@ class Service:
         try:
             if path.startswith("machines/"):
                 _, identity, *rest = path.split("/")
-                status, answer = self._machine(environ["REQUEST_METHOD"], self.room.machines[identity], rest, {**query, **body})
+                status, answer = self.requests.answer(environ["REQUEST_METHOD"], self.room.machines[identity], rest, {**query, **body})
             else:
                 status, answer = 200, self._command(path, body)
         except (KeyError, ValueError, LookupError) as error:
@@ -168,7 +194,9 @@ class Service:
             with LOCK:
                 market.set_quota(region, body["code"], float(body["value"]))
         elif name == "faults":
-            self.faults = {key: value for key, value in {**self.faults, body["verb"]: body.get("message")}.items() if value}
+            self.requests.faults = {
+                key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
+            }
         elif name == "reset":
             self.reset()
         elif name == "console":
@@ -187,10 +215,10 @@ class Service:
         self.room.close()
         self.events.reset()
         for process in list(completion_lambda.RUNTIME.running):
-            _kill(process.pid)
+            kill(process.pid)
         with LOCK:
             self.room.machines.clear()
-            self.faults.clear()
+            self.requests.faults.clear()
             BackendDict.reset()
         self.schedules.start()
 
@@ -221,58 +249,9 @@ class Service:
             ]
         return {
             "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
-            "machines": machines, "delivered": self.events.delivered, "faults": self.faults,
+            "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
+            "docker": self.estate.engine.environment.get("DOCKER_HOST", "") if self.estate else None,
         }  # fmt: skip
-
-    def _machine(self, method: str, machine: Machine, path: list[str], body: dict[str, Any]) -> tuple[int, Any]:
-        """What a machine's stand-in programs ask for."""
-        room, identity = self.room, machine.identity
-        match path:
-            case ["poweroff"]:
-                room.power_off(identity)
-            case ["state"]:
-                return 200, {"running": "stopping" if machine.going else "running"}
-            case ["timers"]:
-                done = room.set_timer(identity, body["unit"], float(body["seconds"]), list(body["command"]))
-                return (200 if done else 409), {}
-            case ["timers", unit]:
-                if method == "DELETE":
-                    return (200 if room.stop_timer(identity, unit) else 404), {}
-                return (200 if unit in machine.timers else 404), {}
-            case ["image"]:
-                return self._image(machine, body["reference"], body["verb"])
-            case ["containers", name, "kill"]:
-                return self._kill_container(machine, name, memory=bool(body.get("memory")))
-            case _:
-                return 404, {"error": "/".join(path)}
-        return 200, {}
-
-    def _image(self, machine: Machine, reference: str, verb: str) -> tuple[int, Any]:
-        if verb in self.faults:
-            return 500, {"error": self.faults[verb]}
-        backend = machine.instance.ec2_backend
-        digest = registry.find(reference, backend.region_name, backend.account_id)
-        if digest is None:
-            return 404, {"error": f"manifest for {reference} not found: manifest unknown: Requested image not found"}
-        return 200, {"digest": digest}
-
-    def _kill_container(self, machine: Machine, name: str, *, memory: bool) -> tuple[int, Any]:
-        """As the kernel kills one: at once, and for want of memory if asked."""
-        folder = machine.folder / "containers" / name
-        pid = folder / "pid"
-        if not pid.exists() or (folder / "exit").exists():
-            return 404, {"error": f"container {name} is not running"}
-        if memory:
-            (folder / "oom").touch()
-        _kill(int(pid.read_text(encoding="ascii")))
-        return 200, {}
-
-
-def _kill(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _respond(start: Start, status: int, body: bytes, kind: str) -> list[bytes]:

@@ -1,0 +1,80 @@
+"""The computer's own pip settings, for a build in a container that shares its network: what pip finds here, it finds there.
+
+A folder of wheels (`find-links`) is served on the loopback address while the build runs.
+"""
+
+import http.server
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PASSED_ON = {"index-url": "PIP_INDEX_URL", "extra-index-url": "PIP_EXTRA_INDEX_URL", "trusted-host": "PIP_TRUSTED_HOST"}
+FIND_LINKS = "find-links"
+LOOPBACK = "127.0.0.1"
+FIRST_PORT = 45071
+"""Always the same, when it is free: another address would be another build to docker, and nothing of the last one reused."""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Every wheel would be a line."""
+
+
+@contextmanager
+def build_arguments() -> Iterator[list[str]]:
+    """`--build-arg` pairs for docker, and what they lead to, for as long as the context lasts."""
+    settings = pip_settings()
+    found = {name: settings[key] for key, name in PASSED_ON.items() if key in settings}
+    found["PIP_EXTRA_INDEX_URL"] = " ".join(one for one in found.get("PIP_EXTRA_INDEX_URL", "").split() if not one.startswith("file:"))
+    servers: list[http.server.ThreadingHTTPServer] = []
+    links = []
+    for place in settings.get(FIND_LINKS, "").split():
+        folder = Path(urlsplit(place).path if place.startswith("file:") else place)
+        if not folder.is_dir():
+            links.append(place)
+            continue
+        server = _server(FIRST_PORT + len(servers), partial(Quiet, directory=str(folder)))
+        threading.Thread(target=server.serve_forever, name="wheels", daemon=True).start()
+        servers.append(server)
+        links.append(f"http://{LOOPBACK}:{server.server_port}/")
+    if servers:
+        found["PIP_TRUSTED_HOST"] = f"{found.get('PIP_TRUSTED_HOST', '')} {LOOPBACK}".strip()
+    found["PIP_FIND_LINKS"] = " ".join(links)
+    try:
+        yield [word for name, value in found.items() if value for word in ("--build-arg", f"{name}={value}")]
+    finally:
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def _server(port: int, handler: Callable[..., Quiet]) -> http.server.ThreadingHTTPServer:
+    """On this port, or on another one when it is taken."""
+    try:
+        return http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
+    except OSError:
+        return http.server.ThreadingHTTPServer((LOOPBACK, 0), handler)
+
+
+def pip_settings() -> dict[str, str]:
+    """As `pip config list` has them, the environment's over the files'."""
+    answer = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
+    return settings_of(answer.stdout)
+
+
+def settings_of(text: str) -> dict[str, str]:
+    """`global.index-url='https://…'` and `:env:.find-links='…'`, a line each; what the environment says is above the files."""
+    found: dict[str, str] = {}
+    of_environment: dict[str, str] = {}
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals:
+            scope, _, name = key.rpartition(".")
+            target = of_environment if scope.startswith(":env:") else found
+            target[name] = value.strip().strip("'\"").replace("\\n", " ")
+    return {**found, **of_environment}

@@ -1,0 +1,48 @@
+"""What Docker mode needs of this computer, and what of it is missing."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from llmlab.errors import LabError
+
+PACKAGES = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "docker-registry": "docker-registry",
+    "htpasswd": "apache2-utils",
+    "dnsmasq": "dnsmasq-base",
+    "mmdebstrap": "mmdebstrap",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+}
+"""Program → the Debian package that has it."""
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def programs_missing() -> list[str]:
+    """The programs that are not installed. With a Docker engine that answers, `dockerd` itself is not needed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), SYSTEM_PATH])
+    missing = [name for name in PACKAGES if shutil.which(name, path=path) is None]
+    engine = os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists()
+    return [name for name in missing if not (name == "dockerd" and engine)]
+
+
+def possible() -> bool:
+    """Whether this computer can do it, as far as one can tell without trying."""
+    return sys.platform == "linux" and os.geteuid() == 0 and not programs_missing()
+
+
+def check() -> None:
+    """Raise `LabError` for the first thing that is missing, with the way to get it."""
+    if sys.platform != "linux":
+        raise LabError("machines in containers need Linux", "llmlab sandbox start --machine process")
+    missing = programs_missing()
+    if missing:
+        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        words = f"{', '.join(missing[:-1])} and {missing[-1]} are" if len(missing) > 1 else f"{missing[0]} is"
+        raise LabError(f"{words} not installed", f"apt-get install --no-install-recommends {packages}")
+    if os.geteuid() != 0:
+        raise LabError("machines in containers need root, for their network", "sudo llmlab sandbox start --machine docker")

@@ -1,0 +1,67 @@
+"""The sandbox's API and metadata, served on AWS's side of the network by the sandbox's own process."""
+
+import ssl
+import threading
+from typing import Any
+
+from llmlab.sandbox.catalogue import FACTORS
+from llmlab.sandbox.estate.authority import DOMAIN, Authority
+from llmlab.sandbox.estate.namespace import API, METADATA, REGISTRY, RESOLVER, Namespace
+
+Application = Any
+"""A WSGI application."""
+
+
+class Serving:
+    """One listening socket and the threads that answer on it."""
+
+    def __init__(self, application: Application, listening: Any, handler: type, tls: ssl.SSLContext | None = None) -> None:
+        from werkzeug.serving import ThreadedWSGIServer
+
+        class Server(ThreadedWSGIServer):  # type: ignore[misc]
+            daemon_threads = True
+
+            def finish_request(self, request: Any, client_address: Any) -> None:
+                """The handshake belongs to the request's own thread: a client that is slow at it holds up nobody."""
+                if tls is None:
+                    super().finish_request(request, client_address)
+                    return
+                try:
+                    with tls.wrap_socket(request, server_side=True) as secured:
+                        super().finish_request(secured, client_address)
+                except OSError:
+                    return
+
+        address, port = listening.getsockname()
+        self.server = Server(address, port, application, handler, fd=listening.fileno())
+        listening.close()  # the server has its own copy
+        self._thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, name=f"{address}:{port}", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self._thread.join(5)
+
+
+def api(application: Application, handler: type, namespace: Namespace, authority: Authority) -> Serving:
+    """AWS's API under its own names, on TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.services, authority.key)
+    return Serving(application, namespace.listen(API, 443), handler, context)
+
+
+def metadata(application: Application, handler: type, namespace: Namespace, device: str, hops: int) -> Serving:
+    """The metadata service of the machine at the other end of a cable; its answers live so many hops."""
+    return Serving(application, namespace.listen(METADATA, 80, device=device, hops=hops), handler)
+
+
+def resolver_command(namespace: Namespace) -> list[str]:
+    """`dnsmasq` that knows AWS's names and no others; it ends with this process."""
+    command = ["setpriv", "--pdeathsig", "KILL", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"]
+    command += ["--no-resolv", "--no-hosts", f"--listen-address={RESOLVER}", "--bind-interfaces", "--local=/#/"]
+    command.append(f"--address=/{DOMAIN}/{API}")
+    command += [f"--address=/dkr.ecr.{region}.{DOMAIN}/{REGISTRY}" for region in FACTORS]
+    return namespace.entered(command)

@@ -1,0 +1,141 @@
+"""Runs on machines that boot, log in to a registry, pull, train and switch themselves off, as on EC2: no endpoint is set, and no program
+stands in but the CloudWatch agent. Each costs a minute or more: a boot, and half a gigabyte through a registry.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from llmlab.clock import SystemClock
+from llmlab.contract import ADAPTER, EndReason, LogStream
+from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
+from llmlab.sandbox.estate.namespace import Namespace, named
+from tests.docker.conftest import DockerLab, parsed
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+
+PROBE = """
+import json, os, socket, urllib.request
+import botocore.session
+
+def refusal(act):
+    try:
+        act()
+    except Exception as error:
+        return type(error).__name__ + ": " + str(error)
+    return ""
+
+def fetch(address, method="GET"):
+    request = urllib.request.Request(address, method=method, headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    return lambda: urllib.request.urlopen(request, timeout=4).read()
+
+work = os.environ["LLMLAB_WORK"]
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+session = botocore.session.Session()
+session.set_config_variable("metadata_service_num_attempts", 1)
+print(json.dumps({
+    "user": os.getuid(), "groups": os.getgroups(), "capabilities": status["CapEff"].strip(), "bounding": status["CapBnd"].strip(),
+    "no new privileges": status["NoNewPrivs"].strip(),
+    "metadata token": refusal(fetch("http://169.254.169.254/latest/api/token", "PUT")),
+    "metadata of version 1": refusal(fetch("http://169.254.169.254/latest/meta-data/iam/security-credentials/")),
+    "credentials": str(session.get_credentials()),
+    "variables": sorted(name for name in os.environ if "SECRET" in name or "ACCESS_KEY" in name or "SESSION_TOKEN" in name),
+    "engine": [path for path in ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd") if os.path.exists(path)],
+    "engine on the network": refusal(lambda: socket.create_connection(("172.17.0.1", 2375), timeout=4)),
+    "write data": refusal(lambda: open(work + "/data/x", "w")), "write model": refusal(lambda: open(work + "/model/x", "w")),
+    "write spec": refusal(lambda: open(work + "/spec.json", "w")), "write image": refusal(lambda: open("/opt/src/x", "w")),
+    "become root": refusal(lambda: os.setuid(0)), "mount": refusal(lambda: os.listdir("/root")),
+    "own work": refusal(lambda: open(work + "/control/probe", "w").close()),
+    "internet": refusal(lambda: socket.create_connection(("192.0.2.1", 80), timeout=4)),
+}))
+"""
+"""Runs in the training container, under the user and network that the trainer has."""
+
+
+def test_a_run_from_boot_to_power_off(docker_lab: DockerLab) -> None:
+    """Boot → metadata → registry over TLS → agent and trainer → SUCCESS → power-off, and the adapter here."""
+    run = docker_lab.launch("epochs=1")
+    marker = docker_lab.marker(run)
+    assert (marker.reason, marker.attempts) == (EndReason.COMPLETED, 1)
+    gone = docker_lab.instance(run)
+    assert gone["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    assert docker_lab.docker("ps", "--quiet", "--filter", f"label={LABEL}").stdout == ""
+    setup = docker_lab.run("logs", run, "--stream", LogStream.SETUP).out
+    expected = ("cloud-init: Cloud-init v.", "'modules:final'", "Login Succeeded", "image: ", "the end, after")
+    assert [words for words in expected if words not in setup] == [], setup
+    assert "step " in docker_lab.run("logs", run, "--stream", LogStream.TRAINING).out
+    docker_lab.run("fetch", run)
+    assert list(Path.cwd().glob(f"outputs/{run}/**/{ADAPTER}/adapter_model.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def training(docker_lab: DockerLab) -> str:
+    """A run that trains until it is stopped."""
+    run = docker_lab.launch("epochs=2000")
+    docker_lab.until("step 3", run, lambda: "\nstep 3/" in docker_lab.on(run, "cat", "/var/log/llmlab/training.log").stdout)
+    return run
+
+
+def test_what_the_training_container_is_kept_from(docker_lab: DockerLab, training: str) -> None:
+    answer = docker_lab.on(training, "docker", "exec", "--interactive", "llmlab-training", "python", "-", stdin=PROBE)
+    found = parsed(answer.stdout or answer.stderr)
+    assert (found["user"], found["groups"]) == (10001, [10001])
+    assert (int(found["capabilities"], 16), int(found["bounding"], 16), found["no new privileges"]) == (0, 0, "1")
+    assert "timed out" in found["metadata token"]
+    assert "timed out" in found["metadata of version 1"]
+    assert (found["credentials"], found["variables"], found["engine"]) == ("None", [], [])
+    for what in ("write data", "write model", "write spec"):
+        assert "Read-only file system" in found[what], (what, found[what])
+    for what in ("write image", "become root", "mount"):
+        assert "ermi" in found[what], (what, found[what])
+    for what in ("engine on the network", "internet"):
+        assert found[what], what
+    assert found["own work"] == "", "it can write where it should: the refusals above are not for want of a disk"
+
+
+def test_the_agent_has_what_the_trainer_has_not(docker_lab: DockerLab, training: str) -> None:
+    """The same question from the host's network: the hop limit alone makes the difference."""
+    ask = "import botocore.session as b; print(b.Session().get_credentials().method)"
+    assert docker_lab.on(training, "docker", "exec", "llmlab-agent-1", "python", "-c", ask).stdout.strip() == "iam-role"
+
+
+def test_a_machine_finds_only_its_own_metadata(docker_lab: DockerLab, training: str) -> None:
+    """Another's is neither at AWS's addresses nor at any other: what machines reach is AWS's API alone."""
+    ask = "curl -s -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
+    own = docker_lab.on(
+        training, "sh", "-c", f'curl -s -H "X-aws-ec2-metadata-token: $({ask})" http://169.254.169.254/latest/meta-data/instance-id'
+    )
+    assert own.stdout == docker_lab.instance(training)["InstanceId"]
+    assert docker_lab.on(training, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://169.254.169.254/latest/").stdout == "401"
+    for path in (f"_imds/{own.stdout}/latest/api/token", "_sandbox/state"):
+        answer = docker_lab.on(training, "curl", "-s", "-X", "PUT", f"https://ec2.us-east-1.amazonaws.com/{path}").stdout
+        assert "endpoint" not in answer
+        assert len(answer) == 0 or "<" in answer or "error" in answer.lower(), answer
+    other = docker_lab.on(training, "curl", "-s", "-m", "3", f"http://198.51.100.1/_imds/{own.stdout}/latest/meta-data/")
+    assert (other.returncode, other.stdout) == (7, "")
+    assert docker_lab.on(training, "docker", "pull", "-q", "123456789012.dkr.ecr.us-east-1.amazonaws.com/x").returncode != 0
+
+
+def test_what_a_killed_sandbox_left_is_swept_up(docker_lab: DockerLab, training: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of this one, which lives."""
+    if host := docker_lab.sandbox.state()["docker"]:
+        monkeypatch.setenv("DOCKER_HOST", host)
+    machine = f"llmlab-{docker_lab.instance(training)['InstanceId']}"
+    image = docker_lab.docker("inspect", "--format", "{{.Image}}", machine).stdout.strip()
+    dead = Owner(2**22 + 1, 1)  # above the largest number that Linux gives
+    left = docker_lab.docker("create", "--network", "none", "--label", f"{LABEL}={dead}", image).stdout.strip()
+    Namespace(f"{PREFIX}{dead}").create()
+    mine = [name for name in named(PREFIX) if name != f"{PREFIX}{dead}"]
+    assert len(mine) >= 1
+    assert sweep(SystemClock()) == 2
+    assert named(PREFIX) == mine
+    running = docker_lab.docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}").stdout
+    assert left not in running
+    assert machine in running
+
+
+def test_a_stop_saves_and_switches_off(docker_lab: DockerLab, training: str) -> None:
+    docker_lab.run("stop", training)
+    marker = docker_lab.marker(training)
+    assert marker.reason is EndReason.STOPPED_BY_USER
+    assert docker_lab.bucket.checkpoint(training) == marker.step >= 3
