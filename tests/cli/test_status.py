@@ -255,6 +255,8 @@ def test_resume_wants_more_hours_or_dollars_when_they_are_used_up(ready: Command
     assert ready("resume", run).hint == f"llmlab resume {run} --max-hours 6"
     assert ready("resume", run, "--max-hours", "1").hint == f"llmlab resume {run} --max-cost 10"
     assert ready("resume", run, "--max-hours", "10000").code == 2
+    little = ready("resume", run, "--max-hours", "1", "--max-cost", "0.01")
+    assert (little.code, little.error.partition(":")[0]) == (2, "$0.01 end before training begins")
     assert ready("resume", run, "--max-hours", "1", "--max-cost", "1").code == 0
 
 

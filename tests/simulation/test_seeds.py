@@ -15,6 +15,7 @@ FOUND = {
     1402: "a function that died between a run's last word and telling it left nobody who would tell",
     2156: "a run that was stopped before it had an instance was told to nobody, and its alarm clock stayed for hours",
     2146: "a machine kept with --no-auto-shutdown stood in the way of the next attempt for nine hours, which nobody counted",
+    4200: "a resume took dollars that did not pay for the start, and the run ended over its ceiling",
     4022: "a machine kept with --no-auto-shutdown lived on when its money was used up",
 }
 

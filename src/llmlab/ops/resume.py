@@ -6,17 +6,16 @@ The agent finds the checkpoint.
 
 from dataclasses import dataclass
 
-from llmlab import contract, money
+from llmlab import contract, fleet, money
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys
 from llmlab.errors import Refused, UsageError
+from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.preflight import check_cost, check_hours
 from llmlab.ops.runs import Detail, detail
 from llmlab.ops.start import Patience, Say, start
-
-SHORTEST_HOURS = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
     check_cost(again.max_cost)
     allowed_hours = last.max_hours if last else before.spec.max_hours
     max_hours = hours_before + again.max_hours if again.max_hours is not None else allowed_hours
-    if max_hours - hours_before < SHORTEST_HOURS:
+    if max_hours - hours_before < START_HOURS:
         raise UsageError(
             f"{before.run.run} has used {hours_before:.1f} of its {allowed_hours:g} hours; give it more",
             f"llmlab resume {before.run.run} --max-hours 6",
@@ -89,12 +88,14 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
             f"{before.run.run} has cost ${cost_before:.2f} of its ${allowed_cost or 0:.2f}; give it more",
             f"llmlab resume {before.run.run} --max-cost 10",
         )
+    spot = before.spec.spot if again.spot is None else again.spot
+    _check_start(before, money.cost_left(max_cost, cost_before), spot=spot)
     return Attempt(
         run=before.run.run,
         number=number,
         claimed=contract.build_timestamp(clock.now()),
         deadline=money.deadline_of(clock.now(), money.hours_left(max_hours, hours_before)),
-        spot=before.spec.spot if again.spot is None else again.spot,
+        spot=spot,
         by="resume",
         max_hours=max_hours,
         max_cost=max_cost,
@@ -102,6 +103,21 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
         cost_before=cost_before,
         shrink=last.shrink if last else 1,
     )
+
+
+def _check_start(before: Detail, left: float | None, *, spot: bool) -> None:
+    """That the dollars that are left pay for the start of an instance at least.
+
+    Raises:
+        UsageError: they do not, with what does.
+    """
+    price = min((price for pool in before.spec.pools if (price := fleet.price(pool, spot=spot)) is not None), default=0.0)
+    start = money.hourly(before.spec.charges, price) * START_HOURS
+    if left is not None and left < start:
+        raise UsageError(
+            f"${left:.2f} end before training begins: the start alone takes about {START_HOURS * 60:.0f} minutes, ${start:.2f} there",
+            f"llmlab resume {before.run.run} --max-cost {max(1, round(start * 10))}",
+        )
 
 
 def newest_checkpoint(aws: Aws, run: str) -> int:
