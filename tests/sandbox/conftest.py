@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import PROJECT
 from llmlab.sandbox.server import Sandbox
+from tests.sandbox.whole_runs import Lab
 
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 LIMIT_SECONDS = 30
@@ -90,3 +91,25 @@ def until_said(aws: Aws, instance: str, words: str) -> str:
 
 def decode(text: str) -> str:
     return base64.b64decode(text).decode()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A sandbox whose clock is this machine's: the agents read that one."""
+    from llmlab.sandbox.examples import write
+    from llmlab.sandbox.model import make
+
+    folder = tmp_path_factory.mktemp("lab")
+    sandbox = Sandbox.start(attached=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sandbox.environment().items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        made = Lab(sandbox)
+        make(folder / "tiny", steps=0)
+        write(folder / "data", rows=100)
+        made.run("bootstrap", "--yes", "--email", "me@example.org")
+        made.run("upload", folder / "tiny", "--model", "tiny")
+        made.run("upload", folder / "data", "--name", "d")
+        yield made
+    sandbox.stop()

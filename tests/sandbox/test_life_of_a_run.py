@@ -2,116 +2,15 @@
 importing torch in the training container.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from llmlab import contract
-from llmlab.aws.session import Aws
-from llmlab.clock import SystemClock, wait_until
-from llmlab.contract import PROJECT, AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
-from llmlab.sandbox.server import Sandbox
-from llmlab.watchdog.records import Bucket
-from tests.cli.conftest import CommandLine, Result
+from llmlab.contract import AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
+from tests.sandbox.whole_runs import Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-LIMIT_SECONDS = 250
-
-
-class Lab:
-    """A lab in a sandbox of its own, with the small model and a hundred examples."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket)
-
-    def run(self, *arguments: str | Path) -> Result:
-        result = CommandLine()(*arguments)
-        assert result.code == 0, result.err
-        return result
-
-    def launch(self, *settings: str, hours: float = 1) -> str:
-        """The id of a new run."""
-        words = [word for setting in ("epochs=1", *settings) for word in ("--set", setting)]
-        self.run("launch", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours))
-        return max(self.bucket.runs())
-
-    def instances(self, run: str) -> list[dict[str, Any]]:
-        """The run's instances, oldest first."""
-        answer: Any = self.aws.ec2.describe_instances(Filters=[{"Name": "tag:Run", "Values": [run]}])
-        found = [dict(one) for reservation in answer["Reservations"] for one in reservation["Instances"]]
-        return sorted(found, key=lambda one: one["LaunchTime"])
-
-    def until(self, what: str, check: Callable[[], object], seconds: float = LIMIT_SECONDS) -> None:
-        held = wait_until(lambda: bool(check()), SystemClock(), limit_seconds=seconds, every_seconds=0.2)
-        assert held, f"waited {seconds} s for {what}"
-
-    def until_trained(self, run: str, step: int) -> None:
-        """Until the trainer has done a step; its log is looked at on the machine itself, which is the quickest to know."""
-
-        def there() -> bool:
-            identities = {one["InstanceId"] for one in self.instances(run)}
-            logs = (
-                Path(one["folder"], "root/var/log/llmlab/training.log")
-                for one in self.sandbox.state()["machines"]
-                if one["instance"] in identities
-            )
-            return any(f"\nstep {step}/" in log.read_text() for log in logs if log.exists())
-
-        self.until(f"step {step} of {run}", there)
-
-    def marker(self, run: str) -> Marker:
-        """The last word about a run, once it is there and its instances are gone."""
-        keys = RunKeys(run)
-
-        def over() -> bool:
-            return run in self.bucket.ended() and all(one["State"]["Name"] == "terminated" for one in self.instances(run))
-
-        try:
-            self.until(f"{run} to be over", over)
-        except AssertionError:
-            consoles = [self.sandbox.console(one["InstanceId"]) for one in self.instances(run)]
-            raise AssertionError("\n".join(consoles)) from None
-        found = self.bucket.load(Marker, keys.success) or self.bucket.load(Marker, keys.failure)
-        assert found is not None
-        return found
-
-    def losses(self, run: str) -> dict[int, float]:
-        body = self.aws.s3.get_object(Bucket=self.aws.names.outputs_bucket, Key=RunKeys(run).output + contract.METRICS_FILE)["Body"].read()
-        rows = [json.loads(line) for line in body.splitlines()]
-        assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-        return {row["step"]: row["loss"] for row in rows}
-
-    def logged(self, run: str, stream: LogStream) -> str:
-        """A log as the user reads it after the instance is gone."""
-        return self.run("logs", run, "--stream", stream).out
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A sandbox whose clock is this machine's: the agents read that one."""
-    from llmlab.sandbox.examples import write
-    from llmlab.sandbox.model import make
-
-    folder = tmp_path_factory.mktemp("lab")
-    sandbox = Sandbox.start(attached=True)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in sandbox.environment().items():
-            patch.setenv(name, value)
-        patch.chdir(folder)
-        made = Lab(sandbox)
-        make(folder / "tiny", steps=0)
-        write(folder / "data", rows=100)
-        made.run("bootstrap", "--yes", "--email", "me@example.org")
-        made.run("upload", folder / "tiny", "--model", "tiny")
-        made.run("upload", folder / "data", "--name", "d")
-        yield made
-    sandbox.stop()
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
