@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from llmlab import contract
+from llmlab import contract, money
 from llmlab.contract import AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from tests.sandbox.whole_runs import Lab
 
@@ -25,7 +25,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     done = lab.marker(run)
     first = lab.bucket.load(AttemptEnd, keys.attempt_end(1))
     assert first is not None
-    assert (first.reason, first.cost) == (EndReason.SPOT_INTERRUPTED, 0.0)
+    assert (first.reason, first.costs[money.INSTANCE]) == (EndReason.SPOT_INTERRUPTED, 0.0)
     assert 3 <= first.step < done.step
     assert (done.reason, done.attempts) == (EndReason.COMPLETED, 2)
     assert [one["StateReason"]["Code"] for one in lab.instances(run)] == [

@@ -8,7 +8,7 @@ from llmlab.sandbox.simulation import many, scenario
 from llmlab.sandbox.simulation.world import Parts, World
 from tests.simulation.beside import Beside, Seen
 
-SEEDS = (0, 2, 5)
+SEEDS = (0, 2, 5, 7)
 
 
 @pytest.mark.slow
