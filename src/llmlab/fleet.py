@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from llmlab.contract import Names, Pool, Tag
+from llmlab.contract import Attempt, Names, Pool, PricePoint, Tag, build_timestamp
 from llmlab.money import HOUR
 
 TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
@@ -89,6 +89,34 @@ def price_of(pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool
     same_type = [pool for pool in pools if pool.instance_type == instance_type and price(pool, spot=spot) is not None]
     same_zone = [pool for pool in same_type if pool.zone == zone]
     return max((price(pool, spot=spot) or 0.0 for pool in same_zone or same_type), default=0.0)
+
+
+def price_at_start(attempt: Attempt, pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool) -> float:
+    """What the claim of an attempt says, or the price of its instance's pool while it says nothing; US dollars an hour."""
+    return attempt.price or price_of(pools, instance_type, zone, spot=spot)
+
+
+def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float:
+    """What an hour of spot can cost at most: the on-demand price, which is the limit of a request that names none; 0.0 when unknown.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
+    """
+    return price_of(pools, instance_type, zone, spot=False)
+
+
+def spot_prices_request(instance_types: Iterable[str], since: datetime, *, zone: str = "") -> dict[str, Any]:
+    """For DescribeSpotPriceHistory's paginator: of each pool the price in force at `since`, and every change after it.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+    where = {"AvailabilityZone": zone} if zone else {}
+    return {"InstanceTypes": list(instance_types), "ProductDescriptions": ["Linux/UNIX"], "StartTime": since, **where}
+
+
+def read_spot_prices(items: Iterable[Mapping[str, Any]]) -> tuple[PricePoint, ...]:
+    """The entries that it answered for one pool, oldest first."""
+    points = (PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)
+    return tuple(sorted(points, key=lambda point: point.at))
 
 
 def _one_subnet_per_zone(pools: Iterable[Pool]) -> list[Pool]:

@@ -54,15 +54,22 @@ def attempt_costs(
     """US dollars of an attempt by what they are for: the instance first, then each charge. `interrupted`: AWS took the instance back."""
     hours = attempt_hours(start, end)
     free = interrupted and hours < FREE_HOURS
-    parts = {INSTANCE: 0.0 if free else instance_cost(history, start, end, price)}
-    for charge in charges:
-        parts[charge.what] = parts.get(charge.what, 0.0) + charge.hourly * hours
-    return parts
+    return parts_of(charges, 0.0 if free else instance_cost(history, start, end, price), hours)
+
+
+def parts_of(charges: Iterable[Charge], instance: float, hours: float) -> dict[str, float]:
+    """US dollars by what they are for: `instance` for the instance, and each charge for so many hours."""
+    return total_parts([{INSTANCE: instance}, *({charge.what: charge.hourly * hours} for charge in charges)])
+
+
+def beside(charges: Iterable[Charge]) -> float:
+    """US dollars an hour for what every instance needs."""
+    return sum(charge.hourly for charge in charges)
 
 
 def hourly(charges: Iterable[Charge], price: float) -> float:
     """US dollars an hour of an instance at `price`, with everything that it needs."""
-    return price + sum(charge.hourly for charge in charges)
+    return price + beside(charges)
 
 
 def price_now(history: Iterable[PricePoint], now: datetime, price: float) -> float:

@@ -72,7 +72,7 @@ def test_a_run_from_boot_to_power_off(docker_lab: DockerLab) -> None:
 def training(docker_lab: DockerLab) -> str:
     """A run that trains until it is stopped."""
     run = docker_lab.launch("epochs=2000")
-    docker_lab.until("step 3", run, lambda: "\nstep 3/" in docker_lab.on(run, "cat", "/var/log/llmlab/training.log").stdout)
+    docker_lab.until("step 3", lambda: "\nstep 3/" in docker_lab.on(run, "cat", "/var/log/llmlab/training.log").stdout, run)
     return run
 
 

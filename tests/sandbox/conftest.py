@@ -96,20 +96,7 @@ def decode(text: str) -> str:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A sandbox whose clock is this machine's: the agents read that one."""
-    from llmlab.sandbox.examples import write
-    from llmlab.sandbox.model import make
-
-    folder = tmp_path_factory.mktemp("lab")
     sandbox = Sandbox.start(attached=True)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in sandbox.environment().items():
-            patch.setenv(name, value)
-        patch.chdir(folder)
-        made = Lab(sandbox)
-        make(folder / "tiny", steps=0)
-        write(folder / "data", rows=100)
-        made.run("bootstrap", "--yes", "--email", "me@example.org")
-        made.run("upload", folder / "tiny", "--model", "tiny")
-        made.run("upload", folder / "data", "--name", "d")
-        yield made
+        yield Lab.stocked(sandbox, tmp_path_factory.mktemp("lab"), patch)
     sandbox.stop()

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import pytest
 
 from llmlab import contract
 from llmlab.aws.session import Aws
@@ -13,11 +15,29 @@ from llmlab.sandbox.server import Sandbox
 from llmlab.watchdog.records import Bucket
 from tests.cli.conftest import CommandLine, Result
 
-LIMIT_SECONDS = 250
-
 
 class Lab:
     """A lab in a sandbox of its own, with the small model and a hundred examples."""
+
+    limit_seconds = 250.0
+    every_seconds = 0.2
+
+    @classmethod
+    def stocked(cls, sandbox: Sandbox, folder: Path, patch: pytest.MonkeyPatch) -> Self:
+        """Bootstrapped, with model and data; this process is led into the sandbox, and to the folder."""
+        from llmlab.sandbox.examples import write
+        from llmlab.sandbox.model import make
+
+        for name, value in sandbox.environment().items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        made = cls(sandbox)
+        make(folder / "tiny", steps=0)
+        write(folder / "data", rows=100)
+        made.run("bootstrap", "--yes", "--email", "me@example.org")
+        made.run("upload", folder / "tiny", "--model", "tiny")
+        made.run("upload", folder / "data", "--name", "d")
+        return made
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -41,9 +61,14 @@ class Lab:
         found = [dict(one) for reservation in answer["Reservations"] for one in reservation["Instances"]]
         return sorted(found, key=lambda one: one["LaunchTime"])
 
-    def until(self, what: str, check: Callable[[], object], seconds: float = LIMIT_SECONDS) -> None:
-        held = wait_until(lambda: bool(check()), SystemClock(), limit_seconds=seconds, every_seconds=0.2)
-        assert held, f"waited {seconds} s for {what}"
+    def until(self, what: str, check: Callable[[], object], run: str = "") -> None:
+        """Wait for something; where it does not come, what the machines of `run` said is told."""
+        held = wait_until(lambda: bool(check()), SystemClock(), limit_seconds=self.limit_seconds, every_seconds=self.every_seconds)
+        assert held, "\n".join([f"waited {self.limit_seconds:g} s for {what}", *(self.said(run) if run else ())])
+
+    def said(self, run: str) -> list[str]:
+        """What each machine of a run wrote to its console."""
+        return [self.sandbox.console(one["InstanceId"]) for one in self.instances(run)]
 
     def until_trained(self, run: str, step: int) -> None:
         """Until the trainer has done a step; its log is looked at on the machine itself, which is the quickest to know."""
@@ -66,11 +91,7 @@ class Lab:
         def over() -> bool:
             return run in self.bucket.ended() and all(one["State"]["Name"] == "terminated" for one in self.instances(run))
 
-        try:
-            self.until(f"{run} to be over", over)
-        except AssertionError:
-            consoles = [self.sandbox.console(one["InstanceId"]) for one in self.instances(run)]
-            raise AssertionError("\n".join(consoles)) from None
+        self.until(f"{run} to be over", over, run)
         found = self.bucket.load(Marker, keys.success) or self.bucket.load(Marker, keys.failure)
         assert found is not None
         return found

@@ -15,7 +15,7 @@ from llmlab.agent.loop import Agent
 from llmlab.agent.store import Absent, StoreError
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
-from llmlab.contract import Attempt, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
+from llmlab.contract import Attempt, AttemptEnd, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = "20261123-120000-ab12"
@@ -179,6 +179,13 @@ class Machine:
             self.job, self.outputs, self.imds, self.market, self.gpus, self.numbers, self.background, self.clock, self.said.append,
             uploads, self.attempt, "i-1",
         )  # fmt: skip
+
+    @property
+    def end(self) -> AttemptEnd:
+        """How the attempt ended."""
+        found = self.outputs.document(AttemptEnd, self.job.keys.attempt_end(self.job.attempt))
+        assert isinstance(found, AttemptEnd)
+        return found
 
     def at(self, seconds: float, action: Callable[[], object]) -> None:
         self.clock.script[seconds] = action

@@ -49,12 +49,6 @@ def marker(here: Machine) -> Marker:
     return found
 
 
-def end(here: Machine) -> AttemptEnd:
-    found = here.outputs.document(AttemptEnd, here.job.keys.attempt_end(here.job.attempt))
-    assert isinstance(found, AttemptEnd)
-    return found
-
-
 # ---------------------------------------------------------------- a good end
 
 
@@ -81,7 +75,7 @@ def test_a_training_that_completes(here: Machine) -> None:
     assert done.cost == pytest.approx(0.15, abs=0.01)
     assert [file.path for file in done.files] == ["adapter/adapter_model.safetensors"]
     assert done.hint == f"llmlab fetch {here.job.run}"
-    assert end(here).reason is EndReason.COMPLETED
+    assert here.end.reason is EndReason.COMPLETED
     order = here.outputs.order
     assert order.index(keys.output + "adapter/adapter_model.safetensors") < order.index(keys.attempt_end(1)) < order.index(keys.success)
     assert order.index(keys.success) < order.index(keys.ended(EndReason.COMPLETED))
@@ -103,7 +97,7 @@ def test_success_is_not_said_when_the_output_could_not_be_saved(here: Machine) -
     here.leave(0)
     here.agent.run()
     assert here.outputs.read(here.job.keys.success) is None
-    assert end(here).reason is EndReason.INSTANCE_LOST
+    assert here.end.reason is EndReason.INSTANCE_LOST
     assert Path(here.job.folder.marked).exists()
 
 
@@ -134,7 +128,7 @@ def test_a_spot_notice_saves_and_leaves_the_marker_to_the_watchdog(here: Machine
     here.at(620, save)
     here.agent.run()
     assert asked[0].reason is EndReason.SPOT_INTERRUPTED
-    assert end(here).reason is EndReason.SPOT_INTERRUPTED
+    assert here.end.reason is EndReason.SPOT_INTERRUPTED
     assert here.outputs.read(here.job.keys.checkpoint(33) + contract.COMPLETE)
     assert here.outputs.read(here.job.keys.failure) is None
     assert not here.outputs.keys(contract.ENDED)
@@ -162,7 +156,7 @@ def test_a_short_spot_notice_still_leaves_the_trainer_time_to_save(here: Machine
     here.at(607, save)
     here.agent.run()
     assert here.outputs.read(here.job.keys.checkpoint(33) + contract.COMPLETE)
-    assert end(here).detail == ""
+    assert here.end.detail == ""
     assert all(seconds > 0 for seconds in asked)
 
 
@@ -174,7 +168,7 @@ def test_a_wedged_trainer_loses_against_a_short_notice_in_time(here: Machine) ->
     here.at(600, notice)
     here.agent.run()
     assert 605 < (here.clock.now() - START).total_seconds() < 615
-    assert "did not save in time" in end(here).detail
+    assert "did not save in time" in here.end.detail
 
 
 def test_the_share_of_a_short_notice_stays_as_it_was_when_it_was_heard() -> None:
@@ -197,8 +191,8 @@ def test_a_wedged_trainer_does_not_keep_what_exists_from_being_saved(here: Machi
     here.at(600, notice)
     here.agent.run()
     assert (here.clock.now() - START).total_seconds() < 600 + 120
-    assert end(here).reason is EndReason.SPOT_INTERRUPTED
-    assert "did not save in time" in end(here).detail
+    assert here.end.reason is EndReason.SPOT_INTERRUPTED
+    assert "did not save in time" in here.end.detail
     assert here.outputs.read(here.job.keys.checkpoint(20) + contract.COMPLETE)
     assert Path(here.job.folder.marked).exists()
 
@@ -310,7 +304,7 @@ def test_an_attempt_ends_at_its_newest_whole_checkpoint(tmp_path: Path, progress
     here.control(here.job.folder.request, Request(EndReason.STOPPED_BY_USER, ""))
     here.leave(75)
     agent.run()
-    assert end(here).step == 20
+    assert here.end.step == 20
     assert marker(here).step == max(progress.step if progress else 0, 20)
 
 

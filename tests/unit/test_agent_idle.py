@@ -9,7 +9,7 @@ import pytest
 from llmlab import contract
 from llmlab.agent.gpu import HARDWARE_XIDS, Fault, GpuUse, NvidiaGpus
 from llmlab.agent.verdict import TrainingExit, judge
-from llmlab.contract import AttemptEnd, EndReason, Marker, Outcome, Progress, Request
+from llmlab.contract import EndReason, Marker, Outcome, Progress, Request
 from tests.unit.agent_doubles import START, Machine, machine
 from tests.unit.nvml_double import Nvml
 
@@ -25,12 +25,6 @@ def here(tmp_path: Path) -> Machine:
 
 def minutes(here: Machine) -> float:
     return (here.clock.now() - START).total_seconds() / 60
-
-
-def end(here: Machine) -> AttemptEnd:
-    found = here.outputs.document(AttemptEnd, here.job.keys.attempt_end(1))
-    assert isinstance(found, AttemptEnd)
-    return found
 
 
 def every(here: Machine, seconds: float, until: float, act: Any) -> None:
@@ -50,8 +44,8 @@ def test_a_training_that_hangs_is_ended_as_stalled(here: Machine) -> None:
     every(here, 15, 1800, lambda index: show(here, Progress("training", index, 500)))
     here.agent.run()
     assert 30 + 20 <= minutes(here) < 30 + 20 + 3
-    assert end(here).reason is EndReason.STALLED
-    assert end(here).detail == (
+    assert here.end.reason is EndReason.STALLED
+    assert here.end.detail == (
         "nothing moved for 20 minutes at step 120 of 500, training, with the GPUs at 1 %; "
         "the trainer did not save in time, earlier checkpoints count"
     )
@@ -70,14 +64,14 @@ def test_a_stalled_trainer_that_still_hears_saves(here: Machine) -> None:
     show(here, Progress("training", 3, 500))
     here.at(20 * 60 + 60, hear)
     here.agent.run()
-    assert end(here).detail.endswith("; saved at step 3 and left")
-    assert end(here).step == 3
+    assert here.end.detail.endswith("; saved at step 3 and left")
+    assert here.end.step == 3
 
 
 def test_a_machine_without_a_gpu_counts_as_idle(here: Machine) -> None:
     here.gpus.use = None
     here.agent.run()
-    assert end(here).detail.startswith("nothing moved for 20 minutes before it began, with no GPU to be seen")
+    assert here.end.detail.startswith("nothing moved for 20 minutes before it began, with no GPU to be seen")
 
 
 @pytest.mark.parametrize("phase", ["loading", "tokenizing", "evaluating", "saving"])
@@ -86,7 +80,7 @@ def test_a_long_phase_that_moves_is_left_alone(here: Machine, phase: str) -> Non
     every(here, 600, 3 * 3600, lambda index: show(here, Progress(phase, 7, 500, moves=index)))
     here.at(3 * 3600 + 1, lambda: here.leave(0))
     here.agent.run()
-    assert end(here).reason is EndReason.COMPLETED
+    assert here.end.reason is EndReason.COMPLETED
 
 
 def test_gpus_that_work_count_without_a_step(here: Machine) -> None:
@@ -95,14 +89,14 @@ def test_gpus_that_work_count_without_a_step(here: Machine) -> None:
     every(here, 600, 3 * 3600, lambda index: setattr(here.gpus, "use", next(uses)))
     here.at(3 * 3600 + 1, lambda: here.leave(0))
     here.agent.run()
-    assert end(here).reason is EndReason.COMPLETED
+    assert here.end.reason is EndReason.COMPLETED
 
 
 def test_idle_for_ever_is_allowed(tmp_path: Path) -> None:
     here = machine(tmp_path, hours=3, spec={"idle_minutes": 0.0})
     here.gpus.use = None
     here.agent.run()
-    assert end(here).reason is EndReason.TIMED_OUT
+    assert here.end.reason is EndReason.TIMED_OUT
 
 
 # ---------------------------------------------------------------- GPUs that fail
@@ -112,8 +106,8 @@ def test_a_gpu_that_is_lost_ends_the_attempt_for_another_machine(here: Machine) 
     here.at(600, lambda: setattr(here.gpus, "wrong", Fault("GPU 0: GPU is lost")))
     here.agent.run()
     assert 10 < minutes(here) < 12
-    assert end(here).reason is EndReason.HARDWARE_FAILED
-    assert end(here).detail.startswith("GPU 0: GPU is lost")
+    assert here.end.reason is EndReason.HARDWARE_FAILED
+    assert here.end.detail.startswith("GPU 0: GPU is lost")
     assert here.outputs.document(Marker, here.job.keys.failure) is None  # the watchdog starts the next attempt
 
 
@@ -122,13 +116,13 @@ def test_a_driver_that_only_does_not_answer_is_waited_for(here: Machine) -> None
     every(here, 60, 3600, lambda index: show(here, Progress("training", index, 500)))
     here.at(3601, lambda: here.leave(0))
     here.agent.run()
-    assert end(here).reason is EndReason.COMPLETED
+    assert here.end.reason is EndReason.COMPLETED
 
 
 def test_a_stall_beside_a_driver_that_does_not_answer_is_the_hardwares(here: Machine) -> None:
     here.gpus.use, here.gpus.wrong = None, Fault("GPU 0: Unknown Error", certain=False)
     here.agent.run()
-    assert end(here).reason is EndReason.HARDWARE_FAILED
+    assert here.end.reason is EndReason.HARDWARE_FAILED
     assert minutes(here) == pytest.approx(21, abs=0.5)
 
 
@@ -144,8 +138,8 @@ def test_reading_gpus_that_never_returns_is_a_fault_too(here: Machine) -> None:
     here.background.late.add("gpus")
     here.agent.run()
     assert 20 < minutes(here) < 23
-    assert end(here).reason is EndReason.HARDWARE_FAILED
-    assert end(here).detail.startswith("the GPUs do not answer")
+    assert here.end.reason is EndReason.HARDWARE_FAILED
+    assert here.end.detail.startswith("the GPUs do not answer")
 
 
 def test_what_the_driver_says_last_explains_a_trainer_that_died(here: Machine) -> None:
@@ -155,7 +149,7 @@ def test_what_the_driver_says_last_explains_a_trainer_that_died(here: Machine) -
 
     here.at(9, die)
     here.agent.run()
-    assert end(here).reason is EndReason.HARDWARE_FAILED
+    assert here.end.reason is EndReason.HARDWARE_FAILED
 
 
 RUNTIME = "torch.AcceleratorError: CUDA error: {}\nCUDA kernel errors might be asynchronously reported at some other API call\n"

@@ -15,7 +15,7 @@ from llmlab.agent.bill import Bill
 from llmlab.agent.limits import Seen, end_of, pressures
 from llmlab.agent.market import Ec2Market
 from llmlab.agent.store import StoreError
-from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
+from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
 from tests.unit.agent_doubles import START, Machine, machine
 
 ON_DEMAND = 0.8
@@ -48,12 +48,6 @@ def leave_when_asked(here: Machine, after: float = 0.0) -> list[float]:
     return asked
 
 
-def ended(here: Machine) -> AttemptEnd:
-    found = here.outputs.document(AttemptEnd, here.job.keys.attempt_end(here.job.attempt))
-    assert isinstance(found, AttemptEnd)
-    return found
-
-
 # ---------------------------------------------------------------- the ceiling
 
 
@@ -82,8 +76,8 @@ def test_spot_that_becomes_dearer_brings_the_end_nearer(tmp_path: Path) -> None:
     leave_when_asked(here)
     here.agent.run()
     assert 3600 + 0.3 / 0.4 * 3600 - 800 < (here.clock.now() - START).total_seconds() < 3600 + 0.3 / 0.4 * 3600
-    assert ended(here).reason is EndReason.COST_REACHED
-    assert ended(here).cost == pytest.approx(money.instance_cost(here.market.points, START, here.clock.now(), 0.2), abs=1e-4)
+    assert here.end.reason is EndReason.COST_REACHED
+    assert here.end.cost == pytest.approx(money.instance_cost(here.market.points, START, here.clock.now(), 0.2), abs=1e-4)
 
 
 def test_prices_are_asked_for_now_and_then_and_more_often_near_the_limit(tmp_path: Path) -> None:
@@ -95,7 +89,7 @@ def test_prices_are_asked_for_now_and_then_and_more_often_near_the_limit(tmp_pat
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert set(map(round, gaps[:10])) == {300}
     assert set(map(round, gaps[-10:])) == {30}
-    assert ended(here).reason is EndReason.COST_REACHED  # at the last known price
+    assert here.end.reason is EndReason.COST_REACHED  # at the last known price
     assert any("no prices" in line for line in here.said)
 
 
@@ -103,7 +97,7 @@ def test_disk_and_address_count(tmp_path: Path) -> None:
     here = machine(tmp_path, price=0.3, spec={"charges": CHARGES})
     here.at(1800, lambda: here.leave(0))
     here.agent.run()
-    end = ended(here)
+    end = here.end
     assert end.costs == pytest.approx({"instance": 0.15, "disk": 0.011, "address": 0.0025}, rel=0.01)
     assert end.cost == pytest.approx(sum(end.costs.values()))
     assert here.outputs.document(Heartbeat, here.job.keys.status).cost == pytest.approx(end.cost)
@@ -115,7 +109,7 @@ def test_an_instance_that_is_taken_back_in_its_first_hour_is_free_but_for_what_i
     here.at(1800.5, lambda: setattr(here.imds, "notice", here.clock.now() + timedelta(seconds=120)))
     leave_when_asked(here)
     here.agent.run()
-    end = ended(here)
+    end = here.end
     assert end.reason is EndReason.SPOT_INTERRUPTED
     assert end.costs["instance"] == 0
     assert end.cost == pytest.approx(0.027 * end.hours)
@@ -126,7 +120,7 @@ def test_money_that_is_gone_already_ends_at_once(tmp_path: Path) -> None:
     here = machine(tmp_path, price=0.3, max_cost=0.2, cost_before=0.3)
     here.agent.run()
     assert (here.clock.now() - START).total_seconds() < 10
-    assert ended(here).reason is EndReason.COST_REACHED
+    assert here.end.reason is EndReason.COST_REACHED
 
 
 CHANGES = st.lists(st.tuples(st.integers(0, 7200), st.floats(0.05, ON_DEMAND)), max_size=20)
@@ -153,7 +147,7 @@ def test_the_ceiling_is_never_passed_by_more_than_a_minute(
         spent = before + money.total(money.attempt_costs(CHARGES, START, gone, first, here.market.points))
         highest = max([first, *(dollars for _, dollars in changes)])
         assert spent <= max_cost + money.hourly(CHARGES, highest) / 60
-        end = ended(here)
+        end = here.end
         assert end.reason in {EndReason.COST_REACHED, EndReason.TIMED_OUT}
         assert end.cost == pytest.approx(money.total(end.costs))
         assert set(end.costs) == {"instance", "disk", "address"}

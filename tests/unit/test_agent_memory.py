@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.agent.prepare import prepare
-from llmlab.contract import AttemptEnd, EndReason, Marker, Spec
+from llmlab.contract import EndReason, Marker, Spec
 from tests.unit.agent_doubles import Machine, machine
 
 
@@ -22,7 +22,7 @@ def out_of_memory(here: Machine, recipe: dict[str, Any]) -> None:
 def test_memory_that_ran_out_is_left_to_the_watchdog_once(tmp_path: Path) -> None:
     here = machine(tmp_path / "work")
     out_of_memory(here, {"batch_size": 8, "accumulate": 2})
-    end = here.outputs.document(AttemptEnd, here.job.keys.attempt_end(1))
+    end = here.end
     assert end.reason is EndReason.OUT_OF_MEMORY
     assert "once more with batch 4 x accumulate 4, which is the same step" in end.detail
     assert here.outputs.read(here.job.keys.failure) is None

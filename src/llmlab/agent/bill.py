@@ -1,11 +1,10 @@
 """What this run has cost by now, and when its money is spent: `llmlab.money` over what the agent knows."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import fleet, money
-from llmlab.contract import Attempt, Charge, Pool, PricePoint, parse_timestamp
+from llmlab import money
+from llmlab.contract import Attempt, Charge, PricePoint, parse_timestamp
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,3 @@ class Bill:
     @property
     def most_hourly(self) -> float:
         return money.hourly(self.charges, self.highest)
-
-
-def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float:
-    """What an hour of spot can cost at most: the on-demand price, which is the limit of a request that names none; 0.0 when unknown.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
-    """
-    return fleet.price_of(pools, instance_type, zone, spot=False)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from llmlab import contract, fleet, money
 from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
-from llmlab.agent.bill import Bill, highest_price
+from llmlab.agent.bill import Bill
 from llmlab.agent.gpu import Gpus
 from llmlab.agent.idle import Vigil
 from llmlab.agent.imds import Imds
@@ -166,8 +166,8 @@ class Agent:
         """At the price the launcher noted, or that of our pool in the spec as long as it has not."""
         instance_type, zone = self._place
         pools, attempt = self.job.spec.pools, self.attempt
-        price = attempt.price or fleet.price_of(pools, instance_type, zone, spot=attempt.spot)
-        return Bill(attempt, self.job.spec.charges, price, highest_price(pools, instance_type, zone), self.prices)
+        price = fleet.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
+        return Bill(attempt, self.job.spec.charges, price, fleet.highest_price(pools, instance_type, zone), self.prices)
 
     @cached_property
     def _place(self) -> tuple[str, str]:

@@ -8,10 +8,9 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from llmlab import fleet
 from llmlab.agent.store import StoreError
-from llmlab.contract import PricePoint, build_timestamp
-
-PRODUCT = "Linux/UNIX"
+from llmlab.contract import PricePoint
 
 
 class Market(Protocol):
@@ -27,10 +26,7 @@ class Market(Protocol):
 
 
 class Ec2Market:
-    """DescribeSpotPriceHistory, which with a start also answers the price that was in force then. `client` is boto3's EC2 client.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
-    """
+    """DescribeSpotPriceHistory. `client` is boto3's EC2 client."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -38,9 +34,9 @@ class Ec2Market:
     def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
         try:
             pages = self.client.get_paginator("describe_spot_price_history").paginate(
-                InstanceTypes=[instance_type], AvailabilityZone=zone, ProductDescriptions=[PRODUCT], StartTime=since
+                **fleet.spot_prices_request([instance_type], since, zone=zone)
             )
             items = [item for page in pages for item in page["SpotPriceHistory"]]
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"no spot prices of {instance_type} in {zone}, the last one known counts: {error}") from error
-        return tuple(PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)
+        return fleet.read_spot_prices(items)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from llmlab.agent.gpu import HARDWARE_XIDS
 from llmlab.contract import EndReason, Outcome, Request, TrainerExit
 
 DETAIL_LENGTH = 400
@@ -10,7 +11,8 @@ SEARCHED_CHARACTERS = 100_000
 """Of the end of the training log: the process that failed first speaks before the others."""
 HARDWARE = re.compile(
     r"uncorrectable ECC error encountered|uncorrectable NVLink error detected|Invalid access of peer GPU memory over nvlink"
-    r" or a hardware error|GPU is lost|fallen off the bus|system not yet initialized|NVRM: Xid [^\n]*: (?:48|64|74|79|94|95|119|120|140),"
+    r" or a hardware error|GPU is lost|fallen off the bus|system not yet initialized|NVRM: Xid [^\n]*: "
+    rf"(?:{'|'.join(map(str, HARDWARE_XIDS))}),"
 )
 """What CUDA (errors 214, 220, 721 and 802), NVML and the driver say when the machine is at fault and another one may do.
 https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html

@@ -65,9 +65,12 @@ def compare(
     `lacking` is why `size` is not known, where something can be done about it.
     """
     wanted = tuple(names) or settings.instance_types
-    there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
+    with ThreadPoolExecutor(1) as pool:
+        asked_seen = pool.submit(measured.read, aws, recipe)
+        there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
+        seen = asked_seen.result()
     tokens = estimate.training_tokens(recipe, data) if data else None
-    need = Need(recipe, size, tokens, measured.read(aws, recipe), wanted)
+    need = Need(recipe, size, tokens, seen, wanted)
     found = options.judge(need, there, markets)
     names_of_spot = options.spot_types(found)
     with ThreadPoolExecutor(2) as pool:

@@ -85,5 +85,10 @@ def compare(
 
 
 def _cost_of(account: Account, day: date, now: datetime) -> float:
-    begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    begin = midnight(day)
     return sum(one.cost for one in spending.by_attempt(account, now, begin, begin + timedelta(days=1)))
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins (UTC)."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -7,18 +7,18 @@ The first is exact for instance time and known at once; the others see everythin
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from llmlab import contract, money
 from llmlab.aws import costs, documents, standing
 from llmlab.aws.costs import Budget
-from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, Unreachable
+from llmlab.aws.session import Aws, AwsError, BadCredentials, Unreachable
 from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
 from llmlab.contract import Heartbeat, Marker, RunKeys, Spec, Tag
 from llmlab.ops import runs, spending
-from llmlab.ops.comparison import Comparison, comparable_days, compare
+from llmlab.ops.comparison import Comparison, comparable_days, compare, midnight
 from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
@@ -66,10 +66,10 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     now = clock.now()
     first = now.date().replace(day=1)
     names = documents.runs(aws, aws.names.outputs_bucket)
-    recent = [run for run in names if contract.run_started(run) >= _midnight(first) - LONGEST]
+    recent = [run for run in names if contract.run_started(run) >= midnight(first) - LONGEST]
     with ThreadPoolExecutor(16) as pool:
         accounts = dict(zip(recent, pool.map(lambda run: account(aws, run), recent), strict=True))
-    found = tuple(one for run, written in accounts.items() if (one := share(run, written, _midnight(first), now)))
+    found = tuple(one for run, written in accounts.items() if (one := share(run, written, midnight(first), now)))
     notes: list[str] = []
     services = forecast = comparison = None
     if cost_explorer:
@@ -122,8 +122,6 @@ def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
         return question()
     except (BadCredentials, Unreachable):
         raise
-    except Denied as error:
-        notes.append(f"{what} is left out: {error.message}")
     except AwsError as error:
         notes.append(f"{what} is left out: {error.message}")
     return None
@@ -131,7 +129,3 @@ def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
 
 def next_month(first: date) -> date:
     return (first + timedelta(days=32)).replace(day=1)
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

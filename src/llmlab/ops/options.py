@@ -17,7 +17,6 @@ from llmlab.aws import prices, quotas
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import SpotPrice
 from llmlab.aws.quotas import Quota
-from llmlab.contract import Charge
 from llmlab.ops import estimate
 from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
@@ -170,7 +169,7 @@ def _in_market(facts: Option, kind: InstanceType, need: Need, there: Supply, fac
         return replace(facts, reason="no spot price in any zone", obstacle=Obstacle.PRICE)
     work, exact = _work(kind, need, factor)
     known = work if need.size and need.tokens else None
-    costs = _costs(there.charges, places[0].price, known) if known else {}
+    costs = money.parts_of(there.charges, places[0].price * known, known) if known else {}
     priced = replace(
         facts,
         places=places,
@@ -212,11 +211,6 @@ def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, 
     if not speed:
         return None, False
     return (estimate.hours(need.tokens, speed) if need.tokens else 1 / speed), seen is not None
-
-
-def _costs(charges: Iterable[Charge], price: float, hours: float) -> dict[str, float]:
-    """US dollars of so many hours by what they are for, the keys of `money.attempt_costs`."""
-    return {money.INSTANCE: price * hours} | {charge.what: charge.hourly * hours for charge in charges}
 
 
 # ---------------------------------------------------------------- order

@@ -103,7 +103,7 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
     """
     tried: list[PoolError] = []
     over: QuotaExceeded | None = None
-    for tier in fleet.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.hourly(spec.charges, 0.0)):
+    for tier in fleet.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.beside(spec.charges)):
         try:
             return _ask_tier(aws, spec, attempt, tier, numbers, clock)
         except NoPoolHadCapacity as error:

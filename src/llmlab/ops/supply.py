@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+from llmlab import money
 from llmlab.aws import charges, instance_types, launch_zones, placement, prices, quotas
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import Price, SpotPrice
@@ -46,7 +47,7 @@ class Supply:
     @property
     def beside(self) -> float:
         """US dollars an hour for what an instance needs."""
-        return sum(charge.hourly for charge in self.charges)
+        return money.beside(self.charges)
 
 
 def ask(

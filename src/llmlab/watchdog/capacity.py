@@ -44,7 +44,7 @@ def asks(
         can = [pool for pool in pools if _pays(spec, pool, left, spot=spot)]
         good = [pool for pool in can if (pool.instance_type, pool.zone) not in failed]
         last = [pool for pool in can if pool not in good]
-        beside = money.hourly(spec.charges, 0.0)
+        beside = money.beside(spec.charges)
         found += [Ask(tier, spot) for some in (good, last) for tier in fleet.tiers(some, spec.preferred, spot=spot, beside=beside)]
     return tuple(found)
 

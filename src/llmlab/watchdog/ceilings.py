@@ -65,7 +65,7 @@ def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[Price
     price = price_at_start(spec, attempt, machine)
     costs = money.attempt_costs(spec.charges, machine.launched, now, price, history)
     current = money.price_now(history, now, price)
-    most = max(current, fleet.price_of(spec.pools, machine.instance_type, machine.zone, spot=False)) if machine.spot else current
+    most = max(current, fleet.highest_price(spec.pools, machine.instance_type, machine.zone)) if machine.spot else current
     return Meter(
         at=now,
         hours=attempt.hours_before + money.attempt_hours(machine.launched, now),
@@ -78,5 +78,5 @@ def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[Price
 
 
 def price_at_start(spec: Spec, attempt: Attempt, machine: Machine) -> float:
-    """What the claim says, or the price of the pool in the spec while it says nothing; US dollars an hour."""
-    return attempt.price or fleet.price_of(spec.pools, machine.instance_type, machine.zone, spot=machine.spot)
+    """What an hour of an attempt's instance cost when it was launched, in US dollars."""
+    return fleet.price_at_start(attempt, spec.pools, machine.instance_type, machine.zone, spot=machine.spot)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract, fleet, money
 from llmlab.contract import AttemptEnd, EndReason, RunKeys
-from llmlab.watchdog import ceilings
+from llmlab.watchdog import ceilings, schedules
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.sight import Sight
 from llmlab.watchdog.tools import Tools
@@ -85,9 +85,9 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
         instance=machine.id,
     )  # fmt: skip
     try:
-        tools.scheduler.create_schedule(**request)
+        missing = schedules.create(tools, request)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ConflictException":
-            tools.log("unscheduled", run=machine.run, instance=machine.id, why=str(error))
+        tools.log("unscheduled", run=machine.run, instance=machine.id, why=str(error))
         return
-    tools.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why="its one-time schedule was missing")
+    if missing:
+        tools.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why="its one-time schedule was missing")

@@ -166,10 +166,7 @@ def _ceiling(sight: Sight, used: str) -> Message:
 
 def _end(records: Records, marker: Marker) -> Message:
     detail = f": {marker.detail}" if marker.detail else ""
-    parts: dict[str, float] = {}
-    for end in records.ends.values():
-        for what, dollars in end.costs.items():
-            parts[what] = parts.get(what, 0.0) + dollars
+    parts = money.total_parts(end.costs for end in records.ends.values())
     by_part = f" ({', '.join(f'{what} ${dollars:.2f}' for what, dollars in parts.items())})" if parts else ""
     lines = (
         f"Run {marker.run} {marker.reason.state} ({marker.reason}){detail}",

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from llmlab import fleet
 from llmlab.sandbox.simulation.compute import Compute, Instance
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
@@ -91,11 +91,6 @@ class Control:
         return {}
 
 
-def moment_of(expression: str) -> float:
-    """`at(2026-11-25T10:00:00)`, UTC, as seconds since 1970."""
-    return datetime.fromisoformat(expression.removeprefix("at(").removesuffix(")")).replace(tzinfo=UTC).timestamp()
-
-
 @dataclass
 class MemoryCloud:
     """The account in memory. `tests/simulation` holds its answers to those of the sandbox's own AWS, call by call."""
@@ -116,7 +111,9 @@ class MemoryCloud:
 
     def schedules(self) -> dict[str, Schedule]:
         return {
-            name: Schedule(name, moment_of(facts["ScheduleExpression"]), facts["Target"]["Arn"], facts["Target"]["Input"])
+            name: Schedule(
+                name, fleet.schedule_moment(facts["ScheduleExpression"]).timestamp(), facts["Target"]["Arn"], facts["Target"]["Input"]
+            )
             for name, facts in self.control.one_time.items()
         }
 

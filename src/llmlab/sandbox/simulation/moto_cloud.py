@@ -13,9 +13,10 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from llmlab import fleet
 from llmlab.contract import Names, Tag
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
-from llmlab.sandbox.simulation.cloud import Schedule, moment_of
+from llmlab.sandbox.simulation.cloud import Schedule
 from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, Instance
 from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
@@ -135,7 +136,9 @@ class MotoCloud:
 
     def schedules(self) -> dict[str, Schedule]:
         return {
-            name: Schedule(name, moment_of(one.schedule_expression), one.target["Arn"], self._input(one.target["Input"]))
+            name: Schedule(
+                name, fleet.schedule_moment(one.schedule_expression).timestamp(), one.target["Arn"], self._input(one.target["Input"])
+            )
             for name, one in self._group().schedules.items()
         }
 
