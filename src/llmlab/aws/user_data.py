@@ -81,6 +81,8 @@ def _values(user_data: UserData) -> dict[str, Any]:
         "ended_prefix": contract.ENDED,
         "complete": contract.COMPLETE,
         "timestamp": contract.TIMESTAMP,
+        "contract": contract.VERSION,
+        "image_label": contract.IMAGE_LABEL,
         "instance_part": money.INSTANCE,
         "cloudwatch": json.dumps(cloudwatch_agent(names), separators=(",", ":")),
     }
