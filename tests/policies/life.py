@@ -144,7 +144,7 @@ class Life:
     def train(self) -> None:
         """Three runs at once: one interrupted, that goes on with the data of its start; one stopped and resumed; one without a model."""
         lab = self.lab
-        run = lab.launch("epochs=12", "save_steps=1000")
+        run = lab.launch("epochs=8", "save_steps=1000")
         long = lab.launch("epochs=1000", hours=6)
         hub = lab.launch("model=org/model")
         lab.until_trained(run, 3)

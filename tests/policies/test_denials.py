@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llmlab.aws import policies
+from llmlab.aws.policies_documents import document
 from llmlab.contract import RunKeys
 from tests.policies.evaluator import Judge, Request
 from tests.policies.life import NAMES
@@ -182,8 +183,11 @@ def test_denied(judge: Judge, denial: Denial) -> None:
     assert denial.twin is None or judge.allows(POLICIES[denial.role], denial.twin, principal=who)
 
 
-def test_how_many() -> None:
+def test_each_is_a_request_that_could_be_allowed(judge: Judge) -> None:
+    """A request that IAM does not know would be denied whatever the policy says, and show nothing."""
+    everything = document([{"Effect": "Allow", "Action": "*", "Resource": "*"}])
     assert len(DENIALS) == COUNT
+    assert [one.what for one in DENIALS if not judge.allows([everything], one.request, principal=principal(one.role))] == []
 
 
 # ---------------------------------------------------------------- who may become a role

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmlab.aws.permissions import circumstances, questions
 from llmlab.aws.policies_documents import document, size
 from llmlab.aws.policies_operator import LARGEST, boundary, boundary_name, documents
 from llmlab.contract import Names
@@ -86,6 +87,7 @@ DENIALS = [
     ),
 ]
 COUNT = 28
+QUESTIONS = 24
 
 
 @pytest.mark.parametrize(("request_", "twin"), [row[1:] for row in DENIALS], ids=[row[0] for row in DENIALS])
@@ -95,11 +97,14 @@ def test_denied(judge: Judge, request_: Request, twin: Request | None) -> None:
     assert twin is None or judge.allows(POLICIES["operator"], twin, principal=who)
 
 
-def test_how_many() -> None:
-    assert len(DENIALS) == COUNT
-
-
 EVERYTHING = document([{"Effect": "Allow", "Action": "*", "Resource": "*"}])
+
+
+def test_each_is_a_request_that_could_be_allowed(judge: Judge) -> None:
+    assert len(DENIALS) == COUNT
+    assert [what for what, request, _ in DENIALS if not judge.allows([EVERYTHING], request, principal=principal("operator"))] == []
+
+
 ESCAPES = [
     on("iam:CreateUser", f"arn:aws:iam::{NAMES.account}:user/x"),
     on("iam:PutRolePolicy", ROLE, BOUND),
@@ -130,3 +135,14 @@ def test_every_policy_is_small_enough(names: Names) -> None:
     assert {name: size(policy) for name, policy in made.items() if size(policy) > LARGEST} == {}
     assert 3 <= len(made) <= 5
     assert all(len(name) <= 128 for name in made)
+
+
+def test_doctor_asks_iam_what_this_policy_answers_yes_to(judge: Judge) -> None:
+    """Asked about `*`, a policy that is bound to names and tags says no, and doctor would send everybody away."""
+    context, seen = circumstances(NAMES), 0
+    for resource, actions in questions(NAMES):
+        for action in actions:
+            assert judge.allows(POLICIES["operator"], Request(action, resource, context), principal=principal("operator")), action
+            seen += 1
+    assert seen == QUESTIONS
+    assert not judge.allows(POLICIES["operator"], Request("ec2:CreateVpc", VPC), principal=principal("operator"))
