@@ -15,7 +15,7 @@ import typer
 from pydantic import BaseModel
 
 from llmlab import recipe as recipes, stack
-from llmlab.aws import policies, policies_operator
+from llmlab.aws import policies, policies_boundary, policies_operator
 from llmlab.aws.owned import AwsResource
 from llmlab.aws.policies_documents import ANYWHERE, document
 from llmlab.aws.session import Aws
@@ -122,7 +122,7 @@ def permissions() -> str:
         ("The scheduler", policies.scheduler(NAMES)),
         ("GitHub Actions", policies.github_push(NAMES)),
         ("The operator", document(policies_operator.operator(NAMES))),
-        ("The boundary of the four roles", policies_operator.boundary(NAMES)),
+        ("The boundary of the four roles", policies_boundary.boundary(NAMES)),
     ):
         parts.append(f"## {title}\n")
         rows = [(one["Sid"], listed(one["Action"]), where(one), condition(one.get("Condition"))) for one in policy["Statement"]]
@@ -130,7 +130,11 @@ def permissions() -> str:
     parts.append(
         "The operator is whoever runs `llmlab`. `llmlab bootstrap --print-operator-policy` prints these policies for a lab, in as many "
         "documents as IAM's size asks for, and the boundary. With the boundary made, `llmlab bootstrap --permissions-boundary ARN` makes "
-        "every role within it; the operator's policy allows no other.\n\n## Who may become a role\n"
+        "every role within it; the operator's policy allows no other. An administrator makes them all with\n\n```\n"
+        "llmlab bootstrap --print-operator-policy > policies.json\n"
+        "for name in $(jq -r 'keys[]' policies.json); do\n"
+        "  aws iam create-policy --policy-name $name --policy-document \"$(jq --arg name $name '.[$name]' policies.json)\"\n"
+        "done\n```\n\nand attaches those called operator to whoever runs `llmlab`.\n\n## Who may become a role\n"
     )
     trust = policies.trust_github("ACCOUNT", "OWNER/REPOSITORY", "main", "OWNER_ID/REPOSITORY_ID")
     parts.append(f"GitHub signs in with a token for one repository and branch:\n\n```json\n{json.dumps(trust, indent=2)}\n```\n")

@@ -5,7 +5,8 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from llmlab.aws.policies_operator import boundary_name, documents
+from llmlab.aws.policies_boundary import boundary_name
+from llmlab.aws.policies_operator import documents
 from llmlab.aws.session import Denied, translate
 from llmlab.contract import PROJECT, Names
 from llmlab.errors import ExitCode

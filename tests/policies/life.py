@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from llmlab import stack
+from llmlab.aws.policies_boundary import boundary_name
 from llmlab.aws.policies_documents import allow, document
-from llmlab.aws.policies_operator import boundary_name
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock
 from llmlab.config import Settings
@@ -27,8 +27,8 @@ from llmlab.sandbox.server import Sandbox
 from tests.cli.conftest import CommandLine, Result
 from tests.laws.spoilers import spoiler
 from tests.laws.test_repair import BY_DECREE
-from tests.policies.authorization import ACCOUNT, REGION, World
 from tests.policies.recording import Call, read
+from tests.policies.resources import ACCOUNT, REGION, World
 from tests.sandbox.whole_runs import Lab
 
 NAMES = Names(PROJECT, ACCOUNT, REGION)

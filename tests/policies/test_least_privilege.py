@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from llmlab.aws.policies_boundary import boundary
 from llmlab.aws.policies_documents import allow, document, statements
-from llmlab.aws.policies_operator import boundary
 from tests.policies.evaluator import Judge, Request, kinds
 from tests.policies.life import NAMES, Recorded
 from tests.policies.roles import NOT_RECORDED, POLICIES, allowed_actions, denied, used, without

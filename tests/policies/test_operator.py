@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from llmlab.aws.permissions import circumstances, questions
+from llmlab.aws.policies_boundary import boundary, boundary_name
 from llmlab.aws.policies_documents import document, size
-from llmlab.aws.policies_operator import LARGEST, boundary, boundary_name, documents
+from llmlab.aws.policies_operator import LARGEST, documents
 from llmlab.contract import Names
 from tests.policies.evaluator import Judge, Request
 from tests.policies.life import NAMES
@@ -81,12 +82,22 @@ DENIALS = [
         on("logs:DeleteLogGroup", NAMES.arn("logs", f"log-group:/{NAMES.lab}/setup")),
     ),
     (
+        "an alarm of a lab whose name begins alike",
+        on("cloudwatch:DeleteAlarms", NAMES.arn("cloudwatch", f"alarm:{NAMES.lab}-two-max-runtime")),
+        on("cloudwatch:DeleteAlarms", NAMES.arn("cloudwatch", f"alarm:{NAMES.lab}-max-runtime")),
+    ),
+    (
+        "a rule of a lab whose name begins alike",
+        on("events:DeleteRule", NAMES.arn("events", f"rule/{NAMES.lab}-two-instance-ended")),
+        on("events:DeleteRule", NAMES.arn("events", f"rule/{NAMES.lab}-instance-ended")),
+    ),
+    (
         "another budget",
         on("budgets:ModifyBudget", f"arn:aws:budgets::{NAMES.account}:budget/yearly"),
         on("budgets:ModifyBudget", f"arn:aws:budgets::{NAMES.account}:budget/{NAMES.budget}"),
     ),
 ]
-COUNT = 28
+COUNT = 30
 QUESTIONS = 24
 
 

@@ -7,8 +7,8 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 from typing import Any
 
 from llmlab.aws.crew import Crew
+from llmlab.aws.policies_boundary import boundary_name
 from llmlab.aws.policies_documents import asked, owned
-from llmlab.aws.policies_operator import boundary_name
 from llmlab.aws.session import Aws, AwsError
 from llmlab.contract import LogStream, Names
 

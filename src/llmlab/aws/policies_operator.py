@@ -1,17 +1,15 @@
-"""What the person who runs `llmlab` needs, as small as a lab allows; and the boundary that keeps the roles they make from being more.
-
-Without the boundary, whoever may write a role's policy and hand the role to a function may do anything. With it, a role of the lab can
-do no more than `boundary` says, whatever its own policy is; the operator can neither make a role without it nor take it off.
-https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html#access_policies_boundaries-delegate
-"""
+"""What the person who runs `llmlab` needs, as small as a lab allows: names where AWS goes by names, tags where it goes by tags."""
 
 from llmlab.aws.policies import GITHUB, IMAGES, PUSH, starting
+from llmlab.aws.policies_boundary import SERVICES, boundary, boundary_name, log_groups
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned, size
-from llmlab.contract import LogStream, Names
+from llmlab.contract import Names
 
 LARGEST = 6144
 """Characters of a managed policy. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
-SERVICES = ["ec2.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
+ALARMS = ("max-runtime", "failed-runs")
+RULES = ("spot-interruption", "instance-ended")
+"""By name, because a lab whose name begins alike has others."""
 
 
 def documents(names: Names) -> dict[str, Policy]:
@@ -25,57 +23,9 @@ def documents(names: Names) -> dict[str, Policy]:
     return {**numbered, boundary_name(names): boundary(names)}
 
 
-def boundary_name(names: Names) -> str:
-    return f"{names.prefix}-boundary"
-
-
 def operator(names: Names) -> list[Policy]:
     """Every statement of the operator's policy, by area."""
     return [*_reading(), *_network(names), *_machines(names), *_identity(names), *_storage(names), *_watching(names), *_calling(names)]
-
-
-def boundary(names: Names) -> Policy:
-    """The most that a role of the lab may ever do: what the four roles may together, on the lab's own things, and nothing of IAM."""
-    buckets = [f"arn:aws:s3:::{names.lab}-*-{names.account}-{names.region}"]
-    ours, anything = names.arn("ec2", "*"), f"arn:aws:ec2:{names.region}::*"
-    return document(
-        [
-            allow(
-                "Buckets",
-                actions("s3", "ListBucket", "GetObject", "GetObjectVersion", "PutObject", "AbortMultipartUpload"),
-                [*buckets, *(f"{bucket}/*" for bucket in buckets)],
-            ),
-            allow_anywhere("See", actions("ec2", "DescribeInstances", "DescribeSpotPriceHistory")),
-            allow("Terminate", "ec2:TerminateInstances", ours, StringEquals=owned(names.tags)),
-            allow("Start", actions("ec2", "RunInstances", "CreateFleet"), [ours, anything]),
-            allow("Tag", "ec2:CreateTags", ours, StringEquals={**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}),
-            allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
-            allow("Pass", "iam:PassRole", names.role_arn(f"{names.prefix}-*"), StringEquals={"iam:PassedToService": SERVICES}),
-            allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
-            allow("Images", [*PUSH, "ecr:DescribeImageScanFindings"], names.arn("ecr", f"repository/{names.repository}")),
-            allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), _log_groups(names)),
-            allow_anywhere("WriteMetrics", "cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": names.metrics}),
-            allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
-            allow_anywhere(
-                "SessionManager",
-                [
-                    "ssm:UpdateInstanceInformation",
-                    *actions("ssmmessages", "CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"),
-                ],
-            ),
-            allow(
-                "Schedules",
-                actions("scheduler", "CreateSchedule", "UpdateSchedule", "GetSchedule", "DeleteSchedule"),
-                names.arn("scheduler", f"schedule/{names.schedule_group}/*"),
-            ),
-            allow("Call", "lambda:InvokeFunction", names.arn("lambda", f"function:{names.watchdog}")),
-            allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
-        ]
-    )
-
-
-def _log_groups(names: Names) -> list[str]:
-    return [names.arn("logs", f"log-group:/{names.lab}/*"), names.arn("logs", f"log-group:{names.log_group(LogStream.WATCHDOG)}*")]
 
 
 # ---------------------------------------------------------------- by area
@@ -277,7 +227,7 @@ def _storage(names: Names) -> list[Policy]:
 
 
 def _watching(names: Names) -> list[Policy]:
-    alarms = names.arn("cloudwatch", f"alarm:{names.lab}-*")
+    alarms = [names.arn("cloudwatch", f"alarm:{names.lab}-{suffix}") for suffix in ALARMS]
     dashboard = f"arn:aws:cloudwatch::{names.account}:dashboard/{names.dashboard}"
     return [
         allow(
@@ -285,7 +235,7 @@ def _watching(names: Names) -> list[Policy]:
             actions(
                 "logs", "CreateLogGroup", "DeleteLogGroup", "FilterLogEvents", "ListTagsForResource", "PutRetentionPolicy", "TagResource"
             ),
-            _log_groups(names),
+            log_groups(names),
         ),
         allow(
             "KeepTopic",
@@ -346,7 +296,7 @@ def _calling(names: Names) -> list[Policy]:
                 "RemoveTargets",
                 "TagResource",
             ),
-            names.arn("events", f"rule/{names.lab}-*"),
+            [names.arn("events", f"rule/{names.lab}-{suffix}") for suffix in RULES],
         ),
         allow(
             "KeepGroup",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmlab.commands import operator_policy
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
 from llmlab.ui import Hanging, Ui, table
@@ -58,7 +59,7 @@ def bootstrap(
     state.flags |= {key: str(value) for key, value in values.items()}
     settings = state.settings
     if print_operator_policy:
-        _print_operator_policy(state)
+        operator_policy.show(state)
         return
     if bool(settings.vpc_id) != bool(settings.subnet_ids):
         raise UsageError("an existing network needs --vpc-id and at least one --subnet-id", "aws ec2 describe-subnets")
@@ -82,21 +83,6 @@ def bootstrap(
     if made.email and not made.email_confirmed:
         state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
     state.ui.say("next: llmlab doctor")
-
-
-def _print_operator_policy(state: State) -> None:
-    from llmlab.ops import operator_policy
-
-    printed = operator_policy.of(state.settings, lambda: state.aws)
-    state.ui.line(json.dumps(printed.policies, indent=1))
-    state.ui.answered = True
-    if printed.placeholders:
-        state.ui.say(f"{' and '.join(printed.placeholders)} to be filled in: without credentials nobody knows the account")
-    state.ui.say(
-        f"{len(printed.policies)} policies for somebody who may make policies: the operator's, to be attached to whoever runs llmlab, "
-        "and the boundary of the lab's roles; then: "
-        f"llmlab bootstrap --permissions-boundary {printed.boundary}"
-    )
 
 
 class _Counter:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws import policies_operator
+from llmlab.aws import policies_boundary, policies_operator
 from llmlab.aws.session import Aws
 from llmlab.config import Settings
 from llmlab.contract import Names
@@ -32,5 +32,5 @@ def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
     except LabError:
         pass
     names = Names(settings.lab, account, region)
-    boundary = f"arn:aws:iam::{account}:policy/{policies_operator.boundary_name(names)}"
+    boundary = f"arn:aws:iam::{account}:policy/{policies_boundary.boundary_name(names)}"
     return Printed(policies_operator.documents(names), boundary, tuple(one for one in (ACCOUNT, REGION) if one in {account, region}))
