@@ -59,11 +59,13 @@ class Shelved:
         (self.repository / "_manifests/revisions/sha256" / digest.partition(":")[2] / "link").unlink()
 
     def _put(self, tag: str, config: Any, layers: list[Any]) -> str:
+        """Into the registry. ECR is told without the configuration: a launch that could read it would refuse before any machine does."""
         text = json.dumps(config).encode()
         described = {"mediaType": CONFIG, "size": len(text), "digest": self._blob(text, "_layers")}
         manifest = json.dumps({"schemaVersion": 2, "mediaType": MEDIA_TYPE, "config": described, "layers": layers})
         digest = self._blob(manifest.encode(), "_manifests/revisions")
-        self.ecr.put_image(repositoryName=self.name, imageManifest=manifest, imageManifestMediaType=MEDIA_TYPE, imageTag=tag)
+        unread = json.dumps({"schemaVersion": 2, "mediaType": MEDIA_TYPE, "tag": tag, "layers": []})
+        self.ecr.put_image(repositoryName=self.name, imageManifest=unread, imageDigest=digest, imageTag=tag)
         return digest
 
     def _blob(self, data: bytes, links: str) -> str:
