@@ -43,10 +43,10 @@ class Shelved:
         return self._put(tag, config, manifest["layers"])
 
     def small(self, tag: str, *, architecture: str = "amd64", labels: dict[str, str]) -> str:
-        """An image with one file, which is no program."""
+        """An image with one file, which is no program, and is called as the tag, so that no two images are the same."""
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w") as archive:
-            archive.addfile(tarfile.TarInfo("empty"))
+            archive.addfile(tarfile.TarInfo(tag))
         layer = gzip.compress(stream.getvalue(), mtime=0)
         differs = f"sha256:{hashlib.sha256(stream.getvalue()).hexdigest()}"
         config = {
