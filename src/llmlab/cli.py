@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from llmlab import __version__
-from llmlab.commands import data, demo, image, lab, money, report, runs, sandbox, settings, trained
+from llmlab.commands import data, demo, image, lab, launch, money, report, runs, sandbox, settings, trained
 from llmlab.commands.interrupted import interrupted
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, UsageError
@@ -65,7 +65,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (settings, lab, data, runs, trained, money, report, image, sandbox, demo):
+for module in (settings, lab, data, launch, runs, trained, money, report, image, sandbox, demo):
     module.register(app)
 
 

@@ -20,6 +20,9 @@ VERSION = 1
 PROJECT = "llm-tuning-lab"
 """The value of the `Project` tag, and the default lab name."""
 
+IMAGE_LABEL = "llmlab.contract"
+"""The label in which a training image says which `VERSION` its programs have."""
+
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 

@@ -5,9 +5,10 @@ price holds from one change to the next; a disk and an address are paid for as l
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab.contract import Charge, PricePoint, parse_timestamp
+from llmlab.contract import Attempt, Charge, PricePoint, parse_timestamp
 
 HOUR = 3600
 INSTANCE = "instance"
@@ -118,3 +119,55 @@ def spent_at(limit: float | None, spent: float, now: datetime, per_hour: float) 
 
 def attempt_hours(launched: datetime, ended: datetime) -> float:
     return max(0.0, (ended - launched).total_seconds() / HOUR)
+
+
+# ---------------------------------------------------------------- both, of one attempt
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What an attempt has cost by any moment, and when its money is spent.
+
+    `price` held at the start, `history` is what followed, `highest` what it may become; US dollars an hour.
+    """
+
+    attempt: Attempt
+    launched: datetime
+    charges: tuple[Charge, ...]
+    price: float
+    highest: float
+    history: tuple[PricePoint, ...] = ()
+
+    def hours(self, now: datetime) -> float:
+        """Of this attempt alone."""
+        return attempt_hours(self.launched, now)
+
+    def parts(self, now: datetime, *, interrupted: bool = False) -> dict[str, float]:
+        """US dollars of this attempt alone, by what they are for. `interrupted`: AWS has taken this spot instance back."""
+        return attempt_costs(self.charges, self.launched, now, self.price, self.history, interrupted=interrupted)
+
+    def total(self, now: datetime) -> float:
+        """US dollars over all attempts."""
+        return self.attempt.cost_before + total(self.parts(now))
+
+    def hourly(self, now: datetime) -> float:
+        """US dollars an hour at the price of now, with everything that the instance needs."""
+        return hourly(self.charges, price_now(self.history, now, self.price))
+
+    def spent_at(self, now: datetime, *, blind_seconds: float = 0.0) -> float | None:
+        """When the cost limit will have been reached, in seconds since 1970; None without one.
+
+        At the price of now, but for the last `blind_seconds`, which are counted at the highest.
+        """
+        hourly = self.hourly(now)
+        reserve = max(0.0, self.most_hourly - hourly) * blind_seconds / HOUR
+        return spent_at(self.attempt.max_cost, self.total(now) + reserve, now, hourly)
+
+    def is_near(self, now: datetime, seconds: float) -> bool:
+        """Whether the cost limit could be reached within so many seconds, if the price became the highest."""
+        at = spent_at(self.attempt.max_cost, self.total(now), now, max(self.most_hourly, self.hourly(now)))
+        return at is not None and at - now.timestamp() < seconds
+
+    @property
+    def most_hourly(self) -> float:
+        return hourly(self.charges, self.highest)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmlab import fleet
+from llmlab import pricing, timers
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, Pool, RunKeys, Spec, Tag
@@ -56,10 +56,10 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
     assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
     schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
-    assert alarm["Name"] == fleet.wake_name(facts["run"])
+    assert alarm["Name"] == timers.wake_name(facts["run"])
     assert alarm["Target"]["Arn"].endswith(f"function:{lab_aws.names.watchdog}")
-    assert json.loads(alarm["Target"]["Input"]) == fleet.wake_event(facts["run"])
-    assert fleet.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
+    assert json.loads(alarm["Target"]["Input"]) == timers.wake_event(facts["run"])
+    assert timers.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
     (machine,) = instances.find(lab_aws, facts["run"])
@@ -147,10 +147,10 @@ def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready:
         client.meta.events.unregister("provide-client-params.ec2.CreateFleet", note)
     pools = [Pool(**one) for one in planned["pools"]]
     beside = sum(one["hourly"] for one in planned["charges"])
-    tiers = fleet.tiers(pools, (), spot=True, beside=beside)
+    tiers = pricing.tiers(pools, (), spot=True, beside=beside)
     assert len(tiers) > 1
     assert asked == [[(pool.instance_type, pool.subnet) for pool in tier] for tier in tiers]
-    dollars = [fleet.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
+    dollars = [pricing.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
     assert max(dollars) <= 3.01 * min(dollars), "three times the best, but for rounded speeds"
     assert len({pool.instance_type for pool in pools}) == 8
     assert nothing_left(lab_aws)

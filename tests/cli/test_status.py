@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
@@ -197,7 +197,7 @@ def test_stop_asks_then_ends_by_tag_and_marks(ready: CommandLine, lab_aws: Aws) 
     assert marker.reason is EndReason.STOPPED_BY_USER
     assert ready("status", run, "--json").json["run"]["state"] == "stopped"
     schedules = lab_aws.client("scheduler").list_schedules(GroupName=lab_aws.names.schedule_group)["Schedules"]
-    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [fleet.wake_name(run)], (
+    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [timers.wake_name(run)], (
         "what tells people of the end, and then goes"
     )
     again = ready("stop", run)

@@ -37,7 +37,16 @@ def test_bash_and_shellcheck_accept_it() -> None:
 
 def test_the_longest_names_fit() -> None:
     longest = Names("a" * 28, "123456789012", "ap-southeast-1")
-    assert len(rendered(longest, 168).encode()) <= user_data.LIMIT
+    assert 2 * len(user_data.packed(rendered(longest, 168))) <= user_data.LIMIT, "half of what EC2 takes: time to make it shorter"
+
+
+def test_what_is_packed_can_be_read_again() -> None:
+    script = rendered()
+    assert user_data.unpacked(user_data.packed(script)) == script
+    assert user_data.packed(script) == user_data.packed(script), "no time in it: the same lab has the same template"
+    assert user_data.unpacked(script.encode()) == script, "as labs have it that were made before it was compressed"
+    assert user_data.unpacked(user_data.packed(script)[:-9]) == ""
+    assert user_data.unpacked(b"\xff\xfe") == ""
 
 
 def test_every_value_is_quoted() -> None:

@@ -23,6 +23,7 @@ setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
 output_key=output/ checkpoints_key=checkpoints/ logs_key=logs/ complete=COMPLETE timestamp=%Y-%m-%dT%H:%M:%SZ instance_part=instance
+contract=1 image_label=llmlab.contract
 container=/work # the work folder inside the containers, and what lies in it
 spec=/spec.json data=/data model=/model checkpoints=/run/checkpoints output=/run/output
 log_folder=/logs control=/control ready=/control/ready training_exit=/control/training_exit marked=/control/marked
@@ -34,7 +35,7 @@ export PATH="$PATH:/usr/local/bin:/opt/aws/amazon-cloudwatch-agent/bin"
 scratch="$root/run/llmlab" # in memory on a real machine: works on a full disk
 logs="$root/var/log/llmlab"
 export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
-run="" attempt="" keep="" reason=$setup_failed detail="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
+run="" attempt="" keep="" reason=$setup_failed detail="" hint="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
 sed "s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
@@ -53,8 +54,8 @@ phase() { # phase NAME: close the last phase with its seconds, begin the next
   phase=$1 phase_since=$SECONDS
 }
 
-fail() { # fail DETAIL: the end of this run, as setup_failed unless `reason` says otherwise
-  detail="$phase: $1"
+fail() { # fail DETAIL [HINT]: the end of this run, as setup_failed unless `reason` says otherwise
+  detail="$phase: $1" hint=${2:-}
   say "failed: $detail"
   exit 1
 }
@@ -108,16 +109,16 @@ exists() { # exists KEY
 }
 
 last_resort() { # the agent could not end this run: save what is there and write the marker from here
-  local documents hint
+  local documents
   if [ -d "$work$checkpoints" ]; then
     aws s3 sync --only-show-errors "$work$output" "s3://$outputs_bucket/$prefix$output_key"
     aws s3 sync --only-show-errors --exclude "*/$complete" "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key" &&
       aws s3 sync --only-show-errors "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key"
   fi
   if exists "$prefix$success_key" || exists "$prefix$failure_key" || exists "$prefix$end_key"; then return; fi
-  case $reason in
+  case $hint$reason in
     "$setup_failed") hint="llmlab logs $run --stream $setup_log" ;;
-    *) hint="llmlab logs $run --stream $training_log" ;;
+    "$reason") hint="llmlab logs $run --stream $training_log" ;;
   esac
   documents=$(python3 -c "$write_end" "$run" "$attempt" "$reason" "${detail:-the setup script ended in phase $phase}" "$hint" \
     "$SECONDS" "$scratch/attempt.json" "$scratch/spec.json" "$instance_part" "$timestamp")
@@ -244,6 +245,19 @@ cp "$scratch/spec.json" "$work$spec"
 dd if=/dev/zero of="$work/reserve" bs=1048576 count=16 2>/dev/null # given back at the end, so that a full disk can still be reported
 
 phase "image and data"
+check_engine() { # it has started, and knows --gpus
+  local api try
+  for try in 1 2 3 4 5 6; do
+    if run_in engine docker version -f '{{.Server.APIVersion}}'; then
+      api=$(last_words engine)
+      if [ "${api%%.*}" -gt 1 ] || [ "${api#*.}" -ge 40 ]; then return; fi
+      fail "the Docker engine is too old: it speaks API $api, and 1.40 (Docker 19.03) is needed"
+    fi
+    command -v docker >/dev/null || break
+    if [ "$try" -lt 6 ]; then sleep 5; fi
+  done
+  fail "no Docker engine answers: $(last_words engine)"
+}
 pull() {
   local try begun=$SECONDS
   for try in 1 2 3; do
@@ -252,23 +266,38 @@ pull() {
       say "image: $((SECONDS - begun)) s"
       return 0
     fi
-    case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no space'*) return 1 ;; esac
-    sleep "$((try * 5))"
+    case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no space'* | *'no matching manifest'*) return 1 ;; esac
+    if [ "$try" -lt 3 ]; then sleep "$((try * 5))"; fi
   done
   return 1
+}
+push="llmlab image push"
+check_image() { # made for this machine, and by a llmlab that means the same by the same names
+  local made here version
+  read -r made version <<EOF
+$(docker image inspect -f "{{.Architecture}} {{index .Config.Labels \"$image_label\"}}" "$image")
+EOF
+  here=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+  if [ "$made" != "$here" ]; then fail "the image $image is for $made and this machine is $here" "$push"; fi
+  if [ -z "$version" ]; then fail "the image $image is no training image of llmlab" "$push"; fi
+  if [ "$version" != "$contract" ]; then
+    fail "the image $image has version $version of the names that programs share, and the lab has $contract" "$push"
+  fi
 }
 download() { # download NAME FROM TO: what S3 has now; the agent compares it with the manifest
   local begun=$SECONDS
   run_in "$1" aws s3 sync --only-show-errors "$2" "$3" || return 1
   say "$1: $((SECONDS - begun)) s"
 }
+check_engine
 pull &
 pulling=$!
 download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the data cannot be downloaded: $(last_words data)"
 if [ -n "$base_model" ]; then
   download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
 fi
-wait "$pulling" || fail "the image $image cannot be pulled: $(last_words pull)"
+wait "$pulling" || fail "the image $image cannot be pulled: $(last_words pull)" "$push"
+check_image
 
 # ---------------------------------------------------------------- the agent
 

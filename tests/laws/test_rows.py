@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from llmlab.aws import instance_types
+from llmlab.aws.user_data import unpacked
 from llmlab.contract import PROJECT, LogStream
 from tests.laws.conftest import Lab
 
@@ -151,7 +152,7 @@ def test_launch_template(made: Lab) -> None:
         "DeleteOnTermination": True,
     }
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
-    script = base64.b64decode(data["UserData"]).decode()
+    script = unpacked(base64.b64decode(data["UserData"]))
     assert script.startswith("#!/bin/bash")
     assert made.aws.account in script
     assert data["IamInstanceProfile"]["Name"] == f"{PROJECT}-{REGION}-instance"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmlab import fleet
+from llmlab import timers
 from llmlab.aws import user_data
 from llmlab.aws.session import Aws
 from llmlab.aws.user_data import UserData
@@ -123,7 +123,7 @@ def test_by_its_own_timer(lab: Lab) -> None:
 def test_by_its_one_time_schedule(lab: Lab) -> None:
     """EventBridge Scheduler calls EC2 itself; the watchdog is deleted."""
     attempt = lab.launch("#!/bin/bash\n" + HANG)
-    own = fleet.schedule_name(attempt.run, 1)
+    own = timers.schedule_name(attempt.run, 1)
     lab.forget(lambda name: name == own)
     lab.aws.client("lambda").delete_function(FunctionName=lab.aws.names.watchdog)
     lab.assert_ends_at_its_deadline(attempt)
@@ -133,7 +133,7 @@ def test_by_its_one_time_schedule(lab: Lab) -> None:
 def test_by_the_watchdog(lab: Lab) -> None:
     """Its schedule is lost and the machine has no timer; the hourly sweep is all there is. It also has the last word."""
     attempt = lab.launch("#!/bin/bash\n" + HANG)
-    own = fleet.schedule_name(attempt.run, 1)
+    own = timers.schedule_name(attempt.run, 1)
     lab.forget(lambda name: name != own)
     lab.sandbox.advance(3700)
     lab.until("the sweep to mend the schedule", lambda: own in {name for _, name in lab.schedules()})

@@ -76,6 +76,23 @@ def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
         lab.sandbox.fault("pull")
 
 
+@pytest.mark.parametrize(
+    ("fault", "message", "detail"),
+    [
+        ("engine", "Cannot connect to the Docker daemon", "no Docker engine answers: Cannot connect to the Docker daemon"),
+        ("version", "1.39", r"the Docker engine is too old: it speaks API 1.39, and 1.40 \(Docker 19.03\) is needed"),
+    ],
+    ids=["none", "old"],
+)
+@pytest.mark.slow  # half a minute: an engine is given that long to come up
+def test_an_engine_that_will_not_do(lab: Lab, fault: str, message: str, detail: str) -> None:
+    lab.sandbox.fault(fault, message)
+    try:
+        assert_failed(lab, lab.launch(), EndReason.SETUP_FAILED, f"^image and data: {detail}")
+    finally:
+        lab.sandbox.fault(fault)
+
+
 def test_a_container_that_does_not_start(lab: Lab) -> None:
     lab.sandbox.fault("run", "could not select device driver with capabilities: [[gpu]]")
     try:

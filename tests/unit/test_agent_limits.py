@@ -11,11 +11,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings, strategies as st
 
 from llmlab import contract, money
-from llmlab.agent.bill import Bill
 from llmlab.agent.limits import Seen, end_of, pressures
 from llmlab.agent.market import Ec2Market
 from llmlab.agent.store import StoreError
 from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
+from llmlab.money import Bill
 from tests.unit.agent_doubles import START, Machine, machine
 
 ON_DEMAND = 0.8
@@ -155,7 +155,7 @@ def test_the_ceiling_is_never_passed_by_more_than_a_minute(
 
 @given(price=st.floats(0.01, ON_DEMAND), limit=st.floats(0.01, 100), passed=st.floats(0, 1))
 def test_the_end_lies_before_the_money_and_after_most_of_it(price: float, limit: float, passed: float) -> None:
-    bill = Bill(_claim(limit), (), price, price)
+    bill = Bill(_claim(limit), START, (), price, price)
     gone = limit / price * 3600
     end = end_of(bill, 10**12, at(gone * passed * 0.9))
     assert end.at - START.timestamp() == pytest.approx(gone - money.LAST_SECONDS, rel=1e-6, abs=1e-3)
@@ -171,7 +171,7 @@ def test_whatever_presses_leaves_before_it_is_gone(
     seconds: float, stopped: bool, stalled: bool, broken: bool, notice: float | None, limit: float | None
 ) -> None:
     seen = Seen(at(notice) if notice is not None else None, stopped, stalled, broken)
-    found = pressures(Bill(_claim(limit), CHARGES, 0.3, ON_DEMAND), int(START.timestamp()) + 7200, at(seconds), seen)
+    found = pressures(Bill(_claim(limit), START, CHARGES, 0.3, ON_DEMAND), int(START.timestamp()) + 7200, at(seconds), seen)
     assert all(one.leave_by <= one.gone_by <= START.timestamp() + 7200 for one in found)
     assert [one.leave_by for one in found] == sorted(one.leave_by for one in found)
     wanted = {EndReason.STOPPED_BY_USER: stopped, EndReason.STALLED: stalled, EndReason.HARDWARE_FAILED: broken}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmlab import fleet
+from llmlab import fleet, pricing, timers
 from llmlab.contract import Names, Pool
 from llmlab.fleet import Refusal
 
@@ -27,11 +27,11 @@ def request(*, spot: bool = True, keep: bool = False, pools: tuple[Pool, ...] = 
 
 
 def test_order_follows_the_users_types_then_the_price() -> None:
-    spot = fleet.order(POOLS, ["g6.xlarge", "g5.xlarge"], spot=True)
+    spot = pricing.order(POOLS, ["g6.xlarge", "g5.xlarge"], spot=True)
     assert [(pool.instance_type, pool.zone) for pool in spot] == [
         ("g6.xlarge", "us-east-1b"), ("g6.xlarge", "us-east-1a"), ("g5.xlarge", "us-east-1b"),
     ]  # fmt: skip
-    assert len(fleet.order(POOLS, ["g6.xlarge"], spot=False)) == 4
+    assert len(pricing.order(POOLS, ["g6.xlarge"], spot=False)) == 4
 
 
 def test_spot_request() -> None:
@@ -122,8 +122,8 @@ def test_the_answer_without_one_says_why(codes: list[str], refusal: Refusal) -> 
 
 def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
     deadline = int(datetime(2026, 11, 23, 18, 30, 5, tzinfo=UTC).timestamp())
-    created = fleet.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
-    aimed = fleet.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
+    created = timers.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
+    aimed = timers.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
     assert created["ScheduleExpression"] == "at(2026-11-23T18:30:05)"
     assert created["ActionAfterCompletion"] == "DELETE"
     assert created["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"
@@ -136,16 +136,16 @@ def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
 
 
 def test_the_price_of_an_instance_is_its_pools() -> None:
-    assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
-    assert fleet.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
-    assert fleet.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
+    assert pricing.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
+    assert pricing.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
+    assert pricing.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
 
 
 def test_pools_are_ordered_by_dollars_for_the_same_work() -> None:
     slow = Pool("g4dn.xlarge", "us-east-1a", "subnet-a", 0.5, 0.2, speed=1)
     fast = Pool("g6e.xlarge", "us-east-1a", "subnet-a", 1.9, 0.6, speed=4)
-    assert fleet.order([slow, fast], (), spot=True) == (fast, slow)
-    assert fleet.order([slow, fast], ("g4dn.xlarge", "g6e.xlarge"), spot=True) == (slow, fast)
+    assert pricing.order([slow, fast], (), spot=True) == (fast, slow)
+    assert pricing.order([slow, fast], ("g4dn.xlarge", "g6e.xlarge"), spot=True) == (slow, fast)
 
 
 def test_a_tier_holds_what_is_as_good_as_its_best() -> None:
@@ -156,23 +156,23 @@ def test_a_tier_holds_what_is_as_good_as_its_best() -> None:
         Pool("p5.48xlarge", "us-east-1a", "a", 55.0, 20.0, speed=16),
         Pool("g7.2xlarge", "us-east-1a", "a", 1.0),
     ]
-    assert [[(one.instance_type, one.zone[-1]) for one in tier] for tier in fleet.tiers(pools, (), spot=True)] == [
+    assert [[(one.instance_type, one.zone[-1]) for one in tier] for tier in pricing.tiers(pools, (), spot=True)] == [
         [("g6.xlarge", "a"), ("g5.xlarge", "a"), ("g6.xlarge", "b")],
         [("p5.48xlarge", "a")],
     ]
-    named = fleet.tiers(pools, ("g5.xlarge", "g6.xlarge"), spot=True)
+    named = pricing.tiers(pools, ("g5.xlarge", "g6.xlarge"), spot=True)
     assert [one.instance_type for tier in named for one in tier] == ["g5.xlarge", "g6.xlarge", "g6.xlarge", "p5.48xlarge"]
     assert [len(tier) for tier in named] == [1, 2, 1]
 
 
 def test_the_prices_of_now_replace_those_of_spot_pools_alone() -> None:
     pools = [Pool("g6.xlarge", "us-east-1a", "a", 0.8, 0.3), Pool("g6.xlarge", "us-east-1b", "b", 0.8)]
-    new = fleet.reprice(pools, {("g6.xlarge", "us-east-1a"): 0.4, ("g6.xlarge", "us-east-1b"): 0.1})
+    new = pricing.reprice(pools, {("g6.xlarge", "us-east-1a"): 0.4, ("g6.xlarge", "us-east-1b"): 0.1})
     assert [pool.spot_price for pool in new] == [0.4, None]
 
 
 def test_the_alarm_clock_of_a_run() -> None:
-    request = fleet.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
-    assert request["Name"] == fleet.wake_name(RUN)
+    request = timers.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
+    assert request["Name"] == timers.wake_name(RUN)
     assert json.loads(request["Target"]["Input"]) == {"wake": {"run": RUN}}
     assert request["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"

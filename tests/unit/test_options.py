@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from llmlab import fleet, recipe as recipes
+from llmlab import pricing, recipe as recipes
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import Price, SpotPrice
 from llmlab.aws.quotas import CODES, Quota
@@ -144,7 +144,7 @@ def choose(wanted: Need, there: Supply, limits: Limits = SPOT) -> pools.Choice:
 def test_the_pools_are_ordered_as_the_options() -> None:
     there = supply(T4, L4, L40S)
     choice = choose(need(), there)
-    tiers = fleet.tiers(choice.pools, (), spot=True, beside=there.beside)
+    tiers = pricing.tiers(choice.pools, (), spot=True, beside=there.beside)
     assert tiers[0][0].instance_type == choice.best.instance_type == "g6e.xlarge"
     assert [pool.instance_type for tier in tiers for pool in tier if pool.zone == "us-east-1a"] == [
         one.instance_type for one in choice.options

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker
 from llmlab.watchdog import events
 from llmlab.watchdog.decide import Mark, Resume, decide
@@ -29,8 +29,8 @@ def test_an_interruption_becomes_one_new_attempt_however_often_it_is_told(lab: L
     tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
     assert (tags["Attempt"], tags["Deadline"]) == ("2", str(second.deadline))
     assert lab.end(1).reason is EndReason.SPOT_INTERRUPTED
-    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=fleet.schedule_name(RUN, 2))
-    assert schedule["Target"]["Arn"] == fleet.TERMINATE
+    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 2))
+    assert schedule["Target"]["Arn"] == timers.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [second.instance]}
 
 
@@ -58,13 +58,13 @@ def test_strangers_are_not_ours(lab: Lab) -> None:
     assert lab.wake({"sweep": True}) == ["ignored", "swept"]  # our run has no attempt yet
     assert [instance["InstanceId"] for instance in lab.live()] == [stranger]
     assert lab.wake({"something": "else"}) == ["ignored"]
-    assert lab.wake(fleet.wake_event("../../etc")) == ["ignored"]
+    assert lab.wake(timers.wake_event("../../etc")) == ["ignored"]
 
 
 def test_the_deadline_event_ends_the_attempts_instance_and_no_other(lab: Lab) -> None:
     first, second = lab.launch(1), lab.launch(2)
     ended(lab, 1, EndReason.SPOT_INTERRUPTED)
-    assert lab.wake(fleet.deadline_event(RUN, 1))[0] == "terminated"
+    assert lab.wake(timers.deadline_event(RUN, 1))[0] == "terminated"
     assert [instance["InstanceId"] for instance in lab.live()] == [second.instance]
     assert first.instance != second.instance
 
@@ -94,7 +94,7 @@ def test_the_sweep_mends_a_missing_schedule(lab: Lab) -> None:
     attempt = lab.launch()
     assert lab.wake({"sweep": True}) == ["scheduled", "wait", "told", "swept"]
     assert lab.wake({"sweep": True}) == ["wait", "swept"]
-    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=fleet.schedule_name(RUN, 1))
+    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 1))
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 
@@ -167,8 +167,8 @@ def test_a_marker_whose_listing_is_missing_gets_it(lab: Lab) -> None:
 
 
 def test_the_events_that_are_understood() -> None:
-    assert events.parse(fleet.wake_event(RUN)) == events.Wake(RUN)
-    assert events.parse(fleet.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
+    assert events.parse(timers.wake_event(RUN)) == events.Wake(RUN)
+    assert events.parse(timers.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
     assert events.parse({"wake": "now"}) == events.Unknown("['wake']")
 
 

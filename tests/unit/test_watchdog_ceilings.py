@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmlab import fleet, money
+from llmlab import money, timers
 from llmlab.contract import Charge, EndReason, Notice, PricePoint, build_timestamp
 from llmlab.watchdog import alarm
 from llmlab.watchdog.ceilings import Meter
@@ -93,7 +93,7 @@ def test_without_prices_it_goes_on_with_the_one_of_the_launch(lab: Lab) -> None:
     lab.clock.sleep(3 * 3600)
     assert "terminated" not in lab.wake({"sweep": True})
     lab.clock.sleep(20 * 60)
-    assert "terminated" in lab.wake(fleet.wake_event(RUN))
+    assert "terminated" in lab.wake(timers.wake_event(RUN))
 
 
 # ---------------------------------------------------------------- the alarm itself

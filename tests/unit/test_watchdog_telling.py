@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from llmlab import fleet
+from llmlab import timers
 from llmlab.contract import Charge, EndReason, Marker, Notice
 from llmlab.sandbox import market
 
@@ -107,11 +107,11 @@ def test_the_end_with_its_cost_by_part(lab: Lab, recorder: list[str]) -> None:
 def test_subjects_are_short_and_plain(lab: Lab) -> None:
     attempt = lab.launch(max_cost=0.2)
     lab.wake(warned(attempt))
-    lab.wake(fleet.wake_event(RUN))
+    lab.wake(timers.wake_event(RUN))
     lab.clock.sleep(35 * 60)
-    lab.wake(fleet.wake_event(RUN))
+    lab.wake(timers.wake_event(RUN))
     lab.clock.sleep(3600)
-    lab.wake(fleet.wake_event(RUN))
+    lab.wake(timers.wake_event(RUN))
     assert len(lab.sent()) == 4
     for subject, text in lab.sent():
         assert len(subject) <= 100

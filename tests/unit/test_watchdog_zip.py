@@ -9,7 +9,8 @@ import boto3
 import botocore
 import pytest
 
-from llmlab.watchdog import package
+from llmlab.aws import function
+from llmlab.watchdog import package, sight
 
 WATCHDOG = (
     "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "handler", "machines", "prices", "records",
@@ -25,8 +26,13 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
         "llmlab/__init__.py", "llmlab/clock.py", "llmlab/contract.py", "llmlab/fleet.py", "llmlab/money.py",
+        "llmlab/pricing.py", "llmlab/timers.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
+
+
+def test_no_instance_is_given_up_while_the_call_that_asked_for_it_may_still_live() -> None:
+    assert sight.VISIBLE_SECONDS >= function.TIMEOUT_SECONDS
 
 
 PROGRAM = """

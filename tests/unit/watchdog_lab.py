@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from llmlab import contract, fleet, money
+from llmlab import contract, fleet, money, timers
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Notice, Pool, RunKeys, Spec
@@ -184,11 +184,11 @@ class Lab:
         client = self.aws.client("scheduler")
         names = [one["Name"] for one in client.list_schedules(GroupName=self.aws.names.schedule_group)["Schedules"]]
         found = {name: client.get_schedule(GroupName=self.aws.names.schedule_group, Name=name) for name in names}
-        return {name: fleet.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
+        return {name: timers.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
 
     @property
     def alarm(self) -> datetime | None:
-        return self.schedules().get(fleet.wake_name(RUN))
+        return self.schedules().get(timers.wake_name(RUN))
 
     def sleep_until_alarm(self) -> list[str]:
         """Let the alarm clock go off; what came of it."""
@@ -196,8 +196,8 @@ class Lab:
         assert moment is not None
         assert moment > self.clock.now()
         self.clock.time = moment
-        self.aws.client("scheduler").delete_schedule(GroupName=self.aws.names.schedule_group, Name=fleet.wake_name(RUN))
-        return self.wake(fleet.wake_event(RUN))
+        self.aws.client("scheduler").delete_schedule(GroupName=self.aws.names.schedule_group, Name=timers.wake_name(RUN))
+        return self.wake(timers.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
         records = Bucket(self.aws.s3, self.aws.names.outputs_bucket).records(RUN)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab import money
-from llmlab.agent.bill import Bill
 from llmlab.contract import EndReason, parse_timestamp
+from llmlab.money import Bill
 
 LEAD_SECONDS = 300.0
 """How long before the end of its time or money the trainer is asked to save, at most; a tenth of what there was where that is less."""

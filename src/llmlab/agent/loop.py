@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from llmlab import contract, fleet, money
+from llmlab import contract, money, pricing
 from llmlab.agent import ending, limits, report
 from llmlab.agent.background import Background
-from llmlab.agent.bill import Bill
 from llmlab.agent.gpu import Gpus
 from llmlab.agent.idle import Vigil
 from llmlab.agent.imds import Imds
@@ -39,6 +38,7 @@ from llmlab.contract import (
     Stop,
 )
 from llmlab.files import replace_text
+from llmlab.money import Bill
 
 TICK_SECONDS = 1.0
 EVERY_SECONDS = {
@@ -166,8 +166,9 @@ class Agent:
         """At the price the launcher noted, or that of our pool in the spec as long as it has not."""
         instance_type, zone = self._place
         pools, attempt = self.job.spec.pools, self.attempt
-        price = fleet.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
-        return Bill(attempt, self.job.spec.charges, price, fleet.highest_price(pools, instance_type, zone), self.prices)
+        price = pricing.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
+        launched = contract.parse_timestamp(attempt.launched or attempt.claimed)
+        return Bill(attempt, launched, self.job.spec.charges, price, pricing.highest_price(pools, instance_type, zone), self.prices)
 
     @cached_property
     def _place(self) -> tuple[str, str]:

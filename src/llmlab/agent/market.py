@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from llmlab import fleet
+from llmlab import pricing
 from llmlab.agent.store import StoreError
 from llmlab.contract import PricePoint
 
@@ -34,9 +34,9 @@ class Ec2Market:
     def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
         try:
             pages = self.client.get_paginator("describe_spot_price_history").paginate(
-                **fleet.spot_prices_request([instance_type], since, zone=zone)
+                **pricing.spot_prices_request([instance_type], since, zone=zone)
             )
             items = [item for page in pages for item in page["SpotPriceHistory"]]
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"no spot prices of {instance_type} in {zone}, the last one known counts: {error}") from error
-        return fleet.read_spot_prices(items)
+        return pricing.read_spot_prices(items)

@@ -11,6 +11,7 @@ from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.security_group import SecurityGroup
 from llmlab.aws.session import NotFound
+from llmlab.aws.user_data import packed, unpacked
 from llmlab.contract import Tag
 from llmlab.infra.resource import Properties
 
@@ -68,7 +69,7 @@ class LaunchTemplate(AwsResource):
             "shutdown": data.get("InstanceInitiatedShutdownBehavior"),
             "ssh key": data.get("KeyName"),
             "tags": {one["ResourceType"]: from_list(one["Tags"]) for one in data.get("TagSpecifications", [])},
-            "user data": _digest(base64.b64decode(data.get("UserData", "")).decode(errors="replace")),
+            "user data": _digest(unpacked(base64.b64decode(data.get("UserData", "")))),
         }
 
     def tags(self) -> Mapping[str, str]:
@@ -91,7 +92,7 @@ class LaunchTemplate(AwsResource):
             "BlockDeviceMappings": [{"DeviceName": ROOT_DEVICE, "Ebs": disk}],
             "InstanceInitiatedShutdownBehavior": "terminate",
             "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in TAGGED],
-            "UserData": base64.b64encode(self.user_data.encode()).decode(),
+            "UserData": base64.b64encode(packed(self.user_data)).decode(),
             **key,
         }
 

@@ -12,7 +12,7 @@ from llmlab.aws.session import AlreadyExists, Aws, NotFound
 
 
 def create(aws: Aws, request: Mapping[str, Any]) -> None:
-    """Create one from the request that `llmlab.fleet` builds."""
+    """Create one from the request that `llmlab.timers` builds."""
     aws.client("scheduler").create_schedule(**request)
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llmlab import fleet
+from llmlab import pricing
 from llmlab.aws import price_list
 from llmlab.aws.session import Aws, AwsError
 
@@ -82,7 +82,7 @@ def spot(aws: Aws, types: Sequence[str], now: datetime, *, days: float = 0) -> d
     With the history's start set to now, AWS answers the price in force; with an earlier one also every change since.
     """
     seen: dict[tuple[str, str], list[tuple[datetime, float]]] = {}
-    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(**fleet.spot_prices_request(types, now - timedelta(days=days)))
+    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(**pricing.spot_prices_request(types, now - timedelta(days=days)))
     for page in pages:
         for item in page["SpotPriceHistory"]:
             seen.setdefault((str(item["InstanceType"]), item["AvailabilityZone"]), []).append((item["Timestamp"], float(item["SpotPrice"])))

@@ -1,10 +1,13 @@
 """The script a machine of the lab runs at boot: `templates/user_data.sh.j2`, with the names of this lab and of the contract filled in.
 
-It belongs to the lab, not to a run, and holds no secret: anyone on the machine can read it through IMDS.
+It belongs to the lab, not to a run, and holds no secret: anyone on the machine can read it through IMDS. EC2 gets it compressed, which
+cloud-init undoes: https://cloudinit.readthedocs.io/en/latest/explanation/format/gzip.html
 """
 
+import gzip
 import json
 import shlex
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from llmlab.contract import EndReason, Env, LogStream, Names, RunKeys, Tag, Work
 from llmlab.errors import LabError
 
 LIMIT = 16 * 1024
-"""Bytes of user data that EC2 takes, before base64."""
+"""Bytes of user data that EC2 takes, before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html"""
 TEMPLATE = "user_data.sh.j2"
+MAGIC = b"\x1f\x8b"
+"""The first bytes of whatever gzip wrote: RFC 1952, section 2.3.1."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class UserData:
 
 
 def render(user_data: UserData) -> str:
-    """The script, at most 16 KiB.
+    """The script, short enough for EC2 once it is packed.
 
     Raises:
         LabError: it became longer than EC2 takes.
@@ -39,9 +44,23 @@ def render(user_data: UserData) -> str:
     )
     environment.filters["quote"] = lambda value: shlex.quote(str(value))
     text = environment.get_template(TEMPLATE).render(_values(user_data))
-    if len(text.encode()) > LIMIT:
-        raise LabError(f"the user data has {len(text.encode())} bytes and EC2 takes {LIMIT}", "llmlab doctor")
+    size = len(packed(text))
+    if size > LIMIT:
+        raise LabError(f"the user data has {size} bytes and EC2 takes {LIMIT}", "llmlab doctor")
     return text
+
+
+def packed(script: str) -> bytes:
+    """The script as EC2 gets it."""
+    return gzip.compress(script.encode(), mtime=0)
+
+
+def unpacked(data: bytes) -> str:
+    """The script in what EC2 has, compressed or not. What is neither is no script of ours: "" stands for it."""
+    try:
+        return (gzip.decompress(data) if data.startswith(MAGIC) else data).decode()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return ""
 
 
 def _values(user_data: UserData) -> dict[str, Any]:
@@ -62,6 +81,8 @@ def _values(user_data: UserData) -> dict[str, Any]:
         "ended_prefix": contract.ENDED,
         "complete": contract.COMPLETE,
         "timestamp": contract.TIMESTAMP,
+        "contract": contract.VERSION,
+        "image_label": contract.IMAGE_LABEL,
         "instance_part": money.INSTANCE,
         "cloudwatch": json.dumps(cloudwatch_agent(names), separators=(",", ":")),
     }

@@ -23,6 +23,9 @@ from llmlab.errors import LabError, UsageError
 
 PACKAGE = Path(llmlab.__file__).parent
 DOCKERFILE = Path("docker/Dockerfile")
+BASE_ARGUMENT = "BASE_IMAGE="
+PLATFORM = "linux/amd64"
+"""Of every instance type that the lab asks for."""
 Say = Callable[[str], None]
 
 
@@ -45,10 +48,10 @@ def build(repository: str, tags: Sequence[str], say: Say, *, now: datetime, fold
     check_engine()
     references = tuple(f"{repository}:{tag}" for tag in tags)
     with context(folder) as root:
-        command = ["docker", "build", "--platform", "linux/amd64", "--file", str(root / DOCKERFILE)]
+        command = ["docker", "build", "--platform", PLATFORM, "--file", str(root / DOCKERFILE)]
         if has_buildx():
             command.append("--provenance=false")  # else what is pushed is an index of two, one of which is no image
-        for name, value in labels(root, now).items():
+        for name, value in {**labels(root, now), **base(root, extra, say)}.items():
             command += ["--build-arg", f"{name}={value}"]
         for reference in references:
             command += ["--tag", reference]
@@ -87,6 +90,28 @@ def labels(root: Path, now: datetime) -> dict[str, str]:
         if answer.returncode == 0 and (root / ".git").exists():
             found[name] = re.sub(r"//[^/@]*@", "//", answer.stdout.strip())  # an address may carry a password
     return found
+
+
+def base(root: Path, extra: Sequence[str], say: Say) -> dict[str, str]:
+    """The base by its digest, and what the image says of it. A base that is on no registry has none, and stays as it was named.
+
+    Raises:
+        LabError: the base cannot be pulled.
+    """
+    given = [word.removeprefix(BASE_ARGUMENT) for word in extra if word.startswith(BASE_ARGUMENT)]
+    named = re.findall(rf"^ARG {BASE_ARGUMENT}(\S+)$", (root / DOCKERFILE).read_text(encoding="utf-8"), re.MULTILINE)
+    name: str = (given or named)[-1]
+    digest = name.partition("@")[2]
+    if not digest and not given:
+        stream(["docker", "pull", "--platform", PLATFORM, name], say, failed=f"the base {name} was not pulled")
+    if not digest:
+        inspect = ["docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', name]
+        answer = subprocess.run(inspect, capture_output=True, text=True, check=False)
+        digest = answer.stdout.strip().partition(" ")[0].partition("@")[2]
+    if not digest:
+        return {"BASE_NAME": name}
+    bare = re.sub(r":[^/:]*$", "", name.partition("@")[0])
+    return {"BASE_IMAGE": f"{bare}@{digest}", "BASE_NAME": name.partition("@")[0], "BASE_DIGEST": digest}
 
 
 def has_buildx() -> bool:

@@ -6,7 +6,7 @@ The agent finds the checkpoint.
 
 from dataclasses import dataclass
 
-from llmlab import contract, fleet, money
+from llmlab import contract, money, pricing
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
@@ -111,7 +111,7 @@ def _check_start(before: Detail, left: float | None, *, spot: bool) -> None:
     Raises:
         UsageError: they do not, with what does.
     """
-    price = min((price for pool in before.spec.pools if (price := fleet.price(pool, spot=spot)) is not None), default=0.0)
+    price = min((price for pool in before.spec.pools if (price := pricing.price(pool, spot=spot)) is not None), default=0.0)
     start = money.hourly(before.spec.charges, price) * START_HOURS
     if left is not None and left < start:
         raise UsageError(

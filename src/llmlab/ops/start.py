@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from llmlab import contract, fleet, money
+from llmlab import contract, fleet, money, pricing, timers
 from llmlab.aws import documents, fleets, instances, one_time_schedules
 from llmlab.aws.fleets import NoPoolHadCapacity
 from llmlab.aws.session import Aws
@@ -103,7 +103,7 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
     """
     tried: list[PoolError] = []
     over: QuotaExceeded | None = None
-    for tier in fleet.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.beside(spec.charges)):
+    for tier in pricing.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.beside(spec.charges)):
         try:
             return _ask_tier(aws, spec, attempt, tier, numbers, clock)
         except NoPoolHadCapacity as error:
@@ -138,7 +138,7 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
         instance=given.instance,
         instance_type=given.instance_type,
         zone=given.zone,
-        price=fleet.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
+        price=pricing.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
         launched=contract.build_timestamp(clock.now()),
     )
 
@@ -149,7 +149,7 @@ def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: b
     answers = {(one.instance_type, one.zone): one.code for one in error.tried}
     zones: dict[tuple[str, str], list[str]] = {}
     for pool in pools:
-        if fleet.price(pool, spot=spot) is not None:
+        if pricing.price(pool, spot=spot) is not None:
             code = answers.get((pool.instance_type, pool.zone), "no answer")
             zones.setdefault((pool.instance_type, code), []).append(pool.zone)
     for (name, code), where in zones.items():
@@ -172,7 +172,7 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
 
 def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
     """The request for the run's alarm clock; every look sets it anew."""
-    return fleet.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
+    return timers.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
 
 
 def _role(aws: Aws) -> str:
@@ -183,8 +183,8 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
     role = _role(aws)
     if not attempt.instance:
-        return fleet.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
-    return fleet.aim_schedule_request(
+        return timers.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
+    return timers.aim_schedule_request(
         aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role, instance=attempt.instance
     )
 
@@ -208,7 +208,7 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         if said:
             mark.put_back(aws, said)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
-        for name in (fleet.wake_name(run), fleet.schedule_name(run, number)):
+        for name in (timers.wake_name(run), timers.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)
     except LabError as second:
         words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)

@@ -6,7 +6,7 @@ A run without an instance is marked as stopped, so that the watchdog does not st
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.aws import documents, instances, one_time_schedules
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, wait_until
@@ -52,7 +52,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
         after = detail(aws, run, clock.now()).run
     for number in range(1, after.attempt + 1):
-        one_time_schedules.delete(aws, aws.names.schedule_group, fleet.schedule_name(run, number))
+        one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run, number))
     return Stopped(after, already=False, asked=asked, terminated=terminated)
 
 

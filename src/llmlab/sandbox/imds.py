@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
 """
 
+import base64
 import json
 import re
 import secrets
@@ -12,7 +13,7 @@ from typing import Any
 from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.machine import Machine, Room
 
-Answer = tuple[int, str]
+Answer = tuple[int, str | bytes]
 LONGEST = 21600
 MAC = "02:00:00:00:00:01"
 """Of every machine: no two are on one network."""
@@ -58,7 +59,7 @@ class Metadata:
         wanted = path.strip("/")
         if wanted == "user-data":
             data = machine.instance.user_data
-            return (200, data.decode()) if data else (404, "")
+            return (200, base64.b64decode(str(data))) if data else (404, "")
         with LOCK:
             facts = self._facts(machine)
         if wanted in facts:

@@ -4,6 +4,7 @@ How a machine runs is its `Host`: `machine_process` has the one that needs neith
 under `completion.LOCK`.
 """
 
+import base64
 import logging
 import threading
 from collections.abc import Callable
@@ -98,7 +99,7 @@ class Room:
                 return
             self._state(machine, "running")
             user_data = machine.instance.user_data
-        machine.host.start(user_data.decode().encode() if user_data else b"")
+        machine.host.start(base64.b64decode(str(user_data)) if user_data else b"")
 
     def power_off(self, identity: str) -> None:
         """The machine switched itself off: terminated or stopped, as its shutdown behaviour says."""

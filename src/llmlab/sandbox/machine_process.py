@@ -3,6 +3,7 @@
 The downside, said plainly: nothing keeps the script from the rest of this computer. It is your own script, on your own machine.
 """
 
+import gzip
 import os
 import subprocess
 import sys
@@ -22,6 +23,8 @@ STAND_INS = {
 NEED_NAME = {"power.py"}
 ROOT_FOLDERS = ("root", "tmp", "run", "var/log", "var/lib", "opt", "etc", "home/ubuntu")
 END_SECONDS = 12
+GZIP = b"\x1f\x8b"
+"""How compressed user data begins: RFC 1952, section 2.3.1."""
 
 
 class ProcessHost:
@@ -39,7 +42,8 @@ class ProcessHost:
             (self.folder / place).mkdir(parents=True, exist_ok=True)
         self._stand_ins()
         (self.folder / "console.log").touch()
-        (self.folder / "user-data").write_bytes(user_data if user_data.startswith(b"#!") else b"#!/bin/sh\n")
+        script = gzip.decompress(user_data) if user_data.startswith(GZIP) else user_data  # as cloud-init does
+        (self.folder / "user-data").write_bytes(script if script.startswith(b"#!") else b"#!/bin/sh\n")
         with self._lock:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(PROGRAMS / "keeper.py"), str(self.folder)],

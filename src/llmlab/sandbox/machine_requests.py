@@ -7,9 +7,15 @@ from typing import Any
 from llmlab.sandbox import registry
 from llmlab.sandbox.machine import Machine, Room
 
+API_VERSION = "1.41"
+"""Of the stand-in's engine, as Docker 20.10 has it."""
+
 
 class Requests:
-    """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message."""
+    """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message.
+
+    Two are no verbs: of `engine` none answers, and `version` is the one of the API that the engine claims to speak.
+    """
 
     def __init__(self, room: Room) -> None:
         self.room = room
@@ -32,6 +38,9 @@ class Requests:
                 return (200 if unit in machine.timers else 404), {}
             case ["image"]:
                 return self._image(machine, body["reference"], body["verb"])
+            case ["engine"]:
+                down = self.faults.get("engine")
+                return (500, {"error": down}) if down else (200, {"version": self.faults.get("version", API_VERSION)})
             case ["containers", name, "kill"]:
                 return self._kill_container(machine, name, memory=bool(body.get("memory")))
             case _:

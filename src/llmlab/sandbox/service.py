@@ -158,8 +158,8 @@ class Service:
 
     def _metadata(self, identity: str, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         headers = {key[5:].lower().replace("_", "-"): value for key, value in environ.items() if key.startswith("HTTP_")}
-        status, text = self.metadata.answer(environ["REQUEST_METHOD"], identity, environ["PATH_INFO"].lstrip("/"), headers)
-        return _respond(start, status, text.encode(), "text/plain")
+        status, body = self.metadata.answer(environ["REQUEST_METHOD"], identity, environ["PATH_INFO"].lstrip("/"), headers)
+        return _respond(start, status, body if isinstance(body, bytes) else body.encode(), "text/plain")
 
     def _control(self, environ: dict[str, Any], path: str, start: Start) -> Iterable[bytes]:
         length = int(environ.get("CONTENT_LENGTH") or 0)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from botocore.exceptions import ClientError
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.contract import Attempt, ContractError, Marker, Metric, RunKeys
 from llmlab.watchdog import alarm, ending, machines, prices, schedules, starting, telling
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
@@ -149,7 +149,7 @@ class Watchdog(Tools):
         if moment is not None:
             alarm.set_for(self, sight.run, moment)
         elif sight.records.over and sight.records.marker:
-            schedules.delete(self, fleet.wake_name(sight.run))
+            schedules.delete(self, timers.wake_name(sight.run))
             for attempt in sight.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
                 if attempt.deadline > self.now.timestamp():
                     schedules.delete_deadline(self, attempt)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from botocore.exceptions import ClientError
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.contract import Notice
 from llmlab.watchdog import schedules
 from llmlab.watchdog.ending import AFTERMATH_SECONDS, SOON_SECONDS
@@ -50,22 +50,22 @@ def set_for(tools: Tools, run: str, moment: float) -> None:
     """
     now = tools.now
     at = math.ceil(max(moment, now.timestamp() + SOON_SECONDS))
-    request = fleet.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
+    request = timers.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
     if schedules.create(tools, request):
         return
     there = _there(tools, run)
     if there is not None and now + timedelta(seconds=1) < there <= datetime.fromtimestamp(at, there.tzinfo):
         return
     if there is not None and there <= now:  # it is going off, and EventBridge Scheduler is about to delete it
-        schedules.delete(tools, fleet.wake_name(run))
+        schedules.delete(tools, timers.wake_name(run))
     schedules.replace(tools, request)
 
 
 def _there(tools: Tools, run: str) -> datetime | None:
     try:
-        found = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=fleet.wake_name(run))
+        found = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=timers.wake_name(run))
     except ClientError as error:
         if error.response["Error"]["Code"] != schedules.MISSING:
             raise
         return None
-    return fleet.schedule_moment(found["ScheduleExpression"])
+    return timers.schedule_moment(found["ScheduleExpression"])

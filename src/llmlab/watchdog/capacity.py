@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llmlab import contract, fleet, money
+from llmlab import contract, money, pricing
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, Spec
 
 PAUSE_MINUTES = (1, 2, 4, 8, 16, 30)
@@ -37,7 +37,7 @@ def asks(
     `ends` in order, `prices` of spot now by (type, zone), `left` what is left of the cost limit in US dollars: pools that would use it up
     before anything is gained are left out.
     """
-    pools = fleet.reprice(spec.pools, prices)
+    pools = pricing.reprice(spec.pools, prices)
     failed = _failed(attempts, ends, now)
     found = []
     for spot in markets(spec, attempts, ends, now):
@@ -45,12 +45,12 @@ def asks(
         good = [pool for pool in can if (pool.instance_type, pool.zone) not in failed]
         last = [pool for pool in can if pool not in good]
         beside = money.beside(spec.charges)
-        found += [Ask(tier, spot) for some in (good, last) for tier in fleet.tiers(some, spec.preferred, spot=spot, beside=beside)]
+        found += [Ask(tier, spot) for some in (good, last) for tier in pricing.tiers(some, spec.preferred, spot=spot, beside=beside)]
     return tuple(found)
 
 
 def _pays(spec: Spec, pool: Pool, left: float | None, *, spot: bool) -> bool:
-    price = fleet.price(pool, spot=spot)
+    price = pricing.price(pool, spot=spot)
     return price is not None and (left is None or left >= money.hourly(spec.charges, price) * LEAST_HOURS)
 
 

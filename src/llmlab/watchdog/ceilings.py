@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from llmlab import fleet, money
+from llmlab import money, pricing
 from llmlab.contract import Attempt, PricePoint, Spec
 from llmlab.watchdog.machines import Machine
 
@@ -63,15 +63,14 @@ class Meter:
 def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[PricePoint], now: datetime) -> Meter:
     """The meter of an attempt's instance. `history` is of its pool's spot price, () on demand."""
     price = price_at_start(spec, attempt, machine)
-    costs = money.attempt_costs(spec.charges, machine.launched, now, price, history)
-    current = money.price_now(history, now, price)
-    most = max(current, fleet.highest_price(spec.pools, machine.instance_type, machine.zone)) if machine.spot else current
+    highest = pricing.highest_price(spec.pools, machine.instance_type, machine.zone) if machine.spot else 0.0
+    bill = money.Bill(attempt, machine.launched, spec.charges, price, highest, tuple(history))
     return Meter(
         at=now,
-        hours=attempt.hours_before + money.attempt_hours(machine.launched, now),
-        cost=attempt.cost_before + money.total(costs),
-        hourly=money.hourly(spec.charges, current),
-        highest=money.hourly(spec.charges, most),
+        hours=attempt.hours_before + bill.hours(now),
+        cost=bill.total(now),
+        hourly=bill.hourly(now),
+        highest=max(bill.hourly(now), bill.most_hourly),
         max_hours=attempt.max_hours,
         max_cost=attempt.max_cost,
     )
@@ -79,4 +78,4 @@ def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[Price
 
 def price_at_start(spec: Spec, attempt: Attempt, machine: Machine) -> float:
     """What an hour of an attempt's instance cost when it was launched, in US dollars."""
-    return fleet.price_at_start(attempt, spec.pools, machine.instance_type, machine.zone, spot=machine.spot)
+    return pricing.price_at_start(attempt, spec.pools, machine.instance_type, machine.zone, spot=machine.spot)

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from llmlab import contract, fleet, money
+from llmlab import contract, money, timers
 from llmlab.contract import AttemptEnd, EndReason, RunKeys
 from llmlab.watchdog import ceilings, schedules
 from llmlab.watchdog.machines import Machine
@@ -80,7 +80,7 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
     deadline = int(machine.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return
-    request: dict[str, Any] = fleet.aim_schedule_request(
+    request: dict[str, Any] = timers.aim_schedule_request(
         tools.names, run=machine.run or machine.id, attempt=machine.attempt, deadline=deadline, role=tools.scheduler_role,
         instance=machine.id,
     )  # fmt: skip

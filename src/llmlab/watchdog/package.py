@@ -8,7 +8,7 @@ import llmlab
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip can hold, given to every file."""
-SHARED = ("__init__.py", "clock.py", "contract.py", "fleet.py", "money.py")
+SHARED = ("__init__.py", "clock.py", "contract.py", "fleet.py", "money.py", "pricing.py", "timers.py")
 
 
 def build() -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from llmlab import fleet
+from llmlab import pricing
 from llmlab.contract import Pool, PricePoint
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.tools import Tools
@@ -16,13 +16,13 @@ def history(tools: Tools, machine: Machine) -> tuple[PricePoint, ...]:
     """What the pool of a spot instance cost since its launch: the price in force then, and each change; () when EC2 does not say."""
     if not machine.spot:
         return ()
-    return fleet.read_spot_prices(_ask(tools, fleet.spot_prices_request([machine.instance_type], machine.launched, zone=machine.zone)))
+    return pricing.read_spot_prices(_ask(tools, pricing.spot_prices_request([machine.instance_type], machine.launched, zone=machine.zone)))
 
 
 def now(tools: Tools, pools: Iterable[Pool], moment: datetime) -> dict[tuple[str, str], float]:
     """The spot price in force by (type, zone); {} when EC2 does not say."""
     types = sorted({pool.instance_type for pool in pools if pool.spot_price is not None})
-    items = _ask(tools, fleet.spot_prices_request(types, moment)) if types else []
+    items = _ask(tools, pricing.spot_prices_request(types, moment)) if types else []
     newest = sorted(items, key=lambda item: item["Timestamp"])
     return {(item["InstanceType"], item["AvailabilityZone"]): float(item["SpotPrice"]) for item in newest}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from llmlab import fleet
+from llmlab import timers
 from llmlab.contract import Attempt
 from llmlab.watchdog.tools import Tools
 
@@ -44,4 +44,4 @@ def delete(tools: Tools, name: str) -> None:
 
 
 def delete_deadline(tools: Tools, attempt: Attempt) -> None:
-    delete(tools, fleet.schedule_name(attempt.run, attempt.number))
+    delete(tools, timers.schedule_name(attempt.run, attempt.number))

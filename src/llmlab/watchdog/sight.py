@@ -14,7 +14,8 @@ from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.tools import Tools
 
 VISIBLE_SECONDS = 300
-"""How long EC2 may hide a new instance from DescribeInstances."""
+"""How long EC2 may hide a new instance from DescribeInstances; at least as long as a call of the watchdog may last, so that the instance
+of a call that dies in the middle is not looked for before Lambda has ended that call."""
 ENDING = "shutting-down"
 
 

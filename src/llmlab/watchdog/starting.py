@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from llmlab import contract, fleet
+from llmlab import contract, fleet, pricing, timers
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, RunKeys, Spec
 from llmlab.fleet import Answer, PoolError, Refusal
 from llmlab.watchdog import alarm, schedules
@@ -38,7 +38,7 @@ def start(tools: Tools, sight: Sight, decision: Resume) -> None:
     alarm.set_for(tools, sight.run, (sight.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
     schedules.delete_deadline(tools, sight.newest)
     deadline: dict[str, Any] = {"run": attempt.run, "attempt": attempt.number, "deadline": attempt.deadline, "role": tools.scheduler_role}
-    schedules.create(tools, fleet.create_schedule_request(tools.names, **deadline))
+    schedules.create(tools, timers.create_schedule_request(tools.names, **deadline))
     answer, given = _first(tools, sight.records.spec, attempt, decision.asks)
     if answer is None:
         tools.log("no answer", run=attempt.run, attempt=attempt.number, why="EC2 did not say whether it started an instance")
@@ -48,10 +48,10 @@ def start(tools: Tools, sight: Sight, decision: Resume) -> None:
         got, prices = answer.launched, given.pools
         launched = replace(
             attempt, instance=got.instance, instance_type=got.instance_type, zone=got.zone, spot=given.spot,
-            price=fleet.price_of(prices, got.instance_type, got.zone, spot=given.spot), launched=contract.build_timestamp(tools.now),
+            price=pricing.price_of(prices, got.instance_type, got.zone, spot=given.spot), launched=contract.build_timestamp(tools.now),
         )  # fmt: skip
         tools.bucket.write(keys.attempt(attempt.number), launched)
-        schedules.replace(tools, fleet.aim_schedule_request(tools.names, **deadline, instance=got.instance))
+        schedules.replace(tools, timers.aim_schedule_request(tools.names, **deadline, instance=got.instance))
         tools.log(
             "resumed", run=attempt.run, attempt=attempt.number, instance=got.instance, type=got.instance_type, zone=got.zone,
             spot=given.spot, why=decision.end.reason,

@@ -6,6 +6,7 @@ paths as far as they appear in its environment and arguments; it is not kept fro
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
+from llmlab.contract import IMAGE_LABEL, VERSION
 from llmlab.sandbox.programs.machine import FOLDER, call, detach, die, forget
 
 CONTAINERS = FOLDER / "containers"
@@ -31,7 +33,7 @@ def main() -> None:
     verb = words[0] if words else ""
     verbs = {
         "login": login, "pull": pull, "run": run, "wait": wait, "logs": logs, "inspect": inspect, "stop": stop, "kill": kill, "rm": remove,
-        "ps": listing, "info": info, "version": info, "system": info, "image": info, "images": info, "logout": info, "_shim": shim,
+        "ps": listing, "info": info, "version": version, "system": info, "image": image, "images": info, "logout": info, "_shim": shim,
     }  # fmt: skip
     if verb not in verbs:
         die(f"docker: '{verb}' is not a docker command.\nSee 'docker --help'")
@@ -67,6 +69,23 @@ def check_image(reference: str, verb: str) -> None:
         )
     if verb == "pull" and not (FOLDER / "docker-login").exists():
         die(f'Error response from daemon: Head "https://{reference}": no basic auth credentials')
+
+
+def image(words: list[str]) -> None:
+    """`image inspect` with a format, of an image that runs this very llmlab on this very computer."""
+    if words[:1] != ["inspect"]:
+        info(words)
+        return
+    check_image(words[-1], "inspect")
+    machine = platform.machine()
+    facts = {
+        "{{.Architecture}}": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+        f'{{{{index .Config.Labels "{IMAGE_LABEL}"}}}}': str(VERSION),
+    }
+    text = words[words.index("-f") + 1]
+    for key, value in facts.items():
+        text = text.replace(key, value)
+    say(text)
 
 
 # ---------------------------------------------------------------- run
@@ -373,6 +392,13 @@ def listing(words: list[str]) -> None:
         running = not (folder / "exit").exists()
         if running or "-a" in words:
             say(folder.name if "-q" in words or "-aq" in words else f"{folder.name}\t{'Up' if running else 'Exited'}")
+
+
+def version(words: list[str]) -> None:
+    status, answer = call("GET", "engine")
+    if status != 200:
+        die(answer["error"])
+    say(answer["version"])
 
 
 def info(words: list[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from llmlab import contract, fleet
+from llmlab import contract, timers
 from llmlab.aws.event_rule import INSTANCE_CHANGED
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.dice import Dice
@@ -78,7 +78,7 @@ class Deliveries:
         self.history.seen["schedules fired"] += 1
         self.history.note(self.timeline.moment, "scheduler", f"{name} goes off")
         payload = json.loads(schedule.payload)
-        if schedule.target == fleet.TERMINATE:
+        if schedule.target == timers.TERMINATE:
             for identity in payload["InstanceIds"]:
                 self.terminate(identity)
         else:

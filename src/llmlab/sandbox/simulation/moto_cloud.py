@@ -13,7 +13,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from llmlab import fleet
+from llmlab import timers
 from llmlab.contract import Names, Tag
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
 from llmlab.sandbox.simulation.cloud import Schedule
@@ -137,7 +137,7 @@ class MotoCloud:
     def schedules(self) -> dict[str, Schedule]:
         return {
             name: Schedule(
-                name, fleet.schedule_moment(one.schedule_expression).timestamp(), one.target["Arn"], self._input(one.target["Input"])
+                name, timers.schedule_moment(one.schedule_expression).timestamp(), one.target["Arn"], self._input(one.target["Input"])
             )
             for name, one in self._group().schedules.items()
         }

@@ -1,0 +1,152 @@
+"""What starts a run, and what it would cost: estimate, launch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmlab.commands.runs import follow
+from llmlab.commands.state import State
+from llmlab.errors import UsageError
+from llmlab.ui import Hanging
+
+if TYPE_CHECKING:
+    from llmlab.recipe import Recipe
+
+RECIPE = "recipe.yaml"
+
+RecipeOption = Annotated[
+    str,
+    typer.Option(help="A file, or the name of a shipped recipe.", metavar="FILE", show_default="recipe.yaml if there is one, else lora-1b"),
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A field of the recipe, such as lora.rank=8; may be repeated.", metavar="FIELD=VALUE")
+]
+DataOption = Annotated[str, typer.Option(help="The dataset's name.", metavar="NAME", show_default="the only one")]
+TypesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instance-type", help="In order of preference; repeated or with commas.", metavar="TYPE", show_default="the cheapest for the run"
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands, in the order the help shows them."""
+    for command in (estimate, launch):
+        app.command()(command)
+
+
+def estimate(
+    ctx: typer.Context,
+    recipe: RecipeOption = "",
+    settings: SetOption = None,
+    data: DataOption = "",
+    instance_type: TypesOption = None,
+    spot: Annotated[bool | None, typer.Option("--spot/--on-demand", help="One market alone.", show_default="both")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every type in every market, not only the best and the nearest rejected.")] = False,
+) -> None:
+    """VRAM, hours and dollars of a recipe on each instance type, spot and on-demand, and why a type is rejected."""
+    from llmlab.commands import choice_screens
+    from llmlab.ops import model_size
+    from llmlab.ops.compare import compare
+    from llmlab.ops.preflight import dataset_if_any, not_uploaded
+    from llmlab.ops.supply import BOTH
+
+    state: State = ctx.obj
+    _, wanted = read_recipe(recipe, settings)
+    size = model_size.of(state.aws, wanted.model, wanted.lab_model)
+    manifest = dataset_if_any(state.aws, data)
+    lacking = None if size else not_uploaded(state.aws, wanted.lab_model)
+    types, markets = split(instance_type), BOTH if spot is None else (spot,)
+    facts = compare(state.aws, state.settings, wanted, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
+    state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
+    given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    state.ui.say(f"next: {facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
+
+
+def launch(
+    ctx: typer.Context,
+    recipe: RecipeOption = "",
+    settings: SetOption = None,
+    data: DataOption = "",
+    instance_type: TypesOption = None,
+    spot: Annotated[
+        bool, typer.Option("--spot/--on-demand", help="Spot costs a third and may be interrupted; the run then goes on by itself.")
+    ] = False,
+    fallback_on_demand: Annotated[bool, typer.Option("--fallback-on-demand", help="Take on-demand where no spot is to be had.")] = False,
+    fallback_after: Annotated[int, typer.Option(help="With --fallback-on-demand: interruptions after which it goes on on demand.")] = 3,
+    fallback_minutes: Annotated[
+        float, typer.Option(help="With --fallback-on-demand: minutes without spot after which it goes on on demand.")
+    ] = 15,
+    wait_for_capacity: Annotated[float, typer.Option(help="Minutes to go on asking when no pool has an instance.", min=0, max=10_080)] = 0,
+    max_hours: Annotated[
+        float | None, typer.Option(help="The most instance time over all attempts.", show_default="of the settings")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="The most it may cost, in US dollars.")] = None,
+    no_auto_shutdown: Annotated[bool, typer.Option("--no-auto-shutdown", help="Keep the instance until the deadline.")] = False,
+    idle_minutes: Annotated[float, typer.Option(help="End it after so many minutes of idle GPUs without a step; 0: never.")] = 20,
+    no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not start it again after an interruption.")] = False,
+    wait_hours: Annotated[float, typer.Option(help="How long an interrupted run waits for capacity.")] = 24,
+    image: Annotated[str, typer.Option(help="Tag of the training image.", metavar="TAG", show_default="the newest")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code tells how it ended.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would start.")] = False,
+) -> None:
+    """Start a run: checks, prices and quotas first, then one instance. The laptop may be closed afterwards."""
+    from llmlab.commands import choice_screens, run_screens
+    from llmlab.ops.launch import launch as start
+    from llmlab.ops.preflight import Wish, check
+
+    state: State = ctx.obj
+    name, wanted = read_recipe(recipe, settings)
+    wish = Wish(
+        recipe=wanted,
+        data=data,
+        instance_types=split(instance_type),
+        spot=spot,
+        fallback_on_demand=fallback_on_demand,
+        max_hours=state.settings.max_hours if max_hours is None else max_hours,
+        max_cost=max_cost,
+        auto_shutdown=not no_auto_shutdown,
+        resume=not no_resume,
+        image=image,
+        fallback_interruptions=fallback_after,
+        fallback_minutes=fallback_minutes,
+        wait_hours=wait_hours,
+        idle_minutes=idle_minutes,
+    )
+    plan = check(state.aws, state.settings, wish, state.clock.now())
+    if dry_run:
+        state.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
+        return
+    for title, words in choice_screens.plan(plan, name):
+        state.ui.tell(Hanging(f"{title:<9} ", words))
+    facts = start(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_for_capacity)
+    if not wait:
+        state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
+        state.ui.say(f"next: llmlab logs {facts.run} -f")
+        return
+    for title, words in run_screens.launched(facts):
+        state.ui.tell(Hanging(f"{title:<9} ", words))
+    follow(state, facts.run)
+
+
+def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe"]:
+    """The recipe the user means, and what to call it: the file named, `recipe.yaml` of this folder, or the shipped default."""
+    from llmlab.recipe import DEFAULT, load
+
+    overrides: dict[str, str] = {}
+    for setting in settings or ():
+        field, equals, value = setting.partition("=")
+        if not equals or not field:
+            raise UsageError(f"--set takes FIELD=VALUE, not {setting}", "llmlab launch --set lora.rank=8")
+        overrides[field] = value
+    chosen = name or (RECIPE if Path(RECIPE).is_file() else DEFAULT)
+    return chosen, load(chosen, overrides)
+
+
+def split(types: Sequence[str] | None) -> tuple[str, ...]:
+    """Instance types out of repeated options and commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for text in types or () for name in text.split(",") if name.strip()))

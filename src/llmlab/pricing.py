@@ -1,0 +1,104 @@
+"""What the pools that an instance may come from cost, and in which order they are tried.
+
+Pure, standard library only: `launch` on the user's machine and the watchdog in Lambda choose alike. A pool is an instance type in a zone.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from llmlab.contract import Attempt, Pool, PricePoint, build_timestamp
+
+NEAR = 1.25
+"""Pools within this factor of the best one's dollars for the same work are as good as it is, and are asked for together."""
+
+
+def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[Pool, ...]:
+    """The pools as they are to be tried: by the user's order of instance types, then by dollars for the same work.
+
+    Pools without a price of the wanted kind are left out. `beside`: US dollars an hour for what every instance needs (`Spec.charges`),
+    which speaks for the quicker pool.
+    """
+    rank = {name: index for index, name in enumerate(preferred)}
+    offered = [pool for pool in pools if price(pool, spot=spot) is not None]
+
+    def place(pool: Pool) -> tuple[int, float, str]:
+        return rank.get(pool.instance_type, len(rank)), per_work(pool, spot=spot, beside=beside), pool.zone
+
+    return tuple(sorted(offered, key=place))
+
+
+def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[tuple[Pool, ...], ...]:
+    """The pools in groups, each to be asked for in one request, the best group first.
+
+    Within a request EC2 weighs capacity against price and knows nothing of speed or of the user's order, so a group holds only what is
+    as good as its best pool (`NEAR`), and one instance type where the user gave an order.
+    """
+    groups: list[list[Pool]] = []
+    for pool in order(pools, preferred, spot=spot, beside=beside):
+        best = groups[-1][0] if groups else None
+        near = best is not None and per_work(pool, spot=spot, beside=beside) <= per_work(best, spot=spot, beside=beside) * NEAR
+        if groups and best and near and (not preferred or pool.instance_type == best.instance_type):
+            groups[-1].append(pool)
+        else:
+            groups.append([pool])
+    return tuple(map(tuple, groups))
+
+
+def reprice(pools: Iterable[Pool], spot_prices: Mapping[tuple[str, str], float]) -> tuple[Pool, ...]:
+    """The pools at the spot prices of now, by (type, zone); where none is given the old one stays."""
+    return tuple(
+        replace(pool, spot_price=spot_prices.get((pool.instance_type, pool.zone), pool.spot_price)) if pool.spot_price is not None else pool
+        for pool in pools
+    )
+
+
+def per_work(pool: Pool, *, spot: bool, beside: float = 0.0) -> float:
+    """US dollars for what the slowest pool does in an hour; infinite without a price."""
+    dollars = price(pool, spot=spot)
+    return math.inf if dollars is None else (dollars + beside) / pool.speed
+
+
+def price(pool: Pool, *, spot: bool) -> float | None:
+    """US dollars an hour, None where the pool has none of that kind."""
+    return pool.spot_price if spot else pool.on_demand_price
+
+
+def price_of(pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool) -> float:
+    """The price of the pool an instance came from, in US dollars an hour.
+
+    The highest of its type elsewhere when the zone is not listed, 0.0 when nothing is known.
+    """
+    same_type = [pool for pool in pools if pool.instance_type == instance_type and price(pool, spot=spot) is not None]
+    same_zone = [pool for pool in same_type if pool.zone == zone]
+    return max((price(pool, spot=spot) or 0.0 for pool in same_zone or same_type), default=0.0)
+
+
+def price_at_start(attempt: Attempt, pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool) -> float:
+    """What the claim of an attempt says, or the price of its instance's pool while it says nothing; US dollars an hour."""
+    return attempt.price or price_of(pools, instance_type, zone, spot=spot)
+
+
+def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float:
+    """What an hour of spot can cost at most: the on-demand price, which is the limit of a request that names none; 0.0 when unknown.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
+    """
+    return price_of(pools, instance_type, zone, spot=False)
+
+
+def spot_prices_request(instance_types: Iterable[str], since: datetime, *, zone: str = "") -> dict[str, Any]:
+    """For DescribeSpotPriceHistory's paginator: of each pool the price in force at `since`, and every change after it.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
+    """
+    where = {"AvailabilityZone": zone} if zone else {}
+    return {"InstanceTypes": list(instance_types), "ProductDescriptions": ["Linux/UNIX"], "StartTime": since, **where}
+
+
+def read_spot_prices(items: Iterable[Mapping[str, Any]]) -> tuple[PricePoint, ...]:
+    """The entries that it answered for one pool, oldest first."""
+    points = (PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)
+    return tuple(sorted(points, key=lambda point: point.at))
