@@ -126,7 +126,7 @@ def test_taken_back_gone_on_stopped_and_resumed(docker_lab: DockerLab) -> None:
     """Three machines: AWS takes the first, the watchdog starts the second, the user stops it and starts the third. No step is lost."""
     run = docker_lab.launch("epochs=2000", "save_minutes=1")
     docker_lab.until_step(run, 3)
-    docker_lab.sandbox.interrupt(run, 30)
+    docker_lab.sandbox.interrupt(run, 60)
     docker_lab.until("the second machine", lambda: len(docker_lab.instances(run)) == 2, run)
     taken = docker_lab.bucket.load(AttemptEnd, RunKeys(run).attempt_end(1))
     assert taken is not None

@@ -38,7 +38,7 @@ export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
 run="" attempt="" keep="" reason=$setup_failed detail="" hint="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
-sed "s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
+sed "/^ci-info/d; s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
 
 # ---------------------------------------------------------------- words
 
@@ -265,7 +265,8 @@ check_engine() { # it has started, and knows --gpus
 pull() {
   local try begun=$SECONDS
   for try in 1 2 3; do
-    aws ecr get-login-password --region "$region" | run_in login docker login --username AWS --password-stdin "$registry"
+    aws ecr get-login-password --region "$region" | docker login --username AWS --password-stdin "$registry" 2>&1 |
+      grep -Ev '^WARNING! Your password|^Configure a credential helper|^https://docs|^$' # it is kept in memory, for twelve hours
     if run_in pull docker pull --quiet "$image"; then
       say "image: $((SECONDS - begun)) s"
       return 0
