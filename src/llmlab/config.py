@@ -1,6 +1,7 @@
 """Settings of a lab: flag > `LLMLAB_*` environment > `llmlab.toml` > default, each remembered with where it came from."""
 
 import difflib
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ class Settings(BaseModel):
     profile: str | None = Field(None, description="AWS profile")
     region: str | None = Field(None, description="AWS region; the SDK's own default otherwise")
     email: str | None = Field(None, description="where alerts and the budget write to")
-    budget: float = Field(50, gt=0, description="monthly budget in US dollars: an alarm, not a cap")
+    budget: float = Field(50, gt=0, le=1e9, description="monthly budget in US dollars: an alarm, not a cap")
     github: str | None = Field(None, description="owner/repository whose workflow may push the image", pattern=r"^[\w.-]+/[\w.-]+$")
     github_ids: str | None = Field(None, description="owner-id/repository-id, for the newer form of GitHub's subject", pattern=r"^\d+/\d+$")
     github_branch: str = Field("main", description="the branch that may push")
@@ -66,7 +67,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
     if path.exists():
         try:
             values |= tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", f"${{EDITOR:-vi}} {path}") from error
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", "llmlab config --config FILE") from error
@@ -96,7 +97,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
             near = difflib.get_close_matches(key, Settings.model_fields, n=1)
             reason = f"there is no setting {key}" + (f"; {near[0]} is meant, perhaps" if near else "")
         else:
-            reason = f"{key} cannot be {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+            reason = f"{key} cannot be {reprlib.repr(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         hint = f"unset {where}" if where in VARIABLES else "llmlab --help" if where.startswith("--") else f"${{EDITOR:-vi}} {where}"
         raise UsageError(f"{reason} ({where})", hint) from error
 

@@ -7,6 +7,7 @@ test asserts that no other module, template or Dockerfile spells these literals.
 import dataclasses
 import functools
 import json
+import math
 import re
 import types
 import typing
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 VERSION = 1
 PROJECT = "llm-tuning-lab"
@@ -138,6 +139,9 @@ class Names:
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def role_arn(self, role: str) -> str:
+        return f"arn:aws:iam::{self.account}:role/{role}"
 
 
 class Metric(StrEnum):
@@ -272,8 +276,8 @@ class RunKeys:
         """The claim of an attempt: written once, with If-None-Match, by whoever starts it."""
         return f"{self.attempts}{number}.json"
 
-    def attempt_end(self, number: int) -> str:
-        """How an attempt ended: written once, by the agent or the watchdog."""
+    def attempt_end(self, number: int | Literal["*"]) -> str:
+        """How an attempt ended: written once, by the agent or the watchdog. "*": of any, in a policy."""
         return f"{self.attempts}{number}.end.json"
 
     def told(self, number: int, notice: "Notice") -> str:
@@ -292,7 +296,7 @@ class RunKeys:
 
 def parse_attempt(key: str) -> tuple[int, str]:
     """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end") and `told` ("told-" and the notice); else 0 and "other"."""
-    match = re.search(rf"/attempts/(\d+)(?:\.(end|told-(?:{'|'.join(Notice)})))?\.json$", key)
+    match = re.search(rf"/attempts/([0-9]{{1,9}})(?:\.(end|told-(?:{'|'.join(Notice)})))?\.json$", key)
     return (int(match[1]), match[2] or "claim") if match else (0, "other")
 
 
@@ -308,7 +312,7 @@ def checkpoint_name(step: int) -> str:
 
 def parse_checkpoint_name(name: str) -> int | None:
     """The step of a checkpoint folder, or None for any other name."""
-    match = re.fullmatch(r"checkpoint-(\d+)", name)
+    match = re.fullmatch(r"checkpoint-([0-9]{1,12})", name)
     return int(match[1]) if match else None
 
 
@@ -534,6 +538,12 @@ class DataFile:
     size: int
     sha256: str
     version: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a path that leads out of the folder it is meant to be in."""
+        if "\0" in self.path or {"", ".", ".."} & set(self.path.split("/")):
+            msg = f"not a path within a folder: {self.path!r}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True)
@@ -793,23 +803,64 @@ class ContractError(ValueError):
 
 
 def dump(document: Any) -> str:
-    """A document as JSON, readable, keys in declaration order."""
-    return json.dumps(dataclasses.asdict(document), indent=1, ensure_ascii=False) + "\n"
+    """A document as JSON, readable, keys in declaration order. What JSON cannot say is null (NaN) or a question mark (half a character)."""
+    text = json.dumps(_writable(dataclasses.asdict(document)), indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="replace").decode()
+
+
+def _writable(value: Any) -> Any:
+    """Plain values whose numbers are finite: a loss may be NaN, which is no number in JSON."""
+    if isinstance(value, dict):
+        return {key: _writable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_writable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 T = TypeVar("T")
 
 
 def load(kind: type[T], text: str | bytes) -> T:
-    """The inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer; missing raise `ContractError`."""
+    """The inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer.
+
+    Raises:
+        ContractError: a field is missing, is of another type, or could not be written again: nothing that is read here fails later.
+    """
     try:
-        value = json.loads(text)
-        if not isinstance(value, dict):
-            raise TypeError("not an object")  # noqa: TRY301 - one more way not to be a document
-        return _build(kind, value)
-    except (ValueError, TypeError, KeyError) as error:
-        msg = f"not a {kind.__name__.lower()}: {error}"
+        return _build(kind, _parsed(text))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        msg = f"not a {kind.__name__.lower()}: {' '.join(str(error).split())[:MOST_WORDS]}"
         raise ContractError(msg) from error
+
+
+MOST_LEVELS = 32
+"""How deep a document may be nested; a recipe, the deepest part of any, has four levels."""
+MOST_WORDS = 300
+"""Characters of what is said about a document: its own text may be part of it."""
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    """A JSON object of finite numbers and of text that UTF-8 can write."""
+    text = text.decode() if isinstance(text, bytes) else text
+    value = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode()
+    inner: list[Any] = [value]
+    for _ in range(MOST_LEVELS):
+        inner = [two for one in inner if isinstance(one, dict | list) for two in (one.values() if isinstance(one, dict) else one)]
+    if inner:
+        raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
+    return value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
 
 
 _hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)

@@ -5,6 +5,7 @@ with the nearest one that exists, a wrong value with what it must be.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,11 @@ LAB_MODEL = "lab:"
 """`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
 DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
+MOST_BYTES = 256 << 10
+"""Of a recipe's file; the longest that ships has 2 KiB."""
+SHORT = reprlib.Repr()
+SHORT.maxlevel = 2
+"""How a wrong value is shown: a few lines of YAML may stand for gigabytes."""
 
 
 class Lora(BaseModel):
@@ -149,11 +155,16 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
     """
     file = find(path)
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is not YAML: {_one_line(error)}", "llmlab init") from error
+        with file.open("rb") as stream:
+            text = stream.read(MOST_BYTES + 1).decode()
     except (UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{file} cannot be read: {_one_line(error)}", "llmlab init") from error
+    if len(text.encode()) > MOST_BYTES:
+        raise UsageError(f"{file} is larger than {MOST_BYTES >> 10} KiB, so it is no recipe", "llmlab init")
+    try:
+        values = _yaml(text)
+    except ValueError as error:
+        raise UsageError(f"{file} is not YAML: {_one_line(error)}", "llmlab init") from error
     if values is None:
         values = {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -196,7 +207,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
         given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
         where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
-        raise UsageError(_sentence(first, name, where), _hint(first, name, where, overrides or {})) from error
+        raise UsageError(" ".join(_sentence(first, name, where).split()), _hint(first, name, where, overrides or {})) from error
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
@@ -217,8 +228,8 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
         if not isinstance(values, dict):
             raise UsageError(f"{part} has no fields, so {name} cannot be set", f"llmlab launch --set {part}={text}")
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values[last] = _yaml(text)
+    except ValueError as error:
         raise UsageError(f"{name}: {text} is not a value: {_one_line(error)}", f"llmlab launch --set '{name}=\"{text}\"'") from error
 
 
@@ -266,7 +277,19 @@ def _parts() -> set[str]:
 def _text(value: object) -> str:
     if value is None or value == ():
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else SHORT.repr(value)
+
+
+def _yaml(text: str) -> Any:
+    """YAML's plain values.
+
+    Raises:
+        ValueError: it is none. PyYAML itself lets escape what Python says of a date, a number or a depth that cannot be.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(_one_line(error)) from error
 
 
 def _one_line(error: Exception) -> str:

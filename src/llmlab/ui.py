@@ -23,6 +23,17 @@ Progress = Callable[[float, float], None]
 """Called with (done, total), in the unit of the bar."""
 
 
+CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+"""Control characters as the pictures that Unicode has of them."""
+HIDDEN = dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+"""The other control characters, and those that turn the direction of text."""
+
+
+def visible(text: str) -> str:
+    """Text that cannot command a terminal: a log, a file's name or a model's answer may hold escape sequences that do."""
+    return text.translate(CONTROL | HIDDEN)
+
+
 class Ui:
     """One command's conversation with the user."""
 
@@ -70,8 +81,8 @@ class Ui:
             _print(self._out, part)
 
     def line(self, text: str) -> None:
-        """One line of data as it is, unstyled: a log line, a path."""
-        self.stdout.write(text + "\n")
+        """One line of data, unstyled: a log line, a path. Of a line that draws over itself, what is seen in the end."""
+        self.stdout.write(visible(text.rstrip("\r").rpartition("\r")[2]) + "\n")
         self.stdout.flush()
 
     def clear(self) -> None:
@@ -81,6 +92,7 @@ class Ui:
 
     def say(self, text: str, style: str = "") -> None:
         """A line of narrative, on stderr."""
+        text = visible(text)
         if style and self.stderr.isatty():
             self._err.print(text, style=style, markup=False)
         else:
@@ -168,7 +180,7 @@ class Hanging:
     """A line whose continuation lines stand under where its text began; whole where nothing is wrapped, in a file or a pipe."""
 
     def __init__(self, lead: str, text: str, style: str = "", lead_style: str = "") -> None:
-        self.lead, self.text, self.style, self.lead_style = lead, text, style, lead_style
+        self.lead, self.text, self.style, self.lead_style = visible(lead), visible(text), style, lead_style
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
         from rich.text import Text
@@ -192,7 +204,7 @@ def table(
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
     return drawn
 
 

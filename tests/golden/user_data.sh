@@ -104,6 +104,10 @@ upload() { # upload KEY: standard input, which needs no disk
   aws s3 cp --only-show-errors - "s3://$outputs_bucket/$1"
 }
 
+sync_s3() { # not what a link of the training container's leads to
+  aws s3 sync --only-show-errors --no-follow-symlinks "$@"
+}
+
 exists() { # exists KEY
   aws s3api head-object --bucket "$outputs_bucket" --key "$1" >/dev/null 2>&1
 }
@@ -111,9 +115,9 @@ exists() { # exists KEY
 last_resort() { # the agent could not end this run: save what is there and write the marker from here
   local documents
   if [ -d "$work$checkpoints" ]; then
-    aws s3 sync --only-show-errors "$work$output" "s3://$outputs_bucket/$prefix$output_key"
-    aws s3 sync --only-show-errors --exclude "*/$complete" "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key" &&
-      aws s3 sync --only-show-errors "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key"
+    sync_s3 "$work$output" "s3://$outputs_bucket/$prefix$output_key"
+    sync_s3 --exclude "*/$complete" "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key" &&
+      sync_s3 "$work$checkpoints" "s3://$outputs_bucket/$prefix$checkpoints_key"
   fi
   if exists "$prefix$success_key" || exists "$prefix$failure_key" || exists "$prefix$end_key"; then return; fi
   case $hint$reason in
@@ -286,7 +290,7 @@ EOF
 }
 download() { # download NAME FROM TO: what S3 has now; the agent compares it with the manifest
   local begun=$SECONDS
-  run_in "$1" aws s3 sync --only-show-errors "$2" "$3" || return 1
+  run_in "$1" sync_s3 "$2" "$3" || return 1
   say "$1: $((SECONDS - begun)) s"
 }
 check_engine
@@ -296,7 +300,10 @@ download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the d
 if [ -n "$base_model" ]; then
   download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
 fi
-wait "$pulling" || fail "the image $image cannot be pulled: $(last_words pull)" "$push"
+if ! wait "$pulling"; then
+  case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no matching manifest'*) ;; *) push="" ;; esac
+  fail "the image $image cannot be pulled: $(last_words pull)" "$push"
+fi
 check_image
 
 # ---------------------------------------------------------------- the agent

@@ -353,6 +353,31 @@ def test_a_checkpoint_that_is_not_whole_is_not_sent(here: Machine) -> None:
     assert here.outputs.keys(here.job.keys.checkpoints) == []
 
 
+def test_what_leads_out_of_the_work_folder_is_not_sent(here: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The training container writes the folders, and the agent's own files are not among them."""
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret"
+    secret.write_text("token", encoding="utf-8")
+    output = Path(here.job.folder.output)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "notes.txt").symlink_to(secret)
+    here.checkpoint(10)
+    named = Path(here.job.folder.checkpoints, contract.checkpoint_name(10))
+    weights = next(path for path in named.iterdir() if path.name != contract.COMPLETE)
+    secret.write_bytes(weights.read_bytes())
+    weights.unlink()
+    weights.symlink_to(secret)
+    here.agent.uploads.everything()
+    assert not [key for key in here.outputs.keys(here.job.keys.prefix) if "notes" in key or "checkpoint-10" in key]
+
+
+def test_a_log_that_is_not_utf_8_is_no_reason_to_leave_a_run_without_its_marker(here: Machine) -> None:
+    Path(here.job.folder.logs).mkdir(parents=True, exist_ok=True)
+    Path(here.job.folder.logs, f"{LogStream.TRAINING}.log").write_bytes(b"loss \xff\xfe\n")
+    here.agent.end = TrainingExit(1)
+    here.agent.finish()
+    assert marker(here).reason is EndReason.TRAINING_ERROR
+
+
 def test_a_checkpoint_that_goes_away_meanwhile_never_gets_its_complete(here: Machine) -> None:
     place = here.checkpoint(10)
     here.outputs.on_send = lambda key: (place / "model.safetensors").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -132,3 +133,17 @@ def test_find(tmp_path: Path) -> None:
     assert [file.name for file in found.files] == ["a.jsonl", "sub/z.jsonl.gz"]
     assert found.left_out == ("b.pdf",)
     assert [file.name for file in find(tmp_path / "a.jsonl").files] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("a.jsonl.zst", zstandard.compress), ("a.jsonl.gz", gzip.compress)])
+def test_a_file_made_to_fill_memory_is_told(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "ALWAYS", 1 << 10)
+    monkeypatch.setattr(lines, "MOST_TIMES", 100)
+    file = tmp_path / name
+    file.write_bytes(pack(b'{"text": "a"}\n' + b" " * (8 << 20)))
+    *_, last = read(file)
+    assert "becomes more than 100 times its size" in last.reason
+    monkeypatch.setattr(lines, "MOST_TIMES", 100_000)
+    assert [line.row for line in read(file)] == [{"text": "a"}]

@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 """
 
+import http.client
 import json
 import urllib.request
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from urllib.error import HTTPError
 ADDRESS = "http://169.254.169.254"
 TIMEOUT_SECONDS = 2.0
 TOKEN_SECONDS = 21600
+MOST_BYTES = 64 << 10
+"""An answer is a word or a small document."""
 
 
 class Imds(Protocol):
@@ -43,8 +46,9 @@ class HttpImds:
         if not text:
             return None
         try:
-            return datetime.fromisoformat(str(json.loads(text)["time"])).astimezone(UTC)
-        except (ValueError, KeyError, TypeError):
+            moment = datetime.fromisoformat(str(json.loads(text)["time"]))
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
     def instance(self) -> str:
@@ -66,12 +70,12 @@ class HttpImds:
                 if error.code != 401:
                     return ""
                 self._token = ""
-            except (OSError, ValueError):
+            except (OSError, ValueError, http.client.HTTPException):
                 return ""
         return ""
 
     def _call(self, path: str, method: str, headers: dict[str, str]) -> str:
         request = urllib.request.Request(self.address + path, method=method, headers=headers)  # noqa: S310 - always http
         with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-            text: bytes = answer.read()
+            text: bytes = answer.read(MOST_BYTES)
         return text.decode()

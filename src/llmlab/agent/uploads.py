@@ -52,7 +52,7 @@ class Uploads:
         except contract.ContractError as error:
             self.say(f"checkpoint {step} is left alone: {error}")
             return
-        if not all(each(lambda file: is_as(folder / file.path, file), complete.files)):
+        if not all(each(lambda file: self._is_ours(folder / file.path) and is_as(folder / file.path, file), complete.files)):
             self.say(f"checkpoint {step} is left alone: it is not what its {contract.COMPLETE} says")
             return
         prefix = self.job.keys.checkpoint(step)
@@ -71,8 +71,12 @@ class Uploads:
     def output(self) -> tuple[DataFile, ...]:
         """Every file of the output folder that changed; returns all of them as they are in S3."""
         folder = Path(self.job.folder.output)
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not _unfinished(path.relative_to(folder)))
+        paths = sorted(path for path in folder.rglob("*") if self._is_ours(path) and not _unfinished(path.relative_to(folder)))
         return tuple(file for file in each(lambda path: self._output(folder, path), paths) if file is not None)
+
+    def _is_ours(self, path: Path) -> bool:
+        """A file that really lies in the work folder: a link of the training container's may lead to what only we can read."""
+        return path.is_file() and path.resolve().is_relative_to(Path(self.job.folder.root).resolve())
 
     def _output(self, folder: Path, path: Path) -> DataFile | None:
         try:

@@ -29,7 +29,7 @@ class TrainingExit:
     @staticmethod
     def parse(text: str) -> "TrainingExit | None":
         """The content of the `training_exit` file; None while it is not there or not whole."""
-        match = re.fullmatch(r"(-?\d+) (true|false)\s*", text)
+        match = re.fullmatch(r"(-?[0-9]{1,9}) (true|false)\s*", text)
         return TrainingExit(int(match[1]), match[2] == "true") if match else None
 
 

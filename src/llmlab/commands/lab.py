@@ -36,7 +36,11 @@ def bootstrap(
     github_ids: Annotated[str | None, typer.Option(help="OWNER-ID/REPOSITORY-ID, for repositories made since July 2026.")] = None,
     vpc_id: Annotated[str | None, typer.Option(help="An existing VPC to use instead of an own one.")] = None,
     subnet_id: Annotated[list[str] | None, typer.Option(help="One of its subnets; again for each zone.")] = None,
+    permissions_boundary: Annotated[str | None, typer.Option(help="ARN of a policy that bounds every role we make.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only print what would change; exit 3 when something would.")] = False,
+    print_operator_policy: Annotated[
+        bool, typer.Option("--print-operator-policy", help="Only print, as JSON, the policies that whoever runs llmlab needs.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Make the lab, or bring it back to what it should be. Shows the plan, asks, applies.
@@ -48,11 +52,14 @@ def bootstrap(
     state: State = ctx.obj
     given = {
         "lab": lab, "email": email, "budget": budget, "github": github, "github_ids": github_ids,
-        "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None,
+        "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None, "permissions_boundary": permissions_boundary,
     }  # fmt: skip
     values = {key: value for key, value in given.items() if value is not None}
     state.flags |= {key: str(value) for key, value in values.items()}
     settings = state.settings
+    if print_operator_policy:
+        _print_operator_policy(state)
+        return
     if bool(settings.vpc_id) != bool(settings.subnet_ids):
         raise UsageError("an existing network needs --vpc-id and at least one --subnet-id", "aws ec2 describe-subnets")
     with state.ui.bar("reading", "resources") as progress:
@@ -75,6 +82,21 @@ def bootstrap(
     if made.email and not made.email_confirmed:
         state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
     state.ui.say("next: llmlab doctor")
+
+
+def _print_operator_policy(state: State) -> None:
+    from llmlab.ops import operator_policy
+
+    printed = operator_policy.of(state.settings, lambda: state.aws)
+    state.ui.line(json.dumps(printed.policies, indent=1))
+    state.ui.answered = True
+    if printed.placeholders:
+        state.ui.say(f"{' and '.join(printed.placeholders)} to be filled in: without credentials nobody knows the account")
+    state.ui.say(
+        f"{len(printed.policies)} policies for somebody who may make policies: the operator's, to be attached to whoever runs llmlab, "
+        "and the boundary of the lab's roles; then: "
+        f"llmlab bootstrap --permissions-boundary {printed.boundary}"
+    )
 
 
 class _Counter:

@@ -23,9 +23,15 @@ MOST_BYTES = 64 << 20
 BLOCK = 1 << 20
 ZSTD_BLOCK = 4096
 """A few bytes may stand for 128 KiB, so that what a block of this size becomes still fits into memory."""
+MOST_TIMES, ALWAYS = 1000, 4 << 20
+"""A compressed file may become so many times its size, and always these bytes. JSON lines become some ten times, gzip's most is 1032."""
 HEAD = 4
 """Bytes that tell what kind a file is of."""
 BOM = b"\xef\xbb\xbf"
+
+
+class Bomb(Exception):
+    """A compressed file that is made to fill memory and time."""
 
 
 @dataclass(slots=True)
@@ -62,7 +68,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             return
         for number, raw in enumerate(split(chain([head.removeprefix(BOM)], content)), start=1):
             yield parse(number, raw)
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError, Bomb) as error:
         yield Line(number + 1 if number else 0, reason=f"the compressed file is damaged: {error}".rstrip(".").lower())
 
 
@@ -70,13 +76,28 @@ def decompressed(path: Path) -> Iterator[bytes]:
     """A file's content in blocks, as its suffix says."""
     with path.open("rb") as stream:
         suffix = suffix_of(path.name)
+        most = MOST_TIMES * path.stat().st_size + ALWAYS
         if suffix == ".jsonl.zst":
-            yield from _unzstd(stream)
+            yield from _bounded(_unzstd(stream), most)
         elif suffix == ".jsonl.gz":
             with gzip.open(stream) as plain:
-                yield from blocks(plain)  # type: ignore[arg-type]
+                yield from _bounded(blocks(plain), most)  # type: ignore[arg-type]
         else:
             yield from blocks(stream)
+
+
+def _bounded(content: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """The content in blocks that are small whatever they were made of.
+
+    Raises:
+        Bomb: it is more than `most` bytes.
+    """
+    for block in content:
+        most -= len(block)
+        if most < 0:
+            raise Bomb(f"it becomes more than {MOST_TIMES} times its size")
+        for start in range(0, len(block), BLOCK):
+            yield block[start : start + BLOCK]
 
 
 def _unzstd(stream: BinaryIO) -> Iterator[bytes]:
@@ -125,6 +146,8 @@ def parse(number: int, raw: bytes | int) -> Line:
     """One line's JSON object, or the reason it is none."""
     if isinstance(raw, int):
         return Line(number, reason=f"a line of {raw / (1 << 20):,.0f} MiB: the most is {MOST_BYTES >> 20} MiB")
+    if not raw:
+        return Line(number)
     try:
         row = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -177,5 +200,6 @@ def read_parquet(path: Path) -> Iterator[Line]:
                 for row in batch.to_pylist():
                     number += 1
                     yield Line(number, row)
-    except (pa.ArrowInvalid, OSError) as error:
-        yield Line(number + 1 if number else 0, reason=f"not a Parquet file: {str(error).splitlines()[0].rstrip('.')}")
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        yield Line(number + 1 if number else 0, reason=f"not a Parquet file: {words}")

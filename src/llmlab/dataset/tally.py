@@ -23,6 +23,7 @@ from llmlab.errors import LabError, UsageError
 
 MOST_KEPT = 10_000
 """Problems kept with their words, per part; the rest is counted."""
+MOST_WORDS = 300
 EXACT_LENGTHS = 8192
 """Lengths above this are rounded to 128 in the distribution, so that it stays small."""
 
@@ -111,8 +112,8 @@ def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None
                 continue
             except BadRow as error:
                 reason = str(error)
-            except RecursionError:
-                reason = "nested too deeply"
+            except (RecursionError, orjson.JSONEncodeError) as error:  # orjson writes 254 levels, and nothing but JSON's types
+                reason = "nested too deeply" if "ecursion" in str(error) else f"not JSON's types: {error}"[:MOST_WORDS]
         elif not reason:
             made.blank += 1
             continue

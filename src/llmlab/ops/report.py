@@ -22,6 +22,9 @@ from llmlab.ops import chart
 from llmlab.ops.chart import Chart
 from llmlab.ops.cost import RunCost, run_cost
 
+MOST_DRAWN = 1e150
+"""Where the span of two numbers is a number still."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -75,11 +78,11 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
     """Loss, learning rate and speed by step. After an interruption a step may be there twice: what the newer row says holds."""
     by_step: dict[int, dict[str, Any]] = {}
     for row in rows:
-        if isinstance(row.get("step"), int):
+        if isinstance(row.get("step"), int) and _is_drawable(row["step"]):
             by_step[row["step"]] = {**by_step.get(row["step"], {}), **row}
 
     def column(name: str) -> list[tuple[float, float]]:
-        return [(step, float(row[name])) for step, row in sorted(by_step.items()) if isinstance(row.get(name), int | float)]
+        return [(step, float(row[name])) for step, row in sorted(by_step.items()) if _is_drawable(row.get(name))]
 
     return [
         chart.line("Loss", column("loss")),
@@ -87,6 +90,11 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
         chart.line("Learning rate", column("learning_rate")),
         chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
     ]
+
+
+def _is_drawable(value: object) -> bool:
+    """A number that differs from another one by a number: the lines are what a training wrote, and may be anything."""
+    return isinstance(value, int | float) and abs(value) < MOST_DRAWN
 
 
 def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart | None:
@@ -113,7 +121,7 @@ def objects(lines: str) -> Iterable[dict[str, Any]]:
     for line in lines.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             yield value

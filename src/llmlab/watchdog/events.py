@@ -57,16 +57,18 @@ class Unknown:
 Event = Sweep | Deadline | Wake | Warned | Changed | Unknown
 
 
-def parse(event: Mapping[str, Any]) -> Event:
-    """The event behind what Lambda was handed. Its detail names the instance; its resource ARN is of no consistent form."""
+def parse(event: Any) -> Event:
+    """The event behind what Lambda was handed, any JSON value. Its detail names the instance; its resource ARN is of no consistent form."""
+    if not isinstance(event, Mapping):
+        return Unknown(type(event).__name__)
     if event.get("sweep"):
         return Sweep()
     deadline = event.get("deadline")
-    if isinstance(deadline, Mapping) and "run" in deadline and "attempt" in deadline:
-        return Deadline(str(deadline["run"]), int(deadline["attempt"]))
+    if isinstance(deadline, Mapping) and _is_run(deadline.get("run")) and type(deadline.get("attempt")) is int:
+        return Deadline(deadline["run"], deadline["attempt"])
     wake = event.get("wake")
-    if isinstance(wake, Mapping) and "run" in wake:
-        return Wake(str(wake["run"]))
+    if isinstance(wake, Mapping) and _is_run(wake.get("run")):
+        return Wake(wake["run"])
     kind, detail = event.get("detail-type"), event.get("detail")
     if isinstance(detail, Mapping) and "instance-id" in detail:
         if kind == WARNING:
@@ -74,6 +76,11 @@ def parse(event: Mapping[str, Any]) -> Event:
         if kind == STATE_CHANGE:
             return Changed(str(detail["instance-id"]), str(detail.get("state", "")), _moment(event.get("time")))
     return Unknown(str(kind or sorted(event)))
+
+
+def _is_run(value: object) -> bool:
+    """Run ids become keys of the bucket: nothing else may."""
+    return isinstance(value, str) and contract.RUN_ID.fullmatch(value) is not None
 
 
 def _moment(text: object) -> datetime | None:

@@ -1,0 +1,42 @@
+"""`python -m tests.fuzz TARGET --seconds N`: look for inputs that break a law, led by the branches they reach.
+
+atheris instruments llmlab's modules as they are loaded, so it is imported first. New inputs that reach something new go to a folder of
+their own, never into the corpus; an input that breaks a law is written to `--crashes`, and the exit code is then not 0.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+from tests.fuzz.laws import MEBIBYTES, SECONDS_PER_INPUT
+
+CORPUS = Path(__file__).parent / "corpus"
+LONGEST = 8192
+"""Bytes of an input: enough for every document and a few rows."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--crashes", type=Path, default=Path.cwd())
+    options = parser.parse_args()
+    with atheris.instrument_imports(include=["llmlab"]):
+        from tests.fuzz.targets import TARGETS
+    if options.target not in TARGETS:
+        parser.error(f"there is no target {options.target}, only {', '.join(TARGETS)}")
+    found = tempfile.mkdtemp(prefix=f"fuzz-{options.target}-")
+    arguments = [
+        sys.argv[0], found, str(CORPUS / options.target), f"-max_total_time={options.seconds}", f"-timeout={SECONDS_PER_INPUT}",
+        f"-rss_limit_mb={MEBIBYTES}", f"-max_len={LONGEST}", f"-artifact_prefix={options.crashes}/{options.target}-",
+        "-print_final_stats=1", "-verbosity=1",
+    ]  # fmt: skip
+    atheris.Setup(arguments, TARGETS[options.target])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

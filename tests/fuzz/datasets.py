@@ -1,0 +1,95 @@
+"""The dataset readers: bytes of each kind of file, and a row of each format."""
+
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from llmlab.dataset import BadRow, read, to_example
+from llmlab.dataset.check import check
+from llmlab.dataset.files import find
+from llmlab.dataset.lines import MOST_BYTES
+from llmlab.dataset.tally import estimate, measure
+from tests.fuzz.laws import one_line
+
+Target = Callable[[bytes], None]
+ROWS = 10_000
+"""More are not counted."""
+LONGEST = 4096
+"""Bytes of a file: of these, zstandard can make millions of lines."""
+
+
+def file_of(suffix: str) -> Target:
+    """Every line of a file is a row or a reason; the check of the whole counts the same lines, each good or bad."""
+
+    def target(data: bytes) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name, f"data{suffix}")
+            path.write_bytes(data[:LONGEST])
+            counted = 0
+            for line in read(path):
+                assert (line.row is None) == bool(line.reason), line
+                assert "\n" not in line.reason
+                assert len(line.raw) <= MOST_BYTES
+                counted += 1
+                if counted > ROWS:
+                    return
+            report = check(find(path), processes=1)
+            assert report.examples + report.bad == counted, (report.examples, report.bad, counted)
+            assert bool(report.bad) == bool(report.problems), "each bad line is told"
+            assert all(problem.line >= 0 and problem.reason and problem.file == path.name for problem in report.problems)
+
+    return target
+
+
+def row(data: bytes) -> None:
+    """A row is an example or one reason; an example's loss lies on its own messages, and it survives being written."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    if type(value) is not dict:
+        return
+    try:
+        example = to_example(value)
+        length, learned, _, _ = measure(example, estimate)
+    except BadRow as error:
+        one_line(str(error))
+        return
+    except (RecursionError, orjson.JSONEncodeError):
+        return
+    assert 0 <= learned <= length or example.chosen
+    assert all(example.messages[index]["role"] == "assistant" for index in example.trained)
+    again = {"messages": example.messages, "tools": example.tools}
+    if example.trained and all(
+        message["role"] != "assistant" or index in example.trained for index, message in enumerate(example.messages)
+    ):
+        assert to_example(again).messages == example.messages
+
+
+def parquet_of(data: bytes) -> None:
+    """Rows as JSON made into a Parquet file come back as they went in."""
+    import pyarrow as pa
+    from pyarrow import json as arrow_json, parquet
+
+    try:
+        table = arrow_json.read_json(io.BytesIO(data))
+    except (pa.ArrowException, ValueError):
+        return
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "data.parquet")
+        try:
+            parquet.write_table(table, path)
+        except pa.ArrowException:
+            return
+        lines = list(read(path))
+        assert len(lines) == table.num_rows or lines[-1].reason
+        assert all(line.row is not None for line in lines[:-1])
+
+
+TARGETS: dict[str, Target] = {
+    "jsonl": file_of(".jsonl"), "gzip": file_of(".jsonl.gz"), "zstandard": file_of(".jsonl.zst"), "parquet": file_of(".parquet"),
+    "row": row, "parquet-rows": parquet_of,
+}  # fmt: skip
