@@ -214,6 +214,7 @@ def github_push(names: Names) -> Policy:
                     "ecr:CompleteLayerUpload",
                     "ecr:PutImage",
                     "ecr:DescribeImages",
+                    "ecr:DescribeImageScanFindings",
                 ],
                 names.arn("ecr", f"repository/{names.repository}"),
             ),
