@@ -18,13 +18,17 @@ help:  ## show this list
 
 install: $(VENV)/installed  ## make .venv with everything, as locked
 
-# Every package's hash is checked. torch comes in the build that this machine's index offers; only the one for GPUs needs CUDA's libraries.
+# Every package's hash is checked. torch comes in the build that this machine's index offers, found without hashes, because pip prefers an
+# index that tells them; only the build for GPUs needs CUDA's libraries.
 LOCKED := --quiet --no-deps --require-hashes --requirement
 NEEDS_CUDA := import importlib.metadata as m; raise SystemExit(not any("nvidia-" in one for one in m.requires("torch") or ()))
 $(VENV)/installed: pyproject.toml requirements.lock $(wildcard locks/*.lock)
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install $(LOCKED) locks/torch.lock $(LOCKED) locks/everything.lock
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
+	&& $(BIN)/python -m pip download --quiet --no-deps --dest "$$folder" $(TORCH) \
+	&& $(BIN)/python -m pip install --no-index --find-links "$$folder" $(LOCKED) locks/torch.lock
+	$(BIN)/python -m pip install $(LOCKED) locks/everything.lock
 	! $(BIN)/python -c '$(NEEDS_CUDA)' || $(BIN)/python -m pip install $(LOCKED) locks/cuda.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
