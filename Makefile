@@ -37,7 +37,6 @@ demo: install  ## the whole way, bootstrap to teardown, in a sandbox on this mac
 	$(BIN)/llmlab demo
 
 e2e: install  ## the same on a machine that boots, in a container: needs Linux, root and the packages of .ci/debian-packages
-	$(BIN)/llmlab sandbox exec --machine docker -- $(BIN)/python -m benchmarks.machine
 	$(BIN)/python -m pytest --docker tests/docker
 
 test: install  ## all tests that need no AWS account

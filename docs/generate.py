@@ -15,8 +15,9 @@ import typer
 from pydantic import BaseModel
 
 from llmlab import recipe as recipes, stack
-from llmlab.aws import policies
+from llmlab.aws import policies, policies_boundary, policies_operator
 from llmlab.aws.owned import AwsResource
+from llmlab.aws.policies_documents import ANYWHERE, document
 from llmlab.aws.session import Aws
 from llmlab.cli import GLOBAL_OPTIONS, app
 from llmlab.clock import ManualClock
@@ -114,21 +115,39 @@ def resources() -> str:
 
 def permissions() -> str:
     parts = [NOTE, "# Who may do what\n", "Each role has this one policy and nothing else; ACCOUNT and REGION stand for yours.\n"]
+    parts.append("[least-privilege.md](least-privilege.md) tells which call uses each action, and what was tried and is denied.\n")
     for title, policy in (
         ("The instance", policies.instance(NAMES)),
         ("The watchdog", policies.watchdog(NAMES)),
         ("The scheduler", policies.scheduler(NAMES)),
         ("GitHub Actions", policies.github_push(NAMES)),
+        ("The operator", document(policies_operator.operator(NAMES))),
+        ("The boundary of the four roles", policies_boundary.boundary(NAMES)),
     ):
         parts.append(f"## {title}\n")
-        rows = [
-            (one.get("Sid", ""), listed(one["Action"]), listed(one["Resource"]), condition(one.get("Condition")))
-            for one in policy["Statement"]
-        ]
+        rows = [(one["Sid"], listed(one["Action"]), where(one), condition(one.get("Condition"))) for one in policy["Statement"]]
         parts.append(table(("for", "may", "on", "when"), rows) + "\n")
+    parts.append(
+        "The operator is whoever runs `llmlab`. `llmlab bootstrap --print-operator-policy` prints these policies for a lab, in as many "
+        "documents as IAM's size asks for, and the boundary. With the boundary made, `llmlab bootstrap --permissions-boundary ARN` makes "
+        "every role within it; the operator's policy allows no other. An administrator makes them all with\n\n```\n"
+        "llmlab bootstrap --print-operator-policy > policies.json\n"
+        "for name in $(jq -r 'keys[]' policies.json); do\n"
+        "  aws iam create-policy --policy-name $name --policy-document \"$(jq --arg name $name '.[$name]' policies.json)\"\n"
+        "done\n```\n\nand attaches those called operator to whoever runs `llmlab`.\n\n## Who may become a role\n"
+    )
     trust = policies.trust_github("ACCOUNT", "OWNER/REPOSITORY", "main", "OWNER_ID/REPOSITORY_ID")
     parts.append(f"GitHub signs in with a token for one repository and branch:\n\n```json\n{json.dumps(trust, indent=2)}\n```\n")
+    parts.append(f"Scheduler, for the lab's own schedules:\n\n```json\n{json.dumps(policies.trust_scheduler(NAMES), indent=2)}\n```\n")
+    parts.append(
+        "EC2 and Lambda, each for its one role: they take only roles of their own account, which somebody there has passed to them.\n"
+    )
     return "\n".join(parts)
+
+
+def where(statement: Mapping[str, Any]) -> str:
+    """The resources, and why where it is all of them."""
+    return f"`*`: {ANYWHERE[statement['Sid']]}" if statement["Resource"] == "*" else listed(statement["Resource"])
 
 
 def lab() -> Sequence[AwsResource]:

@@ -30,6 +30,9 @@ hypothesis.settings.register_profile("llmlab", deadline=None)  # how long an exa
 hypothesis.settings.load_profile("llmlab")
 
 
+UNASKED = "needs --docker, as in make e2e: Linux, root and the packages of .ci/debian-packages"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--docker", action="store_true", help="run the tests on machines that are containers: Linux, root, minutes of building"
@@ -37,11 +40,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", action="store_true", help="run the tests that need an AWS account, and cost money")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--docker") and (missing := docker_missing()):
+        raise pytest.UsageError(missing)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    on_containers = [item for item in items if item.get_closest_marker("docker")]
-    if on_containers and (missing := docker_missing() if config.getoption("--docker") else "needs --docker, as in make e2e"):
-        for item in on_containers:
-            item.add_marker(pytest.mark.skip(reason=missing))
+    if not config.getoption("--docker"):
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(pytest.mark.skip(reason=UNASKED))
     if not config.getoption("--live"):
         for item in items:
             if "live" in item.keywords:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 VERSION = 1
 PROJECT = "llm-tuning-lab"
@@ -139,6 +139,9 @@ class Names:
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def role_arn(self, role: str) -> str:
+        return f"arn:aws:iam::{self.account}:role/{role}"
 
 
 class Metric(StrEnum):
@@ -273,8 +276,8 @@ class RunKeys:
         """The claim of an attempt: written once, with If-None-Match, by whoever starts it."""
         return f"{self.attempts}{number}.json"
 
-    def attempt_end(self, number: int) -> str:
-        """How an attempt ended: written once, by the agent or the watchdog."""
+    def attempt_end(self, number: int | Literal["*"]) -> str:
+        """How an attempt ended: written once, by the agent or the watchdog. "*": of any, in a policy."""
         return f"{self.attempts}{number}.end.json"
 
     def told(self, number: int, notice: "Notice") -> str:

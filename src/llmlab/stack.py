@@ -107,7 +107,7 @@ def _identity(settings: Settings, aws: Aws, here: dict[str, Any]) -> tuple[tuple
     )
     scheduler = Role(
         role_name=names.scheduler_role,
-        trust=policies.trust_service("scheduler.amazonaws.com", aws.account),
+        trust=policies.trust_scheduler(names),
         policy=policies.scheduler(names),
         **bounded,
     )

@@ -92,7 +92,7 @@ ONLINE = [
 REFUSALS = [
     ("InvalidClientTokenId", 403, ExitCode.DENIED, "AWS does not accept these credentials", "aws configure"),
     ("ExpiredToken", 403, ExitCode.DENIED, "the AWS credentials have expired", "aws sso login"),
-    ("AccessDenied", 403, ExitCode.DENIED, "AWS denied ", "llmlab doctor"),
+    ("AccessDenied", 403, ExitCode.DENIED, "AWS denied ", "llmlab bootstrap --print-operator-policy"),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from llmlab import pricing, timers
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
-from llmlab.contract import Attempt, Pool, RunKeys, Spec, Tag
+from llmlab.contract import IMAGE_LABEL, VERSION, Attempt, Pool, RunKeys, Spec, Tag
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, put_dataset, put_image
@@ -33,7 +33,7 @@ def nothing_left(aws: Aws) -> bool:
 def assert_only_reads(calls: list[str]) -> None:
     assert calls
     verbs = {call.partition(":")[2] for call in calls}
-    assert all(verb.startswith(("Get", "List", "Describe", "Head")) for verb in verbs), verbs
+    assert all(verb.startswith(("Get", "List", "Describe", "Head", "BatchGet")) for verb in verbs), verbs
 
 
 def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:
@@ -275,6 +275,30 @@ def test_an_image_is_taken_by_its_tag(ready: CommandLine, lab_aws: Aws) -> None:
     images = [ready("launch", "--image", tag, "--json").json["image"] for tag in ("latest", "v2")]
     assert images[0] != images[1]
     assert ready("launch", "--json").json["image"] in images
+
+
+@pytest.mark.parametrize(
+    ("architecture", "labels", "refusal"),
+    [
+        ("arm64", {IMAGE_LABEL: str(VERSION)}, "the image v3 is for arm64 and the lab's machines are amd64"),
+        ("amd64", None, "the image v3 is no training image of llmlab"),
+        (
+            "amd64",
+            {IMAGE_LABEL: "77"},
+            f"the image v3 has version 77 of the names that programs share, and this llmlab has {VERSION}",
+        ),
+    ],
+    ids=["architecture", "stranger", "version"],
+)
+def test_an_image_that_its_machine_would_refuse(
+    ready: CommandLine, lab_aws: Aws, architecture: str, labels: dict[str, str] | None, refusal: str
+) -> None:
+    put_image(lab_aws, "v3", {"architecture": architecture, "config": {"Labels": labels}})
+    result = ready("launch", "--image", "v3")
+    assert (result.code, result.error, result.hint) == (4, refusal, "llmlab image push")
+    assert lab_aws.ec2.describe_instances()["Reservations"] == []
+    put_image(lab_aws, "v4", {"architecture": "amd64", "config": {"Labels": {IMAGE_LABEL: str(VERSION)}}})
+    assert ready("launch", "--image", "v4").code == 0
 
 
 def test_without_a_lab_it_says_bootstrap(lab: CommandLine) -> None:

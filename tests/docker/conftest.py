@@ -5,11 +5,14 @@ import os
 import pwd
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmlab.contract import Tag
 from llmlab.sandbox.server import Sandbox
+from tests.docker.shelved import Shelved
 from tests.sandbox.whole_runs import Lab
 
 
@@ -23,6 +26,11 @@ class DockerLab(Lab):
         """The newest of the run."""
         return self.instances(run)[-1]
 
+    def of_lab(self, name: str) -> list[dict[str, Any]]:
+        """Every instance of another lab in this sandbox."""
+        answer: Any = self.aws.ec2.describe_instances(Filters=[{"Name": f"tag:{Tag.LAB}", "Values": [name]}])
+        return [one for reservation in answer["Reservations"] for one in reservation["Instances"]]
+
     def docker(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """The engine in which the machines are."""
         host = self.sandbox.state()["docker"]
@@ -34,6 +42,14 @@ class DockerLab(Lab):
     def on(self, run: str, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """A command on the machine of a run, as root."""
         return self.docker("exec", "--interactive", f"llmlab-{self.instance(run)['InstanceId']}", *command, stdin=stdin)
+
+    def until_step(self, run: str, step: int) -> None:
+        """Until the newest machine of a run has trained a step."""
+        self.until(f"step {step}", lambda: f"\nstep {step}/" in self.on(run, "cat", "/var/log/llmlab/training.log").stdout, run)
+
+    def shelved(self) -> Shelved:
+        """The lab's images in the registry."""
+        return Shelved(Path(self.sandbox.folder, "estate/registry"), self.aws.names.repository, self.aws.client("ecr"))
 
     def said(self, run: str) -> list[str]:
         return [self.on(run, "cat", "/var/log/llmlab/setup.log").stdout, *super().said(run)]

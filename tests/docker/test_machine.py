@@ -1,19 +1,21 @@
-"""Runs on machines that boot, log in to a registry, pull, train and switch themselves off, as on EC2: no endpoint is set, and no program
+"""Machines that boot, log in to a registry, pull, train and switch themselves off, as on EC2: no endpoint is set, and no program
 stands in but the CloudWatch agent. Each costs a minute or more: a boot, and half a gigabyte through a registry.
 """
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from llmlab.clock import SystemClock
-from llmlab.contract import ADAPTER, EndReason, LogStream
+from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys
 from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
 from llmlab.sandbox.estate.namespace import Namespace, named
 from tests.docker.conftest import DockerLab, parsed
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 
+TRAINING_TOO = 2
+"""Machines at once: this one's, and the one of the other tests."""
 PROBE = """
 import json, os, socket, urllib.request
 import botocore.session
@@ -52,28 +54,14 @@ print(json.dumps({
 """Runs in the training container, under the user and network that the trainer has."""
 
 
-def test_a_run_from_boot_to_power_off(docker_lab: DockerLab) -> None:
-    """Boot → metadata → registry over TLS → agent and trainer → SUCCESS → power-off, and the adapter here."""
-    run = docker_lab.launch("epochs=1")
-    marker = docker_lab.marker(run)
-    assert (marker.reason, marker.attempts) == (EndReason.COMPLETED, 1)
-    gone = docker_lab.instance(run)
-    assert gone["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
-    assert docker_lab.docker("ps", "--quiet", "--filter", f"label={LABEL}").stdout == ""
-    setup = docker_lab.run("logs", run, "--stream", LogStream.SETUP).out
-    expected = ("cloud-init: Cloud-init v.", "'modules:final'", "Login Succeeded", "image: ", "the end, after")
-    assert [words for words in expected if words not in setup] == [], setup
-    assert "step " in docker_lab.run("logs", run, "--stream", LogStream.TRAINING).out
-    docker_lab.run("fetch", run)
-    assert list(Path.cwd().glob(f"outputs/{run}/**/{ADAPTER}/adapter_model.safetensors"))
-
-
 @pytest.fixture(scope="module")
-def training(docker_lab: DockerLab) -> str:
-    """A run that trains until it is stopped."""
+def training(docker_lab: DockerLab) -> Iterator[str]:
+    """A run that trains for as long as these tests need it."""
     run = docker_lab.launch("epochs=2000")
-    docker_lab.until("step 3", lambda: "\nstep 3/" in docker_lab.on(run, "cat", "/var/log/llmlab/training.log").stdout, run)
-    return run
+    docker_lab.until_step(run, 3)
+    yield run
+    docker_lab.run("stop", run)
+    docker_lab.marker(run)
 
 
 def test_what_the_training_container_is_kept_from(docker_lab: DockerLab, training: str) -> None:
@@ -134,8 +122,27 @@ def test_what_a_killed_sandbox_left_is_swept_up(docker_lab: DockerLab, training:
     assert machine in running
 
 
-def test_a_stop_saves_and_switches_off(docker_lab: DockerLab, training: str) -> None:
-    docker_lab.run("stop", training)
-    marker = docker_lab.marker(training)
-    assert marker.reason is EndReason.STOPPED_BY_USER
-    assert docker_lab.bucket.checkpoint(training) == marker.step >= 3
+def test_taken_back_gone_on_stopped_and_resumed(docker_lab: DockerLab) -> None:
+    """Three machines: AWS takes the first, the watchdog starts the second, the user stops it and starts the third. No step is lost."""
+    run = docker_lab.launch("epochs=2000", "save_minutes=1")
+    docker_lab.until_step(run, 3)
+    docker_lab.sandbox.interrupt(run, 30)
+    docker_lab.until("the second machine", lambda: len(docker_lab.instances(run)) == 2, run)
+    taken = docker_lab.bucket.load(AttemptEnd, RunKeys(run).attempt_end(1))
+    assert taken is not None
+    assert (taken.reason, docker_lab.instances(run)[0]["StateReason"]["Code"]) == (
+        EndReason.SPOT_INTERRUPTED,
+        "Server.SpotInstanceTermination",
+    )
+    docker_lab.until_step(run, taken.step + 2)
+    docker_lab.run("stop", run)
+    marker = docker_lab.marker(run)
+    assert (marker.reason, marker.attempts) == (EndReason.STOPPED_BY_USER, 2)
+    assert docker_lab.bucket.checkpoint(run) == marker.step > taken.step >= 3
+    docker_lab.run("resume", run)
+    docker_lab.until_step(run, marker.step + 1)
+    agent = docker_lab.logged(run, LogStream.AGENT)
+    assert [step for step in (taken.step, marker.step) if f"checkpoint {step} is here" not in agent] == []
+    assert docker_lab.docker("ps", "--quiet", "--filter", f"label={LABEL}").stdout.count("\n") <= TRAINING_TOO
+    docker_lab.run("stop", run)
+    assert docker_lab.marker(run).attempts == len(docker_lab.instances(run)) == 3

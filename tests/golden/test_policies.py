@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmlab.aws import policies
+from llmlab.aws import policies, policies_operator
+from llmlab.aws.policies_documents import ANYWHERE, allow_anywhere
 from llmlab.contract import Names
 
 FILE = Path(__file__).parent / "policies.json"
@@ -16,7 +17,8 @@ NAMES = Names("llm-tuning-lab", "123456789012", "us-east-1")
 def documents() -> dict[str, Any]:
     return {
         **{f"{role} role": policy(NAMES) for role, policy in policies.ROLES.items()},
-        "trust of the scheduler role": policies.trust_service("scheduler.amazonaws.com", NAMES.account),
+        **policies_operator.documents(NAMES),
+        "trust of the scheduler role": policies.trust_scheduler(NAMES),
         "trust of the github push role": policies.trust_github(NAMES.account, "me/repo", "main", "11/22"),
         "data bucket": policies.tls_only(NAMES.data_bucket),
         "topic": policies.topic(NAMES),
@@ -28,20 +30,33 @@ def test_golden() -> None:
     assert documents() == json.loads(FILE.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("role", policies.ROLES)
-def test_least_privilege(role: str) -> None:
-    """No statement allows every action of a service, and `*` as resource is only where AWS knows nothing narrower."""
-    anywhere = {
-        "ecr:GetAuthorizationToken", "cloudwatch:PutMetricData", "ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel",
-        "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel",
-    }  # fmt: skip
-    statements = policies.ROLES[role](NAMES)["Statement"]
-    assert len({one["Sid"] for one in statements}) == len(statements) > 1
-    for one in statements:
-        actions = [one["Action"]] if isinstance(one["Action"], str) else one["Action"]
-        assert all("*" not in action for action in actions)
-        if one["Resource"] == "*":
-            assert all(action in anywhere or action.startswith("ec2:Describe") for action in actions), one["Sid"]
+WRITTEN = {**{role: policy(NAMES) for role, policy in policies.ROLES.items()}, **policies_operator.documents(NAMES)}
+STATEMENTS = 87
+
+
+def test_no_action_of_every_kind_and_a_reason_for_every_resource_of_every_kind() -> None:
+    """Not `s3:*`, not `ec2:Describe*`; `*` as resource only with its reason, and no reason without a use."""
+    seen: list[str] = []
+    anywhere = set()
+    for policy in WRITTEN.values():
+        sids = [one["Sid"] for one in policy["Statement"]]
+        assert len(set(sids)) == len(sids)
+        seen += sids
+        for one in policy["Statement"]:
+            assert not any("*" in action for action in listed(one["Action"])), one["Sid"]
+            if "*" in listed(one["Resource"]):
+                anywhere.add(one["Sid"])
+    assert anywhere == set(ANYWHERE)
+    assert len(seen) == STATEMENTS
+
+
+def test_a_resource_of_every_kind_needs_a_reason() -> None:
+    with pytest.raises(KeyError, match="Whatever"):
+        allow_anywhere("Whatever", "s3:GetObject")
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def test_the_instance_cannot_start_stop_or_tag() -> None:

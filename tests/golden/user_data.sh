@@ -300,7 +300,10 @@ download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the d
 if [ -n "$base_model" ]; then
   download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
 fi
-wait "$pulling" || fail "the image $image cannot be pulled: $(last_words pull)" "$push"
+if ! wait "$pulling"; then
+  case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no matching manifest'*) ;; *) push="" ;; esac
+  fail "the image $image cannot be pulled: $(last_words pull)" "$push"
+fi
 check_image
 
 # ---------------------------------------------------------------- the agent

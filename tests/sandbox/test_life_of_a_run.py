@@ -62,9 +62,11 @@ def test_a_recipe_that_does_not_fit_the_model(lab: Lab) -> None:
     [
         "manifest for IMAGE not found: manifest unknown: Requested image not found",
         "failed to register layer: write /usr/lib: no space left on device",
+        "Get https://IMAGE/v2/: dial tcp 198.51.100.2:443: connect: connection refused",
     ],
-    ids=["missing image", "no space"],
+    ids=["missing image", "no space", "registry down"],
 )
+@pytest.mark.slow  # the last one is asked for three times, with 5 and 10 seconds between
 def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
     lab.sandbox.fault("pull", message)
     try:
@@ -72,6 +74,7 @@ def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
             lab, lab.launch(), EndReason.SETUP_FAILED, "^image and data: the image .* cannot be pulled: .*" + message[-20:]
         )
         assert marker.hours > 0
+        assert (marker.hint == "llmlab image push") == ("not found" in message), marker.hint
     finally:
         lab.sandbox.fault("pull")
 

@@ -49,10 +49,11 @@ class Lab:
         assert result.code == 0, result.err
         return result
 
-    def launch(self, *settings: str, hours: float = 1) -> str:
-        """The id of a new run."""
+    def launch(self, *settings: str, hours: float = 1, image: str = "") -> str:
+        """The id of a new run; of the newest image, or of one by its tag."""
         words = [word for setting in ("epochs=1", *settings) for word in ("--set", setting)]
-        self.run("launch", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours))
+        wanted = ("--image", image) if image else ()
+        self.run("launch", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours), *wanted)
         return max(self.bucket.runs())
 
     def instances(self, run: str) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from llmlab.aws import policies
+from llmlab.aws import policies, policies_documents
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.session import AlreadyExists, Aws, AwsError, Denied, NotFound
 from llmlab.errors import LabError, Refused
@@ -77,7 +77,7 @@ class Bucket(AwsResource):
 
     def _statements(self) -> list[dict[str, Any]]:
         text = self._ask(self.aws.s3.get_bucket_policy).get("Policy")
-        return policies.statements(json.loads(text)) if text else []
+        return policies_documents.statements(json.loads(text)) if text else []
 
     def _rules(self) -> list[dict[str, Any]]:
         return list(self._ask(self.aws.s3.get_bucket_lifecycle_configuration).get("Rules", []))
@@ -112,7 +112,7 @@ class Bucket(AwsResource):
         if "ownership" in differs:
             s3.put_bucket_ownership_controls(Bucket=self.name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
         if "TLS only" in differs:
-            policy = policies.merged(self._statements(), [policies.tls_only(self.name)])
+            policy = policies_documents.merged(self._statements(), [policies.tls_only(self.name)])
             s3.put_bucket_policy(Bucket=self.name, Policy=json.dumps(policy))
         if differs.keys() & {"archive", "old versions", "stale uploads"}:
             rules = [rule for rule in self._rules() if not rule.get("ID", "").startswith(RULE)] + self._wanted_rules()

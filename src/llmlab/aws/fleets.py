@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmlab.aws import quotas
-from llmlab.aws.session import Aws, AwsError, Denied
+from llmlab.aws.session import OPERATOR_POLICY, Aws, AwsError, Denied
 from llmlab.clock import Clock
 from llmlab.contract import Pool
 from llmlab.errors import NoCapacity, QuotaExceeded
@@ -70,7 +70,7 @@ def refusal(answer: Answer, region: str) -> Exception:
     if Refusal.DENIED in by:
         operation = "ec2:RunInstances"
         return Denied(
-            f"AWS denied {operation}, which ec2:CreateFleet calls", "llmlab doctor", code=by[Refusal.DENIED].code, operation=operation
+            f"AWS denied {operation}, which ec2:CreateFleet calls", OPERATOR_POLICY, code=by[Refusal.DENIED].code, operation=operation
         )
     if Refusal.QUOTA in by:
         spot = "Spot" in by[Refusal.QUOTA].code

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws import policies
+from llmlab.aws import policies_documents
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.function import Function
 from llmlab.aws.owned import AwsResource
@@ -39,7 +39,7 @@ class FunctionPermission(AwsResource):
 
     def _statements(self) -> list[dict[str, Any]]:
         try:
-            return policies.statements(json.loads(self.client.get_policy(FunctionName=self.function.name)["Policy"]))
+            return policies_documents.statements(json.loads(self.client.get_policy(FunctionName=self.function.name)["Policy"]))
         except NotFound:
             return []
 

@@ -1,10 +1,16 @@
 """Training images in ECR: which digest a tag stands for, so that a run names what it ran."""
 
+import json
+import urllib.request
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.contract import IMAGE_LABEL
 from llmlab.errors import LabError
+
+READ_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -15,6 +21,32 @@ class Image:
     tags: tuple[str, ...]
     pushed: datetime
     size: int
+
+
+@dataclass(frozen=True)
+class Described:
+    """What an image says of itself; `contract` is "" when it says nothing of it."""
+
+    architecture: str
+    contract: str
+
+
+def described(aws: Aws, image: Image) -> Described | None:
+    """Read from its configuration, without pulling it; None where that cannot be had, as for an index of several images.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetDownloadUrlForLayer.html
+    """
+    ecr: Any = aws.client("ecr")
+    repository, digest = aws.names.repository, image.reference.partition("@")[2]
+    try:
+        found = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageDigest": digest}])["images"]
+        wanted = json.loads(found[0]["imageManifest"])["config"]["digest"]
+        address = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=wanted)["downloadUrl"]
+        with urllib.request.urlopen(address, timeout=READ_SECONDS) as answer:  # noqa: S310 - it is AWS's own
+            config = json.loads(answer.read())
+        return Described(str(config["architecture"]), str((config["config"].get("Labels") or {}).get(IMAGE_LABEL, "")))
+    except (AwsError, OSError, ValueError, LookupError):
+        return None
 
 
 def find(aws: Aws, tag: str = "") -> Image | None:

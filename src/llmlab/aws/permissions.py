@@ -1,25 +1,77 @@
-"""What the person at the keyboard must be allowed to do, and whether IAM says so."""
+"""What the person at the keyboard must be allowed to do, and whether IAM says so.
 
+IAM is asked about the lab's own things with the lab's own tags: about `*` it would call denied whatever is allowed for a lab alone.
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+"""
+
+from typing import Any
+
+from llmlab.aws.crew import Crew
+from llmlab.aws.policies_boundary import boundary_name
+from llmlab.aws.policies_documents import asked, owned
 from llmlab.aws.session import Aws, AwsError
+from llmlab.contract import LogStream, Names
 
-ACTIONS = (
-    "ec2:CreateVpc", "ec2:CreateLaunchTemplate", "ec2:CreateFleet", "ec2:RunInstances", "ec2:TerminateInstances", "ec2:CreateTags",
-    "iam:CreateRole", "iam:PutRolePolicy", "iam:PassRole", "iam:CreateInstanceProfile", "iam:CreateServiceLinkedRole",
-    "s3:CreateBucket", "s3:PutObject", "s3:DeleteBucket", "ecr:CreateRepository", "lambda:CreateFunction", "events:PutRule",
-    "scheduler:CreateSchedule", "sns:CreateTopic", "logs:CreateLogGroup", "cloudwatch:PutMetricAlarm", "budgets:ModifyBudget",
-    "servicequotas:GetServiceQuota", "ssm:GetParameter",
-)  # fmt: skip
-"""One of each kind that bootstrap, launch and teardown need: who may do these may do the rest."""
+AT_ONCE = 8
 
 
-def denied_actions(aws: Aws) -> list[str] | None:
-    """Which of `ACTIONS` IAM's policy simulator says no to; None when it may not be asked, or knows nothing of the caller (a root user)."""
+def questions(names: Names) -> list[tuple[str, tuple[str, ...]]]:
+    """Resource → actions: one of each kind that bootstrap, launch and teardown need. Who may do these may do the rest."""
+    iam, bucket = f"arn:aws:iam::{names.account}", f"arn:aws:s3:::{names.outputs_bucket}"
+    return [
+        (names.arn("ec2", "vpc/vpc-0123456789abcdef0"), ("ec2:CreateVpc", "ec2:DeleteVpc")),
+        (names.arn("ec2", "launch-template/lt-0123456789abcdef0"), ("ec2:CreateLaunchTemplate",)),
+        (names.arn("ec2", "fleet/fleet-0123456789abcdef0"), ("ec2:CreateFleet",)),
+        (names.arn("ec2", "instance/i-0123456789abcdef0"), ("ec2:TerminateInstances", "ec2:CreateTags")),
+        (names.role_arn(names.instance_role), ("iam:CreateRole", "iam:PutRolePolicy", "iam:PassRole")),
+        (f"{iam}:instance-profile/{names.instance_role}", ("iam:CreateInstanceProfile",)),
+        (f"{iam}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot", ("iam:CreateServiceLinkedRole",)),
+        (bucket, ("s3:CreateBucket", "s3:DeleteBucket")),
+        (f"{bucket}/runs/x", ("s3:PutObject",)),
+        (names.arn("ecr", f"repository/{names.repository}"), ("ecr:CreateRepository",)),
+        (names.arn("lambda", f"function:{names.watchdog}"), ("lambda:CreateFunction",)),
+        (names.arn("events", f"rule/{names.lab}-instance-ended"), ("events:PutRule",)),
+        (names.arn("scheduler", f"schedule/{names.schedule_group}/x"), ("scheduler:CreateSchedule",)),
+        (names.arn("sns", names.topic), ("sns:CreateTopic",)),
+        (names.arn("logs", f"log-group:{names.log_group(LogStream.SETUP)}"), ("logs:CreateLogGroup",)),
+        (names.arn("cloudwatch", f"alarm:{names.lab}-max-runtime"), ("cloudwatch:PutMetricAlarm",)),
+        (f"arn:aws:budgets::{names.account}:budget/{names.budget}", ("budgets:ModifyBudget",)),
+        ("*", ("servicequotas:GetServiceQuota", "ec2:DescribeInstances")),
+    ]
+
+
+def circumstances(names: Names, boundary: str | None = None) -> dict[str, str]:
+    """Condition keys as they are when `llmlab` calls. `boundary`: the ARN that roles are made with."""
+    return {
+        **asked(names.tags),
+        **owned(names.tags),
+        "ec2:CreateAction": "RunInstances",
+        "iam:PassedToService": "ec2.amazonaws.com",
+        "iam:AWSServiceName": "spot.amazonaws.com",
+        "iam:PermissionsBoundary": boundary or f"arn:aws:iam::{names.account}:policy/{boundary_name(names)}",
+    }
+
+
+def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
+    """What IAM's policy simulator says no to; None when it may not be asked, or knows nothing of the caller (a root user)."""
     principal = _principal(aws.client("sts").get_caller_identity()["Arn"])
     if principal is None:
         return None
+    context: Any = [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
+        for key, value in circumstances(aws.names, boundary).items()
+    ]
+
+    def ask(resource: str, actions: tuple[str, ...]) -> list[str]:
+        answer = aws.client("iam").simulate_principal_policy(
+            PolicySourceArn=principal, ActionNames=list(actions), ResourceArns=[resource], ContextEntries=context
+        )
+        return [one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+
     try:
-        pages = aws.client("iam").get_paginator("simulate_principal_policy").paginate(PolicySourceArn=principal, ActionNames=list(ACTIONS))
-        return [one["EvalActionName"] for page in pages for one in page["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+        with Crew(AT_ONCE) as crew:
+            asking = [crew.submit(ask, *question) for question in questions(aws.names)]
+            return [action for one in asking for action in one.result()]
     except (AwsError, NotImplementedError):
         return None
 

@@ -5,46 +5,32 @@ authorization reference; Session Manager needs only the five actions of `_sessio
 every parameter of the account.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from llmlab.contract import ENDED, RUNS, LogStream, Names
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
+from llmlab.contract import ENDED, RUNS, LogStream, Names, RunKeys
 
 GITHUB = "token.actions.githubusercontent.com"
-Policy = dict[str, Any]
-
-
-def document(statements: Iterable[Policy]) -> Policy:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def statements(policy: Mapping[str, Any]) -> list[Policy]:
-    found = policy.get("Statement", [])
-    return list(found) if isinstance(found, list) else [found]
-
-
-def merged(existing: Sequence[Policy], ours: Sequence[Policy]) -> Policy:
-    """Our statements in place of those with the same Sid; the others stay."""
-    sids = {statement["Sid"] for statement in ours}
-    return document([*(one for one in existing if one.get("Sid") not in sids), *ours])
-
-
-def _allow(sid: str, actions: str | list[str], resources: str | list[str], **condition: Mapping[str, Any]) -> Policy:
-    statement: Policy = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
-    if condition:
-        statement["Condition"] = {operator: dict(values) for operator, values in condition.items()}
-    return statement
 
 
 # ---------------------------------------------------------------- trust
 
 
-def trust_service(service: str, account: str | None = None) -> Policy:
-    """Who may take the role: one AWS service, on behalf of this account only where the service says for whom it works."""
+def trust_service(service: str, **condition: Mapping[str, str]) -> Policy:
+    """Who may take the role: one AWS service. EC2 and Lambda take only a role of their own account, which somebody there has passed."""
     statement: Policy = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    if account:
-        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
+    if condition:
+        statement["Condition"] = condition
     return document([statement])
+
+
+def trust_scheduler(names: Names) -> Policy:
+    """Scheduler works for every account; this role is for the lab's own schedules.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+    """
+    source = {"aws:SourceAccount": names.account, "aws:SourceArn": names.arn("scheduler", f"schedule-group/{names.schedule_group}")}
+    return trust_service("scheduler.amazonaws.com", StringEquals=source)
 
 
 def github_subjects(repository: str, branch: str, ids: str | None) -> list[str]:
@@ -81,143 +67,126 @@ def instance(names: Names) -> Policy:
     groups = [names.log_group(stream) for stream in LogStream if stream is not LogStream.WATCHDOG]
     return document(
         [
-            _allow("ListData", ["s3:ListBucket", "s3:ListBucketVersions", "s3:GetBucketLocation"], data),
-            _allow("ReadData", ["s3:GetObject", "s3:GetObjectVersion"], f"{data}/*"),
             # Without a condition on the prefix: with one, S3 says 403 instead of 404 for an object that is not there, such as stop.json.
-            _allow("ListRuns", ["s3:ListBucket", "s3:GetBucketLocation"], outputs),
-            _allow("ReadRuns", ["s3:GetObject", "s3:GetObjectVersion"], f"{outputs}/{RUNS}*"),
-            _allow("WriteRuns", ["s3:PutObject", "s3:AbortMultipartUpload"], [f"{outputs}/{RUNS}*", f"{outputs}/{ENDED}*"]),
-            _allow("SignInToRegistry", "ecr:GetAuthorizationToken", "*"),
-            _allow(
-                "PullImage",
-                ["ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage"],
-                names.arn("ecr", f"repository/{names.repository}"),
+            allow("ListBuckets", "s3:ListBucket", [data, outputs]),
+            allow("ReadData", actions("s3", "GetObject", "GetObjectVersion"), f"{data}/*"),
+            allow("ReadRuns", "s3:GetObject", f"{outputs}/{RUNS}*"),
+            allow("WriteRuns", actions("s3", "PutObject", "AbortMultipartUpload"), [f"{outputs}/{key}" for key in written_by_machines()]),
+            allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
+            allow(
+                "PullImage", actions("ecr", "GetDownloadUrlForLayer", "BatchGetImage"), names.arn("ecr", f"repository/{names.repository}")
             ),
-            _allow(
+            allow(
                 "WriteLogs",
-                ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+                actions("logs", "CreateLogStream", "PutLogEvents"),
                 [names.arn("logs", f"log-group:{group}:*") for group in groups],
             ),
-            _put_metrics(names, "CWAgent"),
-            _allow("ReadSpotPrices", "ec2:DescribeSpotPriceHistory", "*"),
-            _allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
+            _put_metrics(names),
+            allow_anywhere("ReadSpotPrices", "ec2:DescribeSpotPriceHistory"),
+            allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
             _session_manager(),
         ]
     )
 
 
-def _put_metrics(names: Names, *others: str) -> Policy:
-    namespace: str | list[str] = [names.metrics, *others] if others else names.metrics
-    return _allow("WriteMetrics", "cloudwatch:PutMetricData", "*", StringEquals={"cloudwatch:namespace": namespace})
+def written_by_machines() -> list[str]:
+    """The keys of runs that a machine writes: neither what a run is (`spec.json`), nor who may start it, nor the order to stop."""
+    keys = RunKeys("*")
+    return [
+        keys.status,
+        keys.success,
+        keys.failure,
+        keys.attempt_end("*"),
+        f"{keys.checkpoints}*",
+        f"{keys.output}*",
+        f"{keys.logs}*",
+        f"{ENDED}*",
+    ]
+
+
+def _put_metrics(names: Names) -> Policy:
+    return allow_anywhere("WriteMetrics", "cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": names.metrics})
 
 
 def _session_manager() -> Policy:
-    channels = ["CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"]
-    return _allow("SessionManager", ["ssm:UpdateInstanceInformation", *(f"ssmmessages:{channel}" for channel in channels)], "*")
+    channels = actions("ssmmessages", "CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
+    return allow_anywhere("SessionManager", ["ssm:UpdateInstanceInformation", *channels])
+
+
+START = actions("ec2", "RunInstances", "CreateFleet")
+IMAGES = "parameter/aws/service/deeplearning/ami/*"
 
 
 def watchdog(names: Names) -> Policy:
     """What the Lambda function may do: see, end what is ours, and start a run again from our own template with our own tags."""
-    outputs = f"arn:aws:s3:::{names.outputs_bucket}"
+    outputs, keys = f"arn:aws:s3:::{names.outputs_bucket}", RunKeys("*")
     schedules = names.arn("scheduler", f"schedule/{names.schedule_group}/*")
-    ours = {f"aws:ResourceTag/{key}": value for key, value in names.tags.items()}
-    asked = {f"aws:RequestTag/{key}": value for key, value in names.tags.items()}
-    made = [names.arn("ec2", f"{kind}/*") for kind in ("instance", "volume", "network-interface", "spot-instances-request", "fleet")]
+    log = names.arn("logs", f"log-group:{names.log_group(LogStream.WATCHDOG)}:*")
     return document(
         [
-            _allow(
-                "See",
-                [
-                    "ec2:DescribeInstances",
-                    "ec2:DescribeInstanceStatus",
-                    "ec2:DescribeSpotPriceHistory",
-                    "ec2:DescribeSpotInstanceRequests",
-                    "ec2:DescribeFleets",
-                    "ec2:DescribeFleetInstances",
-                    "ec2:DescribeSubnets",
-                    "ec2:DescribeImages",
-                    "ec2:DescribeLaunchTemplates",
-                    "ec2:DescribeLaunchTemplateVersions",
-                    "ec2:DescribeInstanceTypes",
-                    "ec2:DescribeInstanceTypeOfferings",
-                ],
-                "*",
-            ),
-            _allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=ours),
-            _allow("StartTagged", ["ec2:RunInstances", "ec2:CreateFleet"], made, StringEquals=asked),
-            _allow("TagWhatStarts", "ec2:CreateTags", made, StringEquals={**asked, "ec2:CreateAction": ["RunInstances", "CreateFleet"]}),
-            _allow(
-                "StartFromOurTemplate",
-                ["ec2:RunInstances", "ec2:CreateFleet"],
-                [names.arn("ec2", "launch-template/*"), names.arn("ec2", "security-group/*")],
-                StringEquals=ours,
-            ),
-            _allow(
-                "StartWith",
-                ["ec2:RunInstances", "ec2:CreateFleet"],
-                [
-                    f"arn:aws:ec2:{names.region}::image/*",
-                    f"arn:aws:ec2:{names.region}::snapshot/*",
-                    names.arn("ec2", "subnet/*"),
-                    names.arn("ec2", "key-pair/*"),
-                ],
-            ),
-            _allow(
-                "ResolveImage",
-                ["ssm:GetParameter", "ssm:GetParameters"],
-                f"arn:aws:ssm:{names.region}::parameter/aws/service/deeplearning/ami/*",
-            ),
-            _pass("PassInstanceRole", names, names.instance_role, "ec2.amazonaws.com"),
+            allow_anywhere("See", actions("ec2", "DescribeInstances", "DescribeSpotPriceHistory")),
+            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=owned(names.tags)),
+            *starting(names),
             _pass("PassSchedulerRole", names, names.scheduler_role, "scheduler.amazonaws.com"),
-            _allow("Deadlines", [f"scheduler:{verb}Schedule" for verb in ("Create", "Update", "Get", "Delete")], schedules),
-            _allow("ListRuns", ["s3:ListBucket", "s3:GetBucketLocation"], outputs),
-            _allow("ReadAndMarkRuns", ["s3:GetObject", "s3:PutObject"], [f"{outputs}/{RUNS}*", f"{outputs}/{ENDED}*"]),
-            _allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
+            allow("Deadlines", actions("scheduler", "CreateSchedule", "UpdateSchedule", "GetSchedule", "DeleteSchedule"), schedules),
+            allow("ListRuns", "s3:ListBucket", outputs),
+            allow("ReadRuns", "s3:GetObject", f"{outputs}/{RUNS}*"),
+            allow("MarkRuns", "s3:PutObject", [f"{outputs}/{key}" for key in (keys.failure, f"{keys.attempts}*", f"{ENDED}*")]),
+            allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
             _put_metrics(names),
-            _allow(
-                "WriteLogs",
-                ["logs:CreateLogStream", "logs:PutLogEvents"],
-                names.arn("logs", f"log-group:{names.log_group(LogStream.WATCHDOG)}:*"),
-            ),
+            allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log),
         ]
     )
 
 
+def starting(names: Names) -> list[Policy]:
+    """Start a machine with the lab's tags from the lab's launch template: what the watchdog may, and the operator.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-prerequisites.html#ec2-fleet-iam-users
+    """
+    kinds = ("instance", "volume", "network-interface", "spot-instances-request", "fleet")
+    made = [names.arn("ec2", f"{kind}/*") for kind in kinds]
+    with_ours = [names.arn("ec2", f"{kind}/*") for kind in ("launch-template", "security-group")]
+    public = [f"arn:aws:ec2:{names.region}::{kind}/*" for kind in ("image", "snapshot")]
+    with_any = [*public, names.arn("ec2", "subnet/*"), names.arn("ec2", "key-pair/*")]
+    create = {**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}
+    return [
+        allow("StartTagged", START, made, StringEquals=asked(names.tags)),
+        allow("TagWhatStarts", "ec2:CreateTags", made, StringEquals=create),
+        allow("StartFromOurTemplate", START, with_ours, StringEquals=owned(names.tags)),
+        allow("StartWith", START, with_any),
+        allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
+        _pass("PassInstanceRole", names, names.instance_role, "ec2.amazonaws.com"),
+    ]
+
+
 def _pass(sid: str, names: Names, role: str, service: str) -> Policy:
-    return _allow(sid, "iam:PassRole", f"arn:aws:iam::{names.account}:role/{role}", StringEquals={"iam:PassedToService": service})
+    return allow(sid, "iam:PassRole", names.role_arn(role), StringEquals={"iam:PassedToService": service})
 
 
 def scheduler(names: Names) -> Policy:
     """What EventBridge Scheduler may do: call the watchdog, and end an instance of ours at its deadline."""
-    ours = {f"aws:ResourceTag/{key}": value for key, value in names.tags.items()}
     return document(
         [
-            _allow("CallWatchdog", "lambda:InvokeFunction", names.arn("lambda", f"function:{names.watchdog}")),
-            _allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=ours),
+            allow("CallWatchdog", "lambda:InvokeFunction", names.arn("lambda", f"function:{names.watchdog}")),
+            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=owned(names.tags)),
         ]
     )
 
 
+PUSH = actions(
+    "ecr", "BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage", "InitiateLayerUpload", "UploadLayerPart",
+    "CompleteLayerUpload", "PutImage",
+)  # fmt: skip
+"""What pushing and pulling by docker needs. https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html"""
+
+
 def github_push(names: Names) -> Policy:
-    """What the image workflow may do: push to the one repository."""
+    """What the image workflow may do: push to the one repository, and read what the scan found."""
     return document(
         [
-            _allow("SignInToRegistry", "ecr:GetAuthorizationToken", "*"),
-            _allow(
-                "PushImage",
-                [
-                    "ecr:BatchCheckLayerAvailability",
-                    "ecr:GetDownloadUrlForLayer",
-                    "ecr:BatchGetImage",
-                    "ecr:InitiateLayerUpload",
-                    "ecr:UploadLayerPart",
-                    "ecr:CompleteLayerUpload",
-                    "ecr:PutImage",
-                    "ecr:DescribeImages",
-                    "ecr:DescribeImageScanFindings",
-                ],
-                names.arn("ecr", f"repository/{names.repository}"),
-            ),
+            allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
+            allow("PushImage", [*PUSH, "ecr:DescribeImageScanFindings"], names.arn("ecr", f"repository/{names.repository}")),
         ]
     )
 

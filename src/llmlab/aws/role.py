@@ -30,7 +30,7 @@ class Role(AwsResource):
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:iam::{self.aws.account}:role/{self.name}"
+        return self.names.role_arn(self.name)
 
     @property
     def client(self) -> Any:

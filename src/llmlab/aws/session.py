@@ -4,6 +4,7 @@ Every client made here raises `AwsError` or a subclass instead of botocore's err
 botocore's own waiters and paginators read their codes. This is the one home of `boto3.Session`; everybody else is handed an `Aws`.
 """
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
@@ -60,6 +61,10 @@ class AlreadyExists(AwsError, Exists):
     """What was to be created exists."""
 
 
+OPERATOR_POLICY = "llmlab bootstrap --print-operator-policy"
+"""What shows whoever was denied something what they need."""
+ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+"""IAM's own word for what was denied, which may be another than the call's: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException", "403"}
 BAD_CREDENTIALS = {
     "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidAccessKeyId",
@@ -99,7 +104,8 @@ def _from_answer(error: exceptions.ClientError, operation: str) -> AwsError:
     message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
     facts: dict[str, Any] = {"code": code, "operation": operation, "response": error.response}
     if code in DENIED:
-        return Denied(f"AWS denied {operation}", "llmlab doctor", **facts)
+        action = ACTION.search(message)
+        return Denied(f"AWS denied {action[1] if action else operation}", OPERATOR_POLICY, **facts)
     if code in EXPIRED:
         return BadCredentials("the AWS credentials have expired", "aws sso login", **facts)
     if code in BAD_CREDENTIALS:

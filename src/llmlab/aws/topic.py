@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws import policies
+from llmlab.aws import policies, policies_documents
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.session import AwsError, NotFound
 from llmlab.errors import Refused
@@ -45,7 +45,7 @@ class Topic(AwsResource):
 
     def _statements(self) -> list[dict[str, Any]]:
         text = self.client.get_topic_attributes(TopicArn=self.arn)["Attributes"].get("Policy")
-        return policies.statements(json.loads(text)) if text else []
+        return policies_documents.statements(json.loads(text)) if text else []
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self.client.list_tags_for_resource(ResourceArn=self.arn)["Tags"])
@@ -61,7 +61,7 @@ class Topic(AwsResource):
 
     def update(self, differs: Properties) -> None:
         if "may publish" in differs:
-            policy = policies.merged(self._statements(), policies.topic(self.names))
+            policy = policies_documents.merged(self._statements(), policies.topic(self.names))
             self.client.set_topic_attributes(TopicArn=self.arn, AttributeName="Policy", AttributeValue=json.dumps(policy))
 
     def delete(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmlab.commands import operator_policy
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
 from llmlab.ui import Hanging, Ui, table
@@ -36,7 +37,11 @@ def bootstrap(
     github_ids: Annotated[str | None, typer.Option(help="OWNER-ID/REPOSITORY-ID, for repositories made since July 2026.")] = None,
     vpc_id: Annotated[str | None, typer.Option(help="An existing VPC to use instead of an own one.")] = None,
     subnet_id: Annotated[list[str] | None, typer.Option(help="One of its subnets; again for each zone.")] = None,
+    permissions_boundary: Annotated[str | None, typer.Option(help="ARN of a policy that bounds every role we make.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only print what would change; exit 3 when something would.")] = False,
+    print_operator_policy: Annotated[
+        bool, typer.Option("--print-operator-policy", help="Only print, as JSON, the policies that whoever runs llmlab needs.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Make the lab, or bring it back to what it should be. Shows the plan, asks, applies.
@@ -48,11 +53,14 @@ def bootstrap(
     state: State = ctx.obj
     given = {
         "lab": lab, "email": email, "budget": budget, "github": github, "github_ids": github_ids,
-        "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None,
+        "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None, "permissions_boundary": permissions_boundary,
     }  # fmt: skip
     values = {key: value for key, value in given.items() if value is not None}
     state.flags |= {key: str(value) for key, value in values.items()}
     settings = state.settings
+    if print_operator_policy:
+        operator_policy.show(state)
+        return
     if bool(settings.vpc_id) != bool(settings.subnet_ids):
         raise UsageError("an existing network needs --vpc-id and at least one --subnet-id", "aws ec2 describe-subnets")
     with state.ui.bar("reading", "resources") as progress:

@@ -129,7 +129,7 @@ def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: C
         data_bucket=names.data_bucket,
         outputs_bucket=names.outputs_bucket,
         repository=f"{names.registry}/{names.repository}",
-        github_role=f"arn:aws:iam::{aws.account}:role/{names.github_role}" if settings.github else None,
+        github_role=names.role_arn(names.github_role) if settings.github else None,
         email=settings.email,
         email_confirmed=confirmed,
         dashboard=_dashboard_page(aws) if settings.dashboard else None,

@@ -12,7 +12,7 @@ from llmlab import stack
 from llmlab.aws import amis, costs, images, instances, leftovers, prices, quotas, standing
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.session import OPERATOR_POLICY, Aws, NotFound
 from llmlab.aws.subnets import zones_offering
 from llmlab.aws.topic import Subscription, Topic
 from llmlab.clock import Clock
@@ -95,11 +95,11 @@ def _credentials(patient: _Patient) -> Iterator[Check]:
 
 
 def _permissions(patient: _Patient) -> Iterator[Check]:
-    denied = denied_actions(patient.aws)
+    denied = denied_actions(patient.aws, patient.settings.permissions_boundary)
     if denied is None:
         yield Check("permissions", Health.UNKNOWN, "these credentials may not simulate policies, so what they may do shows when it is done")
     elif denied:
-        yield Check("permissions", Health.FAILED, f"not allowed: {', '.join(denied)}", "aws sts get-caller-identity")
+        yield Check("permissions", Health.FAILED, f"not allowed: {', '.join(denied)}", OPERATOR_POLICY)
     else:
         yield Check("permissions", Health.OK, "everything that bootstrap, launch and teardown call")
 

@@ -24,6 +24,8 @@ from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
 
 MOST_HOURS = 168
+ARCHITECTURE = "amd64"
+"""Of every instance type that the lab asks for."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,25 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
 
 
 def _image(ask: Callable[[], Image], aws: Aws) -> Image:
+    """One that the machine will not refuse, as far as it can be seen from here."""
     try:
-        return ask()
+        image = ask()
     except NotFound as error:
         raise documents.not_bootstrapped(aws) from error
+    says = images.described(aws, image)
+    if says is None:
+        return image
+    name = f"the image {image.tags[0] if image.tags else image.reference}"
+    if says.architecture != ARCHITECTURE:
+        raise Refused(f"{name} is for {says.architecture} and the lab's machines are {ARCHITECTURE}", "llmlab image push")
+    if not says.contract:
+        raise Refused(f"{name} is no training image of llmlab", "llmlab image push")
+    if says.contract != str(contract.VERSION):
+        raise Refused(
+            f"{name} has version {says.contract} of the names that programs share, and this llmlab has {contract.VERSION}",
+            "llmlab image push",
+        )
+    return image
 
 
 def dataset(aws: Aws, name: str) -> Manifest:

@@ -176,7 +176,7 @@ def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
 
 
 def _role(aws: Aws) -> str:
-    return f"arn:aws:iam::{aws.account}:role/{aws.names.scheduler_role}"
+    return aws.names.role_arn(aws.names.scheduler_role)
 
 
 def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:

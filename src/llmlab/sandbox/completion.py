@@ -36,6 +36,7 @@ MODULES = (
     "completion_prices",
     "completion_identity",
     "completion_lambda",
+    "completion_registry",
     "completion_scheduler",
 )
 

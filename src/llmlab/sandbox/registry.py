@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from llmlab import __version__
+from llmlab.contract import IMAGE_LABEL, VERSION
 from llmlab.sandbox.completion import LOCK, answer
+from llmlab.sandbox.completion_registry import BLOBS
 
 TRAINING = "-training"
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -42,10 +44,11 @@ def push(backend: Any, repository: str, tag: str = "latest") -> str:
 
 def _manifest() -> str:
     """Of an image without layers."""
-    config = json.dumps(
-        {"created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "config": {"Labels": {"llmlab.version": __version__}}}
-    ).encode()
+    labels = {"llmlab.version": __version__, IMAGE_LABEL: str(VERSION)}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    config = json.dumps({"created": created, "architecture": "amd64", "config": {"Labels": labels}}).encode()
     digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    BLOBS[digest] = config
     manifest = {
         "schemaVersion": 2,
         "mediaType": MEDIA_TYPE,

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from llmlab.clock import SystemClock
-from llmlab.sandbox import completion, completion_compute, completion_lambda, market, registry
+from llmlab.sandbox import completion, completion_compute, completion_lambda, completion_registry, market, registry
 from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.estate.estate import Estate
 from llmlab.sandbox.events import Events
@@ -75,6 +75,7 @@ class Service:
         if self.estate is not None:
             self.estate.open(self._aws, self.handler, PASSWORD, say)
             registry.SHELVES.append(self.estate.shelf.put)
+            completion_registry.SHELVES.append(self.estate.shelf.read)
         completion_lambda.RUNTIME.endpoint = self.endpoint
         completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
         completion_compute.LAUNCHED.append(self.room.launched)
@@ -98,6 +99,7 @@ class Service:
         self.server.server_close()
         if self.estate is not None:
             registry.SHELVES.remove(self.estate.shelf.put)
+            completion_registry.SHELVES.remove(self.estate.shelf.read)
             self.estate.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

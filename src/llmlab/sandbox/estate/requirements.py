@@ -30,6 +30,11 @@ def programs_missing() -> list[str]:
     return [name for name in missing if not (name == "dockerd" and engine)]
 
 
+def packages_missing() -> list[str]:
+    """The Debian packages that have them."""
+    return sorted({PACKAGES[name] for name in programs_missing()})
+
+
 def possible() -> bool:
     """Whether this computer can do it, as far as one can tell without trying."""
     return sys.platform == "linux" and os.geteuid() == 0 and not programs_missing()
@@ -41,7 +46,7 @@ def check() -> None:
         raise LabError("machines in containers need Linux", "llmlab sandbox start --machine process")
     missing = programs_missing()
     if missing:
-        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        packages = " ".join(packages_missing())
         words = f"{', '.join(missing[:-1])} and {missing[-1]} are" if len(missing) > 1 else f"{missing[0]} is"
         raise LabError(f"{words} not installed", f"apt-get install --no-install-recommends {packages}")
     if os.geteuid() != 0:

@@ -81,6 +81,12 @@ class Shelf:
             raise LabError("the image in the sandbox's registry is damaged", f"rm -r {self.cache}")
         return manifest.decode()
 
+    def read(self, digest: str) -> bytes | None:
+        """What the registry has by a digest."""
+        _, _, number = digest.partition(":")
+        path = self.folder / STORAGE / "blobs/sha256" / number[:2] / number / "data"
+        return path.read_bytes() if path.exists() else None
+
     def close(self) -> None:
         if self._process is not None:
             self._process.terminate()

@@ -1,5 +1,6 @@
 """Stands for amazon-cloudwatch-agent-ctl and for its agent, which sends the lines of the files its configuration names."""
 
+import contextlib
 import glob
 import json
 import os
@@ -125,14 +126,8 @@ class Agent:
 
     def put(self, group: str, stream: str, events: list[dict[str, Any]]) -> None:
         if (group, stream) not in self.known:
-            for create, names in (
-                (self.client.create_log_group, {"logGroupName": group}),
-                (self.client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
-            ):
-                try:
-                    create(**names)
-                except self.client.exceptions.ResourceAlreadyExistsException:
-                    continue
+            with contextlib.suppress(self.client.exceptions.ResourceAlreadyExistsException):
+                self.client.create_log_stream(logGroupName=group, logStreamName=stream)
             self.known.add((group, stream))
         self.client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 

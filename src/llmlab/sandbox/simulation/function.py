@@ -62,7 +62,7 @@ class Function:
             sns=caller.client("sns"),
             cloudwatch=caller.client("cloudwatch"),
             topic=names.arn("sns", names.topic),
-            scheduler_role=f"arn:aws:iam::{names.account}:role/{names.scheduler_role}",
+            scheduler_role=names.role_arn(names.scheduler_role),
             max_hours=MAX_HOURS,
             clock=self.timeline,
             log=lambda decision, **facts: self._log(name, decision, facts),

@@ -1,0 +1,36 @@
+"""The policies that whoever runs `llmlab` needs, for somebody who may make policies."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws import policies_boundary, policies_operator
+from llmlab.aws.session import Aws
+from llmlab.config import Settings
+from llmlab.contract import Names
+from llmlab.errors import LabError
+
+ACCOUNT, REGION = "ACCOUNT", "REGION"
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Policies by the name to make them under, the ARN of the one that bounds the lab's roles, and what is left to be filled in."""
+
+    policies: dict[str, dict[str, Any]]
+    boundary: str
+    placeholders: tuple[str, ...]
+
+
+def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
+    """For the lab of these settings. Nothing is made; without credentials or a region, their places are marked in capitals."""
+    account, region = ACCOUNT, settings.region or REGION
+    try:
+        aws = account_of()
+        region = aws.region
+        account = aws.account
+    except LabError:
+        pass
+    names = Names(settings.lab, account, region)
+    boundary = f"arn:aws:iam::{account}:policy/{policies_boundary.boundary_name(names)}"
+    return Printed(policies_operator.documents(names), boundary, tuple(one for one in (ACCOUNT, REGION) if one in {account, region}))

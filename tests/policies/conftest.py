@@ -1,0 +1,26 @@
+"""The judge, and the recording of one lab's life: made once, so all tests of this folder run in one process."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.policies import evaluator
+from tests.policies.evaluator import Judge
+from tests.policies.life import Recorded, record
+
+
+@pytest.fixture(scope="session")
+def judge() -> Iterator[Judge]:
+    if reason := evaluator.missing():
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with evaluator.judge() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def recorded(judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """Costs a minute or two: three runs on machines that really run. After `judge`, so that it is not lived where nobody judges."""
+    yield from record(tmp_path_factory.mktemp("life"))
