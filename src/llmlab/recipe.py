@@ -22,6 +22,7 @@ DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
 MOST_BYTES = 256 << 10
 """Of a recipe's file; the longest that ships has 2 KiB."""
+MOST_WORDS = 1000
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 2
 """How a wrong value is shown: a few lines of YAML may stand for gigabytes."""
@@ -207,7 +208,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
         given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
         where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
-        raise UsageError(" ".join(_sentence(first, name, where).split()), _hint(first, name, where, overrides or {})) from error
+        raise UsageError(_one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {})) from error
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
@@ -226,11 +227,11 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise UsageError(f"{part} has no fields, so {name} cannot be set", f"llmlab launch --set {part}={text}")
+            raise UsageError(_one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}")
     try:
         values[last] = _yaml(text)
     except ValueError as error:
-        raise UsageError(f"{name}: {text} is not a value: {_one_line(error)}", f"llmlab launch --set '{name}=\"{text}\"'") from error
+        raise UsageError(_one_line(f"{name}: {text} is not a value: {error}"), f"llmlab launch --set '{name}=\"{text}\"'") from error
 
 
 def _sentence(error: ErrorDetails, name: str, where: str) -> str:
@@ -292,5 +293,6 @@ def _yaml(text: str) -> Any:
         raise ValueError(_one_line(error)) from error
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _one_line(words: object) -> str:
+    """Words on one line, and not too many: what the user wrote may be quoted in them."""
+    return " ".join(str(words).split())[:MOST_WORDS]
