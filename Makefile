@@ -11,19 +11,26 @@ TORCH := torch==2.13.0
 PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo e2e test lint bench bench-train docs lock clean
+.PHONY: help install demo e2e test lint audit sbom bench bench-train docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(VENV)/installed  ## make .venv with everything, as locked
 
-# torch goes first and by itself: asked for together with the rest, pip may pick another build of it than the one already chosen here
-$(VENV)/installed: pyproject.toml requirements.lock
+# Every package's hash is checked. torch comes in the build that this machine's index offers, found without hashes, because pip prefers an
+# index that tells them; only the build for GPUs needs CUDA's libraries.
+LOCKED := --quiet --no-deps --require-hashes --requirement
+NEEDS_CUDA := import importlib.metadata as m; raise SystemExit(not any("nvidia-" in one for one in m.requires("torch") or ()))
+$(VENV)/installed: pyproject.toml requirements.lock $(wildcard locks/*.lock)
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev,sandbox,trainer]'
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
+	&& $(BIN)/python -m pip download --quiet --no-deps --dest "$$folder" $(TORCH) \
+	&& $(BIN)/python -m pip install --no-index --find-links "$$folder" $(LOCKED) locks/torch.lock
+	$(BIN)/python -m pip install $(LOCKED) locks/everything.lock
+	! $(BIN)/python -c '$(NEEDS_CUDA)' || $(BIN)/python -m pip install $(LOCKED) locks/cuda.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: install  ## the whole way, bootstrap to teardown, in a sandbox on this machine
@@ -40,7 +47,16 @@ lint: install  ## style, types, layers, shell
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run tests/golden/user_data.sh
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/zizmor --offline --quiet --pedantic .github/workflows
+	$(BIN)/python -m tests.secrets
+
+audit: install  ## known weaknesses of every locked package: asks an advisory database over the network
+	for lock in everything cuda image; do $(BIN)/pip-audit --progress-spinner off --disable-pip --requirement locks/$$lock.lock; done
+
+sbom: install  ## what the training image holds, as CycloneDX
+	$(BIN)/cyclonedx-py requirements --output-reproducible --outfile image.cdx.json <(cat locks/torch.lock locks/cuda.lock locks/image.lock)
 
 bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/help.py
@@ -66,11 +82,12 @@ docs: install  ## write the generated pages of docs/ anew
 	$(BIN)/python docs/generate.py
 
 # what a clean install picks today; torch's CUDA libraries are left out, because they differ from machine to machine
-lock:  ## resolve the versions anew into requirements.lock
+lock: install  ## resolve the versions anew into requirements.lock, and their hashes into locks/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" \
 	&& "$$folder/bin/pip" install --quiet $(TORCH) && "$$folder/bin/pip" install --quiet '.[dev,sandbox,trainer]' \
-	&& { echo "# made by 'make lock': constraints for make install and the training image"; \
+	&& { echo "# made by 'make lock': the versions, which locks/ repeats with hashes; constraints for the training image"; \
 	     "$$folder/bin/pip" freeze --exclude llmlab | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -vE '^(nvidia-(cu|nccl|nvjit|nvtx|nvshmem|cusparselt)|cuda-|triton)'; } > requirements.lock
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python locks/make.py
 
 clean:  ## remove what was built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

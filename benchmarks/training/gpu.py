@@ -125,7 +125,7 @@ def contestants(peers: Path, length: int) -> dict[str, Mapping[str, Any]]:
         words.append("FlashAttention 2 of the hub")
     name = f"TRL, tuned: {', '.join(words)}"
     return {
-        "ours": {"max_length": length, "batch_size": batch},
+        "ours": {"max_length": length, "batch_size": batch, "accumulate": 1},
         "trl sft, defaults": plain,
         name: plain | tuned | {"gradient_checkpointing": False},
         f"{name}, checkpointing": plain | tuned | {"gradient_checkpointing": True},

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz TARGET --seconds N`: look for inputs that break a law, led by the branches they reach.
+"""`python -m tests.fuzz TARGET|SUBJECT --seconds N`: look for inputs that break a law, led by the branches they reach.
 
 atheris instruments llmlab's modules as they are loaded, so it is imported first. New inputs that reach something new go to a folder of
 their own, never into the corpus; an input that breaks a law is written to `--crashes`, and the exit code is then not 0.
@@ -25,17 +25,29 @@ def main() -> None:
     parser.add_argument("--crashes", type=Path, default=Path.cwd())
     options = parser.parse_args()
     with atheris.instrument_imports(include=["llmlab"]):
-        from tests.fuzz.targets import TARGETS
-    if options.target not in TARGETS:
-        parser.error(f"there is no target {options.target}, only {', '.join(TARGETS)}")
-    found = tempfile.mkdtemp(prefix=f"fuzz-{options.target}-")
+        from tests.fuzz.targets import SUBJECTS, TARGETS, any_of
+    if options.target not in TARGETS.keys() | SUBJECTS.keys():
+        parser.error(f"there is no target {options.target}, only {', '.join([*SUBJECTS, *TARGETS])}")
+    found = Path(tempfile.mkdtemp(prefix=f"fuzz-{options.target}-"))
+    target, corpus = TARGETS.get(options.target), CORPUS / options.target
+    if target is None:
+        names, target = any_of(options.target)
+        corpus = gathered(names, found)
     arguments = [
-        sys.argv[0], found, str(CORPUS / options.target), f"-max_total_time={options.seconds}", f"-timeout={SECONDS_PER_INPUT}",
+        sys.argv[0], str(found), str(corpus), f"-max_total_time={options.seconds}", f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={MEBIBYTES}", f"-max_len={LONGEST}", f"-artifact_prefix={options.crashes}/{options.target}-",
         "-print_final_stats=1", "-verbosity=1",
     ]  # fmt: skip
-    atheris.Setup(arguments, TARGETS[options.target])
+    atheris.Setup(arguments, target)
     atheris.Fuzz()
+
+
+def gathered(names: list[str], folder: Path) -> Path:
+    """The corpora of several targets in one folder, each input behind the byte that stands for its target."""
+    for index, name in enumerate(names):
+        for path in sorted((CORPUS / name).iterdir()):
+            (folder / f"{name}-{path.name}").write_bytes(bytes([index]) + path.read_bytes())
+    return folder
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import TypeVar
 from llmlab.errors import LabError
 
 T = TypeVar("T")
-SECONDS_PER_INPUT = 10
+SECONDS_PER_INPUT = 30
 MEBIBYTES = 2048
 """What the process may take in all; instrumented, with everything loaded, it begins at some 250."""
 WORDS = 4000

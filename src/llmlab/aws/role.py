@@ -75,17 +75,18 @@ class Role(AwsResource):
         )
 
     def update(self, differs: Properties) -> None:
+        """The boundary first: who may write only the policies of bound roles may write this one then."""
+        if "permissions boundary" in differs:
+            if self.boundary:
+                self.client.put_role_permissions_boundary(RoleName=self.name, PermissionsBoundary=self.boundary)
+            else:
+                self.client.delete_role_permissions_boundary(RoleName=self.name)
         if "trust" in differs:
             self.client.update_assume_role_policy(RoleName=self.name, PolicyDocument=dumps(self.trust))
         if "policy" in differs:
             self.client.put_role_policy(RoleName=self.name, PolicyName=POLICY, PolicyDocument=dumps(self.policy))
         if "session hours" in differs:
             self.client.update_role(RoleName=self.name, MaxSessionDuration=3600)
-        if "permissions boundary" in differs:
-            if self.boundary:
-                self.client.put_role_permissions_boundary(RoleName=self.name, PermissionsBoundary=self.boundary)
-            else:
-                self.client.delete_role_permissions_boundary(RoleName=self.name)
 
     def delete(self) -> None:
         """With whatever policies it carries: IAM deletes no role that has some."""

@@ -13,7 +13,13 @@ JSON_TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a num
 
 
 class BadRow(ValueError):
-    """Why a row cannot be trained on, in words."""
+    """Why a row cannot be trained on, in words on one line: keys and values of the row may be among them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(" ".join(reason.split())[:MOST_WORDS])
+
+
+MOST_WORDS = 1000
 
 
 def name_of(value: object) -> str:

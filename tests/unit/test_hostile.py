@@ -1,0 +1,78 @@
+"""Names and words that others chose: keys of a bucket, a model's answers, a model's template."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from llmlab.aws.objects import Object
+from llmlab.contract import Manifest, RunKeys, Spec
+from llmlab.dataset import BadRow
+from llmlab.errors import LabError
+from llmlab.ops import fetch, report
+from llmlab.trainer.examples.template import ChatTemplate
+
+RUN = "20260101-000000-abcd"
+AT = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../.ssh/authorized_keys", "output//etc/passwd", "logs/../../x", "output/a\\..\\b", "output/./x", "a\0b"]
+)
+def test_a_key_that_leads_out_is_not_fetched(name: str, tmp_path: Path) -> None:
+    keys = RunKeys(RUN)
+    item = Object(keys.prefix + name, 1, "tag", datetime(2026, 1, 1, tzinfo=UTC), "STANDARD")
+    with pytest.raises(LabError, match="leads out of"):
+        fetch._incoming(item, keys, tmp_path, None)
+
+
+@given(st.text(alphabet="<>&\"'/script=onerror ", min_size=1))
+def test_what_a_model_says_is_no_markup_of_the_report(text: str) -> None:
+    page = report.html(facts(f"<img src=x onerror=alert(1)>{text}"))
+    assert "<img" not in page
+    assert "&lt;img" in page
+    assert "<script" not in page
+
+
+def facts(words: str) -> report.Report:
+    """A report whose every free text is these words."""
+    manifest = Manifest(words, (), AT, {"note": words})
+    recipe = {"model": words, "method": words, "lora": {"targets": words}}
+    spec = Spec(RUN, words, words, words, recipe, manifest, words, words, words, (), spot=True, max_hours=1.0, created=AT)
+    cost: Any = type("Cost", (), {"hours": 1.0, "cost": 1.0, "instance_types": (words,), "attempts": 1})
+    sample = {"prompt": words, "base": words, "tuned": words}
+    return report.Report(RUN, words, words, spec, None, cost, None, None, 0, (), (sample,))
+
+
+class Tokenizer:
+    """A tokenizer whose model brings a template of its own."""
+
+    special_tokens_map: dict[str, str] = {}  # noqa: RUF012
+
+    def __init__(self, source: str) -> None:
+        self.chat_template = source
+
+    def get_chat_template(self, tools: object = None) -> str:
+        return self.chat_template
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ messages.__class__.__mro__ }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch ' ~ messages[0]['content']) }}",
+        "{{ self.__init__.__globals__['__builtins__'].open(messages[0]['content'], 'w') }}",
+        "{% set x = messages.append(1) %}{{ messages }}",
+        "{{ ''.join(lipsum.__globals__.keys()) }}",
+    ],
+)
+def test_a_models_chat_template_gets_out_of_nothing(source: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    mark = tmp_path / "mark"
+    messages = [{"role": "user", "content": str(mark)}]
+    with pytest.raises(BadRow, match="the chat template refuses"):
+        assert "object" not in ChatTemplate(Tokenizer(source)).render(messages, [])
+    assert not mark.exists()
+    assert len(messages) == 1
