@@ -35,6 +35,12 @@ class AwsError(LabError, exceptions.ClientError):
         answer: Any = response or {"Error": {"Code": code, "Message": message}}
         self.response = answer
 
+    @property
+    def passing(self) -> bool:
+        """Whether the very same call may do: no answer came, the service was in trouble, or it was asked too often."""
+        status: int = self.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return isinstance(self, Unreachable) or status >= SERVER_ERROR or self.code in THROTTLED
+
 
 class Denied(AwsError):
     """The credentials are good, but may not do `operation`."""
@@ -60,6 +66,10 @@ class AlreadyExists(AwsError, Exists):
     """What was to be created exists."""
 
 
+SERVER_ERROR = 500
+THROTTLED = {
+    "RequestLimitExceeded", "SlowDown", "Throttled", "Throttling", "ThrottlingException", "TooManyRequestsException",
+}  # fmt: skip
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException", "403"}
 BAD_CREDENTIALS = {
     "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidAccessKeyId",
@@ -75,7 +85,7 @@ NOT_FOUND = {
 ALREADY_EXISTS = {
     "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou",
     "DuplicateRecordException", "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate",
-    "InvalidPermission.Duplicate", "RouteAlreadyExists", "InvalidGroup.Duplicate",
+    "InvalidPermission.Duplicate", "RouteAlreadyExists", "InvalidGroup.Duplicate", "InvalidSubnet.Conflict",
 }  # fmt: skip
 
 
