@@ -11,6 +11,7 @@ from llmlab.contract import LogStream, Names
 from llmlab.infra.destroy import Fate, destroy
 from llmlab.infra.plan import Action, Stranger, step_for
 from llmlab.ops.teardown import TornDown, teardown
+from tests.account import everything
 from tests.laws.conftest import COUNT, OWN, Lab
 
 
@@ -29,13 +30,13 @@ def test_teardown_of_a_used_lab_leaves_only_results(either: tuple[Lab, int]) -> 
 
 def test_everything_leaves_nothing_at_all_and_again_is_no_error(either: tuple[Lab, int]) -> None:
     lab, _ = either
-    before = _everything_of_the_account(lab.aws)
+    before = everything(lab.aws)
     lab.apply()
     use(lab)
-    assert len(_everything_of_the_account(lab.aws)) > len(before) + 25
+    assert len(everything(lab.aws)) > len(before) + 25
     assert _teardown(lab, everything=True).clean
     assert leftovers.find(lab.aws) == []
-    assert _everything_of_the_account(lab.aws) - {"role AWSServiceRoleForEC2Spot"} == before
+    assert everything(lab.aws) - {"role AWSServiceRoleForEC2Spot"} == before
     again = _teardown(lab, everything=True)
     assert again.clean
     assert again.deleted == ()
@@ -101,7 +102,7 @@ def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
             stranger.aws.client("cloudwatch").put_dashboard(DashboardName=resource.name, DashboardBody='{"widgets": []}')
         else:
             resource.create()
-    before = _everything_of_the_account(lab.aws)
+    before = everything(lab.aws)
     refused = 0
     for mine in lab.stack():
         if mine.kind in FOUND_BY_TAG:
@@ -121,7 +122,7 @@ def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
     assert refused == COUNT[OWN] - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
     removals = destroy(lab.stack(), everything=True)
     assert {one.fate for one in removals} <= {Fate.ABSENT, Fate.NOT_OURS, Fate.RETAINED}
-    assert _everything_of_the_account(lab.aws) == before
+    assert everything(lab.aws) == before
 
 
 def _teardown(lab: Lab, *, everything: bool) -> TornDown:
@@ -178,40 +179,3 @@ def _manifest() -> str:
     return json.dumps(
         {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "config": config, "layers": []}
     )
-
-
-def _everything_of_the_account(aws: Aws) -> set[str]:
-    """What exists, whoever owns it, by each service's own list."""
-    ec2, iam = aws.ec2, aws.client("iam")
-    live = [item for one in ec2.describe_instances()["Reservations"] for item in one["Instances"] if item["State"]["Name"] != "terminated"]
-    cloudwatch = aws.client("cloudwatch")
-    return {
-        *(f"vpc {one['VpcId']}" for one in ec2.describe_vpcs()["Vpcs"]),
-        *(f"subnet {one['SubnetId']}" for one in ec2.describe_subnets()["Subnets"]),
-        *(f"gateway {one['InternetGatewayId']}" for one in ec2.describe_internet_gateways()["InternetGateways"]),
-        *(f"routes {one['RouteTableId']}" for one in ec2.describe_route_tables()["RouteTables"]),
-        *(f"group {one['GroupId']}" for one in ec2.describe_security_groups()["SecurityGroups"]),
-        *(f"endpoint {one['VpcEndpointId']}" for one in ec2.describe_vpc_endpoints()["VpcEndpoints"] if one["State"].lower() != "deleted"),
-        *(f"template {one['LaunchTemplateId']}" for one in ec2.describe_launch_templates()["LaunchTemplates"]),
-        *(f"volume {one['VolumeId']}" for one in ec2.describe_volumes()["Volumes"]),
-        *(f"instance {one['InstanceId']}" for one in live),
-        *(f"bucket {one['Name']}" for one in aws.s3.list_buckets()["Buckets"]),
-        *(f"repository {one['repositoryName']}" for one in aws.client("ecr").describe_repositories()["repositories"]),
-        *(f"role {one['RoleName']}" for one in iam.list_roles()["Roles"]),
-        *(f"profile {one['InstanceProfileName']}" for one in iam.list_instance_profiles()["InstanceProfiles"]),
-        *(f"provider {one['Arn']}" for one in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]),
-        *(f"logs {one['logGroupName']}" for one in aws.client("logs").describe_log_groups()["logGroups"]),
-        *(f"topic {one['TopicArn']}" for one in aws.client("sns").list_topics()["Topics"]),
-        *(f"subscription {one['SubscriptionArn']}" for one in aws.client("sns").list_subscriptions()["Subscriptions"]),
-        *(f"alarm {one['AlarmName']}" for one in cloudwatch.describe_alarms()["MetricAlarms"]),
-        *(f"dashboard {one['DashboardName']}" for one in cloudwatch.list_dashboards()["DashboardEntries"]),
-        *(
-            f"budget {one['BudgetName']}"
-            for one in aws.client("budgets", region="us-east-1").describe_budgets(AccountId=aws.account)["Budgets"]
-        ),
-        *(f"rule {one['Name']}" for one in aws.client("events").list_rules()["Rules"]),
-        *(f"schedule group {one['Name']}" for one in aws.client("scheduler").list_schedule_groups()["ScheduleGroups"]),
-        *(f"schedule {one['Name']}" for one in aws.client("scheduler").list_schedules()["Schedules"]),
-        *(f"function {one['FunctionName']}" for one in aws.client("lambda").list_functions()["Functions"]),
-        *(f"secret {one['Name']}" for one in aws.client("secretsmanager").list_secrets()["SecretList"]),
-    }

@@ -43,12 +43,15 @@ def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
 
 
 def write_once(aws: Aws, bucket: str, key: str, document: Any) -> bool:
-    """Write if nothing is there (If-None-Match); False when somebody was first."""
+    """Write if nothing is there (If-None-Match); False when somebody was first.
+
+    A write whose answer was lost is refused when the client tries again, and what is there is then what it wrote.
+    """
     try:
         aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json", IfNoneMatch="*")
     except AwsError as error:
         if error.code in CONDITION_FAILED:
-            return False
+            return bool(error.response["ResponseMetadata"].get("RetryAttempts")) and read(aws, type(document), bucket, key) == document
         raise
     return True
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llmlab.aws import quotas
-from llmlab.aws.session import OPERATOR_POLICY, Aws, AwsError, Denied
+from llmlab.aws.session import OPERATOR_POLICY, THROTTLED, Aws, AwsError, Denied
 from llmlab.clock import Clock
 from llmlab.contract import Pool
 from llmlab.errors import NoCapacity, QuotaExceeded
@@ -16,7 +16,6 @@ from llmlab.fleet import Answer, Launched, PoolError, Refusal, classify, read_cr
 PROFILE = ("invalid iam instance profile", "has no associated iam roles")
 PROFILE_SECONDS = 120
 """How long a new instance profile may take to be visible to EC2; terraform waits as long."""
-THROTTLED = {"RequestLimitExceeded", "Throttling"}
 
 
 class NoPoolHadCapacity(NoCapacity):
@@ -50,6 +49,16 @@ def create(aws: Aws, build: Callable[[int], dict[str, Any]], numbers: Iterator[i
 
 
 def _ask(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answer:
+    """Where no answer came, an instance may have been started all the same: the same token again gives that one, or starts the first."""
+    try:
+        return _ask_once(aws, request, pools)
+    except AwsError as error:
+        if not error.passing:
+            raise
+        return _ask_once(aws, request, pools)
+
+
+def _ask_once(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answer:
     """An answer, also where EC2 raises what belongs into the list of errors."""
     try:
         return read_create_fleet(aws.client("ec2", attempts=1).create_fleet(**request), pools)

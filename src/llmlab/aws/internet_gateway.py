@@ -1,6 +1,6 @@
 """The way out of the lab's network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,8 @@ class InternetGateway(Ec2Resource):
         ours = self.vpc.id()
         return {"attached to": self.vpc.name if ours in vpcs else ", ".join(vpcs) or None}
 
-    def find(self) -> Mapping[str, Any] | None:
-        return self.only(self.aws.ec2.describe_internet_gateways(Filters=self.filters)["InternetGateways"])
+    def found(self) -> Sequence[Mapping[str, Any]]:
+        return self.aws.ec2.describe_internet_gateways(Filters=self.filters)["InternetGateways"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["InternetGatewayId"])
@@ -42,26 +42,32 @@ class InternetGateway(Ec2Resource):
         return [one["VpcId"] for one in description.get("Attachments", [])]
 
     def create(self) -> None:
-        self.aws.ec2.create_internet_gateway(TagSpecifications=self.specification("internet-gateway"))
+        specification = self.specification("internet-gateway")
+        self.create_alone(
+            lambda ec2: ec2.create_internet_gateway(TagSpecifications=specification)["InternetGateway"],
+            lambda mine: self.aws.ec2.delete_internet_gateway(InternetGatewayId=mine),
+        )
 
     def update(self, differs: Properties) -> None:
         if "attached to" in differs:
-            self._detach()
+            self._detach(self.look() or {})
             self.aws.ec2.attach_internet_gateway(InternetGatewayId=self.need_id(), VpcId=self.vpc.need_id())
 
-    def _detach(self) -> None:
-        for vpc in self._attached(self.look() or {}):
-            self.aws.ec2.detach_internet_gateway(InternetGatewayId=self.need_id(), VpcId=vpc)
+    def _detach(self, description: Mapping[str, Any]) -> None:
+        for vpc in self._attached(description):
+            self.aws.ec2.detach_internet_gateway(InternetGatewayId=self.id_of(description), VpcId=vpc)
 
     def delete(self) -> None:
         def detached() -> bool:
             try:
-                self._detach()
+                for one in self.found():
+                    self._detach(one)
             except AwsError as error:
-                if error.code != "DependencyViolation":
+                if error.code not in {"DependencyViolation", "Gateway.NotAttached"}:
                     raise
                 return False
             return True
 
         self.wait(detached, "the last public address going back", seconds=300, every=5)
-        self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.need_id())
+        for one in self.found():
+            self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(one))

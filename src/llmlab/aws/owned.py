@@ -12,6 +12,8 @@ from llmlab.errors import LabError
 from llmlab.infra.resource import Resource
 
 T = TypeVar("T")
+TRIES = 5
+"""As often as botocore's own retries ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +63,16 @@ class Ec2Resource(AwsResource):
     """What the last `find` saw, so that resources that point here need no call of their own."""
 
     @abstractmethod
+    def found(self) -> Sequence[Mapping[str, Any]]:
+        """EC2's descriptions of all that are there now: more than one, where two bootstraps ran at once."""
+
     def find(self) -> Mapping[str, Any] | None:
-        """EC2's description of it now."""
+        """The one.
+
+        Raises:
+            LabError: there are several.
+        """
+        return self.only(self.found())
 
     @abstractmethod
     def id_of(self, description: Mapping[str, Any]) -> str: ...
@@ -74,7 +84,29 @@ class Ec2Resource(AwsResource):
         return found
 
     def exists(self) -> bool:
-        return self.look() is not None
+        return bool(self.found())
+
+    def create_alone(self, create: Callable[[Any], Any], discard: Callable[[str], object]) -> None:
+        """Create what EC2 would make a second time without complaint: with `create`, which is handed EC2 without its retries.
+
+        A call without an answer may have taken effect, so it is looked for before it is asked for again. Where another bootstrap made
+        one at the same time, each `discard`s its own and looks again after some seconds of its own: by the random id that EC2 gave.
+        """
+        for number in range(TRIES):
+            try:
+                mine = self.id_of(create(self.aws.client("ec2", attempts=1)))
+            except AwsError as error:
+                if not error.passing or number == TRIES - 1:
+                    raise
+                self.clock.sleep(2**number)
+            else:
+                if {self.id_of(one) for one in self.found()} <= {mine}:
+                    return
+                discard(mine)
+                self.clock.sleep(int(mine[-2:], 16) % 16)
+            if self.exists():
+                return
+        raise LabError(f"{self.key}: others make it at the same time", "llmlab bootstrap")
 
     def id(self) -> str | None:
         """EC2's id of it, as last seen; looked up when nobody has yet."""
@@ -88,8 +120,8 @@ class Ec2Resource(AwsResource):
         return found
 
     def tags(self) -> Mapping[str, str]:
-        found = self.look()
-        return from_list(found.get("Tags", [])) if found else {}
+        found = self.found()
+        return from_list(found[0].get("Tags", [])) if found else {}
 
     @property
     def filters(self) -> list[Any]:

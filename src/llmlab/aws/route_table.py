@@ -1,6 +1,6 @@
 """The routes of the lab's subnets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class RouteTable(Ec2Resource):
         route = self._default(found)
         gateway = self.gateway.id()
         associated = {one.get("SubnetId") for one in found.get("Associations", [])}
-        zones = sorted(subnet["AvailabilityZone"] for subnet in self.subnets.all() if subnet["SubnetId"] in associated)
+        zones = sorted({subnet["AvailabilityZone"] for subnet in self.subnets.all() if subnet["SubnetId"] in associated})
         target = route.get("GatewayId") or route.get("NatGatewayId") or route.get("InstanceId")
         wanted = set(self.subnets.zones())
         return {
@@ -44,8 +44,8 @@ class RouteTable(Ec2Resource):
             "zones": [zone for zone in zones if zone in wanted],
         }
 
-    def find(self) -> Mapping[str, Any] | None:
-        return self.only(self.aws.ec2.describe_route_tables(Filters=self.filters)["RouteTables"])
+    def found(self) -> Sequence[Mapping[str, Any]]:
+        return self.aws.ec2.describe_route_tables(Filters=self.filters)["RouteTables"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["RouteTableId"])
@@ -54,7 +54,11 @@ class RouteTable(Ec2Resource):
         return next((route for route in description.get("Routes", []) if route.get("DestinationCidrBlock") == EVERYWHERE), {})
 
     def create(self) -> None:
-        self.aws.ec2.create_route_table(VpcId=self.vpc.need_id(), TagSpecifications=self.specification("route-table"))
+        specification = self.specification("route-table")
+        self.create_alone(
+            lambda ec2: ec2.create_route_table(VpcId=self.vpc.need_id(), TagSpecifications=specification)["RouteTable"],
+            lambda mine: self.aws.ec2.delete_route_table(RouteTableId=mine),
+        )
 
     def update(self, differs: Properties) -> None:
         table = self.need_id()
@@ -79,7 +83,8 @@ class RouteTable(Ec2Resource):
         self.aws.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
 
     def delete(self) -> None:
-        for association in (self.look() or {}).get("Associations", []):
-            if not association.get("Main"):
-                self.aws.ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
-        self.aws.ec2.delete_route_table(RouteTableId=self.need_id())
+        for table in self.found():
+            for association in table.get("Associations", []):
+                if not association.get("Main"):
+                    self.aws.ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
+            self.aws.ec2.delete_route_table(RouteTableId=self.id_of(table))

@@ -1,6 +1,6 @@
 """The short way from the lab's network to S3."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,28 +32,34 @@ class S3Endpoint(Ec2Resource):
             return None
         return {"in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None}
 
-    def find(self) -> Mapping[str, Any] | None:
+    def found(self) -> Sequence[Mapping[str, Any]]:
         found = self.aws.ec2.describe_vpc_endpoints(Filters=self.filters)["VpcEndpoints"]
-        return self.only([one for one in found if one.get("State", "").lower() not in {"deleting", "deleted"}])
+        return [one for one in found if one.get("State", "").lower() not in {"deleting", "deleted"}]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["VpcEndpointId"])
 
     def create(self) -> None:
-        self.aws.ec2.create_vpc_endpoint(
-            VpcEndpointType="Gateway",
-            VpcId=self.vpc.need_id(),
-            ServiceName=f"com.amazonaws.{self.aws.region}.s3",
-            RouteTableIds=[self.routes.need_id()],
-            TagSpecifications=self.specification("vpc-endpoint"),
-        )
+        request = {
+            "VpcEndpointType": "Gateway",
+            "VpcId": self.vpc.need_id(),
+            "ServiceName": f"com.amazonaws.{self.aws.region}.s3",
+            "RouteTableIds": [self.routes.need_id()],
+            "TagSpecifications": self.specification("vpc-endpoint"),
+        }
+        self.create_alone(lambda ec2: ec2.create_vpc_endpoint(**request)["VpcEndpoint"], lambda mine: self._delete([mine]))
 
     def update(self, differs: Properties) -> None:
         if "in route table" in differs:
             self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), AddRouteTableIds=[self.routes.need_id()])
 
     def delete(self) -> None:
-        answer = self.aws.ec2.delete_vpc_endpoints(VpcEndpointIds=[self.need_id()])
+        found = [self.id_of(one) for one in self.found()]
+        if found:
+            self._delete(found)
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        answer = self.aws.ec2.delete_vpc_endpoints(VpcEndpointIds=ids)
         for failure in answer.get("Unsuccessful", []):
             code = failure.get("Error", {}).get("Code", "")
             if "NotFound" not in code:

@@ -1,6 +1,6 @@
 """Who may reach an instance: nobody, unless SSH was asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,13 @@ class SecurityGroup(Ec2Resource):
         outbound = [_words(rule, source, "to") for rule in found["IpPermissionsEgress"] for source in _sources(rule)]
         return {"inbound": sorted(inbound), "outbound": sorted(outbound)}
 
-    def find(self) -> Mapping[str, Any] | None:
+    def found(self) -> Sequence[Mapping[str, Any]]:
         """Ours by its tags; else a stranger of that name in our network."""
         found = self.aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])["SecurityGroups"]
         mine = [group for group in found if {(tag["Key"], tag["Value"]) for tag in group.get("Tags", [])} >= set(self.names.tags.items())]
         strangers = [group for group in found if group not in mine]
         network = self.network.id() if strangers and not mine else None
-        return self.only(mine or [group for group in strangers if group.get("VpcId") == network])
+        return mine or [group for group in strangers if group.get("VpcId") == network]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["GroupId"])
@@ -76,8 +76,10 @@ class SecurityGroup(Ec2Resource):
 
     def delete(self) -> None:
         """After the last network interface is gone: terminated GPU machines take minutes to give theirs back."""
-        group = self.need_id()
+        for group in map(self.id_of, self.found()):
+            self._delete(group)
 
+    def _delete(self, group: str) -> None:
         def deleted() -> bool:
             try:
                 self.aws.ec2.delete_security_group(GroupId=group)

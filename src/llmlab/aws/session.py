@@ -36,6 +36,12 @@ class AwsError(LabError, exceptions.ClientError):
         answer: Any = response or {"Error": {"Code": code, "Message": message}}
         self.response = answer
 
+    @property
+    def passing(self) -> bool:
+        """Whether the very same call may do: no answer came, the service was in trouble, or it was asked too often."""
+        status: int = self.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return isinstance(self, Unreachable) or status >= SERVER_ERROR or self.code in THROTTLED
+
 
 class Denied(AwsError):
     """The credentials are good, but may not do `operation`."""
@@ -65,6 +71,10 @@ OPERATOR_POLICY = "llmlab bootstrap --print-operator-policy"
 """What shows whoever was denied something what they need."""
 ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 """IAM's own word for what was denied, which may be another than the call's: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+SERVER_ERROR = 500
+THROTTLED = {
+    "RequestLimitExceeded", "SlowDown", "Throttled", "Throttling", "ThrottlingException", "TooManyRequestsException",
+}  # fmt: skip
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "AuthorizationErrorException", "403"}
 BAD_CREDENTIALS = {
     "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "SignatureDoesNotMatch", "InvalidAccessKeyId",
@@ -80,7 +90,7 @@ NOT_FOUND = {
 ALREADY_EXISTS = {
     "EntityAlreadyExists", "ResourceAlreadyExistsException", "RepositoryAlreadyExistsException", "BucketAlreadyOwnedByYou",
     "DuplicateRecordException", "ResourceConflictException", "ConflictException", "ResourceExistsException", "InvalidKeyPair.Duplicate",
-    "InvalidPermission.Duplicate", "RouteAlreadyExists", "InvalidGroup.Duplicate",
+    "InvalidPermission.Duplicate", "RouteAlreadyExists", "InvalidGroup.Duplicate", "InvalidSubnet.Conflict",
 }  # fmt: skip
 
 

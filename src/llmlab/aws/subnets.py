@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmlab.aws import instance_types
-from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.owned import TRIES, Ec2Resource
+from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.errors import LabError
 from llmlab.infra.resource import Properties
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SubnetTypeDef
+
+SEEN_SECONDS = 2
+"""Between two looks for a subnet that is there and not shown yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,11 @@ class Subnets(Ec2Resource):
         public = {subnet["AvailabilityZone"]: subnet.get("MapPublicIpOnLaunch") for subnet in self.all()}
         return {zone: {True: "public", False: "private", None: None}[public.get(zone)] for zone in self.zones()}
 
+    def found(self) -> "Sequence[SubnetTypeDef]":
+        return self.aws.ec2.describe_subnets(Filters=self.filters)["Subnets"]
+
     def find(self) -> Mapping[str, Any] | None:
-        found = self.aws.ec2.describe_subnets(Filters=self.filters)["Subnets"]
+        found = self.found()
         return {"Subnets": found, "Tags": found[0].get("Tags", [])} if found else None
 
     def id_of(self, description: Mapping[str, Any]) -> str:
@@ -61,12 +67,22 @@ class Subnets(Ec2Resource):
         self._create(self.zones()[0])
 
     def _create(self, zone: str) -> None:
-        """The lowest free block, because a zone may come later and blocks cannot be moved."""
-        taken = {subnet["CidrBlock"] for subnet in self.all()}
-        block = next(block for number in range(1, 256) if (block := f"10.1.{number}.0/24") not in taken)
-        specification = self.specification("subnet")
-        self.aws.ec2.create_subnet(VpcId=self.vpc.need_id(), CidrBlock=block, AvailabilityZone=zone, TagSpecifications=specification)
-        self.look()
+        """The lowest free block, because a zone may come later and blocks cannot be moved.
+
+        Where it is not free after all, somebody made a subnet at the same time, or an answer was lost: for this zone or for another.
+        """
+        for _ in range(TRIES):
+            taken = {subnet["CidrBlock"] for subnet in self.all()}
+            block = next(block for number in range(1, 256) if (block := f"10.1.{number}.0/24") not in taken)
+            facts: Any = {"CidrBlock": block, "AvailabilityZone": zone, "TagSpecifications": self.specification("subnet")}
+            try:
+                self.aws.ec2.create_subnet(VpcId=self.vpc.need_id(), **facts)
+            except AlreadyExists:
+                self.clock.sleep(SEEN_SECONDS)
+            self.look()
+            if zone in {subnet["AvailabilityZone"] for subnet in self.all()}:
+                return
+        raise LabError(f"{self.key}: a subnet in {zone} did not appear within {TRIES * SEEN_SECONDS} seconds", "llmlab bootstrap")
 
     def update(self, differs: Properties) -> None:
         for zone in differs:

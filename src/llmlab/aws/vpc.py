@@ -1,11 +1,11 @@
 """The lab's own network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import AwsError
+from llmlab.aws.session import AwsError, NotFound
 from llmlab.errors import LabError
 from llmlab.infra.resource import Properties
 
@@ -33,14 +33,17 @@ class Vpc(Ec2Resource):
         hostnames = self.aws.ec2.describe_vpc_attribute(VpcId=found["VpcId"], Attribute="enableDnsHostnames")
         return {"dns support": support["EnableDnsSupport"]["Value"], "dns hostnames": hostnames["EnableDnsHostnames"]["Value"]}
 
-    def find(self) -> Mapping[str, Any] | None:
-        return self.only(self.aws.ec2.describe_vpcs(Filters=self.filters)["Vpcs"])
+    def found(self) -> Sequence[Mapping[str, Any]]:
+        return self.aws.ec2.describe_vpcs(Filters=self.filters)["Vpcs"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["VpcId"])
 
     def create(self) -> None:
-        self.aws.ec2.create_vpc(CidrBlock=CIDR, TagSpecifications=self.specification("vpc"))
+        self.create_alone(
+            lambda ec2: ec2.create_vpc(CidrBlock=CIDR, TagSpecifications=self.specification("vpc"))["Vpc"],
+            lambda mine: self.aws.ec2.delete_vpc(VpcId=mine),
+        )
 
     def update(self, differs: Properties) -> None:
         if "dns support" in differs:
@@ -49,13 +52,15 @@ class Vpc(Ec2Resource):
             self.aws.ec2.modify_vpc_attribute(VpcId=self.need_id(), EnableDnsHostnames={"Value": True})
 
     def delete(self) -> None:
-        vpc = self.need_id()
-        try:
-            self.aws.ec2.delete_vpc(VpcId=vpc)
-        except AwsError as error:
-            if error.code != "DependencyViolation":
-                raise
-            raise self._blocked(vpc) from error
+        for vpc in map(self.id_of, self.found()):
+            try:
+                self.aws.ec2.delete_vpc(VpcId=vpc)
+            except NotFound:
+                continue
+            except AwsError as error:
+                if error.code != "DependencyViolation":
+                    raise
+                raise self._blocked(vpc) from error
 
     def _blocked(self, vpc: str) -> LabError:
         """Who still lives in it."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from llmlab.errors import LabError
 from llmlab.infra.order import in_order
 from llmlab.infra.plan import Action, Plan, Step, step_for
-from llmlab.infra.resource import Exists, Resource
+from llmlab.infra.resource import Exists, Properties, Resource
 
 
 def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None:
@@ -16,7 +17,7 @@ def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None
         if step.action is Action.CREATE:
             _create(resource)
         elif step.action is Action.UPDATE:
-            resource.update(step.differs)
+            _update(resource, step.differs)
         else:
             return
         progress(step)
@@ -37,4 +38,24 @@ def _create(resource: Resource) -> None:
         now = resource.read() or {}
         differs = {name: value for name, value in resource.desired().items() if now.get(name) != value}
     if differs:
-        resource.update(differs)
+        _update(resource, differs)
+
+
+def _update(resource: Resource, differs: Properties) -> None:
+    """Set what differs. What is as desired after an error was set by a try whose answer was lost, or by somebody who was quicker.
+
+    Raises:
+        LabError: the error, when it set nothing, or what is left failed too.
+    """
+    for last in (False, True):
+        try:
+            resource.update(differs)
+        except LabError:
+            left = step_for(resource).differs
+            if left and (last or left == differs):
+                raise
+            if not left:
+                return
+            differs = left
+        else:
+            return

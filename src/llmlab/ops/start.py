@@ -8,7 +8,8 @@ before there is anything to end, and what fails or is interrupted takes back wha
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from llmlab import contract, fleet, money, pricing, timers
@@ -54,7 +55,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         Interrupted: Ctrl-C; nothing is left.
     """
     bucket, key = aws.names.outputs_bucket, RunKeys(spec.run).attempt(attempt.number)
-    if not documents.write_once(aws, bucket, key, attempt):
+    if not _claim(aws, bucket, key, attempt):
         raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
     said: Marker | None = None
     try:
@@ -72,6 +73,36 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
             raise Interrupted(f"interrupted; run {spec.run} was not started and nothing is left of it", "llmlab launch") from error
         raise
     return started
+
+
+def _claim(aws: Aws, bucket: str, key: str, attempt: Attempt) -> bool:
+    """Whether the attempt is this caller's; a claim that may have been written without an answer is taken back before the error goes on.
+
+    Raises:
+        LeftBehind: that failed too.
+    """
+    try:
+        return documents.write_once(aws, bucket, key, attempt)
+    except BaseException as error:
+        with _taking_back(error, f"the claim of attempt {attempt.number} of {attempt.run} may be left", attempt.run):
+            if documents.read(aws, Attempt, bucket, key) == attempt:
+                documents.delete(aws, bucket, key)
+        raise
+
+
+@contextmanager
+def _taking_back(error: BaseException, left: str, run: str) -> Iterator[None]:
+    """What failing to take something back means.
+
+    Raises:
+        LeftBehind: an error, with the first one in its words.
+    """
+    try:
+        yield
+    except LabError as second:
+        words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        code = ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else None
+        raise LeftBehind(f"{words}; and it could not be undone ({second}): {left}", f"llmlab stop {run}", code) from error
 
 
 def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience) -> Attempt:
@@ -197,7 +228,7 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
     Raises:
         LeftBehind: that failed too; says what may be left.
     """
-    try:
+    with _taking_back(error, f"an instance of {run} may be left, which ends at its deadline", run):
         for look in range(1 if isinstance(error, NoCapacity) else LOOKS):
             if look:
                 clock.sleep(2)
@@ -210,10 +241,3 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
         for name in (timers.wake_name(run), timers.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)
-    except LabError as second:
-        words = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-        raise LeftBehind(
-            f"{words}; and it could not be undone ({second}): an instance of {run} may be left, which ends at its deadline",
-            f"llmlab stop {run}",
-            ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else None,
-        ) from error

@@ -10,7 +10,7 @@ from llmlab import contract, timers
 from llmlab.aws import documents, instances, one_time_schedules
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, wait_until
-from llmlab.contract import RunKeys, Stop
+from llmlab.contract import EndReason, RunKeys, Stop
 from llmlab.ops import mark
 from llmlab.ops.run_state import Run
 from llmlab.ops.runs import detail
@@ -38,6 +38,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     before = detail(aws, run, clock.now()).run
     machines = [one.id for one in instances.find(aws, run) if one.alive]
     if before.state.final and not machines:
+        _clear_up(aws, before)  # a stop that was cut short may have come no further
         return Stopped(before, already=True, asked=False, terminated=())
     asked = False
     if not before.state.final:
@@ -48,12 +49,20 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     after = detail(aws, run, clock.now()).run
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
-        mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
+        mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
-    for number in range(1, after.attempt + 1):
-        one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run, number))
+    _clear_up(aws, after)
     return Stopped(after, already=False, asked=asked, terminated=terminated)
+
+
+def _clear_up(aws: Aws, run: Run) -> None:
+    """List a run that its user ended among those that are over, and leave no deadline to come."""
+    bucket = aws.names.outputs_bucket
+    if run.reason is EndReason.STOPPED_BY_USER and not documents.ended(aws, bucket, run.run):
+        documents.touch(aws, bucket, RunKeys(run.run).ended(EndReason.STOPPED_BY_USER))
+    for number in range(1, run.attempt + 1):
+        one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run.run, number))
 
 
 def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: float) -> bool:

@@ -38,8 +38,19 @@ def install() -> None:
     answer(EC2Response, "RunInstances", lambda self, values: _run_instances(self, values, run_instances))
     answer(EC2Response, "TerminateInstances", lambda self, values: _terminate_instances(self, values, terminate_instances))
     answer(EC2Response, "CreateLaunchTemplate", lambda self, _: _create_template(self, create_template))
+    create_endpoint = EC2Response.create_vpc_endpoint
+    answer(EC2Response, "CreateVpcEndpoint", lambda self, values: _create_endpoint(self, values, create_endpoint))
     answer(EC2Response, "DescribeSpotPriceHistory", _spot_price_history)
     answer(EC2Response, "GetSpotPlacementScores", _placement_scores)
+
+
+def _create_endpoint(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
+    """A route table has one route to a service; moto gives it a second endpoint for it."""
+    tables, service = set(values.get("RouteTableIds", [])), values["ServiceName"]
+    for one in self.ec2_backend.vpc_end_points.values():
+        if one.service_name == service and tables & set(one.route_table_ids or ()) and one.state.lower() != "deleted":
+            raise fail("RouteAlreadyExists", f"route table {min(tables)} already has a route to {service}")
+    return original(self)
 
 
 # ---------------------------------------------------------------- launches

@@ -1,9 +1,10 @@
-"""Scheduler: errors for what is not there, and updates that replace everything, as its API says."""
+"""Scheduler: errors for what is not there, updates that replace everything, and calls that come twice, as its API says."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from llmlab.sandbox.completion import answer, fail
+from llmlab.sandbox.completion_compute import remembered
 from llmlab.sandbox.completion_lambda import now
 
 
@@ -22,6 +23,9 @@ def install() -> None:
 
 def _checked(operation: str, original: Any) -> Any:
     def call(self: Any, values: dict[str, Any]) -> Any:
+        return remembered(self.scheduler_backend, (values.get("ClientToken"), operation), values, lambda: act(self, values))
+
+    def act(self: Any, values: dict[str, Any]) -> Any:
         groups = self.scheduler_backend.schedule_groups
         group = values.get("GroupName") or ("default" if operation.endswith("Schedule") else values.get("Name"))
         if operation == "CreateScheduleGroup" and group in groups:

@@ -1,0 +1,101 @@
+"""`python -m tests.faults.concurrent --seed 3`: commands side by side on one account, whose calls mix in an order chosen by the seed.
+
+Afterwards the first of them is run again, alone, and the laws hold as after a fault.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from tests.conftest import FAKE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.concurrent", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="")
+    asked = parser.parse_args()
+    os.environ.update(FAKE)
+    from tests.faults.line import apart, lay
+
+    line = lay()
+    for meeting in meetings():
+        if asked.only in meeting.name:
+            with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
+                apart(partial(meeting.play, line, Path(folder, "play"), Random(asked.seed)))
+            sys.stdout.write(f"{meeting.name}, seed {asked.seed}: converged\n")
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Commands at once, and what holds afterwards. `Any` stands for types that are loaded after the line is laid."""
+
+    name: str
+    prepare: Callable[..., None]
+    lines: tuple[tuple[str, ...], ...]
+    law: Callable[..., None]
+
+    def play(self, line: object, folder: Path, chance: Random) -> None:
+        from tests.faults.scenarios import TEARDOWN
+        from tests.faults.stage import build
+
+        stage = build(line, folder)  # type: ignore[arg-type]
+        self.prepare(stage)
+        outcomes = stage.keeper.run(*(stage.typed(*one) for one in self.lines), chance=chance)
+        for outcome in outcomes:
+            result, clock = outcome.result
+            stage.clock.time = max(stage.clock.time, clock.time)
+            assert "a bug in llmlab" not in result.err, result.err[-500:]
+            assert not result.code or result.hint, result.err[-500:]
+        self.law(stage, outcomes)
+        stage.do(stage.typed(*TEARDOWN))
+        left = {one for one in stage.account() if "llm-tuning-lab" in one}
+        assert not left, sorted(left)
+
+
+def meetings() -> tuple[Meeting, ...]:
+    """Loaded late: the line must be laid before the first session."""
+    from tests.faults import scenarios
+    from tests.faults.stage import Stage
+    from tests.faults.ways import Way
+
+    def bootstrapped(stage: Stage, outcomes: list[object]) -> None:
+        stage.do(stage.typed(*scenarios.BOOTSTRAP))
+        scenarios.whole_lab(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+
+    def launched(stage: Stage, outcomes: list[object]) -> None:
+        runs = stage.runs()
+        assert len(stage.instances()) == len(runs) == len(outcomes)
+        for run in runs:
+            scenarios.owned(stage, run)
+
+    def uploaded(stage: Stage, outcomes: list[object]) -> None:
+        stage.do(stage.typed("upload", "data"))
+        scenarios.whole_upload("datasets/data/", "data")(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+
+    def fetched(stage: Stage, outcomes: list[object]) -> None:
+        stage.do(stage.typed("fetch", "latest"))
+        scenarios.whole_fetch(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+
+    def gone(stage: Stage, _outcomes: list[object]) -> None:
+        stage.do(stage.typed(*scenarios.TEARDOWN))
+        assert not stage.instances()
+
+    return (
+        Meeting("two bootstraps", scenarios.nothing, (scenarios.BOOTSTRAP,) * 2, bootstrapped),
+        Meeting("ten launches", scenarios.ready, (scenarios.LAUNCH,) * 10, launched),
+        Meeting("two uploads", scenarios.dataset, (("upload", "data"),) * 2, uploaded),
+        Meeting("two fetches", scenarios.finished, (("fetch", "latest"),) * 2, fetched),
+        Meeting("a teardown during a launch", scenarios.ready, (scenarios.LAUNCH, scenarios.TEARDOWN), gone),
+        Meeting("a bootstrap during a teardown", scenarios.lab, (scenarios.BOOTSTRAP, scenarios.TEARDOWN), gone),
+    )
+
+
+if __name__ == "__main__":
+    main()

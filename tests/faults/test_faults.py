@@ -1,0 +1,57 @@
+"""A sample of the fault table, the planted bugs, and commands side by side; each in a process without threads, which can be forked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.planted import PLANTS
+
+SEED = 1
+SHARE = "0.02"
+"""The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
+LOST = [
+    ("bootstrap", "ec2:CreateVpc"), ("bootstrap", "ec2:CreateSubnet"), ("bootstrap", "iam:AddRoleToInstanceProfile"),
+    ("launch", "s3:PutObject"), ("launch", "scheduler:CreateSchedule"), ("launch", "ec2:CreateFleet"),
+]  # fmt: skip
+"""Calls whose lost answer once made a command fail or leave something behind."""
+
+
+def play(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False, timeout=900)
+
+
+def rows(done: "subprocess.CompletedProcess[str]") -> list[dict[str, int]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_sample_of_every_command_converges() -> None:
+    done = play("tests.faults", "--share", SHARE, "--seed", str(SEED))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(rows(done)) == 16
+    assert sum(row["cases"] for row in rows(done)) > 30
+
+
+@pytest.mark.parametrize(("command", "call"), LOST)
+def test_a_lost_answer_is_healed(command: str, call: str) -> None:
+    done = play("tests.faults", "--only", command, "--call", call, "--way", "answer lost once")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert rows(done)[0]["cases"] > 0
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_planted_bugs_are_caught(name: str) -> None:
+    done = play("tests.faults", "--planted", name)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert PLANTS[name].said in done.stderr
+    assert rows(done)[0]["wrong"] > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["two bootstraps", "ten launches", "two uploads", "two fetches", "a teardown during a launch", "a bootstrap during a teardown"]
+)
+def test_commands_side_by_side(name: str) -> None:
+    done = play("tests.faults.concurrent", "--only", name, "--seed", str(SEED))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "converged" in done.stdout
