@@ -53,10 +53,10 @@ lint: install  ## style, types, layers, shell
 	$(BIN)/python -m tests.secrets
 
 audit: install  ## known weaknesses of every locked package: asks an advisory database over the network
-	for lock in everything cuda image; do $(BIN)/pip-audit --progress-spinner off --disable-pip --requirement locks/$$lock.lock; done
+	for lock in everything torch cuda; do $(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement locks/$$lock.lock || exit 1; done
 
 sbom: install  ## what the training image holds, as CycloneDX
-	$(BIN)/cyclonedx-py requirements --output-reproducible --outfile image.cdx.json <(cat locks/torch.lock locks/cuda.lock locks/image.lock)
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file image.cdx.json <(cat locks/torch.lock locks/cuda.lock locks/image.lock)
 
 bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/help.py
