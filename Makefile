@@ -40,7 +40,7 @@ e2e: install  ## the same on a machine that boots, in a container: needs Linux, 
 	$(BIN)/python -m pytest --docker tests/docker
 
 test: install  ## all tests that need no AWS account
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
 
 lint: install  ## style, types, layers, shell
 	$(BIN)/ruff check .

@@ -11,6 +11,9 @@ import pytest
 from llmlab.contract import PROJECT
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
+
     from llmlab.aws.session import Aws
     from llmlab.sandbox.server import Sandbox
 
@@ -43,6 +46,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--docker") and (missing := docker_missing()):
         raise pytest.UsageError(missing)
+
+
+TOGETHER = ("tests/docker/", "tests/policies/", "tests/workflows/")
+"""Folders whose tests share what is made once: an engine and its machines, the record of a lab's life, packages of npm."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "LoadScopeScheduling":
+    """Each of those folders to one worker, every other test to whoever is free."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid)
+
+    return ByFolder(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -360,7 +360,7 @@ def test_fetch_refuses_damage(lab: CommandLine, finished: Aws) -> None:
 
 @pytest.mark.parametrize("name", ["../../evil", "adapter/../../../../evil", "/etc/evil", "a//b", "back\\slash"])
 def test_fetch_refuses_to_leave_its_folder(lab: CommandLine, finished: Aws, name: str) -> None:
-    put(finished, KEYS.output + name, b"x")
+    finished.s3.put_object(Bucket=finished.names.outputs_bucket, Key=KEYS.output + name, Body=b"x")
     result = lab("fetch")
     assert result.code == 1
     assert "leads out of" in result.error

@@ -12,7 +12,7 @@ from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
 from llmlab.sandbox.estate.namespace import Namespace, named
 from tests.docker.conftest import DockerLab, parsed
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROBE = """
 import json, os, socket, urllib.request

@@ -5,7 +5,7 @@ import pytest
 from llmlab.contract import IMAGE_LABEL, VERSION, EndReason, LogStream
 from tests.docker.conftest import DockerLab
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 OURS = {IMAGE_LABEL: str(VERSION)}
 
 

@@ -12,7 +12,7 @@ from benchmarks.machine import STEPS
 from llmlab.contract import Env
 from tests.docker.conftest import DockerLab
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 SETUP = ("cloud-init: Cloud-init v.", "'modules:final'", "Login Succeeded", "image: ", "the end, after")
 
 

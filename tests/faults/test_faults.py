@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.faults.planted import PLANTS
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[2]
 SEED = 1
 SHARE = "0.02"
 """The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
@@ -19,7 +22,8 @@ LOST = [
 
 
 def play(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False, timeout=900)
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
 
 
 def rows(done: "subprocess.CompletedProcess[str]") -> list[dict[str, int]]:

@@ -13,8 +13,6 @@ from tests.policies.evaluator import Judge, Request
 from tests.policies.life import NAMES
 from tests.policies.roles import POLICIES, principal
 
-pytestmark = pytest.mark.xdist_group("policies")
-
 OTHER = replace(NAMES, lab="other-lab")
 RUN = RunKeys("20260101-000000-aaaa")
 OURS = {f"aws:ResourceTag/{key}": value for key, value in NAMES.tags.items()}

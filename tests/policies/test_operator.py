@@ -14,8 +14,6 @@ from tests.policies.life import NAMES
 from tests.policies.roles import POLICIES, principal
 from tests.policies.test_denials import ASKED, INSTANCE, OTHER, OURS, RUN, THEIRS, of_s3, of_secret, on, passing
 
-pytestmark = pytest.mark.xdist_group("policies")
-
 LONGEST = Names("a" * 28, "123456789012", "ap-southeast-1")
 BOUND = {"iam:PermissionsBoundary": f"arn:aws:iam::{NAMES.account}:policy/{boundary_name(NAMES)}"}
 OTHERS = {"iam:PermissionsBoundary": "arn:aws:iam::aws:policy/AdministratorAccess"}

