@@ -11,7 +11,7 @@ TORCH := torch==2.13.0
 PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo e2e test lint audit sbom bench bench-train docs lock clean
+.PHONY: help install demo e2e test lint audit scan sbom bench bench-train docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,10 +53,19 @@ lint: install  ## style, types, layers, shell
 	$(BIN)/python -m tests.secrets
 
 audit: install  ## known weaknesses of every locked package: asks an advisory database over the network
-	for lock in everything cuda image; do $(BIN)/pip-audit --progress-spinner off --disable-pip --requirement locks/$$lock.lock; done
+	for lock in everything torch cuda; do $(BIN)/pip-audit --strict --progress-spinner off --disable-pip --requirement locks/$$lock.lock || exit 1; done
+
+# checkov wants other versions of half of what is locked here, so it has an environment of its own
+scan: .checkov/installed  ## Dockerfile and workflows by checkov's rules
+	.checkov/bin/checkov --file docker/Dockerfile $(wildcard .github/workflows/*.yml) --framework dockerfile github_actions --skip-download --quiet --compact
+
+.checkov/installed:
+	$(PYTHON) -m venv .checkov
+	.checkov/bin/python -m pip install --quiet checkov==3.3.30
+	@touch $@
 
 sbom: install  ## what the training image holds, as CycloneDX
-	$(BIN)/cyclonedx-py requirements --output-reproducible --outfile image.cdx.json <(cat locks/torch.lock locks/cuda.lock locks/image.lock)
+	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file image.cdx.json <(cat locks/torch.lock locks/cuda.lock locks/image.lock)
 
 bench: install  ## the figures of benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/help.py

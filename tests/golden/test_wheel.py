@@ -18,7 +18,7 @@ def test_the_wheel_carries_templates_recipes_and_the_build_context(tmp_path: Pat
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"llmlab/templates/{path.name}" for path in (ROOT / "templates").iterdir()}
     wanted |= {f"llmlab/recipes/{path.name}" for path in (ROOT / "recipes").iterdir()}
-    wanted |= {f"llmlab/docker/{name}" for name in ("Dockerfile", "pyproject.toml", "requirements.lock", "LICENSE")}
+    wanted |= {f"llmlab/docker/{name}" for name in ("Dockerfile", "locks/torch.lock", "locks/cuda.lock", "locks/image.lock", "LICENSE")}
     wanted |= {f"llmlab/{path.relative_to(ROOT / 'src/llmlab')}" for path in (ROOT / "src/llmlab").rglob("*.py")}
     assert len(wanted) > 100
     assert not wanted - names

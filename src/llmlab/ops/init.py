@@ -103,7 +103,10 @@ def workflow(settings: Settings) -> str:
     """The GitHub workflow; the account's number is a repository variable, because it is known only to who bootstraps."""
     region = settings.region or "us-east-1"
     names = Names(settings.lab, "ACCOUNT", region)
-    facts = {"branch": settings.github_branch, "lab": settings.lab, "region": region, "role": names.github_role, "version": __version__}
+    facts = {
+        "branch": settings.github_branch, "lab": settings.lab, "region": region,
+        "role": names.github_role, "repository": names.repository, "version": __version__,
+    }  # fmt: skip
     return TEMPLATES.get_template("build-push-ecr.yml.j2").render(facts)
 
 

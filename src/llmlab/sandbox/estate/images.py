@@ -62,9 +62,9 @@ class Images:
         """The training image of this very llmlab, on CPUs."""
         base = self._base()
         clone = PACKAGE.parent.parent
-        recipe = next(folder for folder in (clone, PACKAGE / "docker") if (folder / "pyproject.toml").is_file())
+        locks = next(folder / "locks" for folder in (clone, PACKAGE / "docker") if (folder / "locks").is_dir())
         dockerfile = next(path for path in (clone / "docker/Dockerfile", PACKAGE / "docker/Dockerfile") if path.is_file())
-        files = [recipe / "pyproject.toml", recipe / "requirements.lock", dockerfile, self.authority, *sorted(PACKAGE.rglob("*.py"))]
+        files = [*sorted(locks.glob("*.lock")), dockerfile, self.authority, *sorted(PACKAGE.rglob("*.py"))]
         tag = _digest([base], files)
         reference = f"{REPOSITORY}:{tag}-here"
         if not self.engine.has(reference):
