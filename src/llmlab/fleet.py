@@ -11,6 +11,11 @@ from typing import Any
 
 from llmlab.contract import Names, Pool, Tag
 
+VISIBLE_SECONDS = 300
+"""How long EC2 may hide a new instance from DescribeInstances; at least as long as a call of the watchdog may last, so that the instance
+of a call that dies in the middle is not looked for before Lambda has ended that call.
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
+
 
 def instance_tags(names: Names, run: str, attempt: int, deadline: int, *, keep: bool) -> dict[str, str]:
     """Everything an instance is known by. The machine reads them through IMDS, the watchdog through DescribeInstances."""

@@ -13,9 +13,10 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.aws.session import Aws
-from llmlab.clock import ManualClock, SystemClock
-from llmlab.contract import PROJECT, Env
+from llmlab.clock import Clock, ManualClock, SystemClock
+from llmlab.contract import PROJECT, Env, Names
 from llmlab.watchdog import events, handler
+from llmlab.watchdog.act import Watchdog
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result
 from tests.conftest import REGION
@@ -71,6 +72,9 @@ class Stage:
 
     # ------------------------------------------------------------ looking
 
+    def build_watchdog(self) -> None:
+        self.watchdog = build_watchdog(self.eyes.names, self.clock)
+
     def seen(self) -> Counter[str]:
         """Everything that is in the account and in the folder, identities and moments left out: equal for what cannot be told apart."""
         files = [path for path in self.folder.rglob("*") if path.is_file()]
@@ -105,21 +109,22 @@ class Stage:
     def runs(self) -> list[str]:
         return sorted({key.split("/")[1] for key in self.keys(self.eyes.names.outputs_bucket, contract.RUNS)})
 
-    def build_watchdog(self) -> None:
-        names = self.eyes.names
-        role = f"arn:aws:iam::{names.account}:role/{names.scheduler_role}"
-        facts = {
-            Env.TOPIC: names.arn("sns", names.topic), Env.LAB: names.lab, Env.OUTPUTS_BUCKET: names.outputs_bucket,
-            Env.SCHEDULER_ROLE: role, Env.MAX_HOURS: str(MAX_HOURS),
-        }  # fmt: skip
-        self.watchdog = handler.build({str(key): value for key, value in facts.items()}, self.clock)
-
     def moved(self, name: str) -> None:
         """Go on in a copy of the folder: what a copy of the account does to files does not reach the original."""
         fresh = self.folder.with_name(name)
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(self.folder, fresh, symlinks=True)
         self.folder = fresh
+
+
+def build_watchdog(names: Names, clock: Clock) -> Watchdog:
+    """The watchdog as its function builds it, on another clock."""
+    role = f"arn:aws:iam::{names.account}:role/{names.scheduler_role}"
+    facts = {
+        Env.TOPIC: names.arn("sns", names.topic), Env.LAB: names.lab, Env.OUTPUTS_BUCKET: names.outputs_bucket,
+        Env.SCHEDULER_ROLE: role, Env.MAX_HOURS: str(MAX_HOURS),
+    }  # fmt: skip
+    return handler.build({str(key): value for key, value in facts.items()}, clock)
 
 
 def tags(instance: Any) -> dict[str, str]:

@@ -34,9 +34,16 @@ def test_exec_runs_a_command_in_a_fresh_sandbox_and_hands_its_code_back(project:
 
 def test_start_is_found_by_later_commands_and_stopped(project: Path) -> None:
     state = {"XDG_STATE_HOME": str(project)}
-    started = llmlab("--json", "sandbox", "start", **state)
+    started = llmlab("--json", "sandbox", "start", "--delay", "2.5", **state)
     facts = json.loads(started.stdout)
     try:
+        running = Sandbox.find({"AWS_ENDPOINT_URL": facts["endpoint"]})
+        assert running is not None
+        assert running.state()["delay"] == 2.5
+        running.delay(7)
+        assert running.state()["delay"] == 7
+        running.reset()
+        assert running.state()["delay"] == 2.5
         again = llmlab("sandbox", "start", **state)
         assert f"export AWS_ENDPOINT_URL={facts['endpoint']}\n" in again.stdout
         assert "was running already" in again.stderr

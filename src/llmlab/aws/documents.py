@@ -32,9 +32,13 @@ def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
         raise LabError(f"s3://{bucket}/{key} is {error}", f"aws s3 cp s3://{bucket}/{key} -") from error
 
 
-def not_bootstrapped(aws: Aws) -> LabError:
+class NotBootstrapped(LabError):
+    """One of the lab's buckets is not there."""
+
+
+def not_bootstrapped(aws: Aws) -> NotBootstrapped:
     """What it means that one of the lab's buckets is not there."""
-    return LabError(f"there is no lab {aws.lab} in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")
+    return NotBootstrapped(f"there is no lab {aws.lab} in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")
 
 
 def write(aws: Aws, bucket: str, key: str, document: Any) -> None:

@@ -9,6 +9,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws, NotFound
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Tag
+from llmlab.fleet import VISIBLE_SECONDS
 
 ALIVE = ("pending", "running", "stopping", "stopped")
 LIMIT_SECONDS = 900
@@ -76,18 +77,36 @@ def terminate(aws: Aws, ids: Sequence[str]) -> None:
             terminate(aws, [one])
 
 
+def wait_shown(aws: Aws, identity: str, clock: Clock) -> bool:
+    """Whether EC2 shows an instance that was just started; one that it does not know yet is neither found nor ended."""
+    filters: Any = [{"Name": "instance-id", "Values": [identity]}]
+    return wait_until(
+        lambda: bool(aws.ec2.describe_instances(Filters=filters)["Reservations"]), clock, limit_seconds=VISIBLE_SECONDS, every_seconds=2
+    )
+
+
 def wait_terminated(aws: Aws, ids: Sequence[str], clock: Clock, limit_seconds: float = LIMIT_SECONDS) -> bool:
-    """Whether all of them are gone within the limit."""
-    return wait_until(lambda: not _there(aws, ids), clock, limit_seconds=limit_seconds, every_seconds=5)
+    """Whether all of them are gone within the limit.
+
+    Those that do not end are told again: EC2 may show a new instance, and a moment later not know it when it is to end it.
+    """
+
+    def gone() -> bool:
+        there = _there(aws, ids)
+        terminate(aws, [one for one, state in there.items() if state in ALIVE])
+        return not there
+
+    return wait_until(gone, clock, limit_seconds=limit_seconds, every_seconds=5)
 
 
-def _there(aws: Aws, ids: Sequence[str]) -> list[str]:
-    """Which of these are not terminated yet. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
+def _there(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
+    """Which of these are not terminated yet, and their states. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
     if not ids:
-        return []
+        return {}
     filters: Any = [
         {"Name": "instance-id", "Values": list(ids)},
         {"Name": "instance-state-name", "Values": [*ALIVE, "shutting-down"]},
     ]
     pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)
-    return [item["InstanceId"] for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+    found = (item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"])
+    return {item["InstanceId"]: item["State"]["Name"] for item in found}

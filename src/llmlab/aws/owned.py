@@ -14,6 +14,9 @@ from llmlab.infra.resource import Resource
 T = TypeVar("T")
 TRIES = 5
 """As often as botocore's own retries ask."""
+SHOWN_SECONDS = 120
+"""How long EC2 may take to show what it has made to who looks for its tags.
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,9 @@ class Ec2Resource(AwsResource):
     def create_alone(self, create: Callable[[Any], Any], discard: Callable[[str], object]) -> None:
         """Create what EC2 would make a second time without complaint: with `create`, which is handed EC2 without its retries.
 
-        A call without an answer may have taken effect, so it is looked for before it is asked for again. Where another bootstrap made
-        one at the same time, each `discard`s its own and looks again after some seconds of its own: by the random id that EC2 gave.
+        A call without an answer may have taken effect, so it is looked for before it is asked for again. What was made is waited for, and
+        one that an earlier call made is shown by then. Where another bootstrap made one at the same time, each `discard`s its own and
+        looks again after some seconds of its own: by the random id that EC2 gave.
         """
         for number in range(TRIES):
             try:
@@ -100,6 +104,7 @@ class Ec2Resource(AwsResource):
                     raise
                 self.clock.sleep(2**number)
             else:
+                self.await_shown(mine)
                 if {self.id_of(one) for one in self.found()} <= {mine}:
                     return
                 discard(mine)
@@ -107,6 +112,14 @@ class Ec2Resource(AwsResource):
             if self.exists():
                 return
         raise LabError(f"{self.key}: others make it at the same time", "llmlab bootstrap")
+
+    def await_shown(self, identity: str) -> None:
+        """Until EC2 shows what it has just made: whoever needs it looks for it by its tags.
+
+        Raises:
+            LabError: it does not.
+        """
+        self.wait(lambda: identity in {self.id_of(one) for one in self.found()}, "EC2 showing it", seconds=SHOWN_SECONDS, every=1)
 
     def id(self) -> str | None:
         """EC2's id of it, as last seen; looked up when nobody has yet."""

@@ -49,12 +49,13 @@ class SecurityGroup(Ec2Resource):
         return str(description["GroupId"])
 
     def create(self) -> None:
-        self.aws.ec2.create_security_group(
+        made = self.aws.ec2.create_security_group(
             GroupName=self.name,
             Description="llmlab instances: no way in",
             VpcId=self.network.need_id(),
             TagSpecifications=self.specification("security-group"),
         )
+        self.await_shown(made["GroupId"])
 
     def update(self, differs: Properties) -> None:
         group = self.need_id()

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmlab.aws import instance_types
-from llmlab.aws.owned import TRIES, Ec2Resource
+from llmlab.aws.owned import SHOWN_SECONDS, TRIES, Ec2Resource
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.errors import LabError
@@ -14,9 +15,6 @@ from llmlab.infra.resource import Properties
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SubnetTypeDef
-
-SEEN_SECONDS = 2
-"""Between two looks for a subnet that is there and not shown yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,30 +62,42 @@ class Subnets(Ec2Resource):
         return subnets
 
     def create(self) -> None:
-        self._create(self.zones()[0])
+        self._create(self.zones())
 
-    def _create(self, zone: str) -> None:
-        """The lowest free block, because a zone may come later and blocks cannot be moved.
+    def _create(self, zones: Sequence[str]) -> None:
+        """The lowest free blocks, because a zone may come later and blocks cannot be moved.
 
-        Where it is not free after all, somebody made a subnet at the same time, or an answer was lost: for this zone or for another.
+        Where one is not free after all, somebody made a subnet at the same time, or an answer was lost: for this zone or for another.
         """
         for _ in range(TRIES):
-            taken = {subnet["CidrBlock"] for subnet in self.all()}
-            block = next(block for number in range(1, 256) if (block := f"10.1.{number}.0/24") not in taken)
-            facts: Any = {"CidrBlock": block, "AvailabilityZone": zone, "TagSpecifications": self.specification("subnet")}
-            try:
-                self.aws.ec2.create_subnet(VpcId=self.vpc.need_id(), **facts)
-            except AlreadyExists:
-                self.clock.sleep(SEEN_SECONDS)
-            self.look()
-            if zone in {subnet["AvailabilityZone"] for subnet in self.all()}:
+            there = {subnet["AvailabilityZone"] for subnet in self.all()}
+            missing = [zone for zone in zones if zone not in there]
+            if not missing:
                 return
-        raise LabError(f"{self.key}: a subnet in {zone} did not appear within {TRIES * SEEN_SECONDS} seconds", "llmlab bootstrap")
+            taken = self._taken()
+            free = (block for number in range(1, 256) if (block := f"10.1.{number}.0/24") not in taken)
+            blocks = dict(zip(missing, free, strict=False))
+            for zone, block in blocks.items():
+                facts: Any = {"CidrBlock": block, "AvailabilityZone": zone, "TagSpecifications": self.specification("subnet")}
+                with suppress(AlreadyExists):
+                    self.aws.ec2.create_subnet(VpcId=self.vpc.need_id(), **facts)
+            self._await(set(blocks.values()))
+        raise LabError(f"{self.key}: others make them at the same time", "llmlab bootstrap")
+
+    def _await(self, blocks: set[str]) -> None:
+        """Until EC2 shows subnets that were just made, or the others' that have their blocks."""
+
+        def shown() -> bool:
+            self.look()
+            return blocks <= self._taken()
+
+        self.wait(shown, f"EC2 showing {', '.join(sorted(blocks))}", seconds=SHOWN_SECONDS, every=1)
+
+    def _taken(self) -> set[str]:
+        return {subnet["CidrBlock"] for subnet in self.all()}
 
     def update(self, differs: Properties) -> None:
-        for zone in differs:
-            if zone not in {subnet["AvailabilityZone"] for subnet in self.all()}:
-                self._create(zone)
+        self._create(list(differs))
         for subnet in self.all():
             if subnet["AvailabilityZone"] in differs and not subnet.get("MapPublicIpOnLaunch"):
                 self.aws.ec2.modify_subnet_attribute(SubnetId=subnet["SubnetId"], MapPublicIpOnLaunch={"Value": True})

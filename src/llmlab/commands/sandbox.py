@@ -29,6 +29,14 @@ MachineKind = Annotated[
         "or the container where that is possible.",
     ),
 ]
+Delay = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long new roles, instance profiles, instances and tags stay unseen, as at AWS.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -45,14 +53,14 @@ def register(app: typer.Typer) -> None:
     app.add_typer(sandbox, name="sandbox")
 
 
-def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS) -> None:
+def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0) -> None:
     """Start it and leave it running; prints what to set: eval "$(llmlab sandbox start)"."""
     from llmlab.sandbox.server import UNSET, Sandbox
 
     state: State = ctx.obj
     running = Sandbox.find({name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"})
     if running is None:
-        running = Sandbox.start(state.clock, containers=in_containers(machine), say=state.ui.say)
+        running = Sandbox.start(state.clock, containers=in_containers(machine), delay_seconds=delay, say=state.ui.say)
         running.save(state.environment)
         state.ui.say(f"the sandbox is running: {running.endpoint}")
     else:
@@ -97,14 +105,14 @@ def stop(ctx: typer.Context) -> None:
         state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
 
 
-def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS) -> None:
+def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0) -> None:
     """Run a command in a fresh sandbox, which ends with it: llmlab sandbox exec -- bash."""
     from llmlab.sandbox.server import Sandbox
 
     state: State = ctx.obj
     if not ctx.args:
         raise UsageError("there is no command to run in the sandbox", "llmlab sandbox exec -- bash")
-    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), say=state.ui.say)
+    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), delay_seconds=delay, say=state.ui.say)
     try:
         code = subprocess.run(ctx.args, env=sandbox.surroundings(state.environment), check=False).returncode
     except OSError as error:

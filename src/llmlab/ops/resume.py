@@ -62,6 +62,8 @@ def _refuse_live(aws: Aws, before: Detail) -> None:
     alive = [one for one in instances.find(aws, run.run) if one.alive]
     if alive:
         raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
+    if before.hidden:
+        raise Refused(f"{run.run} has an instance: {before.hidden} was started just now", f"llmlab stop {run.run}")
     if run.reason is EndReason.COMPLETED:
         raise Refused(f"{run.run} has completed; there is nothing to resume", f"llmlab fetch {run.run}")
 

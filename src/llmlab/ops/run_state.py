@@ -12,6 +12,7 @@ from llmlab import contract
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec
+from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.ops import spending
 from llmlab.ops.spending import Account, AttemptCost
 
@@ -70,6 +71,16 @@ def derive(
     return RunState.INTERRUPTED
 
 
+def hidden(machines: Sequence[Instance], claims: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> str:
+    """The instance of the newest attempt while it is so new that EC2 may not show it yet, and does not; "" otherwise."""
+    claim = claims[-1] if claims else None
+    if claim is None or not claim.instance or any(one.number == claim.number for one in ends):
+        return ""
+    age = now - contract.parse_timestamp(claim.launched or claim.claimed)
+    shown = any(one.id == claim.instance for one in machines)
+    return "" if shown or age.total_seconds() >= VISIBLE_SECONDS else claim.instance
+
+
 def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
     """A run that is over, by its line in the listing and, where it was read, its marker."""
     if marker is None:
@@ -105,7 +116,8 @@ def assemble(
     if marker and claim and marker.attempts < claim.number:
         marker = None
     end = next((one for one in ends if claim and one.number == claim.number), None)
-    state = derive(marker.reason if marker else None, [one.state for one in machines], claim, end, heartbeat)
+    states = [*(one.state for one in machines), *(["pending"] if hidden(machines, claims, ends, now) else [])]
+    state = derive(marker.reason if marker else None, states, claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
     progress = current.progress if current else None
     ended = {one.number: one for one in ends}

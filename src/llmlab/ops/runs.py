@@ -16,7 +16,7 @@ from llmlab.aws.instances import Instance
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
 from llmlab.errors import LabError
-from llmlab.ops.run_state import Run, assemble, finished
+from llmlab.ops.run_state import Run, assemble, finished, hidden
 
 LATEST = "latest"
 SHOWN = 10
@@ -27,12 +27,13 @@ MANY = 100
 
 @dataclass(frozen=True)
 class Detail:
-    """One run with everything that is written about it."""
+    """One run with everything that is written about it. `hidden` is its instance while that is too new for EC2 to show it."""
 
     run: Run
     spec: Spec
     attempts: tuple[Attempt, ...]
     ends: tuple[AttemptEnd, ...]
+    hidden: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
         heartbeat = asked_heartbeat.result()
         marker = next((asked.result() for asked in asked_markers if asked.result()), None)
         claims, ends = asked_attempts.result()
-    return Detail(assemble(run, spec, found, claims, ends, heartbeat, marker, now), spec, claims, ends)
+    run_now = assemble(run, spec, found, claims, ends, heartbeat, marker, now)
+    return Detail(run_now, spec, claims, ends, hidden(found, claims, ends, now))
 
 
 def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd, ...]]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from llmlab import contract, fleet, money, pricing, timers
 from llmlab.aws import documents, fleets, instances, one_time_schedules
 from llmlab.aws.fleets import NoPoolHadCapacity
-from llmlab.aws.session import Aws
-from llmlab.clock import Clock
+from llmlab.aws.session import Aws, AwsError
+from llmlab.clock import Clock, wait_until
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
 from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
 from llmlab.fleet import PoolError
@@ -27,11 +27,19 @@ ROUND_SECONDS = 60
 """Between two rounds over all pools while waiting for capacity."""
 FIRST_LOOK_SECONDS = 120
 """When the watchdog first looks at a new instance, to tell that it runs and to set the alarm clock for what is due next."""
-LOOKS = 4
-"""EC2 may take some seconds to show a new instance: how often it is looked for, two seconds apart, when its start was broken off."""
+LOOK_SECONDS = 60
+"""EC2 may take some seconds to show a new instance: how long one is looked for of which EC2 did not say whether it started it."""
 
 NAMED = 5
 """Types that a sentence names."""
+
+
+@dataclass
+class Asked:
+    """What EC2 said to the last request. `open`: there may be an instance, because it has not said no; `given`: there is one."""
+
+    open: bool = False
+    given: bool = False
 
 
 class LeftBehind(LabError):
@@ -58,17 +66,19 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
     if not _claim(aws, bucket, key, attempt):
         raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
     said: Marker | None = None
+    asked = Asked()
     try:
         if attempt.number > 1:
             said = mark.failure(aws, spec.run)
             mark.clear(aws, spec.run)
         one_time_schedules.create(aws, _schedule(aws, attempt))
-        started = _instance(aws, spec, attempt, clock, say, patience)
+        started = _instance(aws, spec, attempt, clock, say, patience, asked)
+        asked.given = True
         one_time_schedules.update(aws, _schedule(aws, started))
         one_time_schedules.put(aws, alarm(aws, spec.run, clock))
         documents.write(aws, bucket, key, started)
     except BaseException as error:
-        undo(aws, spec.run, attempt.number, clock, error, said)
+        undo(aws, spec.run, attempt.number, clock, error, said, asked=asked)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted; run {spec.run} was not started and nothing is left of it", "llmlab launch") from error
         raise
@@ -105,7 +115,7 @@ def _taking_back(error: BaseException, left: str, run: str) -> Iterator[None]:
         raise LeftBehind(f"{words}; and it could not be undone ({second}): {left}", f"llmlab stop {run}", code) from error
 
 
-def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience) -> Attempt:
+def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience, asked: Asked) -> Attempt:
     """Ask the pools, then those of the other market, then again after a minute, as long as patience lasts."""
     numbers = itertools.count()
     give_up = clock.now().timestamp() + patience.wait_minutes * 60
@@ -115,9 +125,13 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
             trying = replace(attempt, spot=spot, deadline=money.deadline_of(clock.now(), hours))
             if trying.deadline != attempt.deadline:
                 one_time_schedules.update(aws, _schedule(aws, trying))
+            asked.open = True
             try:
                 return _ask(aws, spec, trying, numbers, clock)
-            except NoPoolHadCapacity as error:
+            except LabError as error:
+                asked.open = isinstance(error, AwsError) and error.passing
+                if not isinstance(error, NoPoolHadCapacity):
+                    raise
                 tell(error, spec.pools, say, spot=spot)
         if clock.now().timestamp() + ROUND_SECONDS > give_up:
             raise _none_left(spec, attempt, patience)
@@ -220,7 +234,7 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     )
 
 
-def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, said: Marker | None = None) -> None:
+def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, said: Marker | None = None, *, asked: Asked) -> None:
     """Take back what an attempt that broke off may have made. The schedule goes last: it is the net under the rest.
 
     `said` is the marker that was there before: it is back before the claim goes, and stays away where an instance may be left.
@@ -229,15 +243,18 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         LeftBehind: that failed too; says what may be left.
     """
     with _taking_back(error, f"an instance of {run} may be left, which ends at its deadline", run):
-        for look in range(1 if isinstance(error, NoCapacity) else LOOKS):
-            if look:
-                clock.sleep(2)
-            alive = [one.id for one in instances.find(aws, run) if one.attempt == number and one.alive]
-            instances.terminate(aws, alive)
-            if alive:
-                break
+        if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if asked.open else 0) and asked.given:
+            raise LabError(f"EC2 did not show its instance within {LOOK_SECONDS} seconds")
         if said:
             mark.put_back(aws, said)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
         for name in (timers.wake_name(run), timers.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)
+
+
+def _end(aws: Aws, run: str, number: int) -> bool:
+    """Whether EC2 shows an attempt's instance ending; one that does not end is told to."""
+    mine = [one for one in instances.find(aws, run) if one.attempt == number]
+    alive = [one.id for one in mine if one.alive]
+    instances.terminate(aws, alive)
+    return bool(mine) and not alive

@@ -35,7 +35,11 @@ class Stopped:
 
 def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: str = "", limit_minutes: float = SAVE_MINUTES) -> Stopped:
     """End a run; with `now`, without waiting for a checkpoint."""
-    before = detail(aws, run, clock.now()).run
+    found = detail(aws, run, clock.now())
+    if found.hidden:
+        say(f"waiting for EC2 to show {found.hidden}, which was started just now")
+        instances.wait_shown(aws, found.hidden, clock)
+    before = found.run
     machines = [one.id for one in instances.find(aws, run) if one.alive]
     if before.state.final and not machines:
         _clear_up(aws, before)  # a stop that was cut short may have come no further

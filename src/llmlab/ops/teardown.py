@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmlab import stack
-from llmlab.aws import instances, leftovers, secrets
+from llmlab.aws import documents, instances, leftovers, secrets
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
@@ -15,6 +15,8 @@ from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.errors import LabError
 from llmlab.infra.destroy import Fate, Removal, destroy
+from llmlab.ops.run_state import hidden
+from llmlab.ops.runs import attempts, by_run
 
 WAIT_SECONDS = 900
 WATCHDOG = (EventRule, FunctionPermission, HourlySweep, Function)
@@ -84,6 +86,9 @@ def teardown(
 
 def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:
     """Terminate what carries our tags, and wait until it is gone: what it holds cannot be deleted before."""
+    for identity in _hidden(aws, clock):
+        progress(f"instance {identity}: started just now, waiting for EC2 to show it")
+        instances.wait_shown(aws, identity, clock)
     found = [one.id for one in instances.find(aws) if one.state != "terminated"]
     if not found:
         return []
@@ -94,3 +99,15 @@ def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> l
     for one in found:
         progress(f"instance {one}: terminated")
     return found
+
+
+def _hidden(aws: Aws, clock: Clock) -> list[str]:
+    """Instances that runs name and that EC2 does not show yet, because they were started just now."""
+    bucket = aws.names.outputs_bucket
+    try:
+        going_on = sorted({*documents.runs(aws, bucket)} - {*documents.ended(aws, bucket)})
+    except documents.NotBootstrapped:
+        return []
+    machines = by_run(instances.find(aws))
+    found = (hidden(machines.get(run, []), *attempts(aws, run), clock.now()) for run in going_on)
+    return [identity for identity in found if identity]

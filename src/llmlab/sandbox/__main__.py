@@ -1,9 +1,11 @@
 """`python -m llmlab.sandbox FOLDER`: a sandbox as a process of its own. It writes its endpoint to `FOLDER/endpoint` when it serves.
 
 With `--attached` it ends when its standard input closes, that is, when whoever started it is gone. With `--containers` its machines are
-containers. Until it serves, it writes to `FOLDER/progress` what it does, and to `FOLDER/failed` what it failed of, and the hint.
+containers. With `--delay SECONDS` what is new stays unseen for so long. Until it serves, it writes to `FOLDER/progress` what it does, and
+to `FOLDER/failed` what it failed of, and the hint.
 """
 
+import argparse
 import faulthandler
 import logging
 import os
@@ -17,8 +19,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    attached = "--attached" in sys.argv
+    asked = _arguments()
+    folder: Path = asked.folder
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     for name in [name for name in os.environ if name.startswith(("AWS_", "LLMLAB_"))]:
@@ -35,11 +37,11 @@ def main() -> None:
     from llmlab.errors import LabError
     from llmlab.sandbox.service import Service
 
-    service = Service(folder, containers="--containers" in sys.argv)
+    service = Service(folder, containers=asked.containers, delay_seconds=asked.delay)
     for number in SIGNALS:
         signal.signal(number, _give_up)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
-    if attached:
+    if asked.attached:
         threading.Thread(target=_wait_for_starter, daemon=True).start()
     with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
         try:
@@ -57,6 +59,15 @@ def main() -> None:
     part.rename(folder / "endpoint")
     service.stopped.wait()
     service.close()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m llmlab.sandbox", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--attached", action="store_true")
+    parser.add_argument("--containers", action="store_true")
+    parser.add_argument("--delay", type=float, default=0)
+    return parser.parse_args()
 
 
 def _give_up(*_: object) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from llmlab.sandbox import market
 from llmlab.sandbox.catalogue import SPOT_STEP, spot_price
 from llmlab.sandbox.completion import answer, fail, kept, parameters, replace_parameters
+from llmlab.sandbox.completion_delays import check_profile, note
 from llmlab.sandbox.completion_lambda import now
 
 USER_DATA_LIMIT = 16 * 1024
@@ -101,9 +102,11 @@ def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callab
     market.check_pool(
         self.ec2_backend, instance_type, zone or _any_zone(self.ec2_backend, instance_type), market.SPOT if spot else market.ON_DEMAND
     )
+    check_profile(self.current_account, values.get("IamInstanceProfile", {}))
     replace_parameters(self, {key: value for key, value in values.items() if key != "LaunchTemplate"})
     result = (original or _original_run_instances())(self)
     for instance in result.result.instances:
+        note(instance)
         _finish(instance, values, spot=spot)
     for instance in result.result.instances:
         for listener in LAUNCHED:

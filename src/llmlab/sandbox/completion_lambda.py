@@ -9,10 +9,11 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from llmlab.clock import Clock, SystemClock
 from llmlab.sandbox.completion import LOCK
 
 PROGRAM = Path(__file__).parent / "programs" / "function.py"
@@ -25,6 +26,8 @@ class Runtime:
     """What every function is told about where it runs; the sandbox sets it when it serves."""
 
     endpoint: str = ""
+    clock: Clock = field(default_factory=SystemClock)
+    """The sandbox's."""
     offset: Callable[[], float] = lambda: 0.0
     """How far the sandbox's clock is ahead, in seconds: the function sees the same time."""
     running: set["subprocess.Popen[bytes]"] = field(default_factory=set)
@@ -35,7 +38,7 @@ RUNTIME = Runtime()
 
 def now() -> datetime:
     """On the sandbox's clock."""
-    return datetime.now(UTC) + timedelta(seconds=RUNTIME.offset())  # noqa: TID251 - moto's own clock, moved
+    return RUNTIME.clock.now()
 
 
 def install() -> None:

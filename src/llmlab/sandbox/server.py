@@ -45,11 +45,18 @@ class Sandbox:
 
     @classmethod
     def start(
-        cls, clock: Clock | None = None, *, attached: bool = False, containers: bool = False, say: Callable[[str], None] | None = None
+        cls,
+        clock: Clock | None = None,
+        *,
+        attached: bool = False,
+        containers: bool = False,
+        delay_seconds: float = 0,
+        say: Callable[[str], None] | None = None,
     ) -> Self:
         """Start a fresh one. `attached`: it ends with this process; otherwise it is left running until `stop`.
 
         `containers`: its machines are containers (Docker mode), and `say` hears what it makes for that.
+        `delay_seconds`: for so long what is new stays unseen (`delay`).
 
         Raises:
             LabError: it did not come up, with what it said.
@@ -59,7 +66,7 @@ class Sandbox:
         folder = Path(tempfile.mkdtemp(prefix="llmlab-sandbox-"))
         log = folder / "log"
         command = [sys.executable, "-m", "llmlab.sandbox", str(folder), *(["--attached"] if attached else [])]
-        command += ["--containers"] if containers else []
+        command += [*(["--containers"] if containers else []), "--delay", str(delay_seconds)]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -170,6 +177,10 @@ class Sandbox:
     def set_quota(self, code: str, value: float) -> None:
         self._call("POST", "quotas", {"code": code, "value": value})
 
+    def delay(self, seconds: float) -> None:
+        """Hide new roles, profiles, instances and tags of the network for so long from who asks for them; 0: show all at once."""
+        self._call("POST", "delay", {"seconds": seconds})
+
     def fault(self, verb: str, message: str = "") -> None:
         """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it."""
         self._call("POST", "faults", {"verb": verb, "message": message})
@@ -179,7 +190,7 @@ class Sandbox:
         self._call("POST", f"machines/{instance}/containers/{name}/kill", {"memory": memory})
 
     def reset(self) -> None:
-        """Forget everything: machines, resources, capacity, quotas, faults. The clock stays where it is."""
+        """Forget everything: machines, resources, capacity, quotas, faults, another delay. The clock stays where it is."""
         self._call("POST", "reset", {})
 
     def console(self, instance: str) -> str:

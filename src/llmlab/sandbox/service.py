@@ -1,7 +1,8 @@
 """The sandbox itself, in one process: moto's server, completed; the machine room; metadata, events and schedules; and the control API.
 
 Control, under `/_sandbox/`: GET state · POST clock {seconds} · POST interrupt {run, notice_seconds} · POST refuse {…}, allow ·
-POST quotas {code, value} · POST faults {verb, message} · GET console/<id> · POST stop; machines use `/_sandbox/machines/<id>/…`.
+POST quotas {code, value} · POST delay {seconds} · POST faults {verb, message} · GET console/<id> · POST stop; machines use
+`/_sandbox/machines/<id>/…`.
 """
 
 import json
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs
 from llmlab.clock import SystemClock
 from llmlab.sandbox import completion, completion_compute, completion_lambda, completion_registry, market, registry
 from llmlab.sandbox.completion import LOCK
+from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.estate.estate import Estate
 from llmlab.sandbox.events import Events
 from llmlab.sandbox.imds import Metadata
@@ -37,9 +39,12 @@ Start = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Service:
-    """A sandbox that serves from a thread of this process. With `containers`, its machines are containers, and else processes."""
+    """A sandbox that serves from a thread of this process.
 
-    def __init__(self, folder: Path, port: int = 0, *, containers: bool = False) -> None:
+    With `containers`, its machines are containers, and else processes. `delay_seconds` is for how long what is new stays unseen.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, *, containers: bool = False, delay_seconds: float = 0) -> None:
         completion.complete()
         registry.install()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -63,6 +68,7 @@ class Service:
         self.schedules = Schedules(self.timetable, self.events)
         self.estate = Estate(folder / "estate", SystemClock()) if containers else None
         self.handler: type = Quiet
+        self.delay_seconds = delay_seconds
         self._clients: dict[tuple[str, str], Any] = {}
 
     def start(self, say: Callable[[str], None] = lambda _: None) -> None:
@@ -77,7 +83,9 @@ class Service:
             registry.SHELVES.append(self.estate.shelf.put)
             completion_registry.SHELVES.append(self.estate.shelf.read)
         completion_lambda.RUNTIME.endpoint = self.endpoint
+        completion_lambda.RUNTIME.clock = self.timetable
         completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
+        DELAY.seconds = self.delay_seconds
         completion_compute.LAUNCHED.append(self.room.launched)
         completion_compute.TERMINATE.append(self.room.terminate)
         self._answer_console()
@@ -195,6 +203,8 @@ class Service:
         elif name == "quotas":
             with LOCK:
                 market.set_quota(region, body["code"], float(body["value"]))
+        elif name == "delay":
+            DELAY.seconds = float(body["seconds"])
         elif name == "faults":
             self.requests.faults = {
                 key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
@@ -221,6 +231,7 @@ class Service:
         with LOCK:
             self.room.machines.clear()
             self.requests.faults.clear()
+            DELAY.seconds = self.delay_seconds
             BackendDict.reset()
         self.schedules.start()
 
@@ -251,7 +262,7 @@ class Service:
             ]
         return {
             "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
-            "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
+            "delay": DELAY.seconds, "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
             "docker": self.estate.engine.environment.get("DOCKER_HOST", "") if self.estate else None,
         }  # fmt: skip
 

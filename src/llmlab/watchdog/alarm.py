@@ -10,9 +10,10 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract, timers
 from llmlab.contract import Notice
+from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import schedules
 from llmlab.watchdog.ending import AFTERMATH_SECONDS, SOON_SECONDS
-from llmlab.watchdog.sight import VISIBLE_SECONDS, Sight
+from llmlab.watchdog.sight import Sight
 from llmlab.watchdog.tools import Tools
 
 BOOT_SECONDS = 120

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 
 from llmlab import contract, money
 from llmlab.contract import Attempt, AttemptEnd, EndReason
+from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import capacity, ceilings
 from llmlab.watchdog.capacity import LEAST_HOURS, Ask, Prices
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.records import WATCHDOG
-from llmlab.watchdog.sight import ENDING, VISIBLE_SECONDS, Sight
+from llmlab.watchdog.sight import ENDING, Sight
 
 LAUNCH_SECONDS = 600
 """How long an attempt that the watchdog claimed may be without an instance: no call of the function lives for so long, and what it asked

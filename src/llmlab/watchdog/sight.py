@@ -7,15 +7,13 @@ from types import MappingProxyType
 
 from llmlab import contract, money
 from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
+from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import ceilings, machines, prices
 from llmlab.watchdog.ceilings import Meter
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.tools import Tools
 
-VISIBLE_SECONDS = 300
-"""How long EC2 may hide a new instance from DescribeInstances; at least as long as a call of the watchdog may last, so that the instance
-of a call that dies in the middle is not looked for before Lambda has ended that call."""
 ENDING = "shutting-down"
 
 

@@ -1,0 +1,191 @@
+"""What is new is not seen at once: for how long EC2, Lambda and Scheduler do not know what was just made, and what they answer meanwhile.
+
+Delayed are IAM's roles and instance profiles as the other services see them, EC2's new instances, and the tags and security groups of
+EC2's network as filters see them. Not delayed are S3, whose reads and listings show every finished write
+(https://aws.amazon.com/s3/consistency/), what is changed or deleted, and what is found by a name that its maker chose (functions,
+schedules, log groups, launch templates).
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
+https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from llmlab.sandbox.completion import answer, fail, kept
+from llmlab.sandbox.completion_lambda import now
+
+PARTITION = "aws"
+NETWORK = {
+    "DescribeVpcs": "Vpcs",
+    "DescribeSubnets": "Subnets",
+    "DescribeInternetGateways": "InternetGateways",
+    "DescribeRouteTables": "RouteTables",
+    "DescribeSecurityGroups": "SecurityGroups",
+    "DescribeVpcEndpoints": "VpcEndpoints",
+}
+"""Calls that look for tags, and the member of their answer that lists what they found."""
+
+
+@dataclass
+class Delay:
+    """How long what is new stays unseen, in seconds on the sandbox's clock."""
+
+    seconds: float = 0.0
+
+    def over(self, made: datetime | None) -> bool:
+        """Whether what was made then is seen by now; what has no date was there before."""
+        return made is None or now() - made >= timedelta(seconds=self.seconds)
+
+
+DELAY = Delay()
+
+
+def install() -> None:
+    """Patch moto's IAM, EC2, Lambda and Scheduler. The last of all, because it stands before the others' answers."""
+    from moto.awslambda.responses import LambdaResponse
+    from moto.ec2.models.tags import TagBackend
+    from moto.ec2.responses import EC2Response
+    from moto.iam.responses import IamResponse
+    from moto.scheduler.responses import EventBridgeSchedulerResponse
+
+    _before(IamResponse, "CreateRole", after=lambda self, values: note(self.backend.get_role(values["RoleName"])))
+    profile = "InstanceProfileName"
+    _before(IamResponse, "CreateInstanceProfile", after=lambda self, values: note(self.backend.get_instance_profile(values[profile])))
+    _before(
+        IamResponse, "AddRoleToInstanceProfile", after=lambda self, values: note(self.backend.get_instance_profile(values[profile]), "role")
+    )
+    _before(EC2Response, "CreateSecurityGroup", after=_note_group)
+    for operation in ("CreateFunction", "UpdateFunctionConfiguration"):
+        _before(LambdaResponse, operation, lambda self, values: _check_lambda_role(self.current_account, values.get("Role", "")))
+    for operation in ("CreateSchedule", "UpdateSchedule"):
+        _before(EventBridgeSchedulerResponse, operation, lambda self, values: _check_scheduler_role(self.current_account, values))
+    for operation in ("DescribeInstances", "DescribeInstanceStatus", "TerminateInstances"):
+        _before(EC2Response, operation, lambda self, values: _check_instances(self.ec2_backend, values.get("InstanceIds", [])))
+    _before(EC2Response, "CreateTags", lambda self, values: _check_instances(self.ec2_backend, values["Resources"]))
+    _filtered(EC2Response, "DescribeInstances", _without_new_instances)
+    for operation in NETWORK:
+        _filtered(EC2Response, operation, _without_new_tags)
+    create_tags = TagBackend.create_tags
+
+    def tag(self: Any, resource_ids: list[str], tags: dict[str, str]) -> bool:
+        for identity in resource_ids:
+            for key in tags:
+                kept(self, "tagged").setdefault((identity, key), now())
+        return bool(create_tags(self, resource_ids, tags))
+
+    TagBackend.create_tags = tag
+
+
+def _before(
+    response_class: Any,
+    operation: str,
+    check: Callable[[Any, dict[str, Any]], None] = lambda _self, _values: None,
+    *,
+    after: Callable[[Any, dict[str, Any]], None] = lambda _self, _values: None,
+) -> None:
+    """Let an operation pass `check` first, and be heard of by `after`."""
+    original = _method(response_class, operation)
+
+    def call(self: Any, values: dict[str, Any]) -> Any:
+        check(self, values)
+        result = original(self)
+        after(self, values)
+        return result
+
+    answer(response_class, operation, call)
+
+
+def _filtered(response_class: Any, operation: str, hide: Callable[[Any, dict[str, Any], dict[str, Any]], None]) -> None:
+    """Let `hide` take out of an operation's answer what is not seen yet: it is handed the backend, the call's parameters and the answer."""
+    original = _method(response_class, operation)
+
+    def call(self: Any, values: dict[str, Any]) -> Any:
+        found = original(self)
+        hide(self.ec2_backend, values, found.result)
+        return found
+
+    answer(response_class, operation, call)
+
+
+def _method(response_class: Any, operation: str) -> Callable[[Any], Any]:
+    from moto.core.utils import camelcase_to_underscores
+
+    method: Callable[[Any], Any] = getattr(response_class, camelcase_to_underscores(operation))
+    return method
+
+
+def note(thing: Any, part: str = "") -> None:
+    """Something of moto's is new now, or a part of it."""
+    vars(thing)[f"_llmlab_new_{part}"] = now()
+
+
+def seen(thing: Any, part: str = "") -> bool:
+    """Whether others see it by now."""
+    return DELAY.over(vars(thing).get(f"_llmlab_new_{part}"))
+
+
+# ---------------------------------------------------------------- roles and profiles
+
+
+def check_profile(account: str, asked: dict[str, Any]) -> None:
+    """Let EC2 refuse an instance profile that it does not know yet, or whose role it does not; `asked` names it or gives its ARN."""
+    from moto.iam.models import iam_backends
+
+    name = asked.get("Name") or str(asked.get("Arn", "")).rpartition("/")[2]
+    if not name:
+        return
+    found = iam_backends[account][PARTITION].instance_profiles.get(name)
+    if found is None or not seen(found):
+        raise fail(
+            "InvalidParameterValue", f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        )
+    if not found.roles or not seen(found, "role"):
+        raise fail("InvalidParameterValue", f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
+
+
+def _role_unseen(account: str, arn: str) -> bool:
+    from moto.iam.models import iam_backends
+
+    roles: Iterable[Any] = iam_backends[account][PARTITION].roles.values()
+    return any(role.arn == arn and not seen(role) for role in roles)
+
+
+def _check_lambda_role(account: str, arn: str) -> None:
+    if _role_unseen(account, arn):
+        raise fail("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.")
+
+
+def _check_scheduler_role(account: str, values: dict[str, Any]) -> None:
+    if _role_unseen(account, values["Target"]["RoleArn"]):
+        raise fail("ValidationException", "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.")
+
+
+# ---------------------------------------------------------------- instances and tags
+
+
+def _note_group(self: Any, values: dict[str, Any]) -> None:
+    note(self.ec2_backend.get_security_group_from_name(values["GroupName"], values.get("VpcId")))
+
+
+def _check_instances(backend: Any, identities: Iterable[str]) -> None:
+    for one in backend.all_instances():
+        if one.id in identities and not seen(one):
+            raise fail("InvalidInstanceID.NotFound", f"The instance ID '{one.id}' does not exist")
+
+
+def _without_new_instances(_backend: Any, _values: dict[str, Any], found: dict[str, Any]) -> None:
+    for reservation in found["Reservations"]:  # moto's own copies
+        reservation.instances = [one for one in reservation.instances if seen(one)]
+    found["Reservations"] = [one for one in found["Reservations"] if one.instances]
+
+
+def _without_new_tags(backend: Any, values: dict[str, Any], found: dict[str, Any]) -> None:
+    filters = [item["Name"] for item in values.get("Filters", [])]
+    keys = [name.removeprefix("tag:") for name in filters if name.startswith("tag:")]
+    tagged = kept(backend, "tagged")
+    (member,) = (name for name in NETWORK.values() if name in found)
+    if filters:
+        shown = [one for one in found[member] if seen(one)]
+        found[member] = [one for one in shown if all(DELAY.over(tagged.get((one.id, key))) for key in keys)]
