@@ -123,8 +123,11 @@ def failed(stage: Stage) -> None:
 
 
 def overdue(stage: Stage) -> None:
-    """An instance whose own timer and schedule have both failed."""
+    """An instance whose own timer and schedule have both failed. A schedule that went off is gone, whatever came of it."""
     checkpointed(stage)
+    for name in stage.schedules():
+        if the_run(stage) in name:
+            stage.eyes.client("scheduler").delete_schedule(GroupName=stage.eyes.names.schedule_group, Name=name)
     stage.clock.sleep(7 * 3600)
 
 
@@ -282,10 +285,12 @@ def has_ended(reason: EndReason) -> Callable[[Stage, Outcome, Way], None]:
     def law(stage: Stage, _first: Outcome, _way: Way) -> None:
         run = the_run(stage)
         keys = RunKeys(run)
-        assert not stage.instances()
-        assert stage.read(Marker, stage.eyes.names.outputs_bucket, keys.failure).reason is reason
-        assert keys.ended(reason) in stage.keys(stage.eyes.names.outputs_bucket, contract.ENDED)
-        assert not {name for name in stage.schedules() if run in name}
+        assert not stage.instances(), "an instance is left"
+        found = stage.read(Marker, stage.eyes.names.outputs_bucket, keys.failure).reason
+        assert found is reason, f"it ended as {found}"
+        assert keys.ended(reason) in stage.keys(stage.eyes.names.outputs_bucket, contract.ENDED), "it is not listed as over"
+        left = {name for name in stage.schedules() if run in name}
+        assert not left, f"schedules are left: {left}"
 
     return law
 

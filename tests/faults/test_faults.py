@@ -12,7 +12,7 @@ from tests.faults.planted import PLANTS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 SEED = 1
-SHARE = "0.02"
+SHARE = "0.006"
 """The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
 LOST = [
     ("bootstrap", "ec2:CreateVpc"), ("bootstrap", "ec2:CreateSubnet"), ("bootstrap", "iam:AddRoleToInstanceProfile"),
@@ -34,7 +34,7 @@ def test_a_sample_of_every_command_converges() -> None:
     done = play("tests.faults", "--share", SHARE, "--seed", str(SEED))
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(rows(done)) == 16
-    assert sum(row["cases"] for row in rows(done)) > 30
+    assert sum(row["cases"] for row in rows(done)) > 15
 
 
 @pytest.mark.parametrize(("command", "call"), LOST)
