@@ -83,4 +83,4 @@ def test_killed_at_random_moments(
         sys.stdout.write(f"\n{kind.name}, {method}: {tally.phases.total()} kills ({told}), {tally.ended} runs compared\n")
     assert tally.phases.total() >= KILLS[kind][method]
     assert tally.ended >= KILLS[kind][method] // AT_MOST
-    assert len(tally.phases) >= (3 if kind == signal.SIGKILL else 1)
+    assert len(tally.phases) >= (2 if kind == signal.SIGKILL else 1)
