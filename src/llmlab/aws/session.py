@@ -122,7 +122,7 @@ def _from_answer(error: exceptions.ClientError, operation: str) -> AwsError:
         return BadCredentials("AWS does not accept these credentials", "aws configure", **facts)
     words = f"{operation} failed: {message or code}"
     if code in NOT_FOUND or code.endswith((".NotFound", ".Unknown", "NotFound", "NotFoundException")):
-        return NotFound(words, **facts)
+        return NotFound(words, "llmlab bootstrap --plan", **facts)
     if code in ALREADY_EXISTS or code.endswith(("AlreadyExists", ".AlreadyExistsException", ".Duplicate")):
         return AlreadyExists(words, **facts)
     return AwsError(words, "llmlab doctor", **facts)
