@@ -85,6 +85,6 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "a call that is not idempotent": Plant("ec2", "create_fleet", tokenless, "launch", "ec2:CreateFleet", Way.LOST_ONCE, "has 2 instances"),
     "a delete that forgets what it contains": Plant(
-        "ec2", "terminate_instances", forgetful, "launch", "scheduler:UpdateSchedule", Way.FAILED, "launch, "
+        "ec2", "terminate_instances", forgetful, "launch", "scheduler:UpdateSchedule", Way.FAILED, "2 runs are left"
     ),
 }

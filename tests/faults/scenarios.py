@@ -178,7 +178,7 @@ def whole_upload(prefix: str, folder: str) -> Callable[[Stage, Outcome, Way], No
 def one_launch(stage: Stage, first: Outcome, way: Way) -> None:
     """One instance, one schedule, one spec. Only what was killed may have left a run of its own, whole enough for the nets to end it."""
     runs = stage.runs()
-    assert len(runs) <= (2 if way.kills else 1), runs
+    assert len(runs) <= (2 if way.kills else 1), f"{len(runs)} runs are left: {runs}"
     for run in runs:
         owned(stage, run, killed=first.killed)
     stray = {tags(one).get("Run") for one in stage.instances()} - set(runs)

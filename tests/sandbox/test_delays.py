@@ -10,7 +10,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.aws import instances
-from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.owned import AwsResource, Ec2Resource
 from llmlab.aws.session import Aws, AwsError, Denied
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import PROJECT, Complete, DataFile, EndReason, Marker, RunKeys
@@ -268,6 +268,20 @@ def test_the_watchdog_starts_an_interrupted_run_once(lab: CommandLine, lab_aws: 
 
 
 # ---------------------------------------------------------------- planted bugs
+
+
+def test_without_patience_a_lab_is_not_made(lab: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a lab whose network stands, so that nobody's waiting for that lets the time pass in which the new role is seen."""
+    names, iam = lab_aws.names, lab_aws.client("iam")
+    lab_aws.client("lambda").delete_function(FunctionName=names.watchdog)
+    for policy in iam.list_role_policies(RoleName=names.watchdog_role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=names.watchdog_role, PolicyName=policy)
+    iam.delete_role(RoleName=names.watchdog_role)
+    monkeypatch.setattr(AwsResource, "persist", lambda _self, call, *_words, **_times: call())
+    DELAY.seconds = 30
+    result = lab(*BOOTSTRAP)
+    assert result.code == 1
+    assert "to assume the role" in result.err or "cannot be assumed by Lambda" in result.err
 
 
 def test_without_waiting_for_what_was_made_a_lab_is_not_made(late: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
