@@ -94,7 +94,7 @@ docs: install  ## write the generated pages of docs/ anew
 lock: install  ## resolve the versions anew into requirements.lock, and their hashes into locks/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" \
 	&& "$$folder/bin/pip" install --quiet $(TORCH) && "$$folder/bin/pip" install --quiet '.[dev,sandbox,trainer]' \
-	&& { echo "# made by 'make lock': the versions, which locks/ repeats with hashes; constraints for the training image"; \
+	&& { echo "# made by 'make lock': the versions, which locks/ repeats with hashes"; \
 	     "$$folder/bin/pip" freeze --exclude llmlab | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -vE '^(nvidia-(cu|nccl|nvjit|nvtx|nvshmem|cusparselt)|cuda-|triton)'; } > requirements.lock
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python locks/make.py
 

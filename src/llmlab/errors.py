@@ -65,3 +65,12 @@ class QuotaExceeded(LabError):
     """An account quota is smaller than what was asked for."""
 
     exit_code = ExitCode.REFUSED
+
+
+MOST_WORDS = 1000
+"""Characters of a sentence in which what the user or AWS wrote is quoted."""
+
+
+def one_line(words: object) -> str:
+    """Words on one line, and not too many: what somebody else wrote may be among them."""
+    return " ".join(str(words).split())[:MOST_WORDS]

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from llmlab.errors import UsageError
+from llmlab.errors import UsageError, one_line
 
 LAB_MODEL = "lab:"
 """`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
@@ -22,7 +22,6 @@ DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
 MOST_BYTES = 256 << 10
 """Of a recipe's file; the longest that ships has 2 KiB."""
-MOST_WORDS = 1000
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 2
 """How a wrong value is shown: a few lines of YAML may stand for gigabytes."""
@@ -159,13 +158,13 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
         with file.open("rb") as stream:
             text = stream.read(MOST_BYTES + 1).decode()
     except (UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{file} cannot be read: {_one_line(error)}", "llmlab init") from error
+        raise UsageError(f"{file} cannot be read: {one_line(error)}", "llmlab init") from error
     if len(text.encode()) > MOST_BYTES:
         raise UsageError(f"{file} is larger than {MOST_BYTES >> 10} KiB, so it is no recipe", "llmlab init")
     try:
         values = _yaml(text)
     except ValueError as error:
-        raise UsageError(f"{file} is not YAML: {_one_line(error)}", "llmlab init") from error
+        raise UsageError(f"{file} is not YAML: {one_line(error)}", "llmlab init") from error
     if values is None:
         values = {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -208,7 +207,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
         given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
         where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
-        raise UsageError(_one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {})) from error
+        raise UsageError(one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {})) from error
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
@@ -227,11 +226,11 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise UsageError(_one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}")
+            raise UsageError(one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}")
     try:
         values[last] = _yaml(text)
     except ValueError as error:
-        raise UsageError(_one_line(f"{name}: {text} is not a value: {error}"), f"llmlab launch --set '{name}=\"{text}\"'") from error
+        raise UsageError(one_line(f"{name}: {text} is not a value: {error}"), f"llmlab launch --set '{name}=\"{text}\"'") from error
 
 
 def _sentence(error: ErrorDetails, name: str, where: str) -> str:
@@ -290,9 +289,4 @@ def _yaml(text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, LookupError, AttributeError, TypeError, OverflowError, RecursionError) as error:
-        raise ValueError(_one_line(error)) from error
-
-
-def _one_line(words: object) -> str:
-    """Words on one line, and not too many: what the user wrote may be quoted in them."""
-    return " ".join(str(words).split())[:MOST_WORDS]
+        raise ValueError(one_line(error)) from error

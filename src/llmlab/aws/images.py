@@ -11,6 +11,8 @@ from llmlab.contract import IMAGE_LABEL
 from llmlab.errors import LabError
 
 READ_SECONDS = 20
+ARCHITECTURE = "amd64"
+"""Of every instance type that the lab asks for."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 from typing import Any
 
 from llmlab.aws.crew import Crew
-from llmlab.aws.policies_boundary import boundary_name
+from llmlab.aws.policies_boundary import boundary_arn
 from llmlab.aws.policies_documents import asked, owned
+from llmlab.aws.policies_operator import SPOT_ROLE
 from llmlab.aws.session import Aws, AwsError
 from llmlab.contract import LogStream, Names
 
@@ -25,7 +26,7 @@ def questions(names: Names) -> list[tuple[str, tuple[str, ...]]]:
         (names.arn("ec2", "instance/i-0123456789abcdef0"), ("ec2:TerminateInstances", "ec2:CreateTags")),
         (names.role_arn(names.instance_role), ("iam:CreateRole", "iam:PutRolePolicy", "iam:PassRole")),
         (f"{iam}:instance-profile/{names.instance_role}", ("iam:CreateInstanceProfile",)),
-        (f"{iam}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot", ("iam:CreateServiceLinkedRole",)),
+        (names.role_arn(SPOT_ROLE), ("iam:CreateServiceLinkedRole",)),
         (bucket, ("s3:CreateBucket", "s3:DeleteBucket")),
         (f"{bucket}/runs/x", ("s3:PutObject",)),
         (names.arn("ecr", f"repository/{names.repository}"), ("ecr:CreateRepository",)),
@@ -48,7 +49,7 @@ def circumstances(names: Names, boundary: str | None = None) -> dict[str, str]:
         "ec2:CreateAction": "RunInstances",
         "iam:PassedToService": "ec2.amazonaws.com",
         "iam:AWSServiceName": "spot.amazonaws.com",
-        "iam:PermissionsBoundary": boundary or f"arn:aws:iam::{names.account}:policy/{boundary_name(names)}",
+        "iam:PermissionsBoundary": boundary or boundary_arn(names),
     }
 
 

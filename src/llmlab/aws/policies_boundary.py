@@ -17,6 +17,10 @@ def boundary_name(names: Names) -> str:
     return f"{names.prefix}-boundary"
 
 
+def boundary_arn(names: Names) -> str:
+    return f"arn:aws:iam::{names.account}:policy/{boundary_name(names)}"
+
+
 def boundary(names: Names) -> Policy:
     """The most that a role of the lab may ever do: what the four roles may together, on the lab's own things, and nothing of IAM."""
     buckets = [f"arn:aws:s3:::{bucket}" for bucket in (names.data_bucket, names.outputs_bucket)]

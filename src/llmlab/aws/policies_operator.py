@@ -1,12 +1,13 @@
 """What the person who runs `llmlab` needs, as small as a lab allows: names where AWS goes by names, tags where it goes by tags."""
 
 from llmlab.aws.policies import GITHUB, IMAGES, PUSH, starting
-from llmlab.aws.policies_boundary import SERVICES, boundary, boundary_name, log_groups
+from llmlab.aws.policies_boundary import SERVICES, boundary, boundary_arn, boundary_name, log_groups
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned, size
 from llmlab.contract import Names
 
 LARGEST = 6144
 """Characters of a managed policy. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+SPOT_ROLE = "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
 ALARMS = ("max-runtime", "failed-runs")
 RULES = ("spot-interruption", "instance-ended")
 """By name, because a lab whose name begins alike has others."""
@@ -101,8 +102,8 @@ def _machines(names: Names) -> list[Policy]:
 def _identity(names: Names) -> list[Policy]:
     """Roles of the lab, none of them more than the boundary."""
     roles, profiles = names.role_arn(f"{names.prefix}-*"), f"arn:aws:iam::{names.account}:instance-profile/{names.prefix}-*"
-    bound = {"iam:PermissionsBoundary": f"arn:aws:iam::{names.account}:policy/{boundary_name(names)}"}
-    spot = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    bound = {"iam:PermissionsBoundary": boundary_arn(names)}
+    spot = names.role_arn(SPOT_ROLE)
     provider = f"arn:aws:iam::{names.account}:oidc-provider/{GITHUB}"
     return [
         allow(
@@ -143,11 +144,11 @@ def _identity(names: Names) -> list[Policy]:
             ),
             profiles,
         ),
-        allow("KnowSpotRole", "iam:GetRole", f"arn:aws:iam::{names.account}:{spot}"),
+        allow("KnowSpotRole", "iam:GetRole", spot),
         allow(
             "MakeSpotRole",
             "iam:CreateServiceLinkedRole",
-            f"arn:aws:iam::{names.account}:{spot}",
+            spot,
             StringEquals={"iam:AWSServiceName": "spot.amazonaws.com"},
         ),
         allow(

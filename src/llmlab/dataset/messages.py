@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from llmlab.errors import one_line
+
 Message = dict[str, Any]
 JSON_TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
@@ -16,10 +18,7 @@ class BadRow(ValueError):
     """Why a row cannot be trained on, in words on one line: keys and values of the row may be among them."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(" ".join(reason.split())[:MOST_WORDS])
-
-
-MOST_WORDS = 1000
+        super().__init__(one_line(reason))
 
 
 def name_of(value: object) -> str:

@@ -18,14 +18,14 @@ from typing import Any
 
 import llmlab
 from llmlab import contract
+from llmlab.aws.images import ARCHITECTURE
 from llmlab.aws.session import Aws
 from llmlab.errors import LabError, UsageError
 
 PACKAGE = Path(llmlab.__file__).parent
 DOCKERFILE = Path("docker/Dockerfile")
 BASE_ARGUMENT = "BASE_IMAGE="
-PLATFORM = "linux/amd64"
-"""Of every instance type that the lab asks for."""
+PLATFORM = f"linux/{ARCHITECTURE}"
 Say = Callable[[str], None]
 
 

@@ -32,5 +32,5 @@ def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
     except LabError:
         pass
     names = Names(settings.lab, account, region)
-    boundary = f"arn:aws:iam::{account}:policy/{policies_boundary.boundary_name(names)}"
+    boundary = policies_boundary.boundary_arn(names)
     return Printed(policies_operator.documents(names), boundary, tuple(one for one in (ACCOUNT, REGION) if one in {account, region}))

@@ -24,8 +24,6 @@ from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
 
 MOST_HOURS = 168
-ARCHITECTURE = "amd64"
-"""Of every instance type that the lab asks for."""
 
 
 @dataclass(frozen=True)
@@ -184,8 +182,8 @@ def _image(ask: Callable[[], Image], aws: Aws) -> Image:
     if says is None:
         return image
     name = f"the image {image.tags[0] if image.tags else image.reference}"
-    if says.architecture != ARCHITECTURE:
-        raise Refused(f"{name} is for {says.architecture} and the lab's machines are {ARCHITECTURE}", "llmlab image push")
+    if says.architecture != images.ARCHITECTURE:
+        raise Refused(f"{name} is for {says.architecture} and the lab's machines are {images.ARCHITECTURE}", "llmlab image push")
     if not says.contract:
         raise Refused(f"{name} is no training image of llmlab", "llmlab image push")
     if says.contract != str(contract.VERSION):

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import llmlab
+from llmlab.aws.user_data import MAGIC
 from llmlab.contract import Env
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -23,8 +24,6 @@ STAND_INS = {
 NEED_NAME = {"power.py"}
 ROOT_FOLDERS = ("root", "tmp", "run", "var/log", "var/lib", "opt", "etc", "home/ubuntu")
 END_SECONDS = 12
-GZIP = b"\x1f\x8b"
-"""How compressed user data begins: RFC 1952, section 2.3.1."""
 
 
 class ProcessHost:
@@ -42,7 +41,7 @@ class ProcessHost:
             (self.folder / place).mkdir(parents=True, exist_ok=True)
         self._stand_ins()
         (self.folder / "console.log").touch()
-        script = gzip.decompress(user_data) if user_data.startswith(GZIP) else user_data  # as cloud-init does
+        script = gzip.decompress(user_data) if user_data.startswith(MAGIC) else user_data  # as cloud-init does
         (self.folder / "user-data").write_bytes(script if script.startswith(b"#!") else b"#!/bin/sh\n")
         with self._lock:
             self._keeper = subprocess.Popen(
