@@ -144,17 +144,18 @@ class Life:
     def train(self) -> None:
         """Three runs at once: one interrupted, that goes on with the data of its start; one stopped and resumed; one without a model."""
         lab = self.lab
-        run = lab.launch("epochs=8", "save_steps=1000")
+        run = lab.launch("epochs=30", "save_steps=1000")
         long = lab.launch("epochs=1000", hours=6)
         hub = lab.launch("model=org/model")
-        lab.until_trained(run, 3)
-        self.run("connect", run, code=None)
         write(self.folder / "data", rows=90)
         self.run("upload", self.folder / "data", "--name", "d")
+        lab.until_trained(run, 1)
         assert lab.sandbox.interrupt(run, notice_seconds=5)
         lab.until_trained(long, 1)
+        self.run("connect", long, code=None)
         self.run("stop", long)
         lab.marker(run)
+        assert len(lab.instances(run)) == 2, "the run was over before it was interrupted"
         lab.marker(hub)
         self.run("resume", long)
         self.look()

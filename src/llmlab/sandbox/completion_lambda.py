@@ -7,7 +7,6 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +26,7 @@ class Runtime:
 
     endpoint: str = ""
     clock: Clock = field(default_factory=SystemClock)
-    """The sandbox's."""
-    offset: Callable[[], float] = lambda: 0.0
-    """How far the sandbox's clock is ahead, in seconds: the function sees the same time."""
+    """The sandbox's: moto's answers and the functions go by it."""
     running: set["subprocess.Popen[bytes]"] = field(default_factory=set)
 
 
@@ -109,7 +106,7 @@ def _environment(function: Any, request: str) -> dict[str, str]:
         "_SANDBOX_REQUEST": request,
         "_SANDBOX_TIMEOUT": str(function.timeout),
         "_SANDBOX_ARN": function.function_arn,
-        "_SANDBOX_OFFSET": str(RUNTIME.offset()),
+        "_SANDBOX_OFFSET": str((now() - SystemClock().now()).total_seconds()),
     }
     return {**settings, **{key: str(value) for key, value in (function.environment_vars or {}).items()}}
 

@@ -84,7 +84,6 @@ class Service:
             completion_registry.SHELVES.append(self.estate.shelf.read)
         completion_lambda.RUNTIME.endpoint = self.endpoint
         completion_lambda.RUNTIME.clock = self.timetable
-        completion_lambda.RUNTIME.offset = lambda: self.timetable.offset
         DELAY.seconds = self.delay_seconds
         completion_compute.LAUNCHED.append(self.room.launched)
         completion_compute.TERMINATE.append(self.room.terminate)

@@ -4,7 +4,6 @@ Names of instances and subnets are translated, so that a schedule is the same on
 """
 
 import functools
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,12 +72,12 @@ class MotoCloud:
         self.names = names
         self.instances: dict[str, Instance] = {}
         self.translation = Translation()
-        self._before = completion_lambda.RUNTIME.offset
+        self._before = completion_lambda.RUNTIME.clock
         self._launched: Callable[[Instance], None] = lambda _: None
         self._ended: Callable[[str], None] = lambda _: None
         self._mock = mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}})
         self._mock.start()
-        completion_lambda.RUNTIME.offset = lambda: self.timeline.moment - time.time()
+        completion_lambda.RUNTIME.clock = timeline
         completion_compute.LAUNCHED.append(self._launch)
         completion_compute.TERMINATE.append(self._terminate)
         catalogue.MARKET.append(self._sold)
@@ -88,7 +87,7 @@ class MotoCloud:
         completion_compute.LAUNCHED.remove(self._launch)
         completion_compute.TERMINATE.remove(self._terminate)
         catalogue.MARKET.remove(self._sold)
-        completion_lambda.RUNTIME.offset = self._before
+        completion_lambda.RUNTIME.clock = self._before
         self._mock.stop()
 
     def _set_up(self, subnets: list[tuple[str, str]]) -> None:
