@@ -20,7 +20,8 @@ from llmlab.watchdog.act import Watchdog
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result
 from tests.conftest import REGION
-from tests.faults.line import CHANGING, Command, Keeper, Line
+from tests.faults.keeper import Command, Keeper
+from tests.faults.line import CHANGING, Line
 
 SERVICES = (
     "sts", "s3", "ec2", "iam", "ecr", "logs", "sns", "cloudwatch", "events", "lambda", "scheduler", "ssm", "secretsmanager",
