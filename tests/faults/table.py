@@ -95,8 +95,8 @@ class Played:
         self.stage.moved("case")
         try:
             (first,) = self.stage.keeper.run(self.scenario.command(self.stage), broken=Break(case.call, case.way))
-        except AssertionError as error:
-            return Verdict(case, str(error)[-LONGEST_MESSAGE:]), ""
+        except Exception as error:  # noqa: BLE001 - the account itself may be what breaks
+            return Verdict(case, repr(error)[-LONGEST_MESSAGE:]), ""
         return self.judged(case, first) if first.broken else (Verdict(case, reached=False), "")
 
     def killed(self, cases: Mapping[tuple[str, Way], Case]) -> list[tuple[Verdict, str]]:
