@@ -159,9 +159,9 @@ class _Play:
                     self._hear(one, lines, waiting)  # type: ignore[arg-type]
             if not ready:
                 number = self.chance.choice(sorted({number for _, number, _ in waiting}))
-                one = self.chance.choice([one for one in waiting if one[1] == number])
-                waiting.remove(one)
-                one[0].send(self._answer(number, one[2]))
+                chosen = self.chance.choice([place for place, (_, of, _) in enumerate(waiting) if of == number])
+                line, _, call = waiting.pop(chosen)
+                line.send(self._answer(number, call))
         for line in lines:
             line.close()
 

@@ -33,7 +33,7 @@ def type_again(scenario: Scenario, stage: Stage, first: Outcome, way: Way) -> No
 
 
 def event_again(stage: Stage, first: Outcome, event: dict[str, Any]) -> None:
-    """Lambda tries a failed function twice more, after a minute and after two; a killed one too. Then the hourly sweep."""
+    """Lambda tries a failed function twice more, after a minute and after two; a killed one too. Then sweeps, and what rings by then."""
     if first.killed or first.result[0].code:
         for seconds in (60, 120):
             stage.clock.sleep(seconds)
@@ -42,6 +42,7 @@ def event_again(stage: Stage, first: Outcome, event: dict[str, Any]) -> None:
     for _ in range(3):
         stage.clock.sleep(3600)
         stage.do(stage.woken({"sweep": True}))
+    stage.ring()
 
 
 def its_event(stage: Stage) -> dict[str, Any]:
