@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SEED = 1
 SHARE = "0.006"
 """The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
-DELIVERED = "0.15"
+DELIVERED = "0.08"
 """Of the plays of `python -m tests.faults.deliveries`."""
 LOST = [
     ("bootstrap", "ec2:CreateVpc"), ("bootstrap", "ec2:CreateSubnet"), ("bootstrap", "iam:AddRoleToInstanceProfile"),
@@ -59,7 +59,7 @@ def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once() -> None:
     done = play("tests.faults.deliveries", "--share", DELIVERED, "--seed", str(SEED))
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(rows(done)) == 10
-    assert sum(row["plays"] for row in rows(done)) > 20
+    assert sum(row["plays"] for row in rows(done)) > 15
 
 
 @pytest.mark.parametrize(
