@@ -24,7 +24,7 @@ from llmlab.contract import RunKeys
 from llmlab.sandbox.server import Sandbox
 
 STEPS = (
-    "sandbox model tiny --steps 0",
+    "sandbox model tiny",
     "sandbox data data --rows 50",
     "bootstrap --yes --email you@example.com",
     "upload data --name demo",
