@@ -40,6 +40,9 @@ systemctl daemon-reload
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force > /dev/null
 docker image rm --force "$(docker image ls --quiet)" > /dev/null 2>&1 || true
 systemctl restart docker
+registry="${1%%/*}"
+region="$(cut -d . -f 4 <<< "$registry")"
+aws ecr get-login-password --region "$region" | docker login --username AWS --password-stdin "$registry" > /dev/null 2>&1
 sync
 stamp() { date +%s.%N; }
 a=$(stamp); docker pull --quiet "$1" > /dev/null; b=$(stamp)
