@@ -28,7 +28,8 @@ def main() -> None:
     for name in [*UNSET, *(name for name in os.environ if name.startswith("LLMLAB_"))]:
         os.environ.pop(name, None)
     os.environ.update(FAKE)
-    from tests.faults.line import apart, lay
+    from tests.faults.keeper import apart
+    from tests.faults.line import lay
     from tests.faults.planted import PLANTS, Buggy
     from tests.faults.scenarios import SCENARIOS
 

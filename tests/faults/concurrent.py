@@ -22,7 +22,8 @@ def main() -> None:
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
     os.environ.update(FAKE)
-    from tests.faults.line import apart, lay
+    from tests.faults.keeper import apart
+    from tests.faults.line import lay
 
     line = lay()
     for meeting in meetings():
@@ -42,7 +43,7 @@ class Meeting:
     law: Callable[..., None]
 
     def play(self, line: object, folder: Path, chance: Random) -> None:
-        from tests.faults.scenarios import TEARDOWN
+        from tests.faults.before import TEARDOWN
         from tests.faults.stage import build
 
         stage = build(line, folder)  # type: ignore[arg-type]
@@ -61,39 +62,39 @@ class Meeting:
 
 def meetings() -> tuple[Meeting, ...]:
     """Loaded late: the line must be laid before the first session."""
-    from tests.faults import scenarios
+    from tests.faults import before, laws
     from tests.faults.stage import Stage
     from tests.faults.ways import Way
 
     def bootstrapped(stage: Stage, outcomes: list[object]) -> None:
-        stage.do(stage.typed(*scenarios.BOOTSTRAP))
-        scenarios.whole_lab(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+        stage.do(stage.typed(*before.BOOTSTRAP))
+        laws.whole_lab(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
 
     def launched(stage: Stage, outcomes: list[object]) -> None:
         runs = stage.runs()
         assert len(stage.instances()) == len(runs) == len(outcomes)
         for run in runs:
-            scenarios.owned(stage, run)
+            laws.owned(stage, run)
 
     def uploaded(stage: Stage, outcomes: list[object]) -> None:
         stage.do(stage.typed("upload", "data"))
-        scenarios.whole_upload("datasets/data/", "data")(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+        laws.whole_upload("datasets/data/", "data")(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
 
     def fetched(stage: Stage, outcomes: list[object]) -> None:
         stage.do(stage.typed("fetch", "latest"))
-        scenarios.whole_fetch(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
+        laws.whole_fetch(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
 
     def gone(stage: Stage, _outcomes: list[object]) -> None:
-        stage.do(stage.typed(*scenarios.TEARDOWN))
+        stage.do(stage.typed(*before.TEARDOWN))
         assert not stage.instances()
 
     return (
-        Meeting("two bootstraps", scenarios.nothing, (scenarios.BOOTSTRAP,) * 2, bootstrapped),
-        Meeting("ten launches", scenarios.ready, (scenarios.LAUNCH,) * 10, launched),
-        Meeting("two uploads", scenarios.dataset, (("upload", "data"),) * 2, uploaded),
-        Meeting("two fetches", scenarios.finished, (("fetch", "latest"),) * 2, fetched),
-        Meeting("a teardown during a launch", scenarios.ready, (scenarios.LAUNCH, scenarios.TEARDOWN), gone),
-        Meeting("a bootstrap during a teardown", scenarios.lab, (scenarios.BOOTSTRAP, scenarios.TEARDOWN), gone),
+        Meeting("two bootstraps", before.nothing, (before.BOOTSTRAP,) * 2, bootstrapped),
+        Meeting("ten launches", before.ready, (before.LAUNCH,) * 10, launched),
+        Meeting("two uploads", before.dataset, (("upload", "data"),) * 2, uploaded),
+        Meeting("two fetches", before.finished, (("fetch", "latest"),) * 2, fetched),
+        Meeting("a teardown during a launch", before.ready, (before.LAUNCH, before.TEARDOWN), gone),
+        Meeting("a bootstrap during a teardown", before.lab, (before.BOOTSTRAP, before.TEARDOWN), gone),
     )
 
 

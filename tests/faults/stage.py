@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmlab import contract
+from llmlab import contract, timers
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.contract import PROJECT, Env, Names
@@ -20,7 +21,8 @@ from llmlab.watchdog.act import Watchdog
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result
 from tests.conftest import REGION
-from tests.faults.line import CHANGING, Command, Keeper, Line
+from tests.faults.keeper import Command, Keeper
+from tests.faults.line import CHANGING, Line
 
 SERVICES = (
     "sts", "s3", "ec2", "iam", "ecr", "logs", "sns", "cloudwatch", "events", "lambda", "scheduler", "ssm", "secretsmanager",
@@ -69,6 +71,15 @@ class Stage:
         self.clock.time = outcome.result[1].time
         assert result.code == 0, (result.out, result.err)
         return result
+
+    def ring(self) -> None:
+        """Let the alarm clocks of runs that are due go off, as EventBridge Scheduler would."""
+        scheduler = self.eyes.client("scheduler")
+        for name in sorted(name for name in self.schedules() if name.endswith(timers.wake_name(""))):
+            found = scheduler.get_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
+            if timers.schedule_moment(found["ScheduleExpression"]) <= self.clock.now():
+                scheduler.delete_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
+                self.do(self.woken(json.loads(found["Target"]["Input"])))
 
     # ------------------------------------------------------------ looking
 

@@ -14,9 +14,12 @@ ROOT = Path(__file__).parents[2]
 SEED = 1
 SHARE = "0.006"
 """The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
+DELIVERED = "0.15"
+"""Of the plays of `python -m tests.faults.deliveries`."""
 LOST = [
     ("bootstrap", "ec2:CreateVpc"), ("bootstrap", "ec2:CreateSubnet"), ("bootstrap", "iam:AddRoleToInstanceProfile"),
     ("launch", "s3:PutObject"), ("launch", "scheduler:CreateSchedule"), ("launch", "ec2:CreateFleet"),
+    ("teardown", "iam:DeleteRolePolicy"), ("teardown", "ec2:DisassociateRouteTable"),
 ]  # fmt: skip
 """Calls whose lost answer once made a command fail or leave something behind."""
 
@@ -50,6 +53,13 @@ def test_planted_bugs_are_caught(name: str) -> None:
     assert done.returncode == 1, done.stderr[-3000:]
     assert PLANTS[name].said in done.stderr
     assert rows(done)[0]["wrong"] > 0
+
+
+def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once() -> None:
+    done = play("tests.faults.deliveries", "--share", DELIVERED, "--seed", str(SEED))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(rows(done)) == 10
+    assert sum(row["plays"] for row in rows(done)) > 20
 
 
 @pytest.mark.parametrize(

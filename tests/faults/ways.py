@@ -40,10 +40,6 @@ class Way(StrEnum):
     def kills(self) -> bool:
         return self in {Way.KILLED_BEFORE, Way.KILLED_AFTER}
 
-    @property
-    def takes_effect(self) -> bool:
-        return self in {Way.LOST_ONCE, Way.LOST, Way.KILLED_AFTER}
-
 
 @dataclass(frozen=True)
 class Answer:

@@ -173,3 +173,30 @@ def test_two_of_one_name_are_a_mistake() -> None:
     world = World()
     with pytest.raises(ValueError, match="same kind and name"):
         waits_for([Thing(label="a", world=world), Thing(label="a", world=world)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class InParts(Thing):
+    """Its delete finds a part gone, as often as `gone` says."""
+
+    gone: list[str] = field(compare=False, repr=False)
+
+    def delete(self) -> None:
+        if self.gone:
+            self.gone.pop()
+            raise Missing
+        super().delete()
+
+
+def test_a_part_that_is_gone_is_not_the_whole() -> None:
+    """The answer to the deletion of a part was lost, and the client's own second try is told that there is no such thing."""
+    world = World(things={"top": {"colour": "red", "size": 1}})
+    (removal,) = destroy([InParts(label="top", world=world, gone=["policy", "other policy"])])
+    assert removal.fate is Fate.DELETED
+    assert not world.things
+
+
+def test_what_cannot_be_deleted_for_good_is_not_called_deleted() -> None:
+    world = World(things={"top": {"colour": "red", "size": 1}})
+    with pytest.raises(Missing):
+        destroy([InParts(label="top", world=world, gone=["policy"] * 100)])

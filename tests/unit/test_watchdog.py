@@ -92,9 +92,21 @@ def test_the_sweep_ends_what_is_past_its_deadline_also_without_a_tag(lab: Lab) -
 
 def test_the_sweep_mends_a_missing_schedule(lab: Lab) -> None:
     attempt = lab.launch()
-    assert lab.wake({"sweep": True}) == ["scheduled", "wait", "told", "swept"]
+    assert lab.wake({"sweep": True}) == ["wait", "told", "scheduled", "swept"]
     assert lab.wake({"sweep": True}) == ["wait", "swept"]
     schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 1))
+    assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
+
+
+def test_the_sweep_aims_a_schedule_whose_start_was_cut_short(lab: Lab) -> None:
+    """It would call the watchdog, and the instance's end would wait for code of ours."""
+    attempt, scheduler = lab.launch(), lab.aws.client("scheduler")
+    role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
+    scheduler.create_schedule(**timers.create_schedule_request(lab.aws.names, run=RUN, attempt=1, deadline=attempt.deadline, role=role))
+    assert "scheduled" in lab.wake({"sweep": True})
+    assert "scheduled" not in lab.wake({"sweep": True})
+    schedule = scheduler.get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 1))
+    assert schedule["Target"]["Arn"] == timers.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from llmlab import timers
+from llmlab import contract, timers
 from llmlab.contract import Charge, EndReason, Marker, Notice
 from llmlab.sandbox import market
+from llmlab.watchdog import telling
 
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone, warned
 
@@ -25,6 +26,18 @@ def test_the_start(lab: Lab) -> None:
     assert "6 hours and $5.00 in all" in text
     assert "The laptop may be closed." in text
     assert text.splitlines()[-1] == f"hint: llmlab logs {RUN} -f"
+
+
+def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_died(lab: Lab) -> None:
+    attempt = lab.launch()
+    note = contract.dump(telling.Told(contract.build_timestamp(lab.clock.now()), "of another call")).encode()
+    lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.telling(1, Notice.START), Body=note)
+    lab.wake(gone(attempt, "running"))
+    assert lab.sent() == []
+    lab.sleep_until_alarm()
+    ((subject, _),) = lab.sent()
+    assert subject.endswith("has started")
+    assert (1, Notice.START) in lab.told()
 
 
 def test_a_warning_is_told_at_once_and_changes_nothing(lab: Lab) -> None:

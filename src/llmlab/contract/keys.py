@@ -117,6 +117,10 @@ class RunKeys:
         """Written once by the watchdog when it has told the topic."""
         return f"{self.attempts}{number}.told-{notice}.json"
 
+    def telling(self, number: int, notice: Notice) -> str:
+        """Written by whichever call of the watchdog is about to tell the topic, so that no other does."""
+        return f"{self.attempts}{number}.telling-{notice}.json"
+
     def checkpoint(self, step: int) -> str:
         return f"{self.checkpoints}{checkpoint_name(step)}/"
 
@@ -128,8 +132,11 @@ class RunKeys:
 
 
 def parse_attempt(key: str) -> tuple[int, str]:
-    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end") and `told` ("told-" and the notice); else 0 and "other"."""
-    match = re.search(rf"/attempts/([0-9]{{1,9}})(?:\.(end|told-(?:{'|'.join(Notice)})))?\.json$", key)
+    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end"), `told` and `telling` ("told-" and "telling-" and the notice).
+
+    0 and "other" for every other key.
+    """
+    match = re.search(rf"/attempts/([0-9]{{1,9}})(?:\.(end|(?:told|telling)-(?:{'|'.join(Notice)})))?\.json$", key)
     return (int(match[1]), match[2] or "claim") if match else (0, "other")
 
 

@@ -7,6 +7,9 @@ from enum import StrEnum
 from llmlab.infra.order import in_order
 from llmlab.infra.resource import Missing, Resource
 
+TRIES = 5
+"""How often a resource is deleted of which a part was gone already: by a try whose answer was lost, or by somebody who was quicker."""
+
 
 class Fate(StrEnum):
     """What became of a resource."""
@@ -43,10 +46,16 @@ def _remove(resource: Resource, *, everything: bool) -> Fate:
         return Fate.RETAINED
     if not resource.exists():
         return Fate.ABSENT
-    try:
-        if not resource.ours():
-            return Fate.NOT_OURS
-        resource.delete()
-    except Missing:
-        return Fate.ABSENT
+    for last in range(TRIES - 1, -1, -1):
+        try:
+            if not resource.ours():
+                return Fate.NOT_OURS
+            resource.delete()
+        except Missing:
+            if not resource.exists():
+                return Fate.ABSENT
+            if not last:
+                raise
+        else:
+            break
     return Fate.DELETED

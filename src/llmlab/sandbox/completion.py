@@ -38,6 +38,7 @@ MODULES = (
     "completion_lambda",
     "completion_registry",
     "completion_scheduler",
+    "completion_repeats",
     "completion_delays",
 )
 

@@ -75,8 +75,6 @@ class Watchdog(Tools):
         for machine in found:
             if machine.live and self.now.timestamp() >= machine.deadline(self.max_hours) and machine.run not in runs:
                 ending.terminate(self, machine, "its deadline has come")
-            elif machine.live:
-                ending.mend_schedule(self, machine)
         for run in sorted(runs):
             try:
                 if not self.look_after(run):
@@ -85,6 +83,8 @@ class Watchdog(Tools):
                 self.log("failed", run=run, why=str(error))
                 failed.append(error)
         alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
+        for machine in alive:
+            ending.mend_schedule(self, machine)
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
         if (
             found
@@ -129,8 +129,10 @@ class Watchdog(Tools):
         if isinstance(decision, Wait):
             self.log("wait", run=run, attempt=sight.newest.number, why=decision.why)
         self._set_alarm(sight, alarm.next_look(sight, until, self.max_hours))
-        telling.tell(self, sight)
-        self._list(sight)
+        if telling.tell(self, sight):
+            self._list(sight)
+        else:
+            alarm.set_for(self, run, self.now.timestamp())  # should the other call die before it has told
         return True
 
     def _judge(self, sight: Sight) -> Decision:

@@ -6,8 +6,6 @@ An alarm that goes off too early costs a look, one that is late costs money, so 
 import math
 from datetime import datetime, timedelta
 
-from botocore.exceptions import ClientError
-
 from llmlab import contract, timers
 from llmlab.contract import Notice
 from llmlab.fleet import VISIBLE_SECONDS
@@ -63,10 +61,5 @@ def set_for(tools: Tools, run: str, moment: float) -> None:
 
 
 def _there(tools: Tools, run: str) -> datetime | None:
-    try:
-        found = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=timers.wake_name(run))
-    except ClientError as error:
-        if error.response["Error"]["Code"] != schedules.MISSING:
-            raise
-        return None
-    return timers.schedule_moment(found["ScheduleExpression"])
+    found = schedules.read(tools, timers.wake_name(run))
+    return timers.schedule_moment(found["ScheduleExpression"]) if found else None

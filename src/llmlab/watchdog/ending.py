@@ -76,7 +76,7 @@ def terminate(tools: Tools, machine: Machine, why: str) -> None:
 
 
 def mend_schedule(tools: Tools, machine: Machine) -> None:
-    """See to it that the one-time schedule of a living instance is there, so that its end never has to wait for anything of ours."""
+    """See to it that the one-time schedule of a living instance is there and aimed at it: its end must never wait for ours."""
     deadline = int(machine.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return
@@ -85,9 +85,14 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
         instance=machine.id,
     )  # fmt: skip
     try:
-        missing = schedules.create(tools, request)
+        if schedules.create(tools, request):
+            why = "its one-time schedule was missing"
+        elif (there := schedules.read(tools, request["Name"])) and there["Target"].get("Input") != request["Target"]["Input"]:
+            schedules.replace(tools, request)
+            why = "its one-time schedule was not aimed at it: its start was cut short"
+        else:
+            return
     except ClientError as error:
         tools.log("unscheduled", run=machine.run, instance=machine.id, why=str(error))
-        return
-    if missing:
-        tools.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why="its one-time schedule was missing")
+    else:
+        tools.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why=why)

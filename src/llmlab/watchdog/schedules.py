@@ -34,6 +34,17 @@ def replace(tools: Tools, request: Mapping[str, Any]) -> None:
         create(tools, request)
 
 
+def read(tools: Tools, name: str) -> Mapping[str, Any] | None:
+    """What there is of that name."""
+    try:
+        found: Mapping[str, Any] = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != MISSING:
+            raise
+        return None
+    return found
+
+
 def delete(tools: Tools, name: str) -> None:
     """Delete one, if it is there. One that cannot be deleted is told and left: what it does when it goes off does no harm."""
     try:

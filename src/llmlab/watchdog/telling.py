@@ -1,7 +1,8 @@
 """What people are told of a run, each once: that it has started, was interrupted, has used most of a ceiling, has ended.
 
-What is due follows from what is written, so that a call that died before it told is made up for by the next one. The note that it was
-told is written afterwards: told twice when the call dies in between, but never not at all.
+What is due follows from what is written, so that a call that died before it told is made up for by the next one. Of two calls at the same
+moment the one tells that claims it first. The note that it was told is written afterwards: told twice when the call dies in between, but
+never not at all.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.sight import Sight
 from llmlab.watchdog.tools import Tools
 
+CLAIM_SECONDS = 50
+"""After this long a call that is about to tell has told or has died. Less than the minute after which Lambda calls again what has failed.
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
 SUBJECT_LENGTH = 100
 """SNS takes no more, and ASCII only. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
@@ -32,21 +36,21 @@ class Message:
 
 @dataclass(frozen=True)
 class Told:
-    """The note that something was told."""
+    """The note that something was told, or is about to be."""
 
     at: str
     subject: str
 
 
-def tell(tools: Tools, sight: Sight) -> None:
-    """Tell everything that is due and was not told yet."""
-    for message in due(sight):
-        _send(tools, sight.run, message)
+def tell(tools: Tools, sight: Sight) -> bool:
+    """Tell everything that is due and was not told yet; False when another call is about to tell some of it."""
+    sent = [_send(tools, sight.run, message) for message in due(sight)]
     marker = sight.records.marker
     if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
-        _send(tools, sight.run, _end(sight.records, marker))
-        if marker.reason.state is RunState.FAILED:
+        sent.append(_send(tools, sight.run, _end(sight.records, marker)))
+        if sent[-1] and marker.reason.state is RunState.FAILED:
             tools.measure({Metric.FAILED_RUNS: 1})
+    return all(sent)
 
 
 def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
@@ -65,12 +69,28 @@ def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
 _NO_RESUME = "It was launched with --no-resume, so that is its end."
 
 
-def _send(tools: Tools, run: str, message: Message) -> None:
-    subject = f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH]
-    tools.sns.publish(TopicArn=tools.topic, Subject=subject, Message="\n".join(message.lines))
+def _send(tools: Tools, run: str, message: Message) -> bool:
+    """Tell it and note it; False when another call is about to."""
+    note = Told(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
+    if not _claim(tools, RunKeys(run).telling(message.attempts[0], message.notice), note):
+        tools.log("wait", run=run, why=f"another call tells of it: {message.notice}")
+        return False
+    tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(message.lines))
     for number in message.attempts:
-        tools.bucket.write_once(RunKeys(run).told(number, message.notice), Told(contract.build_timestamp(tools.now), subject))
+        tools.bucket.write_once(RunKeys(run).told(number, message.notice), note)
     tools.log("told", run=run, notice=message.notice, attempts=message.attempts)
+    return True
+
+
+def _claim(tools: Tools, key: str, note: Told) -> bool:
+    """Whether it is this call's to tell: nobody has claimed it, or who did has died since."""
+    if tools.bucket.write_once(key, note):
+        return True
+    there = tools.bucket.load(Told, key)
+    if there and (tools.now - contract.parse_timestamp(there.at)).total_seconds() < CLAIM_SECONDS:
+        return False
+    tools.bucket.write(key, note)
+    return True
 
 
 # ---------------------------------------------------------------- what is due

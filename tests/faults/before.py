@@ -1,0 +1,129 @@
+"""What is there before a command is broken: an account, a lab, data, a run, and what became of it."""
+
+import hashlib
+from typing import Any
+
+from llmlab import contract
+from llmlab.contract import PROJECT, Complete, DataFile, EndReason, Marker, RunKeys
+from tests.cli.conftest import put_dataset, put_image
+from tests.faults.keeper import Command
+from tests.faults.stage import Stage
+
+BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
+LAUNCH = ("launch", "--spot", "--max-hours", "6")
+TEARDOWN = ("teardown", "--everything", "--confirm", PROJECT)
+LINE = b'{"prompt": "2+2?", "completion": "4"}\n'
+ADAPTER = {"adapter/adapter_model.safetensors": bytes(range(256)) * 400, "metrics.jsonl": b'{"loss": 1}\n'}
+
+
+def nothing(_stage: Stage) -> None:
+    """An empty account."""
+
+
+def lab(stage: Stage) -> None:
+    stage.do(stage.typed(*BOOTSTRAP))
+
+
+def dataset(stage: Stage) -> None:
+    lab(stage)
+    folder = stage.folder / "data"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jsonl").write_bytes(LINE.replace(b"2+2", f"{number}+2".encode()) * (number + 5))
+
+
+def model(stage: Stage) -> None:
+    lab(stage)
+    folder = stage.folder / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * (33 << 10))
+
+
+def ready(stage: Stage) -> None:
+    lab(stage)
+    put_image(stage.eyes, "latest")
+    put_dataset(stage.eyes, "sums")
+
+
+def running(stage: Stage) -> None:
+    ready(stage)
+    stage.do(stage.typed(*LAUNCH))
+    stage.clock.sleep(1800)
+
+
+def stopped(stage: Stage) -> None:
+    running(stage)
+    stage.do(stage.typed("stop", the_run(stage), "--now"))
+
+
+def finished(stage: Stage) -> None:
+    """A run that has left an adapter and logs."""
+    running(stage)
+    run, bucket = the_run(stage), stage.eyes.names.outputs_bucket
+    keys = RunKeys(run)
+    files = tuple(DataFile(name, len(body), hashlib.sha256(body).hexdigest()) for name, body in ADAPTER.items())
+    for name, body in ADAPTER.items():
+        stage.eyes.s3.put_object(Bucket=bucket, Key=keys.output + name, Body=body)
+    stage.eyes.s3.put_object(Bucket=bucket, Key=keys.logs + "training.log", Body=b"step 1\n" * 100)
+    marker = Marker(run, EndReason.COMPLETED, contract.build_timestamp(stage.clock.now()), 1, files=files)
+    stage.eyes.s3.put_object(Bucket=bucket, Key=keys.success, Body=contract.dump(marker).encode())
+    stage.eyes.s3.put_object(Bucket=bucket, Key=keys.ended(EndReason.COMPLETED), Body=b"")
+    stage.eyes.ec2.terminate_instances(InstanceIds=[one["InstanceId"] for one in stage.instances()])
+
+
+def checkpointed(stage: Stage) -> None:
+    """A run on the watchdog's hands: it has a whole checkpoint."""
+    running(stage)
+    keys, body = RunKeys(the_run(stage)), b"weights"
+    complete = Complete(10, (DataFile("model.bin", len(body), hashlib.sha256(body).hexdigest()),))
+    bucket = stage.eyes.names.outputs_bucket
+    stage.eyes.s3.put_object(Bucket=bucket, Key=keys.checkpoint(10) + "model.bin", Body=body)
+    stage.eyes.s3.put_object(Bucket=bucket, Key=keys.checkpoint(10) + contract.COMPLETE, Body=contract.dump(complete).encode())
+    stage.build_watchdog()
+
+
+def interrupted(stage: Stage) -> None:
+    checkpointed(stage)
+    end_instance(stage, "Server.SpotInstanceTermination")
+
+
+def failed(stage: Stage) -> None:
+    """The agent has written how the attempt ended, and the instance is gone."""
+    checkpointed(stage)
+    end = contract.AttemptEnd(the_run(stage), 1, EndReason.TRAINING_ERROR, contract.build_timestamp(stage.clock.now()))
+    key = RunKeys(the_run(stage)).attempt_end(1)
+    stage.eyes.s3.put_object(Bucket=stage.eyes.names.outputs_bucket, Key=key, Body=contract.dump(end).encode())
+    end_instance(stage, "Client.InstanceInitiatedShutdown")
+
+
+def overdue(stage: Stage) -> None:
+    """An instance whose own timer and schedule have both failed. A schedule that went off is gone, whatever came of it."""
+    checkpointed(stage)
+    for name in stage.schedules():
+        if the_run(stage) in name:
+            stage.eyes.client("scheduler").delete_schedule(GroupName=stage.eyes.names.schedule_group, Name=name)
+    stage.clock.sleep(7 * 3600)
+
+
+def end_instance(stage: Stage, cause: str) -> None:
+    from moto.ec2.models import ec2_backends
+
+    (instance,) = (one["InstanceId"] for one in stage.instances())
+    stage.eyes.ec2.terminate_instances(InstanceIds=[instance])
+    moto: Any = ec2_backends[stage.eyes.account][stage.eyes.region].get_instance(instance)
+    moto.state_reason.code, moto._reason = cause, ""
+
+
+def the_run(stage: Stage) -> str:
+    (run,) = stage.runs()
+    return run
+
+
+def with_a_secret(stage: Stage) -> None:
+    running(stage)
+    stage.do(secret(stage, "hf_old"))
+
+
+def secret(stage: Stage, value: str) -> Command:
+    return stage.typed("secret", "set", "hf-token", stdin=value + "\n")
