@@ -43,9 +43,18 @@ class DockerLab(Lab):
         """A command on the machine of a run, as root."""
         return self.docker("exec", "--interactive", f"llmlab-{self.instance(run)['InstanceId']}", *command, stdin=stdin)
 
+    def launch(self, *settings: str, hours: float = 1, image: str = "latest") -> str:
+        """Of the training image: the newest one may be one that a test has spoiled."""
+        return super().launch(*settings, hours=hours, image=image)
+
     def until_step(self, run: str, step: int) -> None:
-        """Until the newest machine of a run has trained a step."""
-        self.until(f"step {step}", lambda: f"\nstep {step}/" in self.on(run, "cat", "/var/log/llmlab/training.log").stdout, run)
+        """Until the newest machine of a run has trained a step; a run that is over before fails at once, with what it said."""
+
+        def there() -> bool:
+            assert run not in self.bucket.ended(), "\n".join([f"{run} ended before step {step}", *self.said(run)])
+            return f"\nstep {step}/" in self.on(run, "cat", "/var/log/llmlab/training.log").stdout
+
+        self.until(f"step {step}", there, run)
 
     def shelved(self) -> Shelved:
         """The lab's images in the registry."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from llmlab.clock import SystemClock
-from llmlab.contract import EndReason
+from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys
 from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
 from llmlab.sandbox.estate.namespace import Namespace, named
 from tests.docker.conftest import DockerLab, parsed
@@ -120,11 +120,30 @@ def test_what_a_killed_sandbox_left_is_swept_up(docker_lab: DockerLab, training:
     assert machine in running
 
 
-def test_a_stop_saves_and_switches_off(docker_lab: DockerLab) -> None:
-    run = docker_lab.launch("epochs=2000")
+def test_taken_back_gone_on_stopped_and_resumed(docker_lab: DockerLab) -> None:
+    """Three machines: AWS takes the first, the watchdog starts the second, the user stops it and starts the third. No step is lost."""
+    run = docker_lab.launch("epochs=2000", "save_minutes=1")
     docker_lab.until_step(run, 3)
+    assert docker_lab.sandbox.interrupt(run, notice_seconds=60)
+    docker_lab.until("the second machine", lambda: len(docker_lab.instances(run)) == 2, run)
+    taken = docker_lab.bucket.load(AttemptEnd, RunKeys(run).attempt_end(1))
+    assert taken is not None
+    assert taken.reason is EndReason.SPOT_INTERRUPTED
+    docker_lab.until_step(run, taken.step + 2)
     docker_lab.run("stop", run)
-    marker = docker_lab.marker(run)
-    assert marker.reason is EndReason.STOPPED_BY_USER
-    assert docker_lab.bucket.checkpoint(run) == marker.step >= 3
-    assert docker_lab.instance(run)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
+    stopped = docker_lab.marker(run)
+    assert (stopped.reason, stopped.attempts) == (EndReason.STOPPED_BY_USER, 2)
+    assert docker_lab.bucket.checkpoint(run) == stopped.step > taken.step >= 3
+    docker_lab.run("resume", run)
+    docker_lab.until("the third machine", lambda: len(docker_lab.instances(run)) == 3, run)
+    docker_lab.until_step(run, stopped.step + 1)
+    docker_lab.run("stop", run)
+    last = docker_lab.marker(run)
+    assert (last.reason, last.attempts) == (EndReason.STOPPED_BY_USER, 3)
+    said = [docker_lab.logged(run, LogStream.AGENT), docker_lab.logged(run, LogStream.SETUP)]
+    for step in (taken.step, stopped.step):
+        assert f"checkpoint {step} is here" in said[0]
+    assert said[1].count("'modules:final'") >= 3, "cloud-init's own words, of each machine"
+    assert len(docker_lab.losses(run)) == last.step, "each step once, on whichever machine"
+    ends = [one["StateReason"]["Code"] for one in docker_lab.instances(run)]
+    assert ends == ["Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.InstanceInitiatedShutdown"]

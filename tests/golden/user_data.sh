@@ -79,7 +79,7 @@ stopping() { # the machine is being taken down: nobody here may say how the run 
   [ -n "$terminated" ] || [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]
 }
 
-# One document a line, as llmlab/contract.py has them: the attempt's end, then the marker.
+# One document a line, as llmlab/contract has them: the attempt's end, then the marker.
 write_end='
 import json, sys, time
 run, attempt, reason, detail, hint, seconds, path, spec, instance, timestamp = sys.argv[1:11]

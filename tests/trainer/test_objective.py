@@ -189,6 +189,30 @@ def test_the_chunked_loss_is_cross_entropy(dtype: str, bias: bool, learns: bool)
         assert apart(mine.grad, its.grad) < PRECISION[dtype]
 
 
+@pytest.mark.parametrize("rows", [1, 96, 700])
+def test_a_head_laid_out_gives_the_same_bits(rows: int) -> None:
+    """Losses, hits and gradients; where the library cannot lay it out, it says so by returning False, and this has nothing to compare."""
+    import torch
+
+    from llmlab.trainer.model.loss import token_losses
+    from llmlab.trainer.model.products import lay_out
+
+    torch.manual_seed(6)
+    head = torch.nn.Linear(64, 320, bias=False).bfloat16().requires_grad_(requires_grad=False)
+    hidden, targets = torch.randn(rows, 64).bfloat16(), torch.randint(0, 320, (rows,))
+    seen: list[tuple[Any, ...]] = []
+    for _way in range(2):
+        given = hidden.clone().requires_grad_()
+        losses, hits = token_losses(given, head, targets)
+        losses.sum().backward()
+        seen.append((losses.detach(), hits, given.grad))
+        if len(seen) == 1 and not lay_out(head, torch.bfloat16):
+            pytest.skip("the matrix library lays nothing out on this processor")
+    assert all(torch.equal(one, two) for one, two in zip(*seen, strict=True))
+    assert not lay_out(torch.nn.Linear(64, 320).bfloat16(), torch.bfloat16), "one that learns must be read anew each time"
+    assert not lay_out(head.float(), torch.float32)
+
+
 @pytest.mark.parametrize("dtype", PRECISION)
 @pytest.mark.parametrize("heads", [2, 4], ids=["a key for each head", "a key for two heads"])
 def test_the_cpus_attention_is_torchs(dtype: str, heads: int) -> None:

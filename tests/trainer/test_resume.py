@@ -85,6 +85,19 @@ def test_asked_to_leave_and_resumed(
     same(work, whole)
 
 
+def test_in_16_bits_too(tmp_path: Path, model: Path, train: Train) -> None:
+    """There the head's weights are laid out anew by the process that goes on."""
+    recipe = {**RECIPE, "precision": "bf16"}
+    whole, work = (folders.make(tmp_path / name, model, recipe=recipe, count=COUNT) for name in ("whole", "work"))
+    assert train(whole)[0] == 0
+    assert train(work, Interrupting(work, 2, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
+    Path(work.request).unlink()
+    code, log = train(work)
+    assert code == 0, log
+    assert "bfloat16: asked for" in log
+    same(work, whole)
+
+
 def test_packing_is_as_in_the_checkpoint(tmp_path: Path, model: Path, train: Train) -> None:
     """Another machine may find packing exact where the first did not; here the recipe stands for what is found."""
     whole = folders.make(tmp_path / "whole", model, recipe={**RECIPE, "packing": False}, count=COUNT)

@@ -107,3 +107,17 @@ def test_what_a_dead_sandbox_left_is_told_from_what_a_living_one_has() -> None:
 def test_the_cache_is_where_this_user_keeps_such_things() -> None:
     assert cache_folder({"XDG_CACHE_HOME": "/c", "HOME": "/h"}) == Path("/c/llmlab/sandbox")
     assert cache_folder({"HOME": "/h"}) == Path("/h/.cache/llmlab/sandbox")
+
+
+@pytest.mark.parametrize(
+    ("effective", "missing"),
+    [
+        ("000001ffffffffff", []),
+        ("000001fffeffffff", []),
+        ("00000000a80425fb", ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]),
+        ("00000000a82425fb", ["CAP_NET_ADMIN"]),
+    ],
+)
+def test_root_in_a_container_without_privileges_is_no_root(effective: str, missing: list[str]) -> None:
+    """The third is what a Docker engine leaves to root by default."""
+    assert requirements.capabilities_missing(f"Name:\tpython\nCapPrm:\t{0:016x}\nCapEff:\t{effective}\n") == missing

@@ -12,6 +12,7 @@ import pytest
 from llmlab.aws import function
 from llmlab.watchdog import package, sight
 
+CONTRACT = ("__init__", "codec", "documents", "keys", "machine", "names", "shrinking", "states", "times")
 WATCHDOG = (
     "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "handler", "machines", "prices", "records",
     "schedules", "sight", "starting", "telling", "tools",
@@ -25,8 +26,8 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     assert package.build() == package.build()
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
-        "llmlab/__init__.py", "llmlab/clock.py", "llmlab/contract.py", "llmlab/fleet.py", "llmlab/money.py",
-        "llmlab/pricing.py", "llmlab/timers.py",
+        "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
+        *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 

@@ -8,14 +8,15 @@ import llmlab
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip can hold, given to every file."""
-SHARED = ("__init__.py", "clock.py", "contract.py", "fleet.py", "money.py", "pricing.py", "timers.py")
+SHARED = ("__init__.py", "clock.py", "fleet.py", "money.py", "pricing.py", "timers.py")
+FOLDERS = ("contract", "watchdog")
 
 
 def build() -> bytes:
     """The zip of the Lambda function: this package and the modules it shares with the command line, without boto3, which Lambda brings."""
     root = Path(llmlab.__file__).parent
-    own = sorted(path.name for path in (root / "watchdog").glob("*.py") if path.name != Path(__file__).name)
-    names = [*SHARED, *(f"watchdog/{name}" for name in own)]
+    folders = [path for folder in FOLDERS for path in sorted((root / folder).glob("*.py")) if path.name != Path(__file__).name]
+    names = [*SHARED, *(path.relative_to(root).as_posix() for path in folders)]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in names:

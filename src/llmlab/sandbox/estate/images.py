@@ -25,8 +25,9 @@ SUITE = "bookworm"
 BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 HOST_PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "cloud-init", "curl", "iproute2", "iptables", "tmux", "awscli", "docker.io", "procps", "kmod",
-    "python3-botocore", "util-linux",
+    "python3-botocore", "util-linux", "pigz",
 )  # fmt: skip
+"""pigz: Docker's own packages for Ubuntu recommend it, and its engine unpacks with it."""
 STAND_IN = ("sandbox/programs/__init__.py", "sandbox/programs/machine.py", "sandbox/programs/cloudwatch.py")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's bundle of authorities, here and in the images."""

@@ -19,6 +19,8 @@ PACKAGES = {
     "setpriv": "util-linux",
 }
 """Program → the Debian package that has it."""
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+"""What root needs to make networks and machines, and may lack in a container; bits of Linux's include/uapi/linux/capability.h."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -35,9 +37,19 @@ def packages_missing() -> list[str]:
     return sorted({PACKAGES[name] for name in programs_missing()})
 
 
+def capabilities_missing(status: str) -> list[str]:
+    """Of a process, by what `/proc/PID/status` says of it."""
+    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    return [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+
+
 def possible() -> bool:
     """Whether this computer can do it, as far as one can tell without trying."""
-    return sys.platform == "linux" and os.geteuid() == 0 and not programs_missing()
+    try:
+        check()
+    except LabError:
+        return False
+    return True
 
 
 def check() -> None:
@@ -51,3 +63,7 @@ def check() -> None:
         raise LabError(f"{words} not installed", f"apt-get install --no-install-recommends {packages}")
     if os.geteuid() != 0:
         raise LabError("machines in containers need root, for their network", "sudo llmlab sandbox start --machine docker")
+    lacking = capabilities_missing(Path("/proc/self/status").read_text(encoding="utf-8"))
+    if lacking:
+        words = " and ".join(lacking)
+        raise LabError(f"root has no {words} here, as in a container without privileges", "llmlab sandbox start --machine process")

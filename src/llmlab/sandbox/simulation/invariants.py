@@ -7,6 +7,7 @@ contract is used, to read documents.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from llmlab import contract
 from llmlab.contract import ADAPTER, Attempt, AttemptEnd, EndReason, Marker, RunKeys
@@ -24,6 +25,7 @@ SLACK_SECONDS = 30.0
 """Of an agent's look and a step boundary, beside what a training says of itself."""
 RETRY_SECONDS = 180.0
 """How much later a checkpoint may be safe whose upload AWS throttled or whose agent crashed."""
+T = TypeVar("T")
 CHARGED = sum(charge.hourly for charge in CHARGES)
 
 
@@ -41,7 +43,7 @@ class After:
     def keys(self) -> RunKeys:
         return RunKeys(self.run)
 
-    def document(self, kind: type[contract.T], key: str) -> contract.T | None:
+    def document(self, kind: type[T], key: str) -> T | None:
         body = self.cloud.body(self.bucket, key)
         return None if body is None else contract.load(kind, body)
 

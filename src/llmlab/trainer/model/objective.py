@@ -21,6 +21,7 @@ from llmlab.trainer.model import attention
 from llmlab.trainer.model.fused import fuse
 from llmlab.trainer.model.load import causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
+from llmlab.trainer.model.products import lay_out
 from llmlab.trainer.model.rows import Row, packed_row, padded_row
 
 TRIED_TOKENS = 48
@@ -131,6 +132,8 @@ def choose(
         say(f"fused: {fuse(causal(model), model)}")
         packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
+        if chunked and lay_out(causal(model).get_output_embeddings(), getattr(torch, machine.dtype)):
+            why_chunked += "; its weights are laid out for the CPU"
     model.train(was)
     say(f"packing: {'on' if packed else 'off'}, {why_packed}")
     if before and not packed:

@@ -1,0 +1,249 @@
+"""The JSON documents that programs leave for each other in the buckets and in the work folder."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmlab.contract.names import VERSION
+from llmlab.contract.states import EndReason
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a manifest. `path` is relative, `size` in bytes, `version` the S3 object version ("" where there is none)."""
+
+    path: str
+    size: int
+    sha256: str
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a path that leads out of the folder it is meant to be in."""
+        if "\0" in self.path or {"", ".", ".."} & set(self.path.split("/")):
+            msg = f"not a path within a folder: {self.path!r}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a dataset or a model folder is: written after its last file. `facts` are counts that validation found."""
+
+    name: str
+    files: tuple[DataFile, ...]
+    created: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Complete:
+    """The manifest of a checkpoint, its `COMPLETE` file."""
+
+    step: int
+    files: tuple[DataFile, ...]
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where an instance may come from. Prices in US dollars an hour; `approximate` when the shipped table had to answer."""
+
+    instance_type: str
+    zone: str
+    subnet: str
+    on_demand_price: float
+    spot_price: float | None = None
+    approximate: bool = False
+    speed: float = 1.0
+    """How fast the recipe trains there, relative to the slowest pool: pools are ordered by price / speed."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What is paid beside an instance for as long as it lives, in US dollars an hour. `source` says who told the price."""
+
+    what: str
+    """`disk` or `address`."""
+    hourly: float
+    source: str
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class PricePoint:
+    """A pool's spot price in US dollars an hour, in force from `at` on."""
+
+    at: str
+    dollars: float
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a run is. Written once, before its instance, and never changed; `resume` writes new limits into a new attempt."""
+
+    run: str
+    lab: str
+    region: str
+    account: str
+    recipe: dict[str, Any]
+    data: Manifest
+    image: str
+    """Repository and digest: `registry/repository@sha256:…`."""
+    ami: str
+    launch_template: str
+    pools: tuple[Pool, ...]
+    spot: bool
+    max_hours: float
+    created: str
+    model: Manifest | None = None
+    max_cost: float | None = None
+    max_attempts: int = 10
+    fallback_on_demand: bool = False
+    auto_shutdown: bool = True
+    resume: bool = True
+    llmlab_version: str = ""
+    preferred: tuple[str, ...] = ()
+    """Instance types in the order the user named them; empty: whichever is cheapest for the work."""
+    charges: tuple[Charge, ...] = ()
+    idle_minutes: float = 20.0
+    """How long GPUs may idle while no step is done; 0: for ever."""
+    fallback_interruptions: int = 3
+    """With `fallback_on_demand`: interruptions after which the next attempt is on demand."""
+    fallback_minutes: float = 15.0
+    """With `fallback_on_demand`: minutes without spot capacity after which the next attempt is on demand."""
+    wait_hours: float = 24.0
+    """How long an interrupted run waits for capacity before it is given up."""
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One instance's try at a run. `deadline` in seconds since 1970; `hours_before` and `cost_before` are what earlier attempts used."""
+
+    run: str
+    number: int
+    claimed: str
+    deadline: int
+    spot: bool
+    by: str
+    """`launch`, `resume` or `watchdog`."""
+    max_hours: float
+    max_cost: float | None = None
+    hours_before: float = 0.0
+    cost_before: float = 0.0
+    instance: str = ""
+    instance_type: str = ""
+    zone: str = ""
+    price: float = 0.0
+    """US dollars an hour of the pool that was given."""
+    launched: str = ""
+    shrink: int = 1
+    """By what the recipe's batch is divided and its accumulation multiplied, after memory ran out."""
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended, and the newest complete checkpoint then. `costs` are the parts of `cost`, by `money.attempt_costs`."""
+
+    run: str
+    number: int
+    reason: EndReason
+    ended: str
+    detail: str = ""
+    step: int = 0
+    hours: float = 0.0
+    cost: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    """Pools that had no capacity, as `type/zone`."""
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The last word about a run: the object `SUCCESS` or `FAILURE`."""
+
+    run: str
+    reason: EndReason
+    ended: str
+    attempts: int
+    detail: str = ""
+    """One sentence, without a period."""
+    hint: str = ""
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    hours: float = 0.0
+    """Instance hours over all attempts."""
+    cost: float = 0.0
+    files: tuple[DataFile, ...] = ()
+    """What `output/` holds, with paths relative to it."""
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the trainer is. `phase` is one of: loading, tokenizing, training, evaluating, saving, finished."""
+
+    phase: str
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens: int = 0
+    tokens_per_second: float | None = None
+    seconds: float = 0.0
+    """Training seconds of this attempt."""
+    moves: int = 0
+    """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """`status.json`: what the agent last saw."""
+
+    run: str
+    attempt: int
+    at: str
+    instance: str
+    phase: str
+    """`preparing`, then the phase of `Progress`, then `uploading`."""
+    progress: Progress | None = None
+    gpu_percent: float | None = None
+    gpu_memory_gib: float | None = None
+    checkpoint: int = 0
+    """The newest checkpoint that is whole in S3."""
+    hours: float = 0.0
+    cost: float = 0.0
+    contract: int = VERSION
+
+
+@dataclass(frozen=True)
+class Request:
+    """The agent asks the trainer to save and leave. `detail` is what else there is to say about why."""
+
+    reason: EndReason
+    at: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The trainer's own words on its end."""
+
+    reason: EndReason
+    detail: str = ""
+    hint: str = ""
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A user's stop request."""
+
+    run: str
+    at: str
+    by: str = ""
