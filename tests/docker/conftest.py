@@ -64,8 +64,9 @@ class DockerLab(Lab):
         return [self.on(run, "cat", "/var/log/llmlab/setup.log").stdout, *super().said(run)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def docker_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerLab]:
+    """For this folder: what comes after it in the same process must not be led into this sandbox."""
     with pytest.MonkeyPatch.context() as patch:
         # images are kept where this user keeps such things: the tests' own home is empty each time
         patch.setenv("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME") or f"{pwd.getpwuid(os.getuid()).pw_dir}/.cache")
