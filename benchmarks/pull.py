@@ -47,10 +47,10 @@ sync
 stamp() { date +%s.%N; }
 a=$(stamp); docker pull --quiet "$1" > /dev/null; b=$(stamp)
 docker run --rm "$1" python -c 'import torch'; c=$(stamp)
-docker run --rm "$1" python -c 'import torch, transformers, peft'; d=$(stamp)
+docker run --rm "$1" python -c "$3"; d=$(stamp)
 echo "$a $b $c $d"
 """
-"""The image, and a setting of the engine's environment; the moments before and after each step."""
+"""The image, a setting of the engine's environment, and what is imported last; the moments before and after each step."""
 READ = """
 import os, pathlib, subprocess, sys
 image, command = sys.argv[1:]
@@ -80,8 +80,7 @@ class Machine:
 
     def __init__(self, identity: str) -> None:
         found = Sandbox.find()
-        host = found.state()["docker"] if found else ""
-        self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+        self.environment = found.engine() if found else dict(os.environ)
         self.name = f"llmlab-{identity}"
 
     def run(self, *command: str, stdin: str = "") -> str:
@@ -121,7 +120,7 @@ def main() -> None:
         took: dict[str, list[list[float]]] = {way: [] for way in WAYS}
         for _ in range(rounds):
             for way, setting in WAYS.items():
-                moments = [float(word) for word in machine.run("bash", "-s", image, setting, stdin=PULL).split()[-4:]]
+                moments = [float(word) for word in machine.run("bash", "-s", image, setting, IMPORT, stdin=PULL).split()[-4:]]
                 took[way].append([after - before for before, after in itertools.pairwise(moments)])
                 sys.stderr.write(f"{time.strftime('%H:%M:%S')} {way}: {took[way][-1]}\n")
         whole, read = (int(word) for word in machine.run("python3", "-", image, IMPORT, stdin=READ).split()[-2:])

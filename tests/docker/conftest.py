@@ -33,11 +33,8 @@ class DockerLab(Lab):
 
     def docker(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """The engine in which the machines are."""
-        host = self.sandbox.state()["docker"]
-        environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
-        return subprocess.run(
-            ["docker", *arguments], env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=120
-        )
+        words, environment = ["docker", *arguments], self.sandbox.engine()
+        return subprocess.run(words, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=120)
 
     def on(self, run: str, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """A command on the machine of a run, as root."""

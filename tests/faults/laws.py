@@ -14,10 +14,10 @@ from tests.faults.ways import Way
 def whole_lab(stage: Stage, _first: Outcome, _way: Way) -> None:
     """The plan is empty, by the account itself there is one of each."""
     stage.do(stage.typed("bootstrap", "--plan"))
-    for kind, filters in (("vpcs", "vpcs"), ("internet_gateways", "internet_gateways")):
+    for kind in ("vpcs", "internet_gateways"):
         found = getattr(stage.eyes.ec2, f"describe_{kind}")(Filters=[{"Name": "tag:Lab", "Values": [PROJECT]}])
         ((_, listed),) = ((key, value) for key, value in found.items() if isinstance(value, list))
-        assert len(listed) == 1, (filters, len(listed))
+        assert len(listed) == 1, (kind, len(listed))
 
 
 def whole_upload(prefix: str, folder: str) -> Callable[[Stage, Outcome, Way], None]:

@@ -152,6 +152,11 @@ class Sandbox:
 
     # ------------------------------------------------------------ control
 
+    def engine(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """The environment in which `docker` reaches the engine that the machines are in."""
+        host = self.state()["docker"]
+        return {**environment, **({"DOCKER_HOST": host} if host else {})}
+
     def state(self) -> dict[str, Any]:
         """Clock, machines, delivered events."""
         answer: dict[str, Any] = self._call("GET", "state")
