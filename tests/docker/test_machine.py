@@ -87,11 +87,12 @@ def test_the_agent_has_what_the_trainer_has_not(docker_lab: DockerLab, training:
 
 def test_a_machine_finds_only_its_own_metadata(docker_lab: DockerLab, training: str) -> None:
     """Another's is neither at AWS's addresses nor at any other: what machines reach is AWS's API alone."""
-    ask = "curl -s -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
+    curl = "curl --silent --show-error --fail --max-time 30 --retry 3"  # beside other work a machine of two cores answers late
+    ask = f"{curl} -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 600' http://169.254.169.254/latest/api/token"
     own = docker_lab.on(
-        training, "sh", "-c", f'curl -s -H "X-aws-ec2-metadata-token: $({ask})" http://169.254.169.254/latest/meta-data/instance-id'
+        training, "sh", "-c", f'{curl} -H "X-aws-ec2-metadata-token: $({ask})" http://169.254.169.254/latest/meta-data/instance-id'
     )
-    assert own.stdout == docker_lab.instance(training)["InstanceId"]
+    assert own.stdout == docker_lab.instance(training)["InstanceId"], own.stderr
     assert docker_lab.on(training, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://169.254.169.254/latest/").stdout == "401"
     for path in (f"_imds/{own.stdout}/latest/api/token", "_sandbox/state"):
         answer = docker_lab.on(training, "curl", "-s", "-X", "PUT", f"https://ec2.us-east-1.amazonaws.com/{path}").stdout
