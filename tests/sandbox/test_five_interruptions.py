@@ -11,7 +11,7 @@ import pytest
 
 from llmlab import contract, money
 from llmlab.clock import SystemClock, wait_until
-from llmlab.contract import AttemptEnd, EndReason, RunKeys
+from llmlab.contract import AttemptEnd, EndReason, RunKeys, WorkFolder
 from llmlab.trainer.loop.checkpoints import STAGING
 from tests.sandbox.whole_runs import Lab
 
@@ -52,10 +52,14 @@ def steps(root: Path) -> int:
     return log.read_text(encoding="utf-8").count("\nstep ") if log.exists() else 0
 
 
+def folder_of(root: Path) -> WorkFolder:
+    return WorkFolder(f"{root}/var/lib/llmlab")
+
+
 def in_a_save(root: Path) -> bool:
     """Read without a walk through the folders beside it, which the trainer makes and removes meanwhile."""
     try:
-        return len(os.listdir(root / "var/lib/llmlab/run/checkpoints" / STAGING)) > 0
+        return any(Path(folder_of(root).checkpoints, STAGING).iterdir())
     except FileNotFoundError:
         return False
 
@@ -84,7 +88,7 @@ def test_a_run_interrupted_five_times_ends_like_one_that_was_not(lab: Lab) -> No
     moments.take(3, "a step between saves", lambda root: steps(root) >= 3)
     saving = moments.take(4, "a save", lambda root: steps(root) >= 1 and stopped_in_a_save(root))
     assert in_a_save(saving), "the save was over before the machine was gone"
-    moments.take(5, "the last upload", lambda root: (root / "var/lib/llmlab/run/control/training_exit").exists())
+    moments.take(5, "the last upload", lambda root: Path(folder_of(root).training_exit).exists())
     done = lab.marker(run)
 
     assert (done.reason, done.attempts) == (EndReason.COMPLETED, 6)
