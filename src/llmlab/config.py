@@ -78,7 +78,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
         if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES | VARIABLES.keys():
             near = difflib.get_close_matches(variable, VARIABLES, n=1)
             meant = f"; {near[0]} is meant, perhaps" if near else ""
-            raise UsageError(f"there is no setting for the variable {variable}{meant}", f"unset {variable}")
+            raise UsageError(f"there is no setting for the variable {_shortened(variable)}{meant}", f"unset {variable}")
     for variable, key in VARIABLES.items():
         if variable in environment:
             text = environment[variable]
@@ -95,13 +95,19 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
         where = origins.get(key, str(path))
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, Settings.model_fields, n=1)
-            reason = f"there is no setting {key}" + (f"; {near[0]} is meant, perhaps" if near else "")
+            reason = f"there is no setting {_shortened(key)}" + (f"; {near[0]} is meant, perhaps" if near else "")
         else:
             reason = f"{key} cannot be {reprlib.repr(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         hint = f"unset {where}" if where in VARIABLES else "llmlab --help" if where.startswith("--") else f"${{EDITOR:-vi}} {where}"
         raise UsageError(f"{reason} ({where})", hint) from error
 
 
+def _shortened(name: str) -> str:
+    """A name in a sentence; without its end when it is longer than any that could be meant."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+
+
+LONGEST_NAME = 100
 LISTS = ("subnet_ids", "instance_types")
 VARIABLES = {f"{PREFIX}{key.upper()}": key for key in Settings.model_fields}
 """Environment variable → setting."""

@@ -4,14 +4,17 @@ import hashlib
 from typing import Any
 
 from llmlab import contract
-from llmlab.contract import PROJECT, Complete, DataFile, EndReason, Marker, RunKeys
+from llmlab.contract import PROJECT, AttemptEnd, Complete, DataFile, EndReason, Marker, RunKeys
 from tests.cli.conftest import put_dataset, put_image
 from tests.faults.keeper import Command
+from tests.faults.line import Call
 from tests.faults.stage import Stage
 
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
 LAUNCH = ("launch", "--spot", "--max-hours", "6")
 TEARDOWN = ("teardown", "--everything", "--confirm", PROJECT)
+DOCKER_WORDS = "docker-words"
+"""The file in the stage's folder that the stand-in for docker fills."""
 LINE = b'{"prompt": "2+2?", "completion": "4"}\n'
 ADAPTER = {"adapter/adapter_model.safetensors": bytes(range(256)) * 400, "metrics.jsonl": b'{"loss": 1}\n'}
 
@@ -50,6 +53,35 @@ def running(stage: Stage) -> None:
     ready(stage)
     stage.do(stage.typed(*LAUNCH))
     stage.clock.sleep(1800)
+
+
+def with_an_agent(stage: Stage) -> None:
+    """A run whose agent does what it is asked: once the request is there, it says its last word and powers its machine off."""
+    running(stage)
+    keys, bucket = RunKeys(the_run(stage)), stage.eyes.names.outputs_bucket
+
+    def hear(call: Call) -> None:
+        if call.operation != "PutObject" or not call.url.endswith(keys.stop):
+            return
+        ended = contract.build_timestamp(stage.clock.now())
+        end = AttemptEnd(keys.run, 1, EndReason.STOPPED_BY_USER, ended, step=7)
+        marker = Marker(keys.run, EndReason.STOPPED_BY_USER, ended, 1, step=7)
+        for key, document in ((keys.attempt_end(1), end), (keys.failure, marker)):
+            stage.eyes.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode())
+        stage.eyes.s3.put_object(Bucket=bucket, Key=keys.ended(EndReason.STOPPED_BY_USER), Body=b"")
+        for one in stage.instances():
+            stage.eyes.ec2.terminate_instances(InstanceIds=[one["InstanceId"]])
+
+    stage.keeper.heard = hear
+
+
+def with_docker(stage: Stage) -> None:
+    """A lab, and a program that stands for docker: it writes down what it is told, and does it all."""
+    lab(stage)
+    docker = stage.folder / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(f'#!/bin/sh\necho "$1 $2" >> {DOCKER_WORDS}\n')
+    docker.chmod(0o755)
 
 
 def stopped(stage: Stage) -> None:

@@ -88,6 +88,19 @@ def meetings() -> tuple[Meeting, ...]:
         stage.do(stage.typed(*before.TEARDOWN))
         assert not stage.instances()
 
+    def stopped_or_alone(stage: Stage, _outcomes: list[object]) -> None:
+        """Whoever came last: at most one instance, which is whole; and one more stop ends it."""
+        (run,) = stage.runs()
+        laws.owned(stage, run)
+        stage.do(stage.typed("stop", run, "--now"))
+        laws.one_stop(stage, None, Way.LOST)  # type: ignore[arg-type]
+
+    def ended(stage: Stage, _outcomes: list[object]) -> None:
+        stage.do(stage.typed(*stop))
+        laws.one_stop(stage, None, Way.LOST)  # type: ignore[arg-type]
+
+    stop = ("stop", "latest", "--now")
+    resume = ("resume", "latest", "--max-hours", "6")
     return (
         Meeting("two bootstraps", before.nothing, (before.BOOTSTRAP,) * 2, bootstrapped),
         Meeting("ten launches", before.ready, (before.LAUNCH,) * 10, launched),
@@ -95,6 +108,9 @@ def meetings() -> tuple[Meeting, ...]:
         Meeting("two fetches", before.finished, (("fetch", "latest"),) * 2, fetched),
         Meeting("a teardown during a launch", before.ready, (before.LAUNCH, before.TEARDOWN), gone),
         Meeting("a bootstrap during a teardown", before.lab, (before.BOOTSTRAP, before.TEARDOWN), gone),
+        Meeting("a stop beside a resume", before.stopped, (resume, stop), stopped_or_alone),
+        Meeting("two stops", before.running, (stop,) * 2, ended),
+        Meeting("two resumes", before.stopped, (resume,) * 2, stopped_or_alone),
     )
 
 

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Callable
 
-from llmlab import contract, timers
+from llmlab import __version__, contract, timers
 from llmlab.contract import PROJECT, Attempt, EndReason, Manifest, Marker, RunKeys
-from tests.faults.before import ADAPTER, the_run
+from tests.faults.before import ADAPTER, DOCKER_WORDS, the_run
 from tests.faults.keeper import Outcome, apart
 from tests.faults.stage import Stage, tags
 from tests.faults.ways import Way
@@ -95,6 +95,21 @@ def one_stop(stage: Stage, _first: Outcome, _way: Way) -> None:
     assert [key for key in there if key.startswith(contract.ENDED)] == [keys.ended(EndReason.STOPPED_BY_USER)]
     assert not stage.instances()
     assert not {timers.schedule_name(keys.run, number) for number in (1, 2)} & stage.schedules()
+
+
+def saved_stop(stage: Stage, first: Outcome, way: Way) -> None:
+    """As the agent has left it: the step that it saved is in the run's last word."""
+    one_stop(stage, first, way)
+    marker: Marker = stage.read(Marker, stage.eyes.names.outputs_bucket, RunKeys(the_run(stage)).failure)
+    assert marker.step == 7, marker
+
+
+def pushed(stage: Stage, _first: Outcome, _way: Way) -> None:
+    """Docker was let in, has built, and was told to push each tag, in this order and to the end."""
+    said = (stage.folder / DOCKER_WORDS).read_text().splitlines()
+    registry = f"{stage.eyes.names.registry}/{stage.eyes.names.repository}"
+    wanted = ["login --username", "build --platform", *(f"push {registry}:{tag}" for tag in (__version__, "latest"))]
+    assert [one for one in said if one in wanted][-len(wanted) :] == wanted, said
 
 
 def one_resume(stage: Stage, _first: Outcome, _way: Way) -> None:

@@ -1,12 +1,15 @@
 """Commands that are broken at every call: what each needs before, what a user does afterwards, and its law."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from llmlab import contract
+from llmlab.clock import ManualClock
 from llmlab.contract import EndReason
 from llmlab.watchdog import events
+from tests.cli.conftest import Result
 from tests.faults import before, laws
 from tests.faults.before import BOOTSTRAP, LAUNCH, TEARDOWN, the_run
 from tests.faults.keeper import Command, Outcome
@@ -93,6 +96,17 @@ def stop_again(stage: Stage, _first: Outcome, _way: Way) -> None:
     stage.do(stage.typed("stop", the_run(stage), "--now"))
 
 
+def image_push(stage: Stage) -> Command:
+    """With the stand-in for docker in front of any other."""
+    push = stage.typed("image", "push")
+
+    def command() -> tuple[Result, ManualClock]:
+        os.environ["PATH"] = f"{stage.folder / 'bin'}:{os.environ['PATH']}"
+        return push()  # type: ignore[no-any-return]
+
+    return command
+
+
 SCENARIOS = (
     Scenario("bootstrap", before.nothing, lambda stage: stage.typed(*BOOTSTRAP), laws.whole_lab),
     Scenario(
@@ -105,8 +119,10 @@ SCENARIOS = (
     ),
     Scenario("secret set", before.lab, lambda stage: before.secret(stage, "hf_new"), laws.secret_is("hf_new")),
     Scenario("secret set, again", before.with_a_secret, lambda stage: before.secret(stage, "hf_new"), laws.secret_is("hf_new")),
+    Scenario("image push", before.with_docker, image_push, laws.pushed),
     Scenario("launch", before.ready, lambda stage: stage.typed(*LAUNCH), laws.one_launch, launch_again),
     Scenario("stop --now", before.running, lambda stage: stage.typed("stop", the_run(stage), "--now"), laws.one_stop, stop_again),
+    Scenario("stop", before.with_an_agent, lambda stage: stage.typed("stop", the_run(stage)), laws.saved_stop),
     Scenario(
         "resume", before.stopped, lambda stage: stage.typed("resume", the_run(stage), "--max-hours", "6"),
         laws.one_resume, resume_again,

@@ -36,7 +36,7 @@ def rows(done: "subprocess.CompletedProcess[str]") -> list[dict[str, int]]:
 def test_a_sample_of_every_command_converges() -> None:
     done = play("tests.faults", "--share", SHARE, "--seed", str(SEED))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(rows(done)) == 16
+    assert len(rows(done)) == 18
     assert sum(row["cases"] for row in rows(done)) > 15
 
 
@@ -63,7 +63,18 @@ def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["two bootstraps", "ten launches", "two uploads", "two fetches", "a teardown during a launch", "a bootstrap during a teardown"]
+    "name",
+    [
+        "two bootstraps",
+        "ten launches",
+        "two uploads",
+        "two fetches",
+        "a teardown during a launch",
+        "a bootstrap during a teardown",
+        "a stop beside a resume",
+        "two stops",
+        "two resumes",
+    ],
 )
 def test_commands_side_by_side(name: str) -> None:
     done = play("tests.faults.concurrent", "--only", name, "--seed", str(SEED))

@@ -178,14 +178,14 @@ def nothing_left(after: After) -> Iterator[str]:
 
 
 def told(after: After) -> Iterator[str]:
-    """People hear of the end of every run, and twice only where a function broke off, or two met, between telling and noting it."""
+    """People hear of the end of every run, and twice only where a function broke off between telling and noting it."""
     marker = after.marker
     if marker is None or not after.attempts:
         return
     subject = f"run {after.run} {marker.reason.state}"
     count = sum(subject in one for one, _ in after.cloud.messages())
     seen = after.history.seen
-    doubles = seen["functions that failed"] + seen["invocations side by side"] + seen["resumed by hand"] + seen["lost answers"]
+    doubles = seen["functions that failed"] + seen["resumed by hand"] + seen["lost answers"]
     if not 1 <= count <= 1 + doubles:
         yield f"the end was told {count} times"
 
