@@ -1,5 +1,6 @@
 """`status`, `logs`, `stop` and `resume` through `main`, on runs whose machines are played by writing what an agent writes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from llmlab import contract, timers
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
-from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
+from llmlab.contract import Attempt, EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
 from llmlab.ops import runs
 
 from .conftest import CommandLine
@@ -247,6 +248,25 @@ def test_resume_refuses_what_is_alive_or_complete(ready: CommandLine, lab_aws: A
     finish(ready, lab_aws, run, EndReason.COMPLETED)
     done = ready("resume", run)
     assert (done.code, done.hint) == (4, f"llmlab fetch {run}")
+
+
+def test_resume_refuses_a_run_for_which_an_instance_is_being_asked(ready: CommandLine, lab_aws: Aws) -> None:
+    """By another resume or by the watchdog: a second claim would be a second instance. A stop settles it, even where the claim's writer
+    broke off before it took the run's last word away.
+    """
+    run, _ = launch(ready)
+    ready("stop", run, "--now")
+    bucket, keys = lab_aws.names.outputs_bucket, RunKeys(run)
+    first = documents.read(lab_aws, Attempt, bucket, keys.attempt(1))
+    assert first is not None
+    documents.write(lab_aws, bucket, keys.attempt(2), replace(first, number=2, by="resume", instance="", launched=""))
+    refused = ready("resume", run, "--max-hours", "2")
+    assert (refused.code, refused.hint) == (4, f"llmlab stop {run}")
+    assert "attempt 2" in refused.error
+    assert "has no instance yet" in refused.error
+    assert ready("stop", run).code == 0
+    assert ready("status", run, "--json").json["run"]["reason"] == "stopped_by_user"
+    assert ready("resume", run, "--max-hours", "2", "--json").json["attempt"]["number"] == 3
 
 
 def test_resume_wants_more_hours_or_dollars_when_they_are_used_up(ready: CommandLine, lab_aws: Aws) -> None:

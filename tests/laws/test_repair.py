@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
+from llmlab.errors import LabError
 from llmlab.infra.apply import apply
 from llmlab.infra.plan import Action, plan, step_for
 from tests.laws.conftest import COUNT, OWN, Lab
@@ -113,3 +114,26 @@ def test_what_changes_by_setting_is_an_update(lab: Lab) -> None:
     ]
     lab.apply()
     assert lab.plan().empty
+
+
+def test_a_change_of_what_was_just_deleted_leaves_nothing_that_is_nobodys(lab: Lab) -> None:
+    """A teardown beside a bootstrap: what the bootstrap changes may be gone since it looked, and some calls create what they change."""
+    lab.apply()
+    made = refused = 0
+    for number, resource in enumerate(lab.stack()):
+        if resource.shared:
+            continue
+        fresh = lab.stack()
+        for one in reversed(_with_dependents(fresh[number], fresh)):
+            if one.exists():
+                one.delete()
+        try:
+            fresh[number].update(resource.desired())
+        except LabError:
+            refused += 1
+        if fresh[number].exists():
+            made += 1
+            assert fresh[number].ours(), resource.key
+        lab.apply()
+    assert made >= 2
+    assert made + refused <= COUNT[OWN] - 1

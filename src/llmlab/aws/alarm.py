@@ -61,14 +61,11 @@ class Alarm(AwsResource):
         return from_list(self.client.list_tags_for_resource(ResourceARN=self.names.arn("cloudwatch", f"alarm:{self.name}"))["Tags"])
 
     def create(self) -> None:
-        """Tags count only in the call that creates an alarm."""
-        self._put(Tags=to_list(self.names.tags))
+        """Create or change it.
 
-    def update(self, differs: Properties) -> None:
-        """Whatever differs, an alarm is put whole."""
-        self._put()
-
-    def _put(self, **more: Any) -> None:
+        AWS ignores the tags of a call that changes one; but should somebody have just deleted it, that call creates an alarm, which without
+        tags would be nobody's.
+        """
         self.client.put_metric_alarm(
             AlarmName=self.name,
             AlarmDescription=self.says,
@@ -82,8 +79,11 @@ class Alarm(AwsResource):
             Threshold=self.above,
             ComparisonOperator="GreaterThanThreshold",
             TreatMissingData="notBreaching",
-            **more,
+            Tags=to_list(self.names.tags),
         )
+
+    def update(self, differs: Properties) -> None:
+        self.create()
 
     def delete(self) -> None:
         self.client.delete_alarms(AlarmNames=[self.name])

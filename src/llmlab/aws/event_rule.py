@@ -55,16 +55,17 @@ class EventRule(AwsResource):
         return from_list(self.client.list_tags_for_resource(ResourceARN=self.arn)["Tags"])
 
     def create(self) -> None:
-        """Tags count only in the call that creates a rule."""
-        self._put(Tags=to_list(self.names.tags))
+        """Create or change it.
 
-    def _put(self, **more: Any) -> None:
-        description = f"llmlab lab {self.names.lab}"
-        self.client.put_rule(Name=self.name, EventPattern=json.dumps(self.pattern), State="ENABLED", Description=description, **more)
+        AWS ignores the tags of a call that changes one; but should somebody have just deleted it, that call creates a rule, which without
+        tags would be nobody's.
+        """
+        description, tags = f"llmlab lab {self.names.lab}", to_list(self.names.tags)
+        self.client.put_rule(Name=self.name, EventPattern=json.dumps(self.pattern), State="ENABLED", Description=description, Tags=tags)
 
     def update(self, differs: Properties) -> None:
         if differs.keys() & {"pattern", "state"}:
-            self._put()
+            self.create()
         if "target" in differs:
             answer = self.client.put_targets(Rule=self.name, Targets=[{"Id": TARGET, "Arn": self.function.arn}])
             if answer.get("FailedEntryCount"):

@@ -58,8 +58,10 @@ class SecurityGroup(Ec2Resource):
         self.await_shown(made["GroupId"])
 
     def update(self, differs: Properties) -> None:
-        group = self.need_id()
-        found = self.look() or {}
+        found = self.look()
+        if found is None:
+            raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
+        group = self.id_of(found)
         if "inbound" in differs:
             if found["IpPermissions"]:
                 self.aws.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=found["IpPermissions"])

@@ -14,7 +14,10 @@ from llmlab.ops.run_state import Run
 
 
 def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
-    """Mark a run as stopped by its user, unless somebody else has had the last word; whether it was marked."""
+    """Mark a run as stopped by its user, unless somebody else has had the last word; whether it was marked.
+
+    A word about an earlier attempt is not the last one: a resume was cut short before it took it away.
+    """
     marker = Marker(
         run=run.run,
         reason=EndReason.STOPPED_BY_USER,
@@ -29,6 +32,9 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
         cost=run.cost or 0.0,
     )
     bucket, keys = aws.names.outputs_bucket, RunKeys(run.run)
+    there = failure(aws, run.run)
+    if there and there.attempts < run.attempt:
+        clear(aws, run.run)
     if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker):
         return False
     documents.touch(aws, bucket, keys.ended(marker.reason))

@@ -42,7 +42,7 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
     """One more attempt.
 
     Raises:
-        Refused: the run is alive, or has completed.
+        Refused: the run is alive, an instance is being asked for, or it has completed.
         UsageError: nothing is left of its hours or dollars and no new limit was given.
         NoCapacity: no pool gave an instance; the run is as it was.
     """
@@ -64,8 +64,19 @@ def _refuse_live(aws: Aws, before: Detail) -> None:
         raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
     if before.hidden:
         raise Refused(f"{run.run} has an instance: {before.hidden} was started just now", f"llmlab stop {run.run}")
+    if claim := _without_instance(before):
+        words = f"attempt {claim.number} of {run.run} was claimed by {claim.by} at {claim.claimed} and has no instance yet"
+        raise Refused(words, f"llmlab stop {run.run}")
     if run.reason is EndReason.COMPLETED:
         raise Refused(f"{run.run} has completed; there is nothing to resume", f"llmlab fetch {run.run}")
+
+
+def _without_instance(before: Detail) -> Attempt | None:
+    """The newest attempt while nothing is known of it but its claim: whoever wrote it may be asking EC2, and another would be a second."""
+    last = before.attempts[-1] if before.attempts else None
+    if last is None or last.instance or before.run.state.final or any(one.number == last.number for one in before.ends):
+        return None
+    return last
 
 
 def _next(before: Detail, again: Again, clock: Clock) -> Attempt:

@@ -129,7 +129,7 @@ def assemble(
         state=state,
         reason=reason,
         detail=marker.detail if marker else end.detail if end and reason else "",
-        hint=(marker.hint if marker else "") or _hint(run, state, reason),
+        hint=(marker.hint if marker else "") or _hint(run, state, reason, claim),
         attempt=claim.number if claim else 0,
         instance=claim.instance if claim else "",
         instance_type=claim.instance_type if claim else "",
@@ -171,9 +171,9 @@ def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float 
     return (progress.total_steps - progress.step) * progress.seconds / done if done > 0 and progress.seconds > 0 else None
 
 
-def _hint(run: str, state: RunState, reason: EndReason | None) -> str:
-    if state is RunState.PENDING:
-        return f"llmlab resume {run}"
+def _hint(run: str, state: RunState, reason: EndReason | None, claim: Attempt | None) -> str:
+    if state is RunState.PENDING:  # a launch may be waiting for capacity, and another start would be a second one
+        return f"llmlab stop {run}" if claim else f"llmlab resume {run}"
     if state is RunState.INTERRUPTED:
         return f"llmlab resume {run}" if reason is None else reason.hint(run)
     return reason.hint(run) if reason else f"llmlab logs {run} -f"
