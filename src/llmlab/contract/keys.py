@@ -136,7 +136,7 @@ def parse_attempt(key: str) -> tuple[int, str]:
 
     0 and "other" for every other key.
     """
-    match = re.search(rf"/attempts/([0-9]{{1,9}})(?:\.(end|(?:told|telling)-(?:{'|'.join(Notice)})))?\.json$", key)
+    match = re.search(rf"/attempts/([0-9]{{1,9}})(?:\.(end|(?:told|telling)-(?:{'|'.join(Notice)})))?\.json\Z", key)
     return (int(match[1]), match[2] or "claim") if match else (0, "other")
 
 
