@@ -88,16 +88,11 @@ def meetings() -> tuple[Meeting, ...]:
         stage.do(stage.typed(*before.TEARDOWN))
         assert not stage.instances()
 
-    def stopped_or_alone(stage: Stage, _outcomes: list[object]) -> None:
-        """Whoever came last: at most one instance, which is whole; and one more stop ends it."""
-        (run,) = stage.runs()
-        laws.owned(stage, run)
-        stage.do(stage.typed("stop", run, "--now"))
-        laws.one_stop(stage, None, Way.LOST)  # type: ignore[arg-type]
-
-    def ended(stage: Stage, _outcomes: list[object]) -> None:
+    def ended(stage: Stage, outcomes: list[object]) -> None:
+        """At most one instance, which is whole, whoever came last; and one more stop ends it."""
+        laws.owned(stage, before.the_run(stage))
         stage.do(stage.typed(*stop))
-        laws.one_stop(stage, None, Way.LOST)  # type: ignore[arg-type]
+        laws.one_stop(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
 
     stop = ("stop", "latest", "--now")
     resume = ("resume", "latest", "--max-hours", "6")
@@ -108,9 +103,9 @@ def meetings() -> tuple[Meeting, ...]:
         Meeting("two fetches", before.finished, (("fetch", "latest"),) * 2, fetched),
         Meeting("a teardown during a launch", before.ready, (before.LAUNCH, before.TEARDOWN), gone),
         Meeting("a bootstrap during a teardown", before.lab, (before.BOOTSTRAP, before.TEARDOWN), gone),
-        Meeting("a stop beside a resume", before.stopped, (resume, stop), stopped_or_alone),
+        Meeting("a stop beside a resume", before.stopped, (resume, stop), ended),
         Meeting("two stops", before.running, (stop,) * 2, ended),
-        Meeting("two resumes", before.stopped, (resume,) * 2, stopped_or_alone),
+        Meeting("two resumes", before.stopped, (resume,) * 2, ended),
     )
 
 

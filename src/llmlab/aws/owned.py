@@ -86,6 +86,17 @@ class Ec2Resource(AwsResource):
         self.seen["description"] = found
         return found
 
+    def need(self) -> Mapping[str, Any]:
+        """As EC2 describes it now.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = self.look()
+        if found is None:
+            raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
+        return found
+
     def exists(self) -> bool:
         return bool(self.found())
 
@@ -127,10 +138,7 @@ class Ec2Resource(AwsResource):
         return self.id_of(found) if found else None
 
     def need_id(self) -> str:
-        found = self.id()
-        if found is None:
-            raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
-        return found
+        return self.id_of(self.seen.get("description") or self.need())
 
     def tags(self) -> Mapping[str, str]:
         found = self.found()

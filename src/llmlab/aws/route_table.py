@@ -61,8 +61,8 @@ class RouteTable(Ec2Resource):
         )
 
     def update(self, differs: Properties) -> None:
-        table = self.need_id()
-        found = self.look() or {}
+        found = self.need()
+        table = self.id_of(found)
         if "default route" in differs:
             change = self.aws.ec2.replace_route if self._default(found) else self.aws.ec2.create_route
             change(RouteTableId=table, DestinationCidrBlock=EVERYWHERE, GatewayId=self.gateway.need_id())

@@ -58,9 +58,7 @@ class SecurityGroup(Ec2Resource):
         self.await_shown(made["GroupId"])
 
     def update(self, differs: Properties) -> None:
-        found = self.look()
-        if found is None:
-            raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
+        found = self.need()
         group = self.id_of(found)
         if "inbound" in differs:
             if found["IpPermissions"]:
