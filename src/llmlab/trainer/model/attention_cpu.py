@@ -1,10 +1,11 @@
 """Causal attention of documents on a CPU, each by itself, with the gradients written where they belong.
 
-In 16 bits, torch's own flash kernel takes three times as long as the products it stands for on the way forward and as long again on the
-way back, and slicing a row for autograd fills and adds a whole row's gradient for each document. So both ways are made here: a block of
-queries at a time, its products and one softmax, whose probabilities are made again on the way back rather than kept, and the five
-products of Dao et al. 2022 (arXiv 2205.14135, algorithm 4), into slices of one tensor. 32 bits, and documents so long that a block's
-probabilities leave the caches, go through torch's kernel.
+Slicing a row for autograd would fill and add a whole row's gradient for each document, so both ways are made here, into slices of one
+tensor. In 16 bits torch's own flash kernel takes longer than the products it stands for: both ways three times as long, except forward on
+a processor with tiles (AMX), where it takes half as long and is used. What is made here goes a block of queries at a time: its products
+and one softmax, whose probabilities are made again on the way back rather than kept. Of the five products of the way back (Dao et al. 2022,
+arXiv 2205.14135, algorithm 4) two pairs have one shape each and are made as one, because a call costs more than its arithmetic. 32 bits,
+and documents so long that a block's probabilities leave the caches, go through torch's kernel.
 """
 
 from functools import cache
@@ -13,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 BLOCK = 128
 """Queries whose probabilities are in memory at once: with 128 keys more they stay in a core's cache."""
@@ -25,7 +25,7 @@ shape it meets and keeps it: documents have hundreds of lengths. Rounded, a trai
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - it has no public name
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
-_softmax_backward = torch.ops.aten._softmax_backward_data  # noqa: SLF001
+_softmax_backward = torch.ops.aten._softmax_backward_data.out  # noqa: SLF001
 
 
 class DocumentsAttention(torch.autograd.Function):
@@ -36,45 +36,62 @@ class DocumentsAttention(torch.autograd.Function):
         _, heads, tokens, size = query.shape
         made = query.new_empty(1, tokens, heads, size)
         sums = torch.empty(heads, tokens, dtype=torch.float32)
-        scaled, groups, kept = query[0] * scale, heads // key.shape[1], False
-        for start, end in pairwise(bounds):
-            part, read = slice(start, end), _read(start, end)
-            if _goes_by_products(query, end - start):
-                made[0, part] = _forward(scaled[:, read], key[0, :, read], value[0, :, read])[: end - start]
-                continue
-            one, total = _flash(
-                query[:, :, part], _repeated(key[:, :, part], groups), _repeated(value[:, :, part], groups), 0.0, True, scale=scale
-            )
-            made[:, part], sums[:, part], kept = one.transpose(1, 2), total[0], True
+        short, long = _parts(query, bounds)
+        by_torch, by_products = ([*short, *long], []) if _has_tiles() else (long, short)
+        if by_torch:
+            keys, values = (_repeated(one, heads // key.shape[1]) for one in (key, value))
+            for part in by_torch:
+                one, total = _flash(query[:, :, part], keys[:, :, part], values[:, :, part], 0.0, True, scale=scale)
+                made[:, part], sums[:, part] = one.transpose(1, 2), total[0]
+        if by_products:
+            scaled = query[0] * scale
+            for part in by_products:
+                read = _rounded(part)
+                made[0, part] = _forward(scaled[:, read], key[0, :, read], value[0, :, read])[: _size(part)]
         ctx.bounds, ctx.scale = bounds, scale
-        ctx.save_for_backward(query, key, value, *((made, sums) if kept else ()))
+        ctx.save_for_backward(query, key, value, *((made, sums) if long else ()))
         return made
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *kept = ctx.saved_tensors
-        by_query, by_key, by_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
-        scaled = query[0] * ctx.scale
-        for start, end in pairwise(ctx.bounds):
-            part, read = slice(start, end), _read(start, end)
-            below = above[0, part].transpose(0, 1)
-            if _goes_by_products(query, end - start):
-                by = _backward(scaled[:, read], key[0, :, read], value[0, :, read], below, ctx.scale)
-            else:
-                made, sums = kept
-                outputs = (made[0, part].transpose(0, 1), sums[:, part], below)
-                by = _by_torch(query[0, :, part], key[0, :, part], value[0, :, part], *outputs, ctx.scale)
-            by_query[0, :, part], by_key[0, :, part], by_value[0, :, part] = (one[:, : end - start] for one in by)
-        return by_query, by_key, by_value, None, None
+        pairs, tokens, size = key.shape[1:]
+        by_query, by_keys = torch.empty_like(query), key.new_empty(2 * pairs, tokens, size)
+        short, long = _parts(query, ctx.bounds)
+        if short:
+            asked = torch.stack([query[0] * ctx.scale, above[0].transpose(0, 1)]).view(2 * pairs, -1, tokens, size)
+            keys = torch.cat([key[0], value[0]])
+            for part in short:
+                read = _rounded(part)
+                by_keys[:, part] = _backward(asked[:, :, read], keys[:, read], by_query[0, :, part], ctx.scale)[:, : _size(part)]
+        for part in long:
+            made, sums = kept
+            outputs = (made[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
+            by = _by_torch(query[0, :, part], key[0, :, part], value[0, :, part], *outputs, ctx.scale)
+            by_query[0, :, part], by_keys[:pairs, part], by_keys[pairs:, part] = by
+        return by_query, by_keys[None, :pairs], by_keys[None, pairs:], None, None
 
 
-def _goes_by_products(query: Tensor, tokens: int) -> bool:
-    return query.dtype != torch.float32 and tokens <= LONGEST
+def _parts(query: Tensor, bounds: tuple[int, ...]) -> tuple[list[slice], list[slice]]:
+    """The documents, short ones, whose way back goes by products, and long ones, which are torch's both ways."""
+    parts = [slice(start, end) for start, end in pairwise(bounds)]
+    longest = LONGEST if query.dtype != torch.float32 else 0
+    return [part for part in parts if _size(part) <= longest], [part for part in parts if _size(part) > longest]
 
 
-def _read(start: int, end: int) -> slice:
-    """The document and what rounds it up. Queries behind it are computed and not used; its own see no key behind it."""
-    return slice(start, end + (start - end) % WHOLE)
+def _size(part: slice) -> int:
+    size: int = part.stop - part.start
+    return size
+
+
+def _rounded(part: slice) -> slice:
+    """The document and what rounds it up, as far as the row goes. Its own queries see no key behind it."""
+    return slice(part.start, part.stop + -_size(part) % WHOLE)
+
+
+@cache
+def _has_tiles() -> bool:
+    return bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001 - it has no public name
 
 
 def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -84,34 +101,50 @@ def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     made = query.new_empty(tokens, heads, size)
     for start in range(0, tokens, BLOCK):
         end = min(tokens, start + BLOCK)
-        weights = _weights(query[:, start:end].reshape(pairs, -1, size), key[:, :end], start)
+        scores = torch.bmm(query[:, start:end].reshape(pairs, -1, size), key[:, :end].transpose(1, 2))
+        weights = torch.softmax(_causal(scores, start), -1)
         made[start:end] = torch.bmm(weights, value[:, :end]).view(heads, end - start, size).transpose(0, 1)
     return made
 
 
-def _backward(query: Tensor, key: Tensor, value: Tensor, above: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients by unscaled query, key and value of one document, from `above` (heads, its own tokens, size)."""
-    heads, tokens, size = query.shape
-    pairs = key.shape[0]
-    by_query, by_key, by_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    above = pad(above, (0, 0, 0, tokens - above.shape[1]))
-    for start in range(0, tokens, BLOCK):
+def _backward(asked: Tensor, keys: Tensor, by_query: Tensor, scale: float) -> Tensor:
+    """The gradients by keys and by values of one document, (2 x their heads, tokens, size), as `keys` are keys and then values.
+
+    `asked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
+    unscaled queries goes into `by_query` (heads, the document's own tokens, size); what is asked behind those counts for nothing.
+    """
+    both, groups, tokens, size = asked.shape
+    pairs, own = both // 2, by_query.shape[1]
+    by_keys: Tensor | None = None
+    for start in reversed(range(0, tokens, BLOCK)):  # the last block sees every key
         end = min(tokens, start + BLOCK)
-        asked, wanted = query[:, start:end].reshape(pairs, -1, size), above[:, start:end].reshape(pairs, -1, size)
-        weights = _weights(asked, key[:, :end], start)
-        slopes = _softmax_backward(torch.bmm(wanted, value[:, :end].transpose(1, 2)), weights, -1, weights.dtype)
-        by_value[:, :end] += torch.bmm(weights.transpose(1, 2), wanted)
-        by_key[:, :end] += torch.bmm(slopes.transpose(1, 2), asked)
-        by_query[:, start:end] = torch.bmm(slopes, key[:, :end]).view(heads, end - start, size)
-    return by_query.mul_(scale), by_key, by_value
+        block = asked[:, :, start:end].clone(memory_format=torch.contiguous_format)
+        block[pairs:, :, max(0, own - start) :] = 0
+        block = block.view(both, -1, size)
+        seen = keys[:, :end].contiguous()
+        scores, slopes = torch.bmm(block, seen.transpose(1, 2)).split(pairs)
+        made = torch.empty(both, *scores.shape[1:], dtype=scores.dtype)
+        torch.softmax(_causal(scores, start), -1, out=made[pairs:])
+        _softmax_backward(slopes, made[pairs:], -1, made.dtype, grad_input=made[:pairs])
+        mine = torch.bmm(made[:pairs], seen[:pairs]).view(pairs * groups, -1, size)[:, : own - start]
+        torch.mul(mine, scale, out=by_query[:, start:end])
+        total = torch.bmm(made.transpose(1, 2), block)
+        if by_keys is None:
+            by_keys = total
+        else:
+            by_keys[:, :end] += total
+    assert by_keys is not None
+    return by_keys
 
 
-def _weights(asked: Tensor, keys: Tensor, start: int) -> Tensor:
-    """Probabilities of a block whose first query stands at `start`: (their heads, heads that share one x queries, keys up to the last)."""
-    scores = torch.bmm(asked, keys.transpose(1, 2))
-    size = keys.shape[1] - start
-    scores.view(len(keys), -1, size, keys.shape[1])[..., start:] += _hidden(scores.dtype)[:size, :size]
-    return torch.softmax(scores, -1)
+def _causal(scores: Tensor, start: int) -> Tensor:
+    """Scores (their heads, heads that share one x queries, keys up to the last query), blind from here on to the keys after each query.
+
+    The first query stands at `start`.
+    """
+    size = scores.shape[2] - start
+    scores.view(len(scores), -1, size, scores.shape[2])[..., start:] += _hidden(scores.dtype)[:size, :size]
+    return scores
 
 
 @cache
