@@ -136,7 +136,7 @@ def test_what_was_fused_is_copied_whole() -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from llmlab.trainer.model.fused import fuse
+    from llmlab.trainer.model.fusing import fuse
 
     model = LlamaForCausalLM(LlamaConfig(vocab_size=50, **architectures.SIZE)).eval()
     ids = torch.arange(10)[None]
@@ -315,6 +315,50 @@ def test_dropout_keeps_its_share_and_scales_it(dtype: str, probability: float) -
     pairs = float((kept[:-1] & kept[1:]).float().mean())
     assert abs(pairs - (1 - probability) ** 2) < 3 * error, "neighbours fall independently"
     assert torch.equal(drop.eval()(x), x)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_an_adapted_product_is_pefts(bias: bool, dropout: float) -> None:
+    """Values and gradients under autocast; switched off, the adapter does nothing; a second adapter is PEFT's business."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from llmlab.trainer.model.adapted import fuse_adapters
+    from llmlab.trainer.model.fused import Dropout, draw_mask
+
+    torch.manual_seed(5)
+    base = torch.nn.Sequential(torch.nn.Linear(48, 40, bias=bias).bfloat16())
+    model: Any = get_peft_model(base, LoraConfig(r=4, lora_alpha=12, lora_dropout=dropout, target_modules=["0"]))
+    adapted = model.base_model.model[0]
+    adapted.cast_input_dtype_enabled = False
+    torch.nn.init.normal_(adapted.lora_B["default"].weight)
+    if dropout:
+        adapted.lora_dropout["default"] = Dropout(dropout)
+    x, above = torch.randn(2, 9, 48).bfloat16(), torch.randn(2, 9, 40).bfloat16()
+
+    def seen() -> list[Any]:
+        model.zero_grad()
+        given = x.clone().requires_grad_()
+        torch.manual_seed(6)
+        with torch.autocast("cpu", torch.bfloat16):
+            made = adapted(given)
+        made.backward(above)
+        return [made, given.grad, adapted.lora_A["default"].weight.grad.clone(), adapted.lora_B["default"].weight.grad.clone()]
+
+    before = seen()
+    assert fuse_adapters(model) == 1
+    assert adapted.forward is not type(adapted).forward
+    after = seen()
+    assert all(mine.dtype == its.dtype and apart(mine, its) < 1e-2 for mine, its in zip(after, before, strict=True))
+    if dropout:
+        torch.manual_seed(6)
+        assert 0.1 < float((draw_mask(x, dropout) == 0).float().mean()) < 0.4
+        assert apart(after[0], adapted.eval()(x)) > 0.05
+    with model.disable_adapter():
+        assert torch.equal(adapted(x), base[0].base_layer(x))
+    model.add_adapter("second", LoraConfig(r=2, target_modules=["0"]))
+    assert fuse_adapters(model) == 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

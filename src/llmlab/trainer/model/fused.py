@@ -1,19 +1,15 @@
 """Elementwise pieces of a model with their gradients by hand: fewer passes over memory, and fewer tensors kept for the way back.
 
 A norm keeps its input and one number a token, where autograd keeps five tensors of the input's size, three of them in 32 bits. A gate keeps
-its two inputs. Dropout draws four decisions from one 64-bit number. A module is replaced only where it gives what ours gives on random
-input, within rounding; the price is that a model with a norm of another form is left as it is.
+its two inputs. Dropout draws four decisions from one 64-bit number.
 """
 
-from collections.abc import Callable
-from types import MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-CLOSE = 1e-2
-"""Relative difference of two roundings to 16 bits."""
 DRAWN = 2**15
 """Dropout's probability is a whole multiple of one over this."""
 
@@ -57,21 +53,19 @@ class SiluGate(torch.autograd.Function):
 
 
 class Drop(torch.autograd.Function):
-    """Dropout of 16-bit numbers: kept ones are scaled up. The mask is made of bits, so no number is converted on the way."""
+    """Dropout of 16-bit numbers: kept ones are scaled up."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
-        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None).view(torch.int16)
-        draws = draws[: x.numel()].view(x.shape).bitwise_and_(DRAWN - 1)
-        mask = draws.neg_().add_(round(probability * DRAWN) - 1).bitwise_right_shift_(15)  # all ones where it stays
+        mask = draw_mask(x, probability)
         ctx.scale = 1 / (1 - probability)
         ctx.save_for_backward(mask)
-        return _masked(x, mask).mul_(ctx.scale)
+        return masked(x, mask).mul_(ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
-        return _masked(above, mask).mul_(ctx.scale), None
+        return masked(above, mask).mul_(ctx.scale), None
 
 
 class Dropout(nn.Module):
@@ -90,68 +84,21 @@ class Dropout(nn.Module):
         return made
 
 
-def fuse(model: nn.Module, adapted: nn.Module) -> str:
-    """Replace what can be replaced in place; returns what was, in words."""
-    norms = gates = 0
-    tried: dict[tuple[type, int], bool] = {}
-    for module in model.modules():
-        for make in (_norm, _gate):
-            forward = make(module)
-            if forward is None:
-                continue
-            size = int(module.weight.shape[0] if make is _norm else module.gate_proj.in_features)  # type: ignore[union-attr, index, arg-type]
-            known = (type(module), size)
-            if known not in tried:
-                tried[known] = _same(module, forward, size)
-            if tried[known]:
-                module.forward = forward
-                norms, gates = norms + (make is _norm), gates + (make is _gate)
-    drops = [(owner, name) for owner in adapted.modules() for name, one in owner.named_children() if type(one) is nn.Dropout and one.p > 0]
-    for owner, name in drops:
-        before = getattr(owner, name)
-        setattr(owner, name, Dropout(before.p).train(before.training))
-    made = [f"{count} {word}" for count, word in ((norms, "norms"), (gates, "gates"), (len(drops), "dropouts")) if count]
-    return ", ".join(made) or "nothing"
+def draw_mask(x: Tensor, probability: float) -> Tensor:
+    """What stays of 16-bit numbers when each is dropped with a probability: all bits of an int16, or none, so that no number is converted.
+
+    On a CPU the bits come from a generator twice as fast as torch's, whose seed torch draws.
+    """
+    count = (x.numel() + 3) // 4
+    if x.device.type == "cpu":
+        seed = int(torch.randint(2**62, ()))
+        draws = torch.from_numpy(np.random.SFC64(seed).random_raw(count))
+    else:
+        draws = torch.empty(count, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    bits = draws.view(torch.int16)[: x.numel()].view(x.shape).bitwise_and_(DRAWN - 1)
+    return bits.neg_().add_(round(probability * DRAWN) - 1).bitwise_right_shift_(15)
 
 
-def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
-    if not type(module).__name__.endswith("RMSNorm") or not hasattr(module, "variance_epsilon"):
-        return None
-    return MethodType(_norm_forward, module)
-
-
-def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
-    if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
-        return None
-    if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"}:
-        return None
-    return MethodType(_gate_forward, module)
-
-
-def _norm_forward(module: Any, x: Tensor) -> Tensor:
-    """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
-    made: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
-    return made
-
-
-def _gate_forward(module: Any, x: Tensor) -> Tensor:
-    made: Tensor = module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
-    return made
-
-
-def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:
-    """Whether a module gives on random input what ours gives; that one raises means that it does not."""
-    weight = next(module.parameters())
-    dtype = torch.get_autocast_dtype(weight.device.type) if torch.is_autocast_enabled(weight.device.type) else weight.dtype
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 8, size, generator=generator).to(weight.device, dtype)
-    with torch.no_grad():
-        try:
-            one, other = module(x).float(), forward(x).float()
-        except (RuntimeError, TypeError):
-            return False
-    return one.shape == other.shape and bool((one - other).norm() <= CLOSE * one.norm())
-
-
-def _masked(x: Tensor, mask: Tensor) -> Tensor:
-    return (x.contiguous().view(torch.int16) & mask).view(x.dtype)
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """16-bit numbers, those where the mask is zero made zero; without a mask, themselves."""
+    return x if mask is None else (x.contiguous().view(torch.int16) & mask).view(x.dtype)

@@ -18,7 +18,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.model import attention
-from llmlab.trainer.model.fused import fuse
+from llmlab.trainer.model.fusing import fuse
 from llmlab.trainer.model.load import causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model.products import lay_out

@@ -1,0 +1,82 @@
+"""Put the fused pieces in their places in a model.
+
+A module is replaced only where it gives what ours gives on random input, within rounding; the price is that a model with a norm of another
+form is left as it is.
+"""
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmlab.trainer.model.adapted import fuse_adapters
+from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate
+
+CLOSE = 1e-2
+"""Relative difference of two roundings to 16 bits."""
+
+
+def fuse(model: nn.Module, adapted: nn.Module) -> str:
+    """Replace what can be replaced in place; returns what was, in words."""
+    norms = gates = 0
+    tried: dict[tuple[type, int], bool] = {}
+    for module in model.modules():
+        for make in (_norm, _gate):
+            forward = make(module)
+            if forward is None:
+                continue
+            size = int(module.weight.shape[0] if make is _norm else module.gate_proj.in_features)  # type: ignore[union-attr, index, arg-type]
+            known = (type(module), size)
+            if known not in tried:
+                tried[known] = _same(module, forward, size)
+            if tried[known]:
+                module.forward = forward
+                norms, gates = norms + (make is _norm), gates + (make is _gate)
+    drops = [(owner, name) for owner in adapted.modules() for name, one in owner.named_children() if type(one) is nn.Dropout and one.p > 0]
+    for owner, name in drops:
+        before = getattr(owner, name)
+        setattr(owner, name, Dropout(before.p).train(before.training))
+    pieces = {"norms": norms, "gates": gates, "dropouts": len(drops), "adapters": fuse_adapters(adapted)}
+    made = [f"{count} {word}" for word, count in pieces.items() if count]
+    return ", ".join(made) or "nothing"
+
+
+def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
+    if not type(module).__name__.endswith("RMSNorm") or not hasattr(module, "variance_epsilon"):
+        return None
+    return MethodType(_norm_forward, module)
+
+
+def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
+    if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
+        return None
+    if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"}:
+        return None
+    return MethodType(_gate_forward, module)
+
+
+def _norm_forward(module: Any, x: Tensor) -> Tensor:
+    """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
+    made: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _gate_forward(module: Any, x: Tensor) -> Tensor:
+    made: Tensor = module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
+    return made
+
+
+def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:
+    """Whether a module gives on random input what ours gives; that one raises means that it does not."""
+    weight = next(module.parameters())
+    dtype = torch.get_autocast_dtype(weight.device.type) if torch.is_autocast_enabled(weight.device.type) else weight.dtype
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 8, size, generator=generator).to(weight.device, dtype)
+    with torch.no_grad():
+        try:
+            one, other = module(x).float(), forward(x).float()
+        except (RuntimeError, TypeError):
+            return False
+    return one.shape == other.shape and bool((one - other).norm() <= CLOSE * one.norm())
