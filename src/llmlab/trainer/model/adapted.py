@@ -77,11 +77,12 @@ def _is_plain(module: Any) -> bool:
 
 def _forward(module: Any, x: Tensor, *rest: Any, **more: Any) -> Tensor:
     """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
-    (name,) = module.lora_A
-    base = module.base_layer
-    if rest or more or module.disable_adapters or module.merged or module.active_adapters != [name] or x.dtype != base.weight.dtype:
+    base, names = module.base_layer, list(module.lora_A)
+    plain = not (rest or more or module.disable_adapters or module.merged)
+    if not plain or len(names) != 1 or module.active_adapters != names or x.dtype != base.weight.dtype:
         made: Tensor = type(module).forward(module, x, *rest, **more)
         return made
+    (name,) = names
     drop = module.lora_dropout[name]
     probability = drop.p if module.training and isinstance(drop, Dropout) else 0.0
     down, up = module.lora_A[name].weight, module.lora_B[name].weight

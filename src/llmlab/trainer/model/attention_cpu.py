@@ -113,27 +113,29 @@ def _backward(asked: Tensor, keys: Tensor, by_query: Tensor, scale: float) -> Te
     `asked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
     unscaled queries goes into `by_query` (heads, the document's own tokens, size); what is asked behind those counts for nothing.
     """
-    both, groups, tokens, size = asked.shape
-    pairs, own = both // 2, by_query.shape[1]
-    by_keys: Tensor | None = None
-    for start in reversed(range(0, tokens, BLOCK)):  # the last block sees every key
+    both, _, tokens, size = asked.shape
+    heads, own, _ = by_query.shape
+    keys = keys.contiguous()
+    by_keys = keys  # until the first block, which is the last of the document and sees every key
+    for start in reversed(range(0, tokens, BLOCK)):
         end = min(tokens, start + BLOCK)
         block = asked[:, :, start:end].clone(memory_format=torch.contiguous_format)
-        block[pairs:, :, max(0, own - start) :] = 0
+        if own < end:
+            block[both // 2 :, :, own - start :].zero_()
         block = block.view(both, -1, size)
-        seen = keys[:, :end].contiguous()
-        scores, slopes = torch.bmm(block, seen.transpose(1, 2)).split(pairs)
-        made = torch.empty(both, *scores.shape[1:], dtype=scores.dtype)
-        torch.softmax(_causal(scores, start), -1, out=made[pairs:])
-        _softmax_backward(slopes, made[pairs:], -1, made.dtype, grad_input=made[:pairs])
-        mine = torch.bmm(made[:pairs], seen[:pairs]).view(pairs * groups, -1, size)[:, : own - start]
-        torch.mul(mine, scale, out=by_query[:, start:end])
+        seen = keys if end == tokens else keys[:, :end].contiguous()
+        scores, slopes = torch.bmm(block, seen.transpose(1, 2)).chunk(2)
+        made = scores.new_empty(both, *scores.shape[1:])
+        by_scores, weights = made.chunk(2)
+        torch.softmax(_causal(scores, start), -1, out=weights)
+        _softmax_backward(slopes, weights, -1, made.dtype, grad_input=by_scores)
+        mine = torch.bmm(by_scores, seen[: both // 2]).view(heads, -1, size)
+        torch.mul(mine[:, : own - start] if own < end else mine, scale, out=by_query[:, start:end])
         total = torch.bmm(made.transpose(1, 2), block)
-        if by_keys is None:
+        if end == tokens:
             by_keys = total
         else:
-            by_keys[:, :end] += total
-    assert by_keys is not None
+            by_keys[:, :end].add_(total)
     return by_keys
 
 
@@ -142,15 +144,15 @@ def _causal(scores: Tensor, start: int) -> Tensor:
 
     The first query stands at `start`.
     """
-    size = scores.shape[2] - start
-    scores.view(len(scores), -1, size, scores.shape[2])[..., start:] += _hidden(scores.dtype)[:size, :size]
+    pairs, _, seen = scores.shape
+    scores.view(pairs, -1, seen - start, seen)[..., start:].add_(_hidden(scores.dtype, seen - start))
     return scores
 
 
 @cache
-def _hidden(dtype: torch.dtype) -> Tensor:
+def _hidden(dtype: torch.dtype, size: int) -> Tensor:
     """What makes each query of a block blind to the keys after it."""
-    return torch.full((BLOCK, BLOCK), float("-inf")).triu_(1).to(dtype)
+    return torch.full((size, size), float("-inf")).triu_(1).to(dtype)
 
 
 def _by_torch(
