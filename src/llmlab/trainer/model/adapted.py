@@ -55,7 +55,7 @@ def fuse_adapters(adapted: nn.Module) -> int:
     count = 0
     for module in adapted.modules():
         if type(module) is Linear and _is_plain(module):
-            module.forward = MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_forward, module)
             count += 1
     return count
 
