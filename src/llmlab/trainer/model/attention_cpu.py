@@ -59,11 +59,8 @@ class DocumentsAttention(torch.autograd.Function):
         by_query, by_keys = torch.empty_like(query), key.new_empty(2 * pairs, tokens, size)
         short, long = _parts(query, ctx.bounds)
         if short:
-            asked = torch.stack([query[0] * ctx.scale, above[0].transpose(0, 1)]).view(2 * pairs, -1, tokens, size)
-            keys = torch.cat([key[0], value[0]])
-            for part in short:
-                read = _rounded(part)
-                by_keys[:, part] = _backward(asked[:, :, read], keys[:, read], by_query[0, :, part], ctx.scale)[:, : _size(part)]
+            asked = _rows(query[0] * ctx.scale, above[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
+            _backward(asked, _rows(key[0], value[0]), short, by_query[0], by_keys, ctx.scale)
         for part in long:
             made, sums = kept
             outputs = (made[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
@@ -107,36 +104,54 @@ def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return made
 
 
-def _backward(asked: Tensor, keys: Tensor, by_query: Tensor, scale: float) -> Tensor:
-    """The gradients by keys and by values of one document, (2 x their heads, tokens, size), as `keys` are keys and then values.
+def _rows(one: Tensor, two: Tensor) -> Tensor:
+    """Two of (n, tokens, size) as (2 x n, tokens and what rounds the last document up, size)."""
+    count, tokens, size = one.shape
+    made = one.new_empty(2, count, tokens + WHOLE, size)
+    made[0, :, :tokens], made[1, :, :tokens] = one, two
+    made[:, :, tokens:].zero_()
+    return made.flatten(0, 1)
+
+
+def _backward(asked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor, by_keys: Tensor, scale: float) -> None:
+    """The gradients of documents by keys and by values into `by_keys` (2 x their heads, tokens, size), as `keys` are keys and then values.
 
     `asked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
-    unscaled queries goes into `by_query` (heads, the document's own tokens, size); what is asked behind those counts for nothing.
+    unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are made at once, whichever documents they are of.
     """
-    both, _, tokens, size = asked.shape
-    heads, own, _ = by_query.shape
-    keys = keys.contiguous()
-    by_keys = keys  # until the first block, which is the last of the document and sees every key
-    for start in reversed(range(0, tokens, BLOCK)):
-        end = min(tokens, start + BLOCK)
-        block = asked[:, :, start:end].clone(memory_format=torch.contiguous_format)
-        if own < end:
-            block[both // 2 :, :, own - start :].zero_()
-        block = block.view(both, -1, size)
-        seen = keys if end == tokens else keys[:, :end].contiguous()
+    both, groups, _, size = asked.shape
+    for (start, end), alike in _blocks(parts):
+        block = torch.stack([asked[:, :, part.start + start : part.start + end] for part in alike], 1)
+        for at, part in enumerate(alike):
+            if _size(part) < end:  # what rounds it up asks nothing
+                block[both // 2 :, at, :, _size(part) - start :].zero_()
+        block = block.view(both * len(alike), -1, size)
+        seen = torch.stack([keys[:, part.start : part.start + end] for part in alike], 1).view(both * len(alike), end, size)
         scores, slopes = torch.bmm(block, seen.transpose(1, 2)).chunk(2)
-        made = scores.new_empty(both, *scores.shape[1:])
+        made = scores.new_empty(len(block), *scores.shape[1:])
         by_scores, weights = made.chunk(2)
         torch.softmax(_causal(scores, start), -1, out=weights)
         _softmax_backward(slopes, weights, -1, made.dtype, grad_input=by_scores)
-        mine = torch.bmm(by_scores, seen[: both // 2]).view(heads, -1, size)
-        torch.mul(mine[:, : own - start] if own < end else mine, scale, out=by_query[:, start:end])
-        total = torch.bmm(made.transpose(1, 2), block)
-        if end == tokens:
-            by_keys = total
-        else:
-            by_keys[:, :end].add_(total)
-    return by_keys
+        by_asked = torch.bmm(by_scores, seen.chunk(2)[0]).mul_(scale).view(both // 2, len(alike), groups, -1, size)
+        by_seen = torch.bmm(made.transpose(1, 2), block).view(both, len(alike), end, size)
+        for at, part in enumerate(alike):
+            own = min(end, _size(part))
+            rows = by_query[:, part.start + start : part.start + own].view(both // 2, groups, -1, size)
+            rows.copy_(by_asked[:, at, :, : own - start])
+            if end >= _size(part):
+                by_keys[:, part].copy_(by_seen[:, at, :own])
+            else:
+                by_keys[:, part.start : part.start + end].add_(by_seen[:, at])
+
+
+def _blocks(parts: list[slice]) -> list[tuple[tuple[int, int], list[slice]]]:
+    """Where blocks of queries begin and end in their documents, and the documents that have such a block; a document's last comes first."""
+    found: dict[tuple[int, int], list[slice]] = {}
+    for part in parts:
+        tokens = _size(_rounded(part))
+        for start in range(0, tokens, BLOCK):
+            found.setdefault((start, min(tokens, start + BLOCK)), []).append(part)
+    return sorted(found.items(), key=lambda one: one[0], reverse=True)
 
 
 def _causal(scores: Tensor, start: int) -> Tensor:

@@ -25,8 +25,8 @@ class RmsNorm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         scale = norm.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        made: Tensor = weight * (x * scale).to(x.dtype)
-        return made
+        unit: Tensor = (x * scale).to(x.dtype)
+        return unit.mul_(weight) if weight.dtype == x.dtype else weight * unit
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
