@@ -13,8 +13,8 @@ from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
 
 BATCHES = ((1, 8), (8, 1), (2, 4))
-LENGTHS = (1, 7, 128, 129, 300, 1030)
-"""Of documents: one token, and about the sizes at which the CPU's attention takes other ways."""
+LENGTHS = (1, 7, 128, 129, 1030, 300)
+"""Of documents: one token, and about the sizes at which the CPU's attention takes other ways; the last is rounded up beyond the row."""
 
 
 @pytest.mark.parametrize(("method", "form"), [("lora", "text"), ("lora", "messages"), ("full", "messages")])
@@ -214,14 +214,18 @@ def test_a_head_laid_out_gives_the_same_bits(rows: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", PRECISION)
+@pytest.mark.parametrize("tiles", [True, False], ids=["torch's kernel forward", "products forward"])
 @pytest.mark.parametrize("heads", [2, 4], ids=["a key for each head", "a key for two heads"])
-def test_the_cpus_attention_is_torchs(dtype: str, heads: int) -> None:
+def test_the_cpus_attention_is_torchs(dtype: str, heads: int, tiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values and gradients; and those of a document that nothing is asked of are exactly nothing."""
     import torch
 
+    from llmlab.trainer.model import attention_cpu
     from llmlab.trainer.model.attention_cpu import LONGEST, DocumentsAttention
 
+    monkeypatch.setattr(attention_cpu, "_has_tiles", lambda: tiles)
     assert max(LENGTHS) > LONGEST
+    assert len({-(-length // 32) for length in LENGTHS}) < len(LENGTHS), "some blocks are made together"
     torch.manual_seed(2)
     bounds = [0]
     for length in LENGTHS:
