@@ -251,6 +251,22 @@ def test_the_cpus_attention_is_torchs(dtype: str, heads: int, tiles: bool, monke
         assert one.grad[:, :, bounds[3] : bounds[4]].any()
 
 
+def test_blocks_of_one_shape_are_made_at_once_within_bounds() -> None:
+    from llmlab.trainer.model.attention_cpu import TOGETHER, _blocks
+
+    lengths = [100] * 40 + [128, 300, 310]
+    parts = [slice(1000 * at, 1000 * at + length) for at, length in enumerate(lengths)]
+    each = 2 * 16
+    made = list(_blocks(parts, each))
+    assert all(len(alike) == 1 or each * (end - start) * end * len(alike) <= TOGETHER for start, end, alike in made)
+    assert len(made) < sum(-(-length // 128) for length in lengths) / 2
+    seen: dict[int, list[int]] = {}
+    for start, _end, alike in made:
+        for part in alike:
+            seen.setdefault(part.start, []).append(start)
+    assert [seen[part.start] for part in parts] == [[0]] * 41 + [[256, 128, 0]] * 2, "each once, the last first"
+
+
 def plain(query: Any, key: Any, value: Any) -> Any:
     """Attention as it is written down, (1, tokens, heads, size)."""
     import torch

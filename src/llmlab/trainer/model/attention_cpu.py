@@ -8,6 +8,7 @@ arXiv 2205.14135, algorithm 4) two pairs have one shape each and are made as one
 and documents so long that a block's probabilities leave the caches, go through torch's kernel.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,9 @@ LONGEST = 1024
 WHOLE = 32
 """Tokens that a document is rounded up to, into those behind it, which it does not see. The matrix library compiles a kernel for each
 shape it meets and keeps it: documents have hundreds of lengths. Rounded, a training of 128 rows took 788 instead of 908 MiB."""
+
+TOGETHER = 2**21
+"""Probabilities of blocks of one shape that are made at once: 4 MiB, where a small model's blocks of 128 queries are a half."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - it has no public name
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
@@ -120,7 +124,7 @@ def _backward(asked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor,
     unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are made at once, whichever documents they are of.
     """
     both, groups, _, size = asked.shape
-    for (start, end), alike in _blocks(parts):
+    for start, end, alike in _blocks(parts, both * groups):
         block = torch.stack([asked[:, :, part.start + start : part.start + end] for part in alike], 1)
         for at, part in enumerate(alike):
             if _size(part) < end:  # what rounds it up asks nothing
@@ -144,14 +148,20 @@ def _backward(asked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor,
                 by_keys[:, part.start : part.start + end].add_(by_seen[:, at])
 
 
-def _blocks(parts: list[slice]) -> list[tuple[tuple[int, int], list[slice]]]:
-    """Where blocks of queries begin and end in their documents, and the documents that have such a block; a document's last comes first."""
+def _blocks(parts: list[slice], each: int) -> Iterator[tuple[int, int, list[slice]]]:
+    """Where blocks of queries begin and end in their documents, and documents that have such a block; a document's last comes first.
+
+    So many documents at once as `TOGETHER` allows, when a query has `each` probabilities a key.
+    """
     found: dict[tuple[int, int], list[slice]] = {}
     for part in parts:
         tokens = _size(_rounded(part))
         for start in range(0, tokens, BLOCK):
             found.setdefault((start, min(tokens, start + BLOCK)), []).append(part)
-    return sorted(found.items(), key=lambda one: one[0], reverse=True)
+    for (start, end), alike in sorted(found.items(), key=lambda one: one[0], reverse=True):
+        count = max(1, TOGETHER // (each * (end - start) * end))
+        for first in range(0, len(alike), count):
+            yield start, end, alike[first : first + count]
 
 
 def _causal(scores: Tensor, start: int) -> Tensor:
