@@ -23,9 +23,8 @@ LONGEST = 1024
 WHOLE = 32
 """Tokens that a document is rounded up to, into those behind it, which it does not see. The matrix library compiles a kernel for each
 shape it meets and keeps it: documents have hundreds of lengths. Rounded, a training of 128 rows took 788 instead of 908 MiB."""
-
 TOGETHER = 2**21
-"""Probabilities of blocks of one shape that are made at once: 4 MiB, where a small model's blocks of 128 queries are a half."""
+"""Scores and slopes of blocks of one shape that are made at once: 4 MiB, of which a small model's block of 128 queries is an eighth."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - it has no public name
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
@@ -46,13 +45,15 @@ class DocumentsAttention(torch.autograd.Function):
             keys, values = (_repeated(one, heads // key.shape[1]) for one in (key, value))
             for part in by_torch:
                 one, total = _flash(query[:, :, part], keys[:, :, part], values[:, :, part], 0.0, True, scale=scale)
-                made[:, part], sums[:, part] = one.transpose(1, 2), total[0]
+                made[:, part] = one.transpose(1, 2)
+                if long:
+                    sums[:, part] = total[0]
         if by_products:
             scaled = query[0] * scale
             for part in by_products:
                 read = _rounded(part)
                 made[0, part] = _forward(scaled[:, read], key[0, :, read], value[0, :, read])[: _size(part)]
-        ctx.bounds, ctx.scale = bounds, scale
+        ctx.parts, ctx.scale = (short, long), scale
         ctx.save_for_backward(query, key, value, *((made, sums) if long else ()))
         return made
 
@@ -61,7 +62,7 @@ class DocumentsAttention(torch.autograd.Function):
         query, key, value, *kept = ctx.saved_tensors
         pairs, tokens, size = key.shape[1:]
         by_query, by_keys = torch.empty_like(query), key.new_empty(2 * pairs, tokens, size)
-        short, long = _parts(query, ctx.bounds)
+        short, long = ctx.parts
         if short:
             asked = _rows(query[0] * ctx.scale, above[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
             _backward(asked, _rows(key[0], value[0]), short, by_query[0], by_keys, ctx.scale)

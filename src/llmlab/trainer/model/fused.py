@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 CACHED = 2**17
-"""Numbers that are worked on at once on a CPU: 512 KiB in 32 bits, several of which fit in two cores' second caches."""
-WITH_BATCH = 3
+"""Numbers of a norm that are worked on at once on a CPU: 512 KiB in 32 bits, several of which fit in two cores' second caches."""
 DRAWN = 2**15
 """Dropout's probability is a whole multiple of one over this."""
 
@@ -31,14 +30,16 @@ class RmsNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
-        by_x, by_weight = torch.empty_like(x), None
+        by_x, by_weight = x.new_empty(x.shape), None
         if ctx.needs_input_grad[1]:
             by_weight = (above * (x * scale).to(x.dtype)).flatten(0, -2).sum(0, dtype=torch.float32).to(weight.dtype)
-        for part in _cached(x):  # several passes in 32 bits
-            unit = x[part] * scale[part]
-            slope = (above[part] * weight).float()
+        rows = max(1, CACHED // x.shape[-1]) if x.device.type == "cpu" else x.numel()
+        parts = (one.reshape(-1, one.shape[-1]).split(rows) for one in (x, scale, above, by_x))
+        for its_x, its_scale, its_above, into in zip(*parts, strict=True):  # several passes in 32 bits
+            unit = its_x * its_scale
+            slope = (its_above * weight).float()
             mean = (slope * unit).mean(-1, keepdim=True)
-            by_x[part] = slope.sub_(unit.mul_(mean)).mul_(scale[part])
+            into.copy_(slope.sub_(unit.mul_(mean)).mul_(its_scale))
         return by_x, by_weight, None
 
 
@@ -87,14 +88,6 @@ class Dropout(nn.Module):
             return torch.nn.functional.dropout(x, self.p)
         made: Tensor = Drop.apply(x.contiguous(), self.p)  # type: ignore[no-untyped-call]
         return made
-
-
-def _cached(x: Tensor) -> list[tuple[slice, ...]]:
-    """Indices of x (batch, tokens, size) that are worked on at once: on a CPU so many tokens as fit in the caches, in 32 bits."""
-    if x.device.type != "cpu" or x.dim() != WITH_BATCH:
-        return [(slice(None),)]
-    tokens = max(1, CACHED // (x.shape[0] * x.shape[2]))
-    return [(slice(None), slice(start, start + tokens)) for start in range(0, x.shape[1], tokens)]
 
 
 def draw_mask(x: Tensor, probability: float) -> Tensor:

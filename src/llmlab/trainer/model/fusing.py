@@ -1,7 +1,7 @@
 """Put the fused pieces in their places in a model.
 
-A module is replaced only where it gives what ours gives on random input, within rounding; the price is that a model with a norm of another
-form is left as it is.
+A model's module is replaced only where it gives what ours gives on random input, within rounding; the price is that a model with a norm of
+another form is left as it is. An adapter is PEFT's, whose version is fixed, and is known by its class.
 """
 
 from collections.abc import Callable
