@@ -11,6 +11,7 @@ from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys
 from llmlab.sandbox.estate.estate import LABEL, PREFIX, Owner, sweep
 from llmlab.sandbox.estate.namespace import Namespace, named
 from tests.docker.conftest import DockerLab, parsed
+from tests.sandbox.whole_runs import ENDLESS
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -55,7 +56,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def training(docker_lab: DockerLab) -> Iterator[str]:
     """A run that trains for as long as these tests need it."""
-    run = docker_lab.launch("epochs=2000")
+    run = docker_lab.launch(ENDLESS)
     docker_lab.until_step(run, 3)
     yield run
     docker_lab.run("stop", run)
@@ -123,7 +124,7 @@ def test_what_a_killed_sandbox_left_is_swept_up(docker_lab: DockerLab, training:
 
 def test_taken_back_gone_on_stopped_and_resumed(docker_lab: DockerLab) -> None:
     """Three machines: AWS takes the first, the watchdog starts the second, the user stops it and starts the third. No step is lost."""
-    run = docker_lab.launch("epochs=2000", "save_minutes=1")
+    run = docker_lab.launch(ENDLESS, "save_minutes=1")
     docker_lab.until_step(run, 3)
     assert docker_lab.sandbox.interrupt(run, notice_seconds=60)
     docker_lab.until("the second machine", lambda: len(docker_lab.instances(run)) == 2, run)

@@ -29,7 +29,7 @@ from tests.laws.spoilers import spoiler
 from tests.laws.test_repair import BY_DECREE
 from tests.policies.recording import Call, read
 from tests.policies.resources import ACCOUNT, REGION, World
-from tests.sandbox.whole_runs import Lab
+from tests.sandbox.whole_runs import ENDLESS, Lab
 
 NAMES = Names(PROJECT, ACCOUNT, REGION)
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/{boundary_name(NAMES)}"
@@ -145,7 +145,7 @@ class Life:
         """Three runs at once: one interrupted, that goes on with the data of its start; one stopped and resumed; one without a model."""
         lab = self.lab
         run = lab.launch("epochs=30", "save_steps=1000")
-        long = lab.launch("epochs=1000", hours=6)
+        long = lab.launch(ENDLESS, hours=6)
         hub = lab.launch("model=org/model")
         write(self.folder / "data", rows=90)
         self.run("upload", self.folder / "data", "--name", "d")

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import contract, money
 from llmlab.contract import AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
-from tests.sandbox.whole_runs import Lab
+from tests.sandbox.whole_runs import ENDLESS, Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -105,7 +105,7 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
 
 
 def test_a_killed_trainer(lab: Lab) -> None:
-    run = lab.launch("epochs=40")
+    run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
     lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-training")
     assert_failed(lab, run, EndReason.TRAINING_ERROR, "killed by signal 9")
@@ -114,7 +114,7 @@ def test_a_killed_trainer(lab: Lab) -> None:
 
 def test_a_trainer_killed_for_memory(lab: Lab) -> None:
     """Once more with half the batch, from its checkpoint; the second time is the last."""
-    run = lab.launch("epochs=80", "batch_size=4", "accumulate=1", "save_steps=2")
+    run = lab.launch(ENDLESS, "batch_size=4", "accumulate=1", "save_steps=2")
     lab.until_trained(run, 5)
     lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-training", memory=True)
     words = "batch 2 x accumulate 2 instead of batch 4 x accumulate 1"
@@ -143,7 +143,7 @@ def test_a_dead_agent_is_started_again(lab: Lab) -> None:
 
 
 def test_a_stop_saves_and_ends(lab: Lab) -> None:
-    run = lab.launch("epochs=200")
+    run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
     lab.run("stop", run)
     marker = lab.marker(run)

@@ -15,6 +15,9 @@ from llmlab.sandbox.server import Sandbox
 from llmlab.watchdog.records import Bucket
 from tests.cli.conftest import CommandLine, Result
 
+ENDLESS = "max_steps=1000000"
+"""For a run that a test ends, however fast its machine is and whatever other tests come in between: its hour is over long before."""
+
 
 class Lab:
     """A lab in a sandbox of its own, with the small model and a hundred examples."""
