@@ -1,6 +1,6 @@
-"""Ours beside every peer: one epoch of LoRA on the same model, rows and number of tokens, contestants in turns, medians.
+"""Ours beside every peer: LoRA on the same model, rows and number of tokens, contestants in turns, medians.
 
-Usage: `make bench-train`, or `python -m benchmarks.training [--rounds 3] [--shape small] [--only ours,"TRL, tuned"] [--part speed]`.
+Usage: `make bench-train`, or `python -m benchmarks.training [--rounds 3] [--epochs 1] [--shape small] [--only "ours;TRL, tuned"]`.
 Ends with 1 when a limit is passed.
 """
 
@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.training import assets, curves, overhead
@@ -24,6 +25,7 @@ PARTS = ("speed", "curves", "overhead")
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--epochs", type=int, default=1, help="times through the rows")
     options.add_argument("--shape", choices=assets.SHAPES, action="append", help="both when not given")
     options.add_argument("--only", default="", help="contestants by name, with ; between them")
     options.add_argument("--part", choices=PARTS, action="append", help="all when not given")
@@ -40,8 +42,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for shape in given.shape or list(assets.SHAPES) if "speed" in parts else []:
             made = assets.make(given.peers / "assets", assets.SHAPES[shape])
-            runs = take_turns(contestants, made, Path(scratch), given.peers, given.rounds, given.tries)
-            print("\n".join(table(shape, runs)), flush=True)
+            runs = take_turns(contestants, made, Rules(given.peers, Path(scratch), given.rounds, given.epochs, given.tries))
+            print("\n".join(table(shape, runs, given.epochs)), flush=True)
             passed += limits(shape, runs)
         if "curves" in parts:
             passed += curves.compare(given.peers, Path(scratch))
@@ -51,33 +53,42 @@ def main() -> int:
     return int(bool(passed))
 
 
-def take_turns(
-    contestants: Sequence[Contestant], made: Path, scratch: Path, peers: Path, rounds: int, tries: int
-) -> dict[str, list[Measured]]:
+@dataclass(frozen=True)
+class Rules:
+    """Of a contest. `tries` is how often a contestant trains in its turn, until nothing else ran beside it."""
+
+    peers: Path
+    scratch: Path
+    rounds: int
+    epochs: int
+    tries: int
+
+
+def take_turns(contestants: Sequence[Contestant], made: Path, rules: Rules) -> dict[str, list[Measured]]:
     """Everybody's trainings. Each round starts with another contestant, so that nobody always follows the same one."""
     runs: dict[str, list[Measured]] = {one.name: [] for one in contestants}
-    for turn in range(rounds):
-        start = turn * len(contestants) // rounds
+    for turn in range(rules.rounds):
+        start = turn * len(contestants) // rules.rounds
         for one in (*contestants[start:], *contestants[:start]):
-            runs[one.name].append(undisturbed(one, made, scratch, peers, tries))
+            runs[one.name].append(undisturbed(one, made, rules))
             print(f"  {made.name}, round {turn + 1}: {one.name}: {runs[one.name][-1].seconds:.2f} s", file=sys.stderr, flush=True)
     return runs
 
 
-def undisturbed(one: Contestant, made: Path, scratch: Path, peers: Path, tries: int) -> Measured:
+def undisturbed(one: Contestant, made: Path, rules: Rules) -> Measured:
     """A training beside which nothing else ran; after so many tries, the one with the least beside it."""
     made_so_far: list[Measured] = []
-    while len(made_so_far) < tries and not any(measured.others < DISTURBING * measured.wall for measured in made_so_far):
-        if tries > 1:
+    while len(made_so_far) < rules.tries and not any(measured.others < DISTURBING * measured.wall for measured in made_so_far):
+        if rules.tries > 1:
             wait_for_quiet()
-        made_so_far.append(one.run(made, scratch / "run", peers))
+        made_so_far.append(one.run(made, rules.scratch / "run", rules.peers, rules.epochs))
     return min(made_so_far, key=lambda measured: measured.others / measured.wall)
 
 
-def table(shape: str, runs: Runs) -> Iterator[str]:
+def table(shape: str, runs: Runs, epochs: int) -> Iterator[str]:
     """The figures as Markdown."""
     ours = runs.get(OURS)
-    yield f"\n### {shape}, medians of {max(map(len, runs.values()))}\n"
+    yield f"\n### {shape}, epochs: {epochs}, medians of {max(map(len, runs.values()))}\n"
     columns = "contestant|training|tokens/s|ours is faster|peak memory|beside ours|whole process|processor|others|steps|tokens|targets"
     yield f"| {columns.replace('|', ' | ')} |"
     yield "|---" * (columns.count("|") + 1) + "|"

@@ -110,11 +110,12 @@ def wait_for_quiet(patience: float = 60.0) -> None:
             return
 
 
-def run_peer(python: Path, script: str, assets: Path, scratch: Path, settings: Mapping[str, Any]) -> Measured:
+def run_peer(python: Path, script: str, assets: Path, scratch: Path, settings: Mapping[str, Any], epochs: int = 1) -> Measured:
     """A peer's training, by one of the scripts in `peers/`."""
     empty(scratch)
     job = scratch / "job.json"
-    job.write_text(json.dumps({"assets": str(assets.resolve()), "scratch": str(scratch.resolve()), "settings": settings}), encoding="utf-8")
+    told = {"assets": str(assets.resolve()), "scratch": str(scratch.resolve()), "epochs": epochs, "settings": settings}
+    job.write_text(json.dumps(told), encoding="utf-8")
     ended = start([str(python.absolute()), str(HERE / "peers" / script), str(job.resolve())], scratch / "log", ENVIRONMENT)
     answer = json.loads((scratch / "answer.json").read_text(encoding="utf-8"))
     answer |= {name: tuple(answer[name]) for name in ("losses", "marks")}

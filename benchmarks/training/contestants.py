@@ -24,10 +24,10 @@ class Contestant:
     least: Mapping[str, float] = field(default_factory=dict)
     tuned: bool = False
 
-    def run(self, assets: Path, scratch: Path, peers: Path) -> Measured:
+    def run(self, assets: Path, scratch: Path, peers: Path, epochs: int) -> Measured:
         if not self.home:
-            return run_ours(assets, scratch, self.settings)
-        return run_peer(peers / self.home / "bin" / "python", self.script, assets, scratch, self.settings)
+            return run_ours(assets, scratch, {**self.settings, "epochs": epochs})
+        return run_peer(peers / self.home / "bin" / "python", self.script, assets, scratch, self.settings, epochs)
 
 
 EVERY = (

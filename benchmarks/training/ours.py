@@ -72,12 +72,13 @@ def run_ours(assets: Path, scratch: Path, settings: Mapping[str, Any]) -> Measur
 
     The seconds run from before the first step to the end of the last, with everything between steps, without the last save.
     """
-    work = work_folder(scratch, assets, "text", {**RECIPE, **settings})
+    recipe = {**RECIPE, **settings}
+    work = work_folder(scratch, assets, "text", recipe)
     ended = run(work)
     rows = metrics(work)
     elapsed = contract.load(Progress, Path(work.progress).read_bytes()).seconds
     assert elapsed is not None
-    documents = len(json.loads((assets / "tokens.json").read_text(encoding="utf-8")))
+    documents = len(json.loads((assets / "tokens.json").read_text(encoding="utf-8"))) * recipe["epochs"]
     tokens = int(rows[-1]["tokens"])
     return Measured(
         seconds=elapsed,

@@ -223,7 +223,7 @@ def test_the_cpus_attention_is_torchs(dtype: str, heads: int, tiles: bool, monke
     from llmlab.trainer.model import attention_cpu
     from llmlab.trainer.model.attention_cpu import LONGEST, DocumentsAttention
 
-    monkeypatch.setattr(attention_cpu, "_has_tiles", lambda: tiles)
+    monkeypatch.setattr(attention_cpu, "has_tiles", lambda: tiles)
     assert max(LENGTHS) > LONGEST
     assert len({-(-length // 32) for length in LENGTHS}) < len(LENGTHS), "some blocks are made together"
     torch.manual_seed(2)
@@ -335,6 +335,59 @@ def test_dropout_keeps_its_share_and_scales_it(dtype: str, probability: float) -
     pairs = float((kept[:-1] & kept[1:]).float().mean())
     assert abs(pairs - (1 - probability) ** 2) < 3 * error, "neighbours fall independently"
     assert torch.equal(drop.eval()(x), x)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("rows", [1, 411, 640, 1024])
+def test_a_frozen_product_is_torchs(rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole and in pieces, forward and back; a head, and one that learns, are left alone."""
+    import torch
+
+    from llmlab.trainer.model import products
+
+    monkeypatch.setattr(products, "has_tiles", lambda: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert (products._at_once(rows, 640, 512) < rows) == (rows > 1)
+    torch.manual_seed(7)
+    layer, learns, head = (torch.nn.Linear(640, 512, bias=bias).bfloat16() for _ in range(3))
+    for one in (layer, head):
+        one.requires_grad_(requires_grad=False)
+    x, above = torch.randn(1, rows, 640).bfloat16(), torch.randn(1, rows, 512).bfloat16()
+
+    def seen() -> list[Any]:
+        given = x.clone().requires_grad_()
+        made = layer(given)
+        made.backward(above)
+        with torch.no_grad():
+            return [made, given.grad, layer(x), layer(x[0])]
+
+    before = seen()
+    assert products.fuse_products(torch.nn.Sequential(layer, learns, head), head) == 1
+    assert all(mine.shape == its.shape and apart(mine, its) < 1e-2 for mine, its in zip(seen(), before, strict=True))
+    assert torch.equal(layer.float()(x.float()), torch.nn.functional.linear(x.float(), layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("width", [256, 512, 768, 1024, 4096])
+def test_pieces_are_smaller_than_what_one_thread_makes_alone(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are not made where they were not measured: of few rows or many, with one thread or four, without tiles."""
+    import torch
+
+    from llmlab.trainer.model import products
+
+    monkeypatch.setattr(products, "has_tiles", lambda: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    split = 0
+    for inner in (width // 2, width, 2 * width, 4 * width):
+        for rows in range(1, 3 * width, 37):
+            size = products._at_once(rows, inner, width)
+            split += size < rows
+            assert size == rows or (size % 64 == 0 and size <= 0.8 * width <= rows <= 2 * width)
+            for threads, tiles in ((1, True), (4, True), (2, False)):
+                with monkeypatch.context() as patch:
+                    patch.setattr(products, "has_tiles", lambda tiles=tiles: tiles)
+                    patch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+                    assert products._at_once(rows, inner, width) == rows
+    assert (split > 0) == (512 <= width <= 1024)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25])

@@ -24,6 +24,7 @@ class Job:
         told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         self.assets = Path(told["assets"])
         self.scratch = Path(told["scratch"])
+        self.epochs: int = told["epochs"]
         self.settings: dict[str, Any] = told["settings"]
 
     @property

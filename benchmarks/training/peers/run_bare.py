@@ -28,7 +28,7 @@ def main() -> None:
     random.Random(0).shuffle(packs)
     losses = []
     began = time.perf_counter()
-    for pack in packs:
+    for pack in packs * job.epochs:
         ids = torch.tensor([[token for index in pack for token in documents[index]]])
         positions = torch.tensor([[place for index in pack for place in range(len(documents[index]))]])
         labels = ids.masked_fill(positions == 0, IGNORED)
@@ -43,7 +43,7 @@ def main() -> None:
         count.targets += int((labels[:, 1:] != IGNORED).sum())
         count.tokens += ids.numel()
     count.seconds = time.perf_counter() - began
-    count.steps = len(packs)
+    count.steps = len(losses)
     job.answer(count, losses)
 
 

@@ -63,7 +63,7 @@ def main() -> None:
             "overwrite_cache": True,
             "output_dir": str(job.scratch / "out"),
             "learning_rate": LEARNING_RATE,
-            "num_train_epochs": 1,
+            "num_train_epochs": job.epochs,
             "logging_steps": 10,
             "save_strategy": "no",
             "use_cpu": True,

@@ -22,7 +22,7 @@ def main() -> None:
         "lora_dropout": LORA["dropout"],
         "lora_target_modules": LORA["targets"],
         "learning_rate": LEARNING_RATE,
-        "num_train_epochs": 1,
+        "num_train_epochs": job.epochs,
         "report_to": "none",
         "use_cpu": not torch.cuda.is_available(),
         **job.settings,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from llmlab.recipe import Recipe
@@ -44,6 +45,14 @@ def prepare() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether the processor multiplies matrices in 16 bits by tiles (AMX), several times as fast as others."""
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001 - it has no public name
 
 
 def offline(recipe: Recipe) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from llmlab.trainer.model.fused import Dropout, draw_mask, masked
+from llmlab.trainer.model.products import is_frozen, product
 
 
 class AdaptedProduct(torch.autograd.Function):
@@ -30,7 +30,7 @@ class AdaptedProduct(torch.autograd.Function):
         mask = draw_mask(rows, probability) if probability else None
         inner = masked(rows, mask) @ down.t()
         ctx.factor, ctx.types = scale / (1 - probability), types
-        made = linear(rows, weight, bias).addmm_(inner, up.t(), alpha=ctx.factor)
+        made = product(rows, weight.t(), bias).addmm_(inner, up.t(), alpha=ctx.factor)
         ctx.save_for_backward(rows, weight, down, up, inner, mask)
         return made.view(*x.shape[:-1], -1)
 
@@ -42,7 +42,7 @@ class AdaptedProduct(torch.autograd.Function):
         by_down, by_up = slope.t() @ masked(rows, mask), (above.t() @ inner).mul_(ctx.factor)
         by_x = None
         if ctx.needs_input_grad[0]:
-            by_x = above @ weight
+            by_x = product(above, weight)
             by_x = by_x.addmm_(slope, down) if mask is None else by_x.add_(masked(slope @ down, mask))
             by_x = by_x.view(*shape[:-1], -1)
         return by_x, None, None, by_down.to(ctx.types[0]), by_up.to(ctx.types[1]), None, None
@@ -63,11 +63,7 @@ def fuse_adapters(adapted: nn.Module) -> int:
 def _is_plain(module: Any) -> bool:
     base, names = module.base_layer, list(module.lora_A)
     return (
-        type(base) is nn.Linear
-        and base.weight.device.type == "cpu"
-        and base.weight.element_size() == 2
-        and not base.weight.requires_grad
-        and (base.bias is None or not base.bias.requires_grad)
+        is_frozen(base)
         and len(names) == 1
         and not module.lora_variant
         and not any(module.lora_bias.values())

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llmlab.trainer.machine import has_tiles
+
 BLOCK = 128
 """Queries whose probabilities are in memory at once: with 128 keys more they stay in a core's cache."""
 LONGEST = 1024
@@ -40,7 +42,7 @@ class DocumentsAttention(torch.autograd.Function):
         made = query.new_empty(1, tokens, heads, size)
         sums = torch.empty(heads, tokens, dtype=torch.float32)
         short, long = _parts(query, bounds)
-        by_torch, by_products = ([*short, *long], []) if _has_tiles() else (long, short)
+        by_torch, by_products = ([*short, *long], []) if has_tiles() else (long, short)
         if by_torch:
             keys, values = (_repeated(one, heads // key.shape[1]) for one in (key, value))
             for part in by_torch:
@@ -89,11 +91,6 @@ def _size(part: slice) -> int:
 def _rounded(part: slice) -> slice:
     """The document and what rounds it up, as far as the row goes. Its own queries see no key behind it."""
     return slice(part.start, part.stop + -_size(part) % WHOLE)
-
-
-@cache
-def _has_tiles() -> bool:
-    return bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001 - it has no public name
 
 
 def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate
+from llmlab.trainer.model.products import fuse_products
 
 CLOSE = 1e-2
 """Relative difference of two roundings to 16 bits."""
@@ -38,7 +39,8 @@ def fuse(model: nn.Module, adapted: nn.Module) -> str:
     for owner, name in drops:
         before = getattr(owner, name)
         setattr(owner, name, Dropout(before.p).train(before.training))
-    pieces = {"norms": norms, "gates": gates, "dropouts": len(drops), "adapters": fuse_adapters(adapted)}
+    products = fuse_products(model, model.get_output_embeddings())  # type: ignore[operator]
+    pieces = {"norms": norms, "gates": gates, "dropouts": len(drops), "adapters": fuse_adapters(adapted), "products": products}
     made = [f"{count} {word}" for word, count in pieces.items() if count]
     return ", ".join(made) or "nothing"
 
