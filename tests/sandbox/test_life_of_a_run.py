@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     """Notice → checkpoint → AWS takes the instance → the watchdog starts attempt 2 → SUCCESS, with the losses of an uninterrupted run."""
-    settings = ("epochs=6", "save_steps=1000", "lora.dropout=0.1")
+    settings = ("epochs=24", "save_steps=1000", "lora.dropout=0.1")  # long enough for a notice that is seen late
     whole = lab.launch(*settings)
     assert lab.marker(whole).reason is EndReason.COMPLETED
     run = lab.launch(*settings)
