@@ -36,10 +36,8 @@ def main() -> int:
     print("| product | " + " | ".join(f"{rows} rows" for rows in ROWS) + " |")
     print("|---" * (len(ROWS) + 1) + "|")
     for inner, width in SHAPES:
-        print(
-            f"| {inner} to {width}, whole and ours | " + " | ".join(cell(rows, inner, width, given.rounds) for rows in ROWS) + " |",
-            flush=True,
-        )
+        cells = [cell(rows, inner, width, given.rounds) for rows in ROWS]
+        print(f"| {inner} to {width}, whole and ours | {' | '.join(cells)} |", flush=True)
     return 0
 
 

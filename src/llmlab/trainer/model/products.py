@@ -8,12 +8,12 @@ Other products are made in pieces of rows where the library would give a whole o
 """
 
 import math
-from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from llmlab.trainer.machine import has_tiles
 
@@ -52,13 +52,18 @@ def _at_once(rows: int, inner: int, width: int) -> int:
     makes it alone, at half the speed: from 1 to 2 times as many rows, and from 0.8 where more numbers are summed than made. A rule rather
     than a trial, so that the same machine type makes the same bits (`python -m benchmarks.products` shows what it is worth).
     """
-    if not has_tiles() or torch.get_num_threads() != 2 or width not in WIDTHS or not width <= inner <= DEEPEST * width:
+    if not _may_be_alone(inner, width):
         return rows
     alone = 0.8 * width <= rows <= 2 * width if inner > width else width <= rows < 2 * width
     if not alone:
         return rows
     parts = math.ceil(rows / (PIECE * width))
     return math.ceil(rows / parts / TILE) * TILE
+
+
+def _may_be_alone(inner: int, width: int) -> bool:
+    """Whether there are numbers of rows with which one thread makes a product alone."""
+    return has_tiles() and torch.get_num_threads() == 2 and width in WIDTHS and width <= inner <= DEEPEST * width
 
 
 class FrozenProduct(torch.autograd.Function):
@@ -87,11 +92,15 @@ def is_frozen(module: nn.Module, dtype: torch.dtype | None = None) -> bool:
 
 
 def fuse_products(model: nn.Module, head: nn.Module | None) -> int:
-    """Replace the forward of a model's frozen matrices in place, but for its head; returns how many there were."""
-    frozen = [module for module in model.modules() if module is not head and is_frozen(module)]
-    for module in frozen:
-        module.forward = MethodType(_forward, module)
-    return len(frozen)
+    """Replace the forward of a model's frozen matrices in place, where either way may be in pieces; returns how many. Its head is left."""
+    count = 0
+    for module in model.modules():
+        if module is not head and is_frozen(module):
+            out, into = module.weight.shape  # type: ignore[misc]
+            if _may_be_alone(into, out) or _may_be_alone(out, into):
+                module.forward = MethodType(_forward, module)
+                count += 1
+    return count
 
 
 def _forward(module: Any, x: Tensor) -> Tensor:
@@ -101,45 +110,33 @@ def _forward(module: Any, x: Tensor) -> Tensor:
     return made
 
 
+class Laid:
+    """A matrix (out, in) that does not learn, laid out where that gives the same bits."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(TRIED_ROWS, matrix.shape[1], generator=generator).to(matrix.dtype)
+        self._matrix, self.laid_out = matrix, False
+        try:
+            laid = _laid_out(matrix.contiguous())
+            self.laid_out = torch.equal(_linear(x, laid, None, "none", [], ""), linear(x, matrix))
+        except (RuntimeError, AttributeError):
+            return
+        if self.laid_out:
+            self._matrix = laid
+
+    def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """`x @ matrix.T + bias`, x (..., in)."""
+        made: Tensor = _linear(x, self._matrix, bias, "none", [], "") if self.laid_out else linear(x, self._matrix, bias)
+        return made
+
+
 class Frozen:
-    """A matrix (out, in) in 16 bits that does not learn; each way is laid out where that gives the same bits."""
+    """A matrix (out, in) in 16 bits that does not learn. `forward` is `x @ weight.T + bias`, `backward` is `above @ weight`."""
 
     def __init__(self, weight: Tensor) -> None:
-        weight = weight.detach()
         self.dtype = weight.dtype
-        self._weight = weight
-        out, into = weight.shape
-        self._forward = _same_when_laid_out(weight, lambda x: x @ weight.t(), into)
-        self._backward = _same_when_laid_out(weight.t(), lambda above: above @ weight, out)
-
-    @property
-    def laid_out(self) -> bool:
-        return self._forward is not None or self._backward is not None
-
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """`x @ weight.T + bias`, x (..., in)."""
-        if self._forward is None:
-            return torch.nn.functional.linear(x, self._weight, bias)
-        made: Tensor = _linear(x, self._forward, bias, "none", [], "")
-        return made
-
-    def backward(self, above: Tensor) -> Tensor:
-        """`above @ weight`, above (..., out): the gradient by x from that by the product."""
-        if self._backward is None:
-            return above @ self._weight
-        made: Tensor = _linear(above, self._backward, None, "none", [], "")
-        return made
-
-
-def _same_when_laid_out(weight: Tensor, multiply: Callable[[Tensor], Tensor], inner: int) -> Tensor | None:
-    """The matrix (out, inner) laid out, unless its products then differ in a bit."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(TRIED_ROWS, inner, generator=generator).to(weight.dtype)
-    try:
-        made: Tensor = _laid_out(weight.contiguous())
-        return made if torch.equal(_linear(x, made, None, "none", [], ""), multiply(x)) else None
-    except (RuntimeError, AttributeError):
-        return None
+        self.forward, self.backward = Laid(weight), Laid(weight.t())
 
 
 def lay_out(head: nn.Module, dtype: torch.dtype) -> bool:
@@ -147,6 +144,7 @@ def lay_out(head: nn.Module, dtype: torch.dtype) -> bool:
     if not is_frozen(head, dtype):
         return False
     made = Frozen(head.weight.detach().to(dtype))  # type: ignore[operator]
-    if made.laid_out:
+    done = made.forward.laid_out or made.backward.laid_out
+    if done:
         head.frozen = made  # type: ignore[assignment]
-    return made.laid_out
+    return done
