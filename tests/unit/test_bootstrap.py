@@ -1,25 +1,10 @@
-"""What bootstrap remembers, how it tells differences, and the waits AWS asks for."""
+"""What bootstrap remembers, and how it tells differences."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from llmlab.clock import ManualClock
-from llmlab.config import Settings, load
-from llmlab.errors import LabError, Refused
-from llmlab.infra.apply import apply
-from llmlab.infra.plan import plan
-from llmlab.ops.bootstrap import Property, leaves, remember, summary
+from llmlab.config import load
+from llmlab.ops.bootstrap import Property, leaves, remember
 from llmlab.ops.init import settings_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from llmlab.aws.session import Aws
-
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_what_is_remembered_is_read_back(tmp_path: Path) -> None:
@@ -50,111 +35,3 @@ def test_differences_as_deep_as_the_shape_is_the_same() -> None:
         Property("policy.Statement.B", None, {"Action": "z"}),
         Property("policy.Statement.C", {"Action": "z"}, None),
     ]
-
-
-def test_summary_in_three_calls(lab_aws: "Aws", recorder: list[str]) -> None:
-    from llmlab import stack
-
-    lab_aws.names  # noqa: B018 - the account is known by then
-    recorder.clear()
-    assert not summary(lab_aws).bootstrapped
-    assert len(recorder) == 3
-    apply(plan(stack.build(Settings(budget=70), lab_aws, ManualClock(NOW))))
-    recorder.clear()
-    found = summary(lab_aws)
-    assert (found.bootstrapped, found.watchdog, found.template_version, found.budget, found.spent) == (True, "Active", 1, 70, 0)
-    assert len(recorder) == 3
-
-
-def refusing(aws: "Aws", service: str, operation: str, code: str, message: str, times: int) -> "Callable[[], None]":
-    """Let a client's operation fail a few times, as AWS does while IAM is not seen everywhere yet. Returns what ends it."""
-    from botocore.awsrequest import AWSResponse
-    from botocore.compat import HTTPHeaders
-
-    client = aws.client(service)
-    left = [times]
-
-    def refuse(**_: Any) -> Any:
-        if left[0] == 0:
-            return None
-        left[0] -= 1
-        body = {"message": message}
-        return AWSResponse("https://x", 400, HTTPHeaders(), None), {
-            "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": {},
-            **body,
-        }
-
-    event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
-    client.meta.events.register_first(event, refuse)
-    return lambda: client.meta.events.unregister(event, refuse)
-
-
-LAMBDA = ("lambda", "CreateFunction", "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.")
-SCHEDULER = (
-    "scheduler",
-    "CreateSchedule",
-    "ValidationException",
-    "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
-)
-
-
-@pytest.mark.parametrize("refusal", [LAMBDA, SCHEDULER])
-def test_roles_that_are_not_seen_yet_are_waited_for(lab_aws: "Aws", refusal: tuple[str, str, str, str]) -> None:
-    from llmlab import stack
-
-    clock = ManualClock(NOW)
-    end = refusing(lab_aws, *refusal, times=3)
-    try:
-        apply(plan(stack.build(Settings(), lab_aws, clock)))
-    finally:
-        end()
-    assert (clock.now() - NOW).total_seconds() >= 15
-    assert plan(stack.build(Settings(), lab_aws, clock)).empty
-
-
-def test_the_wait_is_bounded_and_says_what_it_was_for(lab_aws: "Aws") -> None:
-    from llmlab import stack
-
-    clock = ManualClock(NOW)
-    end = refusing(lab_aws, *LAMBDA, times=10_000)
-    try:
-        with pytest.raises(LabError, match="Lambda seeing its new role did not happen within 120 seconds"):
-            apply(plan(stack.build(Settings(), lab_aws, clock)))
-    finally:
-        end()
-
-
-def test_another_refusal_of_lambda_is_not_waited_for(lab_aws: "Aws") -> None:
-    from llmlab import stack
-
-    clock = ManualClock(NOW)
-    end = refusing(lab_aws, "lambda", "CreateFunction", "CodeStorageExceededException", "Code storage limit exceeded.", times=1)
-    try:
-        with pytest.raises(LabError, match="Code storage limit exceeded"):
-            apply(plan(stack.build(Settings(), lab_aws, clock)))
-    finally:
-        end()
-
-
-def test_a_bucket_name_that_is_taken(lab_aws: "Aws") -> None:
-    from llmlab.aws.buckets import DataBucket
-
-    end = refusing(lab_aws, "s3", "CreateBucket", "BucketAlreadyExists", "The requested bucket name is not available.", times=1)
-    try:
-        with pytest.raises(Refused, match="is taken by another account") as caught:
-            DataBucket(aws=lab_aws).create()
-    finally:
-        end()
-    assert caught.value.hint == "LLMLAB_LAB=another-name llmlab bootstrap"
-
-
-def test_a_bucket_of_another_account(lab_aws: "Aws") -> None:
-    from llmlab.aws.buckets import DataBucket
-
-    end = refusing(lab_aws, "s3", "GetBucketVersioning", "AccessDenied", "Access Denied", times=1)
-    try:
-        with pytest.raises(Refused, match="belongs to another account"):
-            DataBucket(aws=lab_aws).read()
-    finally:
-        end()

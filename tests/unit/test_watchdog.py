@@ -1,8 +1,6 @@
 """The watchdog at work on an account in this process: events in, instances, documents and numbers out."""
 
 import json
-from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -51,8 +49,7 @@ def test_two_watchdogs_at_once_start_one_instance(lab: Lab) -> None:
 
 
 def test_strangers_are_not_ours(lab: Lab) -> None:
-    image = lab.aws.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    stranger = lab.aws.ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, InstanceType="g6.xlarge")["Instances"][0]["InstanceId"]
+    stranger = lab.stranger()
     assert lab.wake(gone(stranger)) == []
     lab.clock.sleep(100 * 3600)
     assert lab.wake({"sweep": True}) == ["ignored", "swept"]  # our run has no attempt yet
@@ -71,12 +68,7 @@ def test_the_deadline_event_ends_the_attempts_instance_and_no_other(lab: Lab) ->
 
 def test_the_sweep_ends_what_is_past_its_deadline_also_without_a_tag(lab: Lab) -> None:
     lab.launch()
-    image = lab.aws.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    tags: list[Any] = [{"Key": key, "Value": value} for key, value in lab.aws.names.tags.items()]
-    lab.aws.ec2.run_instances(
-        ImageId=image, MinCount=1, MaxCount=1, InstanceType="g6.xlarge", TagSpecifications=[{"ResourceType": "instance", "Tags": tags}]
-    )
-    lab.settle()
+    lab.stranger(lab.aws.names.tags)
     lab.clock.sleep(6 * 3600 - 120)
     decisions = lab.wake({"sweep": True})
     assert decisions.count("scheduled") == 2
@@ -188,10 +180,4 @@ def test_the_age_of_the_oldest_instance_is_measured(lab: Lab) -> None:
     lab.launch()
     lab.clock.sleep(90 * 60)
     lab.wake({"sweep": True})
-    cloudwatch = lab.aws.client("cloudwatch")
-    now = lab.clock.now()
-    points = cloudwatch.get_metric_statistics(
-        Namespace=lab.aws.names.metrics, MetricName="RunAgeMinutes", StartTime=now - timedelta(hours=1), EndTime=now + timedelta(hours=1),
-        Period=60, Statistics=["Maximum"],
-    )["Datapoints"]  # fmt: skip
-    assert [round(point["Maximum"]) for point in points] == [90]
+    assert lab.measured()["RunAgeMinutes"] == [90]

@@ -12,11 +12,8 @@ import pytest
 
 from llmlab import timers
 from llmlab.contract import Attempt, EndReason, Notice
-from llmlab.sandbox import market
 
 from .watchdog_lab import RUN, Lab, Life, dies, ended, gone, warned
-
-REGION = "us-east-1"
 
 
 def check(lab: Lab) -> None:
@@ -114,10 +111,10 @@ def test_the_calls_of_a_resumption(lab: Lab) -> None:
 @pytest.mark.parametrize("count", range(1, 8))
 def test_wherever_a_function_dies_while_there_is_no_capacity(lab: Lab, count: int) -> None:
     first = lab.launch()
-    market.refuse(REGION)
+    lab.refuse()
     event = lab.kill(first)
     dies(lab, event, count)
-    market.allow(REGION)
+    lab.allow()
     by_the_same_event(lab, event)
     assert settled(lab)
 
@@ -187,16 +184,16 @@ def test_interruptions_deaths_and_refusals_by_chance(lab: Lab, seed: int) -> Non
         if what == "kill" and lab.live():
             lab.kill(lab.live()[0]["InstanceId"], chance.choice(["Server.SpotInstanceTermination", "Server.InternalError"]))
         elif what == "refuse":
-            market.refuse(REGION)
+            lab.refuse()
         elif what == "allow":
-            market.allow(REGION)
+            lab.allow()
         elif what == "pass":
             lab.clock.sleep(chance.choice([5, 70, 700]))
         elif what != "kill":
             event = {"event": gone(chance.choice([newest.instance or first.instance, first.instance])), "sweep": {"sweep": True}}
             dies(lab, event.get(what, timers.wake_event(RUN)), chance.choice([1, 2, 3, 5, 7, 9, 1000, 1000]))
         check(lab)
-    market.allow(REGION)
+    lab.allow()
     for _ in range(12):
         lab.clock.sleep(1200)
         lab.wake({"sweep": True})

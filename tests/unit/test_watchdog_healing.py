@@ -8,12 +8,9 @@ from botocore.exceptions import ReadTimeoutError
 
 from llmlab import contract
 from llmlab.contract import EndReason
-from llmlab.sandbox import market
 from llmlab.watchdog import capacity
 
-from .watchdog_lab import BY_API, KEYS, Lab, ended, gone
-
-REGION = "us-east-1"
+from .watchdog_lab import BY_API, KEYS, SPOT, Lab, ended, gone
 
 
 def zones(lab: Lab) -> list[str]:
@@ -49,7 +46,7 @@ def test_after_half_an_hour_it_is_the_cheapest_again(lab: Lab) -> None:
 
 
 def test_a_pool_that_failed_is_better_than_none(lab: Lab) -> None:
-    market.refuse(REGION, zone="us-east-1b")
+    lab.refuse(zone="us-east-1b")
     lab.wake(lab.kill(lab.launch()))
     assert zones(lab) == ["a", "a"]
 
@@ -71,7 +68,7 @@ def test_prices_of_now_count_and_speed_too(lab: Lab) -> None:
 
 def test_without_capacity_it_asks_again_after_growing_pauses(lab: Lab) -> None:
     first = lab.launch()
-    market.refuse(REGION)
+    lab.refuse()
     start = lab.clock.now()
     lab.wake(lab.kill(first))
     assert lab.end(2).reason is EndReason.NO_CAPACITY
@@ -80,14 +77,14 @@ def test_without_capacity_it_asks_again_after_growing_pauses(lab: Lab) -> None:
     for _ in range(8):
         before = lab.clock.now()
         for _ in range(3):
-            assert lab.wake(gone(first)) == ["wait"]  # whatever else happens, nothing is asked before its time
+            assert set(lab.wake(gone(first)) + lab.wake({"sweep": True})) == {"wait", "swept"}  # nothing is asked before its time
         while "no instance" not in lab.sleep_until_alarm():  # the alarm that was set before EC2 was asked may still come first
             assert lab.alarm
         pauses.append((lab.clock.now() - before).total_seconds() / 60)
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
     assert len(lab.attempts()) == 10
     assert [name for name in lab.schedules() if not name.endswith("wake")] == []
-    market.allow(REGION)
+    lab.allow()
     while "resumed" not in lab.sleep_until_alarm():
         assert lab.alarm
     last = lab.attempts()[-1]
@@ -99,7 +96,7 @@ def test_without_capacity_it_asks_again_after_growing_pauses(lab: Lab) -> None:
 def test_in_the_end_it_is_given_up(lab: Lab) -> None:
     lab.change(wait_hours=1.0)
     first = lab.launch()
-    market.refuse(REGION)
+    lab.refuse()
     start = lab.clock.now()
     lab.wake(lab.kill(first))
     while lab.marker() is None:
@@ -114,7 +111,7 @@ def test_in_the_end_it_is_given_up(lab: Lab) -> None:
 
 def test_a_stop_while_it_waits_counts_at_the_next_try(lab: Lab) -> None:
     first = lab.launch()
-    market.refuse(REGION)
+    lab.refuse()
     lab.wake(lab.kill(first))
     lab.clock.sleep(1)
     lab.write(KEYS.stop, contract.Stop(lab.attempts()[0].run, contract.build_timestamp(lab.clock.now())))
@@ -140,7 +137,7 @@ def test_on_demand_after_so_many_interruptions_and_then_it_stays(lab: Lab) -> No
 def test_on_demand_after_so_many_minutes_without_spot(lab: Lab) -> None:
     lab.change(fallback_on_demand=True, fallback_minutes=10.0)
     first = lab.launch()
-    market.refuse(REGION, market=market.SPOT)
+    lab.refuse(market=SPOT)
     start = lab.clock.now()
     lab.wake(lab.kill(first))
     while not lab.live():
@@ -152,7 +149,7 @@ def test_on_demand_after_so_many_minutes_without_spot(lab: Lab) -> None:
 def test_without_the_wish_it_never_goes_on_demand(lab: Lab) -> None:
     lab.change(fallback_interruptions=1)
     first = lab.launch()
-    market.refuse(REGION, market=market.SPOT)
+    lab.refuse(market=SPOT)
     lab.wake(lab.kill(first))
     for _ in range(6):
         lab.sleep_until_alarm()
@@ -164,11 +161,11 @@ def test_on_demand_is_not_started_with_less_than_it_needs(lab: Lab) -> None:
     lab.change(fallback_on_demand=True, fallback_interruptions=1)
     left = 0.8 * capacity.LEAST_HOURS * 0.9
     attempt = lab.launch(max_cost=1.0, cost_before=1.0 - left)
-    market.refuse(REGION, market=market.SPOT)
+    lab.refuse(market=SPOT)
     lab.clock.sleep(5)
     lab.wake(lab.kill(attempt))
     assert lab.live() == []
-    market.allow(REGION)
+    lab.allow()
     lab.sleep_until_alarm()
     assert lab.attempts()[-1].spot
 
@@ -253,7 +250,6 @@ def test_a_lost_answer_makes_no_second_instance(lab: Lab, losses: int) -> None:
     ours = lab.watchdog()
     client = Unanswered(ours.fleet_client, losses)
     dataclasses.replace(ours, fleet_client=client).look_after(first.run)
-    lab.settle()
     assert client.asked == 2
     assert len(lab.live()) == 1
     second = lab.attempts()[-1]

@@ -6,12 +6,9 @@ import pytest
 
 from llmlab import contract, timers
 from llmlab.contract import Charge, EndReason, Marker, Notice
-from llmlab.sandbox import market
 from llmlab.watchdog import telling
 
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone, warned
-
-REGION = "us-east-1"
 
 
 def test_the_start(lab: Lab) -> None:
@@ -66,7 +63,7 @@ def test_an_interruption_without_a_warning_says_where_it_goes_on(lab: Lab) -> No
 
 def test_waiting_for_capacity_is_told_once_with_until_when(lab: Lab) -> None:
     attempt = lab.launch()
-    market.refuse(REGION)
+    lab.refuse()
     lab.wake(lab.kill(attempt))
     for _ in range(6):
         lab.sleep_until_alarm()
@@ -78,7 +75,7 @@ def test_waiting_for_capacity_is_told_once_with_until_when(lab: Lab) -> None:
 def test_waiting_after_a_warning_is_news(lab: Lab) -> None:
     attempt = lab.launch()
     lab.wake(warned(attempt))
-    market.refuse(REGION)
+    lab.refuse()
     lab.wake(lab.kill(attempt))
     assert [subject.split(RUN)[1] for subject, _ in lab.sent()] == [" is being interrupted", " waits for capacity"]
 
@@ -100,7 +97,7 @@ def test_most_of_a_ceiling_is_told_when_it_comes_and_once(lab: Lab, changes: dic
     assert sum("most of a limit" in subject for subject, _ in lab.sent()) == 1
 
 
-def test_the_end_with_its_cost_by_part(lab: Lab, recorder: list[str]) -> None:
+def test_the_end_with_its_cost_by_part(lab: Lab) -> None:
     attempt = lab.launch()
     end = ended(lab, 1, EndReason.TRAINING_ERROR, hours=1.0, cost=0.32, costs={"instance": 0.3, "disk": 0.02})
     lab.write(KEYS.failure, Marker(RUN, EndReason.TRAINING_ERROR, end.ended, 1, "loss is not a number", hours=1.0, cost=0.32))
@@ -108,13 +105,11 @@ def test_the_end_with_its_cost_by_part(lab: Lab, recorder: list[str]) -> None:
     for event in (gone(attempt, "shutting-down"), gone(attempt), {"sweep": True}):
         lab.wake(event)
     ((subject, text),) = lab.sent()
-    assert recorder.count("sns:Publish") == 1
     assert subject.endswith(f"run {RUN} failed")
     assert "(training_error): loss is not a number" in text
     assert "1.00 hours, $0.32 (instance $0.30, disk $0.02)" in text
     assert "hint: llmlab" in text
-    metrics = lab.aws.client("cloudwatch").list_metrics(Namespace=lab.aws.names.metrics)["Metrics"]
-    assert {metric["MetricName"] for metric in metrics} == {"FailedRuns", "ActiveInstances", "RunAgeMinutes"}
+    assert set(lab.measured()) == {"FailedRuns", "ActiveInstances", "RunAgeMinutes"}
 
 
 def test_subjects_are_short_and_plain(lab: Lab) -> None:

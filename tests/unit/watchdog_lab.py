@@ -1,20 +1,30 @@
-"""A lab with one run on an account in this process, and the watchdog on a clock that stands still."""
+"""A lab with one run on the simulator's account in memory, and the watchdog on a clock that stands still.
+
+`tests/simulation/test_account.py` holds that account to the sandbox's own AWS, call by call.
+"""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from llmlab import contract, fleet, money, timers
-from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Notice, Pool, RunKeys, Spec
+from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
+from llmlab.sandbox.simulation.callers import Client
+from llmlab.sandbox.simulation.cloud import MemoryCloud
+from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.history import clock_words
+from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.records import Bucket
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)
+ACCOUNT, REGION = "123456789012", "us-east-1"
+ANY, SPOT, ON_DEMAND = "*", "spot", "on-demand"
+ALWAYS = ((float("-inf"), float("inf")),)
 INTERRUPTED = "Server.SpotInstanceTermination"
 BY_API = "Client.UserInitiatedShutdown"
 WRITES = {
@@ -80,16 +90,76 @@ class Prices:
         yield {"SpotPriceHistory": [*before.values(), *after]}
 
 
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """The clock of the test, as the account asks for it."""
+
+    clock: ManualClock
+
+    @property
+    def moment(self) -> float:
+        return self.clock.now().timestamp()
+
+
+class Supply:
+    """What EC2 has to give: everything, but what a test has it refuse."""
+
+    def __init__(self) -> None:
+        self.refused: set[tuple[str, str, str]] = set()
+
+    def trace(self, instance_type: str, zone: str) -> Trace:
+        def closed(market: str) -> tuple[tuple[float, float], ...]:
+            pools = ((instance_type, zone, market),)
+            return ALWAYS if any(all(ours in {ANY, its} for ours, its in zip(one, pools[0], strict=True)) for one in self.refused) else ()
+
+        return Trace(instance_type, zone, 0.8, ((0.0, 0.3),), closed(SPOT), closed(ON_DEMAND))
+
+
+class Account:
+    """The account as its programs see it: clients of boto3's shape, each call of them noted."""
+
+    def __init__(self, clock: ManualClock, supply: Supply, pools: tuple[Pool, ...]) -> None:
+        self.names = Names(PROJECT, ACCOUNT, REGION)
+        self.account, self.region = ACCOUNT, REGION
+        self.calls: list[tuple[str, Mapping[str, Any]]] = []
+        self.cloud = MemoryCloud(Compute(Moment(clock), supply, pools, self.names))  # type: ignore[arg-type]
+
+    def client(self, service: str, **_: Any) -> Any:
+        return Client(service, self._call)
+
+    def _call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        self.calls.append((method, parameters))
+        return self.cloud.call(service, method, parameters)
+
+    @property
+    def s3(self) -> Any:
+        return self.client("s3")
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+
 @dataclasses.dataclass
 class Lab:
-    """See `launch`, `kill` and `wake`."""
+    """See `launch`, `kill` and `wake`; `refuse` and `allow` say what EC2 has to give."""
 
-    aws: Aws
     clock: ManualClock
     pools: tuple[Pool, ...]
     logged: list[tuple[str, dict[str, Any]]] = dataclasses.field(default_factory=list)
     prices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    settled: set[str] = dataclasses.field(default_factory=set)
+    supply: Supply = dataclasses.field(default_factory=Supply)
+
+    def __post_init__(self) -> None:
+        self.aws = Account(self.clock, self.supply, self.pools)
+        self.aws.cloud.listen(self._started, self._ended)
+
+    def _started(self, instance: Instance) -> None:
+        instance.state = "running"
+
+    def _ended(self, instance: str) -> None:
+        if self.aws.cloud.compute.instances[instance].state == "running":
+            self.aws.cloud.turn(instance, "terminated", BY_API, f"User initiated ({clock_words(self.clock.now().timestamp())})")
 
     def watchdog(self, life: Life | None = None) -> Watchdog:
         aws, names = self.aws, self.aws.names
@@ -101,7 +171,7 @@ class Lab:
             names=names,
             bucket=Bucket(client(aws.s3), names.outputs_bucket),
             ec2=client(aws.ec2),
-            fleet_client=client(aws.client("ec2", attempts=1)),
+            fleet_client=client(aws.ec2),
             scheduler=client(aws.client("scheduler")),
             sns=client(aws.client("sns")),
             cloudwatch=client(aws.client("cloudwatch")),
@@ -115,10 +185,7 @@ class Lab:
     def wake(self, event: dict[str, Any], life: Life | None = None) -> list[str]:
         """The decisions that an event led to."""
         before = len(self.logged)
-        try:
-            self.watchdog(life).wake(events.parse(event))
-        finally:
-            self.settle()
+        self.watchdog(life).wake(events.parse(event))
         return [decision for decision, _ in self.logged[before:]]
 
     def write(self, key: str, document: Any) -> None:
@@ -142,7 +209,6 @@ class Lab:
         )
         got = fleet.read_create_fleet(self.aws.ec2.create_fleet(**request), self.pools).launched
         assert got is not None
-        self.settle()
         full = dataclasses.replace(
             claim, instance=got.instance, instance_type=got.instance_type, zone=got.zone, price=claim.price or 0.3,
             launched=contract.build_timestamp(now),
@@ -150,25 +216,29 @@ class Lab:
         self.write(KEYS.attempt(number), full if noted else claim)
         return full
 
-    def settle(self) -> None:
-        """What was started since the last time was so by the test's clock; moto's is the real one."""
-        for instance in {one["InstanceId"] for one in self.live()} - self.settled:
-            self._moto(instance).launch_time = self.clock.now().replace(tzinfo=None)
-            self.settled.add(instance)
+    def stranger(self, tags: Mapping[str, str] | None = None) -> str:
+        """An instance that no program of ours has started."""
+        compute = self.aws.cloud.compute
+        identity = f"i-{len(compute.instances) + 1:017x}"
+        now = self.clock.now().timestamp()
+        compute.instances[identity] = Instance(identity, "g6.xlarge", "us-east-1a", "subnet-a", False, now, dict(tags or {}), "running")
+        return identity
 
-    def _moto(self, instance: str) -> Any:
-        from moto.ec2.models import ec2_backends
+    def refuse(self, instance_type: str = ANY, zone: str = ANY, market: str = ANY) -> None:
+        """Every pool that matches has no capacity from now on."""
+        self.supply.refused.add((instance_type, zone, market))
 
-        found: Any = ec2_backends[self.aws.account][self.aws.region].get_instance(instance)
-        return found
+    def allow(self) -> None:
+        """Every pool has capacity again."""
+        self.supply.refused.clear()
 
     def kill(self, instance: str | Attempt, cause: str = INTERRUPTED) -> dict[str, Any]:
         """The instance is gone, and EC2 says why; the event of it."""
         name = instance.instance if isinstance(instance, Attempt) else instance
-        if name in {one["InstanceId"] for one in self.live()}:
-            self.aws.ec2.terminate_instances(InstanceIds=[name])
-        self._moto(name).state_reason.code = cause
-        self._moto(name)._reason = ""  # moto's clock is the real one, so its time of the end says nothing here
+        described = self.aws.cloud.compute.instances[name]
+        if described.state == "running":
+            self.aws.cloud.turn(name, "terminated")
+        described.cause, described.words = cause, ""
         return gone(name)
 
     def price(self, dollars: float, zone: str = "us-east-1a", *, at: datetime | None = None) -> None:
@@ -181,9 +251,7 @@ class Lab:
         return [instance for reservation in pages["Reservations"] for instance in reservation["Instances"]]
 
     def schedules(self) -> dict[str, datetime]:
-        client = self.aws.client("scheduler")
-        names = [one["Name"] for one in client.list_schedules(GroupName=self.aws.names.schedule_group)["Schedules"]]
-        found = {name: client.get_schedule(GroupName=self.aws.names.schedule_group, Name=name) for name in names}
+        found = self.aws.cloud.control.one_time
         return {name: timers.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
 
     @property
@@ -196,7 +264,7 @@ class Lab:
         assert moment is not None
         assert moment > self.clock.now()
         self.clock.time = moment
-        self.aws.client("scheduler").delete_schedule(GroupName=self.aws.names.schedule_group, Name=timers.wake_name(RUN))
+        self.aws.cloud.drop(timers.wake_name(RUN))
         return self.wake(timers.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
@@ -213,12 +281,18 @@ class Lab:
         found: Marker | None = self.read(Marker, KEYS.success) or self.read(Marker, KEYS.failure)
         return found
 
-    def sent(self) -> list[Any]:
-        """The messages of the topic, as moto keeps them: (subject, message)."""
-        from moto.sns.models import sns_backends
+    def sent(self) -> list[tuple[str, str]]:
+        """The messages of the topic: (subject, message)."""
+        return self.aws.cloud.messages()
 
-        topic = sns_backends[self.aws.account][self.aws.region].topics[self.aws.names.arn("sns", self.aws.names.topic)]
-        return [(one[2], one[1]) for one in topic.sent_notifications]
+    def measured(self) -> dict[str, list[float]]:
+        """What was put into each metric of the lab, in order."""
+        found: dict[str, list[float]] = {}
+        for method, parameters in self.aws.calls:
+            if method == "put_metric_data" and parameters["Namespace"] == self.aws.names.metrics:
+                for point in parameters["MetricData"]:
+                    found.setdefault(point["MetricName"], []).append(point["Value"])
+        return found
 
     def told(self) -> set[tuple[int, Notice]]:
         records = Bucket(self.aws.s3, self.aws.names.outputs_bucket).records(RUN)
