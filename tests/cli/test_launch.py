@@ -66,6 +66,15 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert (machine.attempt, machine.deadline, machine.spot) == (1, attempt.deadline, True)
 
 
+def test_a_launch_on_demand_and_one_that_falls_back_to_it_start(ready: CommandLine, lab_aws: Aws) -> None:
+    """EC2 refuses a request on demand that tags spot requests, be it by its launch template."""
+    plain = ready("launch", "--max-hours", "1", "--json")
+    assert (plain.code, plain.err.count("error")) == (0, 0), plain.err
+    market.refuse(lab_aws.region, market=market.SPOT)
+    fallen = ready("launch", "--spot", "--fallback-on-demand", "--max-hours", "1", "--json")
+    assert (fallen.code, fallen.json["spot"]) == (0, False), fallen.err
+
+
 def test_the_screen_says_what_it_costs_and_that_the_laptop_may_be_closed(ready: CommandLine) -> None:
     result = ready("launch", "--spot", "--max-hours", "2")
     assert "the laptop may be closed" in result.out

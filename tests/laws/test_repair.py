@@ -3,11 +3,13 @@
 import json
 from typing import TYPE_CHECKING
 
+from llmlab.aws.launch_template import TAGGED
+from llmlab.aws.owned import to_list
 from llmlab.errors import LabError
 from llmlab.infra.apply import apply
 from llmlab.infra.plan import Action, plan, step_for
 from tests.laws.conftest import COUNT, OWN, Lab
-from tests.laws.spoilers import spoiler
+from tests.laws.spoilers import spoiler, template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +114,29 @@ def test_what_changes_by_setting_is_an_update(lab: Lab) -> None:
         *[("log group", ["retention days"])] * 4,
         ("budget", ["dollars a month"]),
     ]
+    lab.apply()
+    assert lab.plan().empty
+
+
+def test_a_lab_whose_template_tags_spot_requests_changes_in_the_template_and_in_who_may_start(lab: Lab) -> None:
+    """As labs were made once: an on-demand launch from such a template is refused."""
+    lab.apply()
+    tagged = {"Tags": to_list({**lab.aws.names.tags, "Name": lab.aws.names.launch_template})}
+    for one in lab.stack():
+        if one.kind == "launch template":
+            template(TagSpecifications=[{"ResourceType": kind, **tagged} for kind in (*TAGGED, "spot-instances-request")])(one)
+        if one.kind == "role" and one.name == lab.aws.names.watchdog_role:
+            then = json.loads(json.dumps(one.desired()["policy"]))
+            request = lab.aws.names.arn("ec2", "spot-instances-request/*")
+            for statement in then["Statement"]:
+                if statement["Sid"] in {"StartTagged", "TagWhatStarts"}:
+                    statement["Resource"].append(request)
+                if statement["Sid"] == "StartWith":
+                    statement["Resource"].remove(request)
+            lab.aws.client("iam").put_role_policy(RoleName=one.name, PolicyName="llmlab", PolicyDocument=json.dumps(then))
+    changes = [(step.resource.key, [one.property for one in step.differences]) for step in lab.plan().changes]
+    names = lab.aws.names
+    assert changes == [(f"role {names.watchdog_role}", ["policy"]), (f"launch template {names.launch_template}", ["tags"])]
     lab.apply()
     assert lab.plan().empty
 

@@ -102,7 +102,7 @@ def _fleet(call: Call, world: World) -> Iterator[Request]:
         for arn, context in arns.items():
             if arn.split(":")[5].partition("/")[0] in known:
                 yield Request(action, arn, context)
-    for kind in MADE_BY_A_FLEET:
+    for kind in (one for one in MADE_BY_A_FLEET if tags[one]):
         yield from _tagging_at_birth(kind, tags[kind], "RunInstances")
     yield from _tagging_at_birth("fleet", tags["fleet"], "CreateFleet")
     profile = form["LaunchTemplateData.IamInstanceProfile.Name"]

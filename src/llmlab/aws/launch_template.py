@@ -17,7 +17,9 @@ from llmlab.infra.resource import Properties
 
 ROOT_DEVICE = "/dev/sda1"
 """Of the Ubuntu Deep Learning AMIs."""
-TAGGED = ("instance", "volume", "network-interface", "spot-instances-request")
+TAGGED = ("instance", "volume", "network-interface")
+"""Made by every launch. Not spot requests: EC2 refuses a launch on demand from a template that tags them, and a tag for them in
+CreateFleet does not help: https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 and its pull request 4585."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,13 +142,14 @@ def watchdog(names: Names) -> Policy:
 def starting(names: Names) -> list[Policy]:
     """Start a machine with the lab's tags from the lab's launch template: what the watchdog may, and the operator.
 
+    A spot request is made without tags, because the template that serves both markets cannot ask for them (`launch_template.TAGGED`).
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-prerequisites.html#ec2-fleet-iam-users
     """
-    kinds = ("instance", "volume", "network-interface", "spot-instances-request", "fleet")
+    kinds = ("instance", "volume", "network-interface", "fleet")
     made = [names.arn("ec2", f"{kind}/*") for kind in kinds]
     with_ours = [names.arn("ec2", f"{kind}/*") for kind in ("launch-template", "security-group")]
     public = [f"arn:aws:ec2:{names.region}::{kind}/*" for kind in ("image", "snapshot")]
-    with_any = [*public, names.arn("ec2", "subnet/*"), names.arn("ec2", "key-pair/*")]
+    with_any = [*public, *(names.arn("ec2", f"{kind}/*") for kind in ("subnet", "key-pair", "spot-instances-request"))]
     create = {**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}
     return [
         allow("StartTagged", START, made, StringEquals=asked(names.tags)),

@@ -94,6 +94,7 @@ def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callab
     if not values.get("ImageId"):
         raise fail("MissingParameter", "The request must contain the parameter ImageId")
     _check_shutdown(values, spot=spot)
+    _check_tags(values, spot=spot)
     from moto.ec2.models.instance_types import INSTANCE_TYPES
 
     instance_type = values.get("InstanceType", "m1.small")
@@ -135,6 +136,19 @@ def _check_shutdown(values: dict[str, Any], *, spot: bool) -> None:
         )
     if spot and values["InstanceMarketOptions"].get("SpotOptions", {}).get("ValidUntil"):
         raise fail("InvalidParameterValue", "ValidUntil is not supported for one-time Spot Instances.")
+
+
+def _check_tags(values: dict[str, Any], *, spot: bool) -> None:
+    """A tag for a spot request needs one, also in a launch template.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_LaunchTemplateTagSpecificationRequest.html
+    https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 has the sentence; which code comes with it is not public
+    """
+    if not spot and any(item["ResourceType"] == "spot-instances-request" for item in values.get("TagSpecifications", [])):
+        raise fail(
+            "InvalidParameterCombination",
+            "You cannot specify tags for Spot instances requests if there are no Spot instances requests being created by the request.",
+        )
 
 
 def _any_zone(backend: Any, instance_type: str) -> str:
