@@ -343,7 +343,7 @@ await() { # await SECONDS WHAT FILE...: until one of the files is there; starts 
 }
 
 phase "agent"
-if [ -z "$root" ]; then chmod -R a+rwX "$work"; fi # the user of the containers is not root, and made none of these folders
+chmod -R a+rwX "$work" "$logs/$training_log.log" # the user of the containers is not root, made none of these, and the agent writes to that log
 start_agent || fail "the agent's container does not start: $(last_words agent)"
 await 7200 "the agent to check data, model and checkpoint" "$work$ready" "$work$marked"
 if [ -e "$work$marked" ]; then exit 1; fi # it has said why

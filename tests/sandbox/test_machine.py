@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 from typing import Any
+
+import pytest
 
 from llmlab.aws.session import Aws
 from llmlab.sandbox.server import Sandbox
@@ -136,7 +140,7 @@ image={registry}/lab-training@{digest}
 aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin {registry}
 docker pull --quiet "$image" && echo pulled
 docker pull --quiet {registry}/lab-training@sha256:{"0" * 64}; echo "missing $?"
-mkdir -p "$LLMLAB_ROOT/a" "$LLMLAB_ROOT/b"; echo content >"$LLMLAB_ROOT/a/f"
+mkdir -p "$LLMLAB_ROOT/a" "$LLMLAB_ROOT/b"; echo content >"$LLMLAB_ROOT/a/f"; chmod a+rwX "$LLMLAB_ROOT/b"
 mounts=(-v "$LLMLAB_ROOT/a:/w/in:ro" -v "$LLMLAB_ROOT/b:/w/out")
 for network in bridge host; do
   docker run --rm --name $network --network $network -e W=/w -e AWS_ENDPOINT_URL "${{mounts[@]}}" "$image" python -c "{program}" 0
@@ -161,6 +165,47 @@ docker stop stopped; echo "stopped $(docker wait stopped)"; echo done
     said = until_said(cloud, instance, "done")
     assert "waited 137 true" in said
     assert "stopped 143" in said
+
+
+CONTAINED = """
+import os, socket, sys
+folder = os.environ["W"]
+def refusal(act):
+    try:
+        act()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+with socket.create_server(("127.0.0.1", 0)) as server:
+    loopback = refusal(lambda: socket.create_connection(server.getsockname(), timeout=5))
+others = sorted(name for _, name in socket.if_nameindex() if name != "lo")
+closed, open_ = (refusal(lambda: open(f"{folder}/{name}/f", "a")) for name in ("closed", "open"))
+print("user", os.getuid(), "closed", closed, "open", open_, "loopback", loopback, "others", others or "none", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_a_container_is_another_user_than_root_and_can_be_without_a_network(cloud: Aws, launch: Launch) -> None:
+    """What root leaves with its usual rights, a container cannot write, as on a real machine; its loopback is there all the same."""
+    ecr: Any = cloud.client("ecr")
+    ecr.create_repository(repositoryName="lab-training")
+    digest = ecr.describe_images(repositoryName="lab-training")["imageDetails"][0]["imageDigest"]
+    instance = launch(f"""
+mkdir -p "$LLMLAB_ROOT/w/closed" "$LLMLAB_ROOT/w/open"; chmod a+rwX "$LLMLAB_ROOT/w/open"; touch "$LLMLAB_ROOT/w/closed/f"
+cat >"$LLMLAB_ROOT/w/program.py" <<'END'
+{CONTAINED}
+END
+image=123456789012.dkr.ecr.us-east-1.amazonaws.com/lab-training@{digest}
+docker run --rm --network none --user 10002:10003 -e W=/w -v "$LLMLAB_ROOT/w:/w" "$image" python /w/program.py
+echo done
+""")
+    said = until_said(cloud, instance, "done")
+    assert "user 10002 closed PermissionError open done loopback done" in said
+    assert "others none" in said or not can_unshare(), said
+
+
+def can_unshare() -> bool:
+    return subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
 def sandbox_has(sandbox: Sandbox, instance: str, container: str) -> bool:

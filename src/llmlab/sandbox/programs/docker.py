@@ -1,7 +1,8 @@
 """Stands for the docker command: containers are processes of the sandbox's own Python, images are what its ECR says it has.
 
-`bridge` is a network without credentials and without metadata, `host` has both. A container sees host folders under its own
-paths as far as they appear in its environment and arguments; it is not kept from anything else.
+`bridge` is a network without credentials and without metadata, `host` has both, `none` is a loopback alone. A container sees host folders
+under its own paths as far as they appear in its environment and arguments. Where root starts it, it is another user than the machine's root
+(`containment`); it is not kept from anything else.
 """
 
 import json
@@ -19,11 +20,19 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from llmlab.contract import IMAGE_LABEL, VERSION
+from llmlab.sandbox.programs import containment
 from llmlab.sandbox.programs.machine import FOLDER, call, detach, die, forget
 
 CONTAINERS = FOLDER / "containers"
 FLAGS = {"-d", "--detach", "--rm", "-i", "-t", "-it", "--init", "--privileged", "-q", "--quiet", "--interactive", "--tty"}
+PLAIN = {
+    "--name": "name", "--network": "network", "--net": "network", "-u": "user", "--user": "user", "-w": "directory",
+    "--workdir": "directory",
+}  # fmt: skip
+"""Options whose value is one field of `Options`."""
 SIGNALLED = 128
+USER = "10001:10001"
+"""Of the training image, where the command line names no other."""
 
 
 def main() -> None:
@@ -95,6 +104,7 @@ def image(words: list[str]) -> None:
 class Options:
     name: str = ""
     network: str = "bridge"
+    user: str = USER
     detached: bool = False
     remove: bool = False
     mounts: list[tuple[str, str]] = field(default_factory=list)
@@ -114,18 +124,14 @@ def parse(words: list[str]) -> Options:
             options.remove |= option == "--rm"
             continue
         value = value if equals else words.pop(0)
-        if option == "--name":
-            options.name = value
-        elif option in {"--network", "--net"}:
-            options.network = value
+        if option in PLAIN:
+            setattr(options, PLAIN[option], value)
         elif option in {"-v", "--volume"}:
             host, container, *_ = value.split(":")
             options.mounts.append((container.rstrip("/"), host))
         elif option == "--mount":
             facts = dict(item.partition("=")[::2] for item in value.split(","))
             options.mounts.append(((facts.get("target") or facts["dst"]).rstrip("/"), facts.get("source") or facts["src"]))
-        elif option in {"-w", "--workdir"}:
-            options.directory = value
         elif option in {"-e", "--env"}:
             name, given, text = value.partition("=")
             if given:
@@ -152,13 +158,18 @@ def run(words: list[str]) -> None:
     root = folder / "root"
     mount(options.mounts, root)
     inside = Inside(options.mounts, root)
+    before = containment.command(
+        options.user, options.network, [folder, Path(__file__), Path(os.environ["SANDBOX_PYTHON"]), Path(os.__file__)]
+    )
     for place in ("home", "tmp"):
         (folder / place).mkdir()
+        if before:
+            os.chown(folder / place, *(int(number) for number in options.user.split(":")))
     command = [inside.path(word) for word in options.command]
     if Path(command[0]).name in {"python", "python3"}:
         command[0] = os.environ["SANDBOX_PYTHON"]
     spec = {
-        "command": command,
+        "command": [*before, *command],
         "environment": environment(options, inside, folder),
         "directory": inside.path(options.directory) if options.directory else str(folder / "home"),
         "remove": options.remove,
