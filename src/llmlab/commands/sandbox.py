@@ -37,6 +37,11 @@ Delay = Annotated[
         help="How long new roles, instance profiles, instances and tags stay unseen, as at AWS.",
     ),
 ]
+Refuse = Annotated[
+    list[str] | None,
+    typer.Option(hidden=True, metavar="RULE[=AMOUNT]", help="Let a rule hold that is not always met: python -m llmlab.sandbox.refusals."),
+]
+Mode = Annotated[list[str] | None, typer.Option(hidden=True, help="What the account is like: new-account.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,14 +58,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(sandbox, name="sandbox")
 
 
-def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0) -> None:
+def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None) -> None:
     """Start it and leave it running; prints what to set: eval "$(llmlab sandbox start)"."""
     from llmlab.sandbox.server import UNSET, Sandbox
 
     state: State = ctx.obj
     running = Sandbox.find({name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"})
     if running is None:
-        running = Sandbox.start(state.clock, containers=in_containers(machine), delay_seconds=delay, say=state.ui.say)
+        running = Sandbox.start(
+            state.clock,
+            containers=in_containers(machine),
+            delay_seconds=delay,
+            rules=refuse or (),
+            modes=mode or (),
+            say=state.ui.say,
+        )
         running.save(state.environment)
         state.ui.say(f"the sandbox is running: {running.endpoint}")
     else:
@@ -105,14 +117,22 @@ def stop(ctx: typer.Context) -> None:
         state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
 
 
-def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0) -> None:
+def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None) -> None:
     """Run a command in a fresh sandbox, which ends with it: llmlab sandbox exec -- bash."""
     from llmlab.sandbox.server import Sandbox
 
     state: State = ctx.obj
     if not ctx.args:
         raise UsageError("there is no command to run in the sandbox", "llmlab sandbox exec -- bash")
-    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), delay_seconds=delay, say=state.ui.say)
+    sandbox = Sandbox.start(
+        state.clock,
+        attached=True,
+        containers=in_containers(machine),
+        delay_seconds=delay,
+        rules=refuse or (),
+        modes=mode or (),
+        say=state.ui.say,
+    )
     try:
         code = subprocess.run(ctx.args, env=sandbox.surroundings(state.environment), check=False).returncode
     except OSError as error:

@@ -1,7 +1,8 @@
 """`python -m llmlab.sandbox FOLDER`: a sandbox as a process of its own. It writes its endpoint to `FOLDER/endpoint` when it serves.
 
 With `--attached` it ends when its standard input closes, that is, when whoever started it is gone. With `--containers` its machines are
-containers. With `--delay SECONDS` what is new stays unseen for so long. Until it serves, it writes to `FOLDER/progress` what it does, and
+containers. With `--delay SECONDS` what is new stays unseen for so long; `--refuse NAME[=AMOUNT]` and `--mode MODE`
+turn rules of `refusals` on. Until it serves, it writes to `FOLDER/progress` what it does, and
 to `FOLDER/failed` what it failed of, and the hint.
 """
 
@@ -35,9 +36,12 @@ def main() -> None:
     )
 
     from llmlab.errors import LabError
+    from llmlab.sandbox.refusals.switch import Switch
     from llmlab.sandbox.service import Service
 
-    service = Service(folder, containers=asked.containers, delay_seconds=asked.delay)
+    rules = Switch()
+    rules.turn_on(asked.refuse, asked.mode)
+    service = Service(folder, containers=asked.containers, delay_seconds=asked.delay, rules=rules)
     for number in SIGNALS:
         signal.signal(number, _give_up)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
@@ -67,6 +71,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--attached", action="store_true")
     parser.add_argument("--containers", action="store_true")
     parser.add_argument("--delay", type=float, default=0)
+    parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--mode", action="append", default=[])
     return parser.parse_args()
 
 

@@ -121,6 +121,8 @@ def _serialize_calls() -> None:
     from moto.core.utils import camelcase_to_underscores
     from moto.s3.responses import S3Response
 
+    from llmlab.sandbox.refusals import checking
+
     core.method_names_from_class = functools.lru_cache(maxsize=None)(core.method_names_from_class)
     call_action = core.BaseResponse.call_action
 
@@ -128,17 +130,17 @@ def _serialize_calls() -> None:
         if camelcase_to_underscores(self._get_action() or "") in UNLOCKED:
             return call_action(self)
         with LOCK:
-            return call_action(self)
+            return checking.checked(self, call_action)
 
     core.BaseResponse.call_action = locked_call
     for name in ("_bucket_response", "_key_response"):
-        setattr(S3Response, name, _locked(getattr(S3Response, name)))
+        setattr(S3Response, name, _locked(getattr(S3Response, name), checking.checked_s3))
 
 
-def _locked(function: Callable[..., Any]) -> Callable[..., Any]:
+def _locked(function: Callable[..., Any], checked: Callable[[Any, Callable[[], Any]], Any]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def locked(*args: Any, **kwargs: Any) -> Any:
+    def locked(self: Any, *arguments: Any) -> Any:
         with LOCK:
-            return function(*args, **kwargs)
+            return checked(self, lambda: function(self, *arguments))
 
     return locked

@@ -1,6 +1,5 @@
 """EC2: launches as AWS makes them (template data, client token, capacity, quotas, limits), Deep Learning AMIs, spot prices."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from typing import Any
 from llmlab.sandbox import market
 from llmlab.sandbox.catalogue import SPOT_STEP, spot_price
 from llmlab.sandbox.completion import answer, fail, kept, parameters, replace_parameters
-from llmlab.sandbox.completion_delays import check_profile, note
+from llmlab.sandbox.completion_delays import note
 from llmlab.sandbox.completion_lambda import now
+from llmlab.sandbox.refusals import checking
 
-USER_DATA_LIMIT = 16 * 1024
 IMAGE_OWNER = "898082745236"
 UBUNTU = ("22.04", "24.04", "26.04")
 ROOT_GIB = 65
@@ -39,19 +38,8 @@ def install() -> None:
     answer(EC2Response, "RunInstances", lambda self, values: _run_instances(self, values, run_instances))
     answer(EC2Response, "TerminateInstances", lambda self, values: _terminate_instances(self, values, terminate_instances))
     answer(EC2Response, "CreateLaunchTemplate", lambda self, _: _create_template(self, create_template))
-    create_endpoint = EC2Response.create_vpc_endpoint
-    answer(EC2Response, "CreateVpcEndpoint", lambda self, values: _create_endpoint(self, values, create_endpoint))
     answer(EC2Response, "DescribeSpotPriceHistory", _spot_price_history)
     answer(EC2Response, "GetSpotPlacementScores", _placement_scores)
-
-
-def _create_endpoint(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
-    """A route table has one route to a service; moto gives it a second endpoint for it."""
-    tables, service = set(values.get("RouteTableIds", [])), values["ServiceName"]
-    for one in self.ec2_backend.vpc_end_points.values():
-        if one.service_name == service and tables & set(one.route_table_ids or ()) and one.state.lower() != "deleted":
-            raise fail("RouteAlreadyExists", f"route table {min(tables)} already has a route to {service}")
-    return original(self)
 
 
 # ---------------------------------------------------------------- launches
@@ -77,10 +65,7 @@ def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], mak
     if token in answers:
         before, result = answers[token]
         if before != asked:
-            raise fail(
-                "IdempotentParameterMismatch",
-                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
-            )
+            raise checking.refused("client-token-with-other-parameters")
         return result
     result = make()
     answers[token] = (asked, result)
@@ -89,21 +74,15 @@ def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], mak
 
 def launch(self: Any, values: dict[str, Any], zone: str | None, original: Callable[[Any], Any] | None = None) -> Any:
     """Run instances from complete parameters; returns moto's result, whose `.result` is the reservation."""
-    spot = values.get("InstanceMarketOptions", {}).get("MarketType") == market.SPOT
-    _check_user_data(values.get("UserData"))
-    if not values.get("ImageId"):
-        raise fail("MissingParameter", "The request must contain the parameter ImageId")
-    _check_shutdown(values, spot=spot)
-    _check_tags(values, spot=spot)
-    from moto.ec2.models.instance_types import INSTANCE_TYPES
+    return checking.launched(self, values, lambda: _launch(self, values, zone, original))
 
+
+def _launch(self: Any, values: dict[str, Any], zone: str | None, original: Callable[[Any], Any] | None) -> Any:
+    spot = values.get("InstanceMarketOptions", {}).get("MarketType") == market.SPOT
     instance_type = values.get("InstanceType", "m1.small")
-    if instance_type not in INSTANCE_TYPES:
-        raise fail("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
     market.check_pool(
         self.ec2_backend, instance_type, zone or _any_zone(self.ec2_backend, instance_type), market.SPOT if spot else market.ON_DEMAND
     )
-    check_profile(self.current_account, values.get("IamInstanceProfile", {}))
     replace_parameters(self, {key: value for key, value in values.items() if key != "LaunchTemplate"})
     result = (original or _original_run_instances())(self)
     for instance in result.result.instances:
@@ -120,35 +99,6 @@ def _original_run_instances() -> Callable[[Any], Any]:
 
     run: Callable[[Any], Any] = InstanceResponse.run_instances
     return run
-
-
-def _check_user_data(encoded: str | None) -> None:
-    raw = base64.b64decode(encoded) if encoded else b""
-    if len(raw) > USER_DATA_LIMIT:
-        raise fail("InvalidParameterValue", f"User data is limited to {USER_DATA_LIMIT} bytes")
-
-
-def _check_shutdown(values: dict[str, Any], *, spot: bool) -> None:
-    if spot and values.get("InstanceInitiatedShutdownBehavior") == "stop":
-        raise fail(
-            "InvalidParameterCombination",
-            "The attribute instanceInitiatedShutdownBehavior stop is not supported for one-time Spot Instances.",
-        )
-    if spot and values["InstanceMarketOptions"].get("SpotOptions", {}).get("ValidUntil"):
-        raise fail("InvalidParameterValue", "ValidUntil is not supported for one-time Spot Instances.")
-
-
-def _check_tags(values: dict[str, Any], *, spot: bool) -> None:
-    """A tag for a spot request needs one, also in a launch template.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_LaunchTemplateTagSpecificationRequest.html
-    https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 has the sentence; which code comes with it is not public
-    """
-    if not spot and any(item["ResourceType"] == "spot-instances-request" for item in values.get("TagSpecifications", [])):
-        raise fail(
-            "InvalidParameterCombination",
-            "You cannot specify tags for Spot instances requests if there are no Spot instances requests being created by the request.",
-        )
 
 
 def _any_zone(backend: Any, instance_type: str) -> str:

@@ -8,13 +8,14 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from llmlab.sandbox.completion import answer, fail, kept
+from llmlab.sandbox.completion import answer, kept
 from llmlab.sandbox.completion_lambda import now
+from llmlab.sandbox.refusals import checking
 
 PARTITION = "aws"
 NETWORK = {
@@ -43,12 +44,10 @@ DELAY = Delay()
 
 
 def install() -> None:
-    """Patch moto's IAM, EC2, Lambda and Scheduler. The last of all, because it stands before the others' answers."""
-    from moto.awslambda.responses import LambdaResponse
+    """Patch moto's IAM and EC2. The last of all, because it stands before the others' answers."""
     from moto.ec2.models.tags import TagBackend
     from moto.ec2.responses import EC2Response
     from moto.iam.responses import IamResponse
-    from moto.scheduler.responses import EventBridgeSchedulerResponse
 
     _before(IamResponse, "CreateRole", after=lambda self, values: note(self.backend.get_role(values["RoleName"])))
     profile = "InstanceProfileName"
@@ -57,10 +56,6 @@ def install() -> None:
         IamResponse, "AddRoleToInstanceProfile", after=lambda self, values: note(self.backend.get_instance_profile(values[profile]), "role")
     )
     _before(EC2Response, "CreateSecurityGroup", after=_note_group)
-    for operation in ("CreateFunction", "UpdateFunctionConfiguration"):
-        _before(LambdaResponse, operation, lambda self, values: _check_lambda_role(self.current_account, values.get("Role", "")))
-    for operation in ("CreateSchedule", "UpdateSchedule"):
-        _before(EventBridgeSchedulerResponse, operation, lambda self, values: _check_scheduler_role(self.current_account, values))
     for operation in ("DescribeInstances", "DescribeInstanceStatus", "TerminateInstances"):
         _before(EC2Response, operation, lambda self, values: _check_instances(self.ec2_backend, values.get("InstanceIds", [])))
     _before(EC2Response, "CreateTags", lambda self, values: _check_instances(self.ec2_backend, values["Resources"]))
@@ -129,37 +124,32 @@ def seen(thing: Any, part: str = "") -> bool:
 # ---------------------------------------------------------------- roles and profiles
 
 
-def check_profile(account: str, asked: dict[str, Any]) -> None:
-    """Let EC2 refuse an instance profile that it does not know yet, or whose role it does not; `asked` names it or gives its ARN."""
+def _profile(account: str, asked: dict[str, Any]) -> tuple[str, Any]:
+    """The name of an instance profile that a launch names or gives the ARN of, and moto's profile."""
     from moto.iam.models import iam_backends
 
     name = asked.get("Name") or str(asked.get("Arn", "")).rpartition("/")[2]
-    if not name:
-        return
-    found = iam_backends[account][PARTITION].instance_profiles.get(name)
-    if found is None or not seen(found):
-        raise fail(
-            "InvalidParameterValue", f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
-        )
-    if not found.roles or not seen(found, "role"):
-        raise fail("InvalidParameterValue", f'IAM Instance Profile "{found.arn}" has no associated IAM Roles')
+    return name, iam_backends[account][PARTITION].instance_profiles.get(name)
 
 
-def _role_unseen(account: str, arn: str) -> bool:
+def profile_unknown(account: str, asked: dict[str, Any]) -> Mapping[str, object] | bool:
+    """Whether EC2 does not know an instance profile, yet or at all; with its name."""
+    name, found = _profile(account, asked)
+    return bool(name) and (found is None or not seen(found)) and {"profile": name}
+
+
+def profile_roleless(account: str, asked: dict[str, Any]) -> Mapping[str, object] | bool:
+    """Whether EC2 sees no role in an instance profile that it knows; with its ARN."""
+    _, found = _profile(account, asked)
+    return found is not None and not (found.roles and seen(found, "role")) and {"profile": found.arn}
+
+
+def role_unseen(account: str, arn: str) -> bool:
+    """Whether other services do not know a role yet."""
     from moto.iam.models import iam_backends
 
     roles: Iterable[Any] = iam_backends[account][PARTITION].roles.values()
     return any(role.arn == arn and not seen(role) for role in roles)
-
-
-def _check_lambda_role(account: str, arn: str) -> None:
-    if _role_unseen(account, arn):
-        raise fail("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.")
-
-
-def _check_scheduler_role(account: str, values: dict[str, Any]) -> None:
-    if _role_unseen(account, values["Target"]["RoleArn"]):
-        raise fail("ValidationException", "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.")
 
 
 # ---------------------------------------------------------------- instances and tags
@@ -172,7 +162,7 @@ def _note_group(self: Any, values: dict[str, Any]) -> None:
 def _check_instances(backend: Any, identities: Iterable[str]) -> None:
     for one in backend.all_instances():
         if one.id in identities and not seen(one):
-            raise fail("InvalidInstanceID.NotFound", f"The instance ID '{one.id}' does not exist")
+            raise checking.refused("instance-not-seen-yet", instance=one.id)
 
 
 def _without_new_instances(_backend: Any, _values: dict[str, Any], found: dict[str, Any]) -> None:

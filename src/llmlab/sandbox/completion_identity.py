@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from llmlab.sandbox.completion import answer, fail
+from llmlab.sandbox.completion import answer
 from llmlab.sandbox.completion_compute import image_names
+from llmlab.sandbox.refusals.checking import refused
 
 ROLE_NAMES = {"spot.amazonaws.com": "AWSServiceRoleForEC2Spot", "events.amazonaws.com": "AWSServiceRoleForCloudWatchEvents"}
 IMAGE_PARAMETERS = "/aws/service/deeplearning/ami/x86_64/"
@@ -36,7 +37,7 @@ def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
         return original(self)
     backend = self.backend
     if any(role.name == name for role in backend.roles.values()):
-        raise fail("InvalidInput", f"Service role name {name} has been taken in this account, please try a different suffix.")
+        raise refused("service-linked-role-exists", name=name)
     result = original(self)
     for role in backend.roles.values():
         if role.path == f"/aws-service-role/{values['AWSServiceName']}/":

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from llmlab.sandbox.completion import answer, fail
+from llmlab.sandbox.completion import answer
 from llmlab.sandbox.completion_compute import remembered
 from llmlab.sandbox.completion_lambda import now
+from llmlab.sandbox.refusals.checking import refused
 
 
 def install() -> None:
@@ -29,9 +30,9 @@ def _checked(operation: str, original: Any) -> Any:
         groups = self.scheduler_backend.schedule_groups
         group = values.get("GroupName") or ("default" if operation.endswith("Schedule") else values.get("Name"))
         if operation == "CreateScheduleGroup" and group in groups:
-            raise fail("ConflictException", f"Schedule group {group} already exists.")
+            raise refused("schedule-group-exists", group=group)
         if operation != "CreateScheduleGroup" and group not in groups:
-            raise fail("ResourceNotFoundException", f"Schedule group {group} does not exist.")
+            raise refused("schedule-group-missing", group=group)
         if operation.endswith("Schedule"):
             _check_expression(values)
         result = original(self)
@@ -52,4 +53,4 @@ def _check_expression(values: dict[str, Any]) -> None:
     try:
         next_time(values["ScheduleExpression"], datetime.fromtimestamp(0, UTC), values.get("ScheduleExpressionTimezone") or "UTC")
     except (ValueError, KeyError) as error:
-        raise fail("ValidationException", f"Invalid Schedule Expression {values['ScheduleExpression']}.") from error
+        raise refused("schedule-expression-unreadable", expression=values["ScheduleExpression"]) from error

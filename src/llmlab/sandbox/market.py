@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.sandbox.completion import fail, kept
+from llmlab.sandbox.refusals.checking import refused
 
 ACCOUNT = "123456789012"
 SPOT = "spot"
@@ -49,7 +50,7 @@ def allow(region: str) -> None:
     kept(_ec2(region), "refused").clear()
 
 
-def refused(backend: Any) -> dict[tuple[str, str, str], str]:
+def _refused(backend: Any) -> dict[tuple[str, str, str], str]:
     """The refused pools of an EC2 backend, with their error codes."""
     return kept(backend, "refused")
 
@@ -67,24 +68,20 @@ def quota_value(region: str, quota: Quota) -> float:
 
 def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None:
     """Raise what EC2 would when this pool cannot give an instance: not offered in the zone, over quota, or no capacity."""
-    region = backend.region_name
-    if instance_type not in offered(region).get(zone, ()):
-        raise fail(
-            "Unsupported",
-            f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone ({zone}).",
-        )
+    if instance_type not in offered(backend.region_name).get(zone, ()):
+        raise refused("type-not-in-zone", kind=instance_type, zone=zone)
     _check_quota(backend, instance_type, market)
-    for pool, code in refused(backend).items():
+    for pool, code in _refused(backend).items():
         if all(wanted in {ANY, given} for wanted, given in zip(pool, (instance_type, zone, market), strict=True)):
-            raise fail(code, _refusal(code, instance_type, zone))
+            raise _refusal(code, instance_type, zone)
 
 
-def _refusal(code: str, instance_type: str, zone: str) -> str:
-    if code == "InsufficientInstanceCapacity":
-        return f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested ({zone})."
-    if code == "UnfulfillableCapacity":
-        return "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again."
-    return f"{code}: {instance_type} in {zone}"
+def _refusal(code: str, instance_type: str, zone: str) -> Exception:
+    from llmlab.sandbox.refusals.ec2_market import BY_CODE
+
+    if code in BY_CODE:
+        return refused(BY_CODE[code], kind=instance_type, zone=zone)
+    return fail(code, f"{code}: {instance_type} in {zone}")
 
 
 def _check_quota(backend: Any, instance_type: str, market: str) -> None:
@@ -97,13 +94,7 @@ def _check_quota(backend: Any, instance_type: str, market: str) -> None:
     limit = quota_value(backend.region_name, quota)
     if used + vcpus(instance_type) <= limit:
         return
-    if market == SPOT:
-        raise fail("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded")
-    raise fail(
-        "VcpuLimitExceeded",
-        f"You have requested more vCPU capacity than your current vCPU limit of {limit:.0f} allows for the instance bucket that the "
-        "specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment.",
-    )
+    raise refused("spot-quota") if market == SPOT else refused("on-demand-quota", limit=f"{limit:.0f}")
 
 
 def living(backend: Any) -> Iterable[Any]:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -51,12 +51,14 @@ class Sandbox:
         attached: bool = False,
         containers: bool = False,
         delay_seconds: float = 0,
+        rules: Iterable[str] = (),
+        modes: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
     ) -> Self:
         """Start a fresh one. `attached`: it ends with this process; otherwise it is left running until `stop`.
 
         `containers`: its machines are containers (Docker mode), and `say` hears what it makes for that.
-        `delay_seconds`: for so long what is new stays unseen (`delay`).
+        `delay_seconds`: for so long what is new stays unseen (`delay`). `rules` and `modes` hold from the start (`turn_on`).
 
         Raises:
             LabError: it did not come up, with what it said.
@@ -67,6 +69,7 @@ class Sandbox:
         log = folder / "log"
         command = [sys.executable, "-m", "llmlab.sandbox", str(folder), *(["--attached"] if attached else [])]
         command += [*(["--containers"] if containers else []), "--delay", str(delay_seconds)]
+        command += [f"--refuse={name}" for name in rules] + [f"--mode={name}" for name in modes]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -186,6 +189,14 @@ class Sandbox:
         """Hide new roles, profiles, instances and tags of the network for so long from who asks for them; 0: show all at once."""
         self._call("POST", "delay", {"seconds": seconds})
 
+    def turn_on(self, *rules: str, modes: Iterable[str] = ()) -> None:
+        """Let rules of `refusals` hold that do not always, each as `name` or `name=amount`, and modes."""
+        self._call("POST", "rules", {"on": list(rules), "modes": list(modes)})
+
+    def turn_off(self, *names: str) -> None:
+        """Let these rules and modes hold no more; without a name, every one that does not always."""
+        self._call("POST", "rules", {"off": list(names)})
+
     def fault(self, verb: str, message: str = "") -> None:
         """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it."""
         self._call("POST", "faults", {"verb": verb, "message": message})
@@ -195,7 +206,7 @@ class Sandbox:
         self._call("POST", f"machines/{instance}/containers/{name}/kill", {"memory": memory})
 
     def reset(self) -> None:
-        """Forget everything: machines, resources, capacity, quotas, faults, another delay. The clock stays where it is."""
+        """Forget everything: machines, resources, capacity, quotas, faults, another delay, other rules. The clock stays where it is."""
         self._call("POST", "reset", {})
 
     def console(self, instance: str) -> str:

@@ -1,8 +1,8 @@
 """The sandbox itself, in one process: moto's server, completed; the machine room; metadata, events and schedules; and the control API.
 
 Control, under `/_sandbox/`: GET state · POST clock {seconds} · POST interrupt {run, notice_seconds} · POST refuse {…}, allow ·
-POST quotas {code, value} · POST delay {seconds} · POST faults {verb, message} · GET console/<id> · POST stop; machines use
-`/_sandbox/machines/<id>/…`.
+POST quotas {code, value} · POST delay {seconds} · POST rules {on, off, modes} · POST faults {verb, message} · GET console/<id> ·
+POST stop; machines use `/_sandbox/machines/<id>/…`.
 """
 
 import json
@@ -26,6 +26,7 @@ from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Room
 from llmlab.sandbox.machine_docker import DockerHost
 from llmlab.sandbox.machine_process import ProcessHost
 from llmlab.sandbox.machine_requests import Requests, kill
+from llmlab.sandbox.refusals.switch import SWITCH, Switch
 from llmlab.sandbox.schedules import Schedules
 from llmlab.sandbox.timetable import Timetable
 
@@ -42,9 +43,12 @@ class Service:
     """A sandbox that serves from a thread of this process.
 
     With `containers`, its machines are containers, and else processes. `delay_seconds` is for how long what is new stays unseen.
+    `rules` are those that hold beside the ones that always do.
     """
 
-    def __init__(self, folder: Path, port: int = 0, *, containers: bool = False, delay_seconds: float = 0) -> None:
+    def __init__(
+        self, folder: Path, port: int = 0, *, containers: bool = False, delay_seconds: float = 0, rules: Switch | None = None
+    ) -> None:
         completion.complete()
         registry.install()
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -69,6 +73,7 @@ class Service:
         self.estate = Estate(folder / "estate", SystemClock()) if containers else None
         self.handler: type = Quiet
         self.delay_seconds = delay_seconds
+        self.rules = rules or Switch()
         self._clients: dict[tuple[str, str], Any] = {}
 
     def start(self, say: Callable[[str], None] = lambda _: None) -> None:
@@ -85,6 +90,7 @@ class Service:
         completion_lambda.RUNTIME.endpoint = self.endpoint
         completion_lambda.RUNTIME.clock = self.timetable
         DELAY.seconds = self.delay_seconds
+        SWITCH.set(self.rules)
         completion_compute.LAUNCHED.append(self.room.launched)
         completion_compute.TERMINATE.append(self.room.terminate)
         self._answer_console()
@@ -186,14 +192,26 @@ class Service:
 
     def _command(self, path: str, body: dict[str, Any]) -> Any:
         name, _, rest = path.partition("/")
-        region = body.get("region", REGION)
         if name == "state":
             return self.state()
         if name == "clock":
             self.timetable.advance(float(body["seconds"]))
         elif name == "interrupt":
             return {"instances": self.interrupt(body["run"], float(body.get("notice_seconds", SPOT_NOTICE_SECONDS)))}
-        elif name == "refuse":
+        elif name == "reset":
+            self.reset()
+        elif name == "console":
+            return {"output": self.room.machines[rest].host.console().decode(errors="replace")}
+        elif name == "stop":
+            self.stopped.set()
+        else:
+            self._set(name, body)
+        return {}
+
+    def _set(self, name: str, body: dict[str, Any]) -> None:
+        """What the account is like from now on."""
+        region = body.get("region", REGION)
+        if name == "refuse":
             with LOCK:
                 market.refuse(region, **{key: body[key] for key in ("instance_type", "zone", "market", "code") if key in body})
         elif name == "allow":
@@ -204,19 +222,17 @@ class Service:
                 market.set_quota(region, body["code"], float(body["value"]))
         elif name == "delay":
             DELAY.seconds = float(body["seconds"])
+        elif name == "rules":
+            with LOCK:
+                SWITCH.turn_on(body.get("on", []), body.get("modes", []))
+                if "off" in body:
+                    SWITCH.turn_off(*body["off"])
         elif name == "faults":
             self.requests.faults = {
                 key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
             }
-        elif name == "reset":
-            self.reset()
-        elif name == "console":
-            return {"output": self.room.machines[rest].host.console().decode(errors="replace")}
-        elif name == "stop":
-            self.stopped.set()
         else:
-            raise LookupError(f"the sandbox has no {path}")
-        return {}
+            raise LookupError(f"the sandbox has no {name}")
 
     def reset(self) -> None:
         """An empty account again."""
@@ -231,6 +247,7 @@ class Service:
             self.room.machines.clear()
             self.requests.faults.clear()
             DELAY.seconds = self.delay_seconds
+            SWITCH.set(self.rules)
             BackendDict.reset()
         self.schedules.start()
 
@@ -261,7 +278,8 @@ class Service:
             ]
         return {
             "endpoint": self.endpoint, "pid": os.getpid(), "time": self.timetable.now().isoformat(), "offset": self.timetable.offset,
-            "delay": DELAY.seconds, "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
+            "delay": DELAY.seconds, "rules": sorted({*SWITCH.named, *SWITCH.modes}),
+            "machines": machines, "delivered": self.events.delivered, "faults": self.requests.faults,
             "docker": self.estate.engine.environment.get("DOCKER_HOST", "") if self.estate else None,
         }  # fmt: skip
 

@@ -1,0 +1,5 @@
+"""account."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

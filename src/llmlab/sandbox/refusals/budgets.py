@@ -1,0 +1,5 @@
+"""budgets."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

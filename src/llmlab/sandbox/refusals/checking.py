@@ -1,0 +1,118 @@
+"""The one place where rules are judged: before moto answers, and at each launch."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from llmlab.sandbox.completion import fail, parameters
+from llmlab.sandbox.refusals import s3_calls
+from llmlab.sandbox.refusals.rule import Call, Rule
+from llmlab.sandbox.refusals.switch import SWITCH
+
+Judged = list[tuple[Rule, Call, dict[str, object]]]
+
+
+def judge(rules: Iterable[Rule], call: Call) -> Judged:
+    """The rules that hold and that the call meets, with what their sentences' fields are."""
+    met: Judged = []
+    for rule in rules:
+        if rule.applies is None or not SWITCH.holds(rule):
+            continue
+        own = replace(call, amount=SWITCH.amount(rule), rule=rule.name)
+        fields = rule.applies(own)
+        if fields or fields == {}:
+            met.append((rule, own, dict(fields) if isinstance(fields, dict) else {}))
+            if rule.code and not rule.carried_out:
+                return met
+    return met
+
+
+def refused(name: str, /, **fields: object) -> Exception:
+    """The exception that becomes a row's answer, for those who find out themselves that it is met."""
+    from llmlab.sandbox.refusals.table import BY_NAME
+
+    return _error(BY_NAME[name], fields)
+
+
+def _error(rule: Rule, fields: dict[str, object]) -> Exception:
+    error = fail(str(fields.get("code", rule.code)), rule.message.format(**fields))
+    vars(error)["_llmlab_status"] = rule.status
+    return error
+
+
+def carry_out(judged: Judged, act: Callable[[], Any]) -> Any:
+    """What AWS answers to a call that meets these rules: an error, or what `act` makes, altered, with the answer lost perhaps."""
+    for rule, _, fields in judged:
+        if rule.code and not rule.carried_out:
+            raise _error(rule, fields)
+    result = act()
+    for rule, call, fields in judged:
+        if rule.alters:
+            result = rule.alters(call, result)
+        elif rule.code:
+            raise _error(rule, fields)
+    return result
+
+
+def launched(response: Any, values: dict[str, Any], act: Callable[[], Any]) -> Any:
+    """`act` starts the instances of one request, whose `values` are complete; the rules of each launch are judged first."""
+    from llmlab.sandbox.refusals.table import LAUNCH_RULES
+
+    call = Call("ec2:RunInstances", values, response.current_account, response.region, response)
+    return carry_out(judge(LAUNCH_RULES, call), act)
+
+
+# ---------------------------------------------------------------- at moto's front
+
+
+@cache
+def _rules(service: str, operation: str) -> tuple[Rule, ...]:
+    from llmlab.sandbox.refusals.table import ROWS
+
+    wanted = {f"{service}:{operation}", f"{service}:*", "*:*"}
+    return tuple(rule for rule in ROWS if rule.applies and not rule.each_launch and wanted & set(rule.operations))
+
+
+def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
+    """Moto's answer to a call of any service but S3, the rules judged first."""
+    from moto.core.utils import camelcase_to_underscores
+
+    operation = response._get_action() or ""
+    service = response.boto3_service_name
+    rules = [rule for rule in _rules(service, operation) if SWITCH.holds(rule)]
+    method = getattr(response, camelcase_to_underscores(operation), None)
+    if not rules or method is None:
+        return call_action(response)
+
+    def act() -> Any:
+        call = Call(f"{service}:{operation}", parameters(response), response.current_account, response.region, response)
+        return _with_status(response, lambda: carry_out(judge(rules, call), method))
+
+    setattr(response, camelcase_to_underscores(operation), act)  # inside of moto's own handling of errors
+    return call_action(response)
+
+
+def checked_s3(response: Any, act: Callable[[], Any]) -> Any:
+    """Moto's answer to a call of S3, the rules judged first."""
+    operation, values = s3_calls.parse(response)
+    rules = [rule for rule in _rules("s3", operation) if SWITCH.holds(rule)]
+    if not rules:
+        return act()
+    call = Call(f"s3:{operation}", values, response.current_account, response.region, response)
+    return _with_status(response, lambda: carry_out(judge(rules, call), act), every=True)
+
+
+def _with_status(response: Any, act: Callable[[], Any], *, every: bool = False) -> Any:
+    """Errors of rows with a status of their own; `every` one of ours, because moto's S3 knows its own alone."""
+    from moto.core.exceptions import ServiceException
+    from moto.core.responses import ActionResult
+
+    try:
+        return act()
+    except ServiceException as error:
+        status = vars(error).get("_llmlab_status")
+        if status is None or not (status or every):
+            raise
+        usual, headers, body = response.serialized(ActionResult(error))
+        return (status or usual, headers, body) if every else (body, {**headers, "status": status or usual})

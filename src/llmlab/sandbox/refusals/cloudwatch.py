@@ -1,0 +1,5 @@
+"""cloudwatch."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

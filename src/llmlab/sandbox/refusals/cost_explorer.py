@@ -1,0 +1,5 @@
+"""cost_explorer."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

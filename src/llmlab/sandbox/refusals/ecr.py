@@ -1,0 +1,5 @@
+"""ecr."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

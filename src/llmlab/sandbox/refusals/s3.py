@@ -1,0 +1,5 @@
+"""s3."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()

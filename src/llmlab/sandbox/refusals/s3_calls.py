@@ -1,0 +1,54 @@
+"""Which operation a request to S3 is, and its parameters: moto answers S3 by its own route, which names neither."""
+
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Known = tuple[str, str, frozenset[str], tuple[tuple[str, str, str], ...]]
+"""Operation, its kind of address and method, what its address must ask for, and its members: name, place, name there."""
+
+
+@cache
+def _operations() -> dict[tuple[str, str], list[Known]]:
+    """By level (`bucket`, `key`) and method, those with the most in their address first."""
+    import botocore.session
+
+    model = botocore.session.get_session().get_service_model("s3")
+    known: dict[tuple[str, str], list[Known]] = {}
+    for name in model.operation_names:
+        operation = model.operation_model(name)
+        path, _, query = operation.http["requestUri"].partition("?")
+        level = {"/{Bucket}": "bucket", "/{Bucket}/{Key+}": "key"}.get(path)
+        if level is None or operation.input_shape is None:
+            continue
+        members = tuple(
+            (member, shape.serialization["location"], shape.serialization.get("locationName", member))
+            for member, shape in operation.input_shape.members.items()
+            if shape.serialization.get("location") in {"header", "querystring"}
+        )
+        needed = {part.partition("=")[0] for part in query.split("&") if part and not part.startswith("x-id")}
+        needed |= {place for member, _, place in members if member in operation.input_shape.required_members and member != "Bucket"}
+        known.setdefault((level, operation.http["method"]), []).append((name, level, frozenset(needed), members))
+    for listed in known.values():
+        listed.sort(key=lambda one: (-len(one[2]), one[0]))
+    return known
+
+
+def parse(response: Any) -> tuple[str, dict[str, Any]]:
+    """The operation ("" for none of the model's) and its parameters, the body as bytes under `Body`."""
+    request = response.request
+    query = parse_qs(urlsplit(response.uri).query, keep_blank_values=True)
+    headers = {name.lower(): value for name, value in dict(request.headers).items()}
+    bucket = response.bucket_name or ""
+    key = unquote(str(response.parse_key_name() or "")) if bucket else ""
+    present = set(query) | set(headers)
+    values: dict[str, Any] = {"Bucket": bucket, "Key": key, "Body": response.body or b""}
+    for name, _, needed, members in _operations().get(("key" if key else "bucket", request.method), []):
+        if all(place in present or place.lower() in present for place in needed):
+            for member, location, place in members:
+                if location == "header" and place.lower() in headers:
+                    values[member] = headers[place.lower()]
+                elif location == "querystring" and place in query:
+                    values[member] = query[place][0]
+            return name, values
+    return "", values

@@ -1,0 +1,5 @@
+"""secrets."""
+
+from llmlab.sandbox.refusals.rule import Rule
+
+ROWS: tuple[Rule, ...] = ()
