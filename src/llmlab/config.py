@@ -5,9 +5,9 @@ import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from llmlab.contract import PROJECT, Env
 from llmlab.errors import UsageError
@@ -18,6 +18,11 @@ CONFIG = "LLMLAB_CONFIG"
 """The settings file, where `--config` is not given."""
 OTHER_VARIABLES = frozenset({CONFIG, "LLMLAB_LIVE", *Env})
 """Variables with our prefix that are no settings."""
+
+
+def _whole(value: object) -> object:
+    """A number as a variable writes it: pydantic matches a Literal against the text itself."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
 class Settings(BaseModel):
@@ -42,7 +47,9 @@ class Settings(BaseModel):
     ami: str | None = Field(None, description="an AMI to pin instead of the newest one", pattern=r"^ami-[0-9a-f]+$")
     disk_gib: int = Field(200, ge=50, le=16384, description="root volume")
     max_hours: float = Field(6, gt=0, le=168, description="the most a run may take over all its attempts")
-    log_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365] = Field(30, description="how long CloudWatch keeps the logs")
+    log_days: Annotated[Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], BeforeValidator(_whole)] = Field(
+        30, description="how long CloudWatch keeps the logs"
+    )
     dashboard: bool = Field(True, description="a CloudWatch dashboard; free for an account's first three, else 3 US dollars a month")
     permissions_boundary: str | None = Field(None, description="ARN of a policy that bounds every role we create")
 

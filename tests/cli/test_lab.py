@@ -8,6 +8,7 @@ from llmlab.commands.lab import in_words
 from llmlab.config import load
 from llmlab.errors import ExitCode
 from tests.cli.conftest import CommandLine
+from tests.laws.refusing import refusing
 
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
@@ -52,6 +53,22 @@ def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> Non
         "action": "update",
         "properties": [{"path": "retention days", "now": None, "wanted": 30}],
     }
+
+
+def test_what_was_given_is_remembered_when_the_bootstrap_fails(lab: CommandLine, lab_aws: "Aws", project: Path) -> None:
+    """The natural second try makes the lab that was asked for, not another one."""
+    with refusing(lab_aws, "lambda", "CreateFunction", "CodeStorageExceededException", "Code storage limit exceeded."):
+        failed = lab("bootstrap", "--email", "me@example.org", "--budget", "77", "--github", "me/repo", "--yes")
+    assert failed.code == ExitCode.FAILED
+    settings = load({}, {}, project / "llmlab.toml").settings
+    assert (settings.budget, settings.github, settings.email) == (77, "me/repo", "me@example.org")
+    assert lab("bootstrap", "--yes").code == ExitCode.DONE
+    assert lab("bootstrap", "--plan", "--budget", "77", "--github", "me/repo", "--email", "me@example.org").code == ExitCode.DONE
+
+
+def test_a_refused_plan_remembers_nothing(lab: CommandLine, project: Path) -> None:
+    assert lab("bootstrap", "--budget", "77").code == ExitCode.REFUSED
+    assert list(project.iterdir()) == []
 
 
 def test_what_was_given_is_remembered(lab: CommandLine, project: Path) -> None:

@@ -3,13 +3,14 @@
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 from llmlab import recipe
 from llmlab.aws import secrets
 from llmlab.aws.session import Aws
 from llmlab.config import Settings, load
-from llmlab.errors import ExitCode
+from llmlab.errors import ExitCode, UsageError
 from tests.cli.conftest import CommandLine
 
 
@@ -35,6 +36,17 @@ def test_init_never_overwrites(llmlab: CommandLine, project: Path) -> None:
     assert second["written"] == []
     assert (project / "recipe.yaml").read_text() == "mine: true\n"
     assert "other-lab" not in (project / "llmlab.toml").read_text()
+
+
+@pytest.mark.parametrize("days", ["7", "365"])
+def test_days_are_taken_from_a_variable(days: str) -> None:
+    assert load({}, {"LLMLAB_LOG_DAYS": days}, None).settings.log_days == int(days)
+
+
+@pytest.mark.parametrize("days", ["8", "7.0", "seven", "²"])
+def test_other_days_are_refused(days: str) -> None:
+    with pytest.raises(UsageError, match="log_days cannot be"):
+        load({}, {"LLMLAB_LOG_DAYS": days}, None)
 
 
 def test_every_setting_of_a_fresh_file_can_be_switched_on(llmlab: CommandLine, project: Path) -> None:

@@ -1,19 +1,23 @@
 """The two buckets: data, which machines only read, and outputs, which holds the results."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from llmlab.aws import policies, policies_documents
 from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import AlreadyExists, Aws, AwsError, Denied, NotFound
+from llmlab.aws.session import AlreadyExists, Aws, Denied, NotFound
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
 
 RULE = "llmlab-"
 """Lifecycle rules whose id begins so are ours; others are the user's own."""
+BUSY = ("OperationAborted", "NoSuchBucket")
+"""What S3 says of a bucket of which it is still making or deleting something; the second also of one that is not there.
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; terraform repeats the same (its internal/service/s3/bucket.go)"""
+SETTLE_SECONDS = 120
 BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 
 
@@ -94,29 +98,45 @@ class Bucket(AwsResource):
         if self.aws.region != "us-east-1":
             configuration["LocationConstraint"] = self.aws.region
         try:
-            self.aws.s3.create_bucket(Bucket=self.name, CreateBucketConfiguration=configuration, ObjectOwnership="BucketOwnerEnforced")
+            self._settled(
+                lambda: self.aws.s3.create_bucket(
+                    Bucket=self.name, CreateBucketConfiguration=configuration, ObjectOwnership="BucketOwnerEnforced"
+                ),
+                BUSY[:1],
+            )
         except AlreadyExists as error:
             if error.code == "BucketAlreadyExists":
                 raise Refused(f"the bucket name {self.name} is taken by another account", self.way_out()) from error
             raise
 
+    def _settled(self, call: Callable[[], object], passing: Sequence[str]) -> None:
+        """The one place where S3 gets time for a bucket that was just made, or just deleted under the same name."""
+        self.persist(call, passing, "S3 being done with it", seconds=SETTLE_SECONDS)
+
     def update(self, differs: Properties) -> None:
+        """Each setting is a call of its own."""
+        for change in self._changes(differs):
+            self._settled(change, BUSY)
+
+    def _changes(self, differs: Properties) -> Iterator[Callable[[], object]]:
         s3 = self.aws.s3
         if "versioning" in differs:
-            s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
+            yield lambda: s3.put_bucket_versioning(Bucket=self.name, VersioningConfiguration={"Status": "Enabled"})
         if "encryption" in differs:
             default: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-            s3.put_bucket_encryption(Bucket=self.name, ServerSideEncryptionConfiguration={"Rules": [default]})
+            yield lambda: s3.put_bucket_encryption(Bucket=self.name, ServerSideEncryptionConfiguration={"Rules": [default]})
         if "public access" in differs:
-            s3.put_public_access_block(Bucket=self.name, PublicAccessBlockConfiguration=BLOCKED)  # type: ignore[arg-type]
+            yield lambda: s3.put_public_access_block(Bucket=self.name, PublicAccessBlockConfiguration=BLOCKED)  # type: ignore[arg-type]
         if "ownership" in differs:
-            s3.put_bucket_ownership_controls(Bucket=self.name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
+            yield lambda: s3.put_bucket_ownership_controls(
+                Bucket=self.name, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+            )
         if "TLS only" in differs:
             policy = policies_documents.merged(self._statements(), [policies.tls_only(self.name)])
-            s3.put_bucket_policy(Bucket=self.name, Policy=json.dumps(policy))
+            yield lambda: s3.put_bucket_policy(Bucket=self.name, Policy=json.dumps(policy))
         if differs.keys() & {"archive", "old versions", "stale uploads"}:
             rules = [rule for rule in self._rules() if not rule.get("ID", "").startswith(RULE)] + self._wanted_rules()
-            s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})  # type: ignore[typeddict-item]
+            yield lambda: s3.put_bucket_lifecycle_configuration(Bucket=self.name, LifecycleConfiguration={"Rules": rules})  # type: ignore[typeddict-item]
 
     def _wanted_rules(self) -> list[dict[str, Any]]:
         everything = {"Status": "Enabled", "Filter": {"Prefix": ""}}
@@ -135,17 +155,11 @@ class Bucket(AwsResource):
     def delete(self) -> None:
         """With every version of every object. A writer that is still up gets a minute to end."""
 
-        def deleted() -> bool:
+        def delete() -> None:
             empty(self.aws, self.name)
-            try:
-                self.aws.s3.delete_bucket(Bucket=self.name)
-            except AwsError as error:
-                if error.code != "BucketNotEmpty":
-                    raise
-                return False
-            return True
+            self.aws.s3.delete_bucket(Bucket=self.name)
 
-        self.wait(deleted, "the last writer ending", seconds=60, every=5)
+        self.persist(delete, ("BucketNotEmpty", BUSY[0]), "the last writer ending", seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ class Budget(AwsResource):
             budget = self.client.describe_budget(**self._which)["Budget"]
         except NotFound:
             return None
-        notifications = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
+        notifications = self._notifications()
         types = budget.get("CostTypes", {})
         return {
             "dollars a month": float(budget["BudgetLimit"]["Amount"]) if budget.get("TimeUnit") == "MONTHLY" else None,
@@ -66,9 +66,29 @@ class Budget(AwsResource):
     def _subscribers(self, percent: int, notifications: list[Mapping[str, Any]]) -> list[str] | None:
         if not any(_same(one, _notification(percent)) for one in notifications):
             return None
-        answer = self.client.describe_subscribers_for_notification(**self._which, Notification=_notification(percent))
-        addresses = {one["Address"] for one in answer.get("Subscribers", [])}
+        addresses = {one["Address"] for one in self._listeners(percent)}
         return [self.topic.arn] if self.topic.arn in addresses else []
+
+    def _notifications(self) -> list[Mapping[str, Any]]:
+        """A budget without alerts may be answered with an empty list or with NotFoundException: the API names both.
+
+        https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_DescribeNotificationsForBudget.html
+        """
+        try:
+            return list(self.client.describe_notifications_for_budget(**self._which).get("Notifications", []))
+        except NotFound:
+            return []
+
+    def _listeners(self, percent: int) -> list[Mapping[str, Any]]:
+        """The same of who is told.
+
+        https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_DescribeSubscribersForNotification.html
+        """
+        try:
+            answer = self.client.describe_subscribers_for_notification(**self._which, Notification=_notification(percent))
+        except NotFound:
+            return []
+        return list(answer.get("Subscribers", []))
 
     def tags(self) -> Mapping[str, str]:
         arn = f"arn:aws:budgets::{self.aws.account}:budget/{self.name}"
@@ -93,7 +113,7 @@ class Budget(AwsResource):
         missing = [percent for percent in ALERTS if f"alert at {percent} %" in differs]
         if not missing:
             return
-        existing = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
+        existing = self._notifications()
         subscriber = {"SubscriptionType": "SNS", "Address": self.topic.arn}
         for percent in missing:
             notification = _notification(percent)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import AwsResource
-from llmlab.aws.session import AwsError, NotFound
+from llmlab.aws.session import NotFound
 from llmlab.contract import PROJECT, Metric, Names
 from llmlab.infra.resource import Properties
 
@@ -45,10 +45,11 @@ class Dashboard(AwsResource):
         return self.names.tags if self.ours() else {}
 
     def create(self) -> None:
-        answer = self.client.put_dashboard(DashboardName=self.name, DashboardBody=json.dumps(body(self.names)))
-        problems = answer.get("DashboardValidationMessages", [])
-        if problems:
-            raise AwsError(f"{self.key} is not valid: {problems[0].get('Message')}", "llmlab doctor")
+        """CloudWatch answers a body that is wrong with an error, and one that it only warns of after making the dashboard.
+
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html
+        """
+        self.client.put_dashboard(DashboardName=self.name, DashboardBody=json.dumps(body(self.names)))
 
     def update(self, differs: Properties) -> None:
         self.create()

@@ -16,6 +16,9 @@ HANDLER = "llmlab.watchdog.handler.handler"
 RUNTIME = "python3.12"
 TIMEOUT_SECONDS = 300
 MEMORY_MIB = 256
+NOT_YET = ("cannot be assumed by Lambda", "KMS key is invalid for CreateGrant")
+"""What Lambda says while it does not know a new role: of the role itself, and of the key for the environment's variables.
+https://github.com/hashicorp/terraform-provider-aws/issues/4633, https://github.com/aws/chalice/pull/1069"""
 CONFIGURATION = ("runtime", "handler", "role", "timeout seconds", "memory MiB", "environment")
 
 
@@ -59,8 +62,8 @@ class Function(AwsResource):
             return None
         return {
             "code": _short(base64.b64decode(found["CodeSha256"])),
-            "runtime": found["Runtime"],
-            "handler": found["Handler"],
+            "runtime": found.get("Runtime"),  # a function that is a container image has neither, and is somebody's
+            "handler": found.get("Handler"),
             "role": found["Role"],
             "timeout seconds": found["Timeout"],
             "memory MiB": found["MemorySize"],
@@ -76,7 +79,7 @@ class Function(AwsResource):
             lambda: self.client.create_function(
                 FunctionName=self.name, Code={"ZipFile": self.code}, Tags=self.names.tags, PackageType="Zip", **self._configuration()
             ),
-            "cannot be assumed by Lambda",
+            NOT_YET,
             "Lambda seeing its new role",
         )
         self._settled()
@@ -109,7 +112,7 @@ class Function(AwsResource):
             self._settled()
             self.persist(
                 lambda: self.client.update_function_configuration(FunctionName=self.name, **self._configuration()),
-                "cannot be assumed by Lambda",
+                NOT_YET,
                 "Lambda seeing its new role",
             )
         self._settled()

@@ -1,11 +1,12 @@
 """The way out of the lab's network."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import AwsError
+from llmlab.aws.session import NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
 
@@ -58,16 +59,12 @@ class InternetGateway(Ec2Resource):
             self.aws.ec2.detach_internet_gateway(InternetGatewayId=self.id_of(description), VpcId=vpc)
 
     def delete(self) -> None:
-        def detached() -> bool:
-            try:
-                for one in self.found():
-                    self._detach(one)
-            except AwsError as error:
-                if error.code not in {"DependencyViolation", "Gateway.NotAttached"}:
-                    raise
-                return False
-            return True
+        """After the last public address has gone back."""
+        vpc = next((vpc for one in self.found() for vpc in self._attached(one)), None)
+        self.delete_patiently(self._delete, "the last public address going back", vpc, also=("Gateway.NotAttached",))
 
-        self.wait(detached, "the last public address going back", seconds=300, every=5)
+    def _delete(self) -> None:
         for one in self.found():
-            self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(one))
+            self._detach(one)
+            with suppress(NotFound):
+                self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(one))

@@ -83,7 +83,8 @@ def _is_ours(aws: Aws, tags: Mapping[str, str]) -> bool:
 def _tagged(aws: Aws, kind: str) -> Iterator[Leftover]:
     operation, items, identity = EC2[kind]
     filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
-    for page in aws.client("ec2").get_paginator(operation).paginate(Filters=filters):
+    mine = {"OwnerIds": ["self"]} if kind == "snapshot" else {}  # else EC2 looks through everybody's public ones
+    for page in aws.client("ec2").get_paginator(operation).paginate(Filters=filters, **mine):
         for item in page[items]:
             if str(item.get("State") if isinstance(item.get("State"), str) else "").lower() not in GONE:
                 yield Leftover(kind, item[identity], command=_ec2_command(kind, item[identity], aws.region))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from llmlab.aws import network_guests
+from llmlab.aws.patience import IN_USE, patiently
 from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.contract import Names, Tag
@@ -14,6 +16,8 @@ from llmlab.infra.resource import Resource
 T = TypeVar("T")
 TRIES = 5
 """As often as botocore's own retries ask."""
+LINGER_SECONDS = 600
+"""How long what hangs on a network may take to go: GPU machines take minutes to give their network interfaces back."""
 SHOWN_SECONDS = 120
 """How long EC2 may take to show what it has made to who looks for its tags.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
@@ -43,19 +47,11 @@ class AwsResource(Resource):
         if not wait_until(check, self.clock, limit_seconds=seconds, every_seconds=every, in_a_row=in_a_row):
             raise LabError(f"{self.key}: {awaited} did not happen within {seconds:.0f} seconds", "llmlab bootstrap")
 
-    def persist(self, call: Callable[[], object], message: str, awaited: str, *, seconds: float = 120, every: float = 5) -> None:
-        """Repeat a call while AWS refuses it with `message`: IAM takes a while to be seen by other services."""
-
-        def accepted() -> bool:
-            try:
-                call()
-            except AwsError as error:
-                if message not in error.message:
-                    raise
-                return False
-            return True
-
-        self.wait(accepted, awaited, seconds=seconds, every=every)
+    def persist(self, call: Callable[[], object], passing: Sequence[str], awaited: str, *, seconds: float = 120, every: float = 5) -> None:
+        """Repeat a call while AWS refuses it with one of `passing`: IAM takes a while to be seen by other services."""
+        patiently(
+            call, self.clock, passing=passing, awaited=f"{self.key}: {awaited}", hint="llmlab bootstrap", seconds=seconds, every=every
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +135,25 @@ class Ec2Resource(AwsResource):
 
     def need_id(self) -> str:
         return self.id_of(self.seen.get("description") or self.need())
+
+    def delete_patiently(
+        self, delete: Callable[[], object], awaited: str, vpc: str | None, *, alone: bool = False, also: Sequence[str] = ()
+    ) -> None:
+        """Repeat a deletion while EC2 says that something still hangs on it: network interfaces linger after "terminated".
+
+        Who is in the way is told; at once, where nobody will take it away by itself. `alone` is for the VPC, in which nothing may be left.
+        https://github.com/hashicorp/terraform-provider-aws/issues/9495
+        """
+        patiently(
+            delete,
+            self.clock,
+            passing=(*IN_USE, *also),
+            awaited=f"{self.key}: {awaited}",
+            hint="llmlab teardown",
+            seconds=LINGER_SECONDS,
+            every=10,
+            why=lambda last: network_guests.in_the_way(self.aws, vpc, last=last, alone=alone) if vpc else None,
+        )
 
     def tags(self) -> Mapping[str, str]:
         found = self.found()

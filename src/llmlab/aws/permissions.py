@@ -10,7 +10,7 @@ from llmlab.aws.crew import Crew
 from llmlab.aws.policies_boundary import boundary_arn
 from llmlab.aws.policies_documents import asked, owned
 from llmlab.aws.policies_operator import SPOT_ROLE
-from llmlab.aws.session import Aws, AwsError
+from llmlab.aws.session import Aws, AwsError, Denied, NotFound
 from llmlab.contract import LogStream, Names
 
 AT_ONCE = 8
@@ -55,7 +55,7 @@ def circumstances(names: Names, boundary: str | None = None) -> dict[str, str]:
 
 def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
     """What IAM's policy simulator says no to; None when it may not be asked, or knows nothing of the caller (a root user)."""
-    principal = _principal(aws.client("sts").get_caller_identity()["Arn"])
+    principal = _principal(aws, aws.client("sts").get_caller_identity()["Arn"])
     if principal is None:
         return None
     context: Any = [
@@ -77,9 +77,16 @@ def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
         return None
 
 
-def _principal(arn: str) -> str | None:
-    """The user or role behind a caller's ARN: an assumed role's session is not something that has policies."""
+def _principal(aws: Aws, arn: str) -> str | None:
+    """The user or role behind a caller's ARN: an assumed role's session is not something that has policies.
+
+    A role may have a path, which its session's ARN leaves out: those of IAM Identity Center do, so IAM is asked for it.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+    """
     if ":assumed-role/" in arn:
         account, role = arn.split(":")[4], arn.split("/")[1]
-        return f"arn:aws:iam::{account}:role/{role}"
+        try:
+            return str(aws.client("iam").get_role(RoleName=role)["Role"]["Arn"])
+        except (Denied, NotFound):
+            return f"arn:aws:iam::{account}:role/{role}"
     return arn if ":user/" in arn else None

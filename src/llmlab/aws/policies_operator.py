@@ -8,6 +8,9 @@ from llmlab.contract import Names
 LARGEST = 6144
 """Characters of a managed policy. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 SPOT_ROLE = "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+QUOTA_ROLE = "aws-service-role/servicequotas.amazonaws.com/AWSServiceRoleForServiceQuotas"
+"""Made with an account's first request for a larger quota.
+https://docs.aws.amazon.com/servicequotas/latest/userguide/using-service-linked-roles.html"""
 ALARMS = ("max-runtime", "failed-runs")
 RULES = ("spot-interruption", "instance-ended")
 """By name, because a lab whose name begins alike has others."""
@@ -37,7 +40,8 @@ def _reading() -> list[Policy]:
     see = actions(
         "ec2", "DescribeAddresses", "DescribeAvailabilityZones", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes",
         "DescribeInstances", "DescribeInternetGateways", "DescribeLaunchTemplateVersions", "DescribeLaunchTemplates",
-        "DescribeNetworkInterfaces", "DescribeRouteTables", "DescribeSecurityGroups", "DescribeSnapshots", "DescribeSpotInstanceRequests",
+        "DescribeNetworkInterfaces", "DescribeRegions", "DescribeRouteTables",
+        "DescribeSecurityGroups", "DescribeSnapshots", "DescribeSpotInstanceRequests",
         "DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DescribeVpcAttribute", "DescribeVpcEndpoints", "DescribeVpcs",
         "GetSpotPlacementScores",
     )  # fmt: skip
@@ -49,7 +53,20 @@ def _reading() -> list[Policy]:
     ]  # fmt: skip
     return [
         allow_anywhere("See", see),
-        allow_anywhere("SeePrices", ["pricing:GetProducts", "servicequotas:GetServiceQuota"]),
+        allow_anywhere(
+            "SeePrices",
+            [
+                "pricing:GetProducts",
+                "freetier:GetAccountPlanState",
+                *actions(
+                    "servicequotas",
+                    "GetAWSDefaultServiceQuota",
+                    "GetServiceQuota",
+                    "ListRequestedServiceQuotaChangeHistoryByQuota",
+                    "RequestServiceQuotaIncrease",
+                ),
+            ],
+        ),
         allow_anywhere("SeeSpending", actions("ce", "GetCostAndUsage", "GetCostForecast", "ListCostAllocationTags")),
         allow_anywhere("List", lists),
         allow_anywhere("Unsubscribe", "sns:Unsubscribe"),
@@ -144,12 +161,12 @@ def _identity(names: Names) -> list[Policy]:
             ),
             profiles,
         ),
-        allow("KnowSpotRole", "iam:GetRole", spot),
+        allow("KnowRoles", "iam:GetRole", [spot, names.role_arn("aws-reserved/*")]),
         allow(
-            "MakeSpotRole",
+            "MakeServiceRoles",
             "iam:CreateServiceLinkedRole",
-            spot,
-            StringEquals={"iam:AWSServiceName": "spot.amazonaws.com"},
+            [spot, names.role_arn(QUOTA_ROLE)],
+            StringEquals={"iam:AWSServiceName": ["spot.amazonaws.com", "servicequotas.amazonaws.com"]},
         ),
         allow(
             "KeepProvider",
@@ -221,7 +238,7 @@ def _storage(names: Names) -> list[Policy]:
         ),
         allow(
             "KeepSecrets",
-            actions("secretsmanager", "CreateSecret", "DeleteSecret", "DescribeSecret", "PutSecretValue", "TagResource"),
+            actions("secretsmanager", "CreateSecret", "DeleteSecret", "DescribeSecret", "PutSecretValue", "RestoreSecret", "TagResource"),
             names.arn("secretsmanager", f"secret:{names.secret('*')}"),
         ),
     ]

@@ -1,11 +1,14 @@
 """The routes of the lab's subnets."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llmlab.aws.internet_gateway import InternetGateway
 from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.session import NotFound
 from llmlab.aws.subnets import Subnets
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
@@ -83,8 +86,15 @@ class RouteTable(Ec2Resource):
         self.aws.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
 
     def delete(self) -> None:
+        """A gateway endpoint that is still being deleted hangs on it for a while."""
         for table in self.found():
             for association in table.get("Associations", []):
                 if not association.get("Main"):
-                    self.aws.ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
-            self.aws.ec2.delete_route_table(RouteTableId=self.id_of(table))
+                    with suppress(NotFound):
+                        self.aws.ec2.disassociate_route_table(AssociationId=association["RouteTableAssociationId"])
+            identity = self.id_of(table)
+            self.delete_patiently(partial(self._delete, identity), "what uses it going", table.get("VpcId"))
+
+    def _delete(self, table: str) -> None:
+        with suppress(NotFound):
+            self.aws.ec2.delete_route_table(RouteTableId=table)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws.owned import Ec2Resource
+from llmlab.aws.network_guests import GOING
+from llmlab.aws.owned import LINGER_SECONDS, Ec2Resource
 from llmlab.aws.route_table import RouteTable
 from llmlab.aws.session import AwsError
 from llmlab.aws.vpc import Vpc
@@ -33,8 +34,10 @@ class S3Endpoint(Ec2Resource):
         return {"in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None}
 
     def found(self) -> Sequence[Mapping[str, Any]]:
-        found = self.aws.ec2.describe_vpc_endpoints(Filters=self.filters)["VpcEndpoints"]
-        return [one for one in found if one.get("State", "").lower() not in {"deleting", "deleted"}]
+        return [one for one in self._shown() if _state(one) not in GOING]
+
+    def _shown(self) -> Sequence[Mapping[str, Any]]:
+        return self.aws.ec2.describe_vpc_endpoints(Filters=self.filters)["VpcEndpoints"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["VpcEndpointId"])
@@ -54,9 +57,11 @@ class S3Endpoint(Ec2Resource):
             self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), AddRouteTableIds=[self.routes.need_id()])
 
     def delete(self) -> None:
+        """And wait for its end: while it is being deleted it hangs on its route table and its VPC."""
         found = [self.id_of(one) for one in self.found()]
         if found:
             self._delete(found)
+        self.wait(lambda: all(_state(one) == "deleted" for one in self._shown()), "its end", seconds=LINGER_SECONDS, every=5)
 
     def _delete(self, ids: Sequence[str]) -> None:
         answer = self.aws.ec2.delete_vpc_endpoints(VpcEndpointIds=ids)
@@ -64,3 +69,7 @@ class S3Endpoint(Ec2Resource):
             code = failure.get("Error", {}).get("Code", "")
             if "NotFound" not in code:
                 raise AwsError(f"{self.key} could not be deleted: {failure.get('Error', {}).get('Message')}", "llmlab teardown", code=code)
+
+
+def _state(description: Mapping[str, Any]) -> str:
+    return str(description.get("State", "")).lower()

@@ -81,7 +81,7 @@ class HourlySweep(AwsResource):
                 State="ENABLED",
                 Target=target,
             ),
-            "assume",
+            ("assume",),
             "EventBridge Scheduler seeing its new role",
         )
 

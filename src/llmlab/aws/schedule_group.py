@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import NotFound
+from llmlab.aws.session import AwsError, NotFound
 from llmlab.infra.resource import Properties
+
+DELETING = "DELETING"
+"""Of a group until all of its schedules are deleted.
+https://docs.aws.amazon.com/scheduler/latest/APIReference/API_DeleteScheduleGroup.html"""
+GROUP_SECONDS = 300
+"""How long that may take, as terraform-provider-aws assumes (internal/service/scheduler/schedule_group.go)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +39,15 @@ class ScheduleGroup(AwsResource):
         return {"owner": {key: tags.get(key) for key in self.names.tags}}
 
     def _state(self) -> str | None:
+        """None for one that is not there any more, or not for long."""
+        shown = self._shown()
+        return None if shown == DELETING else shown
+
+    def _shown(self) -> str | None:
         try:
-            state = str(self.client.get_schedule_group(Name=self.name)["State"])
+            return str(self.client.get_schedule_group(Name=self.name)["State"])
         except NotFound:
             return None
-        return None if state == "DELETING" else state
 
     def exists(self) -> bool:
         return self._state() is not None
@@ -47,16 +57,23 @@ class ScheduleGroup(AwsResource):
         return from_list(self.client.list_tags_for_resource(ResourceArn=arn).get("Tags", []))
 
     def create(self) -> None:
-        """A group of this name may still be going away."""
-        self.persist(
-            lambda: self.client.create_schedule_group(Name=self.name, Tags=to_list(self.names.tags)),
-            "being deleted",
-            "the end of the old group",
-        )
+        """A group of this name may still be going away; which of its errors says so AWS does not document, so the group is looked at."""
+
+        def accepted() -> bool:
+            try:
+                self.client.create_schedule_group(Name=self.name, Tags=to_list(self.names.tags))
+            except AwsError:
+                if self._shown() != DELETING:
+                    raise
+                return False
+            return True
+
+        self.wait(accepted, "the end of the old group", seconds=GROUP_SECONDS, every=5)
 
     def update(self, differs: Properties) -> None:
         """Nothing to set: a group without our tags is a stranger."""
 
     def delete(self) -> None:
+        """And wait for its end: until then no group of this name can be made."""
         self.client.delete_schedule_group(Name=self.name)
-        self.wait(lambda: self._state() is None, "its end", seconds=120)
+        self.wait(lambda: self._shown() is None, "its end", seconds=GROUP_SECONDS, every=5)

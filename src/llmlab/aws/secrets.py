@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from llmlab.aws.patience import patiently
 from llmlab.aws.session import Aws, NotFound
+from llmlab.clock import Clock
 from llmlab.errors import Refused
 
 
@@ -16,8 +18,23 @@ class Secret:
     changed: str = ""
 
 
-def put(aws: Aws, name: str, value: str) -> Secret:
-    """Create or replace. A secret that waits for its deletion is taken back first."""
+GOING = ("scheduled for deletion",)
+"""Of a secret that was deleted at once, and whose name is not free yet: "use appropriate back off and retry logic".
+https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html"""
+
+
+def put(aws: Aws, name: str, value: str, clock: Clock) -> Secret:
+    """Create or replace. A secret that waits for its deletion is taken back first; one that is being deleted is waited for."""
+    return patiently(
+        lambda: _put(aws, name, value),
+        clock,
+        passing=GOING,
+        awaited=f"the end of the old secret {aws.names.secret(name)}",
+        hint=f"llmlab secret set {name} < token.txt",
+    )
+
+
+def _put(aws: Aws, name: str, value: str) -> Secret:
     client = aws.client("secretsmanager")
     identity = aws.names.secret(name)
     tags = [{"Key": key, "Value": text} for key, text in aws.names.tags.items()]

@@ -1,14 +1,15 @@
 """Who may reach an instance: nobody, unless SSH was asked for."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import AlreadyExists, AwsError, NotFound
+from llmlab.aws.session import AlreadyExists, NotFound
 from llmlab.aws.vpc import Vpc
-from llmlab.errors import LabError
 from llmlab.infra.resource import Properties
 
 SSH = 22
@@ -77,31 +78,13 @@ class SecurityGroup(Ec2Resource):
 
     def delete(self) -> None:
         """After the last network interface is gone: terminated GPU machines take minutes to give theirs back."""
-        for group in map(self.id_of, self.found()):
-            self._delete(group)
+        for group in self.found():
+            identity = self.id_of(group)
+            self.delete_patiently(partial(self._delete, identity), "the last instance giving it back", group.get("VpcId"))
 
     def _delete(self, group: str) -> None:
-        def deleted() -> bool:
-            try:
-                self.aws.ec2.delete_security_group(GroupId=group)
-            except NotFound:
-                return True
-            except AwsError as error:
-                if error.code != "DependencyViolation":
-                    raise
-                return False
-            return True
-
-        try:
-            self.wait(deleted, "the last instance giving it back", seconds=600, every=10)
-        except LabError as error:
-            raise LabError(
-                f"{error.message}{self._users(group)}", f"aws ec2 describe-network-interfaces --region {self.aws.region}"
-            ) from error
-
-    def _users(self, group: str) -> str:
-        users = self.aws.ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [group]}])["NetworkInterfaces"]
-        return f", used by {', '.join(user['NetworkInterfaceId'] for user in users)}" if users else ""
+        with suppress(NotFound):
+            self.aws.ec2.delete_security_group(GroupId=group)
 
 
 def _sources(rule: Mapping[str, Any]) -> list[str]:

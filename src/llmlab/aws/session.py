@@ -4,7 +4,6 @@ Every client made here raises `AwsError` or a subclass instead of botocore's err
 botocore's own waiters and paginators read their codes. This is the one home of `boto3.Session`; everybody else is handed an `Aws`.
 """
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
@@ -16,8 +15,10 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from llmlab.aws import refusal_words
+from llmlab.aws.refusal_words import OPERATOR_POLICY
 from llmlab.contract import Names
-from llmlab.errors import ExitCode, LabError
+from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.infra.resource import Exists, Missing
 
 if TYPE_CHECKING:
@@ -67,10 +68,11 @@ class AlreadyExists(AwsError, Exists):
     """What was to be created exists."""
 
 
-OPERATOR_POLICY = "llmlab bootstrap --print-operator-policy"
-"""What shows whoever was denied something what they need."""
-ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
-"""IAM's own word for what was denied, which may be another than the call's: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+__all__ = [
+    "OPERATOR_POLICY", "AlreadyExists", "Aws", "AwsError", "BadCredentials", "Denied", "NotFound", "Unreachable", "translate",
+]  # fmt: skip
+COMMERCIAL = "aws"
+"""The one partition that names, policies and prices are written for: ARNs of the others begin otherwise."""
 SERVER_ERROR = 500
 THROTTLED = {
     "RequestLimitExceeded", "SlowDown", "Throttled", "Throttling", "ThrottlingException", "TooManyRequestsException",
@@ -97,7 +99,7 @@ ALREADY_EXISTS = {
 def translate(error: Exception, operation: str, region: str) -> LabError:
     """A botocore exception as the domain error that tells the user what to do."""
     if isinstance(error, exceptions.ClientError):
-        return _from_answer(error, operation)
+        return _from_answer(error, operation, region)
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)):
         return BadCredentials("no AWS credentials were found", "aws configure", operation=operation)
     if isinstance(error, (exceptions.TokenRetrievalError, exceptions.SSOTokenLoadError, exceptions.UnauthorizedSSOTokenError)):
@@ -109,23 +111,38 @@ def translate(error: Exception, operation: str, region: str) -> LabError:
     return AwsError(f"{operation} failed: {error}", "llmlab doctor", operation=operation)
 
 
-def _from_answer(error: exceptions.ClientError, operation: str) -> AwsError:
+def _from_answer(error: exceptions.ClientError, operation: str, region: str) -> AwsError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
     facts: dict[str, Any] = {"code": code, "operation": operation, "response": error.response}
+    if mend := refusal_words.mend(code, message):
+        words = f"{operation} failed: {mend.means.format(region=region)}" + (f" ({message})" if message else "")
+        return AwsError(words, mend.hint.format(region=region), **facts)
     if code in DENIED:
-        action = ACTION.search(message)
-        return Denied(f"AWS denied {action[1] if action else operation}", OPERATOR_POLICY, **facts)
+        action, reason = refusal_words.ACTION.search(message), refusal_words.reason(message)
+        words = f"AWS denied {action[1] if action else operation}" + (f": {reason}" if reason else "")
+        return Denied(words, refusal_words.denied_hint(message), **facts)
     if code in EXPIRED:
         return BadCredentials("the AWS credentials have expired", "aws sso login", **facts)
     if code in BAD_CREDENTIALS:
-        return BadCredentials("AWS does not accept these credentials", "aws configure", **facts)
+        return _bad_credentials(region, facts)
     words = f"{operation} failed: {message or code}"
     if code in NOT_FOUND or code.endswith((".NotFound", ".Unknown", "NotFound", "NotFoundException")):
         return NotFound(words, "llmlab bootstrap --plan", **facts)
     if code in ALREADY_EXISTS or code.endswith(("AlreadyExists", ".AlreadyExistsException", ".Duplicate")):
-        return AlreadyExists(words, **facts)
+        return AlreadyExists(words, "llmlab bootstrap --plan", **facts)
     return AwsError(words, "llmlab doctor", **facts)
+
+
+def _bad_credentials(region: str, facts: dict[str, Any]) -> BadCredentials:
+    """A region that is not switched on answers good credentials as if they were bad ones.
+
+    https://github.com/boto/boto3/issues/2065
+    """
+    words = "AWS does not accept these credentials"
+    if refusal_words.must_be_enabled(region):
+        return BadCredentials(f"{words}, or region {region} is not enabled in this account", refusal_words.enable(region), **facts)
+    return BadCredentials(words, "aws configure", **facts)
 
 
 class _Translating:
@@ -166,6 +183,7 @@ class Aws:
         if not self.session.region_name:
             raise LabError("no AWS region is set", "llmlab --region us-east-1 status", ExitCode.USAGE)
         self.region: str = self.session.region_name
+        _check_partition(core, self.region)
         self._lock = Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         if before_call:
@@ -208,3 +226,19 @@ class Aws:
     @cached_property
     def names(self) -> Names:
         return Names(self.lab, self.account, self.region)
+
+
+def _check_partition(session: Any, region: str) -> None:
+    """GovCloud, China and the European Sovereign Cloud have other ARNs, endpoints and prices: told before anything is made.
+
+    https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html
+    """
+    try:
+        partition = session.get_partition_for_region(region)
+    except exceptions.UnknownRegionError:
+        return  # newer than this botocore, or mistyped: AWS will not answer
+    if partition != COMMERCIAL:
+        raise UsageError(
+            f"region {region} is in the partition {partition}, and llmlab works in AWS's commercial regions alone",
+            "llmlab --region us-east-1 bootstrap --plan",
+        )

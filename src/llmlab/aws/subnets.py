@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmlab.aws import instance_types
@@ -104,12 +105,15 @@ class Subnets(Ec2Resource):
         self.look()
 
     def delete(self) -> None:
+        """After the last network interface is gone from each."""
         for subnet in self.all():
-            try:
-                self.aws.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
-            except NotFound:
-                continue
+            identity = subnet["SubnetId"]
+            self.delete_patiently(partial(self._delete, identity), "the last network interface going", subnet.get("VpcId"))
         self.seen.pop("description", None)
+
+    def _delete(self, subnet: str) -> None:
+        with suppress(NotFound):
+            self.aws.ec2.delete_subnet(SubnetId=subnet)
 
 
 def zones_offering(aws: Aws, names: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ from llmlab.aws.session import AwsError, NotFound
 from llmlab.errors import Refused
 from llmlab.infra.resource import Properties
 
-PENDING = "PendingConfirmation"
+DELETED = "Deleted"
+"""What SNS lists for a while in place of the ARN of a subscription that was ended by the link in a mail; none can be ended again.
+https://github.com/ansible/ansible/pull/20086, https://github.com/snyk/driftctl/issues/601"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +95,14 @@ class Subscription(AwsResource):
             found = [one for page in pages for one in page["Subscriptions"]]
         except NotFound:
             return None
-        return next((one for one in found if one["Endpoint"] == self.email and one["Protocol"] == "email"), None)
+        mine = [one for one in found if one["Endpoint"] == self.email and one["Protocol"] == "email"]
+        return next((one for one in mine if one["SubscriptionArn"] != DELETED), None)
 
     @property
     def confirmed(self) -> bool:
         """Whether the address has said yes."""
         found = self.find()
-        return found is not None and found["SubscriptionArn"] != PENDING
+        return found is not None and _confirmed(found)
 
     def ours(self) -> bool:
         return self.topic.ours()
@@ -116,5 +119,10 @@ class Subscription(AwsResource):
     def delete(self) -> None:
         """One that was never confirmed has no ARN, and goes with its topic."""
         found = self.find()
-        if found and found["SubscriptionArn"] != PENDING:
+        if found and _confirmed(found):
             self.aws.client("sns").unsubscribe(SubscriptionArn=found["SubscriptionArn"])
+
+
+def _confirmed(subscription: Mapping[str, Any]) -> bool:
+    """Only a confirmed one has an ARN; else there is a word in its place, such as `PendingConfirmation`."""
+    return str(subscription["SubscriptionArn"]).startswith("arn:")

@@ -1,12 +1,13 @@
 """The lab's own network."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import AwsError, NotFound
-from llmlab.errors import LabError
+from llmlab.aws.session import NotFound
 from llmlab.infra.resource import Properties
 
 CIDR = "10.1.0.0/16"
@@ -52,30 +53,10 @@ class Vpc(Ec2Resource):
             self.aws.ec2.modify_vpc_attribute(VpcId=self.need_id(), EnableDnsHostnames={"Value": True})
 
     def delete(self) -> None:
+        """Last of the network: what is still in it by then is named."""
         for vpc in map(self.id_of, self.found()):
-            try:
-                self.aws.ec2.delete_vpc(VpcId=vpc)
-            except NotFound:
-                continue
-            except AwsError as error:
-                if error.code != "DependencyViolation":
-                    raise
-                raise self._blocked(vpc) from error
+            self.delete_patiently(partial(self._delete, vpc), "everything in it going", vpc, alone=True)
 
-    def _blocked(self, vpc: str) -> LabError:
-        """Who still lives in it."""
-        inside = [{"Name": "vpc-id", "Values": [vpc]}]
-        region = f"--region {self.aws.region}"
-        for interface in self.aws.ec2.describe_network_interfaces(Filters=inside)["NetworkInterfaces"]:  # type: ignore[arg-type]
-            identity = interface["NetworkInterfaceId"]
-            hint = f"aws ec2 delete-network-interface --network-interface-id {identity} {region}"
-            return LabError(f"network interface {identity} ({interface.get('Description') or 'no description'}) is still in {vpc}", hint)
-        for group in self.aws.ec2.describe_security_groups(Filters=inside)["SecurityGroups"]:  # type: ignore[arg-type]
-            if group["GroupName"] != "default":
-                hint = f"aws ec2 delete-security-group --group-id {group['GroupId']} {region}"
-                return LabError(f"security group {group['GroupName']} is still in {vpc}", hint)
-        for subnet in self.aws.ec2.describe_subnets(Filters=inside)["Subnets"]:  # type: ignore[arg-type]
-            return LabError(
-                f"subnet {subnet['SubnetId']} is still in {vpc}", f"aws ec2 delete-subnet --subnet-id {subnet['SubnetId']} {region}"
-            )
-        return LabError(f"something that is not ours is still in {vpc}", f"aws ec2 describe-vpcs --vpc-ids {vpc} {region}")
+    def _delete(self, vpc: str) -> None:
+        with suppress(NotFound):
+            self.aws.ec2.delete_vpc(VpcId=vpc)

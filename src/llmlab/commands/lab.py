@@ -72,13 +72,13 @@ def bootstrap(
     if not planned.empty:
         _show_plan(state.ui, facts)
         state.ui.confirm(f"apply to account {facts.account}, {facts.region}?", yes=yes)
+    remembered = {key: getattr(settings, key) for key in values}
+    path = state.file or Path(state.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
+    if remembered and lab_maker.remember(path, remembered):  # before anything can fail: the next try is to make the same lab
+        state.ui.say(f"{path}: {', '.join(remembered)} remembered")
     with state.ui.bar("applying", "changes") as progress:
         done = _Counter(state.ui, len(planned.changes), progress)
         made = lab_maker.apply(planned, settings, state.aws, state.clock, done)
-    remembered = {key: getattr(settings, key) for key in values}
-    path = state.file or Path(state.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
-    if remembered and lab_maker.remember(path, remembered):
-        state.ui.say(f"{path}: {', '.join(remembered)} remembered")
     state.ui.show(made, lambda: bootstrapped_view(made))
     if made.email and not made.email_confirmed:
         state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")

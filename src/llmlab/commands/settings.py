@@ -66,7 +66,7 @@ def secret_set(ctx: typer.Context, name: Annotated[str, typer.Argument(help="hf-
     check_name(name)
     asked = state.ui.stdin.isatty()
     value = getpass.getpass(f"{name}, not shown: ", stream=state.ui.stderr) if asked else state.ui.stdin.read()
-    facts = set_secret(state.aws, name, value)
+    facts = set_secret(state.aws, name, value, state.clock)
     state.ui.show(facts, lambda: f"{facts.name}: set")
 
 

@@ -5,6 +5,7 @@ import re
 from llmlab.aws import secrets
 from llmlab.aws.secrets import Secret
 from llmlab.aws.session import Aws, NotFound
+from llmlab.clock import Clock
 from llmlab.contract import HF_TOKEN
 from llmlab.errors import UsageError
 
@@ -14,7 +15,7 @@ MOST_BYTES = 65_536
 """Secrets Manager's limit for one value."""
 
 
-def set_secret(aws: Aws, name: str, value: str) -> Secret:
+def set_secret(aws: Aws, name: str, value: str, clock: Clock) -> Secret:
     """Store `value` under `name`; a trailing line break is not part of it.
 
     Raises:
@@ -26,7 +27,7 @@ def set_secret(aws: Aws, name: str, value: str) -> Secret:
         raise UsageError("the value on standard input is empty", f"llmlab secret set {name} < token.txt")
     if len(value.encode()) > MOST_BYTES:
         raise UsageError(f"the value is longer than {MOST_BYTES} bytes", f"llmlab secret set {name} < token.txt")
-    return secrets.put(aws, name, value)
+    return secrets.put(aws, name, value, clock)
 
 
 def remove_secret(aws: Aws, name: str) -> None:
