@@ -30,7 +30,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket)
+        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
         self.scheduler: Any = self.aws.client("scheduler")
 
     def launch(self, script: str) -> Attempt:

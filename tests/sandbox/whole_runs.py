@@ -45,7 +45,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket)
+        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
 
     def run(self, *arguments: str | Path) -> Result:
         result = CommandLine()(*arguments)

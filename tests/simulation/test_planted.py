@@ -47,7 +47,9 @@ class Tokenless(Client):
 def restarts_twice(**tools: Any) -> Watchdog:
     """A watchdog that neither respects a claim nor gives its launches a token."""
     bucket: Bucket = tools["bucket"]
-    return Watchdog(**{**tools, "bucket": Careless(bucket.client, bucket.bucket), "fleet_client": Tokenless(tools["fleet_client"])})
+    return Watchdog(
+        **{**tools, "bucket": Careless(bucket.client, bucket.bucket, bucket.clock), "fleet_client": Tokenless(tools["fleet_client"])}
+    )
 
 
 class Forgetful(Client):

@@ -506,7 +506,7 @@ class ForbiddenClient:
 
 
 def test_a_missing_object_is_none_also_where_s3_says_forbidden() -> None:
-    store = S3Store(ForbiddenClient({"runs/a": b""}), "bucket")
+    store = S3Store(ForbiddenClient({"runs/a": b""}), "bucket", ManualClock(START))
     assert store.read("runs/b") is None
     with pytest.raises(StoreError, match="AccessDenied"):
         store.read("runs/a")

@@ -27,7 +27,7 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
         "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
-        *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
+        *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT), "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/objects.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 

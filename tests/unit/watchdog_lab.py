@@ -169,7 +169,7 @@ class Lab:
 
         return Watchdog(
             names=names,
-            bucket=Bucket(client(aws.s3), names.outputs_bucket),
+            bucket=Bucket(client(aws.s3), names.outputs_bucket, self.clock),
             ec2=client(aws.ec2),
             fleet_client=client(aws.ec2),
             scheduler=client(aws.client("scheduler")),
@@ -192,7 +192,7 @@ class Lab:
         self.aws.s3.put_object(Bucket=self.aws.names.outputs_bucket, Key=key, Body=contract.dump(document).encode())
 
     def read(self, kind: type[Any], key: str) -> Any:
-        return Bucket(self.aws.s3, self.aws.names.outputs_bucket).load(kind, key)
+        return Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
 
     def change(self, **changes: Any) -> None:
         """Another spec."""
@@ -268,7 +268,7 @@ class Lab:
         return self.wake(timers.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
-        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket).records(RUN)
+        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return list(records.attempts)
 
@@ -295,7 +295,7 @@ class Lab:
         return found
 
     def told(self) -> set[tuple[int, Notice]]:
-        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket).records(RUN)
+        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return set(records.told)
 

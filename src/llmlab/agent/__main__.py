@@ -45,7 +45,7 @@ def main() -> int:
         s3={"us_east_1_regional_endpoint": "regional"},
     )  # fmt: skip
     s3 = session.client("s3", config=config)
-    outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET])
+    outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET], clock)
     imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS)
     numbers = CloudWatchNumbers(session.client("cloudwatch", config=config), job.names.metrics, job.run)
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
@@ -57,7 +57,7 @@ def main() -> int:
         if not read(job.folder.ready):
             agent.background.start("heartbeat", lambda: agent.heartbeat("preparing"))
             bring_model(job, session.client("secretsmanager", config=config), download_snapshot, say)
-            data, until = S3Store(s3, os.environ[Env.DATA_BUCKET]), clock.now().timestamp() + PATIENCE_SECONDS
+            data, until = S3Store(s3, os.environ[Env.DATA_BUCKET], clock), clock.now().timestamp() + PATIENCE_SECONDS
             step = persist(lambda: prepare(job, data, outputs, say), clock, say, until=until)
             agent.uploads.have(step)
             replace_text(Path(job.folder.ready), f"{step}\n")

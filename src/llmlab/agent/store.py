@@ -10,11 +10,11 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab.clock import Clock
+from llmlab.lifecycle import objects
 
 MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 DENIED = {"AccessDenied", "403"}
 """Also what S3 says of a missing object to somebody who may list only some prefixes."""
-TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
 TRANSFER = TransferConfig(multipart_threshold=64 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
 
 
@@ -58,9 +58,10 @@ class Store(Protocol):
 class S3Store:
     """A real bucket. `client` is boto3's S3 client, safe to share between threads."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str, clock: Clock) -> None:
         self.client = client
         self.bucket = bucket
+        self.clock = clock
 
     def read(self, key: str) -> bytes | None:
         try:
@@ -76,12 +77,9 @@ class S3Store:
 
     def write_once(self, key: str, body: bytes) -> bool:
         try:
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+            return objects.put_if_absent(self.client, self.bucket, key, body, self.clock)
         except (ClientError, BotoCoreError) as error:
-            if _code(error) in TAKEN:
-                return False
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
-        return True
 
     def send(self, file: Path, key: str) -> str:
         if file.stat().st_size < TRANSFER.multipart_threshold:

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from llmlab import contract
 from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.clock import Clock
 from llmlab.contract import EndReason
 from llmlab.errors import LabError
+from llmlab.lifecycle import objects
 
 T = TypeVar("T")
-
-CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 
 def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
@@ -46,18 +46,9 @@ def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
     aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json")
 
 
-def write_once(aws: Aws, bucket: str, key: str, document: Any) -> bool:
-    """Write if nothing is there (If-None-Match); False when somebody was first.
-
-    A write whose answer was lost is refused when the client tries again, and what is there is then what it wrote.
-    """
-    try:
-        aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json", IfNoneMatch="*")
-    except AwsError as error:
-        if error.code in CONDITION_FAILED:
-            return bool(error.response["ResponseMetadata"].get("RetryAttempts")) and read(aws, type(document), bucket, key) == document
-        raise
-    return True
+def write_once(aws: Aws, bucket: str, key: str, document: Any, clock: Clock) -> bool:
+    """Write if nothing is there; False when somebody was first."""
+    return objects.put_if_absent(aws.s3, bucket, key, contract.dump(document).encode(), clock)
 
 
 def exists(aws: Aws, bucket: str, key: str) -> bool:

@@ -19,10 +19,10 @@ import urllib3.exceptions
 from botocore import exceptions
 
 from llmlab.aws.crew import Crew
-from llmlab.aws.documents import CONDITION_FAILED
 from llmlab.aws.objects import THREADS, Meter, Progress
 from llmlab.aws.session import Aws, AwsError, Unreachable
 from llmlab.errors import LabError
+from llmlab.lifecycle.objects import TAKEN
 
 PART = 16 << 20
 """Bytes of a part, and the size above which an object comes in parts."""
@@ -142,7 +142,7 @@ def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) 
                 if got == size and not body.read(1):  # at its end botocore compares S3's own checksum, which comes with whole objects
                     return buffer
         except AwsError as error:
-            if error.code in CONDITION_FAILED:
+            if error.code in TAKEN:
                 raise LabError(f"s3://{bucket}/{file.key} changed while it was fetched", "llmlab fetch latest") from error
             raise
         except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError):

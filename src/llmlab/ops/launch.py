@@ -51,7 +51,7 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
     attempt = first_attempt(spec, clock)
     key = RunKeys(spec.run).spec
     try:
-        documents.write_once(aws, aws.names.outputs_bucket, key, spec)
+        documents.write_once(aws, aws.names.outputs_bucket, key, spec, clock)
         started = start(aws, spec, attempt, clock, say, Patience(plan.fallback_on_demand, wait_minutes))
     except BaseException as error:
         if not isinstance(error, LeftBehind):

@@ -35,7 +35,7 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
     there = failure(aws, run.run)
     if there and there.attempts < run.attempt:
         clear(aws, run.run)
-    if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker):
+    if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker, clock):
         return False
     documents.touch(aws, bucket, keys.ended(marker.reason))
     return True
@@ -52,10 +52,10 @@ def clear(aws: Aws, run: str) -> None:
     documents.delete(aws, bucket, keys.stop, keys.failure, *_ended(aws, run))
 
 
-def put_back(aws: Aws, marker: Marker) -> None:
+def put_back(aws: Aws, marker: Marker, clock: Clock) -> None:
     """Say again what was said before `clear`, unless somebody has said something newer meanwhile."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(marker.run)
-    if documents.write_once(aws, bucket, keys.failure, marker) or failure(aws, marker.run) == marker:
+    if documents.write_once(aws, bucket, keys.failure, marker, clock) or failure(aws, marker.run) == marker:
         documents.touch(aws, bucket, keys.ended(marker.reason))
 
 

@@ -63,7 +63,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         Interrupted: Ctrl-C; nothing is left.
     """
     bucket, key = aws.names.outputs_bucket, RunKeys(spec.run).attempt(attempt.number)
-    if not _claim(aws, bucket, key, attempt):
+    if not _claim(aws, bucket, key, attempt, clock):
         raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
     said: Marker | None = None
     asked = Asked()
@@ -85,14 +85,14 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
     return started
 
 
-def _claim(aws: Aws, bucket: str, key: str, attempt: Attempt) -> bool:
+def _claim(aws: Aws, bucket: str, key: str, attempt: Attempt, clock: Clock) -> bool:
     """Whether the attempt is this caller's; a claim that may have been written without an answer is taken back before the error goes on.
 
     Raises:
         LeftBehind: that failed too.
     """
     try:
-        return documents.write_once(aws, bucket, key, attempt)
+        return documents.write_once(aws, bucket, key, attempt, clock)
     except BaseException as error:
         with _taking_back(error, f"the claim of attempt {attempt.number} of {attempt.run} may be left", attempt.run):
             if documents.read(aws, Attempt, bucket, key) == attempt:
@@ -246,7 +246,7 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if asked.open else 0) and asked.given:
             raise LabError(f"EC2 did not show its instance within {LOOK_SECONDS} seconds")
         if said:
-            mark.put_back(aws, said)
+            mark.put_back(aws, said, clock)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
         for name in (timers.wake_name(run), timers.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)

@@ -30,7 +30,7 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
     once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
     return Watchdog(
         names=Names(environment[Env.LAB], account, region),
-        bucket=Bucket(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET]),
+        bucket=Bucket(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
         ec2=session.client("ec2", config=config),
         fleet_client=session.client("ec2", config=once),
         scheduler=session.client("scheduler", config=config),

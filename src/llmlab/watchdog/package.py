@@ -9,7 +9,7 @@ import llmlab
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip can hold, given to every file."""
 SHARED = ("__init__.py", "clock.py", "fleet.py", "money.py", "pricing.py", "timers.py")
-FOLDERS = ("contract", "watchdog")
+FOLDERS = ("contract", "lifecycle", "watchdog")
 
 
 def build() -> bytes:

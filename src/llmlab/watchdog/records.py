@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from llmlab import contract
+from llmlab.clock import Clock
 from llmlab.contract import Attempt, AttemptEnd, Marker, Notice, RunKeys, Spec, Stop
+from llmlab.lifecycle import objects
 
 MISSING = {"404", "NoSuchKey", "NotFound"}
-TAKEN = {"412", "409", "PreconditionFailed", "ConditionalRequestConflict"}
 TOLD = "told-"
 WATCHDOG = "watchdog"
 """`Attempt.by` of what is started here."""
@@ -37,9 +38,10 @@ class Records:
 class Bucket:
     """The outputs bucket. `client` is boto3's S3 client."""
 
-    def __init__(self, client: Any, bucket: str) -> None:
+    def __init__(self, client: Any, bucket: str, clock: Clock) -> None:
         self.client = client
         self.bucket = bucket
+        self.clock = clock
 
     def records(self, run: str) -> Records | None:
         """What there is about a run; None when it has no spec."""
@@ -96,12 +98,5 @@ class Bucket:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=b"")
 
     def write_once(self, key: str, document: Any) -> bool:
-        """Write if nothing is there (If-None-Match); False when somebody was first."""
-        body = contract.dump(document).encode()
-        try:
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] in TAKEN:
-                return False
-            raise
-        return True
+        """Write if nothing is there; False when somebody was first."""
+        return objects.put_if_absent(self.client, self.bucket, key, contract.dump(document).encode(), self.clock)

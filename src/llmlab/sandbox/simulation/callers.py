@@ -111,6 +111,11 @@ class Caller:
             self.tally["throttled calls"] += 1
             self.tally[NO_PRICES] += method == "describe_spot_price_history"
             raise failure(THROTTLED.get(service, "ThrottlingException"), "Rate exceeded", method, 400)
+        if parameters.get("IfNoneMatch") and self.dice.happens(self.weather.conflict, *question, "conflict"):
+            self.tally["conflicting writes"] += 1
+            raise failure(
+                "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation", method, 409
+            )
         answer = self._do(service, method, parameters)
         if self.calls == self.dies_at:
             self._die()

@@ -55,7 +55,7 @@ class Function:
         names = self.names
         return self.make(
             names=names,
-            bucket=Bucket(caller.client("s3"), names.outputs_bucket),
+            bucket=Bucket(caller.client("s3"), names.outputs_bucket, self.timeline),
             ec2=caller.client("ec2"),
             fleet_client=caller.client("ec2"),
             scheduler=caller.client("scheduler"),

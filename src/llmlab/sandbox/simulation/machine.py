@@ -199,7 +199,7 @@ class Machine:
     def make_agent(self) -> Agent:
         """A new process of the agent, which knows what lies in the work folder and in S3."""
         names, run, number = self.world.names, self.instance.tags[Tag.RUN], int(self.instance.tags[Tag.ATTEMPT])
-        outputs = S3Store(Client("s3", self._call), names.outputs_bucket)
+        outputs = S3Store(Client("s3", self._call), names.outputs_bucket, AgentClock(self.timeline))
         keys = RunKeys(run)
         spec = Path(self.folder.spec)
         if not spec.exists():

@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from llmlab.sandbox.simulation.failure import failure
 
 PAGE = 1000
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Storage:
@@ -14,6 +16,8 @@ class Storage:
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], list[bytes | None]] = {}
+        self._metadata: dict[tuple[str, str], Mapping[str, str]] = {}
+        """Of the newest version of each."""
 
     def body(self, bucket: str, key: str, version: str = "") -> bytes | None:
         """An object as it is, or as one version of it was."""
@@ -33,12 +37,15 @@ class Storage:
 
     # ------------------------------------------------------------ as boto3 has it
 
-    def put_object(self, *, Bucket: str, Key: str, Body: Any = b"", IfNoneMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+    def put_object(
+        self, *, Bucket: str, Key: str, Body: Any = b"", IfNoneMatch: str = "", Metadata: Mapping[str, str] = NONE, **_: Any  # noqa: N803 - boto3's
+    ) -> dict[str, Any]:  # fmt: skip
         if IfNoneMatch and self.body(Bucket, Key) is not None:
             raise failure("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", "PutObject", 412)
         body = Body if isinstance(Body, bytes) else Body.encode() if isinstance(Body, str) else Body.read()
         versions = self._objects.setdefault((Bucket, Key), [])
         versions.append(body)
+        self._metadata[Bucket, Key] = Metadata
         return {"VersionId": str(len(versions))}
 
     def get_object(self, *, Bucket: str, Key: str, VersionId: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
@@ -51,7 +58,7 @@ class Storage:
         body = self.body(Bucket, Key, VersionId)
         if body is None:
             raise failure("404", "Not Found", "HeadObject", 404)
-        return {"ContentLength": len(body)}
+        return {"ContentLength": len(body), "Metadata": dict(self._metadata[Bucket, Key])}
 
     def delete_object(self, *, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
         self._delete(Bucket, Key)

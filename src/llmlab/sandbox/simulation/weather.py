@@ -22,6 +22,8 @@ class Weather:
     """A call that still fails after the client's own tries."""
     lost_answer: float = 0.0
     """A call that took effect and whose answer never came: the client makes it again, where it may."""
+    conflict: float = 0.0
+    """A conditional write that S3 refuses because another one of the same key is under way, whatever becomes of that."""
     dying_function: float = 0.0
     """An invocation that breaks off before or after one of its calls."""
     function_calls: int = 30
@@ -49,6 +51,7 @@ def made(dice: Dice) -> Weather:
         late_schedule_seconds=60.0 * dice.roll("late schedule"),
         throttled=0.004 * rough * dice.roll("throttled"),
         lost_answer=0.01 * rough * dice.roll("lost answer"),
+        conflict=0.1 * rough * dice.roll("conflict"),
         dying_function=0.3 * rough * dice.roll("dying function"),
         call_seconds=dice.choice((0.05, 0.3, 1.0, 2.0), "call"),
         hidden_seconds=dice.choice((0.0, 5.0, 60.0), "hidden"),

@@ -124,7 +124,7 @@ class World:
         aws, spec = SimulatedAws(NAMES, caller), self.spec()
         patience = start.Patience(spec.fallback_on_demand, wait_minutes=60 if self.dice.happens(0.3, "patient") else 0)
         with self._by_hand("launch"):
-            documents.write_once(aws, NAMES.outputs_bucket, self.keys.spec, spec)
+            documents.write_once(aws, NAMES.outputs_bucket, self.keys.spec, spec, self.timeline)
             attempt = start.start(aws, spec, first_attempt(spec, self.timeline), self.timeline, partial(self.note, "launch"), patience)
             self.note("launch", f"{attempt.instance_type} in {attempt.zone}, {'spot' if attempt.spot else 'on demand'}")
 

@@ -1,0 +1,61 @@
+"""Writing an object that nobody has written yet: whoever is first has decided."""
+
+from secrets import token_hex
+from typing import Any
+
+from llmlab.clock import Clock
+
+TAKEN = {"412", "PreconditionFailed"}
+CONFLICT = {"409", "ConditionalRequestConflict"}
+MISSING = {"404", "NoSuchKey", "NotFound"}
+PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
+"""Between one try and the next while S3 says that another write is under way: five seconds in all, in which that one has ended."""
+WRITER = "llmlab-writer"
+"""Metadata of an object that was written so: a word of this one write, by which it is known again. The body would not do, because two calls
+at the same second write the same claim."""
+
+
+def put_if_absent(client: Any, bucket: str, key: str, body: bytes, clock: Clock, content_type: str = "application/json") -> bool:
+    """Write if nothing is there (`If-None-Match: *`); False when somebody else was first. `client` is boto3's of S3.
+
+    S3 answers 409 while another write of the key is under way, after which nothing may be there: "On a 409 failure you should retry
+    the upload" (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, If-None-Match). A server that took it for a
+    duplicate lost what it was to keep: https://github.com/open-proofline/server/issues/380.
+    It answers 412 when something is there, which may be this very write, where its answer was lost and the client has tried again.
+
+    Raises:
+        Exception: the client's own: S3 did not take it, or went on to answer 409.
+    """
+    writer = token_hex(8)
+    for pause in (*PAUSES_SECONDS, 0.0):
+        try:
+            client.put_object(
+                Bucket=bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*", Metadata={WRITER: writer}
+            )  # fmt: skip
+        except Exception as error:
+            code = error_code(error)
+            if code in TAKEN:
+                return _writer(client, bucket, key) == writer
+            if code not in CONFLICT or not pause:
+                raise
+            clock.sleep(pause)
+        else:
+            return True
+    raise AssertionError("unreachable")
+
+
+def _writer(client: Any, bucket: str, key: str) -> str:
+    """Whose write an object is, "" where it does not say or is gone again."""
+    try:
+        metadata: dict[str, str] = client.head_object(Bucket=bucket, Key=key).get("Metadata", {})
+    except Exception as error:
+        if error_code(error) in MISSING:
+            return ""
+        raise
+    return metadata.get(WRITER, "")
+
+
+def error_code(error: Exception) -> str:
+    """AWS's code of a client's error, "" for one that is no answer."""
+    response: dict[str, Any] = getattr(error, "response", {})
+    return str(response.get("Error", {}).get("Code", ""))
