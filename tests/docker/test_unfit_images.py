@@ -14,7 +14,7 @@ def assert_refused(lab: DockerLab, tag: str, words: str, hint: str = "llmlab ima
     marker = lab.marker(run)
     assert marker.reason is EndReason.SETUP_FAILED
     assert words in marker.detail
-    assert marker.hint == (hint or f"llmlab logs {run} --stream {LogStream.SETUP}")
+    assert marker.command(run) == (hint or f"llmlab logs {run} --stream {LogStream.SETUP}")
     assert lab.instance(run)["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
 
 

@@ -64,8 +64,18 @@ def control(data: bytes) -> None:
             (Path(name) / str(index)).write_bytes(part)
             texts.append(read(f"{name}/{index}"))
     verdict = judge(TrainingExit.parse(texts[0]), _document(Request, texts[1]), _document(Outcome, texts[2]), texts[3])
-    marker = Marker("20260101-000000-abcd", verdict.reason, "2026-01-01T00:00:00Z", 1, verdict.detail, verdict.hint)
+    marker = Marker(
+        "20260101-000000-abcd",
+        verdict.reason,
+        "2026-01-01T00:00:00Z",
+        1,
+        verdict.detail,
+        hint_code=verdict.hint_code,
+        hint_values=verdict.hint_values,
+    )
     assert contract.load(Marker, contract.dump(marker)) == marker
+    assert marker.command(marker.run).startswith("llmlab "), "no word of a container is a command"
+    assert not set(marker.command(marker.run)) & set("$`;|&<>\n\\(){}*?!~"), marker.command(marker.run)
 
 
 def _document(kind: type[Any], text: str) -> Any:

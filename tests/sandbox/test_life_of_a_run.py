@@ -43,7 +43,7 @@ def assert_failed(lab: Lab, run: str, reason: EndReason, words: str, attempts: i
     assert (marker.reason, marker.attempts) == (reason, attempts)
     assert re.search(words, marker.detail), marker.detail
     assert marker.reason.state is contract.RunState.FAILED
-    assert marker.hint.startswith("llmlab ")
+    assert marker.command(run).startswith("llmlab ")
     assert lab.bucket.load(Marker, RunKeys(run).success) is None
     assert f"attempt {marker.attempts}" in lab.logged(run, LogStream.SETUP)
     uploaded = [key.rpartition("/")[2] for key in lab.bucket.keys(f"{RunKeys(run).logs}1/")]
@@ -74,7 +74,7 @@ def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
             lab, lab.launch(), EndReason.SETUP_FAILED, "^image and data: the image .* cannot be pulled: .*" + message[-20:]
         )
         assert marker.hours > 0
-        assert (marker.hint == "llmlab image push") == ("not found" in message), marker.hint
+        assert (marker.command(marker.run) == "llmlab image push") == ("not found" in message), marker.hint
     finally:
         lab.sandbox.fault("pull")
 

@@ -52,7 +52,7 @@ def test_a_shard_that_is_not_there_or_not_whole(tmp_path: Path, model: Path, tra
     assert code == TrainerExit.SETUP_FAILED, log
     told = folders.outcome(work)
     assert told.detail.startswith("the model lab:tiny cannot be used")
-    assert told.hint == "llmlab upload MODEL_FOLDER --model tiny"
+    assert folders.hint(told) == "llmlab upload MODEL_FOLDER --model tiny"
     assert "\n" not in told.detail
 
 

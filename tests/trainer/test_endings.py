@@ -59,7 +59,7 @@ def test_failures_are_told(tmp_path: Path, model: Path, train: Train, case: str)
     assert TrainerExit.reason(code) is reason
     assert detail in told.detail
     assert "\n" not in told.detail
-    assert hint in told.hint
+    assert hint in folders.hint(told)
     assert f"error: {told.detail}" in log
     assert len(CASES) == 11
 
@@ -99,7 +99,7 @@ def test_unusable_models_are_told(tmp_path: Path, model: Path, train: Train, har
     told = folders.outcome(work)
     assert told.reason is EndReason.SETUP_FAILED
     assert detail in told.detail
-    assert told.hint == "llmlab upload MODEL_FOLDER --model tiny"
+    assert folders.hint(told) == "llmlab upload MODEL_FOLDER --model tiny"
 
 
 def test_no_spec(tmp_path: Path, model: Path, train: Train) -> None:

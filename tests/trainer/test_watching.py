@@ -184,7 +184,7 @@ def test_a_bad_step_stops_at_the_last_good_checkpoint(
     assert told.detail.startswith(words)
     assert "at step 13" in told.detail
     assert told.detail.endswith(f"; the last good checkpoint is checkpoint-{GOOD[kind]}")
-    assert "llmlab launch --set learning_rate=0.00075" in told.hint
+    assert "llmlab launch --set learning_rate=0.00075" in folders.hint(told)
     found = checkpoints.find(Path(work.checkpoints))
     assert (found.step, found.damaged) == (12, ())
     code, log = train(work)

@@ -70,6 +70,11 @@ def outcome(work: WorkFolder) -> Outcome:
     return contract.load(Outcome, Path(work.outcome).read_text())
 
 
+def hint(outcome: Outcome) -> str:
+    """The command that whoever reads the outcome makes of it, "" for the one of its reason."""
+    return contract.hints.render(outcome.hint_code, outcome.hint_values, "20261123-120000-ab12")
+
+
 def progress(work: WorkFolder) -> Progress:
     return contract.load(Progress, Path(work.progress).read_text())
 

@@ -74,7 +74,7 @@ def test_a_training_that_completes(here: Machine) -> None:
     assert done.hours == pytest.approx(0.5, abs=0.01)
     assert done.cost == pytest.approx(0.15, abs=0.01)
     assert [file.path for file in done.files] == ["adapter/adapter_model.safetensors"]
-    assert done.hint == f"llmlab fetch {here.job.run}"
+    assert done.command(here.job.run) == f"llmlab fetch {here.job.run}"
     assert here.end.reason is EndReason.COMPLETED
     order = here.outputs.order
     assert order.index(keys.output + "adapter/adapter_model.safetensors") < order.index(keys.attempt_end(1)) < order.index(keys.success)
@@ -213,7 +213,7 @@ def test_the_soft_deadline_comes_before_the_hard_one(here: Machine) -> None:
     here.agent.run()
     assert 3600 - 300 <= asked[0] <= 3600 - 290
     assert marker(here).reason is EndReason.TIMED_OUT
-    assert marker(here).hint == f"llmlab resume {here.job.run} --max-hours 6"
+    assert marker(here).command(here.job.run) == f"llmlab resume {here.job.run} --max-hours 6"
 
 
 def test_a_short_run_keeps_most_of_its_time(tmp_path: Path) -> None:

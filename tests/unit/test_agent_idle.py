@@ -50,7 +50,7 @@ def test_a_training_that_hangs_is_ended_as_stalled(here: Machine) -> None:
         "the trainer did not save in time, earlier checkpoints count"
     )
     marker = here.outputs.document(Marker, here.job.keys.failure)
-    assert (marker.reason, marker.hint) == (EndReason.STALLED, f"llmlab logs {here.job.run} --stream training")
+    assert (marker.reason, marker.command(here.job.run)) == (EndReason.STALLED, f"llmlab logs {here.job.run} --stream training")
     assert Path(here.job.folder.marked).read_text() == "stalled\n"
 
 

@@ -59,7 +59,7 @@ def test_the_trainer_saves_before_the_money_is_gone(tmp_path: Path) -> None:
     assert marker.reason is EndReason.COST_REACHED
     assert 0.7 < marker.cost <= 0.8
     assert asked[0] == pytest.approx(1800 - money.LAST_SECONDS - 180, abs=2)
-    assert marker.hint == f"llmlab resume {here.job.run} --max-cost 10"
+    assert marker.command(here.job.run) == f"llmlab resume {here.job.run} --max-cost 10"
     assert here.market.asked == []  # on demand costs what it costs
 
 

@@ -55,9 +55,10 @@ def write_end(
         say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog starts the next one'}")
         return
     marker = Marker(
-        job.run, verdict.reason, at, job.attempt, verdict.detail, verdict.hint or verdict.reason.hint(job.run), step,
+        job.run, verdict.reason, at, job.attempt, verdict.detail, "", step,
         progress.total_steps if progress else 0, progress.loss if progress else None,
         totals.hours_before + totals.hours, totals.cost_before + totals.cost, files,
+        verdict.hint_code, verdict.hint_values,
     )  # fmt: skip
     good = verdict.reason is EndReason.COMPLETED
     outputs.write(job.keys.success if good else job.keys.failure, contract.dump(marker).encode())

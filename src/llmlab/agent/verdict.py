@@ -1,7 +1,7 @@
 """How a training ended, in one word and one sentence, from everything that is known about it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmlab.agent.gpu import HARDWARE_XIDS
 from llmlab.contract import EndReason, Outcome, Request, TrainerExit
@@ -37,7 +37,8 @@ class TrainingExit:
 class Verdict:
     reason: EndReason
     detail: str = ""
-    hint: str = ""
+    hint_code: str = ""
+    hint_values: dict[str, str] = field(default_factory=dict)
 
 
 def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> Verdict:
@@ -77,7 +78,7 @@ def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict
     if end.killed_for_memory:
         return Verdict(reason, "the machine ran out of memory and killed the trainer")
     if outcome is not None and outcome.reason.state is reason.state:
-        return Verdict(outcome.reason, outcome.detail, outcome.hint)
+        return Verdict(outcome.reason, outcome.detail, outcome.hint_code, outcome.hint_values)
     if end.code > 128:
         return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
     return Verdict(reason, last or f"the trainer ended with exit code {end.code}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmlab.contract import hints
 from llmlab.contract.names import VERSION
 from llmlab.contract.states import EndReason
 
@@ -170,6 +171,7 @@ class Marker:
     detail: str = ""
     """One sentence, without a period."""
     hint: str = ""
+    """A command in words, as a machine's own script and runs of before `hint_code` have it: shown by `command` alone."""
     step: int = 0
     total_steps: int = 0
     loss: float | None = None
@@ -178,7 +180,14 @@ class Marker:
     cost: float = 0.0
     files: tuple[DataFile, ...] = ()
     """What `output/` holds, with paths relative to it."""
+    hint_code: str = ""
+    """Of `hints.HINTS`, with its values; "": the one of the reason."""
+    hint_values: dict[str, str] = field(default_factory=dict)
     contract: int = VERSION
+
+    def command(self, run: str) -> str:
+        """What goes on from here with this run: made by who reads, so that no word of a container becomes a command."""
+        return hints.render(self.hint_code, self.hint_values, run) or hints.plain(self.hint) or self.reason.hint(run)
 
 
 @dataclass(frozen=True)
@@ -234,10 +243,12 @@ class Outcome:
 
     reason: EndReason
     detail: str = ""
-    hint: str = ""
     step: int = 0
     total_steps: int = 0
     loss: float | None = None
+    hint_code: str = ""
+    """Of `hints.HINTS`, with its values; "": the one of the reason."""
+    hint_values: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -91,5 +91,6 @@ class Control:
 
     def _leave(self, reason: EndReason, detail: str, hint: str) -> None:
         last = self.last
-        outcome = Outcome(reason, detail, hint, last.step, last.total_steps, last.loss)
+        code, values = contract.hints.parse(hint)
+        outcome = Outcome(reason, detail, last.step, last.total_steps, last.loss, code, values)
         replace_text(Path(self.work.outcome), contract.dump(outcome), durable=True)

@@ -173,8 +173,8 @@ class Watchdog(Tools):
             self.log("wait", run=run, attempt=newest.number + 1, why="it has been claimed meanwhile")
             return
         marker = Marker(
-            run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail, decision.reason.hint(run),
-            decision.end.step, hours=newest.hours_before + decision.end.hours, cost=newest.cost_before + decision.end.cost,
+            run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,
+            step=decision.end.step, hours=newest.hours_before + decision.end.hours, cost=newest.cost_before + decision.end.cost,
         )  # fmt: skip
         if records.marker is not None:  # of an earlier attempt, which was resumed
             self.bucket.write(keys.failure, marker)

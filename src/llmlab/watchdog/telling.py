@@ -47,7 +47,7 @@ def tell(tools: Tools, sight: Sight) -> bool:
     sent = [_send(tools, sight.run, message) for message in due(sight)]
     marker = sight.records.marker
     if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
-        sent.append(_send(tools, sight.run, _end(sight.records, marker)))
+        sent.append(_send(tools, sight.run, _end(sight.run, sight.records, marker)))
         if sent[-1] and marker.reason.state is RunState.FAILED:
             tools.measure({Metric.FAILED_RUNS: 1})
     return all(sent)
@@ -184,16 +184,16 @@ def _ceiling(sight: Sight, used: str) -> Message:
     return Message(Notice.CEILING, (sight.newest.number,), f"run {sight.run} has used most of a limit", lines)
 
 
-def _end(records: Records, marker: Marker) -> Message:
+def _end(run: str, records: Records, marker: Marker) -> Message:
     detail = f": {marker.detail}" if marker.detail else ""
     parts = money.total_parts(end.costs for end in records.ends.values())
     by_part = f" ({', '.join(f'{what} ${dollars:.2f}' for what, dollars in parts.items())})" if parts else ""
     lines = (
-        f"Run {marker.run} {marker.reason.state} ({marker.reason}){detail}",
+        f"Run {run} {marker.reason.state} ({marker.reason}){detail}",
         f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, ${marker.cost:.2f}{by_part}",
-        f"hint: {marker.hint or marker.reason.hint(marker.run)}",
+        f"hint: {marker.command(run)}",
     )
-    return Message(Notice.END, (marker.attempts,), f"run {marker.run} {marker.reason.state}", lines)
+    return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines)
 
 
 def _place(attempt: Attempt) -> str:
