@@ -67,6 +67,18 @@ def test_facts(tmp_path: Path) -> None:
     assert not report.good
 
 
+def test_places_are_in_the_order_of_the_file_where_rows_of_several_kinds_mix(tmp_path: Path) -> None:
+    """Usual rows are counted many at a time, after others that come behind them in the file."""
+    long, empty = "a" * 400, {"role": "assistant", "content": " "}
+    usual = [{"messages": [CHAT[0], {"role": "assistant", "content": f"{number} {long}"}]} for number in range(3)]
+    other = [{"text": f"{number} {long}"} for number in range(3)]
+    silent: list[Any] = [{"messages": [CHAT[0], empty]}, {"prompt": "x", "completion": " "}, {"messages": [CHAT[0], empty]}]
+    write(tmp_path, a=[usual[0], other[0], usual[1], other[1], *silent, usual[2], other[2]])
+    report = check(find(tmp_path), max_length=50)
+    assert report.over_places == tuple(f"a.jsonl:{line}" for line in (1, 2, 3, 4, 8, 9))
+    assert report.empty_places == tuple(f"a.jsonl:{line}" for line in (5, 6, 7))
+
+
 ROWS = st.lists(
     st.one_of(
         st.just({"messages": CHAT}),

@@ -4,6 +4,7 @@ import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pyarrow as pa
@@ -30,6 +31,7 @@ PLAIN = b"".join(orjson.dumps(row) + b"\n" for row in ROWS)
         ("a.jsonl.gz", gzip.compress(PLAIN, mtime=0)),
         ("a.jsonl.gz", gzip.compress(PLAIN[:20], mtime=0) + gzip.compress(PLAIN[20:], mtime=0)),
         ("a.jsonl.zst", zstandard.compress(PLAIN)),
+        ("a.jsonl.zst", zstandard.compress(PLAIN[:20]) + zstandard.compress(PLAIN[20:])),
         ("A.JSONL", PLAIN),
     ],
 )
@@ -37,6 +39,21 @@ def test_rows_of_each_kind_of_file(tmp_path: Path, name: str, content: bytes) ->
     file = tmp_path / name
     file.write_bytes(content)
     assert [(line.number, line.row) for line in read(file)] == list(enumerate(ROWS, start=1))
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 1000), min_size=1, max_size=5), min_size=1, max_size=8),
+    block=st.integers(1, 200),
+    pack=st.sampled_from([zstandard.compress, lambda content: gzip.compress(content, mtime=0)]),
+)
+def test_a_file_in_several_frames_is_whole(rows: list[list[int]], block: int, pack: Callable[[bytes], bytes]) -> None:
+    """`pzstd` writes such files, and so does `cat a.zst b.zst`; a frame may end anywhere in what is read at once."""
+    frames = [b"".join(b'{"n": %d}\n' % number for number in frame) for frame in rows]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lines, "ZSTD_BLOCK", block)
+        file = Path(folder, "a.jsonl.zst" if pack is zstandard.compress else "a.jsonl.gz")
+        file.write_bytes(b"".join(map(pack, frames)))
+        assert [line.row and line.row["n"] for line in read(file)] == [number for frame in rows for number in frame]
 
 
 def test_parquet_rows_leave_out_nulls(tmp_path: Path) -> None:

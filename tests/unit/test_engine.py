@@ -1,10 +1,13 @@
 """The engine, on resources that live in a dictionary: order, parallelism, crashes, races, strangers."""
 
 import threading
+from concurrent.futures import wait
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from llmlab.infra import order
 from llmlab.infra.apply import apply
 from llmlab.infra.destroy import Fate, destroy
 from llmlab.infra.order import in_order, waits_for
@@ -154,6 +157,30 @@ def test_forward_a_failure_stops_what_is_not_started() -> None:
     with pytest.raises(RuntimeError, match="no"):
         in_order(diamond(World()), work)
     assert done == []
+
+
+def test_forward_a_failure_stops_also_what_does_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`right` is at work when `left` fails and ends well afterwards; what waits for `right` is not begun any more."""
+    world, done, failed = World(), [], threading.Event()
+    left, right = (Thing(label=name, world=world) for name in ("left", "right"))
+    things = [left, right, Thing(label="behind right", world=world, needs=(right,))]
+
+    def work(resource: Resource) -> None:
+        if resource.name == "left":
+            raise RuntimeError("no")
+        assert failed.wait(10)
+        done.append(resource.name)
+
+    def wait_and_tell(running: Any, **how: Any) -> Any:
+        ready = wait(running, **how)
+        if any(future.exception() for future in ready.done):
+            failed.set()
+        return ready
+
+    monkeypatch.setattr(order, "wait", wait_and_tell)
+    with pytest.raises(RuntimeError, match="no"):
+        in_order(things, work)
+    assert done == ["right"]
 
 
 def test_backward_a_failure_stops_only_what_depends_on_it() -> None:

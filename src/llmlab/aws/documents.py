@@ -17,6 +17,9 @@ from llmlab.lifecycle import objects
 
 T = TypeVar("T")
 
+MOST_DELETED = 1000
+"""Keys that one DeleteObjects takes. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+
 
 def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
     """The document at `key`, or None when there is none."""
@@ -70,12 +73,12 @@ def delete(aws: Aws, bucket: str, *keys: str) -> None:
     Raises:
         AwsError: S3 answers refusals inside a 200.
     """
-    if not keys:
-        return
-    answer = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
-    for error in answer.get("Errors", []):
-        words = f"s3:DeleteObjects failed: {error.get('Key')}: {error.get('Message', '')}"
-        raise AwsError(words, code=error.get("Code", ""), operation="s3:DeleteObjects")
+    for start in range(0, len(keys), MOST_DELETED):
+        objects: Any = [{"Key": key} for key in keys[start : start + MOST_DELETED]]
+        answer = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        for error in answer.get("Errors", []):
+            words = f"s3:DeleteObjects failed: {error.get('Key')}: {error.get('Message', '')}"
+            raise AwsError(words, code=error.get("Code", ""), operation="s3:DeleteObjects")
 
 
 def names_under(aws: Aws, bucket: str, prefix: str, *, after: str = "") -> list[str]:

@@ -156,12 +156,11 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
     held = known | send(aws, bucket, sent, progress)
     listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, held[file.key].digest, held[file.key].version) for file in wanted)
     changed = former is None or former.files != listed or former.facts != facts
-    manifest = Manifest(destination.name, listed, clock.now().strftime(contract.TIMESTAMP), facts) if changed or not former else former
+    manifest = Manifest(destination.name, listed, contract.build_timestamp(clock.now()), facts) if changed or not former else former
     extra = sorted(set(there) - {file.key for file in wanted} - {prefix + MANIFEST})
     if changed:
         documents.write(aws, bucket, prefix + MANIFEST, manifest)
-    for start in range(0, len(extra), 1000):
-        documents.delete(aws, bucket, *extra[start : start + 1000])
+    documents.delete(aws, bucket, *extra)
     return Uploaded(
         name=destination.name,
         address=f"s3://{bucket}/{prefix}",

@@ -1,0 +1,54 @@
+"""Bugs in what runs on the laptop: data, uploads, resources, costs."""
+
+from tests.planted.bug import Bug
+
+BUGS = (
+    Bug(
+        "refusals inside a 200 are not read",
+        "aws/buckets.py",
+        "        if failures:\n",
+        "        if not failures and failures:\n",
+        "teardown waits a minute and blames a writer that does not exist",
+        ("unit/test_buckets.py",),
+    ),
+    Bug(
+        "one part too many",
+        "aws/sending.py",
+        "-(-size // MOST_PARTS)",
+        "size // MOST_PARTS",
+        "a file over 80 GB is cut into 10,001 parts, which S3 refuses after all of them were sent",
+        ("unit/test_sending.py",),
+    ),
+    Bug(
+        "days as hours",
+        "ops/cost.py",
+        "LONGEST = timedelta(days=8)",
+        "LONGEST = timedelta(hours=8)",
+        "runs that were begun in the month before cost nothing",
+        ("unit/test_cost.py",),
+    ),
+    Bug(
+        "the first frame is the file",
+        "dataset/lines.py",
+        "(frame.unused_data, None) if frame.eof",
+        '(b"", None) if frame.eof',
+        "half of a dataset is gone without a word: pzstd and cat make files of several frames",
+        ("unit/test_dataset_lines.py",),
+    ),
+    Bug(
+        "places as they were counted",
+        "dataset/tally.py",
+        "        places.sort()\n",
+        "        places.copy()\n",
+        "the places of over-long lines are out of order where rows of several kinds mix, and the first ones shown are not the first",
+        ("unit/test_dataset_check.py",),
+    ),
+    Bug(
+        "a failure stops only what depends on it",
+        "infra/order.py",
+        "if reverse or not failures:",
+        "if reverse or not failures or waiting:",
+        "bootstrap goes on making resources after one has failed",
+        ("unit/test_engine.py",),
+    ),
+)

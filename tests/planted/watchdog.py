@@ -1,0 +1,70 @@
+"""Bugs in the watchdog, in the schedules it makes, and in the keys it reads."""
+
+from tests.planted.bug import Bug
+
+BUGS = (
+    Bug(
+        "one page of keys",
+        "watchdog/records.py",
+        'pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)',
+        "pages = [self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)]",
+        "beyond a thousand keys the newest checkpoint, the ends and which runs are over are not seen",
+        ("unit/test_watchdog_records.py",),
+    ),
+    Bug(
+        "seconds of a day for all seconds",
+        "watchdog/ending.py",
+        "(sight.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS",
+        "(sight.now - _ended(end)).seconds > AFTERMATH_SECONDS",
+        "a machine that hangs after its end may live on when days have passed",
+        ("unit/test_watchdog_ending.py",),
+    ),
+    Bug(
+        "minutes as seconds",
+        "watchdog/capacity.py",
+        "timedelta(minutes=EXCLUDED_MINUTES)",
+        "timedelta(seconds=EXCLUDED_MINUTES)",
+        "a pool that has just failed is asked first again after half a minute instead of half an hour",
+        ("unit/test_watchdog_capacity.py",),
+    ),
+    Bug(
+        "the old deadline stays",
+        "watchdog/starting.py",
+        "    schedules.delete_deadline(tools, sight.newest)\n",
+        "",
+        "the one-time schedules of attempts that are over pile up",
+        ("unit/test_watchdog_starting.py",),
+    ),
+    Bug(
+        "no second try",
+        "watchdog/handler.py",
+        '"total_max_attempts": 5',
+        '"total_max_attempts": 1',
+        "one busy answer of AWS ends a look of the watchdog",
+        ("unit/test_watchdog_handler.py",),
+    ),
+    Bug(
+        "its own instances wait too",
+        "watchdog/sight.py",
+        "if newest.by != WATCHDOG and (",
+        "if (",
+        "an instance whose start was cut short is nobody's for five minutes",
+        ("unit/test_watchdog_starting.py",),
+    ),
+    Bug(
+        "local time in a schedule by UTC",
+        "timers.py",
+        "datetime.fromtimestamp(moment, UTC).strftime(AT)",
+        "datetime.fromtimestamp(moment).strftime(AT)",
+        "a laptop in Berlin sets every deadline an hour late",
+        ("unit/test_timers.py",),
+    ),
+    Bug(
+        "six digits of a step",
+        "contract/keys.py",
+        "[0-9]{1,12}",
+        "[0-9]{1,6}",
+        "from step 1,000,000 on nothing is a checkpoint any more",
+        ("unit/test_keys.py",),
+    ),
+)

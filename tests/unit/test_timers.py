@@ -1,0 +1,40 @@
+"""One-time schedules say moments in UTC, wherever the laptop is that makes them."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from llmlab import timers
+from llmlab.contract import Names
+
+NAMES = Names("lab", "123456789012", "eu-central-1")
+
+
+@pytest.fixture(params=["UTC", "Europe/Berlin", "Pacific/Auckland", "America/St_Johns"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The time zone of the computer."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moment=st.integers(0, 4_000_000_000))
+def test_a_schedule_goes_off_at_its_moment_in_any_time_zone(zone: str, moment: int) -> None:
+    deadline = timers.create_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role")
+    aimed = timers.aim_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role", instance="i-1")
+    alarm = timers.wake_request(NAMES, run="r", moment=moment, role="role")
+    for request in (deadline, aimed, alarm):
+        assert request["ScheduleExpressionTimezone"] == "UTC"
+        assert timers.schedule_moment(request["ScheduleExpression"]).timestamp() == moment
+
+
+def test_the_words_of_a_schedule(zone: str) -> None:
+    """Noon of a summer's day by UTC, when Berlin is two hours ahead."""
+    moment = datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()
+    assert timers.wake_request(NAMES, run="r", moment=moment, role="role")["ScheduleExpression"] == "at(2026-07-01T12:00:00)"

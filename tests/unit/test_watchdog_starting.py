@@ -1,0 +1,41 @@
+"""What another attempt leaves behind of the one before, and how soon an instance whose start was cut short is known."""
+
+from typing import Any
+
+from llmlab import timers
+from llmlab.fleet import VISIBLE_SECONDS
+
+from .watchdog_lab import RUN, Lab
+
+
+def schedule_deadline(lab: Lab, attempt: int, deadline: int) -> None:
+    """The one-time schedule at an attempt's deadline, as `launch` makes it."""
+    scheduler: Any = lab.aws.client("scheduler")
+    role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
+    scheduler.create_schedule(**timers.create_schedule_request(lab.aws.names, run=RUN, attempt=attempt, deadline=deadline, role=role))
+
+
+def test_the_deadline_of_an_attempt_that_is_over_goes_with_it(lab: Lab) -> None:
+    attempt = lab.launch()
+    for number in (1, 2, 3):
+        if number == 1:
+            schedule_deadline(lab, 1, attempt.deadline)
+        assert timers.schedule_name(RUN, number) in lab.schedules()
+        lab.clock.sleep(600)
+        lab.wake(lab.kill(lab.attempts()[-1]))
+        assert set(lab.schedules()) == {timers.schedule_name(RUN, number + 1), timers.wake_name(RUN)}
+
+
+def test_what_the_watchdog_itself_has_started_is_noted_at_the_next_look(lab: Lab) -> None:
+    """Nobody else comes back to note it: the call that claimed the attempt has died."""
+    lab.launch(by="watchdog", noted=False)
+    lab.clock.sleep(5)
+    lab.wake({"sweep": True})
+    assert lab.attempts()[0].instance == lab.live()[0]["InstanceId"]
+
+
+def test_who_starts_by_hand_is_given_time_to_note_it(lab: Lab) -> None:
+    lab.launch(by="launch", noted=False)
+    lab.clock.sleep(VISIBLE_SECONDS - 1)
+    lab.wake({"sweep": True})
+    assert lab.attempts()[0].instance == ""
