@@ -12,9 +12,9 @@ import pytest
 from llmlab.aws import function
 from llmlab.watchdog import package, sight
 
-CONTRACT = ("__init__", "codec", "documents", "keys", "machine", "names", "shrinking", "states", "times")
+CONTRACT = ("__init__", "codec", "documents", "hints", "keys", "machine", "names", "shrinking", "states", "times")
 WATCHDOG = (
-    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "handler", "machines", "prices", "records",
+    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "prices", "records",
     "schedules", "sight", "starting", "telling", "tools",
 )  # fmt: skip
 

@@ -191,6 +191,17 @@ class Lab:
     def write(self, key: str, document: Any) -> None:
         self.aws.s3.put_object(Bucket=self.aws.names.outputs_bucket, Key=key, Body=contract.dump(document).encode())
 
+    def put(self, key: str, body: bytes) -> None:
+        """An object that need be no document."""
+        self.aws.s3.put_object(Bucket=self.aws.names.outputs_bucket, Key=key, Body=body)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return self.aws.cloud.keys(self.aws.names.outputs_bucket, prefix)
+
+    def tag(self, attempt: Attempt, **tags: str) -> None:
+        """Somebody changes tags of an attempt's instance."""
+        self.aws.cloud.compute.instances[attempt.instance].tags.update(tags)
+
     def read(self, kind: type[Any], key: str) -> Any:
         return Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
 
@@ -198,14 +209,19 @@ class Lab:
         """Another spec."""
         self.write(KEYS.spec, dataclasses.replace(self.read(Spec, KEYS.spec), **changes))
 
-    def launch(self, number: int = 1, *, zone: str = "us-east-1a", noted: bool = True, **changes: Any) -> Attempt:
-        """An attempt as `launch` leaves it: claimed and running; with `noted=False`, as one that died before it noted its instance."""
+    def launch(self, number: int = 1, *, zone: str = "us-east-1a", noted: bool = True, run: str = RUN, **changes: Any) -> Attempt:
+        """An attempt as `launch` leaves it: claimed and running; with `noted=False`, as one that died before it noted its instance.
+
+        `run` is another one's id, which then is written as the first one is.
+        """
         now = self.clock.now()
-        claim = Attempt(RUN, number, contract.build_timestamp(now), money.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
+        if run != RUN:
+            self.write(RunKeys(run).spec, dataclasses.replace(self.read(Spec, KEYS.spec), run=run))
+        claim = Attempt(run, number, contract.build_timestamp(now), money.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
         claim = dataclasses.replace(claim, **changes)
         pools = [pool for pool in self.pools if pool.zone == zone]
         request = fleet.create_fleet_request(
-            self.aws.names, self.aws.names.launch_template, pools, run=RUN, attempt=number, deadline=claim.deadline, spot=claim.spot
+            self.aws.names, self.aws.names.launch_template, pools, run=run, attempt=number, deadline=claim.deadline, spot=claim.spot
         )
         got = fleet.read_create_fleet(self.aws.ec2.create_fleet(**request), self.pools).launched
         assert got is not None
@@ -213,7 +229,7 @@ class Lab:
             claim, instance=got.instance, instance_type=got.instance_type, zone=got.zone, price=claim.price or 0.3,
             launched=contract.build_timestamp(now),
         )  # fmt: skip
-        self.write(KEYS.attempt(number), full if noted else claim)
+        self.write(RunKeys(run).attempt(number), full if noted else claim)
         return full
 
     def stranger(self, tags: Mapping[str, str] | None = None) -> str:

@@ -9,6 +9,7 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from llmlab import contract
 from llmlab.clock import Clock
 from llmlab.lifecycle import objects
 
@@ -65,12 +66,13 @@ class S3Store:
 
     def read(self, key: str) -> bytes | None:
         try:
-            body: bytes = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            return contract.body(self.client.get_object(Bucket=self.bucket, Key=key))
+        except contract.ContractError as error:
+            raise StoreError(f"s3://{self.bucket}/{key} is {error}") from error
         except (ClientError, BotoCoreError) as error:
             if _code(error) in MISSING or (_code(error) in DENIED and key not in self.keys(key)):
                 return None
             raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
-        return body
 
     def write(self, key: str, body: bytes) -> None:
         self._put(key, body)

@@ -19,20 +19,30 @@ T = TypeVar("T")
 
 MOST_DELETED = 1000
 """Keys that one DeleteObjects takes. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+TEXT_BYTES = 32 << 20
+"""Of a longer text object the end is read."""
+
+
+class Unreadable(LabError):
+    """What lies under a key is not the document that belongs there, or too large to be one."""
 
 
 def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
-    """The document at `key`, or None when there is none."""
+    """The document at `key`, or None when there is none.
+
+    Raises:
+        Unreadable: what is there is none of this kind.
+    """
     try:
-        body = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        answer = aws.s3.get_object(Bucket=bucket, Key=key)
     except NotFound as error:
         if error.code == "NoSuchBucket":
             raise not_bootstrapped(aws) from error
         return None
     try:
-        return contract.load(kind, body)
+        return contract.load(kind, contract.body(answer, contract.most_bytes(kind)))
     except contract.ContractError as error:
-        raise LabError(f"s3://{bucket}/{key} is {error}", f"aws s3 cp s3://{bucket}/{key} -") from error
+        raise Unreadable(f"s3://{bucket}/{key} is {error}", f"aws s3 ls s3://{bucket}/{key} --human-readable") from error
 
 
 class NotBootstrapped(LabError):
@@ -45,13 +55,25 @@ def not_bootstrapped(aws: Aws) -> NotBootstrapped:
 
 
 def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
-    """Write, whatever was there."""
-    aws.s3.put_object(Bucket=bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json")
+    """Write, whatever was there.
+
+    Raises:
+        LabError: it is larger than its readers read.
+    """
+    aws.s3.put_object(Bucket=bucket, Key=key, Body=_encoded(bucket, key, document), ContentType="application/json")
+
+
+def _encoded(bucket: str, key: str, document: Any) -> bytes:
+    try:
+        return contract.encode(document)
+    except contract.ContractError as error:
+        words = f"s3://{bucket}/{key} would be {error}; fewer and larger files make it smaller"
+        raise LabError(words, "llmlab upload --help") from error
 
 
 def write_once(aws: Aws, bucket: str, key: str, document: Any, clock: Clock) -> bool:
     """Write if nothing is there; False when somebody was first."""
-    return objects.put_if_absent(aws.s3, bucket, key, contract.dump(document).encode(), clock)
+    return objects.put_if_absent(aws.s3, bucket, key, _encoded(bucket, key, document), clock)
 
 
 def exists(aws: Aws, bucket: str, key: str) -> bool:
@@ -133,10 +155,19 @@ def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
     return found
 
 
-def read_text(aws: Aws, bucket: str, key: str) -> str:
-    """A text object, what is not UTF-8 in it replaced; "" when there is none."""
+def read_text(aws: Aws, bucket: str, key: str, most: int = TEXT_BYTES) -> str:
+    """A text object, what is not UTF-8 in it replaced; "" when there is none.
+
+    Of one with more than `most` bytes the end, from a whole line on, after a line that says so.
+    """
     try:
-        body: bytes = aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        answer: Any = aws.s3.get_object(Bucket=bucket, Key=key)
+        size = int(answer["ContentLength"])
+        if size <= most:
+            return bytes(answer["Body"].read()).decode(errors="replace")
+        answer["Body"].close()
+        answer = aws.s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={size - most}-{size - 1}")
     except NotFound:
         return ""
-    return body.decode(errors="replace")
+    tail = bytes(answer["Body"].read()).partition(b"\n")[2]
+    return f"[{size - len(tail)} bytes before this are left out: s3://{bucket}/{key}]\n{tail.decode(errors='replace')}"

@@ -1,5 +1,6 @@
 """The instances of a lab: found by their tags, never by an id that somebody remembered, and ended."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,20 +51,24 @@ def find(aws: Aws, run: str | None = None) -> list[Instance]:
 
 def _read(item: Any) -> Instance:
     tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", [])}
-    attempt, deadline = tags.get(Tag.ATTEMPT, ""), tags.get(Tag.DEADLINE, "")
     return Instance(
         id=item["InstanceId"],
         state=item["State"]["Name"],
         run=tags.get(Tag.RUN, ""),
-        attempt=int(attempt) if attempt.isdigit() else 0,
+        attempt=_number(tags.get(Tag.ATTEMPT, "")) or 0,
         instance_type=item.get("InstanceType", ""),
         zone=item.get("Placement", {}).get("AvailabilityZone", ""),
         spot=item.get("InstanceLifecycle") == "spot",
         launched=item["LaunchTime"],
-        deadline=int(deadline) if deadline.isdigit() else None,
+        deadline=_number(tags.get(Tag.DEADLINE, "")),
         keep=Tag.KEEP in tags,
         why=item.get("StateReason", {}).get("Code", ""),
     )
+
+
+def _number(text: str) -> int | None:
+    """The number that a tag says, None where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
 
 
 def terminate(aws: Aws, ids: Sequence[str]) -> None:

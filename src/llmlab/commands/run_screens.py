@@ -22,7 +22,7 @@ WIDE = 110
 FREE = ", free (first hour)"
 STYLES = {
     RunState.SUCCEEDED: "green", RunState.FAILED: "red", RunState.RUNNING: "cyan",
-    RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow",
+    RunState.STOPPED: "yellow", RunState.INTERRUPTED: "yellow", RunState.UNREADABLE: "red",
 }  # fmt: skip
 
 

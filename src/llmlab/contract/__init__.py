@@ -5,7 +5,7 @@ test asserts that no other module, template or Dockerfile spells these literals.
 """
 
 from llmlab.contract import hints
-from llmlab.contract.codec import ContractError, dump, load
+from llmlab.contract.codec import DOCUMENT_BYTES, LARGE_DOCUMENT_BYTES, ContractError, body, dump, encode, load, most_bytes
 from llmlab.contract.documents import (
     Attempt,
     AttemptEnd,
@@ -56,12 +56,14 @@ __all__ = [
     "ADAPTER",
     "COMPLETE",
     "DATASETS",
+    "DOCUMENT_BYTES",
     "ENDED",
     "FAILURE",
     "HALF_BATCH",
     "HALVE",
     "HF_TOKEN",
     "IMAGE_LABEL",
+    "LARGE_DOCUMENT_BYTES",
     "MANIFEST",
     "METRICS_FILE",
     "MODELS",
@@ -101,16 +103,19 @@ __all__ = [
     "TrainerExit",
     "WorkFolder",
     "batch_words",
+    "body",
     "build_run_id",
     "build_timestamp",
     "checkpoint_name",
     "dataset_prefix",
     "dump",
+    "encode",
     "hints",
     "load",
     "log_stream_name",
     "may_shrink",
     "model_prefix",
+    "most_bytes",
     "parse_attempt",
     "parse_checkpoint_name",
     "parse_ended",

@@ -7,13 +7,50 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
+
+DOCUMENT_BYTES = 1 << 20
+"""A document in S3 is no larger, or it is not read: the watchdog's memory is 256 MiB, and what is read takes a dozen times its size."""
+LARGE_DOCUMENT_BYTES = 4 << 20
+"""The same of documents that list the files of a dataset, a model or a checkpoint (`LARGE`), of which there may be thousands."""
 
 
 class ContractError(ValueError):
     """A document that is not what its name says."""
+
+
+def most_bytes(kind: type[Any]) -> int:
+    """How large a document of this kind may be."""
+    return LARGE_DOCUMENT_BYTES if getattr(kind, "LARGE", False) else DOCUMENT_BYTES
+
+
+def body(answer: Mapping[str, Any], most: int = LARGE_DOCUMENT_BYTES) -> bytes:
+    """The bytes behind GetObject's answer, whose `ContentLength` is looked at before any of them is read.
+
+    Raises:
+        ContractError: there are more than `most`.
+    """
+    size = int(answer["ContentLength"])
+    if size > most:
+        answer["Body"].close()
+        raise ContractError(f"too large for a document: {size} bytes, and at most {most} are read")
+    content: bytes = answer["Body"].read()
+    return content
+
+
+def encode(document: Any) -> bytes:
+    """A document as the body of an object.
+
+    Raises:
+        ContractError: it is larger than its readers read.
+    """
+    content = dump(document).encode()
+    most = most_bytes(type(document))
+    if len(content) > most:
+        raise ContractError(f"too large for a {type(document).__name__.lower()}: {len(content)} bytes, and at most {most} are read")
+    return content
 
 
 def dump(document: Any) -> str:
@@ -77,7 +114,11 @@ def _finite(text: str) -> float:
     return number
 
 
-_hints: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+def _read_hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
+
+
+_hints: Callable[[Any], dict[str, Any]] = functools.cache(_read_hints)
 
 
 def _build(kind: type[T], value: dict[str, Any]) -> T:
@@ -86,21 +127,43 @@ def _build(kind: type[T], value: dict[str, Any]) -> T:
     return kind(**{name: _convert(hint, value[name], name) for name, hint in fields.items()})
 
 
+def _checked(hint: Any, value: Any, name: str) -> Any:
+    """A value of a type with checks beside it, each of which raises `ValueError`."""
+    kind, *checks = typing.get_args(hint)
+    converted = _convert(kind, value, name)
+    for check in checks:
+        try:
+            check(converted)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    return converted
+
+
+def _collected(hint: Any, value: Any, name: str) -> Any:
+    """A list as a tuple, or an object as a dict, with each of its values converted."""
+    kind: Any = typing.get_args(hint)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise TypeError(f"{name} is not an object")
+        return {key: _convert(kind[1], item, name) for key, item in value.items()}
+    if not isinstance(value, list):
+        raise TypeError(f"{name} is not a list")
+    return tuple(_convert(kind[0], item, name) for item in value)
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     if hint is Any:
         return value
     origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _checked(hint, value, name)
     if origin in {typing.Union, types.UnionType}:
         if value is None:
             return None
         (hint,) = [one for one in typing.get_args(hint) if one is not types.NoneType]
         return _convert(hint, value, name)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{name} is not a list")
-        return tuple(_convert(typing.get_args(hint)[0], item, name) for item in value)
-    if origin is dict:
-        hint = dict
+    if origin in {tuple, dict}:
+        return _collected(hint, value, name)
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise TypeError(f"{name} is not an object")

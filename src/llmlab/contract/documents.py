@@ -1,11 +1,12 @@
 """The JSON documents that programs leave for each other in the buckets and in the work folder."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from llmlab.contract import hints
 from llmlab.contract.names import VERSION
 from llmlab.contract.states import EndReason
+from llmlab.contract.times import Amount, Count, Moment, MomentOrNone, Seconds
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DataFile:
 class Manifest:
     """What a dataset or a model folder is: written after its last file. `facts` are counts that validation found."""
 
+    LARGE: ClassVar[bool] = True
     name: str
     files: tuple[DataFile, ...]
     created: str
@@ -39,7 +41,8 @@ class Manifest:
 class Complete:
     """The manifest of a checkpoint, its `COMPLETE` file."""
 
-    step: int
+    LARGE: ClassVar[bool] = True
+    step: Count
     files: tuple[DataFile, ...]
     contract: int = VERSION
 
@@ -73,7 +76,7 @@ class Charge:
 class PricePoint:
     """A pool's spot price in US dollars an hour, in force from `at` on."""
 
-    at: str
+    at: Moment
     dollars: float
 
 
@@ -81,6 +84,7 @@ class PricePoint:
 class Spec:
     """What a run is. Written once, before its instance, and never changed; `resume` writes new limits into a new attempt."""
 
+    LARGE: ClassVar[bool] = True
     run: str
     lab: str
     region: str
@@ -93,10 +97,10 @@ class Spec:
     launch_template: str
     pools: tuple[Pool, ...]
     spot: bool
-    max_hours: float
+    max_hours: Amount
     created: str
     model: Manifest | None = None
-    max_cost: float | None = None
+    max_cost: Amount | None = None
     max_attempts: int = 10
     fallback_on_demand: bool = False
     auto_shutdown: bool = True
@@ -105,13 +109,13 @@ class Spec:
     preferred: tuple[str, ...] = ()
     """Instance types in the order the user named them; empty: whichever is cheapest for the work."""
     charges: tuple[Charge, ...] = ()
-    idle_minutes: float = 20.0
+    idle_minutes: Amount = 20.0
     """How long GPUs may idle while no step is done; 0: for ever."""
-    fallback_interruptions: int = 3
+    fallback_interruptions: Count = 3
     """With `fallback_on_demand`: interruptions after which the next attempt is on demand."""
-    fallback_minutes: float = 15.0
+    fallback_minutes: Amount = 15.0
     """With `fallback_on_demand`: minutes without spot capacity after which the next attempt is on demand."""
-    wait_hours: float = 24.0
+    wait_hours: Amount = 24.0
     """How long an interrupted run waits for capacity before it is given up."""
     contract: int = VERSION
 
@@ -121,23 +125,23 @@ class Attempt:
     """One instance's try at a run. `deadline` in seconds since 1970; `hours_before` and `cost_before` are what earlier attempts used."""
 
     run: str
-    number: int
-    claimed: str
-    deadline: int
+    number: Count
+    claimed: Moment
+    deadline: Seconds
     spot: bool
     by: str
     """`launch`, `resume` or `watchdog`."""
-    max_hours: float
-    max_cost: float | None = None
-    hours_before: float = 0.0
-    cost_before: float = 0.0
+    max_hours: Amount
+    max_cost: Amount | None = None
+    hours_before: Amount = 0.0
+    cost_before: Amount = 0.0
     instance: str = ""
     instance_type: str = ""
     zone: str = ""
-    price: float = 0.0
+    price: Amount = 0.0
     """US dollars an hour of the pool that was given."""
-    launched: str = ""
-    shrink: int = 1
+    launched: MomentOrNone = ""
+    shrink: Count = 1
     """By what the recipe's batch is divided and its accumulation multiplied, after memory ran out."""
     contract: int = VERSION
 
@@ -147,14 +151,14 @@ class AttemptEnd:
     """How an attempt ended, and the newest complete checkpoint then. `costs` are the parts of `cost`, by `money.attempt_costs`."""
 
     run: str
-    number: int
+    number: Count
     reason: EndReason
-    ended: str
+    ended: Moment
     detail: str = ""
-    step: int = 0
-    hours: float = 0.0
-    cost: float = 0.0
-    costs: dict[str, float] = field(default_factory=dict)
+    step: Count = 0
+    hours: Amount = 0.0
+    cost: Amount = 0.0
+    costs: dict[str, Amount] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     """Pools that had no capacity, as `type/zone`."""
     contract: int = VERSION
@@ -166,18 +170,18 @@ class Marker:
 
     run: str
     reason: EndReason
-    ended: str
-    attempts: int
+    ended: Moment
+    attempts: Count
     detail: str = ""
     """One sentence, without a period."""
     hint: str = ""
     """A command in words, as a machine's own script and runs of before `hint_code` have it: shown by `command` alone."""
-    step: int = 0
-    total_steps: int = 0
+    step: Count = 0
+    total_steps: Count = 0
     loss: float | None = None
-    hours: float = 0.0
+    hours: Amount = 0.0
     """Instance hours over all attempts."""
-    cost: float = 0.0
+    cost: Amount = 0.0
     files: tuple[DataFile, ...] = ()
     """What `output/` holds, with paths relative to it."""
     hint_code: str = ""
@@ -195,14 +199,14 @@ class Progress:
     """Where the trainer is. `phase` is one of: loading, tokenizing, training, evaluating, saving, finished."""
 
     phase: str
-    step: int = 0
-    total_steps: int = 0
+    step: Count = 0
+    total_steps: Count = 0
     epoch: float = 0.0
     loss: float | None = None
     learning_rate: float | None = None
     tokens: int = 0
-    tokens_per_second: float | None = None
-    seconds: float = 0.0
+    tokens_per_second: Amount | None = None
+    seconds: Amount = 0.0
     """Training seconds of this attempt."""
     moves: int = 0
     """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
@@ -213,18 +217,18 @@ class Heartbeat:
     """`status.json`: what the agent last saw."""
 
     run: str
-    attempt: int
-    at: str
+    attempt: Count
+    at: Moment
     instance: str
     phase: str
     """`preparing`, then the phase of `Progress`, then `uploading`."""
     progress: Progress | None = None
     gpu_percent: float | None = None
     gpu_memory_gib: float | None = None
-    checkpoint: int = 0
+    checkpoint: Count = 0
     """The newest checkpoint that is whole in S3."""
-    hours: float = 0.0
-    cost: float = 0.0
+    hours: Amount = 0.0
+    cost: Amount = 0.0
     contract: int = VERSION
 
 

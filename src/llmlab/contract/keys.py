@@ -8,7 +8,7 @@ from typing import Literal
 from llmlab.contract.names import LogStream
 from llmlab.contract.states import EndReason, Notice
 
-RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-z]{4}")
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-z]{4}")
 
 
 def build_run_id(moment: datetime, suffix: str) -> str:

@@ -11,6 +11,8 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     STOPPED = "stopped"
+    UNREADABLE = "unreadable"
+    """What is written about it cannot be read, so that nobody can tell."""
 
     @property
     def final(self) -> bool:

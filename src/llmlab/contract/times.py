@@ -1,8 +1,13 @@
-"""Moments as documents have them."""
+"""Moments and amounts as documents have them, and what of them is none: whoever reads a document computes with it."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
+FIRST_YEAR, LAST_YEAR = 1970, 2999
+"""Outside of these a moment is none that could be added to or shown in another time zone."""
+MOST = 10**9
+"""No count of hours, dollars, attempts or steps is larger."""
 
 
 def build_timestamp(moment: datetime) -> str:
@@ -11,3 +16,35 @@ def build_timestamp(moment: datetime) -> str:
 
 def parse_timestamp(text: str) -> datetime:
     return datetime.strptime(text, TIMESTAMP).replace(tzinfo=UTC)
+
+
+def _check_moment(text: str) -> None:
+    if not FIRST_YEAR <= parse_timestamp(text).year <= LAST_YEAR:
+        raise ValueError(f"{text} is no moment of a run")
+
+
+def _check_moment_or_none(text: str) -> None:
+    if text:
+        _check_moment(text)
+
+
+def _check_seconds(seconds: int) -> None:
+    if not 0 <= seconds < datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp():
+        raise ValueError(f"{seconds:.3g} seconds are no moment of a run")
+
+
+def _check_amount(amount: float) -> None:
+    if not 0 <= amount <= MOST:
+        raise ValueError(f"{amount:.3g} is none")
+
+
+Moment = Annotated[str, _check_moment]
+"""A timestamp, as `build_timestamp` makes it."""
+MomentOrNone = Annotated[str, _check_moment_or_none]
+"""A timestamp, or ""."""
+Seconds = Annotated[int, _check_seconds]
+"""A moment in seconds since 1970."""
+Count = Annotated[int, _check_amount]
+"""How many: attempts, steps."""
+Amount = Annotated[float, _check_amount]
+"""How much: hours, US dollars. One below nothing would give a run more than it was allowed."""

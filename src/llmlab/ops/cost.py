@@ -66,11 +66,10 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     now = clock.now()
     first = now.date().replace(day=1)
     names = documents.runs(aws, aws.names.outputs_bucket)
-    recent = [run for run in names if contract.run_started(run) >= midnight(first) - LONGEST]
-    with ThreadPoolExecutor(16) as pool:
-        accounts = dict(zip(recent, pool.map(lambda run: account(aws, run), recent), strict=True))
-    found = tuple(one for run, written in accounts.items() if (one := share(run, written, midnight(first), now)))
+    since = contract.build_run_id(midnight(first) - LONGEST, "0000")  # run ids sort by time, also one whose digits are no moment
     notes: list[str] = []
+    accounts = _accounts(aws, [run for run in names if run >= since], notes)
+    found = tuple(one for run, written in accounts.items() if (one := share(run, written, midnight(first), now)))
     services = forecast = comparison = None
     if cost_explorer:
         active = _asked(lambda: costs.active_tags(aws), "which cost tags are active", notes)
@@ -87,6 +86,21 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
     total = sum(one.cost for one in found)
     return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes))
+
+
+def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account]:
+    """What is written about each run; one that cannot be read is left out with a note."""
+
+    def read(run: str) -> Account | str:
+        try:
+            return account(aws, run)
+        except documents.Unreadable as error:
+            return error.message
+
+    with ThreadPoolExecutor(16) as pool:
+        found = dict(zip(names, pool.map(read, names), strict=True))
+    notes += [f"run {run} is left out: {one}" for run, one in found.items() if isinstance(one, str)]
+    return {run: one for run, one in found.items() if isinstance(one, Account)}
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:

@@ -78,23 +78,31 @@ def _stream(aws: Aws, run: str, stream: LogStream, since: datetime | None) -> li
 def _line(stream: LogStream, line: logs.Line) -> LogLine:
     attempt = line.stream.rpartition("/")[2]
     at, text = stamped(line.text)
-    return LogLine(at or line.at, str(stream), int(attempt) if attempt.isdigit() else 0, text)
+    return LogLine(at or line.at, str(stream), _number(attempt), text)
+
+
+def _number(attempt: str) -> int:
+    """An attempt's number out of a name, 0 where it has none."""
+    return int(attempt) if re.fullmatch("[0-9]{1,9}", attempt) else 0
 
 
 def stamped(text: str) -> tuple[datetime | None, str]:
     """A line of setup or agent begins with its time, which is nearer to the truth than when CloudWatch heard of it: that, and the rest."""
     found = STAMP.match(text)
-    return (contract.parse_timestamp(found[1]), text[found.end() :]) if found else (None, text)
+    try:
+        return (contract.parse_timestamp(found[1]), text[found.end() :]) if found else (None, text)
+    except ValueError:  # it looks like a time, and is none
+        return None, text
 
 
 def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
     bucket, prefix = aws.names.outputs_bucket, RunKeys(run).logs
     for key in sorted(documents.keys_under(aws, bucket, prefix)):
         attempt, _, name = key.removeprefix(prefix).partition("/")
-        if attempt.isdigit() and name == f"{stream}.log":
+        if _number(attempt) and name == f"{stream}.log":
             for line in documents.read_text(aws, bucket, key).splitlines():
                 at, text = stamped(line)
-                yield LogLine(at, str(stream), int(attempt), text)
+                yield LogLine(at, str(stream), _number(attempt), text)
 
 
 def follow(

@@ -37,10 +37,18 @@ def read(aws: Aws, recipe: Recipe) -> dict[str, Measurement]:
     try:
         newest = sorted(documents.ended(aws, bucket), reverse=True)[:NEWEST]
         with ThreadPoolExecutor(NEWEST) as pool:
-            found = list(pool.map(lambda run: _of_run(aws, bucket, run, recipe), newest))
+            found = list(pool.map(lambda run: _of_run_or_none(aws, bucket, run, recipe), newest))
     except LabError:
         return {}
     return {one.instance_type: one for one in reversed(found) if one}
+
+
+def _of_run_or_none(aws: Aws, bucket: str, run: str, recipe: Recipe) -> Measurement | None:
+    """A run that cannot be read has measured nothing."""
+    try:
+        return _of_run(aws, bucket, run, recipe)
+    except documents.Unreadable:
+        return None
 
 
 def _of_run(aws: Aws, bucket: str, run: str, recipe: Recipe) -> Measurement | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmlab import footprint
+from llmlab import contract, footprint
 from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import model_prefix
 from llmlab.footprint import Shape
@@ -34,9 +34,9 @@ def of(aws: Aws, model: str, lab_model: str | None) -> ModelSize | None:
     if lab_model is None:
         return from_name(model)
     try:
-        text = aws.s3.get_object(Bucket=aws.names.data_bucket, Key=model_prefix(lab_model) + "config.json")["Body"].read()
-        return from_config(json.loads(text))
-    except (NotFound, ValueError):
+        answer = aws.s3.get_object(Bucket=aws.names.data_bucket, Key=model_prefix(lab_model) + "config.json")
+        return from_config(json.loads(contract.body(answer, contract.DOCUMENT_BYTES)))
+    except (NotFound, ValueError, RecursionError):
         return None
 
 

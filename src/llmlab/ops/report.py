@@ -14,7 +14,7 @@ import jinja2
 
 from llmlab import __version__, contract
 from llmlab.aws import documents, metrics
-from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock
 from llmlab.contract import METRICS_FILE, SAMPLES_FILE, Marker, Metric, RunKeys, Spec
 from llmlab.errors import LabError
@@ -54,7 +54,7 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
     if spec is None:
         raise LabError(f"there is no run {run}", "llmlab status")
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
-    rows = list(objects(text(aws, bucket, keys.output + METRICS_FILE)))
+    rows = list(objects(documents.read_text(aws, bucket, keys.output + METRICS_FILE)))
     losses = [row["loss"] for row in rows if isinstance(row.get("loss"), int | float)]
     return Report(
         run=run,
@@ -65,11 +65,11 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
         cost=run_cost(aws, run, contract.run_started(run), clock.now()),
         first_loss=losses[0] if losses else None,
         last_loss=losses[-1] if losses else None,
-        steps=max((int(row.get("step", 0)) for row in rows), default=0),
+        steps=max((row["step"] for row in rows if isinstance(row.get("step"), int) and _is_drawable(row["step"])), default=0),
         charts=tuple(one for one in (*training_charts(rows), gpu_chart(aws, clock, run, marker)) if one),
         samples=tuple(
             {name: str(row.get(name, "")) for name in ("prompt", "base", "tuned")}
-            for row in objects(text(aws, bucket, keys.output + SAMPLES_FILE))
+            for row in objects(documents.read_text(aws, bucket, keys.output + SAMPLES_FILE))
         ),
     )
 
@@ -106,14 +106,6 @@ def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart 
     except AwsError:  # the page is worth reading without it
         return None
     return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in found], unit="% busy", across="minute")
-
-
-def text(aws: Aws, bucket: str, key: str) -> str:
-    """The object as text, empty when there is none."""
-    try:
-        return aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode("utf-8", "replace")
-    except NotFound:
-        return ""
 
 
 def objects(lines: str) -> Iterable[dict[str, Any]]:

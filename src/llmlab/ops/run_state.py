@@ -101,6 +101,17 @@ def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
     )
 
 
+def unreadable(run: str, why: str, machines: Sequence[Instance]) -> Run:
+    """A run whose documents say nothing, by its newest living instance, if it has one."""
+    newest = max((one for one in machines if one.alive), key=lambda one: one.launched, default=None)
+    if newest is None:
+        return Run(run, RunState.UNREADABLE, detail=why, hint=f"llmlab status {run}")
+    return Run(
+        run=run, state=RunState.UNREADABLE, detail=why, hint=f"llmlab stop {run} --now", attempt=newest.attempt, instance=newest.id,
+        instance_type=newest.instance_type, zone=newest.zone, spot=newest.spot,
+    )  # fmt: skip
+
+
 def assemble(
     run: str,
     spec: Spec,

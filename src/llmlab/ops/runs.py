@@ -7,16 +7,17 @@ newest few that are over; how a run is follows from them in `run_state`.
 import difflib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmlab import contract
 from llmlab.aws import documents, instances
+from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
 from llmlab.errors import LabError
-from llmlab.ops.run_state import Run, assemble, finished, hidden
+from llmlab.ops.run_state import Run, assemble, finished, hidden, unreadable
 
 LATEST = "latest"
 SHOWN = 10
@@ -62,10 +63,9 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
         over = sorted({*names} - {*live}, reverse=True)
         shown = over if every else over[: max(0, SHOWN - len(live))]
         detailed = set(shown if every or len(names) <= MANY else shown[:DETAILED])
-        asked_live = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
-        asked_over = {name: pool.submit(documents.read, aws, Marker, bucket, marker_key(name, ended[name].reason)) for name in detailed}
-        facts = {name: asked.result() for name, asked in asked_live.items()}
-        facts |= {name: finished(name, ended[name], asked_over[name].result() if name in asked_over else None) for name in shown}
+        asked = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
+        asked |= {name: pool.submit(_over, aws, name, ended[name], marker=name in detailed) for name in shown}
+        facts = {name: one.result() for name, one in asked.items()}
     count = sum(name not in ended or not facts[name].state.final for name in live)
     return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), count)
 
@@ -85,8 +85,20 @@ def marker_key(run: str, reason: EndReason) -> str:
 
 
 def read(aws: Aws, run: str, machines: Sequence[Instance], now: datetime) -> Run:
-    """A run without a marker in the listing, by its documents."""
-    return detail(aws, run, now, machines=machines).run
+    """A run without a marker in the listing, by its documents; where they are not readable, by EC2 alone."""
+    try:
+        return detail(aws, run, now, machines=machines).run
+    except (documents.Unreadable, UnknownRun) as error:
+        return unreadable(run, error.message, machines)
+
+
+def _over(aws: Aws, run: str, ended: Ended, *, marker: bool) -> Run:
+    """A run that is over by the listing, with its marker where that is asked for."""
+    try:
+        there = documents.read(aws, Marker, aws.names.outputs_bucket, marker_key(run, ended.reason)) if marker else None
+    except documents.Unreadable as error:
+        return replace(unreadable(run, error.message, ()), ended=ended.at)
+    return finished(run, ended, there)
 
 
 def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | None = None) -> Detail:
@@ -144,13 +156,19 @@ def resolve(aws: Aws, text: str) -> str:
     raise unknown(text, names, found)
 
 
-def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> LabError:
+class UnknownRun(LabError):
+    """There is no such run, or what says what it is, its spec, is missing."""
+
+
+def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> UnknownRun:
     """That there is no such run, with those that come nearest, newest first."""
+    if text in names:
+        return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all")
     if not names:
-        return LabError(f"there is no run {text}, and no other run either", "llmlab launch")
+        return UnknownRun(f"there is no run {text}, and no other run either", "llmlab launch")
     if found:
-        return LabError(
+        return UnknownRun(
             f"{text} stands for {len(found)} runs: {', '.join(sorted(found, reverse=True)[:SHOWN])}", f"llmlab status {max(found)}"
         )
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.6) or sorted(names, reverse=True)[:3]
-    return LabError(f"there is no run {text}; the nearest: {', '.join(near)}", f"llmlab status {near[0]}")
+    return UnknownRun(f"there is no run {text}; the nearest: {', '.join(near)}", f"llmlab status {near[0]}")

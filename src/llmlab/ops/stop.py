@@ -12,7 +12,7 @@ from llmlab.aws.session import Aws
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import EndReason, RunKeys, Stop
 from llmlab.ops import mark
-from llmlab.ops.run_state import Run
+from llmlab.ops.run_state import Run, unreadable
 from llmlab.ops.runs import detail
 from llmlab.ops.start import alarm
 
@@ -34,8 +34,11 @@ class Stopped:
 
 
 def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: str = "", limit_minutes: float = SAVE_MINUTES) -> Stopped:
-    """End a run; with `now`, without waiting for a checkpoint."""
-    found = detail(aws, run, clock.now())
+    """End a run; with `now`, without waiting for a checkpoint. One whose documents cannot be read is ended by its tags, without waiting."""
+    try:
+        found = detail(aws, run, clock.now())
+    except documents.Unreadable as error:
+        return _stop_unread(aws, run, clock, say, error.message)
     if found.hidden:
         say(f"waiting for EC2 to show {found.hidden}, which was started just now")
         instances.wait_shown(aws, found.hidden, clock)
@@ -58,6 +61,13 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         after = detail(aws, run, clock.now()).run
     _clear_up(aws, after)
     return Stopped(after, already=False, asked=asked, terminated=terminated)
+
+
+def _stop_unread(aws: Aws, run: str, clock: Clock, say: Say, why: str) -> Stopped:
+    """End the instances of a run of which nobody can tell how it is."""
+    say(why)
+    terminated = _end_machines(aws, run, clock, say, wait=False)
+    return Stopped(unreadable(run, why, ()), already=not terminated, asked=False, terminated=terminated)
 
 
 def _clear_up(aws: Aws, run: Run) -> None:

@@ -1,6 +1,6 @@
 """Take the lab away again: instances first, then everything in the list in reverse, then a second opinion from AWS itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmlab import stack
@@ -8,6 +8,7 @@ from llmlab.aws import documents, instances, leftovers, secrets
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
+from llmlab.aws.instances import Instance
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.schedule import HourlySweep
 from llmlab.aws.session import Aws
@@ -109,5 +110,13 @@ def _hidden(aws: Aws, clock: Clock) -> list[str]:
     except documents.NotBootstrapped:
         return []
     machines = by_run(instances.find(aws))
-    found = (hidden(machines.get(run, []), *attempts(aws, run), clock.now()) for run in going_on)
+    found = (_hidden_of(aws, run, machines.get(run, []), clock) for run in going_on)
     return [identity for identity in found if identity]
+
+
+def _hidden_of(aws: Aws, run: str, machines: Sequence[Instance], clock: Clock) -> str:
+    """The instance of one run that EC2 does not show yet, "" also where what is written about the run cannot be read."""
+    try:
+        return hidden(machines, *attempts(aws, run), clock.now())
+    except documents.Unreadable:
+        return ""

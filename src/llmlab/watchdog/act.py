@@ -4,7 +4,8 @@ Whoever writes an attempt's claim first has the right to start it; everything el
 twice, late, out of order or never costs at most a look, or the time until the next one.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from llmlab.contract import Attempt, ContractError, Marker, Metric, RunKeys
 from llmlab.watchdog import alarm, ending, machines, prices, schedules, starting, telling
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.events import Changed, Deadline, Event, Sweep, Wake, Warned
+from llmlab.watchdog.guard import Guard
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.sight import Sight, see
 from llmlab.watchdog.tools import Tools
@@ -49,56 +51,89 @@ class Watchdog(Tools):
     def deadline(self, event: Deadline) -> None:
         """The schedule went off before it was aimed at the instance: end that attempt's instance, and no other."""
         gone = {}
-        sight = see(self, event.run)
-        for machine in sight.live if sight else ():
-            if sight and machine.attempt == event.attempt:
-                ending.end_it(self, sight, machine, "its deadline has come", contract.EndReason.TIMED_OUT)
+        sight = self._sight(event.run)
+        for machine in sight.live if sight else machines.find(self.ec2, self.names, run=event.run):
+            if machine.attempt == event.attempt and machine.live:
+                if sight:
+                    ending.end_it(self, sight, machine, "its deadline has come", contract.EndReason.TIMED_OUT)
+                else:
+                    ending.terminate(self, machine, "its deadline has come")
                 gone[machine.id] = self.now
         self.look_after(event.run, gone)
 
     def warned(self, machine: Machine) -> None:
         """AWS has announced an interruption. The agent hears it too, and saves."""
-        sight = see(self, machine.run)
+        sight = self._sight(machine.run)
         self.log("warned", run=machine.run, attempt=machine.attempt, instance=machine.id, why="the agent saves")
         if sight is not None:
             telling.warn(self, sight, machine)
+
+    def _sight(self, run: str) -> Sight | None:
+        """What is known of a run, None also when its documents are not readable."""
+        try:
+            return see(self, run)
+        except ContractError as error:
+            self.log("unreadable", run=run, why=str(error))
+            return None
 
     def sweep(self) -> None:
         """See to every run that is not over and to every instance, then say how many there are.
 
         Raises:
-            ClientError: of the first run that could not be looked after; the others were.
+            Exception: the first that came of a run or an instance; the others were seen to.
         """
+        guard = Guard(self.log)
         found = machines.find(self.ec2, self.names)
         runs = (self.bucket.runs() - self.bucket.ended()) | {machine.run for machine in found if machine.run}
-        failed: list[ClientError] = []
-        for machine in found:
-            if machine.live and self.now.timestamp() >= machine.deadline(self.max_hours) and machine.run not in runs:
-                ending.terminate(self, machine, "its deadline has come")
         for run in sorted(runs):
-            try:
-                if not self.look_after(run):
-                    self._end_strays(run, found)
-            except ClientError as error:
-                self.log("failed", run=run, why=str(error))
-                failed.append(error)
+            known = False
+            with guard.each(run=run):
+                known = self._sweep_run(run, alive=any(machine.live for machine in found if machine.run == run))
+            if not known:
+                self._end_strays([machine for machine in found if machine.run == run], guard)
+        self._end_strays([machine for machine in found if not machine.run], guard)
         alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
         for machine in alive:
-            ending.mend_schedule(self, machine)
+            with guard.each(run=machine.run, instance=machine.id):
+                ending.mend_schedule(self, machine)
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
         if (
             found
         ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
-            self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
+            with guard.each():
+                self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(runs))
-        if failed:
-            raise failed[0]
+        guard.end()
 
-    def _end_strays(self, run: str, found: list[Machine]) -> None:
-        """Instances of a run of which nothing readable is written have their deadline all the same."""
-        for machine in found:
-            if machine.run == run and machine.live and self.now.timestamp() >= machine.deadline(self.max_hours):
-                ending.terminate(self, machine, "its deadline has come")
+    def _sweep_run(self, run: str, *, alive: bool) -> bool:
+        """Look after one run; False when nothing is known of it.
+
+        Raises:
+            ContractError: a document of it is not readable while an instance of it lives, so that people hear of it. Without one it is told
+                by `status`, and no alarm would ever end.
+        """
+        try:
+            return self._look_after(run, NOBODY)
+        except ContractError as error:
+            if alive:
+                raise
+            self.log("unreadable", run=run, why=str(error))
+            return False
+
+    def _end_strays(self, strays: Iterable[Machine], guard: Guard) -> None:
+        """Instances of which nothing readable is written have their deadline all the same, by their tag and by their claim."""
+        for machine in strays:
+            with guard.each(run=machine.run, instance=machine.id):
+                if machine.live and self.now.timestamp() >= min(machine.deadline(self.max_hours), self._claimed_deadline(machine)):
+                    ending.terminate(self, machine, "its deadline has come")
+
+    def _claimed_deadline(self, machine: Machine) -> float:
+        """What the claim of an instance's attempt says, for ever where there is none that is readable."""
+        try:
+            claim = self.bucket.load(Attempt, RunKeys(machine.run).attempt(machine.attempt))
+        except (ContractError, ClientError):
+            claim = None
+        return float(claim.deadline) if claim else math.inf
 
     # ------------------------------------------------------------ one run
 
@@ -108,10 +143,18 @@ class Watchdog(Tools):
         `gone` are instances of which an event said since when they end, which is newer than what EC2 may describe, and exact.
         """
         try:
-            sight = see(self, run, gone)
+            return self._look_after(run, gone)
         except ContractError as error:
             self.log("unreadable", run=run, why=str(error))
             return False
+
+    def _look_after(self, run: str, gone: Mapping[str, datetime]) -> bool:
+        """See `look_after`.
+
+        Raises:
+            ContractError: a document of it is not readable.
+        """
+        sight = see(self, run, gone)
         if sight is None:
             self.log("ignored", run=run, why="no such run is written")
             return False

@@ -27,7 +27,7 @@ def next_look(sight: Sight, until: datetime | None, default_hours: float) -> flo
     moments = [until.timestamp()] if until else []
     meter, mine, end = sight.meter, sight.mine, sight.end
     if meter is not None and mine is not None:
-        moments.append(mine.deadline(default_hours))
+        moments.append(sight.deadline(mine, default_hours))
         if meter.look_at_money is not None:
             moments.append(meter.look_at_money)
         if end is not None and not mine.kept:

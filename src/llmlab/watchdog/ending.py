@@ -23,7 +23,7 @@ def must_end(sight: Sight, machine: Machine, default_hours: float) -> tuple[str,
 
     `default_hours` is how long one without a deadline tag may live.
     """
-    if sight.now.timestamp() >= machine.deadline(default_hours):
+    if sight.now.timestamp() >= sight.deadline(machine, default_hours):
         return "its deadline has come", EndReason.TIMED_OUT
     newest, end = sight.newest, sight.records.ends.get(machine.attempt)
     if machine.attempt < newest.number:
@@ -80,10 +80,10 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
     deadline = int(machine.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return
+    name = machine.run if contract.RUN_ID.fullmatch(machine.run) else machine.id
     request: dict[str, Any] = timers.aim_schedule_request(
-        tools.names, run=machine.run or machine.id, attempt=machine.attempt, deadline=deadline, role=tools.scheduler_role,
-        instance=machine.id,
-    )  # fmt: skip
+        tools.names, run=name, attempt=machine.attempt, deadline=deadline, role=tools.scheduler_role, instance=machine.id
+    )
     try:
         if schedules.create(tools, request):
             why = "its one-time schedule was missing"

@@ -9,6 +9,8 @@ from typing import Any
 from llmlab import money
 from llmlab.contract import Names, Tag
 
+LONGEST_HOURS = 168.0
+"""The most that the setting `max_hours` can be."""
 LIVE = {"pending", "running", "stopping", "stopped"}
 """States in which a second instance for the same run must not be started. `shutting-down` has no way back."""
 
@@ -45,12 +47,18 @@ class Machine:
         return Tag.KEEP in self.tags
 
     def deadline(self, max_hours: float) -> float:
-        """When it must be gone, in seconds since 1970: what its tag says, or `max_hours` after its start."""
-        return float(_number(self.tags.get(Tag.DEADLINE, "")) or self.launched.timestamp() + max_hours * money.HOUR)
+        """When it must be gone, in seconds since 1970: what its tag says, or `max_hours` after its start.
+
+        Whoever may tag instances writes the tag, so it is never later than the longest that a run may be given.
+        """
+        launched = self.launched.timestamp()
+        wanted = float(_number(self.tags.get(Tag.DEADLINE, "")) or launched + max_hours * money.HOUR)
+        return min(wanted, launched + max(max_hours, LONGEST_HOURS) * money.HOUR)
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    """The number that a tag says, 0 where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
 
 
 def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[Machine]:
@@ -60,13 +68,14 @@ def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[M
     if instance:
         filters.append({"Name": "instance-id", "Values": [instance]})
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
-    return [_read(item) for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
+    return [read(item) for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
 
 
-def _read(item: Mapping[str, Any]) -> Machine:
+def read(item: Mapping[str, Any]) -> Machine:
+    """An instance as EC2 describes it, whatever its tags say: one that could not be read would hide all others."""
     return Machine(
         id=item["InstanceId"],
-        instance_type=item["InstanceType"],
+        instance_type=item.get("InstanceType", ""),
         zone=item.get("Placement", {}).get("AvailabilityZone", ""),
         state=item["State"]["Name"],
         launched=item["LaunchTime"],
@@ -79,5 +88,8 @@ def _read(item: Mapping[str, Any]) -> Machine:
 
 def _ended(text: str) -> datetime | None:
     """`User initiated (2026-11-23 18:30:05 GMT)` → that moment."""
-    match = re.search(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)", text)
-    return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if match else None
+    match = re.search(r"\(([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) (?:GMT|UTC)\)", text)
+    try:
+        return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if match else None
+    except ValueError:
+        return None

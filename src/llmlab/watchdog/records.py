@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.clock import Clock
-from llmlab.contract import Attempt, AttemptEnd, Marker, Notice, RunKeys, Spec, Stop
+from llmlab.contract import Attempt, AttemptEnd, ContractError, Marker, Notice, RunKeys, Spec, Stop
 from llmlab.lifecycle import objects
 
 MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -83,20 +83,28 @@ class Bucket:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def load(self, kind: type[T], key: str) -> T | None:
+        """The document at `key`, None when there is none.
+
+        Raises:
+            ContractError: it is too large to be read, or is no such document.
+        """
         try:
-            body = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in MISSING:
                 return None
             raise
-        return contract.load(kind, body)
+        try:
+            return contract.load(kind, contract.body(answer, contract.most_bytes(kind)))
+        except ContractError as error:
+            raise ContractError(f"{key} is {error}") from error
 
     def write(self, key: str, document: Any) -> None:
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=contract.dump(document).encode(), ContentType="application/json")
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=contract.encode(document), ContentType="application/json")
 
     def touch(self, key: str) -> None:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=b"")
 
     def write_once(self, key: str, document: Any) -> bool:
         """Write if nothing is there; False when somebody was first."""
-        return objects.put_if_absent(self.client, self.bucket, key, contract.dump(document).encode(), self.clock)
+        return objects.put_if_absent(self.client, self.bucket, key, contract.encode(document), self.clock)

@@ -49,6 +49,11 @@ class Sight:
         found = [machine for machine in self.machines if machine.attempt == self.newest.number]
         return min(found, key=lambda machine: (machine.id != self.newest.instance, not machine.live), default=None)
 
+    def deadline(self, machine: Machine, default_hours: float) -> float:
+        """When an instance must be gone, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
+        claimed = [float(attempt.deadline) for attempt in self.records.attempts if attempt.number == machine.attempt]
+        return min([machine.deadline(default_hours), *claimed])
+
     @property
     def meter(self) -> Meter | None:
         """Of the newest attempt's instance while it lives."""
