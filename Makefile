@@ -11,10 +11,10 @@ TORCH := torch==2.13.0
 PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo e2e test lint audit scan sbom bench bench-train docs lock clean
+.PHONY: help install demo e2e test test-all prove lint audit scan sbom bench bench-train docs lock clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(VENV)/installed  ## make .venv with everything, as locked
 
@@ -39,15 +39,23 @@ demo: install  ## the whole way, bootstrap to teardown, in a sandbox on this mac
 e2e: install  ## the same on a machine that boots, in a container: needs Linux, root and the packages of .ci/debian-packages
 	$(BIN)/python -m pytest --docker tests/docker
 
-test: install  ## all tests that need no AWS account
-	$(BIN)/python -m pytest -n auto --dist loadscope $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadscope
+
+test: install  ## the product proved in minutes: all tests but the slow ones
+	$(PYTEST) -m "not slow" --hypothesis-profile quick $(ARGS)
+
+test-all: install  ## every test that needs no AWS account; ARGS=--docker for those on machines that boot, too
+	$(PYTEST) $(ARGS)
+
+prove: install  ## the hours: every fault, 10,000 schedules, the fuzzers; ARGS="faults schedules" for some of it; counts go to benchmarks/proof.json
+	$(BIN)/python -m tests.prove $(ARGS)
 
 lint: install  ## style, types, layers, shell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck .ci/run tests/golden/user_data.sh
+	$(BIN)/shellcheck .ci/run
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/zizmor --offline --quiet --pedantic .github/workflows
 	$(BIN)/python -m tests.secrets
@@ -87,8 +95,10 @@ $(PEERS)/%/installed: benchmarks/training/peers/%.txt
 	$(PEERS)/$*/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
 	@touch $@
 
-docs: install  ## write the generated pages of docs/ anew
+docs: install  ## write the generated pages of docs/ anew, and user data and policies as a reviewer reads them
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tests.golden.test_user_data
+	$(BIN)/python -m tests.golden.test_policies
 
 # what a clean install picks today; torch's CUDA libraries are left out, because they differ from machine to machine
 lock: install  ## resolve the versions anew into requirements.lock, and their hashes into locks/

@@ -30,6 +30,7 @@ FAKE = {
 UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
 
 hypothesis.settings.register_profile("llmlab", deadline=None)  # how long an example takes says more about the machine than about us
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # of `make test`
 hypothesis.settings.load_profile("llmlab")
 
 
@@ -48,8 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(missing)
 
 
-TOGETHER = ("tests/docker/", "tests/policies/", "tests/workflows/")
-"""Folders whose tests share what is made once: an engine and its machines, the record of a lab's life, packages of npm."""
+TOGETHER = ("tests/docker/", "tests/faults/", "tests/policies/", "tests/workflows/")
+"""Folders whose tests share what is made once: an engine and its machines, plays of faults, the record of a lab's life, packages of npm."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -103,6 +103,7 @@ def test_bad_input(llmlab: CommandLine, name: str, content: bytes | None, code: 
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow  # reads two gigabytes
 def test_validate_a_2_gb_line(llmlab: CommandLine) -> None:
     """Seconds, because two billion bytes are really read (from a sparse file), 64 MiB of them held at most."""
     path = write(Path("data/a.jsonl"), *GOOD)

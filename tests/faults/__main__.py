@@ -5,7 +5,6 @@ Each case that did not converge is told with its command, call and way, and make
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -15,25 +14,22 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import FAKE, UNSET
+from tests.faults.line import ready
 
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
     from tests.faults.line import Line
     from tests.faults.scenarios import Scenario
+    from tests.faults.table import Case
 
 
 def main() -> None:
     asked = _arguments()
-    for name in [*UNSET, *(name for name in os.environ if name.startswith("LLMLAB_"))]:
-        os.environ.pop(name, None)
-    os.environ.update(FAKE)
+    line = ready()
     from tests.faults.keeper import apart
-    from tests.faults.line import lay
     from tests.faults.planted import PLANTS, Buggy
     from tests.faults.scenarios import SCENARIOS
 
-    line = lay()
     plant = PLANTS.get(asked.planted)
     account = (lambda: Buggy(plant)) if plant else None
     if plant:
@@ -41,25 +37,29 @@ def main() -> None:
     failed = False
     for scenario in SCENARIOS:
         if asked.only in {"", scenario.name, *scenario.name.split(":")}:
-            row = apart(partial(_row, scenario, line, asked, account))
-            sys.stdout.write(json.dumps(row) + "\n")
+            chance = Random(f"{asked.seed} {scenario.name}")
+            counted = apart(partial(row, scenario, line, partial(_picked, asked, chance), account))
+            sys.stdout.write(json.dumps(counted) + "\n")
             sys.stdout.flush()
-            failed |= bool(row["wrong"])
+            failed |= bool(counted["wrong"])
     sys.exit(failed)
 
 
-def _row(scenario: "Scenario", line: "Line", asked: argparse.Namespace, account: "Callable[[], Aws] | None") -> dict[str, Any]:
-    """Counts of one scenario's cases."""
+def _picked(asked: argparse.Namespace, chance: Random, case: "Case") -> bool:
+    return case.call.startswith(asked.call) and asked.way in {"", case.way} and chance.random() < asked.share
+
+
+def row(scenario: "Scenario", line: "Line", picked: "Callable[[Case], bool]", account: "Callable[[], Aws] | None" = None) -> dict[str, Any]:
+    """Counts of one scenario's cases, and `said`: each case that did not converge, and why."""
     from tests.faults.table import Case, Verdict, cases, play
     from tests.faults.ways import Way
 
     counted = Counter(dict.fromkeys(["calls", "cases", *Way, "alike", "not reached", "wrong"], 0))
-    chance = Random(f"{asked.seed} {scenario.name}")
+    said: list[str] = []
 
     def choose(calls: list[str]) -> list[Case]:
         counted["calls"] = len(calls)
-        found = cases(scenario, [call for call in calls if call.startswith(asked.call)])
-        return [one for one in found if asked.way in {"", one.way} and chance.random() < asked.share]
+        return [case for case in cases(scenario, calls) if picked(case)]
 
     def tell(verdict: Verdict) -> None:
         for name, holds in (("cases", verdict.reached), (verdict.case.way, verdict.reached), ("alike", verdict.alike)):
@@ -67,11 +67,12 @@ def _row(scenario: "Scenario", line: "Line", asked: argparse.Namespace, account:
         counted["not reached"] += not verdict.reached
         counted["wrong"] += bool(verdict.wrong)
         if verdict.wrong:
-            sys.stderr.write(f"{verdict.case}: {verdict.wrong}\n")
+            said.append(f"{verdict.case}: {verdict.wrong}")
+            sys.stderr.write(f"{said[-1]}\n")
 
     with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
         play(scenario, line, Path(folder, "play"), choose, tell, account)
-    return {"command": scenario.name, **counted}
+    return {"command": scenario.name, **counted, "said": said}
 
 
 def _arguments() -> argparse.Namespace:

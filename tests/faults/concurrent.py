@@ -4,33 +4,52 @@ Afterwards the first of them is run again, alone, and the laws hold as after a f
 """
 
 import argparse
-import os
+import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
-from tests.conftest import FAKE
+from tests.faults.keeper import apart
+from tests.faults.line import Line, ready
+
+LONGEST_MESSAGE = 1500
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.concurrent", description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--only", default="", help="the meetings with this in their name")
     asked = parser.parse_args()
-    os.environ.update(FAKE)
-    from tests.faults.keeper import apart
-    from tests.faults.line import lay
-
-    line = lay()
+    line, failed = ready(), False
     for meeting in meetings():
         if asked.only in meeting.name:
+            counted = row(meeting, line, range(asked.seed, asked.seed + asked.seeds))
+            sys.stdout.write(json.dumps(counted) + "\n")
+            sys.stdout.flush()
+            failed |= bool(counted["wrong"])
+    sys.exit(failed)
+
+
+def row(meeting: "Meeting", line: Line, seeds: Iterable[int]) -> dict[str, Any]:
+    """Counts of one meeting's plays, and `said`: each that did not converge, and why."""
+    counted, said = Counter(dict.fromkeys(["plays", "wrong"], 0)), []
+    for seed in seeds:
+        counted["plays"] += 1
+        try:
             with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
-                apart(partial(meeting.play, line, Path(folder, "play"), Random(asked.seed)))
-            sys.stdout.write(f"{meeting.name}, seed {asked.seed}: converged\n")
+                apart(partial(meeting.play, line, Path(folder, "play"), Random(seed)))
+        except AssertionError as error:
+            counted["wrong"] += 1
+            said.append(f"{meeting.name}, seed {seed}: {str(error)[-LONGEST_MESSAGE:]}")
+            sys.stderr.write(f"{said[-1]}\n")
+    return {"commands": meeting.name, **counted, "said": said}
 
 
 @dataclass(frozen=True)
@@ -42,11 +61,11 @@ class Meeting:
     lines: tuple[tuple[str, ...], ...]
     law: Callable[..., None]
 
-    def play(self, line: object, folder: Path, chance: Random) -> None:
+    def play(self, line: Line, folder: Path, chance: Random) -> None:
         from tests.faults.before import TEARDOWN
         from tests.faults.stage import build
 
-        stage = build(line, folder)  # type: ignore[arg-type]
+        stage = build(line, folder)
         self.prepare(stage)
         outcomes = stage.keeper.run(*(stage.typed(*one) for one in self.lines), chance=chance)
         for outcome in outcomes:

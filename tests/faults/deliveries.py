@@ -6,7 +6,6 @@ or never; then every run must be as after each was delivered once, with one mail
 
 import argparse
 import json
-import os
 import re
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.conftest import FAKE, UNSET
+from tests.faults.line import ready
 
 if TYPE_CHECKING:
     from tests.faults.line import Line
@@ -138,11 +137,11 @@ def mails(stage: "Stage") -> list[str]:
 
 
 def table(occasion: "Occasion", line: "Line", asked: argparse.Namespace) -> dict[str, Any]:
-    """Counts of one occasion's plays; what went wrong is told on stderr."""
+    """Counts of one occasion's plays, and `said`: each that went wrong, and how."""
     from tests.faults.keeper import apart
     from tests.faults.stage import build
 
-    counted = Counter(dict.fromkeys(["events", "plays", "wrong"], 0))
+    counted, said = Counter(dict.fromkeys(["events", "plays", "wrong"], 0)), []
     chance = Random(f"{asked.seed} {occasion.name}")
     with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
         stage = build(line, Path(folder, "play"))
@@ -164,9 +163,10 @@ def table(occasion: "Occasion", line: "Line", asked: argparse.Namespace) -> dict
                     )
                 if wrong:
                     counted["wrong"] += 1
-                    sys.stderr.write(f"{occasion.name}, {play.name}, seed {asked.seed + seed}: {wrong}\n")
+                    said.append(f"{occasion.name}, {play.name}, seed {asked.seed + seed}: {wrong}")
+                    sys.stderr.write(f"{said[-1]}\n")
     counted["events"] = len(occasion.steps)
-    return {"occasion": occasion.name, **counted}
+    return {"occasion": occasion.name, **counted, "said": said}
 
 
 def _difference(wanted: Counter[str], got: Counter[str], *, overtaken: bool) -> str:
@@ -183,14 +183,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1, help="orders of what is delivered side by side")
     asked = parser.parse_args()
-    for name in [*UNSET, *(name for name in os.environ if name.startswith("LLMLAB_"))]:
-        os.environ.pop(name, None)
-    os.environ.update(FAKE)
+    line, failed = ready(), False
     from tests.faults.keeper import apart
-    from tests.faults.line import lay
     from tests.faults.occasions import OCCASIONS
 
-    line, failed = lay(), False
     for occasion in OCCASIONS:
         if asked.only in {"", occasion.name}:
             row = apart(partial(table, occasion, line, asked))

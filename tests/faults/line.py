@@ -5,6 +5,7 @@ A command is a process forked from the keeper of the account (`keeper`), whose c
 
 import hashlib
 import importlib
+import os
 import pkgutil
 import re
 import socket
@@ -21,6 +22,7 @@ import botocore.handlers
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
+from tests.conftest import FAKE, UNSET
 from tests.faults.ways import Answer
 
 READING = ("Describe", "Get", "List", "Head", "Simulate", "Filter", "BatchGet")
@@ -103,6 +105,14 @@ def _response(url: str, answer: Answer) -> AWSResponse:
 
 
 PACKAGES = ("llmlab.aws", "llmlab.commands", "llmlab.dataset", "llmlab.infra", "llmlab.ops", "llmlab.watchdog")
+
+
+def ready() -> Line:
+    """Make this process one that plays: without anybody's credentials and settings, and with the line laid."""
+    for name in [*UNSET, *(name for name in os.environ if name.startswith("LLMLAB_"))]:
+        os.environ.pop(name, None)
+    os.environ.update(FAKE)
+    return lay()
 
 
 def lay() -> Line:

@@ -1,82 +1,86 @@
-"""A sample of the fault table, the planted bugs, and commands side by side; each in a process without threads, which can be forked."""
+"""A sample of the fault table, the planted bugs, and commands side by side.
+
+They are played in one process without threads, which can be forked, and which imports moto once for all of them (`sample`).
+"""
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.planted import PLANTS
+from tests.faults.sample import LOST
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+LIMIT_SECONDS = 1800
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT_SECONDS)]  # two minutes: some eighty plays, each on an account of its own
 ROOT = Path(__file__).parents[2]
-SEED = 1
-SHARE = "0.006"
-"""The whole table is `python -m tests.faults`; its counts are in benchmarks/RESULTS.md."""
-DELIVERED = "0.08"
-"""Of the plays of `python -m tests.faults.deliveries`."""
-LOST = [
-    ("bootstrap", "ec2:CreateVpc"), ("bootstrap", "ec2:CreateSubnet"), ("bootstrap", "iam:AddRoleToInstanceProfile"),
-    ("launch", "s3:PutObject"), ("launch", "scheduler:CreateSchedule"), ("launch", "ec2:CreateFleet"),
-    ("teardown", "iam:DeleteRolePolicy"), ("teardown", "ec2:DisassociateRouteTable"),
-]  # fmt: skip
-"""Calls whose lost answer once made a command fail or leave something behind."""
+SIDE_BY_SIDE = (
+    "two bootstraps", "ten launches", "two uploads", "two fetches", "a teardown during a launch", "a bootstrap during a teardown",
+    "a stop beside a resume", "two stops", "two resumes",
+)  # fmt: skip
+
+Rows = Mapping[str, Mapping[str, Any]]
+"""The plays of one part, by name."""
 
 
-def play(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
-
-
-def rows(done: "subprocess.CompletedProcess[str]") -> list[dict[str, int]]:
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def test_a_sample_of_every_command_converges() -> None:
-    done = play("tests.faults", "--share", SHARE, "--seed", str(SEED))
+@pytest.fixture(scope="session")
+def played() -> Mapping[str, Rows]:
+    command = [sys.executable, "-m", "tests.faults.sample"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(rows(done)) == 18
-    assert sum(row["cases"] for row in rows(done)) > 15
+    found: dict[str, dict[str, Any]] = {}
+    for line in done.stdout.splitlines():
+        row = json.loads(line)
+        found.setdefault(row["part"], {})[row["name"]] = row
+    return found
+
+
+def all_went_well(rows: Rows) -> bool:
+    wrong = [words for row in rows.values() for words in row["said"]]
+    assert not wrong, "\n".join(wrong)
+    return True
+
+
+def test_a_sample_of_every_command_converges(played: Mapping[str, Rows]) -> None:
+    rows = played["table"]
+    assert all_went_well(rows)
+    assert len(rows) == 18
+    assert sum(row["cases"] for row in rows.values()) > 15
 
 
 @pytest.mark.parametrize(("command", "call"), LOST)
-def test_a_lost_answer_is_healed(command: str, call: str) -> None:
-    done = play("tests.faults", "--only", command, "--call", call, "--way", "answer lost once")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert rows(done)[0]["cases"] > 0
+def test_a_lost_answer_is_healed(played: Mapping[str, Rows], command: str, call: str) -> None:
+    row = played["lost"][f"{command} {call}"]
+    assert all_went_well({call: row})
+    assert row["cases"] > 0
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_planted_bugs_are_caught(name: str) -> None:
-    done = play("tests.faults", "--planted", name)
-    assert done.returncode == 1, done.stderr[-3000:]
-    assert PLANTS[name].said in done.stderr
-    assert rows(done)[0]["wrong"] > 0
+def test_planted_bugs_are_caught(played: Mapping[str, Rows], name: str) -> None:
+    row = played["planted"][name]
+    assert row["wrong"] > 0
+    assert any(PLANTS[name].said in words for words in row["said"]), row["said"]
 
 
-def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once() -> None:
-    done = play("tests.faults.deliveries", "--share", DELIVERED, "--seed", str(SEED))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert len(rows(done)) == 10
-    assert sum(row["plays"] for row in rows(done)) > 15
+def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once(played: Mapping[str, Rows]) -> None:
+    rows = played["deliveries"]
+    assert all_went_well(rows)
+    assert len(rows) == 10
+    assert sum(row["plays"] for row in rows.values()) > 15
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "two bootstraps",
-        "ten launches",
-        "two uploads",
-        "two fetches",
-        "a teardown during a launch",
-        "a bootstrap during a teardown",
-        "a stop beside a resume",
-        "two stops",
-        "two resumes",
-    ],
-)
-def test_commands_side_by_side(name: str) -> None:
-    done = play("tests.faults.concurrent", "--only", name, "--seed", str(SEED))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "converged" in done.stdout
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_commands_side_by_side(played: Mapping[str, Rows], name: str) -> None:
+    row = played["side by side"][name]
+    assert all_went_well({name: row})
+    assert row["plays"] == 1
+
+
+def test_every_part_was_played_and_every_play_is_looked_at(played: Mapping[str, Rows]) -> None:
+    assert set(played) == {"table", "lost", "planted", "deliveries", "side by side"}
+    assert set(played["side by side"]) == set(SIDE_BY_SIDE)
+    assert set(played["planted"]) == set(PLANTS)

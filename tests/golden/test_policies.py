@@ -1,6 +1,11 @@
-"""Every policy of the lab, as IAM gets it. A change here is a change of what a machine or a workflow may do: read it as such."""
+"""Least privilege of every policy of the lab, by laws over all of them; `tests/policies` puts each before an IAM simulator.
+
+`policies.json` beside this file is for whoever reviews a change, which is one of what a machine or a workflow may do: `make docs` writes
+it, no test compares it.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +30,6 @@ def documents() -> dict[str, Any]:
     }
 
 
-def test_golden() -> None:
-    """After an intended change: `python -m tests.golden.test_policies` writes the file anew."""
-    assert documents() == json.loads(FILE.read_text(encoding="utf-8"))
-
-
 WRITTEN = {**{role: policy(NAMES) for role, policy in policies.ROLES.items()}, **policies_operator.documents(NAMES)}
 STATEMENTS = 87
 
@@ -48,6 +48,73 @@ def test_no_action_of_every_kind_and_a_reason_for_every_resource_of_every_kind()
                 anywhere.add(one["Sid"])
     assert anywhere == set(ANYWHERE)
     assert len(seen) == STATEMENTS
+
+
+ELSEWHERE = {
+    "StartWith": "images, snapshots, subnets and keys that a machine is started with may be anybody's",
+    "Start": "the boundary's frame around those two",
+    "ResolveImage": "AWS's own parameters",
+    "ReadImageName": "AWS's own parameters",
+    "ConnectBy": "AWS's own documents",
+    "KnowSpotRole": "AWS's own role",
+    "MakeSpotRole": "AWS's own role",
+    "KeepProvider": "one an account, whoever made it",
+    "MakeInAnyNetwork": "a security group in a network that somebody else made",
+    "AskWhatIsAllowed": "whoever asks, of themselves",
+}
+"""Statements about what neither bears the lab's name nor must bear its tags, each with its reason."""
+
+
+def tagged(statement: Any) -> bool:
+    """Whether a statement holds for what bears the lab's tags alone."""
+    equals = statement.get("Condition", {}).get("StringEquals", {})
+    return {key.rpartition("/")[2]: value for key, value in equals.items() if "Tag/" in key} == dict(NAMES.tags)
+
+
+def test_everything_is_the_labs_by_name_or_by_tag() -> None:
+    named = re.compile(rf"[:/]{NAMES.lab}(?!\w)")
+    others = set()
+    for policy in WRITTEN.values():
+        for one in policy["Statement"]:
+            if "*" not in listed(one["Resource"]) and not all(named.search(each) for each in listed(one["Resource"])) and not tagged(one):
+                others.add(one["Sid"])
+    assert others == set(ELSEWHERE)
+
+
+def test_who_ends_and_who_passes_is_held_to_the_lab() -> None:
+    """An instance is ended for its tags alone, and a role is handed to the services that it is for."""
+    ends = passes = 0
+    for policy in WRITTEN.values():
+        for one in policy["Statement"]:
+            if "ec2:TerminateInstances" in listed(one["Action"]):
+                ends += 1
+                assert tagged(one), one["Sid"]
+            if "iam:PassRole" in listed(one["Action"]):
+                passes += 1
+                assert one["Condition"]["StringEquals"]["iam:PassedToService"], one["Sid"]
+    assert (ends, passes) >= (4, 4)
+
+
+def test_who_is_trusted() -> None:
+    """Scheduler for this lab's schedules, workflows of one branch, the topic's two services for this account; and nobody without TLS."""
+    (scheduler,) = policies.trust_scheduler(NAMES)["Statement"]
+    group = NAMES.arn("scheduler", f"schedule-group/{NAMES.schedule_group}")
+    assert scheduler["Condition"] == {"StringEquals": {"aws:SourceAccount": NAMES.account, "aws:SourceArn": group}}
+    (github,) = policies.trust_github(NAMES.account, "me/repo", "main", "11/22")["Statement"]
+    equals = {key.rpartition(":")[2]: value for key, value in github["Condition"]["StringEquals"].items()}
+    assert equals == {"aud": "sts.amazonaws.com", "sub": policies.github_subjects("me/repo", "main", "11/22")}
+    (tls,) = [one for one in statements(policies.tls_only(NAMES.data_bucket)) if one["Effect"] == "Deny"]
+    assert (tls["Principal"], tls["Action"], tls["Condition"]) == ("*", "s3:*", {"Bool": {"aws:SecureTransport": "false"}})
+    assert set(tls["Resource"]) == {f"arn:aws:s3:::{NAMES.data_bucket}", f"arn:aws:s3:::{NAMES.data_bucket}/*"}
+    told = statements(policies.topic(NAMES))
+    assert {one["Principal"]["Service"] for one in told} == {"cloudwatch.amazonaws.com", "budgets.amazonaws.com"}
+    assert all(one["Condition"]["StringEquals"] == {"aws:SourceAccount": NAMES.account} for one in told)
+    assert {one["Action"] for one in told} == {"sns:Publish"}
+
+
+def statements(policy: Any) -> list[Any]:
+    """Of a document, of a list of them, or of one."""
+    return policy["Statement"] if "Statement" in policy else [policy] if isinstance(policy, dict) else policy
 
 
 def test_a_resource_of_every_kind_needs_a_reason() -> None:

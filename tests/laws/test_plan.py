@@ -62,8 +62,9 @@ class Crash(Exception):
     """The process dies."""
 
 
+@pytest.mark.slow  # it is fifty bootstraps
 def test_dying_at_every_few_calls_gets_there(lab: Lab) -> None:
-    """Each run dies before its third writing call; enough runs make the whole lab. Costs seconds: it is fifty bootstraps."""
+    """Each run dies before its third writing call; enough runs make the whole lab."""
     left = [0]
 
     def die(model: Any, **_: object) -> None:

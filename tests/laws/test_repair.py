@@ -1,7 +1,10 @@
 """Losing any one is repaired; each owned property, spoiled by hand, is named and repaired; what is the user's own survives."""
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
+
+import pytest
 
 from llmlab.aws.launch_template import TAGGED
 from llmlab.aws.owned import to_list
@@ -16,16 +19,31 @@ if TYPE_CHECKING:
 
     from llmlab.infra.resource import Resource
 
-PROPERTIES = 102
-"""How many owned properties the lab has."""
+NETWORK_AND_BUCKETS, ALL_ELSE = "network and buckets", "all else"
+SAMPLE = {"VPC", "subnets", "internet gateway", "route table", "S3 endpoint", "security group", "data bucket", "outputs bucket"}
+"""The kinds of the network and the buckets, which `make test` takes as its sample; `make test-all` takes all else, too."""
+PARTS = [NETWORK_AND_BUCKETS, pytest.param(ALL_ELSE, marks=pytest.mark.slow)]  # some ten seconds of moto for each law
+LEAST = {NETWORK_AND_BUCKETS: 30, ALL_ELSE: 60}
+"""Fewer owned properties than these no part has."""
+RESOURCES = {NETWORK_AND_BUCKETS: len(SAMPLE), ALL_ELSE: COUNT[OWN] - len(SAMPLE) - 1}
+"""What can be lost: not what is shared with other labs."""
 BY_DECREE = {("schedule group", "owner")}
 """A group without our tags is a stranger's, which `test_strangers` looks at."""
 
 
-def test_each_property_spoiled_is_named_and_repaired(lab: Lab) -> None:
+def of(part: str, resource: "Resource") -> bool:
+    return (resource.kind in SAMPLE) == (part == NETWORK_AND_BUCKETS)
+
+
+def test_the_sample_is_of_kinds_that_the_lab_has(lab: Lab) -> None:
+    assert {resource.kind for resource in lab.stack()} > SAMPLE
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_property_spoiled_is_named_and_repaired(lab: Lab, part: str) -> None:
     lab.apply()
     seen = 0
-    for resource in lab.stack():
+    for resource in filter(partial(of, part), lab.stack()):
         for name in resource.desired():
             seen += 1
             if (resource.kind, name) in BY_DECREE:
@@ -38,16 +56,17 @@ def test_each_property_spoiled_is_named_and_repaired(lab: Lab) -> None:
             resource.update(step.differs)
             again = step_for(resource)
             assert again.action is Action.KEEP, (resource.key, again.differences)
-    assert seen == PROPERTIES
+    assert seen > LEAST[part]
     assert lab.plan().empty
 
 
-def test_losing_any_one_is_repaired(lab: Lab) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_losing_any_one_is_repaired(lab: Lab, part: str) -> None:
     """With what cannot stand without it, as AWS itself demands."""
     lab.apply()
     seen = 0
     for number, resource in enumerate(lab.stack()):
-        if resource.shared:
+        if resource.shared or not of(part, resource):
             continue
         fresh = lab.stack()
         lost = _with_dependents(fresh[number], fresh)
@@ -59,7 +78,7 @@ def test_losing_any_one_is_repaired(lab: Lab) -> None:
         assert resource.key in {step.resource.key for step in planned.steps if step.action is Action.CREATE}
         apply(planned)
         seen += 1
-    assert seen == COUNT[OWN] - 1
+    assert seen == RESOURCES[part]
     assert lab.plan().empty
 
 
@@ -104,6 +123,7 @@ def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
     assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 2
 
 
+@pytest.mark.slow  # seconds of moto
 def test_what_changes_by_setting_is_an_update(lab: Lab) -> None:
     """Another budget, longer logs, another Ubuntu: the named property of the named resource, and nothing else."""
     lab.apply()
@@ -141,6 +161,7 @@ def test_a_lab_whose_template_tags_spot_requests_changes_in_the_template_and_in_
     assert lab.plan().empty
 
 
+@pytest.mark.slow  # a bootstrap for each resource of the lab
 def test_a_change_of_what_was_just_deleted_leaves_nothing_that_is_nobodys(lab: Lab) -> None:
     """A teardown beside a bootstrap: what the bootstrap changes may be gone since it looked, and some calls create what they change."""
     lab.apply()

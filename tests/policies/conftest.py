@@ -10,6 +10,14 @@ from tests.policies.evaluator import Judge
 from tests.policies.life import Recorded, record
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers are looked at
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks the judge is slow: it needs node and packages of npm."""
+    for item in items:
+        if "judge" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def judge() -> Iterator[Judge]:
     require(evaluator.HERE)

@@ -11,7 +11,7 @@ from tests.policies.life import NAMES, Recorded
 from tests.policies.roles import NOT_RECORDED, POLICIES, allowed_actions, denied, used, without
 from tests.policies.tables import PAGE, page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LEAST = {"instance": 90, "watchdog": 80, "scheduler": 4, "github push": 9, "operator": 500}
 """How many distinct requests each must have been seen with: fewer, and the recording has lost something."""

@@ -2,6 +2,7 @@
 importing torch in the training container.
 """
 
+import hashlib
 import re
 
 import pytest
@@ -10,9 +11,27 @@ from llmlab import contract, money
 from llmlab.contract import AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from tests.sandbox.whole_runs import ENDLESS, Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+slow = pytest.mark.slow
+"""Ten seconds or more, of which `make test` spends them once, on a run that completes."""
 
 
+def test_a_run_completes(lab: Lab) -> None:
+    """Launch → user data, data, image, agent, trainer → SUCCESS: weights, losses and logs without the instance, which ended itself."""
+    run = lab.launch("save_steps=2")
+    done = lab.marker(run)
+    assert (done.reason, done.attempts) == (EndReason.COMPLETED, 1)
+    assert [one["StateReason"]["Code"] for one in lab.instances(run)] == ["Client.InstanceInitiatedShutdown"]
+    losses = lab.losses(run)
+    assert (done.step, done.loss) == (len(losses), losses[len(losses)])
+    assert lab.bucket.checkpoint(run) == done.step
+    files = {file.path: file for file in done.files}
+    adapter = lab.adapter(run)
+    assert hashlib.sha256(adapter).hexdigest() == files[f"{contract.ADAPTER}/adapter_model.safetensors"].sha256
+    assert f"step {done.step}/{done.step}" in lab.logged(run, LogStream.TRAINING)
+    assert "attempt 1" in lab.logged(run, LogStream.SETUP)
+
+
+@slow
 def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     """Notice → checkpoint → AWS takes the instance → the watchdog starts attempt 2 → SUCCESS, with the losses of an uninterrupted run."""
     settings = ("epochs=24", "save_steps=1000", "lora.dropout=0.1")  # long enough for a notice that is seen late
@@ -51,6 +70,7 @@ def assert_failed(lab: Lab, run: str, reason: EndReason, words: str, attempts: i
     return marker
 
 
+@slow
 def test_a_recipe_that_does_not_fit_the_model(lab: Lab) -> None:
     run = lab.launch('lora.targets=["no_such_layer"]')
     assert_failed(lab, run, EndReason.SETUP_FAILED, "no_such_layer")
@@ -66,7 +86,7 @@ def test_a_recipe_that_does_not_fit_the_model(lab: Lab) -> None:
     ],
     ids=["missing image", "no space", "registry down"],
 )
-@pytest.mark.slow  # the last one is asked for three times, with 5 and 10 seconds between
+@slow  # the last one is asked for three times, with 5 and 10 seconds between
 def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
     lab.sandbox.fault("pull", message)
     try:
@@ -87,7 +107,7 @@ def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
     ],
     ids=["none", "old"],
 )
-@pytest.mark.slow  # half a minute: an engine is given that long to come up
+@slow  # half a minute: an engine is given that long to come up
 def test_an_engine_that_will_not_do(lab: Lab, fault: str, message: str, detail: str) -> None:
     lab.sandbox.fault(fault, message)
     try:
@@ -96,6 +116,7 @@ def test_an_engine_that_will_not_do(lab: Lab, fault: str, message: str, detail: 
         lab.sandbox.fault(fault)
 
 
+@slow
 def test_a_container_that_does_not_start(lab: Lab) -> None:
     lab.sandbox.fault("run", "could not select device driver with capabilities: [[gpu]]")
     try:
@@ -104,6 +125,7 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
         lab.sandbox.fault("run")
 
 
+@slow
 def test_a_killed_trainer(lab: Lab) -> None:
     run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
@@ -112,6 +134,7 @@ def test_a_killed_trainer(lab: Lab) -> None:
     assert "step 3/" in lab.logged(run, LogStream.TRAINING)
 
 
+@slow
 def test_a_trainer_killed_for_memory(lab: Lab) -> None:
     """Once more with half the batch, from its checkpoint; the second time is the last."""
     run = lab.launch(ENDLESS, "batch_size=4", "accumulate=1", "save_steps=2")
@@ -134,6 +157,7 @@ def test_a_trainer_killed_for_memory(lab: Lab) -> None:
     assert len(lab.losses(run)) > first.step >= 4
 
 
+@slow
 def test_a_dead_agent_is_started_again(lab: Lab) -> None:
     run = lab.launch("epochs=8")
     lab.until_trained(run, 3)
@@ -142,6 +166,7 @@ def test_a_dead_agent_is_started_again(lab: Lab) -> None:
     assert "the agent ended with 137" in lab.logged(run, LogStream.SETUP)
 
 
+@slow
 def test_a_stop_saves_and_ends(lab: Lab) -> None:
     run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
@@ -151,6 +176,7 @@ def test_a_stop_saves_and_ends(lab: Lab) -> None:
     assert lab.bucket.checkpoint(run) == marker.step >= 3
 
 
+@slow
 def test_a_kept_machine_stays_when_its_run_is_over(lab: Lab) -> None:
     """`--no-auto-shutdown`: the run has its last word, the machine waits for its deadline."""
     lab.run("launch", "--data", "d", "--recipe", "sandbox", "--set", "epochs=1", "--max-hours", "1", "--no-auto-shutdown")

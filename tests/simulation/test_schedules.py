@@ -1,5 +1,6 @@
 """Random schedules on the real code: what must hold, holds; and so much has happened in them that this says something."""
 
+import copy
 import os
 
 import pytest
@@ -9,8 +10,9 @@ from llmlab.sandbox.simulation.many import Summary
 from llmlab.sandbox.simulation.weather import Strike
 from llmlab.sandbox.simulation.world import Parts
 
+TWENTY = 20
 BATCH = int(os.environ.get("LLMLAB_SCHEDULES") or 200)
-"""How many schedules a run of the tests plays. 10,000 of them take `python -m llmlab.sandbox.simulation --schedules 10000`."""
+"""How many schedules a run of all tests plays. 10,000 of them take `python -m llmlab.sandbox.simulation --schedules 10000`."""
 
 
 WEATHER = (
@@ -20,24 +22,35 @@ WEATHER = (
 
 
 @pytest.fixture(scope="module")
-def batch() -> Summary:
-    summary = Summary()
-    for one in many.play_all(range(BATCH)):
+def twenty() -> Summary:
+    return played(Summary(), range(TWENTY))
+
+
+@pytest.fixture(scope="module")
+def batch(twenty: Summary) -> Summary:
+    return played(copy.deepcopy(twenty), range(TWENTY, BATCH))
+
+
+def played(summary: Summary, seeds: range) -> Summary:
+    for one in many.play_all(seeds):
         summary.add(one)
     return summary
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+def test_nothing_is_violated_in_twenty(twenty: Summary) -> None:
+    assert twenty.violations == []
+    assert (twenty.schedules, twenty.checks) == (TWENTY, TWENTY * 14)
+    assert twenty.attempts > TWENTY
+
+
+@pytest.mark.slow  # some 30 s for 200 schedules
 def test_nothing_is_violated(batch: Summary) -> None:
-    """Costs some 30 s for 200 schedules."""
     assert batch.violations == []
     assert batch.schedules == BATCH
     assert batch.checks == BATCH * 14
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.slow  # of the same 200 schedules
 def test_enough_has_happened(batch: Summary) -> None:
     """All kinds of strikes and of bad weather, and most ways for a run to end."""
     assert batch.attempts > 2 * BATCH

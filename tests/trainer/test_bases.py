@@ -27,6 +27,7 @@ def shard(folder: Path) -> list[Path]:
     return sorted(folder.glob("model-*.safetensors"))
 
 
+@pytest.mark.slow  # seconds of writing and reading a model in pieces
 def test_a_model_in_shards(tmp_path: Path, model: Path, train: Train) -> None:
     seen = []
     for sharded in (False, True):

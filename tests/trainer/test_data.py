@@ -120,6 +120,7 @@ def test_pairs_are_items_of_two(load: Load, encoder: Encoder) -> None:
     assert chosen.split("<|start|>assistant")[0] == rejected.split("<|start|>assistant")[0]
 
 
+@pytest.mark.slow  # starts processes, three times
 def test_the_result_is_the_same_on_any_number_of_processes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PART", 2000)
     monkeypatch.setattr(blocks, "MOST_LINES", 7)
@@ -134,6 +135,7 @@ def test_the_result_is_the_same_on_any_number_of_processes(load: Load, monkeypat
             assert all(np.array_equal(getattr(first, name), getattr(other, name)) for name in ("ids", "mask", "offsets", "trained"))
 
 
+@pytest.mark.slow  # as above
 def test_a_bad_line_is_named_by_file_and_line_on_any_number_of_processes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "PART", 2000)
     rows = [*chats(50), "", '{"text": 7}', *chats(20), "{broken"]
@@ -368,6 +370,7 @@ def test_duplicates_count_each_time(load: Load) -> None:
     assert made.facts.examples == len(made.train) == 9
 
 
+@pytest.mark.slow  # tokenises millions of characters
 def test_an_enormous_line_costs_no_more_than_its_length(load: Load) -> None:
     made = load(
         [
@@ -429,7 +432,7 @@ if __name__ == "__main__":
         children = [int(one) for one in process.stdout.readline().split()]
         process.kill()
     assert len(children) >= 2
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
         select.select([], [], [], 0.05)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]

@@ -49,6 +49,10 @@ CASES: dict[str, tuple[dict[str, Any], EndReason, str, str]] = {
 }
 
 
+def test_no_case_is_missing() -> None:
+    assert len(CASES) == 11
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_failures_are_told(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     given, reason, detail, hint = CASES[case]
@@ -61,7 +65,6 @@ def test_failures_are_told(tmp_path: Path, model: Path, train: Train, case: str)
     assert "\n" not in told.detail
     assert hint in folders.hint(told)
     assert f"error: {told.detail}" in log
-    assert len(CASES) == 11
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.clock import SystemClock
 from llmlab.contract import ADAPTER
 from llmlab.sandbox import model as sandbox_model
 from llmlab.sandbox.runbook import ASKS, KINDS, STEPS, THINGS, Question, questions
@@ -36,7 +35,6 @@ def split() -> tuple[list[Question], list[Question]]:
 
 
 @pytest.mark.slow  # makes a base model that can read, trains on 500 examples, and asks both models sixty questions: under a minute
-@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_little_language_is_learned(tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     from peft import PeftModel
@@ -53,10 +51,7 @@ def test_a_little_language_is_learned(tmp_path: Path, train: Train, capsys: pyte
     rows = [{"prompt": one.text, "completion": command(one)} for one in trained]
     recipe = recipes.load("sandbox").model_dump(mode="json") | {"epochs": 8, "learning_rate": 0.004}
     work = folders.make(tmp_path / "work", folder, rows, recipe=recipe)
-    clock = SystemClock()
-    began = clock.now()
     code, log = train(work)
-    seconds = (clock.now() - began).total_seconds()
     assert code == 0, log
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -68,10 +63,9 @@ def test_a_little_language_is_learned(tmp_path: Path, train: Train, capsys: pyte
     before = score(base)
     after = score(PeftModel.from_pretrained(base, Path(work.output, ADAPTER)).eval())
     with capsys.disabled():
-        sys.stdout.write(f"\nlearned in {seconds:.0f} s: {before} of {HELD_OUT} before, {after} of {HELD_OUT} after\n")
+        sys.stdout.write(f"\nlearned: {before} of {HELD_OUT} before, {after} of {HELD_OUT} after\n")
     assert before == 0
     assert after >= 0.95 * HELD_OUT
-    assert seconds < 180
     said = answer.answer(str(folder), f"{work.output}/{ADAPTER}", asked[0].text, 48)
     assert said.base == asked[0].put_off
     assert said.tuned == command(asked[0])

@@ -29,6 +29,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 RECIPE: dict[str, Any] = {"max_steps": 4, "lora": {"rank": 4, "dropout": 0.0}, "evaluation": {"share": 0.2}, "schedule": "constant"}
 
 
+def test_no_case_is_missing() -> None:
+    assert len(CASES) == 10
+
+
 @pytest.mark.slow  # some two seconds for each case, most of it two or four processes on one or two cores
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_losses_on_one_two_and_four(tmp_path: Path, model: Path, stable: Stable, case: str) -> None:
@@ -43,7 +47,6 @@ def test_the_same_losses_on_one_two_and_four(tmp_path: Path, model: Path, stable
             assert f"{'divided over' if changed['parallel'] == 'fsdp' else 'a copy on each of'} {count} processes" in log
             assert f", on {count} processes" in log
         seen[count] = (folders.losses(work), folders.evaluated(work))
-    assert len(CASES) == 10
     assert len(seen[1][0]) == 4
     assert len(seen[1][1]) >= 2
     for count in (2, 4):

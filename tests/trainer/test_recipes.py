@@ -50,6 +50,10 @@ def test_what_ships() -> None:
     assert {(one.objective, one.method) for one in loaded} == {("sft", "lora"), ("sft", "qlora"), ("sft", "full"), ("dpo", "lora")}
 
 
+def test_no_case_is_missing() -> None:
+    assert len(NAMES) == 7
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_fits_the_gpu_its_comment_names(name: str) -> None:
     recipe = recipes.load(name)
@@ -123,7 +127,6 @@ def test_it_starts_on_a_small_model_of_its_architecture(tmp_path: Path, train: T
     losses = folders.losses(work)
     assert [step for step, _, _ in losses] == [1, 2]
     assert Path(work.output, WHOLE_MODEL if method == "full" else ADAPTER, "Modelfile").is_file()
-    assert len(NAMES) == 7
 
 
 def test_an_unusual_architecture_has_a_width_for_every_module() -> None:

@@ -180,6 +180,11 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
 }
 
 
+def test_no_case_is_missing() -> None:
+    assert len(DAMAGE) == 8
+    assert len(FULL) == 7
+
+
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: WorkFolder, kind: str) -> None:
     folder = tmp_path / "checkpoints"
@@ -191,7 +196,6 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, whole: WorkFolder, 
     assert found.step == 10
     assert len(found.damaged) == 1
     assert found.damaged[0].startswith(f"checkpoint-12: {reason}")
-    assert len(DAMAGE) == 8
 
 
 FULL = ("model.safetensors", "config.json", "state.json", "optimizer.safetensors", "best.safetensors", "metrics.jsonl", COMPLETE)
@@ -232,7 +236,6 @@ def test_training_goes_on_from_the_older_one_whatever_is_truncated(
     assert "resuming: from checkpoint-" in log
     assert folders.losses(again) == folders.losses(full)
     assert folders.weights(again) == folders.weights(full)
-    assert len(FULL) == 7
 
 
 def test_damaged_checkpoints_push_no_good_one_out(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:

@@ -30,7 +30,6 @@ def answers(model: Any, tokenizer: Any, asked: tuple[Question, ...]) -> list[str
 
 
 @pytest.mark.slow  # makes the model as the demo does, and trains as the demo does: half a minute in all
-@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_the_base_model_puts_off_and_the_tuned_one_answers(tmp_path: Path, train: Train) -> None:
     from peft import PeftModel

@@ -137,7 +137,7 @@ def test_destroy_leaves_strangers() -> None:
 
 def test_what_is_independent_runs_at_once() -> None:
     world = World()
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def work(resource: Resource) -> None:
         if resource.name in {"left", "right"}:

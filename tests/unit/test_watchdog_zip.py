@@ -68,7 +68,7 @@ def test_the_zip_works_in_a_clean_interpreter(python: str, tmp_path: Path) -> No
     packages = Path(boto3.__file__).parents[1]
     for name in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"):
         (site / name).symlink_to(packages / name)
-    done = subprocess.run([python, "-I", "-c", PROGRAM, str(archive), str(site)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([python, "-I", "-c", PROGRAM, str(archive), str(site)], capture_output=True, text=True, check=False, timeout=250)
     assert done.returncode == 0, done.stderr
     line, modules = done.stdout.splitlines()
     assert json.loads(line)["decision"] == "ignored"

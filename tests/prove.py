@@ -1,0 +1,156 @@
+"""`python -m tests.prove [PART ...]`: the proofs that take hours, one after another, and what each of them counted.
+
+The counts of each part that was played go to benchmarks/proof.json, and from there into benchmarks/RESULTS.md (`benchmarks.proofs`). The
+exit code is 1 when something did not hold. Each part is a program of its own, whose help says how to look at one of its cases.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import proofs
+from llmlab.clock import Clock, SystemClock
+
+ROOT = Path(__file__).parents[1]
+CORES = os.cpu_count() or 1
+SEEDS = 20
+"""Of commands side by side."""
+SCHEDULES = 10_000
+FUZZ_SECONDS = 45
+SIMULATION = ("-m", "llmlab.sandbox.simulation")
+WORDS = 2000
+"""Characters of what a part says that did not hold."""
+
+Row = dict[str, Any]
+Read = Callable[["Done"], list[Row]]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program of a part ended."""
+
+    arguments: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Programs, each the arguments of a Python, what they count, and which counts must be 0."""
+
+    name: str
+    programs: tuple[tuple[str, ...], ...]
+    read: Read
+    none: tuple[str, ...]
+
+    def broken(self, rows: Sequence[Row]) -> int:
+        return sum(row.get(name, 0) for row in rows for name in self.none)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[*(part.name for part in PARTS), []], help=f"of {', '.join(names())}")
+    wanted = parser.parse_args().parts or names()
+    held = [prove(part, SystemClock()) for part in PARTS if part.name in wanted]
+    proofs.write()
+    sys.exit(not all(held))
+
+
+def names() -> list[str]:
+    return [part.name for part in PARTS]
+
+
+def prove(part: Part, clock: Clock) -> bool:
+    """Play a part and keep its counts; whether all of it held."""
+    began, rows, held = clock.now(), [], True
+    for arguments in part.programs:
+        done = play(arguments)
+        rows += part.read(done)
+        held &= done.code == 0
+        if done.code:
+            sys.stderr.write(f"python {' '.join(arguments)} ended with {done.code}\n{done.out[-WORDS:]}{done.err[-WORDS:]}\n")
+    seconds = round((clock.now() - began).total_seconds())
+    held &= bool(rows) and not part.broken(rows)
+    keep(part.name, {"version": version(), "day": f"{began:%Y-%m-%d}", "cores": CORES, "seconds": seconds, "rows": rows})
+    sys.stdout.write(f"{part.name}: {len(rows)} rows of counts in {seconds} s, {'all held' if held else 'NOT ALL HELD'}\n")
+    sys.stdout.flush()
+    return held
+
+
+def play(arguments: tuple[str, ...]) -> Done:
+    ended = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+    return Done(arguments, ended.returncode, ended.stdout, ended.stderr)
+
+
+def keep(name: str, counted: Row, file: Path = proofs.FILE) -> None:
+    """Put a part's counts in the place of those from before."""
+    known = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**known, name: counted}, indent=1) + "\n", encoding="utf-8")
+
+
+def version() -> str:
+    """The commit; with a plus where files differ from it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+# ------------------------------------------------------------ what each program says
+
+
+def lines(done: Done) -> list[Row]:
+    """A JSON document a line, without the words."""
+    return [{key: value for key, value in json.loads(line).items() if key != "said"} for line in done.out.splitlines()]
+
+
+def document(done: Done) -> list[Row]:
+    """One JSON document with its violations, of which the number is kept."""
+    if not done.out.startswith("{"):
+        return []
+    found = json.loads(done.out)
+    return [{**found, "violations": len(found["violations"])}]
+
+
+def fuzzed(done: Done) -> list[Row]:
+    """libFuzzer's own counts of one target."""
+    executed = re.findall(r"stat::number_of_executed_units:\s*(\d+)", done.err)
+    reached = re.findall(r"cov: (\d+) ft: (\d+)", done.err)
+    edges, features = reached[-1] if reached else (0, 0)
+    inputs = int(executed[-1]) if executed else 0
+    return [{"target": done.arguments[2], "inputs": inputs, "edges": int(edges), "features": int(features), "broken": int(done.code != 0)}]
+
+
+def planted(done: Done) -> list[Row]:
+    """The closing line: `20 bugs planted: 19 caught, 1 missed`."""
+    closing = re.findall(r"^(\d+) bugs planted: (.*)$", done.out, re.MULTILINE)
+    return [
+        {"bugs": int(count), **{kind: int(number) for number, kind in re.findall(r"(\d+) ([\w ]+)", kinds)}} for count, kinds in closing
+    ]
+
+
+def fuzzers() -> tuple[tuple[str, ...], ...]:
+    from tests.fuzz.targets import TARGETS
+
+    return tuple(("-m", "tests.fuzz", target, "--seconds", str(FUZZ_SECONDS)) for target in TARGETS)
+
+
+PARTS = (
+    Part("planted", (("-m", "tests.planted"),), planted, ()),
+    Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
+    Part("faults", (("-m", "tests.faults"),), lines, ("wrong",)),
+    Part("deliveries", (("-m", "tests.faults.deliveries"),), lines, ("wrong",)),
+    Part("concurrent", (("-m", "tests.faults.concurrent", "--seeds", str(SEEDS)),), lines, ("wrong",)),
+    Part("fuzzers", fuzzers(), fuzzed, ("broken",)),
+)  # fmt: skip
+
+if __name__ == "__main__":
+    main()
