@@ -1,5 +1,8 @@
-"""The lab of the watchdog's tests."""
+"""The lab of the watchdog's tests, and a time zone that is nobody's default."""
 
+import os
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +12,20 @@ from llmlab.clock import ManualClock
 from llmlab.contract import Manifest, Pool, Spec
 
 from .watchdog_lab import KEYS, RUN, Lab
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _far_from_utc() -> Iterator[None]:
+    """Half a day ahead of UTC, and with a summer: who takes local time for UTC, or the other way round, is off by a whole night."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "Pacific/Auckland"
+    time.tzset()
+    yield
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()
 
 
 @pytest.fixture

@@ -38,3 +38,8 @@ def test_the_words_of_a_schedule(zone: str) -> None:
     """Noon of a summer's day by UTC, when Berlin is two hours ahead."""
     moment = datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()
     assert timers.wake_request(NAMES, run="r", moment=moment, role="role")["ScheduleExpression"] == "at(2026-07-01T12:00:00)"
+
+
+def test_the_other_unit_tests_do_not_run_in_utc() -> None:
+    """Only there a moment that is told by local time is the wrong one."""
+    assert datetime.fromtimestamp(0).hour == 12  # noqa: DTZ006 - the point

@@ -1,5 +1,6 @@
 """What AWS itself says about money: Cost Explorer by service, its forecast, and the lab's budget. All of it is about a day behind."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -39,7 +40,8 @@ def active_tags(aws: Aws) -> frozenset[Tag]:
 
 def by_day(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> dict[date, dict[str, float]]:
     """US dollars of this lab's machines for each day from `first` to before `end` (UTC), by run; by "" where runs cannot be told apart."""
-    answer = aws.client("ce", region=HOME).get_cost_and_usage(
+    periods = _cost_and_usage(
+        aws,
         TimePeriod={"Start": first.isoformat(), "End": end.isoformat()},
         Granularity="DAILY",
         Metrics=["UnblendedCost"],
@@ -47,7 +49,7 @@ def by_day(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> dict[dat
         GroupBy=[{"Type": "TAG", "Key": str(Tag.RUN if Tag.RUN in active else Tag.PROJECT)}],
     )
     days: dict[date, dict[str, float]] = {}
-    for period in answer["ResultsByTime"]:
+    for period in periods:
         day = days.setdefault(date.fromisoformat(period["TimePeriod"]["Start"]), {})
         for group in period.get("Groups", []):
             run = group["Keys"][0].partition("$")[2] if Tag.RUN in active else ""
@@ -57,7 +59,8 @@ def by_day(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> dict[dat
 
 def by_service(aws: Aws, first: date, last: date, active: frozenset[Tag]) -> dict[str, float]:
     """US dollars per AWS service of what is tagged as this lab's project, `last` included, dearest first."""
-    answer = aws.client("ce", region=HOME).get_cost_and_usage(
+    periods = _cost_and_usage(
+        aws,
         TimePeriod={"Start": first.isoformat(), "End": (last + timedelta(days=1)).isoformat()},
         Granularity="MONTHLY",
         Metrics=["UnblendedCost"],
@@ -65,11 +68,26 @@ def by_service(aws: Aws, first: date, last: date, active: frozenset[Tag]) -> dic
         GroupBy=[{"Type": "DIMENSION", "Key": "SERVICE"}],
     )
     totals: dict[str, float] = {}
-    for period in answer["ResultsByTime"]:
+    for period in periods:
         for group in period.get("Groups", []):
             name = group["Keys"][0]
             totals[name] = totals.get(name, 0.0) + float(group["Metrics"]["UnblendedCost"]["Amount"])
     return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def _cost_and_usage(aws: Aws, **question: Any) -> Iterator[Mapping[str, Any]]:
+    """The periods of all pages of an answer; a period whose groups are many comes in several. Each page costs a cent.
+
+    boto3 has no paginator for it. https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_GetCostAndUsage.html
+    """
+    client = aws.client("ce", region=HOME)
+    following: dict[str, str] = {}
+    while True:
+        page = client.get_cost_and_usage(**question, **following)
+        yield from page["ResultsByTime"]
+        if not page.get("NextPageToken"):
+            return
+        following = {"NextPageToken": page["NextPageToken"]}
 
 
 def forecast(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> float:

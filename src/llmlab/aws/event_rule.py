@@ -7,10 +7,13 @@ from typing import Any
 
 from llmlab.aws.function import Function
 from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.pages import every
 from llmlab.aws.session import AwsError, NotFound
 from llmlab.infra.resource import Properties
 
 TARGET = "watchdog"
+MOST_REMOVED = 100
+"""Targets that one RemoveTargets takes. https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html"""
 SPOT_INTERRUPTION = {"source": ["aws.ec2"], "detail-type": ["EC2 Spot Instance Interruption Warning"]}
 INSTANCE_CHANGED = {
     "source": ["aws.ec2"],
@@ -46,7 +49,7 @@ class EventRule(AwsResource):
     def read(self) -> Properties | None:
         try:
             rule = self.client.describe_rule(Name=self.name)
-            targets = {one["Id"]: one["Arn"] for one in self.client.list_targets_by_rule(Rule=self.name)["Targets"]}
+            targets = {target["Id"]: target["Arn"] for target in self._targets()}
         except NotFound:
             return None
         return {"pattern": json.loads(rule.get("EventPattern") or "null"), "state": rule["State"], "target": targets.get(TARGET)}
@@ -68,11 +71,24 @@ class EventRule(AwsResource):
             self.create()
         if "target" in differs:
             answer = self.client.put_targets(Rule=self.name, Targets=[{"Id": TARGET, "Arn": self.function.arn}])
-            if answer.get("FailedEntryCount"):
-                raise AwsError(f"{self.key} did not take its target: {answer['FailedEntries'][0].get('ErrorMessage')}", "llmlab bootstrap")
+            self._all_done(answer, "did not take its target", "llmlab bootstrap")
 
     def delete(self) -> None:
-        targets = [one["Id"] for one in self.client.list_targets_by_rule(Rule=self.name)["Targets"]]
-        if targets:
-            self.client.remove_targets(Rule=self.name, Ids=targets)
+        targets = [target["Id"] for target in self._targets()]
+        for start in range(0, len(targets), MOST_REMOVED):
+            answer = self.client.remove_targets(Rule=self.name, Ids=targets[start : start + MOST_REMOVED])
+            self._all_done(answer, "did not give up its target", "llmlab teardown")
         self.client.delete_rule(Name=self.name)
+
+    def _targets(self) -> list[Mapping[str, Any]]:
+        return every(self.client, "list_targets_by_rule", "Targets", Rule=self.name)
+
+    def _all_done(self, answer: Mapping[str, Any], words: str, hint: str) -> None:
+        """Raise for what EventBridge has not done although it answered 200.
+
+        https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html
+        """
+        if answer.get("FailedEntryCount"):
+            failure = answer["FailedEntries"][0]
+            message = f"{self.key} {words} {failure.get('TargetId')}: {failure.get('ErrorMessage')}"
+            raise AwsError(message, hint, code=failure.get("ErrorCode", ""))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import AwsResource
+from llmlab.aws.pages import every
 from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
@@ -43,7 +44,8 @@ class ExistingNetwork(AwsResource):
             subnets = self.aws.ec2.describe_subnets(SubnetIds=list(self.subnet_ids))["Subnets"]
         except NotFound as error:
             raise Refused(f"{error.message} in region {self.aws.region}", f"aws ec2 describe-subnets --region {self.aws.region}") from error
-        tables = self.aws.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.vpc_id]}])["RouteTables"]
+        inside: Any = [{"Name": "vpc-id", "Values": [self.vpc_id]}]
+        tables = every(self.aws.ec2, "describe_route_tables", "RouteTables", Filters=inside)
         zones: dict[str, str] = {}
         for subnet in subnets:
             self._check(subnet, tables, zones)
@@ -101,7 +103,6 @@ def zones_of(aws: Aws, subnet_ids: Sequence[str]) -> dict[str, str]:
     if subnet_ids:
         found = aws.ec2.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
     else:
-        found = aws.ec2.describe_subnets(Filters=[{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()])[
-            "Subnets"
-        ]
+        tagged: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+        found = every(aws.ec2, "describe_subnets", "Subnets", Filters=tagged)
     return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in sorted(found, key=lambda one: one["AvailabilityZone"])}

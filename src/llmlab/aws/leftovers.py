@@ -15,6 +15,7 @@ from llmlab.aws.budget import HOME
 from llmlab.aws.dashboard import MARK
 from llmlab.aws.oidc_provider import OidcProvider
 from llmlab.aws.owned import from_list
+from llmlab.aws.pages import every
 from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import LogStream
 
@@ -32,6 +33,9 @@ EC2 = {
     "spot request": ("describe_spot_instance_requests", "SpotInstanceRequests", "SpotInstanceRequestId"),
 }
 """Kind → paginator, list and id in its answer."""
+BUCKETS_AT_ONCE = 1000
+"""An account with a quota of more than 10,000 buckets may list them in pages alone.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html"""
 GONE = {"deleted", "deleting", "closed", "cancelled", "failed"}
 
 
@@ -69,8 +73,8 @@ def idle(aws: Aws) -> list[Leftover]:
     """Disks, network interfaces, snapshots and addresses of ours that belong to no machine, and cost money or block a teardown."""
     filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
     available: Any = [*filters, {"Name": "status", "Values": ["available"]}]
-    volumes = aws.ec2.describe_volumes(Filters=available)["Volumes"]
-    interfaces = aws.ec2.describe_network_interfaces(Filters=available)["NetworkInterfaces"]
+    volumes = every(aws.ec2, "describe_volumes", "Volumes", Filters=available)
+    interfaces = every(aws.ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=available)
     found = [*(("volume", one["VolumeId"]) for one in volumes), *(("network interface", one["NetworkInterfaceId"]) for one in interfaces)]
     named = [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in found]
     return [*named, *_tagged(aws, "snapshot"), *_addresses(aws)]
@@ -117,7 +121,7 @@ def _addresses(aws: Aws) -> Iterator[Leftover]:
 
 def _buckets(aws: Aws) -> Iterator[Leftover]:
     kinds = {aws.names.data_bucket: "data bucket", aws.names.outputs_bucket: OutputsBucket.kind}
-    for bucket in aws.s3.list_buckets()["Buckets"]:
+    for bucket in every(aws.s3, "list_buckets", "Buckets", PaginationConfig={"PageSize": BUCKETS_AT_ONCE}):
         if bucket["Name"] in kinds:
             yield Leftover(kinds[bucket["Name"]], bucket["Name"], results=bucket["Name"] == aws.names.outputs_bucket)
 
@@ -135,7 +139,7 @@ def _roles(aws: Aws) -> Iterator[Leftover]:
     for page in client.get_paginator("list_roles").paginate():
         for role in page["Roles"]:
             if role["RoleName"].startswith(f"{aws.names.prefix}-"):
-                yield from _if_ours(aws, "role", role["RoleName"], client.list_role_tags(RoleName=role["RoleName"])["Tags"])
+                yield from _if_ours(aws, "role", role["RoleName"], every(client, "list_role_tags", "Tags", RoleName=role["RoleName"]))
 
 
 def _if_ours(aws: Aws, kind: str, identity: str, tags: Any) -> Iterator[Leftover]:
@@ -211,7 +215,7 @@ def _function(aws: Aws) -> Iterator[Leftover]:
 
 def _rules(aws: Aws) -> Iterator[Leftover]:
     client = aws.client("events")
-    for rule in client.list_rules(NamePrefix=f"{aws.lab}-")["Rules"]:
+    for rule in every(client, "list_rules", "Rules", NamePrefix=f"{aws.lab}-"):
         yield from _if_ours(aws, "event rule", rule["Name"], client.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"])
 
 

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 from typing import Any
 
 from llmlab.aws.crew import Crew
+from llmlab.aws.pages import every
 from llmlab.aws.policies_boundary import boundary_arn
 from llmlab.aws.policies_documents import asked, owned
 from llmlab.aws.policies_operator import SPOT_ROLE
@@ -64,10 +65,9 @@ def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
     ]
 
     def ask(resource: str, actions: tuple[str, ...]) -> list[str]:
-        answer = aws.client("iam").simulate_principal_policy(
-            PolicySourceArn=principal, ActionNames=list(actions), ResourceArns=[resource], ContextEntries=context
-        )
-        return [one["EvalActionName"] for one in answer["EvaluationResults"] if one["EvalDecision"] != "allowed"]
+        question: Any = {"PolicySourceArn": principal, "ActionNames": list(actions), "ResourceArns": [resource], "ContextEntries": context}
+        results = every(aws.client("iam"), "simulate_principal_policy", "EvaluationResults", **question)
+        return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
 
     try:
         with Crew(AT_ONCE) as crew:

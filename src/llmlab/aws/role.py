@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.pages import every
 from llmlab.aws.session import NotFound
 from llmlab.infra.resource import Properties, Resource
 
@@ -90,9 +91,9 @@ class Role(AwsResource):
 
     def delete(self) -> None:
         """With whatever policies it carries: IAM deletes no role that has some."""
-        for policy in self.client.list_role_policies(RoleName=self.name)["PolicyNames"]:
+        for policy in every(self.client, "list_role_policies", "PolicyNames", RoleName=self.name):
             self.client.delete_role_policy(RoleName=self.name, PolicyName=policy)
-        for attached in self.client.list_attached_role_policies(RoleName=self.name)["AttachedPolicies"]:
+        for attached in every(self.client, "list_attached_role_policies", "AttachedPolicies", RoleName=self.name):
             self.client.detach_role_policy(RoleName=self.name, PolicyArn=attached["PolicyArn"])
         self.client.delete_role(RoleName=self.name)
 
