@@ -20,11 +20,11 @@ BUGS = (
         ("unit/test_sending.py",),
     ),
     Bug(
-        "days as hours",
+        "begun this month for paid this month",
         "ops/cost.py",
-        "LONGEST = timedelta(days=8)",
-        "LONGEST = timedelta(hours=8)",
-        "runs that were begun in the month before cost nothing",
+        "if run not in ended or ended[run].at >= begin",
+        'if run >= begin.strftime("%Y%m%d")',
+        "runs that were begun in the month before, or resumed since, cost nothing",
         ("unit/test_cost.py",),
     ),
     Bug(

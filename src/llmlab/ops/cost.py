@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from llmlab import contract, money
+from llmlab import money
 from llmlab.aws import costs, documents, standing
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Unreachable
@@ -22,8 +22,6 @@ from llmlab.ops.comparison import Comparison, comparable_days, compare, midnight
 from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
-LONGEST = timedelta(days=8)
-"""A run started this long before the month may still cost in it: the longest `max_hours` is a week."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,8 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     """
     now = clock.now()
     first = now.date().replace(day=1)
-    names = documents.runs(aws, aws.names.outputs_bucket)
-    since = contract.build_run_id(midnight(first) - LONGEST, "0000")  # run ids sort by time, also one whose digits are no moment
     notes: list[str] = []
-    accounts = _accounts(aws, [run for run in names if run >= since], notes)
+    accounts = _accounts(aws, _since(aws, midnight(first)), notes)
     found = tuple(one for run, written in accounts.items() if (one := share(run, written, midnight(first), now)))
     services = forecast = comparison = None
     if cost_explorer:
@@ -101,6 +97,12 @@ def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account
         found = dict(zip(names, pool.map(read, names), strict=True))
     notes += [f"run {run} is left out: {one}" for run, one in found.items() if isinstance(one, str)]
     return {run: one for run, one in found.items() if isinstance(one, Account)}
+
+
+def _since(aws: Aws, begin: datetime) -> list[str]:
+    """The runs that may have had an instance after a moment: whenever they were begun, a resume may have gone on with them since."""
+    ended = documents.ended(aws, aws.names.outputs_bucket)
+    return [run for run in documents.runs(aws, aws.names.outputs_bucket) if run not in ended or ended[run].at >= begin]
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:
