@@ -23,6 +23,7 @@ from llmlab.cli import GLOBAL_OPTIONS, app
 from llmlab.clock import ManualClock
 from llmlab.config import Settings
 from llmlab.contract import PROJECT, Names
+from llmlab.dataset.forms import shown as forms
 from llmlab.errors import ExitCode
 from llmlab.recipe import SECTIONS, Recipe
 
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
     return {
         "cli.md": cli(),
         "config.md": config(),
+        "data.md": data(),
         "recipe.md": recipe(),
         "resources.md": resources(),
         "permissions.md": permissions(),
@@ -76,6 +78,23 @@ def config() -> str:
         "Unknown keys and variables are refused. `llmlab config` shows each value and where it came from.\n\n"
         + table(("key", "default", "what it is", "may be", "environment"), rows)
     )
+
+
+def data() -> str:
+    parts = [
+        NOTE,
+        "# Data\n",
+        "A dataset is a file, or a folder of them, of rows. `llmlab validate PATH` says of each row what it is or why it cannot be",
+        "trained on; `llmlab validate --forms` prints this page's table.\n",
+        "A row is told by its keys, in the order below; a key that is null counts as absent. Keys of a row or a message that are",
+        "neither read nor known to say nothing (an id, a source, a score) are named and counted. Those that change what a row means",
+        "(pictures, labels, weights, histories, the worse answer) are read, or the row is refused.\n",
+    ]
+    for name, keys, becomes, examples, sources in forms():
+        parts.append(f"## {name}\n\n{keys}: {becomes}.\n\n```json")
+        parts += [json.dumps(example, ensure_ascii=False) for example in examples]
+        parts.append("```\n\n" + "Described at " + ", ".join(f"<{source}>" for source in sources) + ".\n")
+    return "\n".join(parts)
 
 
 def recipe() -> str:

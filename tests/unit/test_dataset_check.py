@@ -17,7 +17,8 @@ from llmlab.dataset import check as module
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.clean import clean
 from llmlab.dataset.files import DataPath, find
-from llmlab.dataset.formats import Format, to_example
+from llmlab.dataset.formats import Format
+from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import read
 from llmlab.dataset.report import Digests, Report, quantile
 from llmlab.dataset.tally import estimate, measure
@@ -50,10 +51,10 @@ def test_facts(tmp_path: Path) -> None:
     assert [(file.name, file.examples, file.bad, file.blank) for file in report.files] == [("a.jsonl", 4, 1, 1), ("b.jsonl", 2, 1, 0)]
     assert report.formats == {"messages": 3, "prompt-completion": 2, "text": 1}
     assert report.kinds == {"chat": 5, "text": 1}
-    assert report.mixed
+    assert not report.mixed, "chats and texts are learned from together"
     assert [(problem.place, problem.reason.split(":")[0]) for problem in report.problems] == [
         ("a.jsonl:3", "not JSON"),
-        ("b.jsonl:3", "no known format has the keys no"),
+        ("b.jsonl:3", "no known form has the keys no"),
     ]
     assert (report.duplicates, report.duplicate_places) == (2, ("a.jsonl:4 = a.jsonl:1", "a.jsonl:5 = a.jsonl:1"))
     assert (report.empty_answers, report.empty_places) == (1, ("a.jsonl:6",))

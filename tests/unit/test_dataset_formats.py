@@ -6,7 +6,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from llmlab.dataset.formats import BadRow, Example, Format, Kind, detect, to_example
+from llmlab.dataset import BadRow, Example, Format, Kind, detect, to_example
 
 USER = {"role": "user", "content": "2 + 2?"}
 ANSWER = {"role": "assistant", "content": "4"}
@@ -137,7 +137,8 @@ def test_text() -> None:
     ("row", "reason"),
     [
         ({}, "an empty object"),
-        ({"question": "a", "answer": "b"}, "no known format has the keys question, answer"),
+        ({"query": "a", "reply": "b"}, "query without response (query-response)"),
+        ({"sentence": "a", "verdict": "b"}, "no known form has the keys sentence, verdict"),
         ({"prompt": "a"}, "prompt without completion (prompt-completion)"),
         ({"request": {}}, "request without response (session)"),
         ({"messages": []}, "messages is empty"),
@@ -146,7 +147,7 @@ def test_text() -> None:
         ({"messages": [USER, {**ANSWER, "weight": 0}]}, "no assistant message to train on"),
         ({"messages": [USER, "hi"]}, "messages[1] is a string, not an object"),
         ({"messages": [{"content": "x"}]}, "messages[0] has no role"),
-        ({"messages": [USER, {"role": "bot", "content": "x"}]}, "messages[1].role is 'bot', not one of system"),
+        ({"messages": [USER, {"role": "narrator", "content": "x"}]}, "messages[1].role is 'narrator', not one of system"),
         ({"messages": [USER, {"role": ["assistant"], "content": "x"}]}, "messages[1].role is ['assistant'], not one of system"),
         ({"messages": [USER, {"role": "assistant"}]}, "messages[1] has no content"),
         ({"messages": [USER, {"role": "assistant", "content": 4}]}, "messages[1].content is a number, not a string"),
@@ -168,7 +169,7 @@ def test_text() -> None:
         ({"prompt": "a", "completion": [USER]}, "completion has no assistant message"),
         ({"instruction": "a", "output": 3}, "output is a number, not a string"),
         ({"text": ["a"]}, "text is an array, not a string"),
-        ({"chosen": "a", "rejected": "b"}, "no prompt, and chosen and rejected do not begin alike"),
+        ({"chosen": "a", "rejected": "b"}, "chosen and rejected without a prompt"),
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen and rejected are the same"),
         ({"request": [], "response": {}}, "request is an array, not an object"),
         ({"request": {"messages": [USER]}, "response": {}}, "response has no content"),

@@ -1,8 +1,9 @@
 """Data: validate, upload and fetch."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN_PROBLEMS = 20
 SHOWN_PLACES = 3
+SHOWN_NAMES = 8
 OUTPUTS = Path("outputs")
 
 KINDS = "A .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder of them."
@@ -37,17 +39,38 @@ def register(app: typer.Typer) -> None:
     app.command()(fetch)
 
 
+def _show_forms(ctx: typer.Context, wanted: bool) -> None:
+    """Print the forms that a row may have, and end."""
+    if not wanted:
+        return
+    from llmlab.dataset.forms import shown
+
+    state: State = ctx.obj
+    forms = [
+        {"form": name, "keys": keys, "becomes": becomes, "examples": examples, "described": sources}
+        for name, keys, becomes, examples, sources in shown()
+    ]
+    state.ui.show(forms, lambda: forms_view(forms))
+    raise typer.Exit
+
+
+Forms = Annotated[
+    bool, typer.Option("--forms", help="Print every form a row may have, with an example.", is_eager=True, callback=_show_forms)
+]
+
+
 def validate(
     ctx: typer.Context,
     path: DataPath,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Bad lines are counted, and no reason to fail.")] = False,
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
+    forms: Forms = False,  # noqa: ARG001 - its callback has done it
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
     state: State = ctx.obj
     report = _checked(state, path, max_length, tokenizer)
-    state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | vars(report), lambda: report_view(state, report))
+    state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | report.document, lambda: report_view(state, report))
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
 
 
@@ -76,11 +99,11 @@ def upload(
     destination = ops.dataset_destination(state.aws, path, name)
     report = _checked(state, path, max_length, tokenizer)
     if not state.ui.as_json or (report.bad and not skip_bad):
-        state.ui.show({"good": not report.bad} | vars(report), lambda: report_view(state, report))
+        state.ui.show({"good": not report.bad} | report.document, lambda: report_view(state, report))
     again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
     with state.ui.bar("uploading", "bytes") as progress:
-        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress)
+        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad)
     state.ui.show(done, lambda: ["", *upload_view(done)])
     state.ui.say(f"next: llmlab launch --data {done.name}")
 
@@ -117,10 +140,11 @@ def _checked(state: State, path: Path, max_length: int | None, tokenizer: Path |
 
 
 def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "") -> None:
+    from llmlab.ops.validate import refuse
+
+    refuse(path, report)
     if not report.bad:
         return
-    if not report.examples:
-        raise DataError(f"no line of {path} can be trained on", "llmlab validate --help")
     if skip_bad:
         state.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
         return
@@ -128,6 +152,15 @@ def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, 
 
 
 # ---------------------------------------------------------------- views
+
+
+def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
+    """Each form with the keys that tell it, what it becomes, and examples."""
+    for form in forms:
+        yield f"{form['form']}: {form['keys']}"
+        yield f"  {form['becomes']}"
+        for example in form["examples"]:
+            yield f"  {json.dumps(example, ensure_ascii=False)}"
 
 
 def report_view(state: State, report: "Report") -> Iterator["RenderableType"]:
@@ -173,16 +206,30 @@ def facts_of(report: "Report") -> Iterator[tuple[str, str]]:
         yield "duplicates", _places(report.duplicates, report.duplicate_places)
     if report.empty_answers:
         yield "empty answers", _places(report.empty_answers, report.empty_places)
+    if report.cut:
+        yield "cut off", f"{report.cut:,} answers end at the limit of their length, and are learned without an end of turn"
+    from llmlab.dataset.reasons import REPEATED
+
+    for what, count in report.skipped.items():
+        more = f", {report.answers_added:,} of their answers carry loss where they are held" if what == REPEATED else ""
+        places = _skipped_places(report, what)
+        yield "left out", f"{_places(count, places, what)}{more}"
+    if report.unread:
+        names = [f"{name} ({rows:,})" for name, rows in report.unread.items()]
+        more = ", …" if len(names) > SHOWN_NAMES else ""
+        yield "not read", f"keys that llmlab does not know, and their rows: {', '.join(names[:SHOWN_NAMES])}{more}"
     if report.blank:
         yield "blank lines", f"{report.blank:,}, passed over"
-    if report.mixed:
-        yield "mixed", f"{' and '.join(report.kinds)} examples cannot be trained together: put each into its own folder"
     mixed_files = [file.name for file in report.files if len(file.formats) > 1]
     if mixed_files:
         yield "mixed", f"more than one format in {', '.join(mixed_files[:SHOWN_PLACES])}"
     if report.left_out:
         more = ", …" if len(report.left_out) > SHOWN_PLACES else ""
         yield "left out", f"{len(report.left_out):,} files that are no data: {', '.join(report.left_out[:SHOWN_PLACES])}{more}"
+
+
+def _skipped_places(report: "Report", what: str) -> tuple[str, ...]:
+    return tuple(problem.place for problem in report.skipped_places if problem.reason.endswith(f"({what})"))
 
 
 def _places(count: int, places: tuple[str, ...], what: str = "") -> str:

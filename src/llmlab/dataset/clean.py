@@ -8,8 +8,9 @@ from typing import Any, cast
 import zstandard
 
 from llmlab.dataset.files import suffix_of
-from llmlab.dataset.formats import BadRow, to_example
+from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import Line, read, read_lines
+from llmlab.dataset.reasons import BadRow
 
 BATCH = 256
 

@@ -16,6 +16,7 @@ import orjson
 import zstandard
 
 from llmlab.dataset.files import suffix_of
+from llmlab.dataset.formats import Format
 from llmlab.errors import LabError
 
 MOST_BYTES = 64 << 20
@@ -36,12 +37,18 @@ class Bomb(Exception):
 
 @dataclass(slots=True)
 class Line:
-    """One line of a file: its number from 1, and its row, or the reason it has none. Blank lines have neither, and `raw` is empty."""
+    """One line of a file: its number from 1, and its row, or the reason it has none. Blank lines have neither, and `raw` is empty.
+
+    `form` is the form of the file where a row was made of several lines. `skipped` is what a line is counted as that nobody did wrong and
+    that teaches nothing.
+    """
 
     number: int
     row: dict[str, Any] | None = None
     reason: str = ""
     raw: bytes = b""
+    form: Format | None = None
+    skipped: str = ""
 
 
 def read(path: Path) -> Iterator[Line]:

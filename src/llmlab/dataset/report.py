@@ -4,17 +4,22 @@ import tempfile
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Self
 
 from llmlab.dataset.files import Found
-from llmlab.dataset.formats import Format
-from llmlab.dataset.tally import MOST_KEPT, Tally
+from llmlab.dataset.formats import Format, Kind
+from llmlab.dataset.reasons import REPEATED
+from llmlab.dataset.repeats import Requests, Verdicts, judge
+from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
 BUCKETS = 256
 HELD = 4 << 20
 """Digests held in memory, 16 bytes each with their place; beyond that they wait on disk."""
 SHOWN_PLACES = 20
+SKIP_BAD = "skip_bad"
+"""The fact of a manifest that bad lines were accepted: the trainer leaves out and counts what the model's own template refuses as well."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,15 @@ class Report:
     formats: dict[str, int]
     kinds: dict[str, int]
     with_tools: int
+    cut: int
+    """Answers cut off at the limit of their length, which are learned without their end."""
+    skipped: dict[str, int]
+    """Rows of logs that teach nothing, or nothing that another does not: failed requests, repeated ones, and others."""
+    skipped_places: tuple[Problem, ...]
+    unread: dict[str, int]
+    """Keys that are neither read nor known to be harmless, and how many rows have them."""
+    answers_added: int
+    """Answers of repeated requests that carry loss in the request that was kept."""
     size: int
     tokens: int
     trained_tokens: int
@@ -73,6 +87,8 @@ class Report:
     left_out: tuple[str, ...]
     problems: tuple[Problem, ...]
     """The first ten thousand; `bad` counts all."""
+    verdicts: Verdicts = field(default_factory=Verdicts, repr=False, compare=False)
+    """Which rows of logs repeat others, for those who write them anew."""
 
     @property
     def good(self) -> bool:
@@ -85,14 +101,19 @@ class Report:
 
     @property
     def mixed(self) -> bool:
-        """Whether examples of different kinds would have to be trained together."""
-        return len(self.kinds) > 1
+        """Whether there are kinds of examples that no objective learns from together: chats and texts go together, others do not."""
+        return len(self.kinds) > 1 and not self.kinds.keys() <= {Kind.CHAT, Kind.TEXT}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is printed as JSON."""
+        return {key: value for key, value in vars(self).items() if key != "verdicts"}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the manifest carries: counts alone."""
         keys = ("examples", "formats", "kinds", "with_tools", "tokens", "trained_tokens", "median_tokens", "p95_tokens", "longest_tokens")
-        more = ("duplicates", "empty_answers", "tokenizer")
+        more = ("duplicates", "empty_answers", "tokenizer", "cut", "skipped", "unread")
         return {key: getattr(self, key) for key in keys + more}
 
 
@@ -107,6 +128,8 @@ class Summing:
     problems: list[Problem] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
+    skipped: list[Problem] = field(default_factory=list)
+    requests: list[tuple[int, int, Requests]] = field(default_factory=list)
     longest: str = ""
 
     def __enter__(self) -> Self:
@@ -125,15 +148,28 @@ class Summing:
             one.lines += made.lines
             one.blank += made.blank
             one.bad += made.bad
-            one.formats.update(made.formats)
+        total.skipped.update(made.skipped)
+        total.unread.update(made.unread)
+        for number, why, reason in made.skipped_lines[: SHOWN_PLACES - len(self.skipped)]:
+            self.skipped.append(Problem(name, number and base + number, f"{reason} ({why})"))
+        if made.requests.numbers:
+            self.requests.append((file, base, made.requests))
         for number, reason in made.problems[: MOST_KEPT - len(self.problems)]:
             self.problems.append(Problem(name, number and base + number, reason))
+        self._count(file, base, made)
+
+    def _count(self, file: int, base: int, made: Tally) -> None:
+        """The examples of a part."""
+        total, own, name = self.total, self._files[file], self.found.files[file].name
+        for one in (own, total):
+            one.formats.update(made.formats)
         for places, numbers in ((self.empty, made.empty_lines), (self.over, made.over_lines)):
             places.extend(f"{name}:{base + number}" for number in numbers[: SHOWN_PLACES - len(places)])
         if made.longest[0] > total.longest[0]:
             total.longest = made.longest
             self.longest = f"{name}:{base + made.longest[1]}"
         total.with_tools += made.with_tools
+        total.cut += made.cut
         total.tokens += made.tokens
         total.trained_tokens += made.trained_tokens
         total.lengths.update(made.lengths)
@@ -141,8 +177,19 @@ class Summing:
         total.empty += made.empty
         self._digests.add(made.digests, made.numbers, file, base)
 
+    def _settle(self) -> Verdicts:
+        """Count the rows of logs, now that all of them are known."""
+        verdicts, kept = judge(self.requests)
+        for (file, base), rows in groupby(kept, key=lambda one: one[:2]):
+            self._count(file, base, settle([row for _, _, row in rows], self.max_length))
+        if repeated := sum(map(len, verdicts.left_out.values())):
+            self.total.skipped[REPEATED] += repeated
+        self.requests.clear()
+        return verdicts
+
     def report(self) -> Report:
         total = self.total
+        verdicts = self._settle()
         repeats, pairs = self._digests.repeated()
         kinds: Counter[str] = Counter()
         for form, count in total.formats.items():
@@ -158,6 +205,11 @@ class Summing:
             formats=_plain(total.formats),
             kinds=_plain(kinds),
             with_tools=total.with_tools,
+            cut=total.cut,
+            skipped=_plain(total.skipped),
+            skipped_places=tuple(self.skipped),
+            unread=_plain(total.unread),
+            answers_added=sum(len(more.trained) for file in verdicts.more.values() for more in file.values()),
             size=self.found.size,
             tokens=total.tokens,
             trained_tokens=total.trained_tokens,
@@ -175,6 +227,7 @@ class Summing:
             tokenizer=str(self.tokenizer) if self.tokenizer else None,
             left_out=self.found.left_out,
             problems=tuple(self.problems),
+            verdicts=verdicts,
         )
 
     def _place(self, place: int) -> str:

@@ -7,7 +7,7 @@ marks.
 
 import os
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import Any
 
 import orjson
 
-from llmlab.dataset.formats import BadRow, Example, Format, to_example
+from llmlab.dataset.formats import Example, Format, Message
+from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import Line
-from llmlab.dataset.messages import Message
+from llmlab.dataset.reasons import BadRow, LeftOut
+from llmlab.dataset.repeats import Request, Requests, chain
 from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured, digest, measure_usual
-from llmlab.errors import LabError, UsageError
+from llmlab.errors import LabError, UsageError, one_line
 
 MOST_KEPT = 10_000
 """Problems kept with their words, per part; the rest is counted."""
@@ -40,7 +42,6 @@ class Tally:
     bad: int = 0
     problems: list[tuple[int, str]] = field(default_factory=list)
     formats: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
     with_tools: int = 0
     tokens: int = 0
     trained_tokens: int = 0
@@ -51,6 +52,16 @@ class Tally:
     over_lines: list[int] = field(default_factory=list)
     empty: int = 0
     empty_lines: list[int] = field(default_factory=list)
+    cut: int = 0
+    """Answers that were cut off, and are learned without their end."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Rows of logs that teach nothing, by what they are."""
+    skipped_lines: list[tuple[int, str, str]] = field(default_factory=list)
+    """The first of them: line, what they are, and why."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Rows by the keys in them that are neither read nor known to be harmless."""
+    requests: Requests = field(default_factory=Requests)
+    """Rows of logs, which count once it is known which of them repeat each other."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
     """Of each example's content, as `usual.digest` makes them."""
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
@@ -91,46 +102,134 @@ def counter(tokenizer: Path | None) -> Count:
 
 def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None = None) -> Tally:
     """Check and count lines, the blank ones too."""
-    made = Tally()
+    counting = _Counting(count, max_length)
     quick = count is estimate
-    usual: list[tuple[int, Measured]] = []
+    usual = counting.waiting[Format.MESSAGES]
     for line in lines:
-        made.lines += 1
-        row, reason = line.row, line.reason
-        if row is not None:
-            measured = measure_usual(row) if quick else None
-            if measured:
-                usual.append((line.number, measured))
-                if len(usual) == TOGETHER:
-                    _add(made, Format.MESSAGES, usual, max_length)
-                    usual.clear()
-                continue
-            try:
-                example = to_example(row)
-                _add(made, example.format, [(line.number, measure(example, count))], max_length)
-                made.with_tools += bool(example.tools)
-                continue
-            except BadRow as error:
-                reason = str(error)
-            except (RecursionError, orjson.JSONEncodeError) as error:  # orjson writes 254 levels, and nothing but JSON's types
-                reason = "nested too deeply" if "ecursion" in str(error) else f"not JSON's types: {error}"[:MOST_WORDS]
-        elif not reason:
-            made.blank += 1
+        counting.made.lines += 1
+        row = line.row
+        if row is None:
+            counting.without_row(line)
             continue
-        made.bad += 1
-        if len(made.problems) < MOST_KEPT:
-            made.problems.append((line.number, reason))
-    _add(made, Format.MESSAGES, usual, max_length)
-    for places in (made.empty_lines, made.over_lines):
-        places.sort()
-    return made
+        measured = measure_usual(row) if quick and line.form is None else None
+        if measured:
+            usual.append((line.number, measured))
+            if len(usual) >= TOGETHER:
+                counting.flush(Format.MESSAGES)
+            continue
+        counting.row(line, row)
+    return counting.done()
 
 
 TOGETHER = 1024
-"""Usual rows are added up so many at a time, which takes a third of the time of one by one."""
+"""Rows of a format are added up so many at a time, which takes a third of the time of one by one."""
+MOST_NAMES = 1000
+"""Names of unread keys that are kept apart: where keys are data, there is no end to them."""
 
 
-def _add(made: Tally, form: Format, rows: list[tuple[int, Measured]], max_length: int | None) -> None:
+class _Counting:
+    """A tally in the making."""
+
+    def __init__(self, count: Count, max_length: int | None) -> None:
+        self.made = Tally()
+        self.count = count
+        self.max_length = max_length
+        self.waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
+
+    def row(self, line: Line, row: dict[str, Any]) -> None:
+        """A row that is not of the usual form."""
+        try:
+            example = to_example(row)
+            measured = measure(example, self.count)
+            form = line.form or example.format
+            if form.is_log:
+                self.made.requests.add(self._request(line.number, form, example, measured))
+            else:
+                self._example(line.number, form, example, measured)
+            if example.unread:
+                self._unread(example.unread)
+        except LeftOut as error:
+            self._left_out(line.number, error.why, str(error))
+        except BadRow as error:
+            self._bad(line.number, str(error))
+        except (RecursionError, orjson.JSONEncodeError) as error:  # orjson writes 254 levels, and nothing but JSON's types
+            self._bad(line.number, "nested too deeply" if "ecursion" in str(error) else not_types(error))
+
+    def without_row(self, line: Line) -> None:
+        if line.skipped:
+            self._left_out(line.number, line.skipped, line.reason)
+        elif line.reason:
+            self._bad(line.number, line.reason)
+        else:
+            self.made.blank += 1
+
+    def _request(self, number: int, form: Format, example: Example, measured: Measured) -> Request:
+        end, prefixes = chain(example)
+        learned = set(example.trained)
+        tokens = tuple(0 if at in learned else _tokens(example.messages[at], self.count) for _, at in prefixes)
+        cut = bool(example.messages[example.trained[-1]].get("cut"))
+        return Request(number, form, measured, bool(example.tools), cut, end, prefixes, tokens)
+
+    def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:
+        waiting = self.waiting[form]
+        waiting.append((number, measured))
+        self.made.with_tools += bool(example.tools)
+        self.made.cut += sum("cut" in example.messages[at] for at in example.trained)
+        if len(waiting) >= TOGETHER:
+            self.flush(form)
+
+    def _unread(self, names: tuple[str, ...]) -> None:
+        unread = self.made.unread
+        for name in names:
+            if name in unread or len(unread) < MOST_NAMES:
+                unread[one_line(name)] += 1
+            else:
+                unread["others"] += 1
+
+    def _left_out(self, number: int, why: str, reason: str) -> None:
+        self.made.skipped[why] += 1
+        if len(self.made.skipped_lines) < MOST_KEPT:
+            self.made.skipped_lines.append((number, why, reason))
+
+    def _bad(self, number: int, reason: str) -> None:
+        self.made.bad += 1
+        if len(self.made.problems) < MOST_KEPT:
+            self.made.problems.append((number, reason))
+
+    def flush(self, form: Format) -> None:
+        add(self.made, form, self.waiting[form], self.max_length)
+        self.waiting[form].clear()
+
+    def done(self) -> Tally:
+        for form in list(self.waiting):
+            self.flush(form)
+        for places in (self.made.empty_lines, self.made.over_lines):
+            places.sort()
+        return self.made
+
+
+def not_types(error: Exception) -> str:
+    """Why a value cannot be written as JSON, where half a character is what JSON lines in Python most often hold."""
+    if "surrogate" in str(error):
+        return "its characters are not Unicode text: half of a surrogate pair"
+    return f"not JSON's types: {error}"[:MOST_WORDS]
+
+
+def settle(rows: list[Request], max_length: int | None) -> Tally:
+    """What kept rows of a log count as."""
+    made = Tally()
+    waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
+    for row in rows:
+        waiting[row.form].append((row.number, row.measured))
+        made.with_tools += row.tools
+        made.cut += row.cut
+    for form, some in waiting.items():
+        add(made, form, some, max_length)
+    return made
+
+
+def add(made: Tally, form: Format, rows: list[tuple[int, Measured]], max_length: int | None) -> None:
+    """Count rows of one format."""
     if not rows:
         return
     numbers = [number for number, _ in rows]
@@ -157,7 +256,7 @@ def _add(made: Tally, form: Format, rows: list[tuple[int, Measured]], max_length
 
 def measure(example: Example, count: Count) -> Measured:
     """What there is to know of any example."""
-    _, messages, trained, tools, text, chosen, rejected = example
+    _, messages, trained, tools, text, chosen, rejected, _, _ = example
     if text:
         size = count(text)
         return size, size, digest(text.encode("utf-8", "surrogatepass"), size), not text.isspace()

@@ -20,9 +20,10 @@ from llmlab.clock import Clock
 from llmlab.contract import MANIFEST, DataFile, Manifest
 from llmlab.dataset.clean import clean
 from llmlab.dataset.files import find, walk
-from llmlab.dataset.report import Report
-from llmlab.errors import DataError, UsageError
+from llmlab.dataset.report import SKIP_BAD, Report
+from llmlab.errors import UsageError
 from llmlab.files import sha256
+from llmlab.ops.validate import refuse
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 Progress = Callable[[float, float], None]
@@ -108,16 +109,31 @@ def _name(path: Path, given: str | None, option: str) -> str:
 
 
 def upload_dataset(
-    aws: Aws, clock: Clock, path: Path, destination: Destination, report: Report, progress: Progress = lambda _done, _total: None
+    aws: Aws,
+    clock: Clock,
+    path: Path,
+    destination: Destination,
+    report: Report,
+    progress: Progress = lambda _done, _total: None,
+    *,
+    skip_bad: bool = False,
 ) -> Uploaded:
     """Send a checked dataset. Bad lines that the report counts are left out.
 
+    Args:
+        aws: the lab.
+        clock: for the manifest's date.
+        path: the dataset.
+        destination: where it goes.
+        report: what was found in it.
+        progress: called with bytes.
+        skip_bad: that bad lines are left out is a fact of the dataset, and holds for rows that a model's template refuses as well.
+
     Raises:
-        DataError: no line is good.
+        DataError: no line is good, or its examples cannot be trained on together.
         LabError: a file changed meanwhile, or AWS says no.
     """
-    if not report.examples:
-        raise DataError(f"no line of {path} can be trained on", f"llmlab validate {path}")
+    refuse(path, report)
     with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
         files: list[Local] = []
         for file, facts in zip(find(path).files, report.files, strict=True):
@@ -129,7 +145,7 @@ def upload_dataset(
                 clean(file.path, cleaned)
                 local = Local(file.name, cleaned, cleaned.stat().st_size)
             files.append(local)
-        return _send(aws, clock, destination, files, report.facts | {"dropped": report.bad}, progress)
+        return _send(aws, clock, destination, files, report.facts | {"dropped": report.bad, SKIP_BAD: skip_bad}, progress)
 
 
 def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, progress: Progress = lambda _done, _total: None) -> Uploaded:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from llmlab.dataset.check import check
 from llmlab.dataset.files import find
+from llmlab.dataset.formats import Format, Kind
 from llmlab.dataset.report import Report
 from llmlab.errors import DataError
 
@@ -21,6 +23,34 @@ def validate(
         DataError: there are files, and no line in them.
     """
     report = check(find(path), max_length=max_length, tokenizer=tokenizer, progress=progress)
-    if not report.examples and not report.bad:
-        raise DataError(f"{path} has no examples: every file in it is empty", "llmlab validate --help")
+    if not report.examples and not report.bad and not report.skipped:
+        raise DataError(f"{path} has no examples: every file in it is empty", "llmlab validate --forms")
     return report
+
+
+def refuse(path: Path, report: Report) -> None:
+    """Stop at a dataset that could not be trained on whatever bad lines are left out.
+
+    Raises:
+        DataError: no line is good, rows have labels that no objective learns from, or kinds that none learns from together.
+    """
+    if not report.examples:
+        skipped = ", ".join(f"{count:,} {what}" for what, count in report.skipped.items())
+        raise DataError(f"no line of {path} can be trained on{f': {skipped}' if skipped else ''}", "llmlab validate --forms")
+    labelled = report.kinds.get(Kind.KTO, 0)
+    if labelled:
+        rows = f"{labelled:,} {'row has' if labelled == 1 else 'rows have'}"
+        raise DataError(f"{rows} a label: unpaired preferences (KTO), which no objective learns from yet", "llmlab validate --forms")
+    if report.mixed:
+        kinds = " and ".join(report.kinds)
+        raise DataError(f"{kinds} examples cannot be trained together: put each into a folder of its own", _apart(path, report))
+
+
+def _apart(path: Path, report: Report) -> str:
+    """The command that takes the preferences out of the folder, where they have files of their own."""
+    kinds = {file.name: {Format(form).kind for form in file.formats} for file in report.files}
+    alone = [name for name, some in kinds.items() if some == {Kind.PREFERENCE}]
+    if not alone or not path.is_dir() or any(len(some) > 1 and Kind.PREFERENCE in some for some in kinds.values()):
+        return "llmlab validate --forms"
+    target = path.with_name(f"{path.name or 'data'}-preferences")
+    return f"mkdir {quote(str(target))} && mv {' '.join(quote(str(path / name)) for name in alone)} {quote(str(target))}"

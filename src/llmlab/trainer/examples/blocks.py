@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from llmlab import dataset
-from llmlab.dataset import BadRow, Example, Kind, Line
+from llmlab.dataset import BadRow, Example, Kind, LeftOut, Line
+from llmlab.dataset.origin import origin_of
 from llmlab.trainer.examples import cutting
 from llmlab.trainer.examples.drafts import Draft, OtherObjective
 from llmlab.trainer.examples.facts import Facts
@@ -48,6 +49,8 @@ class Block:
     bad_at: int | None = None
     """The line that ends it all, when bad lines are not to be left out."""
     reason: str = ""
+    origin: str = ""
+    """Where that line stood before the upload wrote it anew, as file:line; "" where it stands as it stood."""
     objective: str = ""
     """The objective that the line at fault suits, when only that is wrong with it."""
 
@@ -64,15 +67,17 @@ def make(lines: Iterable[Line], encoder: Encoder, rules: Rules, tick: Tick = lam
         making.flush()
     except _Fatal as fatal:
         making.block.bad_at, making.block.reason, making.block.objective = fatal.number, str(fatal), fatal.objective
+        making.block.origin = fatal.origin
     return making.done()
 
 
 class _Fatal(Exception):
     """A line that ends it all."""
 
-    def __init__(self, number: int, error: BadRow) -> None:
+    def __init__(self, number: int, error: BadRow, origin: str) -> None:
         super().__init__(str(error))
         self.number = number
+        self.origin = origin
         self.objective = error.objective if isinstance(error, OtherObjective) else ""
 
 
@@ -82,6 +87,7 @@ class _Pending:
     example: Example
     drafts: list[Draft]
     held_out: bool
+    origin: str
 
 
 class _Making:
@@ -107,16 +113,20 @@ class _Making:
 
     def add(self, line: Line) -> None:
         self.block.lines = line.number
-        if line.reason:
+        if line.skipped:
+            self.block.facts.left_out += 1
+        elif line.reason:
             self._bad(line.number, BadRow(line.reason))
         if line.row is None:
             return
         try:
             self._example(line.number, line.row)
+        except LeftOut:
+            self.block.facts.left_out += 1
         except RecursionError:
-            self._bad(line.number, BadRow("nested too deeply"))
+            self._bad(line.number, BadRow("nested too deeply"), origin_of(line.row))
         except BadRow as error:
-            self._bad(line.number, error)
+            self._bad(line.number, error, origin_of(line.row))
 
     def _example(self, number: int, row: dict[str, Any]) -> None:
         example = dataset.to_example(row)
@@ -128,16 +138,17 @@ class _Making:
         if self.encoder.drafter.spells_control(example):
             facts.control += 1
             self.block.control_at = self.block.control_at or number
-        self.pending.append(_Pending(number, example, drafts, place < self.rules.share))
+        facts.cut += sum("cut" in example.messages[at] for at in example.trained)
+        self.pending.append(_Pending(number, example, drafts, place < self.rules.share, origin_of(row)))
         self.characters += sum(len(draft.text) for draft in drafts)
 
-    def _bad(self, number: int, error: BadRow) -> None:
+    def _bad(self, number: int, error: BadRow, origin: str = "") -> None:
         if self.rules.skip_bad and not isinstance(error, OtherObjective):
             self.block.facts.bad += 1
             return
         waiting, self.pending = self.pending, []
         self._code([one for one in waiting if one.number < number])  # one of them may be the first that is at fault
-        raise _Fatal(number, error)
+        raise _Fatal(number, error, origin)
 
     def flush(self) -> None:
         """Everything that waits through the tokenizer at once."""
@@ -149,7 +160,7 @@ class _Making:
         for one in waiting:
             made = self.encoder.paired(one.example, [next(coded) for _ in one.drafts])
             if isinstance(made, BadRow):
-                self._bad(one.number, made)
+                self._bad(one.number, made, one.origin)
             else:
                 self._keep(one, made)
 

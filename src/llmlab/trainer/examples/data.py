@@ -15,6 +15,7 @@ from typing import Any
 
 from llmlab.contract import Manifest, parse_timestamp
 from llmlab.dataset.files import DataPath, suffix_of
+from llmlab.dataset.report import SKIP_BAD
 from llmlab.files import replace_text
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import DataFailed
@@ -24,8 +25,6 @@ from llmlab.trainer.examples.facts import Facts
 from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
-SKIP_BAD = "skip_bad"
-"""The fact of a manifest that bad lines were accepted: they are dropped and counted here too."""
 LAYOUT = 1
 """Of the cache; raised when the same data would make other tokens."""
 TRAIN, HELD_OUT, FACTS = "train", "held-out", "facts.json"
@@ -152,7 +151,7 @@ def _processes(files: list[DataPath]) -> int:
 
 def _bad_line(file: str, number: int, block: Block) -> DataFailed:
     hint = f"llmlab launch --set objective={block.objective}" if block.objective else "llmlab upload data/ --skip-bad"
-    return DataFailed(f"{file}:{number}: {block.reason}", hint)
+    return DataFailed(f"{block.origin or f'{file}:{number}'}: {block.reason}", hint)
 
 
 def _check(facts: Facts, manifest: Manifest, recipe: Recipe) -> None:

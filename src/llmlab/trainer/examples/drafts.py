@@ -19,6 +19,7 @@ from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
 from llmlab.trainer.examples.template import ChatTemplate, Span
+from llmlab.trainer.examples.unfinished import without_ends
 
 TAIL = 12
 """Characters of an answer's end that must be seen in what the template made of it."""
@@ -65,13 +66,16 @@ class Drafter:
             raise OtherObjective(f"a row of {kind} cannot be learned from with objective dpo: it has no chosen and rejected", "sft")
         if self.objective == "sft" and kind is Kind.PREFERENCE:
             raise OtherObjective("a preference (chosen, rejected) cannot be learned from with objective sft", "dpo")
+        if kind is Kind.KTO:
+            raise BadRow("an unpaired preference (label) cannot be learned from yet: make pairs of chosen and rejected")
         if kind is Kind.TEXT:
             return [Draft(example.text, None)]
         if not self.template.exists:
             raise BadRow("the model has no chat template, so it cannot be taught messages; use an instruct model, or rows of text")
         if kind is Kind.PREFERENCE:
             return [self._answered(example, side) for side in ("chosen", "rejected")]
-        return self._chat(example.messages[: example.trained[-1] + 1], example.tools, example.trained)
+        made = self._chat(example.messages[: example.trained[-1] + 1], example.tools, example.trained)
+        return [Draft(draft.text, spans) for draft, spans in zip(made, without_ends(made, example), strict=True)]
 
     def spells_control(self, example: Example) -> bool:
         """Whether a content writes out a control token."""

@@ -15,6 +15,10 @@ class Facts:
     held_out: int = 0
     """Examples that training never sees."""
     bad: int = 0
+    left_out: int = 0
+    """Rows of logs that teach nothing, such as failed requests."""
+    cut: int = 0
+    """Answers that were cut off, and are learned without their end."""
     empty: int = 0
     """Texts without a token to predict."""
     too_long: int = 0
@@ -54,16 +58,7 @@ class Facts:
             yield f"data: {self.held_out} examples held out for evaluation, chosen by a hash of each"
         elif share:
             yield f"warning: no example is held out: {share:.0%} of {self.examples} fell on none, so there is no evaluation loss"
-        if self.too_long:
-            yield f"data: {self.too_long} longer than {max_length} tokens left out (the longest has {self.longest})"
-        if self.split:
-            yield f"data: {self.split} longer than {max_length} tokens split (the longest has {self.longest})"
-        if self.answers_lost:
-            yield f"warning: {self.answers_lost} answers of split examples left out, which do not fit even with their question alone"
-        if self.bad:
-            yield f"data: {self.bad} bad lines left out, as the upload allowed"
-        if self.empty:
-            yield f"data: {self.empty} empty texts left out"
+        yield from self._left_out(max_length)
         if self.tools_ignored:
             yield f"warning: {self.tools_ignored} examples have tools, which the model's chat template does not show to the model"
         if self.thoughts_ignored:
@@ -75,3 +70,20 @@ class Facts:
             )
         if self.endless:
             yield f"warning: the chat template ends {self.endless} answers with no control token, so that the model may not learn to stop"
+
+    def _left_out(self, max_length: int) -> Iterator[str]:
+        """What is not learned from as it stands, in words."""
+        if self.too_long:
+            yield f"data: {self.too_long} longer than {max_length} tokens left out (the longest has {self.longest})"
+        if self.split:
+            yield f"data: {self.split} longer than {max_length} tokens split (the longest has {self.longest})"
+        if self.answers_lost:
+            yield f"warning: {self.answers_lost} answers of split examples left out, which do not fit even with their question alone"
+        if self.bad:
+            yield f"data: {self.bad} bad lines left out, as the upload allowed"
+        if self.left_out:
+            yield f"data: {self.left_out} rows of logs left out that teach nothing, such as failed requests"
+        if self.cut:
+            yield f"data: {self.cut} answers were cut off at their limit, and are learned without an end of turn"
+        if self.empty:
+            yield f"data: {self.empty} empty texts left out"

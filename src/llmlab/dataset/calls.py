@@ -1,0 +1,123 @@
+"""Tool calls and tool definitions in every dialect, each made into OpenAI's form.
+
+Arguments become objects, because chat templates print them so: from JSON text, and from JSON text of JSON text, which some writers make
+(rows of https://github.com/openai/openai-cookbook/blob/main/examples/data/ have such arguments). Sources of the dialects: OpenAI's
+https://platform.openai.com/docs/api-reference/chat/create, Anthropic's https://docs.anthropic.com/en/api/messages, Bedrock's
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolSpecification.html, Gemini's https://ai.google.dev/api/caching#Tool.
+"""
+
+from typing import Any
+
+import orjson
+
+from llmlab.dataset.reasons import BadRow, name_of
+
+MOST_DECODED = 3
+"""Times that arguments may be encoded."""
+Unread = set[str]
+"""Where readers put the names of what they did not read."""
+
+
+def call(name: object, arguments: object, identity: object, where: str) -> dict[str, Any]:
+    """A call in OpenAI's form.
+
+    Raises:
+        BadRow: it has no name, or arguments that are no object.
+    """
+    if not isinstance(name, str) or not name:
+        raise BadRow(f"{where} has no name")
+    for _ in range(MOST_DECODED):
+        if not isinstance(arguments, str):
+            break
+        arguments = parsed(arguments, f"{where} arguments") if arguments.strip() else {}
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        raise BadRow(f"{where} arguments are {name_of(arguments)}, not an object")
+    made = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": identity, **made} if isinstance(identity, str) else made
+
+
+def openai_call(value: object, where: str) -> dict[str, Any]:
+    """A call as `{"function": {"name", "arguments"}}`, `{"custom": {"name", "input"}}`, or `{"name", "arguments"}`."""
+    if not isinstance(value, dict):
+        raise BadRow(f"{where} is {name_of(value)}, not an object")
+    custom = value.get("custom")
+    if isinstance(custom, dict):
+        return call(custom.get("name"), {"input": custom.get("input")}, value.get("id"), where)
+    function = value.get("function")
+    if function is None and value.get("name") is not None:
+        function = value
+    if not isinstance(function, dict):
+        raise BadRow(f"{where} has no function")
+    arguments = function.get("arguments")
+    return call(function.get("name"), function.get("parameters") if arguments is None else arguments, value.get("id"), where)
+
+
+def written_calls(text: str, where: str) -> list[dict[str, Any]]:
+    """Calls that a turn spells as JSON: one `{"name", "arguments"}`, or an array of them."""
+    value = parsed(text, where)
+    calls = value if isinstance(value, list) else [value]
+    if not calls or not all(isinstance(one, dict) for one in calls):
+        raise BadRow(f"{where} is not a call with name and arguments")
+    return [call(one.get("name"), one.get("arguments"), one.get("id"), where) for one in calls]
+
+
+# ---------------------------------------------------------------- definitions
+
+
+def tool_definitions(value: object, where: str, unread: Unread) -> list[dict[str, Any]]:
+    """Tools as OpenAI functions, from any dialect's form, or that as a JSON string."""
+    if value is None or value in ("", [], {}):
+        return []
+    if isinstance(value, str):
+        value = parsed(value, where)
+    if isinstance(value, dict) and isinstance(value.get("tools"), list):
+        value = value["tools"]  # Bedrock's toolConfig
+    if not isinstance(value, list):
+        raise BadRow(f"{where} is {name_of(value)}, not an array")
+    tools: list[dict[str, Any]] = []
+    for index, tool in enumerate(value):
+        at = f"{where}[{index}]"
+        one = parsed(tool, at) if isinstance(tool, str) else tool
+        declared = one.get("functionDeclarations", one.get("function_declarations")) if isinstance(one, dict) else None
+        if isinstance(declared, list):
+            tools += [_tool(each, f"{at}.functionDeclarations[{number}]") for number, each in enumerate(declared)]
+        elif _is_hosted(one):
+            unread.add(f"{where}[] of type {one['type']}")
+        else:
+            tools.append(_tool(one, at))
+    return tools
+
+
+def _is_hosted(tool: object) -> bool:
+    """Whether it is a tool that the provider runs, which has a type and no name (OpenAI's `web_search`)."""
+    return isinstance(tool, dict) and isinstance(tool.get("type"), str) and tool["type"] != "function" and len(tool) == 1
+
+
+def _tool(tool: object, where: str) -> dict[str, Any]:
+    if not isinstance(tool, dict):
+        raise BadRow(f"{where} is {name_of(tool)}, not an object")
+    function = tool.get("function") or tool.get("toolSpec") or tool
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise BadRow(f"{where} has no name")
+    schema = function.get("parameters") or function.get("input_schema") or function.get("inputSchema")
+    if isinstance(schema, dict) and set(schema) == {"json"}:
+        schema = schema["json"]  # Bedrock's
+    if isinstance(schema, str):
+        schema = parsed(schema, f"{where}.parameters")
+    schema = schema or {"type": "object", "properties": {}}
+    made = {"name": function["name"], "description": function.get("description") or "", "parameters": schema}
+    return {"type": "function", "function": made}
+
+
+def parsed(text: str, where: str) -> Any:
+    """A value that a string spells as JSON.
+
+    Raises:
+        BadRow: it spells none.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRow(f"{where}: not JSON: {error.msg}") from error

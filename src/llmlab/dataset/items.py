@@ -1,0 +1,121 @@
+"""The items of OpenAI's Responses API, which are also what Codex writes down, as messages.
+
+What the assistant does between two turns of others (thoughts, words, calls) is one message, as the chat templates write it. Sources:
+https://platform.openai.com/docs/api-reference/responses, and `ResponseItem` in
+https://github.com/openai/codex/blob/main/codex-rs/protocol/src/models.rs.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmlab.dataset.calls import Unread, call
+from llmlab.dataset.content import text_of, tool_text
+from llmlab.dataset.formats import Message
+from llmlab.dataset.messages import SPEAKERS
+from llmlab.dataset.reasons import BadRow, name_of
+
+CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
+RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
+SILENT = frozenset({"ghost_snapshot", "other", "compaction", "compaction_trigger", "additional_tools"})
+"""Items that say nothing to a model, or nothing that can be read."""
+
+
+@dataclass
+class Turns:
+    """Messages in the making. `trained` are those of the assistant that were added while `learning`."""
+
+    messages: list[Message] = field(default_factory=list)
+    trained: list[int] = field(default_factory=list)
+    learning: bool = True
+
+    def add(self, item: Any, where: str, unread: Unread) -> None:
+        """The next item.
+
+        Raises:
+            BadRow: it is none, or holds what is no text.
+        """
+        if not isinstance(item, dict):
+            raise BadRow(f"{where} is {name_of(item)}, not an object")
+        kind = item.get("type") or ("message" if "role" in item else None)
+        if kind == "message":
+            self._message(item, where)
+        elif kind == "reasoning":
+            self._think(item, where)
+        elif kind in CALLS:
+            self._call(kind, item, where)
+        elif kind in RESULTS:
+            self._result(item, where)
+        elif kind == "item_reference":
+            raise BadRow(f"{where} refers to an item that stands in another row, and would be lost")
+        elif not isinstance(kind, str):
+            raise BadRow(f"{where} has no type")
+        elif kind not in SILENT:
+            unread.add(f"items of type {kind}")
+
+    def _message(self, item: Message, where: str) -> None:
+        said = item.get("role")
+        role = SPEAKERS.get(said.lower()) if isinstance(said, str) else None
+        if role not in {"system", "user", "assistant"}:
+            raise BadRow(f"{where}.role is {said!r}, not one of system, developer, user, assistant")
+        if item.get("content") is None:
+            raise BadRow(f"{where} has no content")
+        text = text_of(item["content"], f"{where}.content", role)
+        if role != "assistant":
+            self.messages.append({"role": role, "content": text})
+            return
+        message = self._speaking(after_calls=False)
+        message["content"] = f"{message['content']}\n{text}" if message["content"] else text
+        if item.get("status") == "incomplete":
+            message["cut"] = True
+
+    def _think(self, item: Message, where: str) -> None:
+        """Thoughts in full where they are there, else their summary; encrypted ones say nothing."""
+        parts = [*(item.get("content") or ())] or [*(item.get("summary") or ())]
+        texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
+        if not all(isinstance(text, str) for text in texts):
+            raise BadRow(f"{where}: thoughts that are no text")
+        if texts:
+            message = self._speaking(after_calls=False)
+            if message.get("reasoning_content"):
+                texts.insert(0, message["reasoning_content"])
+            message["reasoning_content"] = "\n".join(texts)
+
+    def _call(self, kind: str, item: Message, where: str) -> None:
+        identity = item.get("call_id") or item.get("id")
+        if kind == "local_shell_call":
+            made = call("local_shell", item.get("action"), identity, where)
+        elif kind == "custom_tool_call":
+            made = call(item.get("name"), {"input": item.get("input")}, identity, where)
+        else:
+            made = call(item.get("name"), item.get("arguments"), identity, where)
+        self._speaking(after_calls=True).setdefault("tool_calls", []).append(made)
+
+    def _result(self, item: Message, where: str) -> None:
+        output = item.get("output")
+        if isinstance(output, dict) and isinstance(output.get("content"), str):
+            output = output["content"]  # Codex's earlier form: {"content", "success"}
+        message: Message = {"role": "tool", "content": tool_text(output, f"{where}.output")}
+        if isinstance(item.get("call_id"), str):
+            message["tool_call_id"] = item["call_id"]
+        self.messages.append(message)
+
+    def _speaking(self, *, after_calls: bool) -> Message:
+        """The assistant's message that is being said: the last one, unless words follow on its calls, or it is of another time."""
+        last = self.messages[-1] if self.messages else None
+        known = bool(self.trained) and self.trained[-1] == len(self.messages) - 1
+        if last and last["role"] == "assistant" and known == self.learning and (after_calls or "tool_calls" not in last):
+            return last
+        message: Message = {"role": "assistant", "content": ""}
+        if self.learning:
+            self.trained.append(len(self.messages))
+        self.messages.append(message)
+        return message
+
+
+def one_system(messages: list[Message], trained: list[int]) -> tuple[list[Message], list[int]]:
+    """The system and developer messages that a conversation begins with, as one: chat templates know one, at the start."""
+    count = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    if count < 2:
+        return messages, trained
+    joined = "\n\n".join(message["content"] for message in messages[:count])
+    return [{"role": "system", "content": joined}, *messages[count:]], [at - count + 1 for at in trained]

@@ -1,0 +1,123 @@
+"""Rows with a better and a worse answer.
+
+Sources: TRL's https://huggingface.co/docs/trl/dataset_formats, LLaMA-Factory's
+https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md, OpenAI's
+https://platform.openai.com/docs/guides/direct-preference-optimization, axolotl's https://docs.axolotl.ai/docs/rlhf.html, ms-swift's
+https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html, HH-RLHF's https://huggingface.co/datasets/Anthropic/hh-rlhf.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from llmlab.dataset.calls import Unread, tool_definitions
+from llmlab.dataset.chats import answer as read_answer, around, prompt
+from llmlab.dataset.formats import Example, Format, Message
+from llmlab.dataset.keys import EMPTY
+from llmlab.dataset.messages import read_messages
+from llmlab.dataset.reasons import BadRow, name_of
+
+Row = Mapping[str, Any]
+ASKS = ("prompt", "instruction", "question", "query", "input")
+"""Keys of a prompt, the first of them that is there; Alpaca's `input` is more to its `instruction`."""
+CONVERSATIONS = ("messages", "conversations", "conversation")
+TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
+
+
+def read_preference(row: Row, unread: Unread) -> Example:
+    """`chosen` and `rejected`, with a prompt beside them or the same beginning in both."""
+    system, tools = around(row, unread)
+    both = [row["chosen"], row["rejected"]]
+    asks = next((key for key in ASKS if row.get(key) not in EMPTY), "")
+    if not asks and all(isinstance(one, str) for one in both):
+        both = [_transcript(one) for one in both]
+    chosen, rejected = (answer(one, key, unread) for one, key in zip(both, ("chosen", "rejected"), strict=True))
+    if asks:
+        asked = prompt(row[asks], asks, unread)
+        more = row.get("input")
+        if asks == "instruction" and more not in EMPTY:
+            if not isinstance(more, str):
+                raise BadRow(f"input is {name_of(more)}, not a string")
+            asked = [*asked[:-1], {**asked[-1], "content": f"{asked[-1]['content']}\n\n{more}"}]
+        return _example(Format.PREFERENCE, [*system, *asked], chosen, rejected, tools)
+    beside = next((key for key in CONVERSATIONS if row.get(key) not in EMPTY), "")
+    if beside and chosen[0]["role"] == "assistant":
+        return _example(Format.PREFERENCE, [*system, *read_messages(row[beside], beside, unread)[0]], chosen, rejected, tools)
+    pairs = zip(chosen, rejected, strict=False)
+    shared = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(chosen), len(rejected)))
+    if not shared:
+        raise BadRow("no prompt, and chosen and rejected do not begin alike")
+    return _example(Format.PREFERENCE, [*system, *chosen[:shared]], chosen[shared:], rejected[shared:], tools)
+
+
+def read_openai_preference(row: Row, unread: Unread) -> Example:
+    """`input`, `preferred_output`, `non_preferred_output`."""
+    given = row["input"]
+    if isinstance(given, dict):
+        unread.update(
+            f"input.{key}" for key in given if key not in {"messages", "tools", "parallel_tool_calls"} and given[key] not in EMPTY
+        )
+        tools = tool_definitions(given.get("tools"), "input.tools", unread)
+        asked = read_messages(given.get("messages"), "input.messages", unread)[0]
+    else:
+        tools, asked = [], prompt(given, "input", unread)
+    chosen = answer(row["preferred_output"], "preferred_output", unread)
+    rejected = answer(row["non_preferred_output"], "non_preferred_output", unread)
+    return _example(Format.OPENAI_PREFERENCE, asked, chosen, rejected, tools)
+
+
+REJECTED = ("rejected_response", "rejected_messages", "rejected_message")
+
+
+def read_rejected_response(row: Row, unread: Unread) -> Example:
+    """`messages` whose last answer is the better one, and the worse one beside them."""
+    system, tools = around(row, unread)
+    messages = read_messages(row["messages"], "messages", unread)[0]
+    start = len(messages)
+    while start and messages[start - 1]["role"] == "assistant":
+        start -= 1
+    key = next(key for key in REJECTED if row.get(key) not in EMPTY)
+    rejected = answer(row[key], key, unread)
+    if not start or start == len(messages):
+        raise BadRow(f"messages do not end with the answer that is better than {key}")
+    return _example(Format.REJECTED_RESPONSE, [*system, *messages[:start]], messages[start:], rejected, tools)
+
+
+def answer(value: object, where: str, unread: Unread) -> list[Message]:
+    """One of the two answers; of a preference every word counts."""
+    said, trained = read_answer(value, where, unread)
+    if len(trained) != sum(message["role"] == "assistant" for message in said):
+        raise BadRow(f"{where} has a message without loss, and a preference compares whole answers")
+    return said
+
+
+def _example(form: Format, asked: list[Message], chosen: list[Message], rejected: list[Message], tools: list[dict[str, Any]]) -> Example:
+    """A preference whose answers may repeat the prompt.
+
+    Raises:
+        BadRow: they are the same, or one is nothing.
+    """
+    shared = len(asked) if asked == chosen[: len(asked)] == rejected[: len(asked)] else 0
+    chosen, rejected = chosen[shared:], rejected[shared:]
+    if not asked:
+        raise BadRow("no prompt beside chosen and rejected")
+    if chosen == rejected:
+        raise BadRow("chosen and rejected are the same")
+    if not chosen or not rejected:
+        raise BadRow(f"{'rejected' if chosen else 'chosen'} adds nothing to the prompt")
+    return Example(form, asked, [], tools, "", chosen, rejected)
+
+
+def _transcript(text: str) -> list[Message]:
+    """A conversation as Human: and Assistant: in one string.
+
+    Raises:
+        BadRow: it is none, so that a prompt is what is missing.
+    """
+    parts = TURN.split(text if text.startswith("\n\n") else f"\n\n{text}")
+    if parts[0].strip() or len(parts) < 5 or parts[1] != "Human":
+        raise BadRow("chosen and rejected without a prompt: name what was asked prompt, or write both as messages")
+    return [
+        {"role": "user" if speaker == "Human" else "assistant", "content": words.strip()}
+        for speaker, words in zip(parts[1::2], parts[2::2], strict=True)
+    ]
