@@ -26,6 +26,13 @@ from llmlab.clock import SystemClock
 from llmlab.contract import Attempt, EndReason, Env
 from llmlab.files import replace_text
 
+CLIENTS = Config(
+    retries={"total_max_attempts": 6, "mode": "standard"}, max_pool_connections=64, connect_timeout=5, read_timeout=30,
+    s3={"us_east_1_regional_endpoint": "regional"},
+)  # fmt: skip
+"""Of every client: six tries, whose pauses take half a minute together at most, of the two minutes that a spot notice leaves.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"""
+
 
 def main() -> int:
     """Work on the job of this machine until its end is written. Started again after a crash, it goes on where it was."""
@@ -40,23 +47,19 @@ def main() -> int:
     if read(job.folder.marked):
         return 0
     session = boto3.Session(region_name=job.spec.region)
-    config = Config(
-        retries={"total_max_attempts": 6, "mode": "standard"}, max_pool_connections=64, connect_timeout=5, read_timeout=30,
-        s3={"us_east_1_regional_endpoint": "regional"},
-    )  # fmt: skip
-    s3 = session.client("s3", config=config)
+    s3 = session.client("s3", config=CLIENTS)
     outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET], clock)
     imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS)
-    numbers = CloudWatchNumbers(session.client("cloudwatch", config=config), job.names.metrics, job.run)
+    numbers = CloudWatchNumbers(session.client("cloudwatch", config=CLIENTS), job.names.metrics, job.run)
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
-    market = Ec2Market(session.client("ec2", config=config))
+    market = Ec2Market(session.client("ec2", config=CLIENTS))
     uploads = Uploads(job, outputs, say)
     agent = Agent(job, outputs, imds, market, NvidiaGpus(), numbers, Threads(say), clock, say, uploads, attempt, imds.instance())
     say(f"agent of run {job.run}, attempt {job.attempt}, on {agent.instance}")
     try:
         if not read(job.folder.ready):
             agent.background.start("heartbeat", lambda: agent.heartbeat("preparing"))
-            bring_model(job, session.client("secretsmanager", config=config), download_snapshot, say)
+            bring_model(job, session.client("secretsmanager", config=CLIENTS), download_snapshot, say)
             data, until = S3Store(s3, os.environ[Env.DATA_BUCKET], clock), clock.now().timestamp() + PATIENCE_SECONDS
             step = persist(lambda: prepare(job, data, outputs, say), clock, say, until=until)
             agent.uploads.have(step)
