@@ -102,7 +102,7 @@ def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart 
     start = contract.run_started(run)
     end = contract.parse_timestamp(marker.ended) + timedelta(minutes=1) if marker else clock.now()
     try:
-        found = metrics.series(aws, run, Metric.GPU_PERCENT, start, end)
+        found = metrics.series(aws, run, Metric.GPU_PERCENT, start, end, clock.now())
     except AwsError:  # the page is worth reading without it
         return None
     return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in found], unit="% busy", across="minute")
