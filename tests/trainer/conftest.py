@@ -9,6 +9,7 @@ import pytest
 
 from llmlab.clock import Clock
 from llmlab.contract import Env, WorkFolder
+from tests.trainer import work as folders
 from tests.trainer.stable import Stable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # so small a model only waits for a second thread
@@ -53,6 +54,16 @@ def train() -> Train:
         return code, out.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> WorkFolder:
+    """A run that has learned, with its adapter and an evaluation: for tests that only read it."""
+    recipe = {"epochs": 3, "learning_rate": 0.02, "evaluation": {"share": 0.2}}
+    work = folders.make(tmp_path_factory.mktemp("trained"), model, count=16, recipe=recipe)
+    code, log = train(work)
+    assert code == 0, log
+    return work
 
 
 @pytest.fixture(scope="session")

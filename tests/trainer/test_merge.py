@@ -18,10 +18,8 @@ RECIPE = {"epochs": 3, "learning_rate": 0.02}
 
 
 @pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> Path:
-    work = folders.make(tmp_path_factory.mktemp("merge"), model, count=8, recipe=RECIPE)
-    assert train(work)[0] == 0
-    return Path(work.output, ADAPTER)
+def adapter(trained: WorkFolder) -> Path:
+    return Path(trained.output, ADAPTER)
 
 
 def other(folder: Path, model: Path) -> Path:

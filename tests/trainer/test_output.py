@@ -19,15 +19,6 @@ LEARN = {"epochs": 3, "learning_rate": 0.02}
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> WorkFolder:
-    """A run with an adapter."""
-    made = folders.make(tmp_path_factory.mktemp("adapter"), model, count=16, recipe={**LEARN, "evaluation": {"share": 0.2}})
-    code, log = train(made)
-    assert code == 0, log
-    return made
-
-
-@pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory, model: Path, train: Train) -> WorkFolder:
     """A run that trained every weight."""
     made = folders.make(tmp_path_factory.mktemp("full"), model, count=8, recipe={**LEARN, "method": "full"})
@@ -43,12 +34,12 @@ def logits(model: Any) -> Any:
         return model.eval()(input_ids=torch.arange(3, 40)[None]).logits
 
 
-def test_peft_and_transformers_load_the_adapter_and_agree(work: WorkFolder, model: Path) -> None:
+def test_peft_and_transformers_load_the_adapter_and_agree(trained: WorkFolder, model: Path) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    adapter = Path(work.output, ADAPTER)
+    adapter = Path(trained.output, ADAPTER)
     before = logits(AutoModelForCausalLM.from_pretrained(model))
     by_peft = logits(PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), adapter))
     by_transformers = AutoModelForCausalLM.from_pretrained(model)
@@ -85,16 +76,16 @@ def vllm_refuses(folder: Path, linear: set[str], most_rank: int) -> list[str]:
     return reasons
 
 
-def test_vllm_would_load_the_adapter(work: WorkFolder) -> None:
+def test_vllm_would_load_the_adapter(trained: WorkFolder) -> None:
     linear = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
-    adapter = Path(work.output, ADAPTER)
+    adapter = Path(trained.output, ADAPTER)
     assert vllm_refuses(adapter, linear, 16) == []
     assert vllm_refuses(adapter, linear, 2) == ["the rank is too high"]
     assert vllm_refuses(adapter, linear - {"down_proj"}, 16) == ["down_proj is no linear layer"] * 4  # two layers, A and B
 
 
-def test_the_card_says_when_vllm_would_not(work: WorkFolder, model: Path, train: Train, tmp_path: Path) -> None:
-    assert "--max-lora-rank 8 --lora-modules tuned=adapter" in Path(work.output, "README.md").read_text()
+def test_the_card_says_when_vllm_would_not(trained: WorkFolder, model: Path, train: Train, tmp_path: Path) -> None:
+    assert "--max-lora-rank 8 --lora-modules tuned=adapter" in Path(trained.output, "README.md").read_text()
     dora = folders.make(tmp_path, model, count=4, recipe={"max_steps": 1, "lora": {"rank": 4, "dora": True}})
     assert train(dora)[0] == 0
     assert "use_dora is set" in vllm_refuses(Path(dora.output, ADAPTER), {"q_proj"}, 16)
@@ -116,18 +107,18 @@ def test_a_full_model_loads_with_its_tokenizer(full: WorkFolder, model: Path) ->
     assert "FROM .\n" in (folder / "Modelfile").read_text()
 
 
-def test_the_card_holds_data_recipe_versions_and_curves(work: WorkFolder) -> None:
-    text = Path(work.output, "README.md").read_text()
-    assert text == Path(work.output, ADAPTER, "README.md").read_text()
-    spec = json.loads(Path(work.spec).read_text())
+def test_the_card_holds_data_recipe_versions_and_curves(trained: WorkFolder) -> None:
+    text = Path(trained.output, "README.md").read_text()
+    assert text == Path(trained.output, ADAPTER, "README.md").read_text()
+    spec = json.loads(Path(trained.spec).read_text())
     assert f"`{spec['data']['files'][0]['sha256']}`" in text
     assert "rank: 4" in text
     assert "| step | loss | learning rate | held-out loss | held-out perplexity |" in text
-    last = folders.losses(work)[-1]
+    last = folders.losses(trained)[-1]
     assert f"| {last[0]} | {last[1]:.4f} |" in text
-    assert f"| loss, first step | {folders.losses(work)[0][1]:.4f} |" in text
+    assert f"| loss, first step | {folders.losses(trained)[0][1]:.4f} |" in text
     assert "transformers 5." in text
-    assert f"fingerprint of its weights: `{origin.fingerprint(Path(work.model))}`" in text
+    assert f"fingerprint of its weights: `{origin.fingerprint(Path(trained.model))}`" in text
     assert text.count("data: ") == text.count("data: `") == 0, "the counts are a list, without the log's prefix"
 
 
@@ -163,12 +154,12 @@ def test_samples_are_the_base_models_and_those_of_the_weights_that_came_out(tmp_
 # ---------------------------------------------------------------- where it comes from
 
 
-def test_the_origin_of_an_adapter(work: WorkFolder) -> None:
-    found = origin.read(Path(work.output, ADAPTER))
+def test_the_origin_of_an_adapter(trained: WorkFolder) -> None:
+    found = origin.read(Path(trained.output, ADAPTER))
     assert found is not None
     assert (found.base, found.run, found.method, found.objective) == ("lab:tiny", "20261123-120000-abcd", "lora", "sft")
-    assert found.fingerprint == origin.fingerprint(Path(work.model)) != ""
-    assert origin.read(Path(work.output)) is None
+    assert found.fingerprint == origin.fingerprint(Path(trained.model)) != ""
+    assert origin.read(Path(trained.output)) is None
 
 
 def test_a_fingerprint_is_of_the_weights(tmp_path: Path, model: Path) -> None:
@@ -244,7 +235,7 @@ def test_no_template_is_better_than_a_wrong_one(model: Path) -> None:
     assert ollama.words_of(templated(model, "")) is None
 
 
-def test_the_sandboxs_own_template_has_words(work: WorkFolder) -> None:
-    text = Path(work.output, ADAPTER, "Modelfile").read_text()
+def test_the_sandboxs_own_template_has_words(trained: WorkFolder) -> None:
+    text = Path(trained.output, ADAPTER, "Modelfile").read_text()
     assert "FROM tiny\nADAPTER .\n" in text
     assert "<|start|>assistant\n{{ .Content }}<|end|>\n" in text

@@ -9,6 +9,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import TrainerExit, WorkFolder
+from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask
@@ -24,7 +25,7 @@ def rows(work: WorkFolder) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(work.output, contract.METRICS_FILE).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", sampled(["lora", "full"], "lora"))
 def test_one_by_four_is_four_by_one_packed_or_not(tmp_path: Path, model: Path, train: Train, method: str) -> None:
     seen = []
     for packing in (True, False):
@@ -42,7 +43,7 @@ def test_one_by_four_is_four_by_one_packed_or_not(tmp_path: Path, model: Path, t
             assert one == pytest.approx(two, rel=2e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", sampled(["lora", "full"], "lora"))
 def test_resumed_is_uninterrupted(tmp_path: Path, model: Path, train: Train, method: str) -> None:
     """Of a full training the reference is the base model, and not the checkpoint that training goes on from."""
     recipe = {"method": method, "epochs": 3, "evaluation": {"share": 0.2, "steps": 2}, "lora": {"rank": 4, "dropout": 0.1}}

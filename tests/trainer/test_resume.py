@@ -15,6 +15,7 @@ from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
 from llmlab.trainer.loop import checkpoints
+from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -131,6 +132,7 @@ def test_a_packed_checkpoint_goes_on_where_packing_is_not_exact(tmp_path: Path, 
         assert one == pytest.approx(two, rel=1e-5)
 
 
+@pytest.mark.slow  # a process that imports torch; test_kills has fifty
 def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: WorkFolder) -> None:
     """SIGKILL in the middle of a step, in a process of its own (which costs the time of importing torch)."""
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
@@ -217,7 +219,7 @@ def test_what_a_full_trainings_checkpoint_holds(full: WorkFolder) -> None:
     assert {path.name for path in newest.iterdir()} - {"generation_config.json"} == set(FULL)
 
 
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", sampled(FULL, "model.safetensors", COMPLETE))
 def test_training_goes_on_from_the_older_one_whatever_is_truncated(
     tmp_path: Path, model: Path, train: Train, full: WorkFolder, name: str
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.contract import ADAPTER, EndReason
+from llmlab.contract import ADAPTER, EndReason, WorkFolder
 from llmlab.sandbox.examples import FORMATS
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -33,15 +33,12 @@ def test_every_sft_format_trains(tmp_path: Path, model: Path, train: Train, form
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT, of transformers
-def test_what_comes_out_loads_in_peft_and_answers_differently(tmp_path: Path, model: Path, train: Train) -> None:
+def test_what_comes_out_loads_in_peft_and_answers_differently(model: Path, trained: WorkFolder) -> None:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    work = folders.make(tmp_path, model, count=8, recipe={"epochs": 3, "learning_rate": 0.02})
-    code, log = train(work)
-    assert code == 0, log
-    adapter = Path(work.output, ADAPTER)
+    adapter = Path(trained.output, ADAPTER)
     config = json.loads((adapter / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "lab:tiny"
     tokenizer = AutoTokenizer.from_pretrained(adapter)
@@ -56,11 +53,11 @@ def test_what_comes_out_loads_in_peft_and_answers_differently(tmp_path: Path, mo
             again = tuned(**asked).logits
     assert torch.equal(before, again)
     assert (after - before).abs().max() > 0.1
-    card = Path(work.output, "README.md").read_text()
+    card = Path(trained.output, "README.md").read_text()
     assert "lab:tiny" in card
     assert "train.jsonl" in card
     assert "rank: 4" in card
-    assert list(Path(work.output, "tensorboard").glob("events*"))
+    assert list(Path(trained.output, "tensorboard").glob("events*"))
 
 
 def test_one_by_eight_is_eight_by_one(tmp_path: Path, model: Path, train: Train) -> None:
@@ -106,12 +103,10 @@ def test_bad_lines_are_dropped_and_counted_when_the_upload_allowed_it(tmp_path: 
     assert "2 bad lines left out" in log
 
 
-def test_answers_of_base_and_tuned_model(tmp_path: Path, model: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_answers_of_base_and_tuned_model(tmp_path: Path, model: Path, trained: WorkFolder, capsys: pytest.CaptureFixture[str]) -> None:
     from llmlab.trainer.results.answer import main
 
-    work = folders.make(tmp_path, model, count=8, recipe={"epochs": 3, "learning_rate": 0.02})
-    assert train(work)[0] == 0
-    assert main([str(model), f"{work.output}/{ADAPTER}", "How do I restart the old server?", "--most-tokens", "12"]) == 0
+    assert main([str(model), f"{trained.output}/{ADAPTER}", "How do I restart the old server?", "--most-tokens", "12"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["base"] != said["tuned"]
     assert main([str(model), str(tmp_path), "x"]) == 1
