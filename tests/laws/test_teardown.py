@@ -1,12 +1,13 @@
 """Teardown of a used lab leaves nothing; strangers, and labs with longer names, are untouched."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from llmlab.aws import leftovers
-from llmlab.aws.session import Aws
+from llmlab.aws.session import Aws, AwsError
 from llmlab.contract import LogStream, Names
 from llmlab.infra.destroy import Fate, destroy
 from llmlab.infra.plan import Action, Stranger, step_for
@@ -179,3 +180,25 @@ def _manifest() -> str:
     return json.dumps(
         {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "config": config, "layers": []}
     )
+
+
+ODD_KEYS = (
+    "runs/x/output/\x1b]0;title\x07", "runs/x/output/a\x00b", "runs/x/output/\ufffe", "a b+c%2F&<>\"'",
+    "line\nfeed\rreturn", "\u0085", "../..", "/", "//a/./..",
+    "x" * 1024,
+)  # fmt: skip
+
+
+def test_a_bucket_with_keys_that_no_xml_can_carry_goes(lab: Lab) -> None:
+    """Whatever a container named its files; older versions, delete markers and unfinished uploads of them included."""
+    lab.apply()
+    s3, bucket = lab.aws.s3, lab.aws.names.outputs_bucket
+    for key in ODD_KEYS:
+        for _ in range(2):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        s3.delete_object(Bucket=bucket, Key=key)
+        with suppress(AwsError):  # the answer names the key, and is no XML either
+            s3.create_multipart_upload(Bucket=bucket, Key=key)
+    facts = _teardown(lab, everything=True)
+    assert facts.clean, facts
+    assert leftovers.find(lab.aws) == []

@@ -37,12 +37,15 @@ class Beside:
         self.ours = MemoryCloud(Compute(timeline, scenario.market, scenario.pools, names))
         self.theirs = MotoCloud(timeline, scenario, names)
         self.seen = seen
+        self.versions: dict[tuple[str, str], str] = {}
+        """What the other account calls a version of a key."""
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
         body = parameters.get("Body")
         if hasattr(body, "read"):
             parameters = {**parameters, "Body": body.read()}
-        ours, theirs = outcome(self.ours, service, method, parameters), outcome(self.theirs, service, method, parameters)
+        ours, theirs = outcome(self.ours, service, method, parameters), outcome(self.theirs, service, method, self._theirs(parameters))
+        self._learn(ours, theirs)
         self.seen.calls[f"{service}:{method}"] += 1
         if isinstance(ours, ClientError):
             self.seen.errors[ours.response["Error"]["Code"]] += 1
@@ -51,6 +54,20 @@ class Beside:
         if isinstance(ours, ClientError):
             raise ours
         return ours
+
+    def _theirs(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A call with the other account's names of versions."""
+        if "Delete" not in parameters:
+            return parameters
+        objects = [{**one, "VersionId": self.versions[one["Key"], one["VersionId"]]} for one in parameters["Delete"]["Objects"]]
+        return {**parameters, "Delete": {**parameters["Delete"], "Objects": objects}}
+
+    def _learn(self, ours: Any, theirs: Any) -> None:
+        """Both list the versions of a key in the same order."""
+        for name in ("Versions", "DeleteMarkers"):
+            if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+                for one, other in zip(ours.get(name, []), theirs.get(name, []), strict=False):
+                    self.versions[one["Key"], one["VersionId"]] = other["VersionId"]
 
     def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
         """The world hears of each launch from the one in memory; how long it is hidden holds for both."""

@@ -87,6 +87,7 @@ SPOILED: dict[str, Callable[[Case], object]] = {
     "ends_or_resumable": lambda case: case.cloud.storage.delete_object(Bucket=BUCKET, Key=KEYS.success),
     "whole_checkpoint": lambda case: setattr(case.life, "whole", False),
     "newest_checkpoint": lambda case: another(case, began_at=case.life.safe - 1),
+    "needed_checkpoints_stay": lambda case: case.after.history.saved.add(10),
     "work_lost": lambda case: setattr(case.life, "safe", 0),
     "nothing_left": lambda case: setattr(case.life, "terminated", None),
     "told": lambda case: case.cloud.control.told.clear(),
@@ -107,6 +108,14 @@ def test_every_invariant_has_its_case() -> None:
 def test_it_is_tripped_by_what_it_is_about(case: Case, name: str) -> None:
     SPOILED[name](case)
     assert name in case.violated
+
+
+def test_too_many_checkpoints_are_seen(case: Case) -> None:
+    for step in range(1, case.after.scenario.keep + 3):
+        case.write(f"{KEYS.checkpoint(step)}{PARTS[0]}", content(PARTS[0], step))
+    assert case.violated == set()
+    case.write(f"{KEYS.checkpoint(100)}{PARTS[0]}", b"")
+    assert case.violated == {"needed_checkpoints_stay"}
 
 
 def test_a_schedule_that_is_left_over_is_seen(case: Case) -> None:

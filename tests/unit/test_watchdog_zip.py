@@ -15,7 +15,7 @@ from llmlab.watchdog import package, sight
 CONTRACT = ("__init__", "codec", "documents", "hints", "keys", "machine", "names", "shrinking", "states", "times")
 WATCHDOG = (
     "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "prices", "records",
-    "schedules", "sight", "starting", "telling", "tools",
+    "schedules", "sight", "starting", "superseding", "telling", "tools",
 )  # fmt: skip
 
 
@@ -27,7 +27,8 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
         "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
-        *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT), "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/objects.py",
+        *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
+            "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/deleting.py", "llmlab/lifecycle/objects.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import unquote_plus
 
 from llmlab.aws import policies, policies_documents
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.session import AlreadyExists, Aws, Denied, NotFound
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
+from llmlab.lifecycle.deleting import delete_versions, versions_of
 
 RULE = "llmlab-"
 """Lifecycle rules whose id begins so are ours; others are the user's own."""
@@ -205,21 +207,17 @@ def _narrowed(rule: Mapping[str, Any]) -> bool:
 
 
 def empty(aws: Aws, bucket: str) -> None:
-    """Every version, every delete marker, every unfinished upload. S3 says what it could not delete with HTTP 200, so that is read."""
+    """Every version, every delete marker, every unfinished upload, whatever their keys hold."""
     pages = aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
 
-    def remove(page: Mapping[str, Any]) -> None:
-        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        objects: Any = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
-        if not objects:
-            return
-        failures = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True}).get("Errors", [])
-        if failures:
-            first = failures[0]
-            raise LabError(f"{bucket}/{first.get('Key')} could not be deleted: {first.get('Message')}", "llmlab teardown")
+    def remove(page: Any) -> None:
+        if refused := delete_versions(aws.s3, bucket, versions_of(page)):
+            raise LabError(f"{bucket}/{refused[0]}: it could not be deleted", "llmlab teardown")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(remove, pages))
-    for uploads in aws.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+    # boto3 asks every listing but this one for keys as they stand in an address
+    for uploads in aws.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, EncodingType="url"):
         for upload in uploads.get("Uploads", []):
-            aws.s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            key = unquote_plus(upload["Key"]) if uploads.get("EncodingType") == "url" else upload["Key"]
+            aws.s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload["UploadId"])

@@ -14,11 +14,10 @@ from llmlab.clock import Clock
 from llmlab.contract import EndReason
 from llmlab.errors import LabError
 from llmlab.lifecycle import objects
+from llmlab.lifecycle.deleting import MOST_DELETED
 
 T = TypeVar("T")
 
-MOST_DELETED = 1000
-"""Keys that one DeleteObjects takes. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
 TEXT_BYTES = 32 << 20
 """Of a longer text object the end is read."""
 

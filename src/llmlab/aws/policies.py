@@ -129,9 +129,11 @@ def watchdog(names: Names) -> Policy:
             *starting(names),
             _pass("PassSchedulerRole", names, names.scheduler_role, "scheduler.amazonaws.com"),
             allow("Deadlines", actions("scheduler", "CreateSchedule", "UpdateSchedule", "GetSchedule", "DeleteSchedule"), schedules),
-            allow("ListRuns", "s3:ListBucket", outputs),
+            allow("ListRuns", actions("s3", "ListBucket", "ListBucketVersions"), outputs),
             allow("ReadRuns", "s3:GetObject", f"{outputs}/{RUNS}*"),
             allow("MarkRuns", "s3:PutObject", [f"{outputs}/{key}" for key in (keys.failure, f"{keys.attempts}*", f"{ENDED}*")]),
+            # by version, so that it leaves nothing behind; an object that it has not named by version it cannot take away
+            allow("DropSupersededCheckpoints", "s3:DeleteObjectVersion", f"{outputs}/{keys.checkpoints}*"),
             allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
             _put_metrics(names),
             allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log),

@@ -10,6 +10,7 @@ from llmlab.contract.documents import (
     Attempt,
     AttemptEnd,
     Charge,
+    CheckpointState,
     Complete,
     DataFile,
     Heartbeat,
@@ -24,6 +25,7 @@ from llmlab.contract.documents import (
     Stop,
 )
 from llmlab.contract.keys import (
+    CHECKPOINT_STATE,
     COMPLETE,
     DATASETS,
     ENDED,
@@ -54,6 +56,7 @@ from llmlab.contract.times import TIMESTAMP, build_timestamp, parse_timestamp
 
 __all__ = [
     "ADAPTER",
+    "CHECKPOINT_STATE",
     "COMPLETE",
     "DATASETS",
     "DOCUMENT_BYTES",
@@ -78,6 +81,7 @@ __all__ = [
     "Attempt",
     "AttemptEnd",
     "Charge",
+    "CheckpointState",
     "Complete",
     "ContractError",
     "DataFile",

@@ -48,6 +48,13 @@ class Complete:
 
 
 @dataclass(frozen=True)
+class CheckpointState:
+    """What others than the trainer read of a checkpoint's state. `best_step`: with the best loss on held-out examples, 0 without any."""
+
+    best_step: Count = 0
+
+
+@dataclass(frozen=True)
 class Pool:
     """Where an instance may come from. Prices in US dollars an hour; `approximate` when the shipped table had to answer."""
 

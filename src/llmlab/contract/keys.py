@@ -45,6 +45,8 @@ ENDED = "ended/"
 
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
+CHECKPOINT_STATE = "state.json"
+"""In the folder of a checkpoint: where the training was, a `CheckpointState` and more."""
 SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
 

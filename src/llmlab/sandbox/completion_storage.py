@@ -1,11 +1,13 @@
-"""S3: tags given to CreateBucket are kept, deleted folders are not listed, and the TLS condition of a bucket policy is evaluated.
+"""S3: tags given to CreateBucket are kept, listings show what is there, and the TLS condition of a bucket policy is evaluated.
 
+Deleted folders are not listed; versions and uploads are, whatever their keys hold, where keys are asked for as they stand in an address.
 Moto ignores that condition, so that a policy meant for plain HTTP denies everything.
 """
 
 import json
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import quote_plus
 
 from llmlab.sandbox.completion import fail
 
@@ -17,6 +19,7 @@ def install() -> None:
     """Patch moto's S3."""
     _keep_tags()
     _list_what_is_there()
+    _encode_keys()
     _evaluate_transport()
 
 
@@ -34,6 +37,41 @@ def _list_what_is_there() -> None:
         return original(self, bucket, *arguments, **named)
 
     S3Backend.list_objects = list_objects
+
+
+ENCODED = {"Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"}
+"""What `encoding-type=url` is about. https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
+
+
+def _encode_keys() -> None:
+    """Moto leaves keys as they are in these two listings, and its answer is no XML when one holds a control character."""
+    from moto.core.responses import ActionResult
+    from moto.s3.responses import S3Response
+
+    def encoding(name: str) -> None:
+        original = getattr(S3Response, name)
+
+        def listing(self: Any) -> Any:
+            serialized = self.serialized
+            if self.querystring.get("encoding-type", [""])[0] == "url":
+                self.serialized = lambda answer: serialized(ActionResult({**_encoded(answer.result), "EncodingType": "url"}))
+            try:
+                return original(self)
+            finally:
+                vars(self).pop("serialized", None)
+
+        setattr(S3Response, name, listing)
+
+    encoding("list_object_versions")
+    encoding("list_multipart_uploads")
+
+
+def _encoded(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _encoded(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encoded(item, name) for item in value]
+    return quote_plus(value, safe="/") if name in ENCODED and isinstance(value, str) else value
 
 
 def _keep_tags() -> None:

@@ -5,15 +5,15 @@ twice, late, out of order or never costs at most a look, or the time until the n
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
 from botocore.exceptions import ClientError
 
-from llmlab import contract, timers
+from llmlab import contract, money, timers
 from llmlab.contract import Attempt, ContractError, Marker, Metric, RunKeys
-from llmlab.watchdog import alarm, ending, machines, prices, schedules, starting, telling
+from llmlab.watchdog import alarm, ending, machines, prices, schedules, starting, superseding, telling
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.events import Changed, Deadline, Event, Sweep, Wake, Warned
 from llmlab.watchdog.guard import Guard
@@ -25,6 +25,8 @@ ENDING = {"shutting-down", "terminated"}
 RUNNING = "running"
 ROUNDS = 3
 """How often a run is judged anew after something was done about it, before that is left to the next look."""
+OVER_A_SWEEP = 5
+"""How many runs that are over a sweep looks at."""
 NOBODY: Mapping[str, datetime] = MappingProxyType({})
 
 
@@ -84,7 +86,8 @@ class Watchdog(Tools):
         """
         guard = Guard(self.log)
         found = machines.find(self.ec2, self.names)
-        runs = (self.bucket.runs() - self.bucket.ended()) | {machine.run for machine in found if machine.run}
+        over = self.bucket.ended()
+        runs = (self.bucket.runs() - over) | {machine.run for machine in found if machine.run}
         for run in sorted(runs):
             known = False
             with guard.each(run=run):
@@ -92,6 +95,10 @@ class Watchdog(Tools):
             if not known:
                 self._end_strays([machine for machine in found if machine.run == run], guard)
         self._end_strays([machine for machine in found if not machine.run], guard)
+        for run in self._some_of(sorted(over - runs)):
+            with guard.each(run=run):
+                if sight := self._sight(run):
+                    superseding.remove(self, sight)
         alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
         for machine in alive:
             with guard.each(run=machine.run, instance=machine.id):
@@ -104,6 +111,11 @@ class Watchdog(Tools):
                 self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(runs))
         guard.end()
+
+    def _some_of(self, over: Sequence[str]) -> Sequence[str]:
+        """Some of the runs that are over, other ones each hour, for what nobody came to finish."""
+        start = int(self.now.timestamp() // money.HOUR) * OVER_A_SWEEP % max(1, len(over))
+        return [*over, *over][start : start + min(OVER_A_SWEEP, len(over))]
 
     def _sweep_run(self, run: str, *, alive: bool) -> bool:
         """Look after one run; False when nothing is known of it.
@@ -176,6 +188,7 @@ class Watchdog(Tools):
             self._list(sight)
         else:
             alarm.set_for(self, run, self.now.timestamp())  # should the other call die before it has told
+        superseding.remove(self, sight)
         return True
 
     def _judge(self, sight: Sight) -> Decision:

@@ -75,3 +75,16 @@ def _(aws: Aws, clock: ManualClock) -> bool:
 @provokes("unsubscribe-without-an-arn")
 def _(aws: Aws, clock: ManualClock) -> None:
     aws.client("sns").unsubscribe(SubscriptionArn="Deleted")
+
+
+@provokes("keys-that-xml-has-not")
+def _(aws: Aws, clock: ManualClock) -> None:
+    aws.s3.create_bucket(Bucket="bucket")
+    aws.s3.put_object(Bucket="bucket", Key="\x1b")
+    aws.s3.delete_objects(Bucket="bucket", Delete={"Objects": [{"Key": "\x1b"}]})
+
+
+@provokes("more-than-a-thousand-deletions")
+def _(aws: Aws, clock: ManualClock) -> None:
+    aws.s3.create_bucket(Bucket="bucket")
+    aws.s3.delete_objects(Bucket="bucket", Delete={"Objects": [{"Key": str(number)} for number in range(1001)]})

@@ -20,6 +20,11 @@ from llmlab.sandbox.simulation.failure import Died, failure
 from llmlab.sandbox.simulation.weather import Weather
 
 THROTTLED = {"s3": "SlowDown", "ec2": "RequestLimitExceeded"}
+TOKENS = {
+    "NextContinuationToken": "ContinuationToken", "NextToken": "NextToken", "NextKeyMarker": "KeyMarker",
+    "NextVersionIdMarker": "VersionIdMarker",
+}  # fmt: skip
+"""Where a page ends → where the next one begins."""
 NO_PRICES = "throttled price histories"
 NOT_AGAIN = "create_fleet"
 """The one call whose client does not repeat it, so that a lost answer reaches the program."""
@@ -56,12 +61,10 @@ class Paginator:
         while True:
             page = self.call(parameters)
             yield page
-            for given, asked in (("NextContinuationToken", "ContinuationToken"), ("NextToken", "NextToken")):
-                if page.get(given):
-                    parameters[asked] = page[given]
-                    break
-            else:
+            tokens = {asked: page[given] for given, asked in TOKENS.items() if page.get(given)}
+            if not tokens:
                 return
+            parameters |= tokens
 
 
 @dataclass

@@ -63,6 +63,8 @@ class History:
     seen: Counter[str] = field(default_factory=Counter)
     together: list[tuple[str, str]] = field(default_factory=list)
     """Pairs of instances of the run that lived at the same moment."""
+    saved: set[int] = field(default_factory=set)
+    """The steps of all checkpoints that were ever whole in S3."""
     over_at: float | None = None
 
     def note(self, moment: float, who: str, words: str) -> None:

@@ -145,6 +145,18 @@ def newest_checkpoint(after: After) -> Iterator[str]:
         safe = max(safe, life.safe)
 
 
+def needed_checkpoints_stay(after: After) -> Iterator[str]:
+    """The newest checkpoints that were ever whole are there and whole, and of the others a few at most are left."""
+    ever = sorted(after.history.saved)
+    for step in ever[-after.scenario.keep :]:
+        parts = [after.cloud.body(after.bucket, f"{after.keys.checkpoint(step)}{part}") for part in PARTS]
+        if parts != [content(part, step) for part in PARTS]:
+            yield f"checkpoint {step} was whole, is one of the newest, and is not there any more"
+    left = {key.removeprefix(after.keys.checkpoints).split("/")[0] for key in after.cloud.keys(after.bucket, after.keys.checkpoints)}
+    if after.marker is not None and len(left) > after.scenario.keep + 2:
+        yield f"{len(left)} checkpoints are left, and {after.scenario.keep} are kept: {sorted(left)}"
+
+
 def work_lost(after: After) -> Iterator[str]:
     """An interruption costs at most the work since the save before: a save interval, and the time until that save is in S3."""
     for life in after.history.lives:
@@ -238,7 +250,7 @@ def finished_right(after: After) -> Iterator[str]:
 
 ALL: tuple[Check, ...] = (
     one_live_instance, one_instance_an_attempt, claimed, deadline_holds, hours_hold, ceiling_holds, ends_or_resumable, whole_checkpoint,
-    newest_checkpoint, work_lost, nothing_left, told, cost_agrees, finished_right,
+    newest_checkpoint, needed_checkpoints_stay, work_lost, nothing_left, told, cost_agrees, finished_right,
 )  # fmt: skip
 
 

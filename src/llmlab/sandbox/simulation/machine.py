@@ -65,6 +65,10 @@ class Switch(Protocol):
         """Count something that happened."""
         ...
 
+    def saved(self, step: int) -> None:
+        """A checkpoint is whole in S3."""
+        ...
+
 
 class Machine:
     """`timer` says whether its own power-off at the deadline works."""
@@ -222,7 +226,10 @@ class Machine:
                     raise Died
             if self.fate.strike is Strike.IN_LAST_UPLOAD and self.background.last is not None and key.endswith(f"/{PARTS[0]}"):
                 raise Died
-        return self.caller.call(service, method, parameters)
+        answer = self.caller.call(service, method, parameters)
+        if method == "put_object" and key.endswith(f"/{contract.COMPLETE}"):
+            self.world.saved(contract.parse_checkpoint_name(key.split("/")[-2]) or 0)
+        return answer
 
     def _begin(self) -> None:
         """The agent's `run`, taken apart where it sleeps."""

@@ -61,6 +61,8 @@ class Scenario:
     user: User = User()
     begin: datetime = BEGIN
     days: float = DAYS
+    keep: int = 3
+    """Checkpoints that stay in S3, by the recipe."""
 
     @property
     def dice(self) -> Dice:
@@ -126,5 +128,5 @@ def made(seed: int) -> Scenario:
     )
     return Scenario(
         seed, limits, course, market, pools, weather.made(dice), dice.between(60, 400, "setup"),
-        dice.choice((0.5, 1.5, 4.0, 20.0), "interruptions"), 0.3 * dice.roll("trouble"), user,
+        dice.choice((0.5, 1.5, 4.0, 20.0), "interruptions"), 0.3 * dice.roll("trouble"), user, keep=dice.choice((2, 3), "keep"),
     )  # fmt: skip

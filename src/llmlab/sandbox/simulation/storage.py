@@ -1,6 +1,7 @@
 """S3 in memory, as much of it as the lab's programs ask for: a versioned bucket with conditional writes and listings in pages."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,9 @@ class Storage:
     """Every object of every bucket, newest version last. A deletion is a version without a body."""
 
     def __init__(self) -> None:
-        self._objects: dict[tuple[str, str], list[bytes | None]] = {}
+        self._objects: dict[tuple[str, str], list[tuple[str, bytes | None]]] = {}
+        """Versions by their ids."""
+        self._written: Counter[tuple[str, str]] = Counter()
         self._metadata: dict[tuple[str, str], Mapping[str, str]] = {}
         """Of the newest version of each."""
 
@@ -24,14 +27,14 @@ class Storage:
         versions = self._objects.get((bucket, key))
         if not versions:
             return None
-        return versions[int(version) - 1] if version else versions[-1]
+        return next((body for one, body in versions if one == version), None) if version else versions[-1][1]
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """In the order of S3, which is that of their bytes."""
         found = [
             key
             for (place, key), versions in self._objects.items()
-            if place == bucket and key.startswith(prefix) and versions[-1] is not None
+            if place == bucket and key.startswith(prefix) and versions[-1][1] is not None
         ]
         return sorted(found)
 
@@ -43,10 +46,14 @@ class Storage:
         if IfNoneMatch and self.body(Bucket, Key) is not None:
             raise failure("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", "PutObject", 412)
         body = Body if isinstance(Body, bytes) else Body.encode() if isinstance(Body, str) else Body.read()
-        versions = self._objects.setdefault((Bucket, Key), [])
-        versions.append(body)
         self._metadata[Bucket, Key] = Metadata
-        return {"VersionId": str(len(versions))}
+        return {"VersionId": self._add(Bucket, Key, body)}
+
+    def _add(self, bucket: str, key: str, body: bytes | None) -> str:
+        self._written[bucket, key] += 1
+        version = str(self._written[bucket, key])
+        self._objects.setdefault((bucket, key), []).append((version, body))
+        return version
 
     def get_object(self, *, Bucket: str, Key: str, VersionId: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
         body = self.body(Bucket, Key, VersionId)
@@ -60,14 +67,34 @@ class Storage:
             raise failure("404", "Not Found", "HeadObject", 404)
         return {"ContentLength": len(body), "Metadata": dict(self._metadata[Bucket, Key])}
 
-    def delete_object(self, *, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
-        self._delete(Bucket, Key)
+    def delete_object(self, *, Bucket: str, Key: str, VersionId: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
+        self._delete(Bucket, Key, VersionId)
         return {}
 
     def delete_objects(self, *, Bucket: str, Delete: Mapping[str, Any], **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
         for item in Delete["Objects"]:
-            self._delete(Bucket, item["Key"])
+            self._delete(Bucket, item["Key"], item.get("VersionId", ""))
         return {}
+
+    def list_object_versions(
+        self, *, Bucket: str, Prefix: str = "", KeyMarker: str = "", VersionIdMarker: str = "", MaxKeys: int = PAGE, **_: Any,  # noqa: N803
+    ) -> dict[str, Any]:  # fmt: skip
+        """Keys in order, of each the newest version first."""
+        every = [
+            (key, version, body)
+            for place, key in sorted(self._objects)
+            if place == Bucket and key.startswith(Prefix)
+            for version, body in reversed(self._objects[place, key])
+        ]
+        after = [one for one in every if (one[0], -int(one[1])) > (KeyMarker, -int(VersionIdMarker or 0))] if KeyMarker else every
+        page = after[:MaxKeys]
+        answer: dict[str, Any] = {
+            "Versions": [{"Key": key, "VersionId": version, "Size": len(body)} for key, version, body in page if body is not None],
+            "DeleteMarkers": [{"Key": key, "VersionId": version} for key, version, body in page if body is None],
+        }
+        if len(after) > len(page):
+            answer |= {"NextKeyMarker": page[-1][0], "NextVersionIdMarker": page[-1][1]}
+        return answer
 
     def list_objects_v2(
         self, *, Bucket: str, Prefix: str = "", Delimiter: str = "", StartAfter: str = "",  # noqa: N803 - boto3's
@@ -87,7 +114,15 @@ class Storage:
             answer["NextContinuationToken"] = page[-1]
         return answer
 
-    def _delete(self, bucket: str, key: str) -> None:
+    def _delete(self, bucket: str, key: str, version: str) -> None:
+        """A version for good; without one, the object gets a delete marker."""
         versions = self._objects.get((bucket, key))
-        if versions and versions[-1] is not None:
-            versions.append(None)
+        if not versions:
+            return
+        if not version:
+            if versions[-1][1] is not None:
+                self._add(bucket, key, None)
+            return
+        versions[:] = [one for one in versions if one[0] != version]
+        if not versions:
+            del self._objects[bucket, key]

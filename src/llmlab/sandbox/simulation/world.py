@@ -37,7 +37,7 @@ from llmlab.watchdog.events import STATE_CHANGE, WARNING
 REGION = "us-east-1"
 NAMES = Names(PROJECT, ACCOUNT, REGION)
 RECIPE = {"batch_size": 2}
-"""All that anybody here reads of it: memory that ran out is tried once more with half."""
+"""What anybody here reads of it beside `keep_checkpoints`: memory that ran out is tried once more with half."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
 TAKEN, OWN, BY_API, BROKEN = (
     "Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown", "Server.InternalError",
@@ -90,6 +90,9 @@ class World:
     def saw(self, what: str) -> None:
         self.history.seen[what] += 1
 
+    def saved(self, step: int) -> None:
+        self.history.saved.add(step)
+
     # ------------------------------------------------------------ the whole of it
 
     def play(self) -> History:
@@ -109,7 +112,8 @@ class World:
     def spec(self) -> Spec:
         limits = self.scenario.limits
         return Spec(
-            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe=RECIPE, data=Manifest("d", (), ""), image="i", ami="",
+            run=self.run, lab=NAMES.lab, region=REGION, account=ACCOUNT, recipe={**RECIPE, "keep_checkpoints": self.scenario.keep},
+            data=Manifest("d", (), ""), image="i", ami="",
             launch_template=NAMES.launch_template, pools=self.scenario.pools, spot=limits.spot, max_hours=limits.max_hours,
             created=contract.build_timestamp(self.scenario.begin), max_cost=limits.max_cost, fallback_on_demand=limits.fallback_on_demand,
             auto_shutdown=limits.auto_shutdown, resume=limits.resume, max_attempts=limits.max_attempts, charges=CHARGES,

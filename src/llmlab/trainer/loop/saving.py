@@ -18,11 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llmlab.contract import METRICS_FILE, checkpoint_name
+from llmlab.contract import CHECKPOINT_STATE as STATE, METRICS_FILE, checkpoint_name
 from llmlab.trainer.loop import checkpoints, weights
 from llmlab.trainer.loop.weights import Named, Trained
 
-STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 BEST = "best.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -1,0 +1,40 @@
+"""Deleting versions of objects for good, whatever their keys hold."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+MOST_DELETED = 1000
+"""Objects that one DeleteObjects takes. https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html"""
+NOT_IN_XML = re.compile("[^\\t\\n\\r\\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that a key may hold and XML 1.0 may not. DeleteObjects, whose request is XML, takes no key with one of them (MalformedXML),
+and a listing shows it only where it is asked for keys as they stand in an address, which boto3 does.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html, https://www.w3.org/TR/xml/#charsets"""
+Version = tuple[str, str]
+"""A key, and the id of one version of it or of a delete marker."""
+
+
+def versions_of(page: dict[str, Any]) -> list[Version]:
+    """What a page of ListObjectVersions shows: versions and delete markers."""
+    return [(str(one["Key"]), str(one["VersionId"])) for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+
+
+def delete_versions(client: Any, bucket: str, versions: Iterable[Version]) -> list[str]:
+    """Delete versions for good; returns what S3 refused, each as its key and S3's words, because S3 says so inside a 200.
+
+    `client` is boto3's of S3. What is gone already is no refusal.
+
+    Raises:
+        Exception: the client's own: S3 refused a call as a whole.
+    """
+    versions = list(versions)
+    refused: list[str] = []
+    together = [one for one in versions if not NOT_IN_XML.search(one[0])]
+    for start in range(0, len(together), MOST_DELETED):
+        objects = [{"Key": key, "VersionId": version} for key, version in together[start : start + MOST_DELETED]]
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        refused += [f"{one.get('Key')}: {one.get('Message') or one.get('Code')}" for one in answer.get("Errors", [])]
+    for key, version in versions:
+        if NOT_IN_XML.search(key):  # in the address of a request of its own it is escaped
+            client.delete_object(Bucket=bucket, Key=key, VersionId=version)
+    return refused

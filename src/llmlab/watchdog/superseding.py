@@ -1,0 +1,119 @@
+"""Checkpoints that newer ones have superseded leave S3 as they leave the machine's disk: with every version, during the run and after it.
+
+What stays: the newest that the recipe keeps (`keep_checkpoints`), from one of which a resume goes on; the best on held-out examples; and
+what a name points to. A look deletes so much at most, and is made again while there is more.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from llmlab import contract
+from llmlab.contract import COMPLETE, CheckpointState, ContractError, RunKeys
+from llmlab.lifecycle.deleting import Version, delete_versions, versions_of
+from llmlab.watchdog import alarm
+from llmlab.watchdog.ending import SOON_SECONDS
+from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.tools import Tools
+
+KEPT = 3
+"""How many stay where the recipe does not say."""
+FEWEST = 2
+"""Never fewer: where the newest turns out to be damaged, the one before it is gone on from."""
+MOST_VERSIONS = 5000
+"""Versions that one look deletes: some seconds, of the minutes that a call of the function may take."""
+
+
+class NotDeletedError(Exception):
+    """S3 has kept what was to be deleted."""
+
+
+def remove(tools: Tools, sight: Sight) -> None:
+    """Delete what is superseded of a run's checkpoints; where that is too much for one look, set the alarm clock for the next.
+
+    Raises:
+        NotDeletedError: S3 refused some of it.
+    """
+    keys = RunKeys(sight.run)
+    found = folders(keys, tools.bucket.keys(keys.checkpoints))
+    steps = superseded(found, keep(sight.records.spec.recipe), uploading=uploading(sight))
+    if steps:
+        stay = needed(tools, keys, newest=max((step for step, whole in found.items() if whole), default=0))
+        steps = [step for step in steps if step not in stay]
+    deleted = 0
+    for step in steps:
+        if deleted >= MOST_VERSIONS:
+            alarm.set_for(tools, sight.run, tools.now.timestamp() + SOON_SECONDS)
+            return
+        deleted += _delete(tools, keys.checkpoint(step))
+        tools.log("superseded", run=sight.run, step=step)
+
+
+def _delete(tools: Tools, prefix: str) -> int:
+    """Delete every version under the prefix of a checkpoint; returns how many there were. What calls it whole goes first."""
+    pages = tools.bucket.client.get_paginator("list_object_versions").paginate(Bucket=tools.bucket.bucket, Prefix=prefix)
+    versions = [one for page in pages for one in versions_of(page)]
+    whole = [one for one in versions if one[0] == prefix + COMPLETE]
+    for some in (whole, _without(versions, whole)):
+        if refused := delete_versions(tools.bucket.client, tools.bucket.bucket, some):
+            raise NotDeletedError(f"S3 has kept {len(refused)} versions under {prefix}, the first of them {refused[0]}")
+    return len(versions)
+
+
+def _without(versions: Iterable[Version], others: Collection[Version]) -> list[Version]:
+    return [one for one in versions if one not in others]
+
+
+# ---------------------------------------------------------------- which
+
+
+def superseded(found: Mapping[int, bool], kept: int, *, uploading: bool) -> list[int]:
+    """The steps of the checkpoints that no resume needs any more, oldest first. Pure.
+
+    `found` are all there are, by step, and whether each is whole. One that is not may still become so while a machine is `uploading`, the
+    newest first, and goes then only when it is older than all that stay.
+    """
+    newest = sorted(step for step, whole in found.items() if whole)[-kept:]
+    old = {step for step in found if step < newest[0]} if len(newest) == kept else set()
+    torn = {step for step, whole in found.items() if not whole and not uploading}
+    return sorted(old | torn)
+
+
+def folders(keys: RunKeys, listed: Iterable[str]) -> dict[int, bool]:
+    """The steps of the checkpoints under these keys, and whether each has its `COMPLETE`."""
+    found: dict[int, bool] = {}
+    for key in listed:
+        name, _, path = key.removeprefix(keys.checkpoints).partition("/")
+        step = contract.parse_checkpoint_name(name)
+        if step is not None and path:
+            found[step] = found.get(step, False) or path == COMPLETE
+    return found
+
+
+def keep(recipe: Mapping[str, object]) -> int:
+    """How many of the newest stay, by the recipe."""
+    said = recipe.get("keep_checkpoints", KEPT)
+    return max(FEWEST, said) if isinstance(said, int) and not isinstance(said, bool) else KEPT
+
+
+def uploading(sight: Sight) -> bool:
+    """Whether anybody may still be at an upload: the run goes on, or an instance of it is not gone yet."""
+    return not sight.records.over or any(machine.state != "terminated" for machine in sight.machines)
+
+
+def needed(tools: Tools, keys: RunKeys, newest: int) -> set[int]:
+    """The steps that stay whatever their age: the best, and what names point to. `newest` is the newest whole one."""
+    return best(tools, keys, newest) | named(tools, keys)
+
+
+def best(tools: Tools, keys: RunKeys, newest: int) -> set[int]:
+    """The step with the best loss on held-out examples, as the newest whole checkpoint says."""
+    try:
+        state = tools.bucket.load(CheckpointState, keys.checkpoint(newest) + contract.CHECKPOINT_STATE) if newest else None
+    except ContractError as error:
+        tools.log("unreadable", run=keys.run, why=str(error))
+        return set()
+    return {state.best_step} if state and state.best_step else set()
+
+
+def named(tools: Tools, keys: RunKeys) -> set[int]:  # noqa: ARG001 - who gives checkpoints names says here which
+    """The steps that a name or an alias points to. None has one yet."""
+    return set()
