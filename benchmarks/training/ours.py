@@ -13,6 +13,7 @@ from llmlab.contract import DataFile, Env, Manifest, Progress, Spec, WorkFolder
 
 RECIPE: dict[str, Any] = {
     "model": "lab:bench",
+    "device": "cpu",
     "max_length": 1024,
     "batch_size": 1,
     "accumulate": 8,

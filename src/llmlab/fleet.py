@@ -82,6 +82,11 @@ def create_fleet_request(
     return request
 
 
+def gpus_of(pools: Iterable[Pool], instance_type: str) -> int:
+    """How many GPUs an instance of this type must show, 0 where nobody knows."""
+    return next((pool.gpus for pool in pools if pool.instance_type == instance_type), 0)
+
+
 def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": str(key), "Value": str(value)} for key, value in tags.items()]
 

@@ -90,6 +90,9 @@ class Recipe(BaseModel):
     weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     seed: int = Field(0, ge=0, lt=2**32, description="of shuffling, initial adapter weights and dropout")
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="auto: every GPU of the machine, and none may be missing; cpu: the processor, whatever GPUs there are"
+    )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto", description="auto: bf16 where the GPU has it, else fp16; fp32 on a CPU"
     )

@@ -144,7 +144,7 @@ def test_a_run_that_was_measured_replaces_the_estimate(ready: CommandLine, lab_a
     assert of(after, "g6.xlarge")["hours"] == pytest.approx(0.15 + 800 * 3 / 812 / 3600, rel=1e-3)
     assert of(after, "g6e.xlarge")["hours"] > of(before, "g6e.xlarge")["hours"], "the others are corrected by it"
     assert f"measured 812 tokens/s on g6.xlarge (run {run})" in ready("estimate").out
-    for other in ("method=qlora", "max_length=512", "model=x/other-1.5b"):
+    for other in ("method=qlora", "max_length=512", "model=x/other-1.5b", "device=cpu"):
         assert ready("estimate", "--set", other, "--json").json["measurements"] == [], other
 
 

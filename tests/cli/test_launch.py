@@ -49,6 +49,7 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert spec.ami.startswith("ami-")
     assert attempt.instance == facts["instance"] == alive(lab_aws)[0]
     assert attempt.deadline == int(ready.clock.now().timestamp()) + 7200
+    assert attempt.gpus == next(pool.gpus for pool in spec.pools if pool.instance_type == attempt.instance_type) == 1
     assert 0 < attempt.price < next(pool.on_demand_price for pool in spec.pools if pool.instance_type == attempt.instance_type)
     beside = sum(charge.hourly for charge in spec.charges)
     assert {charge.what: charge.source for charge in spec.charges} == {"disk": "Pricing API", "address": "Pricing API"}
@@ -81,6 +82,16 @@ def test_the_screen_says_what_it_costs_and_that_the_laptop_may_be_closed(ready: 
     assert "an hour, at most $" in result.out
     assert "spot, $" in result.err
     assert "next: llmlab logs 20" in result.err
+
+
+def test_a_recipe_for_the_processor_is_told_of_the_gpu_that_it_leaves_idle_and_changes_no_choice(ready: CommandLine) -> None:
+    """Four GPUs have to be there all the same."""
+    words = ("launch", "--dry-run", "--instance-type", "g4dn.12xlarge")
+    plain, idle = ready(*words, "--json").json, ready(*words, "--set", "device=cpu", "--json").json
+    assert idle["pools"] == plain["pools"]
+    assert {pool["gpus"] for pool in plain["pools"]} == {4}
+    (note,) = [one for one in idle["notes"] if one not in plain["notes"]]
+    assert "the GPU that is paid for stays idle" in note
 
 
 def test_a_dry_run_only_reads(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
@@ -250,6 +261,8 @@ BAD = (
     (["--instance-type", "t3.micro"], 2, "t3.micro has no GPU", "llmlab launch --instance-type g"),
     (["--instance-type", "g99.xlarge"], 2, "there is no instance type g99.xlarge in us-east-1", "llmlab launch --instance-type g"),
     (["--set", "model=x/llama-70b", "--set", "parallel=ddp"], 4, "on-demand P instances (L-417A185B) is 0 vCPUs", "aws service-quotas r"),
+    (["--set", "device=cpu", "--set", "method=qlora"], 2, "method qlora needs a GPU", "llmlab launch --set device=auto"),
+    (["--set", "device=cpu", "--set", "precision=fp16"], 2, "precision fp16 needs a GPU", "llmlab launch --set precision=auto"),
     (["--set", "model=x/llama-5000b"], 1, "the recipe needs about ", "llmlab launch --set batch_size=2"),
 )
 """Arguments, exit code, what the sentence says, how the hint begins."""

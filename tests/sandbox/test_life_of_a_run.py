@@ -8,7 +8,7 @@ import re
 import pytest
 
 from llmlab import contract, money
-from llmlab.contract import AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from tests.sandbox.whole_runs import ENDLESS, Lab
 
 slow = pytest.mark.slow
@@ -123,6 +123,28 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
         assert_failed(lab, lab.launch(), EndReason.SETUP_FAILED, r"^agent: the agent's container does not start: .*\[\[gpu\]\]")
     finally:
         lab.sandbox.fault("run")
+
+
+@slow
+def test_a_machine_whose_gpus_are_missing_is_left_for_another_once(lab: Lab) -> None:
+    """First the real look, on a machine where CUDA does not start; then one that sees three of four. No step is trained on a processor."""
+    settings = [word for one in ("epochs=1", "device=auto") for word in ("--set", one)]
+    lab.run("launch", "--data", "d", "--recipe", "sandbox", *settings, "--max-hours", "1", "--instance-type", "g4dn.12xlarge")
+    run = max(lab.bucket.runs())
+    keys = RunKeys(run)
+    lab.until("the first end", lambda: lab.bucket.load(AttemptEnd, keys.attempt_end(1)), run)
+    lab.sandbox.fault("gpus", '[{"count": 3}]')
+    try:
+        assert_failed(lab, run, EndReason.HARDWARE_FAILED, "^CUDA shows 3 of 4 GPUs, on 2 machines one after another", attempts=2)
+    finally:
+        lab.sandbox.fault("gpus")
+    first, second = lab.bucket.load(AttemptEnd, keys.attempt_end(1)), lab.bucket.load(Attempt, keys.attempt(2))
+    assert first
+    assert second
+    assert (first.reason, second.gpus) == (EndReason.HARDWARE_FAILED, 4)
+    assert first.detail.startswith("CUDA does not start, and this machine has 4 GPUs: ")
+    log = lab.logged(run, LogStream.TRAINING)
+    assert ("hint: llmlab launch --set device=cpu" in log, "step 1/" in log) == (True, False)
 
 
 @slow

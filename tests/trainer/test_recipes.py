@@ -111,7 +111,7 @@ def shrunken(folder: Path, config: dict[str, Any]) -> Path:
     return folder
 
 
-SMALLER: dict[str, Any] = {"max_length": 128, "batch_size": 2, "accumulate": 2, "max_steps": 2, "save_steps": None}
+SMALLER: dict[str, Any] = {"device": "cpu", "max_length": 128, "batch_size": 2, "accumulate": 2, "max_steps": 2, "save_steps": None}
 
 
 @pytest.mark.parametrize("name", NAMES)

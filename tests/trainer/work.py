@@ -13,6 +13,7 @@ from llmlab.sandbox.runbook import questions
 
 RECIPE: dict[str, Any] = {
     "model": "lab:tiny",
+    "device": "cpu",
     "max_length": 256,
     "batch_size": 4,
     "accumulate": 1,

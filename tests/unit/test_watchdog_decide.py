@@ -209,6 +209,15 @@ def test_a_broken_machine_is_followed_by_another_and_an_idle_one_is_not() -> Non
     assert isinstance(decided(about(attempt(), ends=[end(1, EndReason.STALLED)]), machine()), Mark)
 
 
+def test_a_machine_whose_gpus_fail_is_left_for_another_once() -> None:
+    """At the same step: one that has come further meanwhile has met bad luck, not the same again."""
+    broken = EndReason.HARDWARE_FAILED
+    last = decided(about(attempt(1), attempt(2), ends=[end(1, broken), dataclasses.replace(end(2, broken), detail="CUDA does not start")]))
+    assert isinstance(last, Mark)
+    assert (last.reason, last.detail) == (broken, "CUDA does not start, on 2 machines one after another")
+    assert isinstance(decided(about(attempt(1), attempt(2), ends=[end(1, broken), end(2, broken, step=40)])), Resume)
+
+
 def test_one_that_completed_without_its_last_word_is_gone_on_with() -> None:
     assert isinstance(decided(about(attempt(), ends=[end(1, EndReason.COMPLETED)]), machine()), Resume)
 

@@ -17,7 +17,7 @@ from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read, read_job
 from llmlab.agent.loop import Agent
 from llmlab.agent.market import Ec2Market
-from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare
+from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare, tell_gpus
 from llmlab.agent.report import CloudWatchNumbers
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
@@ -62,6 +62,7 @@ def main() -> int:
             bring_model(job, session.client("secretsmanager", config=CLIENTS), download_snapshot, say)
             data, until = S3Store(s3, os.environ[Env.DATA_BUCKET], clock), clock.now().timestamp() + PATIENCE_SECONDS
             step = persist(lambda: prepare(job, data, outputs, say), clock, say, until=until)
+            tell_gpus(job, attempt, imds.place()[0])
             agent.uploads.have(step)
             replace_text(Path(job.folder.ready), f"{step}\n")
     except (PrepareError, StoreError, OSError) as error:

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from llmlab import contract
+from llmlab import contract, fleet
 from llmlab.agent.job import Job, Say, each, is_as
 from llmlab.agent.store import Absent, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
@@ -52,6 +52,11 @@ def fit_batch(job: Job, outputs: Store, say: Say) -> None:
     say(words)
     with Path(job.folder.logs, f"{LogStream.TRAINING}.log").open("a", encoding="utf-8") as log:
         log.write(words + "\n")
+
+
+def tell_gpus(job: Job, attempt: Attempt, instance_type: str) -> None:
+    """Tell the trainer how many GPUs this machine must show: as the attempt says, else as the spec says of the type."""
+    replace_text(Path(job.folder.gpus), f"{attempt.gpus or fleet.gpus_of(job.spec.pools, instance_type)}\n")
 
 
 def check(manifest: Manifest, prefix: str, folder: Path, store: Store, say: Say) -> None:

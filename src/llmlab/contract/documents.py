@@ -66,6 +66,8 @@ class Pool:
     approximate: bool = False
     speed: float = 1.0
     """How fast the recipe trains there, relative to the slowest pool: pools are ordered by price / speed."""
+    gpus: int = 0
+    """Of the instance type, by EC2's own description; 0 where nobody has asked."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,10 @@ class Spec:
     """With `fallback_on_demand`: minutes without spot capacity after which the next attempt is on demand."""
     wait_hours: Amount = 24.0
     """How long an interrupted run waits for capacity before it is given up."""
+    command: str = ""
+    """The line that launched it, as it was typed."""
+    training_network: bool = False
+    """Whether the training container may reach a network."""
     contract: int = VERSION
 
 
@@ -150,6 +156,10 @@ class Attempt:
     launched: MomentOrNone = ""
     shrink: Count = 1
     """By what the recipe's batch is divided and its accumulation multiplied, after memory ran out."""
+    gpus: int = 0
+    """How many GPUs its instance must show; 0 where nobody knows."""
+    command: str = ""
+    """The line that started it, as it was typed; of the watchdog's own attempts none."""
     contract: int = VERSION
 
 

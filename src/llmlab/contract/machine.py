@@ -17,6 +17,8 @@ class Env(StrEnum):
     """The work folder inside the container, laid out as `WorkFolder` says."""
     PROCESSES = "LLMLAB_PROCESSES"
     """Of the trainer: how many processes to start, instead of one for each GPU."""
+    GPUS = "LLMLAB_GPUS"
+    """Of the trainer: what it sees when it looks at its GPUs, as `trainer.devices.StandIn` says, where a sandbox's machine has none."""
     ROOT = "LLMLAB_ROOT"
     """A folder that stands for `/` on the host, as DESTDIR does for make; empty on a real machine."""
     TOPIC = "LLMLAB_TOPIC"
@@ -77,6 +79,11 @@ class WorkFolder:
     def request(self) -> str:
         """Agent → trainer, a `Request`: save at the next step boundary, and leave."""
         return f"{self.control}/request.json"
+
+    @property
+    def gpus(self) -> str:
+        """Agent → trainer: how many GPUs this type of instance has, as a number."""
+        return f"{self.control}/gpus"
 
     @property
     def progress(self) -> str:

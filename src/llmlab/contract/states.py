@@ -34,7 +34,7 @@ class EndReason(StrEnum):
     STALLED = "stalled"
     """The GPUs were idle and no step was done for `Spec.idle_minutes`."""
     HARDWARE_FAILED = "hardware_failed"
-    """A GPU was lost or reported errors; another machine may do."""
+    """A GPU was missing, lost or reported errors; another machine may do."""
 
     @property
     def state(self) -> RunState:
@@ -86,6 +86,8 @@ class TrainerExit(IntEnum):
     TRAINING_ERROR = 1
     DATA_ERROR = 65
     OUT_OF_MEMORY = 71
+    HARDWARE_FAILED = 74
+    """A GPU that must be there is not, or does not compute."""
     STOPPED_ON_REQUEST = 75
     """Saved at a step boundary and left because the agent asked."""
     SETUP_FAILED = 78
@@ -101,5 +103,6 @@ class TrainerExit(IntEnum):
             TrainerExit.DATA_ERROR: EndReason.DATA_ERROR,
             TrainerExit.OUT_OF_MEMORY: EndReason.OUT_OF_MEMORY,
             TrainerExit.SETUP_FAILED: EndReason.SETUP_FAILED,
+            TrainerExit.HARDWARE_FAILED: EndReason.HARDWARE_FAILED,
         }
         return reasons.get(code, EndReason.TRAINING_ERROR)

@@ -67,4 +67,4 @@ def likeness(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
     """What two recipes must share to train at the same speed; lengths are alike when they round to the same power of two."""
     length = recipe.get("max_length")
     power = round(math.log2(length)) if isinstance(length, int) and length > 0 else None
-    return (*(recipe.get(name) for name in ("model", "revision", "method", "objective")), power)
+    return (*(recipe.get(name) for name in ("model", "method", "objective")), recipe.get("device", "auto"), power)

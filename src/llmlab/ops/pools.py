@@ -111,6 +111,7 @@ def _pools(main: Sequence[Option], other: Sequence[Option], there: Supply, *, sp
     """A pool for each type and zone. `speed` is that of the slowest of them times so much."""
     types = list(dict.fromkeys(one.instance_type for one in (*main, *other)))
     work = {one.instance_type: one.work for one in (*other, *main) if one.work}
+    gpus = {kind.name: kind.gpus for kind in there.types}
     asked_as_spot = {(one.instance_type, place.zone): place.price for one in main for place in one.places} if spot else {}
     return tuple(
         Pool(
@@ -121,6 +122,7 @@ def _pools(main: Sequence[Option], other: Sequence[Option], there: Supply, *, sp
             spot_price=asked_as_spot.get((name, zone)),
             approximate=there.on_demand[name].approximate or not there.spot_known,
             speed=round(max(work.values()) / work[name], 4) if name in work else 1.0,
+            gpus=gpus.get(name, 0),
         )
         for name in types
         for zone in there.zones(name)

@@ -81,6 +81,7 @@ def check_limits(wish: Wish) -> None:
     check_hours(wish.max_hours)
     check_cost(wish.max_cost)
     check_patience(wish)
+    check_device(wish.recipe)
     if wish.max_hours <= START_HOURS:
         raise UsageError(
             f"max-hours {wish.max_hours:g} is over before training begins: an instance takes about {START_HOURS * 60:.0f} minutes to start",
@@ -99,6 +100,18 @@ def check_limits(wish: Wish) -> None:
 def check_hours(hours: float) -> None:
     if not 0 < hours <= MOST_HOURS:
         raise UsageError(f"max-hours must be more than 0 and at most {MOST_HOURS} (a week), not {hours:g}", "llmlab launch --max-hours 6")
+
+
+def check_device(recipe: Recipe) -> None:
+    """That the processor can do what is asked of it.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if recipe.device == "cpu" and recipe.method == "qlora":
+        raise UsageError("method qlora needs a GPU, and the recipe says device: cpu", "llmlab launch --set device=auto")
+    if recipe.device == "cpu" and recipe.precision == "fp16":
+        raise UsageError("precision fp16 needs a GPU, and the recipe says device: cpu", "llmlab launch --set precision=auto")
 
 
 def check_patience(wish: Wish) -> None:
@@ -167,9 +180,15 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         charges=there.charges,
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
-        notes=tuple(filter(None, ("" if need.size else unknown, *there.notes, silent, *choice.notes))),
+        notes=tuple(filter(None, (_idle(wish.recipe), "" if need.size else unknown, *there.notes, silent, *choice.notes))),
         preferred=wanted,
     )
+
+
+def _idle(recipe: Recipe) -> str:
+    """What is to say of a recipe that leaves the GPUs alone: instances are chosen, and paid for, as for any other."""
+    words = "device cpu: it trains on the processor, and the GPU that is paid for stays idle; hours and dollars are those of the GPU"
+    return words if recipe.device == "cpu" else ""
 
 
 def _image(ask: Callable[[], Image], aws: Aws) -> Image:

@@ -184,6 +184,7 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
         instance_type=given.instance_type,
         zone=given.zone,
         price=pricing.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
+        gpus=fleet.gpus_of(tier, given.instance_type),
         launched=contract.build_timestamp(clock.now()),
     )
 

@@ -14,7 +14,8 @@ API_VERSION = "1.41"
 class Requests:
     """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message.
 
-    Two are no verbs: of `engine` none answers, and `version` is the one of the API that the engine claims to speak.
+    Three are no verbs: of `engine` none answers, `version` is the one of the API that the engine claims to speak, and `gpus` is what
+    the trainer sees when it looks at its GPUs (`trainer.devices.of`): the machines have none.
     """
 
     def __init__(self, room: Room) -> None:
@@ -41,6 +42,8 @@ class Requests:
             case ["engine"]:
                 down = self.faults.get("engine")
                 return (500, {"error": down}) if down else (200, {"version": self.faults.get("version", API_VERSION)})
+            case ["gpus"]:
+                return 200, {"seen": self.faults.get("gpus", "")}
             case ["containers", name, "kill"]:
                 return self._kill_container(machine, name, memory=bool(body.get("memory")))
             case _:

@@ -8,34 +8,70 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from llmlab import contract
 from llmlab.clock import Clock, SystemClock
 from llmlab.contract import ContractError, EndReason, Env, Outcome, TrainerExit, WorkFolder
+from llmlab.files import replace_text
 from llmlab.recipe import Recipe
-from llmlab.trainer import endings, machine, processes, run
+from llmlab.trainer import devices, endings, machine, processes, run
 from llmlab.trainer.control import Control
-from llmlab.trainer.endings import Left
+from llmlab.trainer.devices import Gpus
+from llmlab.trainer.endings import Failed, HardwareFailed, Left
 from llmlab.trainer.moving import Moving
 from llmlab.trainer.processes import Processes
 
 
-def main(environment: Mapping[str, str] | None = None, clock: Clock | None = None, out: TextIO | None = None) -> int:
+def main(
+    environment: Mapping[str, str] | None = None, clock: Clock | None = None, out: TextIO | None = None, gpus: Gpus | None = None
+) -> int:
     """Train; the result is the exit code, a `TrainerExit`."""
     environment = os.environ if environment is None else environment
     out = out or sys.stdout
     work = WorkFolder(environment.get(Env.WORK) or WorkFolder.root)
+    clock = clock or SystemClock()
     machine.prepare()
-    count = processes.wanted(environment)
-    if count > 1:
-        return _together(work, count)
-    mine = processes.join(environment)
+    used = (gpus or devices.of(environment)) if run.wants_gpus(work) else None
+    if processes.is_started(environment):
+        return _joined(work, environment, used, clock, out)
+    seen, wanted = 1, devices.wanted(work)
+    if used:
+        try:
+            seen = devices.check(used, wanted)
+        except HardwareFailed as failed:
+            with Control(work, clock) as control:
+                return _told(failed, control, out)
+    count = processes.wanted(environment, seen)
+    code = _together(work, count) if count > 1 else _joined(work, environment, used, clock, out)
+    return _blamed(work, code, used, max(wanted, seen), out) if used else code
+
+
+def _joined(work: WorkFolder, environment: Mapping[str, str], gpus: Gpus | None, clock: Clock, out: TextIO) -> int:
+    mine = processes.join(environment, gpus)
     try:
-        return _alone(work, mine, clock or SystemClock(), out)
+        return _alone(work, mine, clock, out)
     finally:
         processes.leave(mine)
+
+
+def _blamed(work: WorkFolder, code: int, gpus: Gpus, wanted: int, out: TextIO) -> int:
+    """The code of a training that failed for no reason of its own: the hardware's where a GPU is not as it was."""
+    try:
+        told = contract.load(Outcome, Path(work.outcome).read_bytes())
+    except (OSError, ContractError):
+        told = Outcome(EndReason.TRAINING_ERROR, f"the trainer ended with exit code {code}")
+    if code in {TrainerExit.COMPLETED, TrainerExit.STOPPED_ON_REQUEST} or told.reason is not EndReason.TRAINING_ERROR:
+        return code
+    if not (fault := gpus.look().fault(wanted)):
+        return code
+    out.write(f"error: {fault}\n")
+    out.flush()
+    blamed = replace(told, reason=EndReason.HARDWARE_FAILED, detail=f"{fault}; {told.detail}", hint_code="", hint_values={})
+    replace_text(Path(work.outcome), contract.dump(blamed))
+    return TrainerExit.HARDWARE_FAILED
 
 
 def _together(work: WorkFolder, count: int) -> int:
@@ -72,13 +108,18 @@ def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
             failed = endings.of(error, recipe)
             if failed is not error:
                 traceback.print_exception(error, file=out)
-            say(f"error: {failed.message}")
-            if failed.hint:
-                say(f"hint: {failed.hint}")
-            control.fail(failed.reason, failed.message, failed.hint)
-            return endings.CODES[failed.reason]
+            return _told(failed, control, out)
         control.end(EndReason.COMPLETED)
         return TrainerExit.COMPLETED
+
+
+def _told(failed: Failed, control: Control, out: TextIO) -> int:
+    """Say why it failed, in the log and to the agent; the code for it."""
+    if control.speaks:
+        out.write(f"error: {failed.message}\n" + (f"hint: {failed.hint}\n" if failed.hint else ""))
+        out.flush()
+    control.fail(failed.reason, failed.message, failed.hint)
+    return endings.CODES[failed.reason]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ CODES = {
     EndReason.OUT_OF_MEMORY: TrainerExit.OUT_OF_MEMORY,
     EndReason.SETUP_FAILED: TrainerExit.SETUP_FAILED,
     EndReason.TRAINING_ERROR: TrainerExit.TRAINING_ERROR,
+    EndReason.HARDWARE_FAILED: TrainerExit.HARDWARE_FAILED,
 }
 
 
@@ -33,6 +34,12 @@ class DataFailed(Failed):
     """The data cannot be trained on as it stands."""
 
     reason = EndReason.DATA_ERROR
+
+
+class HardwareFailed(Failed):
+    """A GPU that must be there is not, or does not compute: another machine may do."""
+
+    reason = EndReason.HARDWARE_FAILED
 
 
 class OutOfMemory(Failed):

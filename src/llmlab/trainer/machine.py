@@ -70,11 +70,10 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     import torch
 
     if device == "cpu":
-        say(f"device: CPU with {torch.get_num_threads()} threads, because no GPU is visible")
+        why = "as the recipe says" if recipe.device == "cpu" else "which stands in for a GPU"
+        say(f"device: CPU with {torch.get_num_threads()} threads, {why}")
         if recipe.method == "qlora":
-            raise SetupFailed(
-                "method qlora needs a GPU, and none is visible: its 4-bit kernels are CUDA's", "llmlab launch --set method=lora"
-            )
+            raise SetupFailed("method qlora needs a GPU: its 4-bit kernels are CUDA's", "llmlab launch --set method=lora")
         dtype = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16"}.get(recipe.precision)
         if dtype is None:
             raise SetupFailed("precision fp16 needs a GPU: its gradients are scaled there", "llmlab launch --set precision=auto")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.contract import Env
+from llmlab.trainer.devices import Gpus
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ class Processes:
             distributed.barrier()
 
 
-def join(environment: Mapping[str, str]) -> Processes:
-    """Take the place that torchrun gave this process, or be the only one."""
-    import torch
-
+def join(environment: Mapping[str, str], gpus: Gpus | None) -> Processes:
+    """Take the place that torchrun gave this process, or be the only one; without `gpus` on the processor."""
     count = int(environment.get("WORLD_SIZE", "1"))
     rank, local = int(environment.get("RANK", "0")), int(environment.get("LOCAL_RANK", "0"))
-    device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+    device = gpus.device(local) if gpus else "cpu"
     if device != "cpu":
+        import torch
+
         torch.cuda.set_device(local)
     if count > 1:
         from torch import distributed
@@ -93,16 +94,15 @@ def leave(processes: Processes) -> None:
         distributed.destroy_process_group()
 
 
-def wanted(environment: Mapping[str, str]) -> int:
-    """Processes to start: what the environment says, else one a visible GPU; 1 in a process that torchrun started."""
-    if "RANK" in environment:
-        return 1
-    asked = environment.get(Env.PROCESSES)
-    if asked:
-        return max(1, int(asked))
-    import torch
+def is_started(environment: Mapping[str, str]) -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in environment
 
-    return max(1, torch.cuda.device_count())
+
+def wanted(environment: Mapping[str, str], gpus: int) -> int:
+    """Processes to start: what the environment says, else one a GPU."""
+    asked = environment.get(Env.PROCESSES)
+    return max(1, int(asked) if asked else gpus)
 
 
 def launch(count: int) -> int:

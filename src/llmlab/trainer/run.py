@@ -40,6 +40,14 @@ def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
         raise SetupFailed(error.message, error.hint) from error
 
 
+def wants_gpus(work: WorkFolder) -> bool:
+    """Whether the recipe trains on GPUs; what cannot be read is told when it is parsed."""
+    try:
+        return parse(work)[1].device != "cpu"
+    except SetupFailed:
+        return False
+
+
 def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, processes: Processes, say: Say) -> None:
     """Train to the end, or until somebody asks to leave.
 

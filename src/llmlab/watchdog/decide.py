@@ -28,6 +28,8 @@ WHY_SECONDS = 60
 """When to look again at an instance that ends while EC2 does not say yet why."""
 FRUITLESS = 3
 """Attempts lost one after another at the same step, after which something is wrong that another one does not mend."""
+MACHINES = 2
+"""Machines whose GPUs failed one after another at the same step: what ails a third one would be the image, the driver or the recipe."""
 LOST = {EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 INTERRUPTED = {"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"}
 NO_CAPACITY = {"Server.InsufficientInstanceCapacity"}
@@ -181,4 +183,7 @@ def _limit(sight: Sight, ends: Sequence[AttemptEnd], hours: float, cost: float) 
     lost = ends[-FRUITLESS:]
     if len(lost) == FRUITLESS and all(one.reason in LOST and one.step == end.step for one in lost):
         return end.reason, f"{FRUITLESS} instances were lost one after another without a new checkpoint"
+    broken = ends[-MACHINES:]
+    if len(broken) == MACHINES and all(one.reason is EndReason.HARDWARE_FAILED and one.step == end.step for one in broken):
+        return end.reason, f"{words}, on {MACHINES} machines one after another"
     return None

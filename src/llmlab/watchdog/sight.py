@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from llmlab import contract, money
+from llmlab import contract, fleet, money
 from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
 from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import ceilings, machines, prices
@@ -103,6 +103,7 @@ def _with_its_instance(tools: Tools, sight: Sight) -> Sight:
     completed = replace(
         newest, instance=mine.id, instance_type=mine.instance_type, zone=mine.zone, spot=mine.spot,
         price=money.price_now(sight.history, mine.launched, known), launched=contract.build_timestamp(mine.launched),
+        gpus=fleet.gpus_of(sight.records.spec.pools, mine.instance_type),
     )  # fmt: skip
     tools.bucket.write(RunKeys(newest.run).attempt(newest.number), completed)
     tools.log("found", run=newest.run, attempt=newest.number, instance=mine.id, why="its start was cut short before this was written")

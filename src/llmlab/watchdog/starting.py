@@ -49,6 +49,7 @@ def start(tools: Tools, sight: Sight, decision: Resume) -> None:
         launched = replace(
             attempt, instance=got.instance, instance_type=got.instance_type, zone=got.zone, spot=given.spot,
             price=pricing.price_of(prices, got.instance_type, got.zone, spot=given.spot), launched=contract.build_timestamp(tools.now),
+            gpus=fleet.gpus_of(prices, got.instance_type),
         )  # fmt: skip
         tools.bucket.write(keys.attempt(attempt.number), launched)
         schedules.replace(tools, timers.aim_schedule_request(tools.names, **deadline, instance=got.instance))

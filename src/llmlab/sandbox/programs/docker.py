@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
-from llmlab.contract import IMAGE_LABEL, VERSION
+from llmlab.contract import IMAGE_LABEL, VERSION, Env
 from llmlab.sandbox.programs import containment
 from llmlab.sandbox.programs.machine import FOLDER, call, detach, die, forget
 
@@ -241,6 +241,9 @@ def environment(options: Options, inside: Inside, folder: Path) -> dict[str, str
     if options.network != "host":
         given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
         base["AWS_EC2_METADATA_DISABLED"] = "true"
+    _, gpus = call("GET", "gpus")
+    if gpus["seen"]:
+        base[Env.GPUS] = gpus["seen"]
     return {**base, **given}
 
 
