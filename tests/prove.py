@@ -108,8 +108,8 @@ def version() -> str:
 
 
 def lines(done: Done) -> list[Row]:
-    """A JSON document a line, without the words."""
-    return [{key: value for key, value in json.loads(line).items() if key != "said"} for line in done.out.splitlines()]
+    """A JSON document a line: its name and its numbers."""
+    return [{key: value for key, value in json.loads(line).items() if not isinstance(value, list)} for line in done.out.splitlines()]
 
 
 def document(done: Done) -> list[Row]:

@@ -45,26 +45,33 @@ def main() -> None:
     sys.exit(failed)
 
 
-def _picked(asked: argparse.Namespace, chance: Random, case: "Case") -> bool:
-    return case.call.startswith(asked.call) and asked.way in {"", case.way} and chance.random() < asked.share
+def _picked(asked: argparse.Namespace, chance: Random, cases: "list[Case]") -> "list[Case]":
+    wanted = [case for case in cases if case.call.startswith(asked.call) and asked.way in {"", case.way}]
+    return [case for case in wanted if chance.random() < asked.share]
 
 
-def row(scenario: "Scenario", line: "Line", picked: "Callable[[Case], bool]", account: "Callable[[], Aws] | None" = None) -> dict[str, Any]:
-    """Counts of one scenario's cases, and `said`: each case that did not converge, and why."""
+Pick = Callable[["list[Case]"], "list[Case]"]
+"""Which of a scenario's cases are played."""
+
+
+def row(scenario: "Scenario", line: "Line", pick: Pick, account: "Callable[[], Aws] | None" = None) -> dict[str, Any]:
+    """Counts of one scenario's cases; `played`, which they were; and `said`: each that did not converge, and why."""
     from tests.faults.table import Case, Verdict, cases, play
     from tests.faults.ways import Way
 
     counted = Counter(dict.fromkeys(["calls", "cases", *Way, "alike", "not reached", "wrong"], 0))
+    played: list[str] = []
     said: list[str] = []
 
     def choose(calls: list[str]) -> list[Case]:
         counted["calls"] = len(calls)
-        return [case for case in cases(scenario, calls) if picked(case)]
+        return pick(list(cases(scenario, calls)))
 
     def tell(verdict: Verdict) -> None:
         for name, holds in (("cases", verdict.reached), (verdict.case.way, verdict.reached), ("alike", verdict.alike)):
             counted[name] += holds
         counted["not reached"] += not verdict.reached
+        played.extend([f"{verdict.case.call}, {verdict.case.way}"] * verdict.reached)
         counted["wrong"] += bool(verdict.wrong)
         if verdict.wrong:
             said.append(f"{verdict.case}: {verdict.wrong}")
@@ -72,7 +79,7 @@ def row(scenario: "Scenario", line: "Line", picked: "Callable[[Case], bool]", ac
 
     with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
         play(scenario, line, Path(folder, "play"), choose, tell, account)
-    return {"command": scenario.name, **counted, "said": said}
+    return {"command": scenario.name, **counted, "played": played, "said": said}
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,6 +15,7 @@ from tests.faults.__main__ import row
 from tests.faults.line import Line, ready
 
 if TYPE_CHECKING:
+    from tests.faults.planted import Plant
     from tests.faults.table import Case
 
 SEED = 1
@@ -27,7 +28,7 @@ LOST = (
     ("launch", "s3:PutObject"), ("launch", "scheduler:CreateSchedule"), ("launch", "ec2:CreateFleet"),
     ("teardown", "iam:DeleteRolePolicy"), ("teardown", "ec2:DisassociateRouteTable"),
 )  # fmt: skip
-"""Calls whose lost answer once made a command fail or leave something behind."""
+"""Calls whose lost answer once made a command fail or leave something behind: played each, beside the sample."""
 
 Play = Callable[[], dict[str, Any]]
 
@@ -51,29 +52,30 @@ def plays(line: Line) -> Iterator[tuple[str, str, Play]]:
     from tests.faults.occasions import OCCASIONS
     from tests.faults.planted import PLANTS, Buggy
     from tests.faults.scenarios import SCENARIOS
-    from tests.faults.ways import Way
 
     for scenario in SCENARIOS:
-        chance = Random(f"{SEED} {scenario.name}")
-        yield "table", scenario.name, partial(row, scenario, line, lambda _case, chance=chance: chance.random() < SHARE)
-    for name, call in LOST:
-        (scenario,) = (one for one in SCENARIOS if one.name == name)
-
-        def lost(case: "Case", call: str = call) -> bool:
-            return case.call.startswith(call) and case.way is Way.LOST_ONCE
-
-        yield "lost", f"{name} {call}", partial(row, scenario, line, lost)
+        yield "table", scenario.name, partial(row, scenario, line, partial(_sampled, scenario.name, Random(f"{SEED} {scenario.name}")))
     for name, plant in PLANTS.items():
         (scenario,) = (one for one in SCENARIOS if one.name == plant.scenario)
 
-        def broken(case: "Case", call: str = plant.call, way: Way = plant.way) -> bool:
-            return case.call.startswith(call) and case.way is way
-
-        yield "planted", name, partial(row, scenario, line, broken, partial(Buggy, plant))
+        yield "planted", name, partial(row, scenario, line, partial(_planted, plant), partial(Buggy, plant))
     for occasion in OCCASIONS:
         yield "deliveries", occasion.name, partial(deliveries.table, occasion, line, Namespace(seed=SEED, seeds=1, share=DELIVERED))
     for meeting in concurrent.meetings():
         yield "side by side", meeting.name, partial(concurrent.row, meeting, line, [SEED])
+
+
+def _sampled(command: str, chance: Random, cases: "list[Case]") -> "list[Case]":
+    """By chance, at least one, and those of `LOST`."""
+    from tests.faults.ways import Way
+
+    drawn = [case for case in cases if chance.random() < SHARE] or [chance.choice(cases)]
+    lost = tuple(call for name, call in LOST if name == command)
+    return [case for case in cases if case in drawn or (case.way is Way.LOST_ONCE and case.call.startswith(lost))]
+
+
+def _planted(plant: "Plant", cases: "list[Case]") -> "list[Case]":
+    return [case for case in cases if case.call.startswith(plant.call) and case.way is plant.way]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def test_every_part_has_its_place_on_the_page() -> None:
     assert set(prove.names()) == set(proofs.TITLES)
 
 
-FAULTS = '{"command": "launch", "calls": 35, "cases": 245, "alike": 237, "wrong": 0, "said": []}\n'
+FAULTS = '{"command": "launch", "calls": 35, "cases": 245, "alike": 237, "wrong": 0, "played": [], "said": []}\n'
 FUZZED = "#3\tINITED cov: 20 ft: 25 corp: 3/9b\n#90\tDONE   cov: 21 ft: 26 corp: 4/12b\nstat::number_of_executed_units: 90\n"
 PLANTED = "a.py: a bug: caught by test_a\n20 bugs planted: 19 caught, 1 missed, 0 no longer applies\n"
 SCHEDULES = '{\n "schedules": 2,\n "violations": [\n  {"seed": 1}\n ]\n}\n'

@@ -8,6 +8,7 @@ import pytest
 
 from llmlab import recipe as recipes
 from llmlab.trainer.loop import schedule
+from tests.sampling import sampled
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 
@@ -21,7 +22,7 @@ def test_no_case_is_missing() -> None:
     assert len(DPO) == 3
 
 
-@pytest.mark.parametrize("case", SFT)
+@pytest.mark.parametrize("case", sampled(SFT, "lora"))
 def test_sft_is_trls(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     """In 32 bits, over steps whose losses fall."""
     method, accumulate = SFT[case]
@@ -29,7 +30,7 @@ def test_sft_is_trls(tmp_path: Path, model: Path, train: Train, case: str) -> No
     compare(tmp_path, model, train, recipe, "messages", yardstick.sft)
 
 
-@pytest.mark.parametrize("case", DPO)
+@pytest.mark.parametrize("case", sampled(DPO, "lora, smoothed"))
 def test_dpo_is_trls(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     method, smoothing = DPO[case]
     batch = {"batch_size": 1, "accumulate": 4} if smoothing else {"batch_size": 4}
