@@ -176,8 +176,10 @@ def test_the_events_that_are_understood() -> None:
     assert events.parse({"wake": "now"}) == events.Unknown("['wake']")
 
 
-def test_the_age_of_the_oldest_instance_is_measured(lab: Lab) -> None:
-    lab.launch()
-    lab.clock.sleep(90 * 60)
+@pytest.mark.parametrize("minutes", [90, 2 * 24 * 60 + 7])
+def test_the_age_of_the_oldest_instance_is_measured(lab: Lab, minutes: int) -> None:
+    """Also of one that has lived for days: the alarm on what runs too long reads it."""
+    lab.launch(deadline=int(lab.clock.now().timestamp()) + 100 * 3600, max_hours=100)
+    lab.clock.sleep(minutes * 60)
     lab.wake({"sweep": True})
-    assert lab.measured()["RunAgeMinutes"] == [90]
+    assert lab.measured()["RunAgeMinutes"] == [minutes]

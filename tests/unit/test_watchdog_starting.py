@@ -1,11 +1,15 @@
 """What another attempt leaves behind of the one before, and how soon an instance whose start was cut short is known."""
 
+from datetime import timedelta
 from typing import Any
+
+import pytest
 
 from llmlab import timers
 from llmlab.fleet import VISIBLE_SECONDS
+from llmlab.watchdog.decide import LAUNCH_SECONDS
 
-from .watchdog_lab import RUN, Lab
+from .watchdog_lab import RUN, Died, Lab, Life
 
 
 def schedule_deadline(lab: Lab, attempt: int, deadline: int) -> None:
@@ -39,3 +43,13 @@ def test_who_starts_by_hand_is_given_time_to_note_it(lab: Lab) -> None:
     lab.clock.sleep(VISIBLE_SECONDS - 1)
     lab.wake({"sweep": True})
     assert lab.attempts()[0].instance == ""
+
+
+def test_a_start_that_dies_is_looked_at_again_when_no_instance_can_come_of_it_any_more(lab: Lab) -> None:
+    """Its end, its claim and the alarm clock are written, and nobody else will ask."""
+    event, life = lab.kill(lab.launch()), Life(calls=3)
+    with pytest.raises(Died):
+        lab.wake(event, life)
+    assert life.made == ["put_object", "put_object", "create_schedule"]
+    assert len(lab.attempts()) == 2
+    assert lab.alarm == lab.clock.now() + timedelta(seconds=LAUNCH_SECONDS)

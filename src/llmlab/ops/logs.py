@@ -42,10 +42,13 @@ def parse_since(text: str, now: datetime) -> datetime:
     Raises:
         UsageError: anything else.
     """
-    found = re.fullmatch(r"(\d+)\s*([smhd])", text.strip())
-    if not found:
-        raise UsageError(f"--since takes a number and one of s, m, h, d, not {text}", "llmlab logs --since 10m")
-    return now - timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    span = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", text.strip())
+    try:
+        if span:
+            return now - timedelta(seconds=int(span[1]) * UNITS[span[2]])
+    except OverflowError:  # before the year 1
+        pass
+    raise UsageError(f"--since takes a number and one of s, m, h, d, not {text}", "llmlab logs --since 10m")
 
 
 def read(aws: Aws, run: str, streams: Sequence[LogStream] = STREAMS, since: datetime | None = None) -> list[LogLine]:
