@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from llmlab.aws import amis, policies
-from llmlab.aws.alarm import Alarm
+from llmlab.aws import amis, policies, retired
+from llmlab.aws.alarm import ALARMING, BELOW, Alarm
 from llmlab.aws.buckets import DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
 from llmlab.aws.dashboard import Dashboard
-from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, EventRule
+from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
@@ -21,7 +21,6 @@ from llmlab.aws.registry import Registry
 from llmlab.aws.role import Role
 from llmlab.aws.route_table import RouteTable
 from llmlab.aws.s3_endpoint import S3Endpoint
-from llmlab.aws.schedule import HourlySweep
 from llmlab.aws.schedule_group import ScheduleGroup
 from llmlab.aws.security_group import SecurityGroup
 from llmlab.aws.session import Aws
@@ -35,8 +34,13 @@ from llmlab.config import Settings
 from llmlab.contract import Env, LogStream, Metric
 from llmlab.watchdog import package
 
-RETIRED: tuple[type[AwsResource], ...] = ()
-"""What earlier versions of llmlab made and this one does not: bootstrap removes it."""
+RETIRED: tuple[type[AwsResource], ...] = retired.KINDS
+"""What earlier versions of llmlab made and this one does not: bootstrap removes it, and teardown."""
+SWEEP = {"sweep": True}
+OVERDUE = {"overdue": True}
+"""What the watchdog is handed by the clock."""
+SILENT_SECONDS, SILENT_PERIODS = 300, 3
+"""A quarter of an hour in which the look of every minute did not come once."""
 
 
 def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
@@ -53,18 +57,20 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
         ssh_key=settings.ssh_key,
         **here,
     )
+    outputs, topic = OutputsBucket(**here), Topic(**here)
     logs = {stream: LogGroup(stream=stream, days=settings.log_days, **here) for stream in LogStream}
     return (
         *network,
         group,
         DataBucket(**here),
-        OutputsBucket(**here),
+        outputs,
         Registry(**here),
         *identity,
         template,
         *logs.values(),
-        *_watching(settings, here),
-        *_watchdog(settings, watchdog_role, scheduler_role, logs[LogStream.WATCHDOG], here),
+        *_watching(settings, topic, here),
+        *_watchdog(settings, watchdog_role, scheduler_role, logs[LogStream.WATCHDOG], outputs, here),
+        *_watching_the_watchdog(topic, here),
     )
 
 
@@ -79,7 +85,8 @@ def unwanted(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, .
 def all_of(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
     """Everything a lab of this name may own, whatever options it was made with: for teardown, which may not know them."""
     options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository", "dashboard": True}
-    return build(settings.model_copy(update=options), aws, clock)
+    old = tuple(make(aws=aws, clock=clock) for make in RETIRED)
+    return (*build(settings.model_copy(update=options), aws, clock), *old)
 
 
 def _network(settings: Settings, here: dict[str, Any]) -> tuple[tuple[AwsResource, ...], SecurityGroup]:
@@ -120,13 +127,12 @@ def _identity(settings: Settings, aws: Aws, here: dict[str, Any]) -> tuple[tuple
     return made, profile, watchdog, scheduler
 
 
-def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ...]:
-    topic = Topic(**here)
+def _watching(settings: Settings, topic: Topic, here: dict[str, Any]) -> tuple[AwsResource, ...]:
     too_long = Alarm(
         suffix="max-runtime",
-        metric=Metric.RUN_AGE_MINUTES,
+        metric=Metric.RUN_AGE_MINUTES.value,
         statistic="Maximum",
-        above=settings.max_hours * 60,
+        threshold=settings.max_hours * 60,
         period_seconds=3600,
         says=f"an instance has been up for more than {settings.max_hours:g} hours: llmlab status",
         topic=topic,
@@ -134,9 +140,9 @@ def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ..
     )
     failed = Alarm(
         suffix="failed-runs",
-        metric=Metric.FAILED_RUNS,
+        metric=Metric.FAILED_RUNS.value,
         statistic="Sum",
-        above=0,
+        threshold=0,
         period_seconds=300,
         says="a run has failed: llmlab status",
         topic=topic,
@@ -147,24 +153,53 @@ def _watching(settings: Settings, here: dict[str, Any]) -> tuple[AwsResource, ..
     return (topic, *mail, too_long, failed, *dashboard, Budget(dollars=settings.budget, topic=topic, **here))
 
 
-def _watchdog(settings: Settings, role: Role, scheduler_role: Role, log_group: LogGroup, here: dict[str, Any]) -> tuple[AwsResource, ...]:
+def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResource, ...]:
+    """By what Lambda itself measures of the function, which costs nothing: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html.
+
+    A function that is called every minute and is not heard of is dead, whatever has become of its rules.
+    """
+    lambda_: dict[str, Any] = {
+        "namespace": "AWS/Lambda", "dimensions": {"FunctionName": topic.names.watchdog}, "statistic": "Sum", "topic": topic, **here,
+    }  # fmt: skip
+    errors = Alarm(
+        suffix="watchdog-errors",
+        metric="Errors",
+        threshold=0,
+        period_seconds=300,
+        says="the watchdog fails: llmlab doctor",
+        **lambda_,
+    )
+    silent = Alarm(
+        suffix="watchdog-silent",
+        metric="Invocations",
+        threshold=1,
+        comparison=BELOW,
+        period_seconds=SILENT_SECONDS,
+        periods=SILENT_PERIODS,
+        missing=ALARMING,
+        says="the watchdog was not called for a quarter of an hour: llmlab doctor",
+        **lambda_,
+    )
+    return errors, silent
+
+
+def _watchdog(
+    settings: Settings, role: Role, scheduler_role: Role, log_group: LogGroup, failures: OutputsBucket, here: dict[str, Any]
+) -> tuple[AwsResource, ...]:
+    """The function and what calls it. Only the deadlines of runs are Scheduler's, with its group and its role; these rules need neither."""
     names = role.names
-    environment = {
+    lab = {
         Env.LAB.value: names.lab,
         Env.OUTPUTS_BUCKET.value: names.outputs_bucket,
         Env.TOPIC.value: names.arn("sns", names.topic),
         Env.SCHEDULER_ROLE.value: scheduler_role.arn,
         Env.MAX_HOURS.value: f"{settings.max_hours:g}",
     }
-    function = Function(role=role, log_group=log_group, code=package.build(), environment=environment, **here)
-    interruption = EventRule(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here)
-    ended = EventRule(suffix="instance-ended", pattern=INSTANCE_CHANGED, function=function, **here)
-    group = ScheduleGroup(**here)
-    return (
-        function,
-        interruption,
-        ended,
-        FunctionPermission(function=function, rules=(interruption, ended), **here),
-        group,
-        HourlySweep(group=group, role=scheduler_role, function=function, **here),
+    function = Function(role=role, log_group=log_group, code=package.build(lab), failures=failures, **here)
+    rules = (
+        Ec2Events(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here),
+        Ec2Events(suffix="instance-ended", pattern=INSTANCE_CHANGED, function=function, **here),
+        Clockwork(suffix="sweep", every="rate(1 hour)", event=SWEEP, function=function, **here),
+        Clockwork(suffix="overdue", every="rate(1 minute)", event=OVERDUE, function=function, **here),
     )
+    return (function, *rules, FunctionPermission(function=function, rules=rules, **here), ScheduleGroup(**here))

@@ -46,7 +46,9 @@ def error(code: str, message: str) -> dict[str, Any]:
 
 
 @contextmanager
-def refusing(aws: Aws, service: str, operation: str, code: str, message: str, *, times: int = 1_000_000) -> Iterator[list[dict[str, Any]]]:
+def refusing(
+    aws: Aws, service: str, operation: str, code: str, message: str, *, times: int = 1_000_000, region: str | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """Refuse one operation the first few times."""
     left = [times]
 
@@ -56,5 +58,5 @@ def refusing(aws: Aws, service: str, operation: str, code: str, message: str, *,
         left[0] -= 1
         return error(code, message)
 
-    with answering(aws, service, operation, refuse) as asked:
+    with answering(aws, service, operation, refuse, region=region) as asked:
         yield asked

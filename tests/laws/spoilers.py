@@ -89,9 +89,19 @@ ANYBODY = {
     "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:TagSession"}],
 }
 EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def attach(one: Any) -> None:
+    """A policy of somebody's that allows everything."""
+    name = f"somebodys-{one.name}"
+    arn = one.client.create_policy(PolicyName=name, PolicyDocument=json.dumps(EVERYTHING))["Policy"]["Arn"]
+    one.client.attach_role_policy(RoleName=one.name, PolicyArn=arn)
+
+
 ROLE: dict[str, Spoil] = {
     "trust": lambda one: one.client.update_assume_role_policy(RoleName=one.name, PolicyDocument=json.dumps(ANYBODY)),
     "policy": lambda one: one.client.put_role_policy(RoleName=one.name, PolicyName="llmlab", PolicyDocument=json.dumps(EVERYTHING)),
+    "other policies": attach,
     "session hours": lambda one: one.client.update_role(RoleName=one.name, MaxSessionDuration=7200),
     "permissions boundary": lambda one: one.client.put_role_permissions_boundary(
         RoleName=one.name, PermissionsBoundary=f"arn:aws:iam::{one.aws.account}:policy/somebodys"
@@ -141,7 +151,7 @@ def alarm(**values: Any) -> Spoil:
         now = one.client.describe_alarms(AlarmNames=[one.name])["MetricAlarms"][0]
         keys = (
             "AlarmName", "AlarmDescription", "AlarmActions", "Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods",
-            "Threshold", "ComparisonOperator", "TreatMissingData",
+            "Threshold", "ComparisonOperator", "TreatMissingData", "Dimensions",
         )  # fmt: skip
         one.client.put_metric_alarm(**({key: now[key] for key in keys} | values))
 
@@ -151,7 +161,7 @@ def alarm(**values: Any) -> Spoil:
 ALARM: dict[str, Spoil] = {
     "metric": alarm(MetricName="Somebodys"),
     "condition": alarm(Threshold=1e9),
-    "missing data": alarm(TreatMissingData="breaching"),
+    "missing data": alarm(TreatMissingData="ignore"),
     "tells": alarm(AlarmActions=[]),
     "description": alarm(AlarmDescription="mine"),
 }
@@ -217,32 +227,24 @@ FUNCTION: dict[str, Spoil] = {
     "timeout seconds": function(Timeout=3),
     "memory MiB": function(MemorySize=128),
     "environment": function(Environment={"Variables": {"MINE": "1"}}),
-}
-RULE: dict[str, Spoil] = {
-    "pattern": lambda one: one.client.put_rule(Name=one.name, EventPattern=json.dumps({"source": ["aws.s3"]})),
-    "state": lambda one: one.client.disable_rule(Name=one.name),
-    "target": lambda one: one.client.remove_targets(Rule=one.name, Ids=["watchdog"]),
+    "failed events": lambda one: one.client.delete_function_event_invoke_config(FunctionName=one.name),
 }
 
 
-def schedule(**values: Any) -> Spoil:
+def target(**values: Any) -> Spoil:
     def spoil(one: Any) -> None:
-        now = one.client.get_schedule(GroupName=one.group.name, Name=one.name)
-        keys = ("GroupName", "Name", "ScheduleExpression", "FlexibleTimeWindow", "State", "Target")
-        changed = {key: now[key] for key in keys} | {key: value for key, value in values.items() if key in keys}
-        changed["Target"] = changed["Target"] | {key: value for key, value in values.items() if key not in keys}
-        one.client.update_schedule(**changed)
+        now = one.client.list_targets_by_rule(Rule=one.name)["Targets"][0]
+        one.client.put_targets(Rule=one.name, Targets=[{**now, **values}])
 
     return spoil
 
 
-SCHEDULE: dict[str, Spoil] = {
-    "every": schedule(ScheduleExpression="rate(1 day)"),
-    "state": schedule(State="DISABLED"),
-    "target": schedule(Arn="arn:aws:lambda:us-east-1:123456789012:function:somebodys"),
-    "role": schedule(RoleArn="arn:aws:iam::123456789012:role/somebodys"),
-    "input": schedule(Input="{}"),
-    "retries": schedule(RetryPolicy={"MaximumRetryAttempts": 185}),
+RULE: dict[str, Spoil] = {
+    "pattern": lambda one: one.client.put_rule(Name=one.name, EventPattern=json.dumps({"source": ["aws.s3"]})),
+    "every": lambda one: one.client.put_rule(Name=one.name, ScheduleExpression="rate(1 day)"),
+    "state": lambda one: one.client.disable_rule(Name=one.name),
+    "target": target(Arn="arn:aws:lambda:us-east-1:123456789012:function:somebodys"),
+    "input": target(Input="{}"),
 }
 
 
@@ -282,5 +284,4 @@ HANDS: dict[str, dict[str, Spoil]] = {
     "budget": BUDGET,
     "function": FUNCTION,
     "event rule": RULE,
-    "schedule": SCHEDULE,
 }

@@ -92,9 +92,9 @@ def _with_dependents(resource: "Resource", everything: "Sequence[Resource]") -> 
 
 
 def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
-    """A statement in the bucket's policy, a lifecycle rule, a policy on a role, a listener of the topic."""
+    """A statement in the bucket's policy, a lifecycle rule, a listener of the topic."""
     lab.apply()
-    names, s3, sns, iam = lab.aws.names, lab.aws.s3, lab.aws.client("sns"), lab.aws.client("iam")
+    names, s3, sns = lab.aws.names, lab.aws.s3, lab.aws.client("sns")
     own = {
         "Sid": "Mine",
         "Effect": "Deny",
@@ -105,22 +105,35 @@ def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
     s3.put_bucket_policy(Bucket=names.data_bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [own]}))
     rule = {"ID": "mine", "Filter": {"Prefix": "tmp/"}, "Status": "Enabled", "Expiration": {"Days": 1}}
     s3.put_bucket_lifecycle_configuration(Bucket=names.data_bucket, LifecycleConfiguration={"Rules": [rule]})  # type: ignore[list-item]
-    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]}
-    iam.put_role_policy(RoleName=names.instance_role, PolicyName="mine", PolicyDocument=json.dumps(allowed))
-    iam.delete_role_policy(RoleName=names.instance_role, PolicyName="llmlab")
     topic = names.arn("sns", names.topic)
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="you@example.org")
 
     changed = {step.resource.key for step in lab.plan().changes}
-    assert changed == {f"data bucket {names.data_bucket}", f"role {names.instance_role}"}
+    assert changed == {f"data bucket {names.data_bucket}"}
     lab.apply()
     assert lab.plan().empty
     statements = json.loads(s3.get_bucket_policy(Bucket=names.data_bucket)["Policy"])["Statement"]
     assert {one["Sid"] for one in statements} == {"Mine", "TlsOnly"}
     rules = s3.get_bucket_lifecycle_configuration(Bucket=names.data_bucket)["Rules"]
     assert {one["ID"] for one in rules} == {"mine", "llmlab-archive", "llmlab-old-versions", "llmlab-stale-uploads"}
-    assert set(iam.list_role_policies(RoleName=names.instance_role)["PolicyNames"]) == {"mine", "llmlab"}
     assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 2
+
+
+def test_policies_of_others_on_our_roles_are_drift(lab: Lab) -> None:
+    """Attached or inline: shown by name in the plan, and taken off. The attached one is somebody's, and stays in the account."""
+    lab.apply()
+    names, iam = lab.aws.names, lab.aws.client("iam")
+    anything = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    arn = iam.create_policy(PolicyName="everything", PolicyDocument=anything)["Policy"]["Arn"]
+    iam.attach_role_policy(RoleName=names.instance_role, PolicyArn=arn)
+    iam.put_role_policy(RoleName=names.instance_role, PolicyName="mine", PolicyDocument=anything)
+    (step,) = lab.plan().changes
+    assert step.resource.key == f"role {names.instance_role}"
+    assert [(one.property, one.now, one.wanted) for one in step.differences] == [("other policies", [arn, "mine"], [])]
+    lab.apply()
+    assert lab.plan().empty
+    assert iam.list_role_policies(RoleName=names.instance_role)["PolicyNames"] == ["llmlab"]
+    assert iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 0
 
 
 @pytest.mark.slow  # seconds of moto

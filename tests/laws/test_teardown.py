@@ -90,8 +90,8 @@ FOUND_BY_TAG = {"VPC", "subnets", "internet gateway", "route table", "S3 endpoin
 TAKEN_AS_IT_IS = {"OIDC provider", "service-linked role", "alert e-mail"}
 MADE_WHOLE = {"alarm", "function"}
 """The stranger's is the very same as ours would be, so that nothing would be changed; it is not ours all the same."""
-UNDER_ANOTHER = {"schedule", "function permission"}
-"""These carry no tags: whose they are is whose group or function they belong to."""
+UNDER_ANOTHER = {"function permission"}
+"""It carries no tags: whose it is is whose function it belongs to."""
 
 
 def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
@@ -123,6 +123,11 @@ def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
     assert refused == COUNT[OWN] - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
     removals = destroy(lab.stack(), everything=True)
     assert {one.fate for one in removals} <= {Fate.ABSENT, Fate.NOT_OURS, Fate.RETAINED}
+    assert everything(lab.aws) == before
+    facts = _teardown(lab, everything=True)
+    assert facts.clean, facts.left
+    assert len(facts.strangers) >= refused
+    assert facts.deleted == ()
     assert everything(lab.aws) == before
 
 

@@ -1,4 +1,4 @@
-"""An instance whose user data hangs is ended at its deadline by each of three layers alone, on the sandbox's clock.
+"""An instance whose user data hangs is ended at its deadline by each of the layers alone, on the sandbox's clock.
 
 Slow: a whole lab is made, with the real watchdog in it.
 """
@@ -55,14 +55,14 @@ def start(aws: Aws, sandbox: Sandbox, script: str) -> tuple[str, float]:
     return instance, deadline
 
 
-def remove_sweep(aws: Aws) -> None:
-    schedules: Any = aws.client("scheduler")
-    for one in schedules.list_schedules()["Schedules"]:
-        schedules.delete_schedule(Name=one["Name"], GroupName=one["GroupName"])
+def silence(aws: Aws, *rules: str) -> None:
+    """Take away what calls the watchdog by the clock."""
+    for rule in rules:
+        aws.client("events").disable_rule(Name=f"{aws.lab}-{rule}")
 
 
 def test_its_own_timer(lab: Aws, sandbox: Sandbox) -> None:
-    remove_sweep(lab)
+    silence(lab, "sweep", "overdue")
     instance, _ = start(lab, sandbox, TIMER.format(seconds=HOURS * 3600))
     until_timer(sandbox)
     sandbox.advance(HOURS * 3600 - 60)
@@ -78,7 +78,7 @@ def until_timer(sandbox: Sandbox) -> None:
 
 
 def test_the_one_time_schedule(lab: Aws, sandbox: Sandbox) -> None:
-    remove_sweep(lab)
+    silence(lab, "sweep", "overdue")
     instance, deadline = start(lab, sandbox, HANG)
     schedules: Any = lab.client("scheduler")
     moment = datetime.fromtimestamp(deadline, tz=datetime.fromisoformat(sandbox.state()["time"]).tzinfo)
@@ -102,8 +102,23 @@ def test_the_one_time_schedule(lab: Aws, sandbox: Sandbox) -> None:
 
 def test_the_watchdog(lab: Aws, sandbox: Sandbox) -> None:
     """Its sweep is hourly, and its first one after the deadline finds the instance."""
+    silence(lab, "overdue")
     instance, _ = start(lab, sandbox, HANG)
     sandbox.advance(3700)
     assert describe(lab, instance)["State"]["Name"] == "running"
     sandbox.advance(3700)
+    assert until_state(lab, instance, "terminated")["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+
+
+def test_the_look_of_every_minute(lab: Aws, sandbox: Sandbox) -> None:
+    """With the deadlines' group and their role gone, and the sweep silent."""
+    silence(lab, "sweep")
+    instance, _ = start(lab, sandbox, HANG)
+    lab.client("scheduler").delete_schedule_group(Name=lab.names.schedule_group)
+    iam: Any = lab.client("iam")
+    iam.delete_role_policy(RoleName=lab.names.scheduler_role, PolicyName="llmlab")
+    iam.delete_role(RoleName=lab.names.scheduler_role)
+    sandbox.advance(HOURS * 3600 - 60)
+    assert describe(lab, instance)["State"]["Name"] == "running"
+    sandbox.advance(120)
     assert until_state(lab, instance, "terminated")["StateReason"]["Code"] == "Client.UserInitiatedShutdown"

@@ -14,8 +14,8 @@ from llmlab.watchdog import package, sight
 
 CONTRACT = ("__init__", "codec", "documents", "hints", "keys", "machine", "names", "shrinking", "states", "times")
 WATCHDOG = (
-    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "prices", "records",
-    "schedules", "sight", "starting", "superseding", "telling", "tools",
+    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "overdue", "prices",
+    "records", "schedules", "sight", "starting", "superseding", "telling", "tools",
 )  # fmt: skip
 
 

@@ -1,27 +1,35 @@
-"""Alarms on the watchdog's metrics."""
+"""Alarms: on what the watchdog measures, and on the watchdog itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.topic import Topic
-from llmlab.contract import Metric
 from llmlab.infra.resource import Properties
+
+ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
+QUIET, ALARMING = "notBreaching", "breaching"
+"""What it means that nothing is measured. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm(AwsResource):
-    """Fires when `statistic` of `metric` over a period is above the threshold. No data means nothing runs, which is well."""
+    """Fires when `statistic` of a metric is beyond the threshold in so many periods on end. `namespace` "" is the lab's own."""
 
     kind = "alarm"
     suffix: str
-    metric: Metric
+    metric: str
     statistic: str
-    above: float
+    threshold: float
     period_seconds: int
     says: str
     topic: Topic
+    comparison: str = ABOVE
+    periods: int = 1
+    missing: str = QUIET
+    namespace: str = ""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -33,9 +41,9 @@ class Alarm(AwsResource):
 
     def desired(self) -> Properties:
         return {
-            "metric": f"{self.names.metrics} {self.metric}",
-            "condition": f"{self.statistic} GreaterThanThreshold {self.above:g} in 1 x {self.period_seconds} s",
-            "missing data": "notBreaching",
+            "metric": _metric(self.namespace or self.names.metrics, self.metric, self.dimensions),
+            "condition": f"{self.statistic} {self.comparison} {self.threshold:g} in {self.periods} x {self.period_seconds} s",
+            "missing data": self.missing,
             "tells": [self.topic.arn],
             "description": self.says,
         }
@@ -44,9 +52,10 @@ class Alarm(AwsResource):
         found = self._find()
         if not found:
             return None
+        dimensions = {one["Name"]: one["Value"] for one in found.get("Dimensions", [])}
         condition = f"{found.get('Statistic')} {found.get('ComparisonOperator')} {found.get('Threshold', 0):g}"
         return {
-            "metric": f"{found.get('Namespace')} {found.get('MetricName')}",
+            "metric": _metric(found.get("Namespace"), found.get("MetricName"), dimensions),
             "condition": f"{condition} in {found.get('EvaluationPeriods')} x {found.get('Period')} s",
             "missing data": found.get("TreatMissingData"),
             "tells": found.get("AlarmActions", []) if found.get("ActionsEnabled", True) else [],
@@ -71,14 +80,15 @@ class Alarm(AwsResource):
             AlarmDescription=self.says,
             ActionsEnabled=True,
             AlarmActions=[self.topic.arn],
-            Namespace=self.names.metrics,
-            MetricName=self.metric.value,
+            Namespace=self.namespace or self.names.metrics,
+            MetricName=self.metric,
+            Dimensions=[{"Name": name, "Value": value} for name, value in self.dimensions.items()],
             Statistic=self.statistic,
             Period=self.period_seconds,
-            EvaluationPeriods=1,
-            Threshold=self.above,
-            ComparisonOperator="GreaterThanThreshold",
-            TreatMissingData="notBreaching",
+            EvaluationPeriods=self.periods,
+            Threshold=self.threshold,
+            ComparisonOperator=self.comparison,
+            TreatMissingData=self.missing,
             Tags=to_list(self.names.tags),
         )
 
@@ -87,3 +97,8 @@ class Alarm(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_alarms(AlarmNames=[self.name])
+
+
+def _metric(namespace: str | None, name: str | None, dimensions: Mapping[str, str]) -> str:
+    """In words; "Lab Loss", or "AWS/Lambda Errors of x-watchdog"."""
+    return f"{namespace} {name}" + (f" of {', '.join(dimensions.values())}" if dimensions else "")

@@ -10,8 +10,6 @@ from llmlab.aws.session import NotFound
 from llmlab.contract import PROJECT, Metric, Names
 from llmlab.infra.resource import Properties
 
-MARK = f"Project={PROJECT}"
-"""A dashboard carries no tags: the mark in its first widget says whose it is."""
 WIDTH, HEIGHT = 12, 6
 
 
@@ -39,7 +37,7 @@ class Dashboard(AwsResource):
             return None
 
     def ours(self) -> bool:
-        return MARK in json.dumps((self.read() or {}).get("widgets", ""))
+        return mark(self.names) in json.dumps((self.read() or {}).get("widgets", ""))
 
     def tags(self) -> Mapping[str, str]:
         return self.names.tags if self.ours() else {}
@@ -58,9 +56,14 @@ class Dashboard(AwsResource):
         self.client.delete_dashboards(DashboardNames=[self.name])
 
 
+def mark(names: Names) -> str:
+    """A dashboard carries no tags: this mark in its first widget says whose it is."""
+    return f"Project={PROJECT} Lab={names.lab}"
+
+
 def body(names: Names) -> dict[str, Any]:
     """Pure: the dashboard's body for these names."""
-    text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. {MARK} Lab={names.lab}"
+    text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. {mark(names)}"
     graphs = [
         ("Loss", [Metric.LOSS], "Average"),
         ("Tokens per second", [Metric.TOKENS_PER_SECOND], "Average"),

@@ -1,4 +1,4 @@
-"""Which events of EC2 wake the watchdog."""
+"""What wakes the watchdog: events of EC2, and the clock."""
 
 import json
 from collections.abc import Mapping
@@ -24,11 +24,13 @@ INSTANCE_CHANGED = {
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule(AwsResource):
-    """Events carry no tags, so every instance of the account comes by, and the watchdog looks whose it is."""
+    """Events carry no tags, so every instance of the account comes by, and the watchdog looks whose it is.
+
+    A rule calls the function by the function's own policy: it needs neither a role nor a group, which EventBridge Scheduler's deadlines do.
+    """
 
     kind = "event rule"
     suffix: str
-    pattern: Mapping[str, Any]
     function: Function
 
     @property
@@ -43,16 +45,25 @@ class EventRule(AwsResource):
     def client(self) -> Any:
         return self.aws.client("events")
 
-    def desired(self) -> Properties:
-        return {"pattern": self.pattern, "state": "ENABLED", "target": self.function.arn}
+    def when(self) -> Mapping[str, Any]:
+        """When it calls, as PutRule takes it."""
+        raise NotImplementedError
+
+    def target(self) -> Mapping[str, Any]:
+        """Whom it calls, and with what, as PutTargets takes it."""
+        return {"Id": TARGET, "Arn": self.function.arn}
 
     def read(self) -> Properties | None:
         try:
             rule = self.client.describe_rule(Name=self.name)
-            targets = {target["Id"]: target["Arn"] for target in self._targets()}
+            targets = {target["Id"]: target for target in self._targets()}
         except NotFound:
             return None
-        return {"pattern": json.loads(rule.get("EventPattern") or "null"), "state": rule["State"], "target": targets.get(TARGET)}
+        return self.properties(rule, targets.get(TARGET, {}))
+
+    def properties(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> Properties:
+        """Of a rule and its target, as AWS describes them."""
+        return {"state": rule.get("State"), "target": target.get("Arn")}
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self.client.list_tags_for_resource(ResourceARN=self.arn)["Tags"])
@@ -64,13 +75,13 @@ class EventRule(AwsResource):
         tags would be nobody's.
         """
         description, tags = f"llmlab lab {self.names.lab}", to_list(self.names.tags)
-        self.client.put_rule(Name=self.name, EventPattern=json.dumps(self.pattern), State="ENABLED", Description=description, Tags=tags)
+        self.client.put_rule(Name=self.name, State="ENABLED", Description=description, Tags=tags, **self.when())
 
     def update(self, differs: Properties) -> None:
-        if differs.keys() & {"pattern", "state"}:
+        if differs.keys() - {"target", "input"}:
             self.create()
-        if "target" in differs:
-            answer = self.client.put_targets(Rule=self.name, Targets=[{"Id": TARGET, "Arn": self.function.arn}])
+        if differs.keys() & {"target", "input"}:
+            answer = self.client.put_targets(Rule=self.name, Targets=[self.target()])
             self._all_done(answer, "did not take its target", "llmlab bootstrap")
 
     def delete(self) -> None:
@@ -92,3 +103,50 @@ class EventRule(AwsResource):
             failure = answer["FailedEntries"][0]
             message = f"{self.key} {words} {failure.get('TargetId')}: {failure.get('ErrorMessage')}"
             raise AwsError(message, hint, code=failure.get("ErrorCode", ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ec2Events(EventRule):
+    """Events of EC2 that match a pattern."""
+
+    pattern: Mapping[str, Any]
+
+    def when(self) -> Mapping[str, Any]:
+        return {"EventPattern": json.dumps(self.pattern)}
+
+    def desired(self) -> Properties:
+        return {"pattern": self.pattern, "state": "ENABLED", "target": self.function.arn}
+
+    def properties(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> Properties:
+        return {"pattern": json.loads(rule.get("EventPattern") or "null"), **super().properties(rule, target)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clockwork(EventRule):
+    """Calls by the clock, whatever events were lost: every hour for a look at everything, every minute for what is past its deadline."""
+
+    every: str
+    event: Mapping[str, Any]
+
+    def when(self) -> Mapping[str, Any]:
+        return {"ScheduleExpression": self.every}
+
+    def target(self) -> Mapping[str, Any]:
+        return {**super().target(), "Input": json.dumps(self.event)}
+
+    def desired(self) -> Properties:
+        return {"every": self.every, "state": "ENABLED", "target": self.function.arn, "input": self.event}
+
+    def properties(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> Properties:
+        return {
+            "every": rule.get("ScheduleExpression"),
+            **super().properties(rule, target),
+            "input": _parsed(target.get("Input")),
+        }
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        return text

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmlab.aws.buckets import OutputsBucket
 from llmlab.aws.log_group import LogGroup
 from llmlab.aws.owned import AwsResource
 from llmlab.aws.role import Role
 from llmlab.aws.session import NotFound
+from llmlab.contract import FAILED_EVENTS
 from llmlab.infra.resource import Properties
 
 HANDLER = "llmlab.watchdog.handler.handler"
@@ -19,18 +21,29 @@ MEMORY_MIB = 256
 NOT_YET = ("cannot be assumed by Lambda", "KMS key is invalid for CreateGrant")
 """What Lambda says while it does not know a new role: of the role itself, and of the key for the environment's variables.
 https://github.com/hashicorp/terraform-provider-aws/issues/4633, https://github.com/aws/chalice/pull/1069"""
+NOT_ALLOWED = ("doesn't have permissions", "does not have permissions")
+"""What it says of a destination to which the role may not write, or of which it does not know that yet.
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
 CONFIGURATION = ("runtime", "handler", "role", "timeout seconds", "memory MiB", "environment")
+BUCKET = "arn:aws:s3:::"
+EVENT_SECONDS = 3600
+"""How long an event is tried again; an hour later the sweep has come by."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Function(AwsResource):
-    """Ends what outlived its deadline and starts again what was interrupted. Its zip is reproducible: same bytes, no update."""
+    """Ends what outlived its deadline and starts again what was interrupted. Its zip is reproducible: same bytes, no update.
+
+    What it is told of its lab is in the zip. Variables of its environment would be encrypted with a key granted to one role's id, so that
+    the function would be dead once somebody deletes the role and bootstrap makes it anew under the same name.
+    https://github.com/hashicorp/terraform-provider-aws/issues/6352
+    """
 
     kind = "function"
     role: Role
     log_group: LogGroup
     code: bytes = field(repr=False)
-    environment: Mapping[str, str]
+    failures: OutputsBucket
 
     @property
     def name(self) -> str:
@@ -52,8 +65,13 @@ class Function(AwsResource):
             "role": self.role.arn,
             "timeout seconds": TIMEOUT_SECONDS,
             "memory MiB": MEMORY_MIB,
-            "environment": dict(self.environment),
+            "environment": {},
+            "failed events": f"kept in {self._destination}",
         }
+
+    @property
+    def _destination(self) -> str:
+        return f"s3://{self.failures.name}/{FAILED_EVENTS}"
 
     def read(self) -> Properties | None:
         try:
@@ -68,7 +86,16 @@ class Function(AwsResource):
             "timeout seconds": found["Timeout"],
             "memory MiB": found["MemorySize"],
             "environment": found.get("Environment", {}).get("Variables", {}),
+            "failed events": self._failures(),
         }
+
+    def _failures(self) -> str | None:
+        try:
+            answer = self.client.get_function_event_invoke_config(FunctionName=self.name)
+        except NotFound:
+            return None
+        destination = answer.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        return f"kept in {_bucket(destination)}" if destination and answer.get("MaximumEventAgeInSeconds") == EVENT_SECONDS else None
 
     def tags(self) -> Mapping[str, str]:
         tags: Mapping[str, str] = self.client.get_function(FunctionName=self.name).get("Tags", {})
@@ -91,7 +118,7 @@ class Function(AwsResource):
             "Handler": HANDLER,
             "Timeout": TIMEOUT_SECONDS,
             "MemorySize": MEMORY_MIB,
-            "Environment": {"Variables": dict(self.environment)},
+            "Environment": {"Variables": {}},
             "Description": f"llmlab lab {self.names.lab}: watchdog",
         }
 
@@ -116,6 +143,16 @@ class Function(AwsResource):
                 "Lambda seeing its new role",
             )
         self._settled()
+        if "failed events" in differs:
+            self.persist(self._keep_failures, NOT_ALLOWED, "Lambda seeing what its role may do")
+
+    def _keep_failures(self) -> None:
+        self.client.put_function_event_invoke_config(
+            FunctionName=self.name,
+            MaximumRetryAttempts=2,
+            MaximumEventAgeInSeconds=EVENT_SECONDS,
+            DestinationConfig={"OnFailure": {"Destination": f"{BUCKET}{self.failures.name}"}},
+        )
 
     def delete(self) -> None:
         self.client.delete_function(FunctionName=self.name)
@@ -124,3 +161,8 @@ class Function(AwsResource):
 def _short(digest: bytes) -> str:
     """Enough of a SHA-256 to tell two zips apart, as a plan shows it."""
     return f"sha256 {digest.hex()[:16]}"
+
+
+def _bucket(destination: str) -> str:
+    """A bucket's ARN as the place where Lambda keeps events in it; another ARN as it is."""
+    return f"s3://{destination.removeprefix(BUCKET)}/{FAILED_EVENTS}" if destination.startswith(BUCKET) else destination

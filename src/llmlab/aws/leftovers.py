@@ -1,4 +1,4 @@
-"""What of a lab AWS still shows: every kind asked for on its own, by tag or by name, and never from the list in `stack.py`.
+"""What of a lab AWS still shows: every kind asked for on its own, by tag or by name and tag, and never from the list in `stack.py`.
 
 This is the second opinion after a teardown: it finds what a wrong list, a crash or somebody's hand has left.
 """
@@ -12,11 +12,12 @@ from typing import Any
 from llmlab.aws import instances, secrets
 from llmlab.aws.buckets import OutputsBucket
 from llmlab.aws.budget import HOME
-from llmlab.aws.dashboard import MARK
+from llmlab.aws.dashboard import mark
 from llmlab.aws.oidc_provider import OidcProvider
-from llmlab.aws.owned import from_list
+from llmlab.aws.owned import from_list, to_list
 from llmlab.aws.pages import every
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.retired import SharedBudget, SharedDashboard
+from llmlab.aws.session import Aws, Denied, NotFound
 from llmlab.contract import LogStream
 
 EC2 = {
@@ -54,7 +55,7 @@ def find(aws: Aws) -> list[Leftover]:
     questions: list[Callable[[Aws], Iterator[Leftover]]] = [
         *((lambda aws, kind=kind: _tagged(aws, kind)) for kind in EC2),
         _instances, _addresses, _buckets, _repository, _roles, _profiles, _provider, _log_groups, _topic, _alarms, _dashboard,
-        _budget, _function, _rules, _schedule_group, _secrets,
+        _budget, _function, _rules, _schedule_group, _secrets, _retired,
     ]  # fmt: skip
     aws.names  # noqa: B018 - looked up once, before the threads need it
     with ThreadPoolExecutor(16) as pool:
@@ -122,8 +123,16 @@ def _addresses(aws: Aws) -> Iterator[Leftover]:
 def _buckets(aws: Aws) -> Iterator[Leftover]:
     kinds = {aws.names.data_bucket: "data bucket", aws.names.outputs_bucket: OutputsBucket.kind}
     for bucket in every(aws.s3, "list_buckets", "Buckets", PaginationConfig={"PageSize": BUCKETS_AT_ONCE}):
-        if bucket["Name"] in kinds:
+        if bucket["Name"] in kinds and _is_ours(aws, _bucket_tags(aws, bucket["Name"])):
             yield Leftover(kinds[bucket["Name"]], bucket["Name"], results=bucket["Name"] == aws.names.outputs_bucket)
+
+
+def _bucket_tags(aws: Aws, name: str) -> Mapping[str, str]:
+    """Those of a bucket of ours; another account's cannot be read."""
+    try:
+        return from_list(aws.s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=aws.account)["TagSet"])
+    except (NotFound, Denied):
+        return {}
 
 
 def _repository(aws: Aws) -> Iterator[Leftover]:
@@ -131,7 +140,8 @@ def _repository(aws: Aws) -> Iterator[Leftover]:
     for page in client.get_paginator("describe_repositories").paginate():
         for one in page["repositories"]:
             if one["repositoryName"] == aws.names.repository:
-                yield Leftover("image repository", one["repositoryName"])
+                tags = client.list_tags_for_resource(resourceArn=one["repositoryArn"])["tags"]
+                yield from _if_ours(aws, "image repository", one["repositoryName"], tags)
 
 
 def _roles(aws: Aws) -> Iterator[Leftover]:
@@ -164,7 +174,7 @@ def _provider(aws: Aws) -> Iterator[Leftover]:
 
 
 def _log_groups(aws: Aws) -> Iterator[Leftover]:
-    """A function that still ran makes its log group anew, without tags; so that one goes by its name."""
+    """A function that still ran makes its log group anew, without tags; so that one goes by its name, unless it has somebody's."""
     client = aws.client("logs")
     watchdog = aws.names.log_group(LogStream.WATCHDOG)
     for prefix in (f"/{aws.lab}/", watchdog):
@@ -172,7 +182,7 @@ def _log_groups(aws: Aws) -> Iterator[Leftover]:
             for group in page["logGroups"]:
                 name = group["logGroupName"]
                 tags = client.list_tags_for_resource(resourceArn=aws.names.arn("logs", f"log-group:{name}"))["tags"]
-                if name == watchdog or _is_ours(aws, tags):
+                if (name == watchdog and not tags) or _is_ours(aws, tags):
                     yield Leftover("log group", name, command=f"aws logs delete-log-group --log-group-name {name} --region {aws.region}")
 
 
@@ -180,7 +190,8 @@ def _topic(aws: Aws) -> Iterator[Leftover]:
     for page in aws.client("sns").get_paginator("list_topics").paginate():
         for topic in page["Topics"]:
             if topic["TopicArn"] == aws.names.arn("sns", aws.names.topic):
-                yield Leftover("alert topic", aws.names.topic)
+                tags = aws.client("sns").list_tags_for_resource(ResourceArn=topic["TopicArn"])["Tags"]
+                yield from _if_ours(aws, "alert topic", aws.names.topic, tags)
 
 
 def _alarms(aws: Aws) -> Iterator[Leftover]:
@@ -195,22 +206,25 @@ def _dashboard(aws: Aws) -> Iterator[Leftover]:
     for page in client.get_paginator("list_dashboards").paginate(DashboardNamePrefix=aws.names.dashboard):
         for entry in page["DashboardEntries"]:
             same = entry["DashboardName"] == aws.names.dashboard
-            if same and MARK in client.get_dashboard(DashboardName=aws.names.dashboard)["DashboardBody"]:
+            if same and mark(aws.names) in client.get_dashboard(DashboardName=aws.names.dashboard)["DashboardBody"]:
                 yield Leftover("dashboard", entry["DashboardName"])
 
 
 def _budget(aws: Aws) -> Iterator[Leftover]:
-    for page in aws.client("budgets", region=HOME).get_paginator("describe_budgets").paginate(AccountId=aws.account):
+    client = aws.client("budgets", region=HOME)
+    for page in client.get_paginator("describe_budgets").paginate(AccountId=aws.account):
         for budget in page.get("Budgets", []):
             if budget["BudgetName"] == aws.names.budget:
-                yield Leftover("budget", aws.names.budget)
+                arn = f"arn:aws:budgets::{aws.account}:budget/{aws.names.budget}"
+                yield from _if_ours(aws, "budget", aws.names.budget, client.list_tags_for_resource(ResourceARN=arn).get("ResourceTags", []))
 
 
 def _function(aws: Aws) -> Iterator[Leftover]:
     for page in aws.client("lambda").get_paginator("list_functions").paginate():
         for function in page["Functions"]:
             if function["FunctionName"] == aws.names.watchdog:
-                yield Leftover("function", aws.names.watchdog)
+                tags = aws.client("lambda").get_function(FunctionName=aws.names.watchdog).get("Tags", {})
+                yield from _if_ours(aws, "function", aws.names.watchdog, to_list(tags))
 
 
 def _rules(aws: Aws) -> Iterator[Leftover]:
@@ -227,9 +241,17 @@ def _schedule_group(aws: Aws) -> Iterator[Leftover]:
     except NotFound:
         return
     if state != "DELETING":
-        yield Leftover("schedule group", aws.names.schedule_group)
+        arn = aws.names.arn("scheduler", f"schedule-group/{aws.names.schedule_group}")
+        yield from _if_ours(aws, "schedule group", aws.names.schedule_group, client.list_tags_for_resource(ResourceArn=arn).get("Tags", []))
 
 
 def _secrets(aws: Aws) -> Iterator[Leftover]:
     for one in secrets.find(aws):
         yield Leftover("secret", aws.names.secret(one.name), command=f"llmlab secret remove {one.name}")
+
+
+def _retired(aws: Aws) -> Iterator[Leftover]:
+    """What an earlier version made; a schedule goes with its group."""
+    for one in (SharedBudget(aws=aws), SharedDashboard(aws=aws)):
+        if one.exists() and one.ours():
+            yield Leftover(one.kind, one.name)

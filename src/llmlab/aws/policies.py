@@ -8,7 +8,7 @@ every parameter of the account.
 from collections.abc import Mapping
 
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
-from llmlab.contract import ENDED, RUNS, LogStream, Names, RunKeys
+from llmlab.contract import ENDED, FAILED_EVENTS, RUNS, LogStream, Names, RunKeys
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -134,6 +134,7 @@ def watchdog(names: Names) -> Policy:
             allow("MarkRuns", "s3:PutObject", [f"{outputs}/{key}" for key in (keys.failure, f"{keys.attempts}*", f"{ENDED}*")]),
             # by version, so that it leaves nothing behind; an object that it has not named by version it cannot take away
             allow("DropSupersededCheckpoints", "s3:DeleteObjectVersion", f"{outputs}/{keys.checkpoints}*"),
+            allow("KeepFailedEvents", "s3:PutObject", f"{outputs}/{FAILED_EVENTS}{names.watchdog}/*"),
             allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
             _put_metrics(names),
             allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log),

@@ -11,8 +11,8 @@ SPOT_ROLE = "aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
 QUOTA_ROLE = "aws-service-role/servicequotas.amazonaws.com/AWSServiceRoleForServiceQuotas"
 """Made with an account's first request for a larger quota.
 https://docs.aws.amazon.com/servicequotas/latest/userguide/using-service-linked-roles.html"""
-ALARMS = ("max-runtime", "failed-runs")
-RULES = ("spot-interruption", "instance-ended")
+ALARMS = ("max-runtime", "failed-runs", "watchdog-errors", "watchdog-silent")
+RULES = ("spot-interruption", "instance-ended", "sweep", "overdue")
 """By name, because a lab whose name begins alike has others."""
 
 
@@ -246,7 +246,8 @@ def _storage(names: Names) -> list[Policy]:
 
 def _watching(names: Names) -> list[Policy]:
     alarms = [names.arn("cloudwatch", f"alarm:{names.lab}-{suffix}") for suffix in ALARMS]
-    dashboard = f"arn:aws:cloudwatch::{names.account}:dashboard/{names.dashboard}"
+    dashboards = [f"arn:aws:cloudwatch::{names.account}:dashboard/{name}" for name in (names.dashboard, names.lab)]
+    budgets = [f"arn:aws:budgets::{names.account}:budget/{name}" for name in (names.budget, f"{names.lab}-monthly")]
     return [
         allow(
             "KeepLogs",
@@ -271,11 +272,11 @@ def _watching(names: Names) -> list[Policy]:
             names.arn("sns", names.topic),
         ),
         allow("KeepAlarms", actions("cloudwatch", "DeleteAlarms", "ListTagsForResource", "PutMetricAlarm", "TagResource"), alarms),
-        allow("KeepDashboard", actions("cloudwatch", "DeleteDashboards", "GetDashboard", "PutDashboard"), dashboard),
+        allow("KeepDashboard", actions("cloudwatch", "DeleteDashboards", "GetDashboard", "PutDashboard"), dashboards),
         allow(
             "KeepBudget",
             actions("budgets", "ListTagsForResource", "ModifyBudget", "TagResource"),
-            f"arn:aws:budgets::{names.account}:budget/{names.budget}",
+            budgets,
         ),
     ]
 
@@ -293,7 +294,9 @@ def _calling(names: Names) -> list[Policy]:
                 "DeleteFunction",
                 "GetFunction",
                 "GetFunctionConfiguration",
+                "GetFunctionEventInvokeConfig",
                 "GetPolicy",
+                "PutFunctionEventInvokeConfig",
                 "RemovePermission",
                 "TagResource",
                 "UpdateFunctionCode",

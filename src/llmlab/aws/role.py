@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,12 @@ from llmlab.aws.session import NotFound
 from llmlab.infra.resource import Properties, Resource
 
 POLICY = "llmlab"
-"""Name of the one inline policy. Others on the role are the user's own."""
+"""Name of the one inline policy. Any other policy is drift: what a role may do is what its lab needs, and a plan says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Role(AwsResource):
-    """A role with one inline policy. `after` holds what must exist first (an identity provider)."""
+    """A role with one inline policy and no other. `after` holds what must exist first (an identity provider)."""
 
     kind = "role"
     role_name: str
@@ -38,7 +39,13 @@ class Role(AwsResource):
         return self.aws.client("iam")
 
     def desired(self) -> Properties:
-        return {"trust": self.trust, "policy": self.policy, "session hours": 1, "permissions boundary": self.boundary}
+        return {
+            "trust": self.trust,
+            "policy": self.policy,
+            "other policies": [],
+            "session hours": 1,
+            "permissions boundary": self.boundary,
+        }
 
     def read(self) -> Properties | None:
         try:
@@ -48,6 +55,7 @@ class Role(AwsResource):
         return {
             "trust": found["AssumeRolePolicyDocument"],
             "policy": self._policy(),
+            "other policies": [*self._attached(), *self._others()],
             "session hours": found.get("MaxSessionDuration", 3600) / 3600,
             "permissions boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
         }
@@ -61,6 +69,14 @@ class Role(AwsResource):
             return self.client.get_role_policy(RoleName=self.name, PolicyName=POLICY)["PolicyDocument"]
         except NotFound:
             return None
+
+    def _attached(self) -> list[str]:
+        """ARNs of managed policies."""
+        return sorted(one["PolicyArn"] for one in every(self.client, "list_attached_role_policies", "AttachedPolicies", RoleName=self.name))
+
+    def _others(self) -> list[str]:
+        """Names of inline policies that are not ours."""
+        return sorted(name for name in every(self.client, "list_role_policies", "PolicyNames", RoleName=self.name) if name != POLICY)
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self._get().get("Tags", []))
@@ -86,16 +102,24 @@ class Role(AwsResource):
             self.client.update_assume_role_policy(RoleName=self.name, PolicyDocument=dumps(self.trust))
         if "policy" in differs:
             self.client.put_role_policy(RoleName=self.name, PolicyName=POLICY, PolicyDocument=dumps(self.policy))
+        if "other policies" in differs:
+            self._clear()
         if "session hours" in differs:
             self.client.update_role(RoleName=self.name, MaxSessionDuration=3600)
 
     def delete(self) -> None:
         """With whatever policies it carries: IAM deletes no role that has some."""
-        for policy in every(self.client, "list_role_policies", "PolicyNames", RoleName=self.name):
-            self.client.delete_role_policy(RoleName=self.name, PolicyName=policy)
-        for attached in every(self.client, "list_attached_role_policies", "AttachedPolicies", RoleName=self.name):
-            self.client.detach_role_policy(RoleName=self.name, PolicyArn=attached["PolicyArn"])
+        self._clear()
+        with suppress(NotFound):
+            self.client.delete_role_policy(RoleName=self.name, PolicyName=POLICY)
         self.client.delete_role(RoleName=self.name)
+
+    def _clear(self) -> None:
+        """Take off every policy but ours. One that somebody manages stays in the account."""
+        for policy in self._others():
+            self.client.delete_role_policy(RoleName=self.name, PolicyName=policy)
+        for arn in self._attached():
+            self.client.detach_role_policy(RoleName=self.name, PolicyArn=arn)
 
 
 def dumps(document: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a lab costs a month while nothing runs: everything of it that AWS shows, times what such a thing costs.
 
-The walk is that of `leftovers`, which asks for every kind by tag or name. What the watchdog's hourly look costs is counted with it.
+The walk is that of `leftovers`, which asks for every kind by tag or name. What the watchdog's looks cost, of every hour and of every
+minute, is counted with it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,10 @@ from llmlab.aws.session import Aws, NotFound
 SWEEPS = MONTH_HOURS
 SWEEP_SECONDS = 5.0
 """Assumed of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
-SWEEP_LOG_BYTES = 1000
+LOOKS = 60 * MONTH_HOURS
+LOOK_SECONDS = 1.0
+"""Assumed of the look of every minute: one call of EC2, by a function that is warm."""
+CALL_LOG_BYTES = 1000
 """A line of the watchdog's, and the three of Lambda's own."""
 GB = 1e9
 CENT = 0.01
@@ -118,17 +122,13 @@ def _each(rate: Rate) -> Callable[[Aws, Leftover, datetime], Uses]:
 
 
 def _watchdog(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
-    """A sweep lists the runs and those that ended; it measures nothing where no instance is."""
+    """A sweep lists the runs and those that ended; it measures nothing where no instance is. The look of every minute asks EC2 alone."""
     return (
-        (SWEEPS, rates.INVOCATION),
-        (SWEEPS * SWEEP_SECONDS * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
+        (SWEEPS + LOOKS, rates.INVOCATION),
+        ((SWEEPS * SWEEP_SECONDS + LOOKS * LOOK_SECONDS) * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
         (2 * SWEEPS, rates.LIST_REQUEST),
-        (SWEEPS * SWEEP_LOG_BYTES / GB, rates.LOG_INGESTED),
+        ((SWEEPS + LOOKS) * CALL_LOG_BYTES / GB, rates.LOG_INGESTED),
     )
-
-
-def _sweeps(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
-    return ((SWEEPS, rates.SCHEDULE),)
 
 
 def _log_group(aws: Aws, one: Leftover, _now: datetime) -> Uses:
@@ -186,13 +186,13 @@ USES: Mapping[str, Callable[[Aws, Leftover, datetime], Uses]] = {
     "OIDC provider": _nothing,
     "budget": _nothing,  # one that takes no action
     "alert topic": _nothing,  # a thousand e-mails a month are free
-    "event rule": _nothing,  # events of AWS's own services are free
+    "event rule": _nothing,  # events of AWS's own services and of the clock are free
+    "schedule group": _nothing,  # of an idle lab it holds no schedule
     "alarm": _each(rates.ALARM),
     "dashboard": _each(rates.DASHBOARD),
     "secret": _each(rates.SECRET),
     "elastic address": _each(rates.ADDRESS),
     "function": _watchdog,
-    "schedule group": _sweeps,
     "log group": _log_group,
     "data bucket": _bucket,
     "outputs bucket": _bucket,
@@ -206,7 +206,6 @@ WITHIN = {
     "subnets": "subnet",
     "S3 endpoint": "VPC endpoint",
     "existing network": "VPC",
-    "schedule": "schedule group",
     "function permission": "function",
     "alert e-mail": "alert topic",
     "service-linked role": "role",

@@ -106,7 +106,7 @@ def _show_plan(ui: Ui, facts: "Preview") -> None:
             ui.tell(part)
 
 
-SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow")}
+SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 LONGEST = 200
 
 
@@ -118,7 +118,8 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
     here = re.compile(rf"arn:[\w-]+:[\w-]+:({facts.region})?:{facts.account}:")
     created = [change for change in facts.changes if change.action == "create"]
     updated = [change for change in facts.changes if change.action == "update"]
-    for change in [*created, *updated]:
+    deleted = [change for change in facts.changes if change.action == "delete"]
+    for change in [*created, *updated, *deleted]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
         for one in () if compact else change.properties:
@@ -126,7 +127,8 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
             words = wanted if change.action == "create" else f"{in_words(one.now, here)} → {wanted}"
             yield Hanging(f"    {one.path}: ", words)
     if facts.changes:
-        yield Text(f"{len(created)} to create, {len(updated)} to change, {facts.kept} as they should be")
+        going = f"{len(deleted)} to delete, " if deleted else ""
+        yield Text(f"{len(created)} to create, {len(updated)} to change, {going}{facts.kept} as they should be")
     else:
         yield Text(f"nothing to do: all {facts.kept} resources are as they should be")
 
@@ -186,9 +188,10 @@ def _statements_in_words(statements: list[dict[str, Any]]) -> str:
 
 
 def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
+    going = f"{made.deleted} deleted, " if made.deleted else ""
     rows = [
         ("lab", f"{made.lab}, account {made.account}, {made.region}"),
-        ("resources", f"{made.created} created, {made.updated} changed, {made.kept} as they were"),
+        ("resources", f"{made.created} created, {made.updated} changed, {going}{made.kept} as they were"),
         ("data", f"s3://{made.data_bucket}"),
         ("outputs", f"s3://{made.outputs_bucket}"),
         ("image", made.repository),
@@ -292,6 +295,8 @@ def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
     yield f"lab {facts.lab}: {counted(len(facts.deleted), 'resource')} deleted, {counted(len(facts.instances), 'instance')} ended"
     if facts.kept:
         yield f"kept: {', '.join(facts.kept)}"
+    if facts.strangers:
+        yield f"not ours, left as it is: {', '.join(facts.strangers)}"
     if facts.left:
         yield table(("left", "name", "command"), [(one.kind, one.id, one.command) for one in facts.left])
     elif not facts.failure:

@@ -42,6 +42,9 @@ MODELS = "models/"
 RUNS = "runs/"
 ENDED = "ended/"
 """An empty object `ended/<run>/<end reason>` is written right after each marker, so that one listing tells how a thousand runs ended."""
+FAILED_EVENTS = "aws/lambda/async/"
+"""Where Lambda keeps the events that failed for good: one object each, without a mail for each.
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
 
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"

@@ -47,7 +47,7 @@ class Names:
 
     @property
     def prefix(self) -> str:
-        """Global services (IAM) need the region in the name, so that one lab name may live in two regions."""
+        """Global services (IAM, budgets, dashboards) need the region in the name, so that one lab name may live in two regions."""
         return f"{self.lab}-{self.region}"
 
     @property
@@ -109,11 +109,12 @@ class Names:
 
     @property
     def budget(self) -> str:
-        return f"{self.lab}-monthly"
+        return f"{self.prefix}-monthly"
 
     @property
     def dashboard(self) -> str:
-        return f"{self.lab}"
+        """Dashboards are global: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html."""
+        return self.prefix
 
     @property
     def schedule_group(self) -> str:

@@ -1,15 +1,19 @@
-"""Make a plan come true, in parallel. A crash anywhere is repaired by planning and applying again."""
+"""Make a plan come true, in parallel; last, when all else stands, what is not wanted goes.
+
+A crash anywhere is repaired by planning and applying again.
+"""
 
 from collections.abc import Callable
 
 from llmlab.errors import LabError
+from llmlab.infra.destroy import destroy
 from llmlab.infra.order import in_order
 from llmlab.infra.plan import Action, Plan, Step, step_for
 from llmlab.infra.resource import Exists, Properties, Resource
 
 
 def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None:
-    """Create and update what the plan names. `progress` is called after each step that changed something, from any thread."""
+    """Create, update and delete what the plan names. `progress` is called after each step that changed something, from any thread."""
     steps = {step.resource.key: step for step in plan.steps}
 
     def work(resource: Resource) -> None:
@@ -23,6 +27,8 @@ def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None
         progress(step)
 
     in_order([step.resource for step in plan.steps], work)
+    removals = {step.resource.key: step for step in plan.removals}
+    destroy([step.resource for step in plan.removals], everything=True, progress=lambda one: progress(removals[one.resource.key]))
 
 
 def _create(resource: Resource) -> None:

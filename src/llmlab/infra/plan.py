@@ -14,6 +14,7 @@ class Action(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     KEEP = "keep"
+    DELETE = "delete"
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A step for each resource, in the order of the list."""
+    """A step for each resource, in the order of the list; and for each that is not wanted any more, and there."""
 
     steps: tuple[Step, ...]
+    removals: tuple[Step, ...] = ()
 
     @property
     def changes(self) -> tuple[Step, ...]:
-        return tuple(step for step in self.steps if step.action is not Action.KEEP)
+        return (*(step for step in self.steps if step.action is not Action.KEEP), *self.removals)
 
     @property
     def empty(self) -> bool:
@@ -57,8 +59,8 @@ class Stranger(Refused):
     """The name is taken by something that is not ours."""
 
 
-def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambda _: None) -> Plan:
-    """Read everything, in parallel.
+def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambda _: None, *, unwanted: Sequence[Resource] = ()) -> Plan:
+    """Read everything, in parallel. What is `unwanted` and ours goes, should it be there.
 
     Raises:
         Stranger: a resource with our name is not ours, and would have to be changed.
@@ -69,7 +71,17 @@ def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambd
         progress(step)
         return step
 
-    return Plan(tuple(in_order(resources, look).values()))
+    steps = tuple(in_order(resources, look).values())
+    return Plan(steps, tuple(step for step in in_order(unwanted, removal_for).values() if step is not None))
+
+
+def removal_for(resource: Resource) -> Step | None:
+    """What of an unwanted resource goes; None when it is not there, or not ours."""
+    now = resource.read()
+    if now is None or not resource.ours():
+        return None
+    left = resource.desired()
+    return Step(resource, Action.DELETE, tuple(Difference(name, value, left.get(name)) for name, value in now.items() if name in left))
 
 
 def step_for(resource: Resource) -> Step:

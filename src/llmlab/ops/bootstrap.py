@@ -13,7 +13,6 @@ from llmlab.aws.topic import Subscription, Topic
 from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.infra.apply import apply as apply_plan
-from llmlab.infra.destroy import destroy
 from llmlab.infra.plan import Action, Plan, Step, plan
 
 
@@ -57,6 +56,7 @@ class Bootstrapped:
     created: int
     updated: int
     kept: int
+    deleted: int
     data_bucket: str
     outputs_bucket: str
     repository: str
@@ -80,13 +80,14 @@ def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[in
         seen.append(step)
         progress(len(seen), len(resources))
 
-    return plan(resources, one)
+    return plan(resources, one, unwanted=stack.unwanted(settings, aws, clock))
 
 
 def preview(planned: Plan, aws: Aws) -> Preview:
     """What applying would do, property by property."""
     changes = tuple(Change(step.resource.kind, step.resource.name, step.action, tuple(_properties(step))) for step in planned.changes)
-    return Preview(aws.lab, aws.account, aws.region, changes, len(planned.steps) - len(changes))
+    kept = sum(step.action is Action.KEEP for step in planned.steps)
+    return Preview(aws.lab, aws.account, aws.region, changes, kept)
 
 
 def _properties(step: Step) -> list[Property]:
@@ -113,7 +114,6 @@ def _by_sid(value: Any) -> Any:
 def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: Callable[[Step], None] = lambda _step: None) -> Bootstrapped:
     """Make the plan come true. `progress` is called for each change, when it is done, from any thread."""
     apply_plan(planned, progress)
-    destroy(stack.unwanted(settings, aws, clock))
     created = sum(step.action is Action.CREATE for step in planned.steps)
     updated = sum(step.action is Action.UPDATE for step in planned.steps)
     names = aws.names
@@ -126,6 +126,7 @@ def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: C
         created=created,
         updated=updated,
         kept=len(planned.steps) - created - updated,
+        deleted=len(planned.removals),
         data_bucket=names.data_bucket,
         outputs_bucket=names.outputs_bucket,
         repository=f"{names.registry}/{names.repository}",

@@ -10,7 +10,7 @@ from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instances import Instance
 from llmlab.aws.leftovers import Leftover
-from llmlab.aws.schedule import HourlySweep
+from llmlab.aws.retired import SweepSchedule
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.config import Settings
@@ -20,7 +20,7 @@ from llmlab.ops.run_state import hidden
 from llmlab.ops.runs import attempts, by_run
 
 WAIT_SECONDS = 900
-WATCHDOG = (EventRule, FunctionPermission, HourlySweep, Function)
+WATCHDOG = (EventRule, FunctionPermission, SweepSchedule, Function)
 """What must be silent before the machines end, or it would start them again."""
 
 
@@ -34,6 +34,8 @@ class TornDown:
     instances: tuple[str, ...]
     deleted: tuple[str, ...]
     kept: tuple[str, ...]
+    strangers: tuple[str, ...]
+    """What has a name of the lab's and is not ours: left as it is, and nothing to be done about."""
     left: tuple[Leftover, ...]
     failure: str = ""
     """Why it stopped early, "" when it did not."""
@@ -60,6 +62,7 @@ def teardown(
     resources = stack.all_of(settings, aws, clock)
     deleted: list[str] = []
     kept: list[str] = []
+    strangers: list[str] = []
     ended: list[str] = []
     failure, hint = "", ""
 
@@ -68,9 +71,12 @@ def teardown(
         if fate is Fate.DELETED:
             deleted.append(resource.key)
             progress(f"{resource.key}: deleted")
-        elif fate is Fate.NOT_OURS or (fate is Fate.RETAINED and not resource.shared and resource.exists()):
+        elif fate is Fate.NOT_OURS and resource.key not in strangers:
+            strangers.append(resource.key)
+            progress(f"{resource.key}: left as it is, it is not ours")
+        elif fate is Fate.RETAINED and not resource.shared and resource.exists():
             kept.append(resource.key)
-            progress(f"{resource.key}: kept, {'it is not ours' if fate is Fate.NOT_OURS else 'it holds the results'}")
+            progress(f"{resource.key}: kept, it holds the results")
 
     try:
         destroy([one for one in resources if isinstance(one, WATCHDOG)], progress=note)
@@ -82,7 +88,7 @@ def teardown(
     except LabError as error:
         failure, hint = error.message, error.hint
     left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
-    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), left, failure, hint)
+    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), tuple(strangers), left, failure, hint)
 
 
 def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:

@@ -37,6 +37,7 @@ MODULES = (
     "completion_identity",
     "completion_lambda",
     "completion_registry",
+    "completion_watching",
     "completion_scheduler",
     "completion_repeats",
     "completion_delays",

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler, played on the sandbox's clock: `rate(…)`, `cron(…)` and `at(…)`.
+"""EventBridge Scheduler, and EventBridge's rules with a schedule, played on the sandbox's clock: `rate(…)`, `cron(…)` and `at(…)`.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 An occurrence that was missed because the clock was moved over several is made up for once.
@@ -112,6 +112,7 @@ class Schedules:
         from moto.scheduler.models import scheduler_backends
 
         now = self.timetable.now()
+        self._rules(now)
         with self._lock, LOCK:
             due = [
                 (backend, group, schedule)
@@ -124,17 +125,24 @@ class Schedules:
             for backend, group, schedule in due:
                 self._fire(backend, group, schedule)
 
+    def _rules(self, now: datetime) -> None:
+        """Rules with a schedule. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html."""
+        from moto.events.models import events_backends
+
+        with self._lock, LOCK:
+            for account in list(events_backends.values()):
+                for backend in list(account.values()):
+                    for rule in list(backend.event_buses["default"].rules.values()):
+                        if rule.scheduled_expression and rule.state == "ENABLED" and _is_due(rule, rule.scheduled_expression, now):
+                            LOG.info("rule %s fires", rule.name)
+                            for target in rule.targets:
+                                payload = json.loads(target.get("Input") or "{}")
+                                self.events.deliver(target["Arn"], payload, backend.region_name, backend.account_id)
+
     def _due(self, schedule: Any, now: datetime) -> bool:
         if schedule.state != "ENABLED":
             return False
-        one_time = schedule.schedule_expression.startswith("at(")
-        created = vars(schedule).setdefault("_llmlab_created", now)
-        last = vars(schedule).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
-        moment = next_time(schedule.schedule_expression, last, schedule.schedule_expression_timezone, since=created)
-        if moment is None or moment > now:
-            return False
-        schedule._llmlab_last = now
-        return True
+        return _is_due(schedule, schedule.schedule_expression, now, schedule.schedule_expression_timezone)
 
     def _fire(self, backend: Any, group: Any, schedule: Any) -> None:
         text = schedule.target.get("Input") or "{}"
@@ -142,3 +150,15 @@ class Schedules:
         self.events.deliver(schedule.target["Arn"], json.loads(text), backend.region_name, backend.account_id)
         if schedule.action_after_completion == "DELETE" and schedule.schedule_expression.startswith("at("):
             group.schedules.pop(schedule.name, None)
+
+
+def _is_due(thing: Any, expression: str, now: datetime, zone: str = "UTC") -> bool:
+    """Whether a schedule or a rule has to fire, which is noted on it: once, however many occurrences were missed."""
+    one_time = expression.startswith("at(")
+    created = vars(thing).setdefault("_llmlab_created", now)
+    last = vars(thing).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
+    moment = next_time(expression, last, zone, since=created)
+    if moment is None or moment > now:
+        return False
+    thing._llmlab_last = now
+    return True

@@ -17,6 +17,11 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Overdue:
+    """Every minute: end what is past its deadline, by EC2's word alone."""
+
+
+@dataclass(frozen=True)
 class Deadline:
     """The one-time schedule of an attempt, which went off before it was aimed at the instance."""
 
@@ -54,7 +59,7 @@ class Unknown:
     what: str
 
 
-Event = Sweep | Deadline | Wake | Warned | Changed | Unknown
+Event = Sweep | Overdue | Deadline | Wake | Warned | Changed | Unknown
 
 
 def parse(event: Any) -> Event:
@@ -63,6 +68,8 @@ def parse(event: Any) -> Event:
         return Unknown(type(event).__name__)
     if event.get("sweep"):
         return Sweep()
+    if event.get("overdue"):
+        return Overdue()
     deadline = event.get("deadline")
     if isinstance(deadline, Mapping) and _is_run(deadline.get("run")) and type(deadline.get("attempt")) is int:
         return Deadline(deadline["run"], deadline["attempt"])

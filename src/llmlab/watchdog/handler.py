@@ -1,7 +1,9 @@
 """The function's entry: the one place where the watchdog meets Lambda: environment, boto3, clock, log."""
 
+import functools
 import json
 import os
+import pkgutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +13,40 @@ from botocore.config import Config
 
 from llmlab.clock import Clock, SystemClock
 from llmlab.contract import Env, Names
+from llmlab.watchdog import overdue
 from llmlab.watchdog.act import Watchdog
-from llmlab.watchdog.events import parse
+from llmlab.watchdog.events import Overdue, parse
 from llmlab.watchdog.records import Bucket
+
+LAB = "lab.json"
+"""Beside this module, in the zip: `contract.Env` → value."""
 
 
 def handler(event: Mapping[str, Any], context: object = None, *, clock: Clock | None = None) -> None:  # noqa: ARG001 - Lambda's signature
     """Do what an event asks for. Raises what AWS answers: Lambda calls again, and everything here may be done again."""
-    build(os.environ, clock or SystemClock()).wake(parse(event))
+    what, environment, clock = parse(event), {**_lab(), **os.environ}, clock or SystemClock()
+    if isinstance(what, Overdue):
+        region, account = environment[Env.TOPIC].split(":")[3:5]
+        names = Names(environment[Env.LAB], account, region)
+        overdue.look(_ec2(region), names, float(environment[Env.MAX_HOURS]), clock, _log(clock))
+    else:
+        build(environment, clock).wake(what)
+
+
+@functools.cache
+def _ec2(region: str) -> Any:
+    """Kept from one minute to the next: making a client takes longer than all else of that look."""
+    config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=10)
+    return boto3.Session(region_name=region).client("ec2", config=config)
+
+
+def _lab() -> Mapping[str, str]:
+    """What the zip says of its lab. The environment, which tests set, goes before it."""
+    try:
+        found: Mapping[str, str] = json.loads(pkgutil.get_data("llmlab.watchdog", LAB) or b"{}")
+    except OSError:
+        return {}
+    return found
 
 
 def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:

@@ -1,0 +1,159 @@
+"""What earlier versions of llmlab made and this one does not: a plan shows it, and bootstrap removes it once the rest stands.
+
+Budgets and dashboards are global, and had no region in their names: where one lab name lives in two regions, both used the same.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmlab.aws.budget import HOME
+from llmlab.aws.dashboard import mark
+from llmlab.aws.owned import AwsResource, from_list
+from llmlab.aws.schedule_group import ScheduleGroup
+from llmlab.aws.session import NotFound
+from llmlab.infra.resource import Properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retired(AwsResource):
+    """Only looked for and deleted. `read` and `desired` say what of it goes."""
+
+    def desired(self) -> Properties:
+        return {}
+
+    def create(self) -> None:
+        raise NotImplementedError
+
+    def update(self, differs: Properties) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSchedule(Retired):
+    """The hourly sweep as a schedule, in the group and by the role of the deadlines; it is an event rule now."""
+
+    kind = "schedule"
+
+    @property
+    def name(self) -> str:
+        return f"{self.names.lab}-sweep"
+
+    @property
+    def _which(self) -> dict[str, str]:
+        return {"GroupName": self.names.schedule_group, "Name": self.name}
+
+    def read(self) -> Properties | None:
+        try:
+            self.aws.client("scheduler").get_schedule(**self._which)
+        except NotFound:
+            return None
+        return {}
+
+    def tags(self) -> Mapping[str, str]:
+        return ScheduleGroup(aws=self.aws, clock=self.clock).tags()
+
+    def delete(self) -> None:
+        self.aws.client("scheduler").delete_schedule(**self._which)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedBudget(Retired):
+    """The budget without a region in its name. Who is told of it says which regions use it: only the last one deletes it."""
+
+    kind = "budget"
+
+    @property
+    def name(self) -> str:
+        return f"{self.names.lab}-monthly"
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("budgets", region=HOME)
+
+    @property
+    def _which(self) -> dict[str, str]:
+        return {"AccountId": self.aws.account, "BudgetName": self.name}
+
+    def read(self) -> Properties | None:
+        try:
+            self.client.describe_budget(**self._which)
+        except NotFound:
+            return None
+        regions = {region for _, _, region in self._listeners()}
+        return {"alerts in": sorted(regions)} if not regions or self.aws.region in regions else None
+
+    def desired(self) -> Properties:
+        return {"alerts in": sorted({region for _, _, region in self._listeners()} - {self.aws.region})}
+
+    def _listeners(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any], str]]:
+        """Each alert, who is told of it, and the region, where that is a topic of a lab of this name."""
+        try:
+            alerts = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
+            told = [
+                (alert, one)
+                for alert in alerts
+                for one in self.client.describe_subscribers_for_notification(**self._which, Notification=alert).get("Subscribers", [])
+            ]
+        except NotFound:
+            return []
+        topics = [(alert, one, one["Address"].split(":")) for alert, one in told if one["SubscriptionType"] == "SNS"]
+        return [(alert, one, parts[3]) for alert, one, parts in topics if parts[5:] == [self.names.topic]]
+
+    def tags(self) -> Mapping[str, str]:
+        arn = f"arn:aws:budgets::{self.aws.account}:budget/{self.name}"
+        return from_list(self.client.list_tags_for_resource(ResourceARN=arn).get("ResourceTags", []))
+
+    def delete(self) -> None:
+        """Or only end our alerts, where a lab of this name in another region has its own."""
+        listeners = self._listeners()
+        if all(region == self.aws.region for _, _, region in listeners):
+            self.client.delete_budget(**self._which)
+            return
+        for alert, one, region in listeners:
+            if region == self.aws.region:
+                self.client.delete_subscriber(**self._which, Notification=alert, Subscriber=one)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDashboard(Retired):
+    """The dashboard without a region in its name: of the region whose graphs it shows, which is the one that made it last."""
+
+    kind = "dashboard"
+
+    @property
+    def name(self) -> str:
+        return self.names.lab
+
+    @property
+    def client(self) -> Any:
+        return self.aws.client("cloudwatch")
+
+    def read(self) -> Properties | None:
+        body = self._body()
+        return {} if body and _region(body) == self.aws.region else None
+
+    def _body(self) -> str:
+        try:
+            return str(self.client.get_dashboard(DashboardName=self.name)["DashboardBody"])
+        except NotFound:
+            return ""
+
+    def tags(self) -> Mapping[str, str]:
+        return self.names.tags if mark(self.names) in self._body() else {}
+
+    def delete(self) -> None:
+        self.client.delete_dashboards(DashboardNames=[self.name])
+
+
+def _region(body: str) -> str:
+    """Of the first graph."""
+    try:
+        graphs = [one["properties"] for one in json.loads(body)["widgets"] if one.get("type") == "metric"]
+        return str(graphs[0]["region"]) if graphs else ""
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+KINDS: tuple[type[Retired], ...] = (SweepSchedule, SharedBudget, SharedDashboard)
