@@ -12,6 +12,14 @@ def sha256(path: Path) -> str:
         return file_digest(stream, "sha256").hexdigest()
 
 
+def size_of(path: Path) -> int:
+    """A file's bytes, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part. `durable` also waits for the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,16 @@ def fetch(address, method="GET"):
     request = urllib.request.Request(address, method=method, headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
     return lambda: urllib.request.urlopen(request, timeout=4).read()
 
+def loopback():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        socket.create_connection(server.getsockname(), timeout=4).close()
+
+def most(name):
+    lines = [line.strip().split(":", 2) for line in open("/proc/self/cgroup")]
+    places = [f"/sys/fs/cgroup/{name}"] + [f"/sys/fs/cgroup/{kinds}{path}/{name}" for _, kinds, path in lines]
+    places += [f"/sys/fs/cgroup/pids/{name}"]
+    return next((open(place).read().strip() for place in places if os.path.exists(place)), "-1")
+
 work = os.environ["LLMLAB_WORK"]
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 session = botocore.session.Session()
@@ -47,6 +57,11 @@ print(json.dumps({
     "write spec": refusal(lambda: open(work + "/spec.json", "w")), "write image": refusal(lambda: open("/opt/src/x", "w")),
     "become root": refusal(lambda: os.setuid(0)), "mount": refusal(lambda: os.listdir("/root")),
     "own work": refusal(lambda: open(work + "/control/probe", "w").close()),
+    "networks": sorted(name for _, name in socket.if_nameindex()), "loopback": refusal(loopback),
+    "write home": refusal(lambda: open("/home/llmlab/x", "w")), "write /tmp": refusal(lambda: open("/tmp/x", "w").close()),
+    "write cache": refusal(lambda: open(os.environ["HOME"] + "-probe", "w").close()),
+    "the host's folder": [name for name in os.listdir(work) if name in ("host", "logs", "reserve")],
+    "processes": most("pids.max"),
     "internet": refusal(lambda: socket.create_connection(("192.0.2.1", 80), timeout=4)),
 }))
 """
@@ -68,15 +83,19 @@ def test_what_the_training_container_is_kept_from(docker_lab: DockerLab, trainin
     found = parsed(answer.stdout or answer.stderr)
     assert (found["user"], found["groups"]) == (10001, [10001])
     assert (int(found["capabilities"], 16), int(found["bounding"], 16), found["no new privileges"]) == (0, 0, "1")
-    assert "timed out" in found["metadata token"]
-    assert "timed out" in found["metadata of version 1"]
+    for what in ("metadata token", "metadata of version 1", "engine on the network", "internet"):
+        assert "unreachable" in found[what], (what, found[what])
+    assert (found["networks"], found["loopback"]) == (["lo"], "")
     assert (found["credentials"], found["variables"], found["engine"]) == ("None", [], [])
     for what in ("write data", "write model", "write spec"):
         assert "Read-only file system" in found[what], (what, found[what])
-    for what in ("write image", "become root", "mount"):
+    for what in ("write image", "write home"):
+        assert "Read-only file system" in found[what], (what, found[what])
+    for what in ("become root", "mount"):
         assert "ermi" in found[what], (what, found[what])
-    for what in ("engine on the network", "internet"):
-        assert found[what], what
+    assert found["the host's folder"] == [], "what agent and host tell each other is not there"
+    assert (found["write /tmp"], found["write cache"]) == ("", "")
+    assert int(found["processes"]) == 16384
     assert found["own work"] == "", "it can write where it should: the refusals above are not for want of a disk"
 
 

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.message import Message
 from urllib.error import HTTPError
 
 from llmlab.agent.imds import HttpImds
 from llmlab.aws import price_list
 from llmlab.aws.session import AwsError
+from llmlab.clock import ManualClock
 from llmlab.contract import RUN_ID
 from llmlab.watchdog import events
 from llmlab.watchdog.events import Deadline, Wake
@@ -21,7 +23,7 @@ class Canned(HttpImds):
     """Metadata whose every answer is these bytes; the first says with which status."""
 
     def __init__(self, data: bytes) -> None:
-        super().__init__()
+        super().__init__("", ManualClock(datetime(2026, 1, 1, tzinfo=UTC)))
         self.data = data
 
     def _call(self, path: str, method: str, headers: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import contract
-from llmlab.agent.job import read
+from llmlab.agent.shared import read
 from llmlab.agent.verdict import TrainingExit, judge
 from llmlab.contract import (
     Attempt,

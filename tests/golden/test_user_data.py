@@ -72,24 +72,80 @@ def test_the_phases_come_in_their_order() -> None:
 
 def started(container: str) -> str:
     """The line that starts a container, as one."""
-    (line,) = re.findall(rf"docker run -d --name \"?{container}.*", rendered().replace("\\\n", " "))
+    (line,) = re.findall(rf"run_container \w+ \"?{container}.*", rendered().replace("\\\n", " "))
     return str(line)
 
 
-def test_training_has_no_credentials_and_data_that_it_cannot_change() -> None:
-    """On the bridge one hop more leads to the metadata service than its limit allows."""
-    line = started("llmlab-training")
-    assert "--network bridge" in line
-    assert "--cap-drop ALL --security-opt no-new-privileges" in line
-    assert "AWS_" not in line
-    for folder in ("data", "model", "spec"):
-        assert f'-v "$work${folder}:$container${folder}:ro"' in line
+def mounted(container: str) -> list[str]:
+    return re.findall(r'-v "(\S+)"', started(container))
+
+
+def test_training_has_no_credentials_and_nothing_to_change_but_its_own() -> None:
+    """No network, or with `training_network` the bridge: from there the metadata service is one hop more than its limit allows."""
+    assert '--network "$network"' in started("llmlab-training")
+    assert 'print("bridge" if spec.get("training_network") is True else "none")' in rendered()
+    assert "AWS_" not in started("llmlab-training")
+    assert mounted("llmlab-training") == [
+        "$work$data:$container$data:ro", "$work$model:$container$model:ro", "$work$spec:$container$spec:ro",
+        "$work$results:$container$results", "$work$cache:$container$cache", "$work$control:$container$control",
+    ]  # fmt: skip
+    limits = re.search(r"^limits=\((.*)\)$", rendered(), re.MULTILINE)
+    assert limits
+    assert {"--read-only", "--pids-limit"} <= set(limits[1].split())
+
+
+def test_no_container_has_a_right_that_it_does_not_need() -> None:
+    (words,) = re.findall(r"^containers=\((.*)$", rendered(), re.MULTILINE)
+    assert words.startswith('--user "$user" --cap-drop ALL --security-opt no-new-privileges --log-driver json-file --log-opt max-size=')
+    assert rendered().count('"${containers[@]}"') == 2, "once for each of Docker's ways to a GPU"
+
+
+def test_what_host_and_agent_tell_each_other_is_out_of_the_training_containers_reach() -> None:
+    assert "$scratch$host:$container$host" in mounted("llmlab-agent-")
+    assert not any("$host" in words or words.startswith("$work:") for words in mounted("llmlab-training"))
+    for name in ("ready", "marked", "training_exit", "alive"):
+        places = set(re.findall(rf'"(\$\w+)\${name}"', rendered()))
+        assert places == {"$scratch"}, name
 
 
 def test_the_agent_has_the_hosts_network_and_no_word_of_a_secret() -> None:
-    line = started("llmlab-agent")
+    line = started("llmlab-agent-")
     assert "--network host" in line
     assert set(re.findall(r"AWS_\w+", line)) == {"AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_SERVICE_ENDPOINT"}
+
+
+def test_nothing_updates_itself_before_anything_else_happens() -> None:
+    script = rendered()
+    assert script.index("systemctl mask --now apt-daily.timer") < script.index("snap refresh --hold") < script.index("trap finish EXIT")
+    assert script.index('wait "$quiet"') < script.index("gpus=(--gpus all)")
+
+
+@pytest.fixture(scope="module")
+def keep() -> str:
+    found = re.search(r"^keep_log='(.*?)'$", rendered(), re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("length", "files"),
+    [
+        (50, {"log": 50}),
+        (51, {"log": 50, "log.000000": 1}),
+        (80, {"log": 50, "log.000000": 15, "log.000001": 15}),
+        (200, {"log": 50, "log.000008": 15, "log.000009": 15}),
+    ],
+)
+def test_of_a_flood_the_machine_keeps_the_beginning_and_two_blocks(tmp_path: Path, keep: str, length: int, files: dict[str, int]) -> None:
+    """With 50 bytes for the beginning and 15 for a block; it is told where the beginning ends."""
+    log, text = tmp_path / "log", bytes(range(32, 32 + 90)) * 3
+    log.write_bytes(text[:10])
+    subprocess.run([sys.executable, "-c", keep, str(log), "50", "15"], input=text[10:length], check=True)
+    words = f"\n... {length - 50} bytes more, of which the last are kept in S3\n".encode() if length > 50 else b""
+    assert log.read_bytes() == text[:50] + words
+    rest = sorted(path for path in tmp_path.iterdir() if path != log)
+    assert {path.name: path.stat().st_size for path in rest} == {name: size for name, size in files.items() if name != "log"}
+    assert b"".join(path.read_bytes() for path in rest) == text[length - sum(path.stat().st_size for path in rest) : length]
 
 
 def test_whatever_ends_it_switches_the_machine_off() -> None:
@@ -99,6 +155,31 @@ def test_whatever_ends_it_switches_the_machine_off() -> None:
     finish = re.search(r"^finish\(\) .*?^}", script, re.MULTILINE | re.DOTALL)
     assert finish
     assert "poweroff" in finish[0]
+
+
+HANGING = """
+set -u
+scratch=$1 alive=/alive agents=1 watched=yes beat=$((SECONDS - 400)) logs=$1 agent_log=agent
+say() { echo "said $*"; }
+fail() { echo "failed $*"; exit 1; }
+docker() { echo "docker $*"; echo 137 >"$scratch/agent-$agents.exit"; }
+start_agent() { agents=$((agents + 1)) beat=$SECONDS; touch "$scratch/over"; }
+"""
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_an_agent_that_shows_no_life_is_ended_and_started_again(tmp_path: Path, lives: bool) -> None:
+    """For more than five minutes; one that has touched its file a moment ago is left alone."""
+    (tmp_path / ("alive" if lives else "over-later")).touch()
+    found = re.search(r"^await\(\) .*?^}", rendered(), re.MULTILINE | re.DOTALL)
+    assert found
+    words = 'await 2 "the end" "$scratch/over"; echo "agents $agents"'
+    done = subprocess.run(
+        ["bash", "-c", f"{HANGING}\n{found[0]}\n{words}", "bash", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    killed = ["said the agent has shown no life for 400 s", "docker kill llmlab-agent-1", "said the agent ended with 137", "agents 2"]
+    assert done.stdout.splitlines() == (["failed waited 2 s for the end"] if lives else killed)
 
 
 def test_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

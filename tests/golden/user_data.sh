@@ -18,7 +18,7 @@ root=$(printenv LLMLAB_ROOT || true)
 run_variable=LLMLAB_RUN attempt_variable=LLMLAB_ATTEMPT deadline_variable=LLMLAB_DEADLINE lab_variable=LLMLAB_LAB
 data_variable=LLMLAB_DATA_BUCKET outputs_variable=LLMLAB_OUTPUTS_BUCKET work_variable=LLMLAB_WORK
 run_tag=Run attempt_tag=Attempt deadline_tag=Deadline keep_tag=KeepUntilDeadline
-setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error cost_reached=cost_reached
+setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error cost_reached=cost_reached lost=instance_lost
 setup_log=setup training_log=training agent_log=agent
 runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
@@ -26,7 +26,9 @@ output_key=output/ checkpoints_key=checkpoints/ logs_key=logs/ complete=COMPLETE
 contract=1 image_label=llmlab.contract
 container=/work # the work folder inside the containers, and what lies in it
 spec=/spec.json data=/data model=/model checkpoints=/run/checkpoints output=/run/output
-log_folder=/logs control=/control ready=/control/ready training_exit=/control/training_exit marked=/control/marked
+results=/run cache=/cache log_folder=/logs control=/control host=/host alive=/host/alive ready=/host/ready training_exit=/host/training_exit marked=/host/marked
+head_bytes=50000000 block_bytes=15000000 kept_bytes=20000000 # of each log
+user=10001:10001 # of the containers
 
 imds=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 export AWS_REGION="$region" AWS_DEFAULT_REGION="$region" AWS_PAGER="" HOME="${HOME:-/root}"
@@ -35,32 +37,40 @@ export PATH="$PATH:/usr/local/bin:/opt/aws/amazon-cloudwatch-agent/bin"
 scratch="$root/run/llmlab" # in memory on a real machine: works on a full disk
 logs="$root/var/log/llmlab"
 export DOCKER_CONFIG="$scratch/docker" AWS_CONFIG_FILE="$scratch/aws-config"
-run="" attempt="" keep="" reason=$setup_failed detail="" hint="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved=""
+run="" attempt="" keep="" reason=$setup_failed detail="" hint="" terminated="" phase="" phase_since=0 agents=0 trainer="" unsaved="" watched="" beat=0
 mkdir -p "$scratch" "$logs"
 exec 3>&1 >>"$logs/$setup_log.log" 2>&1
 sed "/^ci-info/d; s/^/$(date -u +%FT%TZ) cloud-init: /" "$root/var/log/cloud-init-output.log" 2>&-
 
-# ---------------------------------------------------------------- words
+limited() {
+  if command -v timeout >/dev/null; then timeout "$@"; else "${@:2}"; fi
+}
+(
+  limited 600 systemctl mask --now apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service unattended-upgrades.service
+  if command -v snap >/dev/null; then limited 60 snap refresh --hold; fi
+) &
+quiet=$!
 
-say() { # to the setup log and to the console
+
+say() {
   local line
   line="$(date -u +%FT%TZ) $*"
   printf '%s\n' "$line"
   printf '%s\n' "$line" >&3
 }
 
-phase() { # phase NAME: close the last phase with its seconds, begin the next
+phase() {
   if [ -n "$phase" ]; then say "$phase: $((SECONDS - phase_since)) s"; fi
   phase=$1 phase_since=$SECONDS
 }
 
-fail() { # fail DETAIL [HINT]: the end of this run, as setup_failed unless `reason` says otherwise
+fail() {
   detail="$phase: $1" hint=${2:-}
   say "failed: $detail"
   exit 1
 }
 
-run_in() { # run_in NAME COMMAND...: its output goes to the log, and is kept for last_words
+run_in() {
   local name=$1 code
   shift
   "$@" >"$scratch/$name.words" 2>&1
@@ -69,13 +79,50 @@ run_in() { # run_in NAME COMMAND...: its output goes to the log, and is kept for
   return "$code"
 }
 
-last_words() { # of a command that failed under run_in
+keep_log='
+import os, sys
+path, room, block = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+out, number, rest = open(path, "ab", 0), -1, 0
+room -= out.tell()
+while data := os.read(0, 65536):
+    try:
+        while data:
+            part, data = data[:max(room, 0)], data[max(room, 0):]
+            out.write(part)
+            room -= len(part)
+            rest += len(part) if number >= 0 else 0
+            if data:
+                number, room = number + 1, block
+                out = open(f"{path}.{number:06d}", "wb", 0)
+                if number > 1:
+                    os.remove(f"{path}.{number - 2:06d}")
+    except OSError:
+        pass # a full disk
+if number >= 0:
+    open(path, "ab").write(b"\n... %d bytes more, of which the last are kept in S3\n" % rest)
+'
+follow() {
+  docker logs -f "$1" 2>&1 | python3 -c "$keep_log" "$logs/$2.log" "$head_bytes" "$block_bytes" &
+}
+
+kept() {
+  local log="$logs/$1.log" half=$((kept_bytes / 2)) size
+  size=$(cat "$log" "$log".[0-9]* 2>/dev/null | wc -c)
+  if [ "$size" -le "$kept_bytes" ]; then
+    cat "$log" "$log".[0-9]* 2>/dev/null
+  else
+    head -c "$half" "$log"
+    printf '\n... %s bytes or more are left out here ...\n' "$((size - kept_bytes))"
+    cat "$log" "$log".[0-9]* 2>/dev/null | tail -c "$half"
+  fi
+}
+
+last_words() {
   tail -n 3 "$scratch/$1.words" 2>/dev/null | tr '\n\t' '  ' | sed 's/  */ /g; s/^ //; s/[ .]*$//' | cut -c 1-400
 }
 
-# ---------------------------------------------------------------- the end, whatever comes
 
-stopping() { # the machine is being taken down: nobody here may say how the run ended, the agent or the watchdog will
+stopping() {
   [ -n "$terminated" ] || [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]
 }
 
@@ -100,19 +147,19 @@ print(json.dumps({"run": run, "reason": reason, "ended": ended, "attempts": int(
                   "hours": hours + float(known.get("hours_before") or 0), "cost": cost + float(known.get("cost_before") or 0)}))
 '
 
-upload() { # upload KEY: standard input, which needs no disk
+upload() {
   aws s3 cp --only-show-errors - "s3://$outputs_bucket/$1"
 }
 
-sync_s3() { # not what a link of the training container's leads to
+sync_s3() {
   aws s3 sync --only-show-errors --no-follow-symlinks "$@"
 }
 
-exists() { # exists KEY
+exists() {
   aws s3api head-object --bucket "$outputs_bucket" --key "$1" >/dev/null 2>&1
 }
 
-last_resort() { # the agent could not end this run: save what is there and write the marker from here
+last_resort() {
   local documents
   if [ -d "$work$checkpoints" ]; then
     sync_s3 "$work$output" "s3://$outputs_bucket/$prefix$output_key"
@@ -127,11 +174,12 @@ last_resort() { # the agent could not end this run: save what is there and write
   documents=$(python3 -c "$write_end" "$run" "$attempt" "$reason" "${detail:-the setup script ended in phase $phase}" "$hint" \
     "$SECONDS" "$scratch/attempt.json" "$scratch/spec.json" "$instance_part" "$timestamp")
   printf '%s\n' "$documents" | sed -n 1p | upload "$prefix$end_key"
+  if [ "$reason" = "$lost" ]; then return; fi # another machine may do better
   printf '%s\n' "$documents" | sed -n 2p | upload "$prefix$failure_key"
   aws s3api put-object --bucket "$outputs_bucket" --key "$ended$run/$reason" >/dev/null
 }
 
-finish() { # runs on every exit
+finish() {
   trap - EXIT
   trap '' TERM
   rm -f "$work/reserve"
@@ -141,17 +189,17 @@ finish() { # runs on every exit
   fi
   phase ""
   if [ -n "$trainer" ] && [ ! -e "$scratch/training.exit" ]; then docker stop "$trainer"; fi
-  if [ -n "$run" ] && [ ! -e "$work$marked" ]; then
+  if [ -n "$run" ] && [ ! -e "$scratch$marked" ]; then
     if [ "$agents" -gt 0 ]; then docker stop "llmlab-agent-$agents"; fi
     last_resort
     unsaved="$training_log $agent_log"
   fi
   say "the end, after $SECONDS s"
   if [ -n "$run" ]; then
-    for log in "$setup_log" $unsaved; do upload "$prefix$logs_key$attempt/$log.log" <"$logs/$log.log"; done
+    for log in "$setup_log" $unsaved; do kept "$log" | upload "$prefix$logs_key$attempt/$log.log"; done
   fi
   amazon-cloudwatch-agent-ctl -a stop
-  reason=$(cat "$work$marked" 2>/dev/null)
+  reason=$(cat "$scratch$marked" 2>/dev/null)
   # not when its money is used up, nor when another attempt follows
   if [ -n "$keep" ] && [ "$reason" != "$cost_reached" ] && { exists "$prefix$success_key" || exists "$prefix$failure_key"; }; then
     say "kept until its deadline, as asked"
@@ -167,24 +215,29 @@ work="$root/var/lib/llmlab"
 trap 'terminated=yes; exit 0' TERM
 trap finish EXIT
 
-# ---------------------------------------------------------------- who am I
 
 phase "identity"
-metadata() { # metadata PATH: empty and false when there is none
+metadata() {
   local token
   token=$(curl -sf --noproxy '*' --max-time 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "${imds%/}/latest/api/token") &&
     curl -sf --noproxy '*' --max-time 5 -H "X-aws-ec2-metadata-token: $token" "${imds%/}/latest/meta-data/$1"
 }
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-  run=$(metadata "tags/instance/$run_tag") && break
-  sleep 2
-done
-attempt=$(metadata "tags/instance/$attempt_tag")
-deadline=$(metadata "tags/instance/$deadline_tag")
-keep=$(metadata "tags/instance/$keep_tag")
-case $run$attempt$deadline in
-  '' | *[!0-9a-z-]*) run="" && fail "this instance has no run, attempt and deadline among its tags" ;;
-esac
+tag() {
+  local value
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    if value=$(metadata "tags/instance/$1") && [ -n "$value" ]; then
+      printf '%s\n' "$value"
+      return
+    fi
+    sleep 2
+  done
+  return 1
+}
+run=$(tag "$run_tag") && attempt=$(tag "$attempt_tag") && deadline=$(tag "$deadline_tag") &&
+  case " $(tag "" | tr '\n' ' ')" in *" $keep_tag "*) keep=$(tag "$keep_tag") ;; esac
+if [[ ! $run/$attempt/$deadline =~ ^[0-9a-z-]+/[0-9]+/[0-9]+$ ]]; then
+  run="" && fail "this instance has no run, attempt and deadline among its tags"
+fi
 prefix="$runs$run/"
 end_key=${end_key//@ATTEMPT@/$attempt} attempt_key=${attempt_key//@ATTEMPT@/$attempt}
 say "run $run, attempt $attempt"
@@ -203,9 +256,7 @@ printf '%s\n' "${cloudwatch//@LOGS@/$logs}" >"$scratch/cloudwatch.json"
 touch "$logs/$training_log.log" "$logs/$agent_log.log"
 run_in cloudwatch amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c "file:$scratch/cloudwatch.json" ||
   say "no logs in CloudWatch: $(last_words cloudwatch)"
-systemctl stop apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service >/dev/null 2>&1 # a driver update would break CUDA
 
-# ---------------------------------------------------------------- folders, image, data
 
 phase "spec"
 printf '[default]\nregion = %s\ns3 =\n  max_concurrent_requests = 32\n' "$region" >"$AWS_CONFIG_FILE"
@@ -222,12 +273,14 @@ data, model = spec["data"], spec.get("model") or {"name": "", "files": []}
 print(spec["image"])
 print(data["name"])
 print(model["name"])
+print("bridge" if spec.get("training_network") is True else "none")
 print(sum(file["size"] for file in data["files"] + model["files"]) // 1024 + 2 * 1024 * 1024)
 '
 {
   read -r image
   read -r dataset
   read -r base_model
+  read -r network
   read -r needed_kib
 } <<EOF
 $(python3 -c "$read_spec" "$scratch/spec.json")
@@ -236,11 +289,21 @@ if [ -z "${needed_kib:-}" ]; then fail "the run's spec is not one"; fi
 
 phase "folders"
 nvme="$root/opt/dlami/nvme"
+for device in "$root"/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*; do
+  if [ ! -e "$device" ]; then break; fi
+  for _ in {1..30}; do
+    if mountpoint -q "$nvme"; then break 2; fi
+    sleep 2
+  done
+  say "the machine's own disks are not mounted at $nvme"
+  break
+done
 if mountpoint -q "$nvme" 2>/dev/null; then work="$nvme/llmlab"; fi
 if ! run_in folders mkdir -p "$work$data" "$work$model" "$work$checkpoints" \
-  "$work$output" "$work$control"; then
+  "$work$output" "$work$control" "$work$cache" "$scratch$host"; then
   fail "$(last_words folders)"
 fi
+say "work folder: $work"
 free_kib=$(df -Pk "$work" | awk 'NR == 2 { print $4 }')
 if [ "${free_kib:-0}" -lt "$needed_kib" ]; then
   fail "no space: $((free_kib / 1024 / 1024)) GiB free in $work, $((needed_kib / 1024 / 1024)) GiB needed"
@@ -249,7 +312,7 @@ cp "$scratch/spec.json" "$work$spec"
 dd if=/dev/zero of="$work/reserve" bs=1048576 count=16 2>/dev/null # given back at the end, so that a full disk can still be reported
 
 phase "image and data"
-check_engine() { # it has started, and knows --gpus
+check_engine() {
   local api try
   for try in 1 2 3 4 5 6; do
     if run_in engine docker version -f '{{.Server.APIVersion}}'; then
@@ -262,22 +325,24 @@ check_engine() { # it has started, and knows --gpus
   done
   fail "no Docker engine answers: $(last_words engine)"
 }
+pull_seconds=1200
 pull() {
   local try begun=$SECONDS
   for try in 1 2 3; do
     aws ecr get-login-password --region "$region" | docker login --username AWS --password-stdin "$registry" 2>&1 |
       grep -Ev '^WARNING! Your password|^Configure a credential helper|^https://docs|^$' # it is kept in memory, for twelve hours
-    if run_in pull docker pull --quiet "$image"; then
+    if run_in pull limited "$((pull_seconds - SECONDS + begun))" docker pull --quiet "$image"; then
       say "image: $((SECONDS - begun)) s"
       return 0
     fi
+    if [ "$((SECONDS - begun))" -ge "$pull_seconds" ]; then return 2; fi
     case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no space'* | *'no matching manifest'*) return 1 ;; esac
     if [ "$try" -lt 3 ]; then sleep "$((try * 5))"; fi
   done
   return 1
 }
 push="llmlab image push"
-check_image() { # made for this machine, and by a llmlab that means the same by the same names
+check_image() {
   local made here version
   read -r made version <<EOF
 $(docker image inspect -f "{{.Architecture}} {{index .Config.Labels \"$image_label\"}}" "$image")
@@ -289,7 +354,7 @@ EOF
     fail "the image $image has version $version of the names that programs share, and the lab has $contract" "$push"
   fi
 }
-download() { # download NAME FROM TO: what S3 has now; the agent compares it with the manifest
+download() {
   local begun=$SECONDS
   run_in "$1" sync_s3 "$2" "$3" || return 1
   say "$1: $((SECONDS - begun)) s"
@@ -301,33 +366,56 @@ download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the d
 if [ -n "$base_model" ]; then
   download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
 fi
-if ! wait "$pulling"; then
+wait "$pulling"
+pulled=$?
+if [ "$pulled" = 2 ]; then
+  reason=$lost
+  fail "the image $image was not here after $pull_seconds s"
+fi
+if [ "$pulled" != 0 ]; then
   case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no matching manifest'*) ;; *) push="" ;; esac
   fail "the image $image cannot be pulled: $(last_words pull)" "$push"
 fi
 check_image
 
-# ---------------------------------------------------------------- the agent
 
+wait "$quiet"
 gpus=()
-if command -v nvidia-smi >/dev/null; then gpus=(--gpus all); fi
-containers=(-e "$run_variable=$run" -e "$attempt_variable=$attempt" -e "$deadline_variable=$deadline" -e "$lab_variable=$lab"
-  -e "$work_variable=$container" -v "$work:$container")
+if command -v nvidia-smi >/dev/null; then
+  gpus=(--gpus all)
+  limited 60 nvidia-modprobe -u -c0 # the device files that CUDA needs, and that nobody makes before the first use
+  limited 120 nvidia-smi -L
+fi
+containers=(--user "$user" --cap-drop ALL --security-opt no-new-privileges --log-driver json-file --log-opt max-size=10m --log-opt max-file=2
+  -e "$run_variable=$run" -e "$attempt_variable=$attempt" -e "$deadline_variable=$deadline" -e "$lab_variable=$lab"
+  -e "$work_variable=$container")
+
+run_container() {
+  local words
+  run_in "$1" docker run -d --name "$2" ${gpus[@]+"${gpus[@]}"} "${containers[@]}" "${@:3}" && return
+  if [ "${gpus[0]:-}" != --gpus ]; then return 1; fi
+  words=$(last_words "$1")
+  docker rm -f "$2"
+  gpus=(--runtime=nvidia -e NVIDIA_VISIBLE_DEVICES=all)
+  run_in "$1" docker run -d --name "$2" "${gpus[@]}" "${containers[@]}" "${@:3}" && return
+  printf '%s\n' "$words" >"$scratch/$1.words"
+  return 1
+}
 
 start_agent() {
-  agents=$((agents + 1))
-  run_in agent docker run -d --name "llmlab-agent-$agents" --network host "${containers[@]}" -v "$logs:$container$log_folder" \
-    -e "$data_variable=$data_bucket" -e "$outputs_variable=$outputs_bucket" \
-    -e AWS_REGION -e AWS_ENDPOINT_URL -e AWS_EC2_METADATA_SERVICE_ENDPOINT ${gpus[@]+"${gpus[@]}"} "$image" python -m llmlab.agent || return 1
-  docker logs -f "llmlab-agent-$agents" >>"$logs/$agent_log.log" 2>&1 &
+  agents=$((agents + 1)) beat=$SECONDS
+  run_container agent "llmlab-agent-$agents" --network host -v "$work:$container" -v "$logs:$container$log_folder" \
+    -v "$scratch$host:$container$host" -e "$data_variable=$data_bucket" -e "$outputs_variable=$outputs_bucket" \
+    -e AWS_REGION -e AWS_ENDPOINT_URL -e AWS_EC2_METADATA_SERVICE_ENDPOINT "$image" python -m llmlab.agent || return 1
+  follow "llmlab-agent-$agents" "$agent_log"
   (
     code=$(docker wait "llmlab-agent-$agents") || code=${code:-lost}
     printf '%s\n' "$code" >"$scratch/agent-$agents.exit"
   ) &
 }
 
-await() { # await SECONDS WHAT FILE...: until one of the files is there; starts a dead agent again, three times
-  local until=$((SECONDS + $1)) what=$2 file
+await() {
+  local seconds=$1 until=$((SECONDS + $1)) what=$2 file
   shift 2
   while true; do
     for file in "$@"; do if [ -e "$file" ]; then return; fi; done
@@ -337,43 +425,58 @@ await() { # await SECONDS WHAT FILE...: until one of the files is there; starts 
         fail "the agent does not stay up: $(tail -n 1 "$logs/$agent_log.log" | cut -c 1-300)"
       fi
     fi
-    if [ "$SECONDS" -ge "$until" ]; then fail "waited $1 s for $what"; fi
+    if [ "$scratch$alive" -nt "$scratch/seen" ]; then
+      touch -r "$scratch$alive" "$scratch/seen"
+      beat=$SECONDS
+    elif [ -n "$watched" ] && [ "$((SECONDS - beat))" -ge 300 ]; then
+      say "the agent has shown no life for $((SECONDS - beat)) s"
+      docker kill "llmlab-agent-$agents"
+      beat=$SECONDS
+    fi
+    if [ "$SECONDS" -ge "$until" ]; then fail "waited $seconds s for $what"; fi
     sleep 1
   done
 }
 
 phase "agent"
-chmod -R a+rwX "$work" "$logs/$training_log.log" # the user of the containers is not root, made none of these, and the agent writes to that log
+chmod -R a+rwX "$work" "$scratch$host" "$logs/$training_log.log" # the user of the containers is not root, made none of these, and the agent writes to that log
 start_agent || fail "the agent's container does not start: $(last_words agent)"
-await 7200 "the agent to check data, model and checkpoint" "$work$ready" "$work$marked"
-if [ -e "$work$marked" ]; then exit 1; fi # it has said why
+await 7200 "the agent to check data, model and checkpoint" "$scratch$ready" "$scratch$marked"
+if [ -e "$scratch$marked" ]; then exit 1; fi # it has said why
 
-# ---------------------------------------------------------------- training: no network of the host, so no credentials
 
 phase "training container"
-run_in training docker run -d --name llmlab-training --network bridge --cap-drop ALL --security-opt no-new-privileges "${containers[@]}" \
-  -v "$work$data:$container$data:ro" -v "$work$model:$container$model:ro" \
-  -v "$work$spec:$container$spec:ro" --shm-size 16g ${gpus[@]+"${gpus[@]}"} "$image" python -m llmlab.trainer ||
+limits=(--read-only --tmpfs "/tmp:exec,size=2g" --pids-limit 16384 --shm-size 16g)
+memory=$(awk '/^MemTotal/ && $2 > 4194304 { print $2 - 1048576 "k" }' /proc/meminfo) # the rest is the agent's and the engine's
+if [ -n "$memory" ]; then limits+=(--memory "$memory" --memory-swap "$memory"); fi
+if [ "$network" = none ]; then limits+=(-e HF_HUB_OFFLINE=1); fi
+for variable in HOME XDG_CACHE_HOME HF_HOME TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR MPLCONFIGDIR; do
+  limits+=(-e "$variable=$container$cache/$variable")
+done
+run_container training llmlab-training --network "$network" "${limits[@]}" \
+  -v "$work$data:$container$data:ro" -v "$work$model:$container$model:ro" -v "$work$spec:$container$spec:ro" \
+  -v "$work$results:$container$results" -v "$work$cache:$container$cache" -v "$work$control:$container$control" \
+  "$image" python -m llmlab.trainer ||
   fail "the training container does not start: $(last_words training)"
-docker logs -f llmlab-training >>"$logs/$training_log.log" 2>&1 &
+follow llmlab-training "$training_log"
 tmux new-session -d -s llmlab "tail -n 1000 -F $logs/$training_log.log"
 
 phase "training"
-trainer=llmlab-training
+trainer=llmlab-training watched=yes beat=$SECONDS
 reason=$training_error
 (
   code=$(docker wait llmlab-training) || code=${code:-137}
   printf '%s\n' "$code" >"$scratch/training.exit"
 ) &
-await 100000000 "training" "$scratch/training.exit" "$work$marked"
+await 100000000 "training" "$scratch/training.exit" "$scratch$marked"
 rm -f "$work/reserve"
 
 phase "upload"
 if [ -e "$scratch/training.exit" ]; then
   if stopping; then exit 0; fi
   killed_for_memory=$(docker inspect -f '{{.State.OOMKilled}}' llmlab-training)
-  exit_file="$work$training_exit"
+  exit_file="$scratch$training_exit"
   printf '%s %s\n' "$(cat "$scratch/training.exit")" "${killed_for_memory:-false}" >"$exit_file.part" && mv "$exit_file.part" "$exit_file"
 fi
-await 7200 "the agent to upload" "$work$marked"
+await 100000000 "the agent to upload" "$scratch$marked"
 exit 0

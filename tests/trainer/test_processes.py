@@ -1,15 +1,18 @@
 """One, two and four processes train the same, go on from each other's checkpoints, and end together."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
+from llmlab.sandbox.programs import containment
 from llmlab.trainer.loop import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -80,11 +83,38 @@ def test_a_failure_in_one_of_them_is_told_in_its_own_words(tmp_path: Path, model
     assert "planted" in log_of(work.root, 1).read_text()
 
 
-def begin(work: WorkFolder, count: int) -> "subprocess.Popen[str]":
-    """The whole of it, from the program that starts the processes."""
+NO_NETWORK = [
+    "unshare", "--net", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', "a-container-of-no-network", sys.executable, "-I", "-S",
+    str(containment.__file__),
+]  # fmt: skip
+"""As `docker run --network none`: a loopback that is up, and a name that leads nowhere."""
+
+
+def can_be_alone() -> bool:
+    words = ["unshare", "--net", "--uts", "true"]
+    return bool(shutil.which("unshare")) and subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow  # torchrun and its two processes each import torch
+@pytest.mark.skipif(not can_be_alone(), reason="needs root and Linux's namespaces")
+def test_two_processes_find_each_other_without_a_network(tmp_path: Path, model: Path) -> None:
+    work = folders.make(tmp_path, model, recipe={**RECIPE, "max_steps": 2})
+    with begin(work, 2, before=NO_NETWORK) as started:
+        log = started.communicate(timeout=300)[0]
+    assert started.returncode == TrainerExit.COMPLETED, log
+    assert "on 2 processes" in log
+    assert len(folders.losses(work)) == 2
+
+
+def begin(work: WorkFolder, count: int, before: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    """The whole of it, from the program that starts the processes. `before` is a command that starts another."""
     environment = {**os.environ, "LLMLAB_WORK": work.root, "LLMLAB_PROCESSES": str(count), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "llmlab.trainer"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [*before, sys.executable, "-m", "llmlab.trainer"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
 
 

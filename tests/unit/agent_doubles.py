@@ -12,7 +12,8 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
-from llmlab.agent.store import Absent, StoreError
+from llmlab.agent.shared import Plain
+from llmlab.agent.store import Absent, StoreError, Took
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
@@ -42,9 +43,13 @@ class MemoryStore:
         self.put(key, body)
         return True
 
-    def send(self, file: Path, key: str) -> str:
+    def send(self, file: Plain, key: str, took: Took) -> str:
         self.on_send(key)
-        return self.put(key, file.read_bytes())
+        with file.open() as stream:
+            body = stream.read()
+        version = self.put(key, body)
+        took(len(body))
+        return version
 
     def fetch(self, key: str, version: str, file: Path) -> None:
         if key not in self.objects or (version and int(version) >= len(self.objects[key])):
@@ -131,7 +136,7 @@ class Inline:
         except (StoreError, OSError) as error:
             self.said.append(f"{name}: {error}")
 
-    def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
+    def within(self, name: str, seconds: float, work: Callable[[], object], going: Callable[[], bool] = lambda: True) -> bool:
         if name in self.late:
             return False
         self.start(name, work)
@@ -228,7 +233,7 @@ def machine(
 ) -> Machine:
     """A machine whose host has prepared everything. `spec` and `attempt` are what differs from the usual ones."""
     folder = WorkFolder(str(root))
-    for place in (folder.data, folder.model, folder.checkpoints, folder.output, folder.control, folder.logs):
+    for place in (folder.data, folder.model, folder.checkpoints, folder.output, folder.control, folder.host, folder.logs):
         Path(place).mkdir(parents=True)
     usual = Spec(
         run=RUN, lab="lab", region="us-east-1", account="123456789012", recipe={}, data=Manifest("d", files, ""), image="i", ami="",

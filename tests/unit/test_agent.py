@@ -147,9 +147,9 @@ def test_a_short_spot_notice_still_leaves_the_trainer_time_to_save(here: Machine
 
     real = here.background.within
 
-    def within(name: str, seconds: float, work: Any) -> bool:
+    def within(name: str, seconds: float, work: Any, *going: Any) -> bool:
         asked.append(seconds)
-        return real(name, seconds, work)
+        return real(name, seconds, work, *going)
 
     here.background.within = within  # type: ignore[method-assign]
     here.at(600, notice)
@@ -542,8 +542,24 @@ def test_a_gated_model_is_fetched_with_the_token(here: Machine) -> None:
     assert bring_model(gated(here), Secrets(hf_token="hf_x"), download, here.said.append)
     assert asked == [("meta/model", "v1", here.job.folder.model, "hf_x")]
     assert not any("hf_x" in line for line in here.said)
-    assert not bring_model(gated(here), Secrets(), download, here.said.append)
-    assert len(asked) == 1
+
+
+def test_a_public_model_is_fetched_too_because_training_has_no_network(here: Machine) -> None:
+    asked: list[tuple[str, str, str, str]] = []
+
+    def download(model: str, revision: str, folder: Path, token: str) -> None:
+        asked.append((model, revision, str(folder), token))
+
+    assert bring_model(gated(here), Secrets(), download, here.said.append)
+    assert asked == [("meta/model", "v1", here.job.folder.model, "")]
+    assert here.said == ["model meta/model at v1 is here, fetched without a token"]
+    assert not bring_model(here.job, Secrets(), download, here.said.append), "this one is the lab's own"
+    with pytest.raises(PrepareError, match="from Hugging Face: gone"):
+        bring_model(gated(here), Secrets(), refusing, here.said.append)
+
+
+def refusing(model: str, revision: str, folder: Path, token: str) -> None:
+    raise OSError("gone")
 
 
 def test_a_refused_model_is_told_without_the_token(here: Machine) -> None:

@@ -8,10 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from llmlab.agent.imds import TOKEN_SECONDS, HttpImds
+from llmlab.agent.imds import TOKEN_SECONDS, TRIES, HttpImds
+from llmlab.clock import ManualClock
+from tests.unit.agent_doubles import START
 
 NOTICE = '{"action": "terminate", "time": "2026-11-23T18:30:00Z"}'
-EXPIRED, FORBIDDEN, MISSING = 401, 403, 404
+EXPIRED, FORBIDDEN, MISSING, UNAVAILABLE = 401, 403, 404, 503
 """401 is what IMDSv2 says of a token that has run out, 403 that it is switched off.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html#imds-response-codes"""
 
@@ -25,6 +27,8 @@ class Metadata:
     valid: str = "none"
     tokens: int = 0
     refuses: int = 0
+    unready: int = 0
+    not_yet: int = UNAVAILABLE
     asked_with: list[str] = field(default_factory=list)
 
     def token(self, lives: str) -> tuple[int, str]:
@@ -39,6 +43,9 @@ class Metadata:
         self.asked_with.append(token)
         if self.refuses:
             return self.refuses, ""
+        if self.unready:
+            self.unready -= 1
+            return self.not_yet, ""
         if token != self.valid:
             return EXPIRED, ""
         name = path.removeprefix("/latest/meta-data/")
@@ -80,13 +87,13 @@ def metadata() -> Iterator[Metadata]:
 
 
 def test_one_token_does_for_many_questions(metadata: Metadata) -> None:
-    imds = HttpImds(metadata.address)
+    imds = HttpImds(metadata.address, ManualClock(START))
     assert [imds.instance() for _ in range(3)] == ["i-1"] * 3
     assert metadata.tokens == 1
 
 
 def test_a_spot_notice_is_heard_after_the_token_has_run_out(metadata: Metadata) -> None:
-    imds = HttpImds(metadata.address)
+    imds = HttpImds(metadata.address, ManualClock(START))
     assert imds.interruption() is None
     for renewals in (1, 2, 3):
         metadata.expire()
@@ -96,24 +103,32 @@ def test_a_spot_notice_is_heard_after_the_token_has_run_out(metadata: Metadata) 
 
 
 def test_no_notice_is_none_and_costs_no_token(metadata: Metadata) -> None:
-    imds = HttpImds(metadata.address)
+    imds = HttpImds(metadata.address, ManualClock(START))
     assert [imds.interruption() for _ in range(3)] == [None] * 3
     assert metadata.tokens == 1
 
 
 def test_a_service_that_refuses_is_asked_once_at_a_time(metadata: Metadata) -> None:
-    imds = HttpImds(metadata.address)
+    imds = HttpImds(metadata.address, ManualClock(START))
     imds.instance()
     metadata.asked_with.clear()
     metadata.refuses = FORBIDDEN
-    assert imds.instance() == ""
+    assert imds.interruption() is None
     assert len(metadata.asked_with) == 1
     metadata.refuses = EXPIRED
-    assert imds.instance() == ""
+    assert imds.interruption() is None
+
+
+@pytest.mark.parametrize("status", [MISSING, UNAVAILABLE])
+def test_what_every_machine_has_is_asked_for_until_the_service_is_up(metadata: Metadata, status: int) -> None:
+    metadata.unready, metadata.not_yet = TRIES - 1, status
+    assert HttpImds(metadata.address, ManualClock(START)).instance() == "i-1"
+    metadata.unready = TRIES
+    assert HttpImds(metadata.address, ManualClock(START)).instance() == ""
 
 
 def test_a_token_that_is_never_good_is_renewed_once_and_no_more(metadata: Metadata) -> None:
-    imds = HttpImds(metadata.address)
+    imds = HttpImds(metadata.address, ManualClock(START))
     metadata.refuses = EXPIRED
     imds._token = "old"
     assert imds.interruption() is None

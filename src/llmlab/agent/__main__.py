@@ -14,11 +14,12 @@ from llmlab.agent.background import Threads
 from llmlab.agent.gpu import NvidiaGpus
 from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
-from llmlab.agent.job import read, read_job
+from llmlab.agent.job import read_job
 from llmlab.agent.loop import Agent
 from llmlab.agent.market import Ec2Market
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare, tell_gpus
 from llmlab.agent.report import CloudWatchNumbers
+from llmlab.agent.shared import read
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
@@ -49,7 +50,7 @@ def main() -> int:
     session = boto3.Session(region_name=job.spec.region)
     s3 = session.client("s3", config=CLIENTS)
     outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET], clock)
-    imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS)
+    imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS, clock)
     numbers = CloudWatchNumbers(session.client("cloudwatch", config=CLIENTS), job.names.metrics, job.run)
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
     market = Ec2Market(session.client("ec2", config=CLIENTS))

@@ -7,6 +7,8 @@ from typing import Protocol
 from llmlab.agent.job import Say
 from llmlab.agent.store import StoreError
 
+LOOK_SECONDS = 1.0
+
 
 class Background(Protocol):
     """Named jobs, each running once at a time."""
@@ -15,8 +17,11 @@ class Background(Protocol):
         """Start `work`, unless the last of that name still runs."""
         ...
 
-    def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
-        """Wait for the last of that name, then do `work`; whether both were done in time. What is late goes on and is not waited for."""
+    def within(self, name: str, seconds: float, work: Callable[[], object], going: Callable[[], bool] = lambda: True) -> bool:
+        """Wait for the last of that name, then do `work`; whether both were done in time, and while `going`, which is asked every second.
+
+        What is late goes on and is not waited for.
+        """
         ...
 
 
@@ -33,7 +38,7 @@ class Threads:
             self._threads[name] = threading.Thread(target=self._guarded, args=(name, work), name=name, daemon=True)
             self._threads[name].start()
 
-    def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
+    def within(self, name: str, seconds: float, work: Callable[[], object], going: Callable[[], bool] = lambda: True) -> bool:
         last = self._threads.get(name)
 
         def both() -> None:
@@ -44,7 +49,10 @@ class Threads:
         thread = threading.Thread(target=both, name=name, daemon=True)
         self._threads[name] = thread
         thread.start()
-        thread.join(max(0.0, seconds))
+        left = max(0.0, seconds)
+        while left > 0 and thread.is_alive() and going():
+            thread.join(min(LOOK_SECONDS, left))
+            left -= LOOK_SECONDS
         return not thread.is_alive()
 
     def _guarded(self, name: str, work: Callable[[], object]) -> None:
@@ -52,3 +60,5 @@ class Threads:
             work()
         except (StoreError, OSError) as error:
             self.say(f"{name}: {error}")
+        except Exception as error:  # noqa: BLE001 - the next time it may pass, and the watch goes on either way
+            self.say(f"{name}: {type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
-"""A model of Hugging Face that needs a token: fetched here, so that the training container never sees the token.
+"""A model of Hugging Face: fetched here, at the revision that the spec names, so that training needs no network and never sees the token.
 
-Without a token in the lab's secrets nothing is done, and the trainer fetches a public model itself. Only weights, configuration and
-tokenizer are taken, never code.
+The token is the lab's, where its secrets hold one; a public model needs none. Only weights, configuration and tokenizer are taken, never
+code.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from llmlab.agent.prepare import PrepareError
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja"]
 Download = Callable[[str, str, Path, str], None]
-"""Takes a model's name, its revision, the folder and the token."""
+"""Takes a model's name, its revision, the folder and the token, "" for none."""
 
 
 def bring_model(job: Job, secrets: Any, download: Download, say: Say) -> bool:
@@ -29,14 +29,12 @@ def bring_model(job: Job, secrets: Any, download: Download, say: Say) -> bool:
     if job.spec.model is not None or not model:
         return False
     token = _token(secrets, job.names.secret(contract.HF_TOKEN), say)
-    if not token:
-        return False
     try:
         download(model, revision, Path(job.folder.model), token)
     except Exception as error:  # noqa: BLE001 - the hub, its HTTP client and the file system each have errors of their own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(token, "…").rstrip(".")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(token or "\0", "…").rstrip(".")
         raise PrepareError(f"the model {model} cannot be fetched from Hugging Face: {reason}") from None
-    say(f"model {model} at {revision} is here, fetched with the lab's token")
+    say(f"model {model} at {revision} is here, fetched {'with the token of the lab' if token else 'without a token'}")
     return True
 
 
@@ -57,4 +55,4 @@ def download_snapshot(model: str, revision: str, folder: Path, token: str) -> No
     """Fetch with huggingface_hub, which the image carries; it goes on with what an earlier try has left."""
     from huggingface_hub import snapshot_download
 
-    snapshot_download(model, revision=revision, local_dir=folder, token=token, allow_patterns=FILES)
+    snapshot_download(model, revision=revision, local_dir=folder, token=token or False, allow_patterns=FILES)

@@ -10,9 +10,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.error import HTTPError
 
+from llmlab.clock import Clock
+
 ADDRESS = "http://169.254.169.254"
 TIMEOUT_SECONDS = 2.0
 TOKEN_SECONDS = 21600
+TRIES = 5
+PAUSE_SECONDS = 1.0
 MOST_BYTES = 64 << 10
 """An answer is a word or a small document."""
 
@@ -36,8 +40,9 @@ class Imds(Protocol):
 class HttpImds:
     """IMDS over HTTP. A proxy of the environment is never asked: the address is local to the machine."""
 
-    def __init__(self, address: str = ADDRESS) -> None:
+    def __init__(self, address: str, clock: Clock) -> None:
         self.address = address.rstrip("/")
+        self.clock = clock
         self._token = ""
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -52,10 +57,18 @@ class HttpImds:
             return None
 
     def instance(self) -> str:
-        return self._get("instance-id")
+        return self._known("instance-id")
 
     def place(self) -> tuple[str, str]:
-        return self._get("instance-type"), self._get("placement/availability-zone")
+        return self._known("instance-type"), self._known("placement/availability-zone")
+
+    def _known(self, path: str) -> str:
+        """What every machine has: asked for again where the service does not answer, as in a machine's first seconds."""
+        for _ in range(TRIES - 1):
+            if text := self._get(path):
+                return text
+            self.clock.sleep(PAUSE_SECONDS)
+        return self._get(path)
 
     def _get(self, path: str) -> str:
         """The text, "" when there is none. An expired token is renewed once."""

@@ -1,6 +1,5 @@
 """What this agent works on, read once from the work folder and the environment, and the few things everybody here needs."""
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,20 +46,6 @@ def read_job(environment: Mapping[str, str]) -> Job:
     folder = WorkFolder(environment[Env.WORK])
     spec = contract.load(Spec, Path(folder.spec).read_bytes())
     return Job(spec, int(environment[Env.ATTEMPT]), int(environment[Env.DEADLINE]), folder)
-
-
-MOST_BYTES = 16 << 20
-"""Of a control file or of a log's end: both are written by the training container, which may write anything."""
-
-
-def read(path: str) -> str:
-    """A control file, or the end of a log; "" when it is not there yet. What is not UTF-8 in it is replaced."""
-    try:
-        with Path(path).open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, os.SEEK_END) - MOST_BYTES))
-            return stream.read(MOST_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def is_as(path: Path, wanted: DataFile) -> bool:

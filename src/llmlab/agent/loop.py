@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmlab import contract, money, pricing
-from llmlab.agent import ending, limits, report
+from llmlab.agent import ending, limits, logs, report, shared
 from llmlab.agent.background import Background
 from llmlab.agent.gpu import Gpus
 from llmlab.agent.idle import Vigil
 from llmlab.agent.imds import Imds
-from llmlab.agent.job import Job, Say, read
+from llmlab.agent.job import Job, Say
 from llmlab.agent.limits import Pressure, Seen
 from llmlab.agent.market import Market
 from llmlab.agent.report import Numbers
+from llmlab.agent.shared import read
 from llmlab.agent.store import Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import TrainingExit, Verdict, judge
@@ -44,10 +45,15 @@ TICK_SECONDS = 1.0
 EVERY_SECONDS = {
     "notice": 5.0, "stop": 5.0, "gpus": 10.0, "heartbeat": 10.0, "checkpoints": 5.0, "output": 60.0, "numbers": 60.0,
     "prices": 300.0, "prices near the limit": 30.0,
+    "alive": 10.0,
 }  # fmt: skip
 NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + limits.LEAD_SECONDS
 """With money for less than this, were spot to become as dear as on demand, prices are looked at more often."""
 LAST_LOOK_SECONDS = 5.0
+STALLED_UPLOAD_SECONDS = 900.0
+"""The last upload ends so long after the last byte that S3 took: the machine is paid for, and what is refused for ever is not worth it."""
+LOG_END_BYTES = 1 << 20
+"""Of the training log, in which the reason of an end is looked for."""
 LAST_WORD_SECONDS = 5.0
 """What is kept for the marker, of the time there is for the last upload; a quarter of it where that is less."""
 
@@ -79,6 +85,9 @@ class Agent:
     _next: dict[str, float] = field(default_factory=dict)
     _files: tuple[DataFile, ...] = ()
     _uploaded: bool = False
+    _taken: tuple[int, float] = (-1, 0.0)
+    """How many bytes S3 had taken when that was last seen to grow, and when that was."""
+    _concluding_since: float | None = None
 
     def __post_init__(self) -> None:
         self.vigil = Vigil(self.gpus, self.job.spec.idle_minutes, self.clock)
@@ -94,11 +103,14 @@ class Agent:
 
     def begin(self) -> None:
         """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
-        self.request = _document(Request, self.job.folder.request)
+        self.request = _document(Request, self.job.folder.requested)
         self.vigil.begin()
+        self.show_life()
 
     def look(self) -> bool:
         """Do what is due; whether the watch is over."""
+        if self._due("alive"):
+            self.show_life()
         self.end = TrainingExit.parse(read(self.job.folder.training_exit))
         if self.end is not None:
             return True
@@ -139,10 +151,26 @@ class Agent:
                 self.pressure = pressure
                 if self.request is None:
                     self.request = Request(pressure.reason, self._at(), self.vigil.words(pressure.reason))
-                replace_text(Path(self.job.folder.request), contract.dump(self.request))
+                self._tell_trainer(self.request)
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif pressure.leave_by < self.pressure.leave_by:
                 self.pressure = pressure
+
+    def _tell_trainer(self, request: Request) -> None:
+        """Where the trainer looks, and where the next agent on this machine does. A trainer that cannot be told is late, no more."""
+        text = contract.dump(request)
+        try:
+            replace_text(Path(self.job.folder.requested), text)
+            shared.replace(self.job.folder.request, text)
+        except OSError as error:
+            self.say(f"the trainer cannot be asked: {error}")
+
+    def show_life(self) -> None:
+        """To the host, which ends and starts again an agent that hangs."""
+        try:
+            Path(self.job.folder.alive).touch()
+        except OSError as error:
+            self.say(f"the host cannot be shown that the agent lives: {error}")
 
     def look_at_prices(self) -> None:
         """The spot prices of our pool since the start; the last known ones stay when AWS does not tell."""
@@ -205,7 +233,8 @@ class Agent:
 
     def finish(self) -> None:
         """The last upload, within the time there is; then the last word; then the host may switch off."""
-        log = read(f"{self.job.folder.logs}/{LogStream.TRAINING}.log")
+        self.show_life()
+        log = logs.log(self.job.folder.logs, LogStream.TRAINING).last(LOG_END_BYTES).decode(errors="replace")
         if self.request is None:  # what killed the trainer may be known to the driver by now
             self.background.within("gpus", LAST_LOOK_SECONDS, self.vigil.read)
         says = self.vigil.fault.says if self.vigil.fault else ""
@@ -215,18 +244,45 @@ class Agent:
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
         left = max(0.0, gone_by - self.now)
         upload_by = gone_by - min(LAST_WORD_SECONDS, left / 4)
-        in_time = self.background.within("uploads", upload_by - self.now, lambda: self._last_upload(upload_by))
-        if verdict.reason is EndReason.COMPLETED and not (in_time and self._uploaded):
+        self._taken = (self.uploads.taken, self.now) if self._taken[0] < 0 else self._taken
+        whole = verdict.reason is EndReason.COMPLETED
+        self.background.within("uploads", upload_by - self.now, lambda: self._last_upload(upload_by, whole=whole), self._goes_on)
+        if whole and not self._uploaded:
             verdict = Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
         self.conclude(verdict, until=gone_by)
 
-    def _last_upload(self, upload_by: float) -> None:
-        self._files = persist(self.uploads.everything, self.clock, self.say, until=upload_by)
-        self._uploaded = True
+    def _last_upload(self, upload_by: float, *, whole: bool) -> None:
+        """What the end stands for first: the output of a whole training, the checkpoint of another. Each alone, and logs last."""
+
+        def until() -> float:
+            self._goes_on()
+            return min(upload_by, self._taken[1] + STALLED_UPLOAD_SECONDS)
+
+        def output() -> None:
+            self._files = persist(self.uploads.output, self.clock, self.say, until=until)
+            self._uploaded = True
+
+        def checkpoints() -> None:
+            persist(self.uploads.checkpoints, self.clock, self.say, until=until)
+
+        for upload in (output, checkpoints, self.uploads.logs) if whole else (checkpoints, output, self.uploads.logs):
+            try:
+                upload()
+            except (StoreError, OSError) as error:
+                self.say(f"not everything is saved: {error}")
+
+    def _goes_on(self) -> bool:
+        """Whether S3 still takes something, or has until not long ago; the host is shown that this agent lives."""
+        self.show_life()
+        if self.uploads.taken != self._taken[0]:
+            self._taken = (self.uploads.taken, self.now)
+        return self.now < self._taken[1] + STALLED_UPLOAD_SECONDS
 
     def conclude(self, verdict: Verdict, *, until: float) -> None:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
+        self._concluding_since = self.now if self._concluding_since is None else self._concluding_since
+        until = min(until, self._concluding_since + STALLED_UPLOAD_SECONDS)
         interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
         taken_at = self.taken_at or now  # what counts is when AWS takes it, and that our own timer does not end it before
         free = interrupted and self.bill.hours(taken_at) < money.FREE_HOURS and taken_at.timestamp() < self.job.deadline
@@ -243,9 +299,12 @@ class Agent:
                 self.say,
                 until=max(until, self.now + LAST_WORD_SECONDS),
             )
-            self.uploads.logs()
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             self.say(f"the last word could not be written: {error}")
+        try:
+            self.uploads.logs()
+        except (StoreError, OSError) as error:
+            self.say(f"the last lines are not saved: {error}")
         replace_text(Path(self.job.folder.marked), verdict.reason + "\n")
 
 

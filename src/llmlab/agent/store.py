@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from boto3.exceptions import Boto3Error
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.utils import OSUtils
 
 from llmlab import contract
+from llmlab.agent.shared import Plain
 from llmlab.clock import Clock
 from llmlab.lifecycle import objects
 
 MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
 DENIED = {"AccessDenied", "403"}
 """Also what S3 says of a missing object to somebody who may list only some prefixes."""
-TRANSFER = TransferConfig(multipart_threshold=64 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
+TRANSFER = TransferConfig(multipart_threshold=16 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
 
 
 class StoreError(Exception):
@@ -25,6 +27,22 @@ class StoreError(Exception):
 
 class Absent(StoreError):
     """There is no such object, or no such version of it."""
+
+
+Took = Callable[[int], object]
+
+
+class Opening(OSUtils):
+    """How a large file is opened for each of its parts: as a plain one, whatever its name leads to by then."""
+
+    def __init__(self, file: Plain) -> None:
+        self.file = file
+
+    def open(self, filename: str, mode: str) -> Any:  # noqa: ARG002 - s3transfer's signature
+        return self.file.open()
+
+    def get_file_size(self, filename: str) -> int:  # noqa: ARG002
+        return self.file.stamp()[1]
 
 
 class Store(Protocol):
@@ -40,8 +58,13 @@ class Store(Protocol):
         """Write if nothing is there; False when something was."""
         ...
 
-    def send(self, file: Path, key: str) -> str:
-        """Upload a file; returns its version id, "" where the bucket keeps none."""
+    def send(self, file: Plain, key: str, took: Took) -> str:
+        """Upload a file; returns its version id, "" where the bucket keeps none. `took` hears how many bytes more S3 has.
+
+        Raises:
+            OSError: the file is not there any more, or is no regular one.
+            StoreError: S3 did not take it.
+        """
         ...
 
     def fetch(self, key: str, version: str, file: Path) -> None:
@@ -83,11 +106,16 @@ class S3Store:
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
 
-    def send(self, file: Path, key: str) -> str:
-        if file.stat().st_size < TRANSFER.multipart_threshold:
-            return self._put(key, file.read_bytes())
+    def send(self, file: Plain, key: str, took: Took) -> str:
+        with file.open() as stream:
+            body = stream.read(TRANSFER.multipart_threshold)
+        if len(body) < TRANSFER.multipart_threshold:
+            version = self._put(key, body)
+            took(len(body))
+            return version
+        config: Any = TRANSFER  # which the stubs take for another class
         try:
-            self.client.upload_file(str(file), self.bucket, key, Config=TRANSFER)
+            S3Transfer(self.client, config, Opening(file)).upload_file(file.name, self.bucket, key, callback=took)
             return str(self.client.head_object(Bucket=self.bucket, Key=key).get("VersionId", ""))
         except (ClientError, BotoCoreError, Boto3Error) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
@@ -123,8 +151,8 @@ def _code(error: Exception) -> str:
 T = TypeVar("T")
 
 
-def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, until: float) -> T:
-    """Do `work`, again after each `StoreError`, with pauses that grow to 30 s, until the time `until` (seconds since 1970).
+def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, until: float | Callable[[], float]) -> T:
+    """Do `work`, again after each `StoreError`, with pauses that grow to 30 s, until the time `until` (seconds since 1970), which may move.
 
     Raises:
         StoreError: the last one, when the time is up.
@@ -134,7 +162,7 @@ def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, 
         try:
             return work()
         except StoreError as error:
-            if clock.now().timestamp() + pause >= until:
+            if clock.now().timestamp() + pause >= (until() if callable(until) else until):
                 raise
             say(f"{error}; again in {pause:.0f} s")
         clock.sleep(pause)

@@ -1,106 +1,132 @@
 """From the work folder to S3: checkpoints, output and logs, as they come and once more at the end.
 
 A checkpoint is whole in S3 when its `COMPLETE` is there, which goes last and only after every file was read back against it here. What
-the trainer is still writing has no `COMPLETE` yet and is left alone.
+the trainer is still writing has no `COMPLETE` yet and is left alone. What is no regular file stays here, and is told once.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from llmlab import contract
-from llmlab.agent.job import Job, Say, each, is_as, read
-from llmlab.agent.store import Store
-from llmlab.contract import Complete, DataFile, LogStream
-from llmlab.files import sha256
+from llmlab.agent import logs, shared
+from llmlab.agent.job import Job, Say, each
+from llmlab.agent.shared import Plain, is_left_out
+from llmlab.agent.store import Store, StoreError
+from llmlab.contract import Complete, DataFile
 
 
 @dataclass
 class Uploads:
-    """What was sent already. `newest` is the step of the newest checkpoint that is whole in S3."""
+    """What was sent already. `newest` is the step of the newest checkpoint that is whole in S3, `taken` the bytes that S3 took."""
 
     job: Job
     outputs: Store
     say: Say
     newest: int = 0
+    taken: int = 0
     _checkpoints: set[int] = field(default_factory=set)
-    _sent: dict[Path, tuple[tuple[int, int], DataFile]] = field(default_factory=dict)
-    _logs: dict[LogStream, bytes] = field(default_factory=dict)
+    _sent: dict[str, tuple[tuple[int, int], DataFile]] = field(default_factory=dict)
+    _logs: logs.Turns = field(default_factory=logs.Turns)
+    _told: set[str] = field(default_factory=set)
 
     def have(self, step: int) -> None:
         """A checkpoint came from S3 and needs no upload."""
         self._checkpoints.add(step)
         self.newest = max(self.newest, step)
 
-    def everything(self) -> tuple[DataFile, ...]:
-        """Checkpoints, output and logs; returns the files of the output."""
+    def everything(self) -> None:
+        """Checkpoints, output and logs, as they are due while the trainer trains."""
         self.checkpoints()
-        files = self.output()
-        self.logs()
-        return files
+        self.output()
+        if self._logs.next():
+            self.logs()
 
     def checkpoints(self) -> None:
         """Every whole checkpoint that is not in S3 yet, newest first: it is the one that matters when the time is short."""
-        folder = Path(self.job.folder.checkpoints)
-        steps = [contract.parse_checkpoint_name(path.parent.name) for path in folder.glob(f"*/{contract.COMPLETE}")]
-        for step in sorted({step for step in steps if step is not None} - self._checkpoints, reverse=True):
-            self._checkpoint(step, folder / contract.checkpoint_name(step))
+        found, _ = shared.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
+        whole = {path.removesuffix(f"/{contract.COMPLETE}") for path in found if path.endswith(f"/{contract.COMPLETE}")}
+        steps = {step for step in map(contract.parse_checkpoint_name, whole) if step is not None}
+        for step in sorted(steps - self._checkpoints, reverse=True):
+            self._checkpoint(step)
 
-    def _checkpoint(self, step: int, folder: Path) -> None:
-        text = read(str(folder / contract.COMPLETE))
+    def _checkpoint(self, step: int) -> None:
+        folder = f"{self._within(self.job.folder.checkpoints)}/{contract.checkpoint_name(step)}"
+        text = self._file(folder, contract.COMPLETE).read()
         try:
             complete = contract.load(Complete, text)
         except contract.ContractError as error:
-            self.say(f"checkpoint {step} is left alone: {error}")
+            self._tell_once(f"checkpoint {step} is left alone: {error}")
             return
-        if not all(each(lambda file: self._is_ours(folder / file.path) and is_as(folder / file.path, file), complete.files)):
-            self.say(f"checkpoint {step} is left alone: it is not what its {contract.COMPLETE} says")
+        if not all(each(lambda file: self._file(folder, file.path).is_as(file), complete.files)):
+            self._tell_once(f"checkpoint {step} is left alone: it is not what its {contract.COMPLETE} says")
             return
         prefix = self.job.keys.checkpoint(step)
-        if self.outputs.read(prefix + contract.COMPLETE) == text.encode():
+        if self.outputs.read(prefix + contract.COMPLETE) == text:
             self.have(step)
             return
         try:
-            each(lambda file: self.outputs.send(folder / file.path, prefix + file.path), complete.files)
+            each(lambda file: self._send(self._file(folder, file.path), prefix + file.path), complete.files)
         except OSError as error:  # the trainer removed an old checkpoint meanwhile: a newer one has come
-            self.say(f"checkpoint {step} went away: {error}")
+            self._tell_once(f"checkpoint {step} went away: {error}")
             return
-        self.outputs.write(prefix + contract.COMPLETE, text.encode())
+        self.outputs.write(prefix + contract.COMPLETE, text)
         self.have(step)
         self.say(f"checkpoint {step} is saved: {sum(file.size for file in complete.files) / 1e6:.1f} MB")
 
     def output(self) -> tuple[DataFile, ...]:
         """Every file of the output folder that changed; returns all of them as they are in S3."""
-        folder = Path(self.job.folder.output)
-        paths = sorted(path for path in folder.rglob("*") if self._is_ours(path) and not _unfinished(path.relative_to(folder)))
-        return tuple(file for file in each(lambda path: self._output(folder, path), paths) if file is not None)
+        folder = self._within(self.job.folder.output)
+        paths, others = shared.files(self.job.folder.results, folder)
+        for other in others:
+            self._tell_once(f"left out of the output: {other}")
+        wanted = [path for path in paths if not _unfinished(path)]
+        return tuple(file for file in each(lambda path: self._output(folder, path), wanted) if file is not None)
 
-    def _is_ours(self, path: Path) -> bool:
-        """A file that really lies in the work folder: a link of the training container's may lead to what only we can read."""
-        return path.is_file() and path.resolve().is_relative_to(Path(self.job.folder.root).resolve())
-
-    def _output(self, folder: Path, path: Path) -> DataFile | None:
+    def _output(self, folder: str, path: str) -> DataFile | None:
+        file = self._file(folder, path)
         try:
-            status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            stamp = file.stamp()
             if path not in self._sent or self._sent[path][0] != stamp:
-                name = path.relative_to(folder).as_posix()
-                digest = sha256(path)
-                version = self.outputs.send(path, self.job.keys.output + name)
-                self._sent[path] = (stamp, DataFile(name, status.st_size, digest, version))
-        except FileNotFoundError:
+                digest = file.sha256()
+                version = self._send(file, self.job.keys.output + path)
+                self._sent[path] = (stamp, DataFile(path, stamp[1], digest, version))
+        except OSError as error:
+            if not is_left_out(error):
+                raise StoreError(f"{path} cannot be read: {error}") from error
+            if not isinstance(error, FileNotFoundError):  # such as one that the trainer has just replaced
+                self._tell_once(f"left out of the output: {path!r}: {error.strerror or error}")
             return None
         return self._sent[path][1]
 
     def logs(self) -> None:
-        """The host's, the trainer's and our own log, as far as they have got."""
-        for stream in (LogStream.SETUP, LogStream.TRAINING, LogStream.AGENT):
-            path = Path(self.job.folder.logs) / f"{stream}.log"
-            text = path.read_bytes() if path.exists() else b""
-            if text and self._logs.get(stream) != text:
-                self.outputs.write(self.job.keys.log(stream, self.job.attempt), text)
-                self._logs[stream] = text
+        """The host's, the trainer's and our own log, as far as they have got; none that S3 has already."""
+        for stream in logs.STREAMS:
+            now = logs.log(self.job.folder.logs, stream)
+            if now.files and self._logs.sent.get(stream) != now:
+                self.outputs.write(self.job.keys.log(stream, self.job.attempt), now.kept())
+                self._logs.sent[stream] = now
+
+    def _within(self, path: str) -> str:
+        """A path as it is within the folder of results, which the training container cannot replace."""
+        return path.removeprefix(f"{self.job.folder.results}/")
+
+    def _file(self, folder: str, path: str) -> Plain:
+        return Plain(self.job.folder.results, f"{folder}/{path}")
+
+    def _send(self, file: Plain, key: str) -> str:
+        return self.outputs.send(file, key, self._take)
+
+    def _take(self, count: int) -> None:
+        self.taken += count
+
+    def _tell_once(self, words: str) -> None:
+        if words not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(words)
+            self.say(words)
 
 
-def _unfinished(path: Path) -> bool:
+MOST_TOLD = 1000
+
+
+def _unfinished(path: str) -> bool:
     """Names that the trainer gives to what it is still writing."""
-    return any(part.startswith(".") or part.endswith((".part", ".new", ".tmp")) for part in path.parts)
+    return any(part.startswith(".") or part.endswith((".part", ".new", ".tmp")) for part in path.split("/"))

@@ -7,6 +7,8 @@ from llmlab.agent.gpu import HARDWARE_XIDS
 from llmlab.contract import EndReason, Outcome, Request, TrainerExit
 
 DETAIL_LENGTH = 400
+MOST_WORDS = 1000
+"""Of what a trainer says about its end."""
 SEARCHED_CHARACTERS = 100_000
 """Of the end of the training log: the process that failed first speaks before the others."""
 HARDWARE = re.compile(
@@ -48,7 +50,7 @@ def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | 
     explains any error; else the trainer's own word counts as long as its exit code does not contradict it.
     """
     if end is not None and end.code == TrainerExit.COMPLETED:
-        return Verdict(EndReason.COMPLETED, outcome.detail if outcome else "")
+        return Verdict(EndReason.COMPLETED, outcome.detail[:MOST_WORDS] if outcome else "")
     if request is not None:
         broken = bool(fault) and request.reason is EndReason.STALLED
         return Verdict(
@@ -68,7 +70,7 @@ def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:
     if end is None:
         return "the trainer did not save in time, earlier checkpoints count"
     if end.code == TrainerExit.STOPPED_ON_REQUEST:
-        return outcome.detail if outcome else ""
+        return outcome.detail[:MOST_WORDS] if outcome else ""
     return f"the trainer ended with exit code {end.code} before it had saved, earlier checkpoints count"
 
 
@@ -78,7 +80,7 @@ def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict
     if end.killed_for_memory:
         return Verdict(reason, "the machine ran out of memory and killed the trainer")
     if outcome is not None and outcome.reason.state is reason.state:
-        return Verdict(outcome.reason, outcome.detail, outcome.hint_code, outcome.hint_values)
+        return Verdict(outcome.reason, outcome.detail[:MOST_WORDS], outcome.hint_code, outcome.hint_values)
     if end.code > 128:
         return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
     return Verdict(reason, last or f"the trainer ended with exit code {end.code}")

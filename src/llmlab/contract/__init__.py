@@ -49,7 +49,17 @@ from llmlab.contract.keys import (
     parse_run_id,
     run_started,
 )
-from llmlab.contract.machine import ADAPTER, METRICS_FILE, SAMPLES_FILE, WHOLE_MODEL, Env, WorkFolder
+from llmlab.contract.machine import (
+    ADAPTER,
+    LOG_BLOCK_BYTES,
+    LOG_HEAD_BYTES,
+    LOG_KEPT_BYTES,
+    METRICS_FILE,
+    SAMPLES_FILE,
+    WHOLE_MODEL,
+    Env,
+    WorkFolder,
+)
 from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, LogStream, Metric, Names, Tag
 from llmlab.contract.shrinking import HALF_BATCH, HALVE, batch_words, may_shrink, shrunk
 from llmlab.contract.states import EndReason, Notice, RunState, TrainerExit
@@ -69,6 +79,9 @@ __all__ = [
     "HF_TOKEN",
     "IMAGE_LABEL",
     "LARGE_DOCUMENT_BYTES",
+    "LOG_BLOCK_BYTES",
+    "LOG_HEAD_BYTES",
+    "LOG_KEPT_BYTES",
     "MANIFEST",
     "METRICS_FILE",
     "MODELS",

@@ -55,12 +55,17 @@ class WorkFolder:
         return f"{self.root}/cache"
 
     @property
+    def results(self) -> str:
+        """What the trainer makes, and what it makes it from when it goes on."""
+        return f"{self.root}/run"
+
+    @property
     def checkpoints(self) -> str:
-        return f"{self.root}/run/checkpoints"
+        return f"{self.results}/checkpoints"
 
     @property
     def output(self) -> str:
-        return f"{self.root}/run/output"
+        return f"{self.results}/output"
 
     @property
     def logs(self) -> str:
@@ -68,12 +73,28 @@ class WorkFolder:
 
     @property
     def control(self) -> str:
+        """What the agent and the trainer tell each other. Either may find anything there, for the trainer may write anything."""
         return f"{self.root}/control"
+
+    @property
+    def host(self) -> str:
+        """What the agent and the host tell each other, out of the training container's reach."""
+        return f"{self.root}/host"
 
     @property
     def ready(self) -> str:
         """Agent → host: data, model and checkpoint are here and checked; training may start."""
-        return f"{self.control}/ready"
+        return f"{self.host}/ready"
+
+    @property
+    def alive(self) -> str:
+        """Agent → host: touched all the time while it watches; one that stands still is an agent that hangs."""
+        return f"{self.host}/alive"
+
+    @property
+    def requested(self) -> str:
+        """Agent → the agent that is started after it: the `Request` it has made."""
+        return f"{self.host}/request.json"
 
     @property
     def request(self) -> str:
@@ -98,14 +119,20 @@ class WorkFolder:
     @property
     def training_exit(self) -> str:
         """Host → agent: the training container's exit code and `true` or `false` for killed for memory, e.g. `137 true`."""
-        return f"{self.control}/training_exit"
+        return f"{self.host}/training_exit"
 
     @property
     def marked(self) -> str:
         """Agent → host: everything is uploaded and the marker (or the attempt's end) is written."""
-        return f"{self.control}/marked"
+        return f"{self.host}/marked"
 
 
+LOG_HEAD_BYTES = 50_000_000
+"""Of a log's file `NAME.log`: its beginning, which CloudWatch gets too. What follows is in `NAME.log.000000` and so on."""
+LOG_BLOCK_BYTES = 15_000_000
+"""Of each of those files, of which the last two stay."""
+LOG_KEPT_BYTES = 20_000_000
+"""Of a log in S3, half of it from its beginning and half from its end. What is left out between is one line with its size."""
 METRICS_FILE = "metrics.jsonl"
 """In `output/`: one JSON object a logged step, keys of `Progress` and more."""
 SAMPLES_FILE = "samples.jsonl"

@@ -19,7 +19,7 @@ STAND_INS = {
     "docker": "docker.py",
     "tmux": "tmux.py",
     "amazon-cloudwatch-agent-ctl": "cloudwatch.py",
-    **dict.fromkeys(("systemctl", "systemd-run", "poweroff", "shutdown", "halt", "reboot"), "power.py"),
+    **dict.fromkeys(("systemctl", "systemd-run", "poweroff", "shutdown", "halt", "reboot", "snap"), "power.py"),
 }
 NEED_NAME = {"power.py"}
 ROOT_FOLDERS = ("root", "tmp", "run", "var/log", "var/lib", "opt", "etc", "home/ubuntu")

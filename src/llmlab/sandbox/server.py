@@ -198,7 +198,10 @@ class Sandbox:
         self._call("POST", "rules", {"off": list(names)})
 
     def fault(self, verb: str, message: str = "") -> None:
-        """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it."""
+        """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it.
+
+        Of `metadata` the message is how many questions about its tags a new machine's metadata service does not answer.
+        """
         self._call("POST", "faults", {"verb": verb, "message": message})
 
     def kill_container(self, instance: str, name: str, *, memory: bool = False) -> None:

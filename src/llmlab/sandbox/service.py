@@ -231,6 +231,7 @@ class Service:
             self.requests.faults = {
                 key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
             }
+            self.metadata.unready = int(self.requests.faults.get("metadata", "0"))
         else:
             raise LookupError(f"the sandbox has no {name}")
 
@@ -246,6 +247,7 @@ class Service:
         with LOCK:
             self.room.machines.clear()
             self.requests.faults.clear()
+            self.metadata.unready = 0
             DELAY.seconds = self.delay_seconds
             SWITCH.set(self.rules)
             BackendDict.reset()

@@ -106,9 +106,13 @@ def wanted(environment: Mapping[str, str], gpus: int) -> int:
 
 
 def launch(count: int) -> int:
-    """Run this program `count` times under torchrun, hand SIGTERM on, and return its exit code."""
+    """Run this program `count` times under torchrun, hand SIGTERM on, and return its exit code.
+
+    They find each other on the loopback: a container without a network has a name that leads nowhere.
+    """
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), "-m", "llmlab.trainer",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(count),
+        "-m", "llmlab.trainer",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))}
     with subprocess.Popen(command, env=environment) as child:

@@ -37,7 +37,8 @@ def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
     try:
         return spec, recipes.check(spec.recipe, source="the run's recipe")
     except UsageError as error:
-        raise SetupFailed(error.message, error.hint) from error
+        # a recipe in a run's spec is no file that a command could name
+        raise SetupFailed(error.message, error.hint if contract.hints.parse(error.hint)[0] else "llmlab estimate") from error
 
 
 def wants_gpus(work: WorkFolder) -> bool:

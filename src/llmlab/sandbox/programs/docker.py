@@ -24,7 +24,7 @@ from llmlab.sandbox.programs import containment
 from llmlab.sandbox.programs.machine import FOLDER, call, detach, die, forget
 
 CONTAINERS = FOLDER / "containers"
-FLAGS = {"-d", "--detach", "--rm", "-i", "-t", "-it", "--init", "--privileged", "-q", "--quiet", "--interactive", "--tty"}
+FLAGS = {"-d", "--detach", "--rm", "-i", "-t", "-it", "--init", "--privileged", "-q", "--quiet", "--interactive", "--tty", "--read-only"}
 PLAIN = {
     "--name": "name", "--network": "network", "--net": "network", "-u": "user", "--user": "user", "-w": "directory",
     "--workdir": "directory",

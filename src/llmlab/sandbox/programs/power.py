@@ -1,4 +1,4 @@
-"""Stands for systemctl, systemd-run, poweroff, shutdown and halt: `python -I -S power.py NAME ARGUMENTS…`.
+"""Stands for systemctl, systemd-run, poweroff, shutdown, halt and snap: `python -I -S power.py NAME ARGUMENTS…`.
 
 Timers live in the sandbox, on its clock.
 """
@@ -15,7 +15,7 @@ UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 360
 
 def main() -> None:
     name, arguments = Path(sys.argv[1]).name, sys.argv[2:]
-    {"systemctl": systemctl, "systemd-run": systemd_run, "shutdown": shutdown}.get(name, power)(arguments, name)
+    {"systemctl": systemctl, "systemd-run": systemd_run, "shutdown": shutdown, "snap": snap}.get(name, power)(arguments, name)
 
 
 def power(arguments: list[str], name: str) -> None:
@@ -33,13 +33,25 @@ def systemctl(arguments: list[str], _: str) -> None:
         state = call("GET", "state")[1]["running"]
         print(state)  # noqa: T201
         sys.exit(0 if state == "running" else 1)
-    elif verb in {"stop", "disable", "kill"}:
+    elif verb in {"stop", "disable", "kill", "mask"}:
+        if verb == "mask":
+            note("masked", units)
         for unit in units:
             call("DELETE", f"timers/{unit.removesuffix('.timer').removesuffix('.service')}")
     elif verb == "is-active":
         active = call("GET", f"timers/{units[0].removesuffix('.timer')}")[0] == 200 if units else False
         print("active" if active else "inactive")  # noqa: T201
         sys.exit(0 if active else 3)
+
+
+def snap(arguments: list[str], _: str) -> None:
+    note("snap", arguments)
+
+
+def note(name: str, words: list[str]) -> None:
+    """Keep what was asked of a machine that has nothing of the kind, for who looks."""
+    with (FOLDER / name).open("a", encoding="utf-8") as stream:
+        stream.write(" ".join(words) + "\n")
 
 
 def systemd_run(arguments: list[str], _: str) -> None:

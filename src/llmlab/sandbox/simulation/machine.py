@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from llmlab import contract
 from llmlab.agent import limits
-from llmlab.agent.job import read, read_job
+from llmlab.agent.job import read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
 from llmlab.agent.market import Ec2Market
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
+from llmlab.agent.shared import read
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
@@ -165,7 +166,7 @@ class Machine:
 
     def _enter(self) -> None:
         """As `llmlab.agent.__main__` does: everything prepared, then the watch."""
-        for place in ("data", "model", "checkpoints", "output", "logs", "control"):
+        for place in ("data", "model", "checkpoints", "output", "logs", "control", "host"):
             Path(getattr(self.folder, place)).mkdir(parents=True, exist_ok=True)
         try:
             agent = self.agent = self.make_agent()

@@ -61,7 +61,7 @@ class Background:
         moment = self.pending[name] = self.machine.timeline.moment + seconds
         self.machine.timeline.at(moment, lambda: self._arrive(name, moment, work))
 
-    def within(self, name: str, seconds: float, work: Callable[[], object]) -> bool:
+    def within(self, name: str, seconds: float, work: Callable[[], object], going: Callable[[], bool] = lambda: True) -> bool:
         if name != "uploads":
             self._guarded(name, work)
             return True
@@ -72,7 +72,7 @@ class Background:
         arrives, late = self.last
         if now < arrives:
             raise Pause(arrives)
-        if late > 0:
+        if late > 0 or not going():
             return False
         self._guarded(name, work)
         return True
