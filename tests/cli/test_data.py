@@ -394,3 +394,116 @@ def test_the_clock_dates_the_manifest(lab: CommandLine, buckets: Aws) -> None:
     write(Path("data/a.jsonl"), *GOOD)
     lab("upload", "data/a.jsonl")
     assert manifest(buckets, "a").created == "2026-01-01T00:00:00Z"
+
+
+# ---------------------------------------------------------------- what a dataset is, told before it is paid for
+
+
+def test_skip_bad_is_a_fact_of_the_dataset(lab: CommandLine, buckets: Aws, recorder: list[str]) -> None:
+    """The files are the same with and without it; the manifest is not, because the trainer asks it."""
+    write(Path("data/a.jsonl"), *GOOD)
+    lab("upload", "data")
+    assert manifest(buckets).facts["skip_bad"] is False
+    recorder.clear()
+    assert "sent 0 (0 B), 1 unchanged" in lab("upload", "data", "--skip-bad").out
+    assert manifest(buckets).facts["skip_bad"] is True
+    assert writes(recorder) == ["s3:PutObject"]
+
+
+def test_parts_of_a_dataset_are_told_and_are_facts(lab: CommandLine, buckets: Aws) -> None:
+    for name, count in (("train", 3), ("valid", 2), ("test", 1)):
+        write(Path(f"data/{name}.jsonl"), *[{"text": f"{name} {at}"} for at in range(count)])
+    out = lab("upload", "data").out
+    assert "2 examples held out for evaluation, and not trained on: valid.jsonl" in out
+    assert "1 examples never trained on: test.jsonl" in out
+    facts = manifest(buckets).facts
+    assert facts["examples"] == 3
+    assert facts["splits"]["valid"] == {"files": ["valid.jsonl"], "examples": 2}
+    assert facts["splits"]["test"] == {"files": ["test.jsonl"], "examples": 1}
+
+
+LOG = [
+    {"request": {"messages": [{"role": "user", "content": "a"}]}, "response": {"content": "1"}},
+    {"request": {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "1"}, {"role": "user", "content": "b"}]},
+     "response": {"content": "2", "stop_reason": "max_tokens"}},
+    {"request": {"messages": [{"role": "user", "content": "c"}]}, "response": {"type": "error"}},
+]  # fmt: skip
+
+
+def test_logs_that_repeat_themselves_go_as_rows_with_their_origin(lab: CommandLine, buckets: Aws, recorder: list[str]) -> None:
+    write(Path("data/log.jsonl"), *LOG)
+    write(Path("data/once.jsonl"), LOG[2], {**LOG[0], "request": {"messages": [{"role": "user", "content": "z"}]}})
+    result = lab("upload", "data")
+    assert "1 repeated requests, 1 of their answers carry loss where they are held" in result.out
+    assert "2 failed requests (log.jsonl:3, once.jsonl:1)" in result.out
+    assert "1 answers end at the limit of their length" in result.out
+
+    def body(name: str) -> bytes:
+        content: bytes = buckets.s3.get_object(Bucket=buckets.names.data_bucket, Key=contract.dataset_prefix("data") + name)["Body"].read()
+        return content
+
+    (row,) = map(orjson.loads, body("log.jsonl").splitlines())
+    assert row["origin"] == {"file": "log.jsonl", "line": 2}
+    assert [message.get("cut") for message in row["messages"]] == [None, None, None, True]
+    assert body("once.jsonl") == Path("data/once.jsonl").read_bytes(), "every other file goes byte for byte"
+    recorder.clear()
+    assert "2 unchanged" in lab("upload", "data").out
+    assert writes(recorder) == []
+
+
+def test_a_transcript_goes_as_rows(lab: CommandLine, buckets: Aws) -> None:
+    lines = [
+        {"type": "user", "sessionId": "s", "uuid": "u1", "parentUuid": None, "message": {"role": "user", "content": "a"}},
+        {
+            "type": "assistant",
+            "sessionId": "s",
+            "uuid": "u2",
+            "parentUuid": "u1",
+            "message": {"id": "m", "role": "assistant", "content": "1"},
+        },
+    ]
+    write(Path("data/session.jsonl"), *lines)
+    assert lab("upload", "data").code == 0
+    assert manifest(buckets).facts["formats"] == {"claude-code": 1}
+    content = buckets.s3.get_object(Bucket=buckets.names.data_bucket, Key=contract.dataset_prefix("data") + "session.jsonl")["Body"].read()
+    assert orjson.loads(content)["messages"] == [{"role": "user", "content": "a"}, {"role": "assistant", "content": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"prompt": "a", "completion": "b", "label": False}], "1 row has a label: unpaired preferences (KTO)"),
+        ([{"text": "a"}, {"prompt": "a", "chosen": "b", "rejected": "c"}], "text and preference examples cannot be trained together"),
+        (LOG[2:], "no line of data can be trained on: 1 failed requests"),
+    ],
+)
+@pytest.mark.parametrize("skip_bad", [(), ("--skip-bad",)])
+def test_what_no_objective_learns_from_is_refused(
+    lab: CommandLine, buckets: Aws, recorder: list[str], rows: list[Any], words: str, skip_bad: tuple[str, ...]
+) -> None:
+    write(Path("data/a.jsonl"), *rows)
+    for command in ("validate", "upload"):
+        result = lab(command, "data", *skip_bad)
+        assert result.code == 1
+        assert words in result.error
+        assert result.hint == "llmlab validate --forms"
+    assert writes(recorder) == []
+
+
+def test_kinds_in_files_of_their_own_can_be_put_apart(llmlab: CommandLine) -> None:
+    write(Path("data/a.jsonl"), *GOOD)
+    write(Path("data/b.jsonl"), {"prompt": "a", "chosen": "b", "rejected": "c"})
+    assert llmlab("validate", "data").hint == "mkdir data-preferences && mv data/b.jsonl data-preferences"
+
+
+def test_keys_that_nobody_reads_are_named(llmlab: CommandLine) -> None:
+    write(Path("data/a.jsonl"), *[{**row, "persona": "x"} for row in GOOD])
+    assert "keys that llmlab does not know, and their rows: persona (30)" in llmlab("validate", "data").out
+    assert llmlab("validate", "data", "--json").json["unread"] == {"persona": 30}
+
+
+def test_the_forms_are_printed(llmlab: CommandLine) -> None:
+    result = llmlab("validate", "--forms")
+    assert result.code == 0
+    assert "claude-code: a file of Claude Code's" in result.out
+    assert len(llmlab("validate", "--forms", "--json").json) > 15

@@ -9,7 +9,7 @@ import orjson
 from llmlab.dataset import BadRow, read, to_example
 from llmlab.dataset.check import check
 from llmlab.dataset.files import find
-from llmlab.dataset.lines import MOST_BYTES
+from llmlab.dataset.line import MOST_BYTES
 from llmlab.dataset.tally import estimate, measure
 from tests.fuzz.laws import one_line
 

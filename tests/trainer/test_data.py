@@ -415,7 +415,7 @@ from llmlab.sandbox.model import make_tokenizer
 from llmlab.trainer.examples import workers
 from llmlab.trainer.examples.blocks import Rules
 from llmlab.trainer.examples.tokens import Encoder
-from llmlab.dataset.lines import Line
+from llmlab.dataset import Line
 def lines():
     while True:
         yield 0, [Line(1, {"text": "restart"})]

@@ -13,9 +13,11 @@ import zstandard
 from hypothesis import given, strategies as st
 from pyarrow import parquet
 
-from llmlab.dataset import lines
+from llmlab.dataset import unpack
 from llmlab.dataset.files import find
-from llmlab.dataset.lines import blocks, read, split
+from llmlab.dataset.line import parse
+from llmlab.dataset.lines import read, split
+from llmlab.dataset.unpack import blocks
 from llmlab.errors import UsageError
 
 ROWS = [{"text": "a"}, {"text": "ü\u2028b"}, {"text": "c" * 3000}]
@@ -50,7 +52,7 @@ def test_a_file_in_several_frames_is_whole(rows: list[list[int]], block: int, pa
     """`pzstd` writes such files, and so does `cat a.zst b.zst`; a frame may end anywhere in what is read at once."""
     frames = [b"".join(b'{"n": %d}\n' % number for number in frame) for frame in rows]
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lines, "ZSTD_BLOCK", block)
+        patched.setattr(unpack, "ZSTD_BLOCK", block)
         file = Path(folder, "a.jsonl.zst" if pack is zstandard.compress else "a.jsonl.gz")
         file.write_bytes(b"".join(map(pack, frames)))
         assert [line.row and line.row["n"] for line in read(file)] == [number for frame in rows for number in frame]
@@ -75,7 +77,7 @@ def test_parquet_rows_leave_out_nulls(tmp_path: Path) -> None:
         (b'"x"\n3\nnull\ntrue\n', [(1, "the line is a string"), (2, "a number"), (3, "null"), (4, "a boolean")]),
         (b'\n{"text": "\xff"}\n', [(2, "not UTF-8 at byte 11")]),
         (b'{"text": NaN}\n', [(1, "not JSON: ")]),
-        (b'{"text": "\\ud800"}\n', [(1, "not JSON: ")]),
+        (b'{"text": "\\ud800"}\n', [(1, "half a character")]),
         (b"{" * 3 + b"\n", [(1, "at column 2")]),
         (b"\xff\xfe{\x00}\x00", [(0, "the file is UTF-16, not UTF-8")]),
         (b"\x1f\x8b\x08", [(0, "name it .jsonl.gz")]),
@@ -129,7 +131,7 @@ def test_an_endless_line_is_not_held(tmp_path: Path) -> None:
             return b"x" * size if self.left >= 0 else b""
 
     assert list(split(blocks(Endless()))) == [200 << 20]  # type: ignore[arg-type]
-    assert lines.parse(7, 2 << 30).reason == "a line of 2,048 MiB: the most is 64 MiB"
+    assert parse(7, 2 << 30).reason == "a line of 2,048 MiB: the most is 64 MiB"
 
 
 def test_find(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_find(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(PLAIN)
     found = find(tmp_path)
     assert [file.name for file in found.files] == ["a.jsonl", "sub/z.jsonl.gz"]
-    assert found.left_out == ("b.pdf",)
+    assert [(one.name, one.reason) for one in found.passed] == [(".hidden.jsonl", "hidden"), ("b.pdf", "no data: .pdf")]
     assert [file.name for file in find(tmp_path / "a.jsonl").files] == ["a.jsonl"]
 
 
@@ -156,11 +158,11 @@ def test_find(tmp_path: Path) -> None:
 def test_a_file_made_to_fill_memory_is_told(
     tmp_path: Path, name: str, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "ALWAYS", 1 << 10)
-    monkeypatch.setattr(lines, "MOST_TIMES", 100)
+    monkeypatch.setattr(unpack, "ALWAYS", 1 << 10)
+    monkeypatch.setattr(unpack, "MOST_TIMES", 100)
     file = tmp_path / name
     file.write_bytes(pack(b'{"text": "a"}\n' + b" " * (8 << 20)))
     *_, last = read(file)
     assert "becomes more than 100 times its size" in last.reason
-    monkeypatch.setattr(lines, "MOST_TIMES", 100_000)
+    monkeypatch.setattr(unpack, "MOST_TIMES", 100_000)
     assert [line.row for line in read(file)] == [{"text": "a"}]

@@ -24,7 +24,7 @@ SHOWN_PLACES = 3
 SHOWN_NAMES = 8
 OUTPUTS = Path("outputs")
 
-KINDS = "A .jsonl, .jsonl.gz, .jsonl.zst or .parquet file, or a folder of them."
+KINDS = "A .jsonl, .ndjson, .json, .csv, .parquet or .arrow file, perhaps packed, or a folder of them."
 PARTS = "Of adapter, checkpoints, logs, report; several with commas."
 
 DataPath = Annotated[Path, typer.Argument(help=KINDS, show_default=False)]
@@ -174,7 +174,7 @@ def report_view(state: State, report: "Report") -> Iterator["RenderableType"]:
         right=("size", "examples", "bad"),
     )
     yield ""
-    if report.examples:
+    if report.examples or report.skipped:
         facts = table(("", ""), facts_of(report))
         facts.show_header = False  # type: ignore[union-attr]
         yield facts
@@ -223,9 +223,24 @@ def facts_of(report: "Report") -> Iterator[tuple[str, str]]:
     mixed_files = [file.name for file in report.files if len(file.formats) > 1]
     if mixed_files:
         yield "mixed", f"more than one format in {', '.join(mixed_files[:SHOWN_PLACES])}"
-    if report.left_out:
-        more = ", …" if len(report.left_out) > SHOWN_PLACES else ""
-        yield "left out", f"{len(report.left_out):,} files that are no data: {', '.join(report.left_out[:SHOWN_PLACES])}{more}"
+    for split, words in (("valid", "held out for evaluation, and not trained on"), ("test", "never trained on")):
+        if report.splits.get(split):
+            names = [file.name for file in report.files if file.split == split]
+            yield (
+                split,
+                f"{report.splits[split]:,} examples {words}: {', '.join(names[:SHOWN_PLACES])}{', …' if len(names) > SHOWN_PLACES else ''}",
+            )
+    yield from _passed(report)
+
+
+def _passed(report: "Report") -> Iterator[tuple[str, str]]:
+    """Each file or folder that is none of the dataset, with its reason; those of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for one in report.passed:
+        reasons.setdefault(one.reason, []).append(one.name)
+    for reason, names in reasons.items():
+        more = ", …" if len(names) > SHOWN_PLACES else ""
+        yield "passed over", f"{', '.join(names[:SHOWN_PLACES])}{more} ({reason})"
 
 
 def _skipped_places(report: "Report", what: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Every line of a dataset, checked and counted, on all cores, in memory that does not grow with the data.
 
-Files of plain JSON lines are cut at newlines into parts of a few MiB, which processes read by themselves; a compressed or Parquet file is
-one part. Parts come back in order, so that line numbers are exact. Small datasets are read in this process: starting others would
+Files of plain JSON lines are cut at newlines into parts of a few MiB, which processes read by themselves; every other file, a transcript
+too, is one part. Parts come back in order, so that line numbers are exact. Small datasets are read in this process: starting others would
 take longer than reading. Processes are started afresh rather than forked, which costs a fifth of a second and is safe on every system.
 """
 
@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llmlab.dataset.files import DataPath, Found
-from llmlab.dataset.lines import BOM, HEAD, MOST_BYTES, Line, blocks, parse, read_lines, read_parquet, split, wrong_kind
+from llmlab.dataset.heads import BOM, head_of, transcript
+from llmlab.dataset.line import MOST_BYTES, Line, parse
+from llmlab.dataset.lines import read_all, split, trouble
 from llmlab.dataset.report import Report, Summing
 from llmlab.dataset.tally import Count, Tally, counter, tally
+from llmlab.dataset.unpack import blocks
 from llmlab.errors import ExitCode, LabError
 
 PART = 8 << 20
@@ -80,7 +83,7 @@ def _processes(found: Found) -> int:
 def parts(files: Iterable[DataPath], size: int = PART) -> Iterator[Part]:
     """The files cut into parts at newlines, in order."""
     for index, file in enumerate(files):
-        if file.suffix != ".jsonl":
+        if file.suffix not in LINES or _is_one(file.path):
             yield Part(index, file.path, 0, None, file.size)
             continue
         start = 0
@@ -97,21 +100,26 @@ def parts(files: Iterable[DataPath], size: int = PART) -> Iterator[Part]:
                 start = max(end, 1)
 
 
+LINES = (".jsonl", ".ndjson")
+
+
+def _is_one(path: Path) -> bool:
+    """Whether a file of lines is to be read as one: a transcript, or what is no file of rows at all."""
+    head = head_of(path)
+    return bool(trouble(path, head)) or transcript(path, head) is not None
+
+
 def lines_of(part: Part) -> Iterator[Line]:
     """The lines of a part, numbered from 1 at its start, blank ones too."""
     if part.end is None:
-        return read_parquet(part.path) if part.path.suffix.lower() == ".parquet" else read_lines(part.path)
+        return read_all(part.path)
     return _lines_between(part.path, part.start, part.end)
 
 
 def _lines_between(path: Path, start: int, end: int) -> Iterator[Line]:
     with path.open("rb") as stream:
-        if start == 0:
-            head = stream.read(HEAD)
-            if wrong_kind(head):
-                yield Line(0, reason=wrong_kind(head))
-                return
-            start = len(BOM) if head.startswith(BOM) else 0
+        if start == 0 and stream.read(len(BOM)) == BOM:
+            start = len(BOM)
         stream.seek(start)
         # a part this small cannot hold a line that is too long: the file's own iterator will do, which is quicker
         raws = _until(stream, end - start) if end - start <= MOST_BYTES else split(blocks(stream, limit=end - start))
@@ -147,7 +155,7 @@ def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, 
             while left and busy < 2 * (processes - 1):
                 waiting.append((left[0], pool.submit(_tally, left.popleft())))
                 busy += 1
-            if left and left[0].end is not None and len(waiting) < MOST_WAITING and not waiting[0][1].done():
+            if left and (left[0].end is not None or left[0].size <= PART) and len(waiting) < MOST_WAITING and not waiting[0][1].done():
                 waiting.append((left[0], _done(tally(lines_of(left.popleft()), count, max_length))))  # this process has a core, too
                 continue
             part, future = waiting.popleft()

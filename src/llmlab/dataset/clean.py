@@ -1,70 +1,161 @@
-"""A file without its bad lines: what is trained on when the user says `--skip-bad`. The same input always gives the same bytes."""
+"""A file without its bad lines, or with its rows written anew; the same input always gives the same bytes.
 
+Without its bad lines is what is trained on when the user says `--skip-bad`: in the same kind of file, but that an array becomes lines.
+Written anew are transcripts and logs whose repeated requests are left out: rows of messages, each with the file and line that it comes
+from.
+"""
+
+import bz2
+import csv
 import gzip
+import io
+import lzma
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import orjson
 import zstandard
 
-from llmlab.dataset.files import suffix_of
+from llmlab.dataset.formats import canonical
 from llmlab.dataset.forms import to_example
-from llmlab.dataset.lines import Line, read, read_lines
-from llmlab.dataset.reasons import BadRow
-
-BATCH = 256
+from llmlab.dataset.line import Line
+from llmlab.dataset.lines import read, read_all
+from llmlab.dataset.origin import with_origin
+from llmlab.dataset.reasons import BadRow, LeftOut
+from llmlab.dataset.repeats import More, Verdicts
+from llmlab.dataset.suffixes import PACKED, TABLES, rows_of, suffix_of
+from llmlab.dataset.tables import batches, without_padding
 
 
 def clean(source: Path, target: Path) -> int:
-    """Write the good lines of `source` to `target`, in the same kind of file, and return how many there are."""
-    suffix = suffix_of(source.name)
-    if suffix == ".parquet":
-        return _clean_parquet(source, target)
+    """Write the good lines of `source` to `target`, and return how many there are. Both have names of the same kind."""
+    rows = rows_of(suffix_of(source.name))
+    if rows in TABLES:
+        return _clean_table(source, target)
     count = 0
-    with target.open("wb") as plain:
-        if suffix == ".jsonl.gz":
-            out: Any = gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)
-        elif suffix == ".jsonl.zst":
-            out = zstandard.ZstdCompressor().stream_writer(plain, closefd=False)
-        else:
-            out = plain
-        for line in _good(read_lines(source)):
-            out.write(line.raw.rstrip(b"\r\n") + b"\n")
+    with packing(target) as out:
+        if rows == ".csv":
+            return _clean_csv(source, out)
+        for line in _good(read_all(source)):
+            out.write(line.raw.strip(b" \t\r\n").replace(b"\n", b" ") + b"\n")
             count += 1
-        if out is not plain:
-            out.close()
     return count
 
 
+def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -> int:
+    """Write the rows of a transcript or a log to `target` as rows of messages, and return how many there are.
+
+    Args:
+        source: the user's file.
+        target: where the rows go, packed as its suffix says.
+        name: what the user's file is called in the dataset, which each row carries along.
+        file: its index among the dataset's files, by which the verdicts know it.
+        verdicts: which rows are left out, and what others learn beside their own answers.
+    """
+    left_out, more = verdicts.left_out.get(file, set()), verdicts.more.get(file, {})
+    count = 0
+    with packing(target) as out:
+        for line in _good(read_all(source)):
+            if line.number in left_out or line.row is None:
+                continue
+            row = line.row if line.form else canonical(to_example(line.row))
+            if line.number in more:
+                row = _learning(row, more[line.number])
+            out.write(orjson.dumps(with_origin(row, name, line.number)) + b"\n")
+            count += 1
+    return count
+
+
+def _learning(row: dict[str, Any], more: More) -> dict[str, Any]:
+    """A row of messages of which more carry loss."""
+    messages = list(row["messages"])
+    for at in more.trained:
+        messages[at] = {key: value for key, value in messages[at].items() if key != "weight"}
+        if at in more.cut:
+            messages[at]["cut"] = True
+    return {**row, "messages": messages}
+
+
+@contextmanager
+def packing(target: Path) -> Iterator[Any]:
+    """A file to write to, which packs as its name says, without a date or a name within."""
+    suffix = suffix_of(target.name)
+    packed = next((one for one in PACKED if suffix.endswith(one)), "")
+    with target.open("wb") as plain:
+        out: Any = plain  # or what packs it
+        if packed == ".gz":
+            out = gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=0)
+        elif packed == ".zst":
+            out = zstandard.ZstdCompressor().stream_writer(plain, closefd=False)
+        elif packed == ".bz2":
+            out = bz2.BZ2File(plain, "wb")
+        elif packed == ".xz":
+            out = lzma.LZMAFile(plain, "wb")  # noqa: SIM115 - closed below
+        try:
+            yield out
+        finally:
+            if out is not plain:
+                out.close()
+
+
 def _good(lines: Iterable[Line]) -> Iterator[Line]:
-    for line in lines:
-        if line.row is not None and is_good(line.row):
-            yield line
+    return (line for line in lines if line.row is not None and is_good(line.row))
 
 
 def is_good(row: dict[str, Any]) -> bool:
-    """Whether a row can be trained on."""
+    """Whether a row can be trained on, or is one that is left out and counted whenever it is read."""
     try:
         to_example(row)
+    except LeftOut:
+        return False
     except (BadRow, RecursionError):
         return False
     return True
 
 
-def _clean_parquet(source: Path, target: Path) -> int:
-    first = next(iter(read(source)), None)  # tells when pyarrow is missing, or the file is not Parquet
+def _clean_csv(source: Path, out: Any) -> int:
+    count = 0
+    names: list[str] = []
+    rows = [line.row for line in read(source) if line.row is not None and is_good(line.row)]
+    for row in rows:
+        names += [name for name in row if name not in names]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(row)
+        out.write(text.getvalue().encode())
+        text.seek(0)
+        text.truncate()
+        count += 1
+    return count
+
+
+def _clean_table(source: Path, target: Path) -> int:
+    first = next(iter(read(source)), None)  # tells when pyarrow is missing, or the file is not what its name says
     if first is None or first.row is None:
         return 0
     import pyarrow as pa
     from pyarrow import parquet
 
     count = 0
-    with parquet.ParquetFile(source) as file, parquet.ParquetWriter(target, file.schema_arrow) as out:
-        try:
-            for batch in file.iter_batches(batch_size=BATCH):
-                kept = [is_good(row) for row in batch.to_pylist()]
-                count += sum(kept)
-                out.write_batch(cast("Any", batch).filter(pa.array(kept)))
-        except (pa.ArrowInvalid, OSError):
-            pass  # the rest of the file is damaged, which the report says
+    out: Any = None
+    try:
+        for batch in batches(source):
+            if out is None:
+                out = (
+                    parquet.ParquetWriter(target, batch.schema)
+                    if target.suffix == ".parquet"
+                    else pa.ipc.new_stream(str(target), batch.schema)
+                )
+            kept = [is_good(without_padding(row)) for row in batch.to_pylist()]
+            count += sum(kept)
+            out.write_batch(cast("Any", batch).filter(pa.array(kept)))
+    except (pa.ArrowInvalid, OSError):
+        pass  # the rest of the file is damaged, which the report says
+    finally:
+        if out is not None:
+            out.close()
     return count

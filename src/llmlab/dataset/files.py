@@ -1,24 +1,34 @@
-"""Which files a dataset is made of, and how each is written."""
+"""Which files a dataset is made of, which part of it each is, and why the others are none of it."""
 
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from llmlab.dataset.arrays import BLANK
+from llmlab.dataset.forms import detect
+from llmlab.dataset.heads import BOM, head_of, is_pointer
+from llmlab.dataset.line import parse
+from llmlab.dataset.suffixes import EXPECTED, PACKED, TRAIN, rows_of, split_of, suffix_of
 from llmlab.errors import UsageError
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-EXPECTED = "expected .jsonl, .jsonl.gz, .jsonl.zst or .parquet"
+OUTPUTS = "outputs"
+"""The folder that `llmlab fetch` fills: what a run has made is no data, wherever it lies."""
+ARROW = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
+"""What `datasets` puts beside the tables that it saves to disk, and what a Hub dataset says of itself:
+https://huggingface.co/docs/datasets/package_reference/main_classes#datasets.Dataset.save_to_disk."""
+SHOWN = 5
 
 
 @dataclass(frozen=True)
 class DataPath:
-    """One file: where it lies, its name within the dataset (with `/`), and its size in bytes."""
+    """One file: where it lies, its name within the dataset (with `/`), its size in bytes, and which part of the dataset it is."""
 
     path: Path
     name: str
     size: int
+    split: str = TRAIN
 
     @property
     def suffix(self) -> str:
@@ -26,54 +36,160 @@ class DataPath:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """A file or folder that is none of the dataset, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Found:
-    """The dataset's files by name, and the names of files beside them that are not data."""
+    """The dataset's files by name, and what beside them is none of it."""
 
     files: tuple[DataPath, ...]
-    left_out: tuple[str, ...] = ()
+    passed: tuple[Passed, ...] = ()
 
     @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
 
-def suffix_of(name: str) -> str:
-    """The longest suffix of ours that a name ends with, or ""."""
-    lower = name.lower()
-    return next((suffix for suffix in reversed(SUFFIXES) if lower.endswith(suffix)), "")
-
-
 def find(path: Path) -> Found:
-    """The files of a dataset: `path` itself, or everything below it except hidden files.
+    """The files of a dataset: `path` itself, or everything below it that is data.
 
     Raises:
-        UsageError: there is nothing at `path`, or nothing there is data.
+        UsageError: there is nothing at `path`, nothing there is data, or a file has a name that cannot be told on one line.
     """
     if path.is_file():
+        _tellable(path, path.name)
         if not suffix_of(path.name):
-            raise UsageError(f"{path} is not a dataset: {EXPECTED}", "llmlab validate --help")
+            raise UsageError(f"{path} is not a dataset: {EXPECTED}", "llmlab validate --forms")
         return Found((DataPath(path, path.name, path.stat().st_size),))
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{path} is a link to nothing", f"ls -l {path}")
     if not path.is_dir():
         raise UsageError(f"there is no file or folder {path}", "llmlab validate --help")
-    every = sorted(walk(path), key=lambda file: file.name)
-    data = tuple(file for file in every if file.suffix)
-    if not every:
-        raise UsageError(f"{path} is empty: {EXPECTED}", "llmlab validate --help")
-    if not data:
-        raise UsageError(f"{path} holds no dataset, only {_kinds(file.name for file in every)}: {EXPECTED}", "llmlab validate --help")
-    return Found(data, tuple(file.name for file in every if not file.suffix))
+    files: list[DataPath] = []
+    passed: list[Passed] = []
+    for one in sorted(_every(path), key=lambda one: one.name):
+        if isinstance(one, Passed):
+            passed.append(one)
+            continue
+        _tellable(one.path, one.name)
+        reason = _passed_over(one)
+        if reason:
+            passed.append(Passed(one.name, reason))
+        else:
+            files.append(one)
+    if not files:
+        raise UsageError(_nothing(path, passed), "llmlab validate --forms")
+    return Found(_split(files), tuple(passed))
 
 
-def walk(folder: Path) -> Iterable[DataPath]:
+def walk(folder: Path) -> Iterator[DataPath]:
     """Every regular file below a folder, hidden ones left out; links to folders are not followed."""
+    return (one for one in _every(folder, outputs=True) if isinstance(one, DataPath))
+
+
+def _every(folder: Path, *, outputs: bool = False) -> Iterator[DataPath | Passed]:
+    """Every regular file below a folder, and what was not looked into."""
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(root)
+        kept = []
+        for name in sorted(folders):
+            relative = (here / name).relative_to(folder).as_posix() + "/"
+            if name.startswith("."):
+                yield Passed(relative, "hidden")
+            elif (here / name).is_symlink():
+                yield Passed(relative, f"a link to the folder {(here / name).readlink()}, which is not followed")
+            elif name == OUTPUTS and not outputs:
+                yield Passed(relative, "what runs have made")
+            else:
+                kept.append(name)
+        folders[:] = kept
         for name in sorted(names):
-            path = Path(root, name)
-            if not name.startswith(".") and path.is_file():
-                yield DataPath(path, path.relative_to(folder).as_posix(), path.stat().st_size)
+            path = here / name
+            relative = path.relative_to(folder).as_posix()
+            if name.startswith("."):
+                yield Passed(relative, "hidden")
+            elif path.is_file():
+                yield DataPath(path, relative, path.stat().st_size)
+            else:
+                yield Passed(relative, "a link to nothing" if path.is_symlink() else "not a regular file")
 
 
-def _kinds(names: Iterable[str]) -> str:
-    counts = Counter(Path(name).suffix.lower() or "files without a suffix" for name in names)
-    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(3))
+def _passed_over(file: DataPath) -> str:
+    """Why a file in a folder is none of the dataset; "" when it is."""
+    suffix = file.suffix
+    if not suffix:
+        kind = Path(file.name).suffix.lower()
+        packed = next((name for name in PACKED if name == kind), "")
+        return f"no data: {packed} of what is not known" if packed else f"no data: {kind or 'no suffix'}"
+    if Path(file.name).name in ARROW:
+        return "metadata of an Arrow folder"
+    if rows_of(suffix) == ".json":
+        return _no_rows(file.path)
+    if suffix == ".arrow" and Path(file.name).name.startswith("cache-"):
+        return "a cache of datasets"
+    return ""
+
+
+def _no_rows(path: Path) -> str:
+    """Why a .json file is none of rows, which it is as an array of objects, or as lines whose first is a row of a known form."""
+    if is_pointer(path):
+        return ""
+    head = head_of(path).removeprefix(BOM).lstrip(BLANK)
+    if head.startswith(b"["):
+        inner = head[1:].lstrip(BLANK)
+        return "" if not inner or inner[:1] in b"{[" else "a JSON array, but not of objects"
+    if not head.startswith(b"{"):
+        return ""  # what is wrong with it is told when it is read
+    first = parse(1, head.partition(b"\n")[0])
+    if first.row is None:
+        return "" if head.partition(b"\n")[0].rstrip().endswith((b"}", b"},")) else "a JSON object over several lines, and no rows"
+    if detect(first.row) is None:
+        return (
+            f"a JSON object with the keys {', '.join(list(first.row)[:SHOWN])}, which no known form has"
+            if first.row
+            else "an empty JSON object"
+        )
+    return ""
+
+
+def _split(files: list[DataPath]) -> tuple[DataPath, ...]:
+    """The files with their part of the dataset. Where nothing would be left to train on, names decide nothing."""
+    named = [replace(file, split=split_of(file.name)) for file in files]
+    return tuple(named if any(file.split == TRAIN for file in named) else files)
+
+
+def _tellable(path: Path, name: str) -> None:
+    """Refuse a name that breaks what it is printed in.
+
+    Raises:
+        UsageError: it holds a control character or a line's end, or is not UTF-8.
+    """
+    if name.isprintable():
+        return
+    shown = name.encode("unicode_escape", "surrogateescape").decode()
+    what = "is not UTF-8" if any("\udc80" <= letter <= "\udcff" for letter in name) else "holds a line's end or a control character"
+    better = "".join(letter if letter.isprintable() else "-" for letter in path.name)
+    raise UsageError(f"the file name {shown} {what}", f"mv {_quoted(str(path))} {_quoted(str(path.with_name(better)))}")
+
+
+def _quoted(name: str) -> str:
+    """A name as the shell's $'…', on one line whatever it holds."""
+    escaped = "".join(f"\\x{byte:02x}" if byte < 0x20 or byte > 0x7E or chr(byte) in "'\\" else chr(byte) for byte in os.fsencode(name))
+    return f"$'{escaped}'"
+
+
+def _nothing(path: Path, passed: list[Passed]) -> str:
+    """What was seen of a folder without data."""
+    seen = [one for one in passed if one.reason != "hidden"]
+    if not seen:
+        return f"{path} is empty: {EXPECTED}"
+    odd = [one for one in seen if not one.reason.startswith("no data")]
+    plain = Counter(one.reason.removeprefix("no data: ") for one in seen if one.reason.startswith("no data"))
+    kinds = [f"{count} {'files without a suffix' if kind == 'no suffix' else kind}" for kind, count in plain.most_common(SHOWN)]
+    told = [f"{one.name} ({one.reason})" for one in odd[:SHOWN]] + (["…"] if len(odd) > SHOWN else [])
+    return f"{path} holds no dataset, only {', '.join([*kinds, *told])}: {EXPECTED}"

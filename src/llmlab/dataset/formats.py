@@ -56,7 +56,8 @@ KINDS = {
     Format.TEXT: Kind.TEXT, Format.KTO: Kind.KTO, Format.PREFERENCE: Kind.PREFERENCE, Format.OPENAI_PREFERENCE: Kind.PREFERENCE,
     Format.REJECTED_RESPONSE: Kind.PREFERENCE,
 }  # fmt: skip
-LOGS = frozenset({Format.SESSION, Format.OPENAI_LOG, Format.RESPONSES_LOG, Format.CLAUDE_CODE, Format.CODEX})
+TRANSCRIPTS = frozenset({Format.CLAUDE_CODE, Format.CODEX})
+LOGS = TRANSCRIPTS | {Format.SESSION, Format.OPENAI_LOG, Format.RESPONSES_LOG}
 
 
 class Example(NamedTuple):

@@ -8,16 +8,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Self
 
-from llmlab.dataset.files import Found
+from llmlab.dataset.files import Found, Passed
 from llmlab.dataset.formats import Format, Kind
 from llmlab.dataset.reasons import REPEATED
 from llmlab.dataset.repeats import Requests, Verdicts, judge
+from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
 BUCKETS = 256
 HELD = 4 << 20
 """Digests held in memory, 16 bytes each with their place; beyond that they wait on disk."""
 SHOWN_PLACES = 20
+SPLITS = "splits"
+"""The fact of a manifest that its files are parts of a dataset: of each part its files, `files`, and its `examples`."""
 SKIP_BAD = "skip_bad"
 """The fact of a manifest that bad lines were accepted: the trainer leaves out and counts what the model's own template refuses as well."""
 
@@ -45,11 +48,15 @@ class FileFacts:
     bad: int
     blank: int
     formats: dict[str, int]
+    split: str = TRAIN
 
 
 @dataclass(frozen=True)
 class Report:
-    """A checked dataset. Token figures are measured when `tokenizer` is set, else estimated."""
+    """A checked dataset. Its counts are of what is trained on, but for those of lines and kinds.
+
+    Token figures are measured when `tokenizer` is set, else estimated.
+    """
 
     files: tuple[FileFacts, ...]
     examples: int
@@ -84,7 +91,10 @@ class Report:
     over_length: int
     over_places: tuple[str, ...]
     tokenizer: str | None
-    left_out: tuple[str, ...]
+    splits: dict[str, int]
+    """Examples of each part of the dataset, where names tell several: `valid` is held out, `test` is never trained on."""
+    passed: tuple[Passed, ...]
+    """Files and folders that are none of the dataset, and why."""
     problems: tuple[Problem, ...]
     """The first ten thousand; `bad` counts all."""
     verdicts: Verdicts = field(default_factory=Verdicts, repr=False, compare=False)
@@ -159,10 +169,13 @@ class Summing:
         self._count(file, base, made)
 
     def _count(self, file: int, base: int, made: Tally) -> None:
-        """The examples of a part."""
+        """The examples of a part. What is not trained on counts in its own file alone."""
         total, own, name = self.total, self._files[file], self.found.files[file].name
-        for one in (own, total):
-            one.formats.update(made.formats)
+        own.formats.update(made.formats)
+        self._digests.add(made.digests, made.numbers, file, base)
+        if self.found.files[file].split != TRAIN:
+            return
+        total.formats.update(made.formats)
         for places, numbers in ((self.empty, made.empty_lines), (self.over, made.over_lines)):
             places.extend(f"{name}:{base + number}" for number in numbers[: SHOWN_PLACES - len(places)])
         if made.longest[0] > total.longest[0]:
@@ -175,13 +188,16 @@ class Summing:
         total.lengths.update(made.lengths)
         total.over += made.over
         total.empty += made.empty
-        self._digests.add(made.digests, made.numbers, file, base)
 
     def _settle(self) -> Verdicts:
         """Count the rows of logs, now that all of them are known."""
-        verdicts, kept = judge(self.requests)
-        for (file, base), rows in groupby(kept, key=lambda one: one[:2]):
-            self._count(file, base, settle([row for _, _, row in rows], self.max_length))
+        verdicts = Verdicts()
+        for split in (TRAIN, VALID, TEST):
+            some, kept = judge([one for one in self.requests if self.found.files[one[0]].split == split])
+            verdicts.left_out |= some.left_out
+            verdicts.more |= some.more
+            for (file, base), rows in groupby(kept, key=lambda one: one[:2]):
+                self._count(file, base, settle([row for _, _, row in rows], self.max_length))
         if repeated := sum(map(len, verdicts.left_out.values())):
             self.total.skipped[REPEATED] += repeated
         self.requests.clear()
@@ -192,18 +208,22 @@ class Summing:
         verdicts = self._settle()
         repeats, pairs = self._digests.repeated()
         kinds: Counter[str] = Counter()
-        for form, count in total.formats.items():
-            kinds[Format(form).kind] += count
+        splits: Counter[str] = Counter()
+        for file, own in zip(self.found.files, self._files, strict=True):
+            splits[file.split] += sum(own.formats.values())
+            for form, count in own.formats.items():
+                kinds[Format(form).kind] += count if file.split != TEST else 0
         return Report(
             files=tuple(
-                FileFacts(file.name, file.size, sum(own.formats.values()), own.bad, own.blank, _plain(own.formats))
+                FileFacts(file.name, file.size, sum(own.formats.values()), own.bad, own.blank, _plain(own.formats), file.split)
                 for file, own in zip(self.found.files, self._files, strict=True)
             ),
             examples=sum(total.formats.values()),
             bad=total.bad,
             blank=total.blank,
             formats=_plain(total.formats),
-            kinds=_plain(kinds),
+            kinds=_plain(+kinds),
+            splits=dict(splits) if len(splits) > 1 else {},
             with_tools=total.with_tools,
             cut=total.cut,
             skipped=_plain(total.skipped),
@@ -225,7 +245,7 @@ class Summing:
             over_length=total.over,
             over_places=tuple(self.over),
             tokenizer=str(self.tokenizer) if self.tokenizer else None,
-            left_out=self.found.left_out,
+            passed=self.found.passed,
             problems=tuple(self.problems),
             verdicts=verdicts,
         )

@@ -17,7 +17,7 @@ import orjson
 
 from llmlab.dataset.formats import Example, Format, Message
 from llmlab.dataset.forms import to_example
-from llmlab.dataset.lines import Line
+from llmlab.dataset.line import Line
 from llmlab.dataset.reasons import BadRow, LeftOut
 from llmlab.dataset.repeats import Request, Requests, chain
 from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured, digest, measure_usual
@@ -146,8 +146,8 @@ class _Counting:
                 self.made.requests.add(self._request(line.number, form, example, measured))
             else:
                 self._example(line.number, form, example, measured)
-            if example.unread:
-                self._unread(example.unread)
+            if example.unread or line.unread:
+                self._unread((*example.unread, *line.unread))
         except LeftOut as error:
             self._left_out(line.number, error.why, str(error))
         except BadRow as error:

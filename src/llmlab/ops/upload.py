@@ -18,9 +18,11 @@ from llmlab.aws.sending import Outgoing, Sent, send, tag_of
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import MANIFEST, DataFile, Manifest
-from llmlab.dataset.clean import clean
-from llmlab.dataset.files import find, walk
-from llmlab.dataset.report import SKIP_BAD, Report
+from llmlab.dataset.clean import anew, clean
+from llmlab.dataset.files import DataPath, find, walk
+from llmlab.dataset.formats import TRANSCRIPTS, Format
+from llmlab.dataset.report import SKIP_BAD, SPLITS, FileFacts, Report
+from llmlab.dataset.suffixes import suffix_of
 from llmlab.errors import UsageError
 from llmlab.files import sha256
 from llmlab.ops.validate import refuse
@@ -136,16 +138,33 @@ def upload_dataset(
     refuse(path, report)
     with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
         files: list[Local] = []
-        for file, facts in zip(find(path).files, report.files, strict=True):
+        splits: dict[str, dict[str, Any]] = {}
+        for index, (file, facts) in enumerate(zip(find(path).files, report.files, strict=True)):
             if not facts.examples:
                 continue
-            local = Local(file.name, file.path, file.size)
-            if facts.bad:
-                cleaned = Path(folder, str(len(files))).with_suffix(file.suffix)
-                clean(file.path, cleaned)
-                local = Local(file.name, cleaned, cleaned.stat().st_size)
+            local = _as_it_goes(file, index, facts, report, Path(folder), {one.name for one in files})
             files.append(local)
-        return _send(aws, clock, destination, files, report.facts | {"dropped": report.bad, SKIP_BAD: skip_bad}, progress)
+            part = splits.setdefault(file.split, {"files": [], "examples": 0})
+            part["files"].append(local.name)
+            part["examples"] += facts.examples
+        said = {"dropped": report.bad, SKIP_BAD: skip_bad, **({SPLITS: splits} if len(splits) > 1 else {})}
+        return _send(aws, clock, destination, files, report.facts | said, progress)
+
+
+def _as_it_goes(file: DataPath, index: int, facts: FileFacts, report: Report, folder: Path, names: set[str]) -> Local:
+    """A file as it is sent: byte for byte, without its bad lines, or, of a transcript or a log that repeats itself, rows written anew."""
+    if index in report.verdicts.files or any(Format(form) in TRANSCRIPTS for form in facts.formats):
+        name = file.name if file.suffix.startswith((".jsonl", ".ndjson")) else f"{file.name}.jsonl"
+        while name in names:
+            name = f"{name}.jsonl"
+        written = folder / f"{index}{suffix_of(name)}"
+        anew(file.path, written, file.name, index, report.verdicts)
+    elif facts.bad:
+        name, written = file.name, folder / f"{index}{file.suffix}"
+        clean(file.path, written)
+    else:
+        return Local(file.name, file.path, file.size)
+    return Local(name, written, written.stat().st_size)
 
 
 def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, progress: Progress = lambda _done, _total: None) -> Uploaded:

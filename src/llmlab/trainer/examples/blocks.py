@@ -5,7 +5,7 @@ left out by its length, and counted whatever happens to it.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -34,6 +34,12 @@ class Rules:
     split: bool
     share: float
     skip_bad: bool
+    valid: tuple[int, ...] = ()
+    """Files that are held out whole; where there are some, of the others nothing is."""
+
+    def of(self, file: int) -> "Rules":
+        """What holds for one file."""
+        return replace(self, share=1.0) if file in self.valid else self
 
 
 @dataclass

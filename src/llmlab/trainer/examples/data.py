@@ -8,14 +8,16 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from llmlab.contract import Manifest, parse_timestamp
-from llmlab.dataset.files import DataPath, suffix_of
-from llmlab.dataset.report import SKIP_BAD
+from llmlab.dataset.check import LINES
+from llmlab.dataset.files import DataPath
+from llmlab.dataset.report import SKIP_BAD, SPLITS
+from llmlab.dataset.suffixes import TEST, VALID
 from llmlab.files import replace_text
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import DataFailed
@@ -71,7 +73,9 @@ def load(
     Raises:
         DataFailed: a file is missing, a line is bad, or nothing is left to train on.
     """
-    rules = Rules(recipe.max_length, recipe.too_long == "split", recipe.evaluation.share, bool(manifest.facts.get(SKIP_BAD)))
+    valid = tuple(index for index, file in enumerate(_files(folder, manifest)) if file.split == VALID)
+    share = 0.0 if valid else recipe.evaluation.share
+    rules = Rules(recipe.max_length, recipe.too_long == "split", share, bool(manifest.facts.get(SKIP_BAD)), valid)
     encoder = encoder.suited(recipe.objective, parse_timestamp(manifest.created))
     place = cache / key(manifest, encoder, rules)
     data = _opened(place, encoder.width, rules)
@@ -134,18 +138,26 @@ def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, t
 
 
 def _files(folder: Path, manifest: Manifest) -> list[DataPath]:
-    """The manifest's data files, each of them there."""
-    files = [DataPath(folder / file.path, file.path, file.size) for file in manifest.files if suffix_of(file.path)]
+    """The manifest's data files, each of them there; those of the part `test` are none of training's."""
+    parts = _parts(manifest)
+    every = (DataPath(folder / file.path, file.path, file.size, parts.get(file.path, TRAIN)) for file in manifest.files)
+    files = [file for file in every if file.suffix and file.split != TEST]
     if not files:
         raise DataFailed(f"the dataset {manifest.name} has no files", "llmlab validate data/")
     for file in files:
         if not file.path.is_file():
             raise DataFailed(f"{file.name} of the dataset {manifest.name} is missing on the machine", "llmlab upload data/")
-    return [DataPath(file.path, file.name, file.path.stat().st_size) for file in files]
+    return [replace(file, size=file.path.stat().st_size) for file in files]
+
+
+def _parts(manifest: Manifest) -> dict[str, str]:
+    """Which part of the dataset each file is, where the manifest tells several."""
+    splits = manifest.facts.get(SPLITS)
+    return {name: split for split, part in splits.items() for name in part["files"]} if isinstance(splits, dict) else {}
 
 
 def _processes(files: list[DataPath]) -> int:
-    size = sum(file.size * (1 if file.suffix == ".jsonl" else 4) for file in files)  # a compressed file is some four times as much
+    size = sum(file.size * (1 if file.suffix in LINES else 4) for file in files)  # a compressed file is some four times as much
     return 1 if size < WORTH_PROCESSES else min(os.cpu_count() or 1, MOST_PROCESSES)
 
 

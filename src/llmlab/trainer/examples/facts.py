@@ -55,7 +55,8 @@ class Facts:
             f"{self.trained / max(1, self.tokens):.0%} of them trained on"
         )
         if self.held_out:
-            yield f"data: {self.held_out} examples held out for evaluation, chosen by a hash of each"
+            how = "chosen by a hash of each" if share else "which are the files named valid"
+            yield f"data: {self.held_out} examples held out for evaluation, {how}"
         elif share:
             yield f"warning: no example is held out: {share:.0%} of {self.examples} fell on none, so there is no evaluation loss"
         yield from self._left_out(max_length)

@@ -57,14 +57,14 @@ def run(
         with _threads():
             for file, source in every:
                 tick()
-                yield file, _is_numbered(source), make(_lines(source), encoder, rules, tick)
+                yield file, _is_numbered(source), make(_lines(source), encoder, rules.of(file), tick)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(encoder, rules))
     waiting: deque[tuple[int, bool, Future[Block]]] = deque()
     try:
         for file, source in every:
-            waiting.append((file, _is_numbered(source), pool.submit(_make, source)))
+            waiting.append((file, _is_numbered(source), pool.submit(_make, source, file)))
             if len(waiting) >= 3 * processes:
                 yield _first(waiting, tick)
         while waiting:
@@ -127,5 +127,5 @@ def _follow() -> None:
         os._exit(ExitCode.INTERRUPTED)
 
 
-def _make(source: Source) -> Block:
-    return make(_lines(source), _encoder, _rules)
+def _make(source: Source, file: int) -> Block:
+    return make(_lines(source), _encoder, _rules.of(file))
