@@ -22,6 +22,7 @@ from tests.account import everything
 from tests.cli.conftest import CommandLine, Result, put_dataset, put_image
 from tests.cli.test_launch import assert_undone
 from tests.faults.stage import build_watchdog
+from tests.sampling import sampled
 
 DELAYS = (0, 5, 30)
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
@@ -158,7 +159,7 @@ def test_new_tags_are_not_found_until_they_are_shown(lab_aws: Aws, clock: Manual
 # ---------------------------------------------------------------- commands
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_a_lab_is_made_and_taken_away(late: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     before, began = everything(lab_aws), clock.now()
     DELAY.seconds = seconds
@@ -169,7 +170,7 @@ def test_a_lab_is_made_and_taken_away(late: CommandLine, lab_aws: Aws, clock: Ma
     assert everything(lab_aws) - {"role AWSServiceRoleForEC2Spot"} == before
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_a_run_of_which_nothing_is_shown_yet(lab: CommandLine, lab_aws: Aws, seconds: float) -> None:
     """It starts, it is not resumed beside itself, and what stops it ends its instance."""
     DELAY.seconds = seconds
@@ -186,7 +187,7 @@ def test_a_run_of_which_nothing_is_shown_yet(lab: CommandLine, lab_aws: Aws, sec
     assert len(live(lab_aws)) == 1
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_a_launch_with_a_new_profile(lab: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     from moto.iam.models import iam_backends
 
@@ -198,7 +199,7 @@ def test_a_launch_with_a_new_profile(lab: CommandLine, lab_aws: Aws, clock: Manu
     assert (clock.now() - began).total_seconds() >= seconds
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_a_teardown_right_after_a_launch(lab: CommandLine, lab_aws: Aws, seconds: float) -> None:
     DELAY.seconds = seconds
     ended(lab(*LAUNCH))
@@ -207,7 +208,7 @@ def test_a_teardown_right_after_a_launch(lab: CommandLine, lab_aws: Aws, seconds
     assert not {one for one in everything(lab_aws) if PROJECT in one}
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 @pytest.mark.parametrize("broken", ["ec2:CreateFleet", "scheduler:UpdateSchedule"])
 def test_a_launch_that_breaks_off_leaves_no_instance(lab: CommandLine, lab_aws: Aws, broken: str, seconds: float) -> None:
     DELAY.seconds = seconds
@@ -216,7 +217,7 @@ def test_a_launch_that_breaks_off_leaves_no_instance(lab: CommandLine, lab_aws: 
     assert live(lab_aws) == []
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_a_fetch_of_what_has_just_ended(lab: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     DELAY.seconds = seconds
     ended(lab(*LAUNCH))
@@ -234,7 +235,7 @@ def test_a_fetch_of_what_has_just_ended(lab: CommandLine, lab_aws: Aws, clock: M
 # ---------------------------------------------------------------- the watchdog
 
 
-@pytest.mark.parametrize("seconds", DELAYS)
+@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
 def test_the_watchdog_starts_an_interrupted_run_once(lab: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     """However often it looks while EC2 does not show what it has started."""
     from moto.ec2.models import ec2_backends

@@ -2,7 +2,6 @@
 importing torch in the training container.
 """
 
-import hashlib
 import re
 
 import pytest
@@ -11,27 +10,9 @@ from llmlab import contract, money
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from tests.sandbox.whole_runs import ENDLESS, Lab
 
-slow = pytest.mark.slow
-"""Ten seconds or more, of which `make test` spends them once, on a run that completes."""
+pytestmark = pytest.mark.slow
 
 
-def test_a_run_completes(lab: Lab) -> None:
-    """Launch → user data, data, image, agent, trainer → SUCCESS: weights, losses and logs without the instance, which ended itself."""
-    run = lab.launch("save_steps=2")
-    done = lab.marker(run)
-    assert (done.reason, done.attempts) == (EndReason.COMPLETED, 1)
-    assert [one["StateReason"]["Code"] for one in lab.instances(run)] == ["Client.InstanceInitiatedShutdown"]
-    losses = lab.losses(run)
-    assert (done.step, done.loss) == (len(losses), losses[len(losses)])
-    assert lab.bucket.checkpoint(run) == done.step
-    files = {file.path: file for file in done.files}
-    adapter = lab.adapter(run)
-    assert hashlib.sha256(adapter).hexdigest() == files[f"{contract.ADAPTER}/adapter_model.safetensors"].sha256
-    assert f"step {done.step}/{done.step}" in lab.logged(run, LogStream.TRAINING)
-    assert "attempt 1" in lab.logged(run, LogStream.SETUP)
-
-
-@slow
 def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     """Notice → checkpoint → AWS takes the instance → the watchdog starts attempt 2 → SUCCESS, with the losses of an uninterrupted run."""
     settings = ("epochs=24", "save_steps=1000", "lora.dropout=0.1")  # long enough for a notice that is seen late
@@ -70,7 +51,6 @@ def assert_failed(lab: Lab, run: str, reason: EndReason, words: str, attempts: i
     return marker
 
 
-@slow
 def test_a_recipe_that_does_not_fit_the_model(lab: Lab) -> None:
     run = lab.launch('lora.targets=["no_such_layer"]')
     assert_failed(lab, run, EndReason.SETUP_FAILED, "no_such_layer")
@@ -86,7 +66,7 @@ def test_a_recipe_that_does_not_fit_the_model(lab: Lab) -> None:
     ],
     ids=["missing image", "no space", "registry down"],
 )
-@slow  # the last one is asked for three times, with 5 and 10 seconds between
+@pytest.mark.slow  # the last one is asked for three times, with 5 and 10 seconds between
 def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
     lab.sandbox.fault("pull", message)
     try:
@@ -107,7 +87,7 @@ def test_an_image_that_cannot_be_pulled(lab: Lab, message: str) -> None:
     ],
     ids=["none", "old"],
 )
-@slow  # half a minute: an engine is given that long to come up
+@pytest.mark.slow  # half a minute: an engine is given that long to come up
 def test_an_engine_that_will_not_do(lab: Lab, fault: str, message: str, detail: str) -> None:
     lab.sandbox.fault(fault, message)
     try:
@@ -116,7 +96,6 @@ def test_an_engine_that_will_not_do(lab: Lab, fault: str, message: str, detail: 
         lab.sandbox.fault(fault)
 
 
-@slow
 def test_a_container_that_does_not_start(lab: Lab) -> None:
     lab.sandbox.fault("run", "could not select device driver with capabilities: [[gpu]]")
     try:
@@ -125,7 +104,6 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
         lab.sandbox.fault("run")
 
 
-@slow
 def test_a_machine_whose_gpus_are_missing_is_left_for_another_once(lab: Lab) -> None:
     """First the real look, on a machine where CUDA does not start; then one that sees three of four. No step is trained on a processor."""
     settings = [word for one in ("epochs=1", "device=auto") for word in ("--set", one)]
@@ -147,7 +125,6 @@ def test_a_machine_whose_gpus_are_missing_is_left_for_another_once(lab: Lab) -> 
     assert ("hint: llmlab launch --set device=cpu" in log, "step 1/" in log) == (True, False)
 
 
-@slow
 def test_a_killed_trainer(lab: Lab) -> None:
     run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
@@ -156,7 +133,6 @@ def test_a_killed_trainer(lab: Lab) -> None:
     assert "step 3/" in lab.logged(run, LogStream.TRAINING)
 
 
-@slow
 def test_a_trainer_killed_for_memory(lab: Lab) -> None:
     """Once more with half the batch, from its checkpoint; the second time is the last."""
     run = lab.launch(ENDLESS, "batch_size=4", "accumulate=1", "save_steps=2")
@@ -179,7 +155,6 @@ def test_a_trainer_killed_for_memory(lab: Lab) -> None:
     assert len(lab.losses(run)) > first.step >= 4
 
 
-@slow
 def test_a_dead_agent_is_started_again(lab: Lab) -> None:
     run = lab.launch("epochs=8")
     lab.until_trained(run, 3)
@@ -188,7 +163,6 @@ def test_a_dead_agent_is_started_again(lab: Lab) -> None:
     assert "the agent ended with 137" in lab.logged(run, LogStream.SETUP)
 
 
-@slow
 def test_a_stop_saves_and_ends(lab: Lab) -> None:
     run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
@@ -198,7 +172,6 @@ def test_a_stop_saves_and_ends(lab: Lab) -> None:
     assert lab.bucket.checkpoint(run) == marker.step >= 3
 
 
-@slow
 def test_a_kept_machine_stays_when_its_run_is_over(lab: Lab) -> None:
     """`--no-auto-shutdown`: the run has its last word, the machine waits for its deadline."""
     lab.run("launch", "--data", "d", "--recipe", "sandbox", "--set", "epochs=1", "--max-hours", "1", "--no-auto-shutdown")

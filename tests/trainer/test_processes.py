@@ -75,6 +75,7 @@ def test_four_then_two_then_one(tmp_path: Path, model: Path, stable: Stable, tra
         assert one == pytest.approx(two, rel=2e-5)
 
 
+@pytest.mark.slow  # two processes, and the one they are forked from, which imports torch
 def test_a_failure_in_one_of_them_is_told_in_its_own_words(tmp_path: Path, model: Path, stable: Stable) -> None:
     work = folders.make(tmp_path, model, recipe=RECIPE)
     done, _ = stable.run(work, processes=2, fails=1)
