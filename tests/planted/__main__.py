@@ -27,7 +27,7 @@ def main() -> None:
             counts[trial.outcome] += 1
             sys.stdout.write(f"{trial.bug.file}: {trial.bug.name}: {trial.outcome} {trial.words}\n")
             sys.stdout.flush()
-    sys.stdout.write(f"{len(bugs)} bugs planted: {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}\n")
+    sys.stdout.write(f"{len(bugs)} bugs planted: {', '.join(f'{count} {outcome.lower()}' for outcome, count in counts.items())}\n")
     sys.exit(counts[Outcome.CAUGHT] < len(bugs))
 
 

@@ -21,6 +21,9 @@ PASSED, FAILED = 0, 1
 """pytest's exit codes: https://docs.pytest.org/en/stable/reference/exit-codes.html"""
 FAILURE = re.compile(r"^FAILED (.+?)(?: - |$)", re.MULTILINE)
 
+HANGS = "Failed: Timeout"
+"""pytest-timeout's words. https://github.com/pytest-dev/pytest-timeout"""
+
 
 class Outcome(StrEnum):
     CAUGHT = "caught"
@@ -46,7 +49,7 @@ def try_out(bug: Bug) -> Trial:
         bug.plant(root)
         code, output = run(root, bug.tests)
     if code == FAILED and (caught_by := FAILURE.search(output)):
-        return Trial(bug, Outcome.CAUGHT, f"by {caught_by[1]}")
+        return Trial(bug, Outcome.CAUGHT, f"by {caught_by[1]}{', which hangs' if HANGS in output else ''}")
     if code == PASSED:
         return Trial(bug, Outcome.MISSED, f"all of {', '.join(bug.tests)} pass with it: {bug.harm}")
     return Trial(bug, Outcome.BROKEN, output[-2000:])

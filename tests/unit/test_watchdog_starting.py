@@ -45,6 +45,13 @@ def test_who_starts_by_hand_is_given_time_to_note_it(lab: Lab) -> None:
     assert lab.attempts()[0].instance == ""
 
 
+def test_a_day_later_it_is_noted_whoever_has_started_it(lab: Lab) -> None:
+    lab.launch(by="launch", noted=False, deadline=int(lab.clock.now().timestamp()) + 100 * 3600, max_hours=100)
+    lab.clock.sleep(24 * 3600 + 10)
+    lab.wake({"sweep": True})
+    assert lab.attempts()[0].instance == lab.live()[0]["InstanceId"]
+
+
 def test_a_start_that_dies_is_looked_at_again_when_no_instance_can_come_of_it_any_more(lab: Lab) -> None:
     """Its end, its claim and the alarm clock are written, and nobody else will ask."""
     event, life = lab.kill(lab.launch()), Life(calls=3)
