@@ -1,6 +1,8 @@
 """Local files, whole or absent, and known by their SHA-256: what every program here does to a file in the same way."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
@@ -10,6 +12,24 @@ def sha256(path: Path) -> str:
     """A file's SHA-256 as hexadecimal digits."""
     with path.open("rb", buffering=0) as stream:
         return file_digest(stream, "sha256").hexdigest()
+
+
+def read_regular(path: Path) -> bytes:
+    """What a file holds, without following a link or waiting at a pipe.
+
+    Raises:
+        FileNotFoundError: there is no such file, or it is no regular one.
+        OSError: it cannot be read.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise (FileNotFoundError(*error.args) if error.errno in {errno.ELOOP, errno.ENXIO} else error) from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise FileNotFoundError(errno.ENOENT, "no regular file", str(path))
+    with os.fdopen(number, "rb") as stream:
+        return stream.read()
 
 
 def size_of(path: Path) -> int:

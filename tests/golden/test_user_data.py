@@ -157,6 +157,74 @@ def test_whatever_ends_it_switches_the_machine_off() -> None:
     assert "poweroff" in finish[0]
 
 
+def function(name: str) -> str:
+    """One function of the script, to be run among stand-ins for what it calls."""
+    found = re.search(rf"^{name}\(\) .*?^}}", rendered(), re.MULTILINE | re.DOTALL)
+    assert found, name
+    return found[0]
+
+
+def bash(folder: Path, *parts: str) -> list[str]:
+    """What a script of these parts writes; `$1` is a folder of its own."""
+    done = subprocess.run(["bash", "-uc", "\n".join(parts), "bash", str(folder)], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+ENGINE = """
+scratch=$1 containers=(-e A=b) gpus=(--gpus all)
+docker() { echo "docker $*"; case $* in *refused*) return 1 ;; *"--gpus all"*) return "$without" ;; esac; }
+"""
+"""An engine that takes everything but an image called refused, and `--gpus` when `without` is 0."""
+
+
+@pytest.mark.parametrize("without", [0, 1])
+def test_where_one_way_to_the_gpus_fails_the_other_is_tried_and_kept(tmp_path: Path, without: int) -> None:
+    tries = "run_container agent a image; run_container training t image; grep -h run $1/*.words"
+    said = bash(tmp_path, f"without={without}", ENGINE, function("run_in"), function("last_words"), function("run_container"), tries)
+    way = "--runtime=nvidia -e NVIDIA_VISIBLE_DEVICES=all" if without else "--gpus all"
+    assert said[-2:] == [f"docker run -d --name {name} {way} -e A=b image" for name in "at"]
+    assert ("docker rm -f a" in said) == bool(without)
+
+
+def test_where_neither_way_works_the_first_one_s_words_are_told(tmp_path: Path) -> None:
+    words = "run_container agent a refused || last_words agent"
+    said = bash(tmp_path, "without=0", ENGINE, function("run_in"), function("last_words"), function("run_container"), words)
+    assert said[-1] == "docker run -d --name a --gpus all -e A=b refused"
+
+
+PULLING = """
+scratch=$1 image=i region=r registry=g pull_seconds=1200
+say() { echo "said $*"; }
+aws() { :; }
+sleep() { :; }
+limited() { echo "within $1 s"; shift; "$@"; }
+docker() { case $1 in pull) SECONDS=$((SECONDS + 700)); return 1 ;; esac; }
+"""
+"""A registry from which nothing comes, and time that passes meanwhile."""
+
+
+def test_a_pull_has_an_end_and_then_another_machine_is_tried(tmp_path: Path) -> None:
+    said = bash(tmp_path, PULLING, function("run_in"), function("last_words"), function("pull"), 'pull; echo "ended with $?"')
+    assert [line for line in said if line.startswith(("within", "ended"))] == ["within 1200 s", "within 500 s", "ended with 2"]
+    assert "reason=$lost" in rendered()
+
+
+@pytest.mark.parametrize(("reason", "written"), [("instance_lost", ["end"]), ("setup_failed", ["end", "FAILURE"])])
+def test_a_run_that_another_machine_may_do_gets_no_last_word(tmp_path: Path, reason: str, written: list[str]) -> None:
+    setting = f"""
+work=$1/no prefix= success_key=S failure_key=FAILURE end_key=end checkpoints=/c hint= reason={reason} setup_failed=setup_failed
+run=r attempt=1 detail=d phase=p scratch=$1 instance_part=instance timestamp=%Y training_log=t setup_log=s outputs_bucket=o ended=e/
+lost=instance_lost
+exists() {{ return 1; }}
+upload() {{ cat >/dev/null; echo "$1"; }}
+aws() {{ :; }}
+"""
+    end = re.search(r"^write_end='.*?^'$", rendered(), re.MULTILINE | re.DOTALL)
+    assert end
+    assert bash(tmp_path, setting, end[0], function("last_resort"), "last_resort") == written
+
+
 HANGING = """
 set -u
 scratch=$1 alive=/alive agents=1 watched=yes beat=$((SECONDS - 400)) logs=$1 agent_log=agent
@@ -171,15 +239,10 @@ start_agent() { agents=$((agents + 1)) beat=$SECONDS; touch "$scratch/over"; }
 def test_an_agent_that_shows_no_life_is_ended_and_started_again(tmp_path: Path, lives: bool) -> None:
     """For more than five minutes; one that has touched its file a moment ago is left alone."""
     (tmp_path / ("alive" if lives else "over-later")).touch()
-    found = re.search(r"^await\(\) .*?^}", rendered(), re.MULTILINE | re.DOTALL)
-    assert found
     words = 'await 2 "the end" "$scratch/over"; echo "agents $agents"'
-    done = subprocess.run(
-        ["bash", "-c", f"{HANGING}\n{found[0]}\n{words}", "bash", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
+    said = bash(tmp_path, HANGING, function("await"), words)
     killed = ["said the agent has shown no life for 400 s", "docker kill llmlab-agent-1", "said the agent ended with 137", "agents 2"]
-    assert done.stdout.splitlines() == (["failed waited 2 s for the end"] if lives else killed)
+    assert said == (["failed waited 2 s for the end"] if lives else killed)
 
 
 def test_too_long_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

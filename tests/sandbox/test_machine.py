@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from llmlab.aws.session import Aws
 from llmlab.sandbox.server import Sandbox
+from tests.golden.test_user_data import rendered
 from tests.sandbox.conftest import Launch, console, describe, until, until_said, until_state
 
 METADATA = """
@@ -53,6 +55,25 @@ echo "user-data: $(meta user-data | head -1)"; aws sts get-caller-identity --reg
         assert words in said
     assert said.count(" 404\n") == 2
     assert f"assumed-role/instance/{instance}" in said
+
+
+def test_tags_are_waited_for_while_the_metadata_service_comes_up(cloud: Aws, launch: Launch, sandbox: Sandbox) -> None:
+    """404 and 503 in turn, as in a machine's first seconds; the script's own functions ask, and a second is no longer than it must be."""
+    script = rendered()
+    asking = [re.search(rf"^{name}\(\) .*?^}}", script, re.MULTILINE | re.DOTALL) for name in ("metadata", "tag")]
+    functions = "\n".join(found[0].replace("sleep 2", "sleep 0.01") for found in asking if found)
+    sandbox.fault("metadata", "5")
+    instance = launch(f"""
+imds=$AWS_EC2_METADATA_SERVICE_ENDPOINT
+{functions}
+metadata tags/instance/Run || echo "not yet"
+echo "run $(tag Run)"
+echo "names $(tag "" | tr '\\n' ' ')"
+echo done
+""")
+    said = until_said(cloud, instance, "done")
+    assert "not yet\nrun r-1\n" in said
+    assert "names Run" in said
 
 
 def test_terminating_kills_the_whole_tree(cloud: Aws, launch: Launch, sandbox: Sandbox) -> None:

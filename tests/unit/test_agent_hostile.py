@@ -12,6 +12,7 @@ from llmlab.agent.loop import STALLED_UPLOAD_SECONDS
 from llmlab.agent.shared import Plain
 from llmlab.agent.store import Opening
 from llmlab.contract import EndReason, LogStream, Marker, Outcome, RunKeys
+from llmlab.trainer.control import Control
 from tests.unit.agent_doubles import START, Machine, machine
 
 GIVEN_SECONDS = 60
@@ -94,6 +95,12 @@ def test_a_request_reaches_the_trainer_whatever_lies_in_its_place(here: Machine,
     here.agent._tell_trainer(asked)
     assert not request.is_symlink()
     assert contract.load(contract.Request, request.read_bytes()) == asked
+
+
+@pytest.mark.parametrize("plant", [a_pipe, a_folder, a_link])
+def test_the_trainer_waits_at_nothing_that_lies_where_a_request_would(here: Machine, plant: Callable[[Path], None]) -> None:
+    plant(Path(here.job.folder.request))
+    assert Control(here.job.folder, here.clock).request() is None
 
 
 def test_the_next_agent_goes_by_what_it_asked_and_not_by_what_the_trainer_says_it_did(here: Machine) -> None:

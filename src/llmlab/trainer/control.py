@@ -10,7 +10,7 @@ from typing import Self
 from llmlab import contract
 from llmlab.clock import Clock
 from llmlab.contract import ContractError, EndReason, Outcome, Progress, Request, WorkFolder, build_timestamp
-from llmlab.files import replace_text
+from llmlab.files import read_regular, replace_text
 from llmlab.trainer.endings import Left
 
 MOVED_SECONDS = 10.0
@@ -46,7 +46,7 @@ class Control:
     def request(self) -> Request | None:
         """What somebody asks for, or None. A half-written file is read again at the next step."""
         try:
-            return contract.load(Request, Path(self.work.request).read_bytes())
+            return contract.load(Request, read_regular(Path(self.work.request)))
         except FileNotFoundError:
             pass
         except ContractError:
