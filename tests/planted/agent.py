@@ -5,9 +5,9 @@ from tests.planted.bug import Bug
 BUGS = (
     Bug(
         "size alone tells a change",
-        "agent/uploads.py",
-        "stamp = (status.st_mtime_ns, status.st_size)",
-        "stamp = (0, status.st_size)",
+        "agent/shared.py",
+        "return status.st_mtime_ns, status.st_size",
+        "return 0, status.st_size",
         "an adapter that is written again is never sent again: the result in S3 is an older one, with a matching SHA-256",
         ("unit/test_agent_uploads.py",),
     ),

@@ -38,8 +38,8 @@ BUGS = (
     Bug(
         "no second try",
         "watchdog/handler.py",
-        '"total_max_attempts": 5',
-        '"total_max_attempts": 1',
+        '{"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=30',
+        '{"total_max_attempts": 1, "mode": "standard"}, connect_timeout=5, read_timeout=30',
         "one busy answer of AWS ends a look of the watchdog",
         ("unit/test_watchdog_handler.py",),
     ),

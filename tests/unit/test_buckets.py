@@ -60,7 +60,7 @@ def test_every_version_marker_and_unfinished_upload_goes() -> None:
 
 
 def test_what_s3_keeps_is_named_with_its_reason() -> None:
-    with pytest.raises(LabError, match="outputs/runs/locked could not be deleted: Access Denied because object protected"):
+    with pytest.raises(LabError, match="outputs/runs/locked: Access Denied because object protected"):
         buckets.empty(aws(S3(DENIED)), "outputs")
 
 

@@ -12,7 +12,7 @@ from botocore import xform_name
 
 import llmlab
 from llmlab.aws import costs, leftovers, permissions
-from llmlab.aws.event_rule import MOST_REMOVED, SPOT_INTERRUPTION, EventRule
+from llmlab.aws.event_rule import MOST_REMOVED, SPOT_INTERRUPTION, Ec2Events
 from llmlab.aws.role import Role
 from llmlab.aws.session import AwsError
 from llmlab.contract import Names, Tag
@@ -44,8 +44,8 @@ def aws(account: Paged) -> SimulatedAws:
     return SimulatedAws(NAMES, account)  # type: ignore[arg-type]
 
 
-def rule(account: Paged) -> EventRule:
-    return EventRule(aws=aws(account), suffix="ended", pattern=SPOT_INTERRUPTION, function=None)  # type: ignore[arg-type]
+def rule(account: Paged) -> Ec2Events:
+    return Ec2Events(aws=aws(account), suffix="ended", pattern=SPOT_INTERRUPTION, function=None)  # type: ignore[arg-type]
 
 
 def test_a_role_loses_every_policy_before_it_goes() -> None:
@@ -54,7 +54,7 @@ def test_a_role_loses_every_policy_before_it_goes() -> None:
         list_attached_role_policies=[{"AttachedPolicies": []}, {"AttachedPolicies": [{"PolicyArn": "arn:theirs"}]}],
     )
     Role(aws=aws(account), role_name="lab-role", trust={}, policy={}).delete()
-    assert account.values("delete_role_policy", "PolicyName") == ["llmlab", "mine"]
+    assert sorted(account.values("delete_role_policy", "PolicyName")) == ["llmlab", "mine"]
     assert account.values("detach_role_policy", "PolicyArn") == ["arn:theirs"]
     assert account.calls[-1][0] == "delete_role"
 
@@ -156,6 +156,8 @@ WHOLE: Mapping[tuple[str, str], str] = {
     ("aws/network_guests.py", "describe_subnets"): FIRST,
     ("aws/network_guests.py", "describe_vpc_endpoints"): "of EC2, which answers all that match unless a page's size is given",
     ("aws/registry.py", "describe_repositories"): BY_NAME,
+    ("aws/retired.py", "describe_notifications_for_budget"): "a budget has ten at most, a page a hundred",
+    ("aws/retired.py", "describe_subscribers_for_notification"): "a notification has eleven at most, a page a hundred",
     ("aws/route_table.py", "describe_route_tables"): TAGGED,
     ("aws/s3_endpoint.py", "describe_vpc_endpoints"): TAGGED,
     ("aws/security_group.py", "describe_security_groups"): TAGGED,

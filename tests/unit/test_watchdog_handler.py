@@ -35,6 +35,10 @@ def test_a_busy_service_is_asked_again(watchdog: Watchdog, service: str, monkeyp
     assert times_sent(clients(watchdog)[service], *READS[service], monkeypatch) == 5
 
 
+def test_the_look_of_every_minute_asks_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert times_sent(handler._ec2("eu-west-1"), *READS["ec2"], monkeypatch) == 5
+
+
 def test_a_launch_goes_out_once(watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool without capacity answers 500, however often it is asked."""
     assert times_sent(watchdog.fleet_client, *LAUNCH, monkeypatch) == 1
