@@ -73,7 +73,7 @@ class Lab:
         self.sandbox.advance(moment - datetime.fromisoformat(self.sandbox.state()["time"]).timestamp())
 
     def assert_ends_at_its_deadline(self, attempt: Attempt) -> None:
-        self.to(attempt.deadline - 30)
+        self.to(attempt.deadline - 600)
         assert self.state(attempt) == "running"
         self.to(attempt.deadline + 60)
         self.until("the instance to go", lambda: self.state(attempt) == "terminated")

@@ -21,7 +21,7 @@ def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
     run = lab.launch(*settings)
     keys = RunKeys(run)
     lab.until_trained(run, 3)
-    assert len(lab.sandbox.interrupt(run, notice_seconds=40)) == 1
+    assert len(lab.sandbox.interrupt(run, notice_seconds=90)) == 1
     done = lab.marker(run)
     first = lab.bucket.load(AttemptEnd, keys.attempt_end(1))
     assert first is not None

@@ -128,9 +128,9 @@ systemd-run --unit=other --on-active=60s poweroff; systemctl stop other.timer; e
     instance = launch(script)
     until_said(cloud, instance, "set")
     assert sandbox.state()["machines"][0]["timers"] == ["end"]
-    sandbox.advance(7100)
+    sandbox.advance(5700)
     assert describe(cloud, instance)["State"]["Name"] == "running"
-    sandbox.advance(110)
+    sandbox.advance(1501)
     assert until_state(cloud, instance, "terminated")["StateReason"]["Code"] == "Client.InstanceInitiatedShutdown"
 
 
