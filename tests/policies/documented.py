@@ -58,7 +58,8 @@ def documented(names: Names) -> dict[str, list[Documented]]:
         "github push": [
             push,
             Documented(
-                "aws ecr wait image-scan-complete", "https://docs.aws.amazon.com/cli/latest/reference/ecr/wait/image-scan-complete.html",
+                "aws ecr describe-image-scan-findings",
+                "https://docs.aws.amazon.com/cli/latest/reference/ecr/describe-image-scan-findings.html",
                 (Request("ecr:DescribeImageScanFindings", repository),),
             ),
         ],
@@ -67,7 +68,6 @@ def documented(names: Names) -> dict[str, list[Documented]]:
 
 def asked_by_the_workflow(names: Names, text: str) -> list[Request]:
     """What the workflow's own `aws ecr …` lines ask for."""
-    spelled = {"wait image-scan-complete": "describe-image-scan-findings"}
-    found = re.findall(r"\baws ecr (wait [\w-]+|[\w-]+)", text)
-    actions = {"".join(word.capitalize() for word in spelled.get(one, one).split("-")) for one in found}
+    found = re.findall(r"\baws ecr ([\w-]+)", text)
+    actions = {"".join(word.capitalize() for word in one.split("-")) for one in found}
     return [Request(f"ecr:{action}", names.arn("ecr", f"repository/{names.repository}")) for action in sorted(actions)]
