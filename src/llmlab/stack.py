@@ -39,6 +39,8 @@ RETIRED: tuple[type[AwsResource], ...] = retired.KINDS
 SWEEP = {"sweep": True}
 OVERDUE = {"overdue": True}
 """What the watchdog is handed by the clock."""
+WATCHING = ("watchdog-errors", "watchdog-silent")
+"""The alarms on the function itself."""
 SILENT_SECONDS, SILENT_PERIODS = 300, 3
 """A quarter of an hour in which the look of every minute did not come once."""
 
@@ -162,7 +164,7 @@ def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResou
         "namespace": "AWS/Lambda", "dimensions": {"FunctionName": topic.names.watchdog}, "statistic": "Sum", "topic": topic, **here,
     }  # fmt: skip
     errors = Alarm(
-        suffix="watchdog-errors",
+        suffix=WATCHING[0],
         metric="Errors",
         threshold=0,
         period_seconds=300,
@@ -170,7 +172,7 @@ def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResou
         **lambda_,
     )
     silent = Alarm(
-        suffix="watchdog-silent",
+        suffix=WATCHING[1],
         metric="Invocations",
         threshold=1,
         comparison=BELOW,

@@ -17,6 +17,7 @@ MACHINES = ("Amazon Elastic Compute Cloud - Compute", "EC2 - Other", "Amazon Vir
 TAGS = (Tag.PROJECT, Tag.LAB, Tag.RUN)
 """What Cost Explorer can tell our costs by, once they are activated for cost allocation.
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html"""
+ACTIVE = "Active"
 ACTIVATE = "aws ce update-cost-allocation-tags-status --region us-east-1 --cost-allocation-tags-status " + " ".join(
     f"TagKey={tag},Status=Active" for tag in TAGS
 )
@@ -30,6 +31,12 @@ class Budget:
     limit: float
     spent: float
     forecast: float | None
+
+
+def tag_states(aws: Aws) -> dict[Tag, str]:
+    """Which of our tags AWS has seen, each `Active` or `Inactive`. Only the account that pays may ask."""
+    found = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS])["CostAllocationTags"]
+    return {Tag(one["TagKey"]): one["Status"] for one in found}
 
 
 def active_tags(aws: Aws) -> frozenset[Tag]:

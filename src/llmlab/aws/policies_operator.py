@@ -43,7 +43,7 @@ def _reading() -> list[Policy]:
         "DescribeNetworkInterfaces", "DescribeRegions", "DescribeRouteTables",
         "DescribeSecurityGroups", "DescribeSnapshots", "DescribeSpotInstanceRequests",
         "DescribeSpotPriceHistory", "DescribeSubnets", "DescribeVolumes", "DescribeVpcAttribute", "DescribeVpcEndpoints", "DescribeVpcs",
-        "GetSpotPlacementScores",
+        "GetEbsDefaultKmsKeyId", "GetSpotPlacementScores",
     )  # fmt: skip
     lists = [
         "budgets:ViewBudget",

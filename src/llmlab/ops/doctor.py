@@ -3,25 +3,24 @@
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, costs, images, instances, leftovers, prices, quotas, standing
+from llmlab.aws import amis, images, instances, leftovers, prices, quotas, standing
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
-from llmlab.aws.session import OPERATOR_POLICY, Aws, NotFound
+from llmlab.aws.session import OPERATOR_POLICY, Aws, BadCredentials, NotFound
 from llmlab.aws.subnets import zones_offering
 from llmlab.aws.topic import Subscription, Topic
 from llmlab.clock import Clock
 from llmlab.config import Settings
-from llmlab.contract import Tag
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
-from llmlab.ops import quota_increases
+from llmlab.ops import gates, quota_increases
+from llmlab.ops.checkup import Check, Checkup, Health, Patient
 
+__all__ = ["Check", "Checkup", "Health", "doctor"]
 PATCHED_UNTIL = {
     "22.04": datetime(2027, 4, 30, tzinfo=UTC),
     "24.04": datetime(2029, 4, 30, tzinfo=UTC),
@@ -32,69 +31,37 @@ https://docs.aws.amazon.com/dlami/latest/devguide/support-policy.html"""
 WARN_DAYS = 180
 
 
-class Health(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One answer. `mend` is a command, "" where nothing is to be done."""
-
-    name: str
-    health: Health
-    says: str
-    mend: str = ""
-
-
-@dataclass(frozen=True)
-class Checkup:
-    """All answers, in a fixed order."""
-
-    lab: str
-    region: str
-    checks: tuple[Check, ...]
-
-    @property
-    def healthy(self) -> bool:
-        return all(check.health is not Health.FAILED for check in self.checks)
-
-
-@dataclass(frozen=True)
-class _Patient:
-    settings: Settings
-    aws: Aws
-    clock: Clock
-
-
 def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
     """Every check, in parallel. A check that may not look says so instead of failing the others.
 
     Raises:
         BadCredentials: nothing can be checked without credentials.
     """
-    patient = _Patient(settings, aws, clock)
-    aws.names  # noqa: B018 - credentials come first, and are an error when bad
+    patient = Patient(settings, aws, clock)
+    try:
+        aws.names  # noqa: B018 - credentials come first, and are an error when bad
+    except BadCredentials:
+        if not gates.is_closed(aws):
+            raise
+        return Checkup(aws.lab, aws.region, (gates.closed(aws.region),))
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         answers = list(pool.map(lambda check: _answer(check, patient), CHECKS))
     return Checkup(aws.lab, aws.region, tuple(chain.from_iterable(answers)))
 
 
-def _answer(check: Callable[[_Patient], Iterator[Check]], patient: _Patient) -> list[Check]:
+def _answer(check: Callable[[Patient], Iterator[Check]], patient: Patient) -> list[Check]:
     try:
         return list(check(patient))
     except LabError as error:
         return [Check(check.__name__.strip("_").replace("_", " "), Health.FAILED, error.message, error.hint)]
 
 
-def _credentials(patient: _Patient) -> Iterator[Check]:
+def _credentials(patient: Patient) -> Iterator[Check]:
     who = patient.aws.client("sts").get_caller_identity()["Arn"]
     yield Check("credentials", Health.OK, f"{who} in {patient.aws.region}")
 
 
-def _permissions(patient: _Patient) -> Iterator[Check]:
+def _permissions(patient: Patient) -> Iterator[Check]:
     denied = denied_actions(patient.aws, patient.settings.permissions_boundary)
     if denied is None:
         yield Check("permissions", Health.UNKNOWN, "these credentials may not simulate policies, so what they may do shows when it is done")
@@ -104,8 +71,9 @@ def _permissions(patient: _Patient) -> Iterator[Check]:
         yield Check("permissions", Health.OK, "everything that bootstrap, launch and teardown call")
 
 
-def _resources(patient: _Patient) -> Iterator[Check]:
-    planned = plan(stack.build(patient.settings, patient.aws, patient.clock))
+def _resources(patient: Patient) -> Iterator[Check]:
+    unwanted = stack.unwanted(patient.settings, patient.aws, patient.clock)
+    planned = plan(stack.build(patient.settings, patient.aws, patient.clock), unwanted=unwanted)
     changes = [step.resource.key for step in planned.changes]
     if len(changes) == len(planned.steps) or not any(step.resource.kind == "function" and not step.differences for step in planned.steps):
         yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} are missing or differ", "llmlab bootstrap")
@@ -116,13 +84,13 @@ def _resources(patient: _Patient) -> Iterator[Check]:
         yield Check("resources", Health.OK, f"all {len(planned.steps)} as they should be")
 
 
-def _gpus(patient: _Patient) -> Iterator[Check]:
+def _gpus(patient: Patient) -> Iterator[Check]:
     wanted = patient.settings.instance_types
     zones = zones_offering(patient.aws, wanted)
     yield Check("GPUs", Health.OK, f"{', '.join(wanted) or 'usable types'} in {len(zones)} zones of {patient.aws.region}")
 
 
-def _quotas(patient: _Patient) -> Iterator[Check]:
+def _quotas(patient: Patient) -> Iterator[Check]:
     """Of all four quotas, those of the wanted families must be above zero."""
     least = quota_increases.least(patient.aws, patient.settings)
     for (family, spot), quota in sorted(quotas.read(patient.aws, quotas.FAMILIES, (True, False)).items()):
@@ -139,7 +107,7 @@ def _quotas(patient: _Patient) -> Iterator[Check]:
             yield Check(name, Health.FAILED, f"{says}, an instance has {least[family]}", "llmlab doctor --request-quota")
 
 
-def _image(patient: _Patient) -> Iterator[Check]:
+def _image(patient: Patient) -> Iterator[Check]:
     try:
         image = images.find(patient.aws)
     except NotFound:
@@ -151,7 +119,7 @@ def _image(patient: _Patient) -> Iterator[Check]:
         yield Check("image", Health.OK, f"{', '.join(image.tags)}, pushed {image.pushed:%Y-%m-%d}, {image.size / 1e6:,.0f} MB")
 
 
-def _email(patient: _Patient) -> Iterator[Check]:
+def _email(patient: Patient) -> Iterator[Check]:
     email = patient.settings.email
     if not email:
         yield Check("e-mail", Health.WARNING, "nobody hears of alarms and the budget", "llmlab bootstrap --email YOU@EXAMPLE.ORG")
@@ -167,23 +135,7 @@ def _email(patient: _Patient) -> Iterator[Check]:
         yield Check("e-mail", Health.FAILED, f"{email} has not confirmed; the link is in a mail from AWS, this sends it again", again)
 
 
-def _cost_tags(patient: _Patient) -> Iterator[Check]:
-    """Only the account that pays may ask."""
-    try:
-        active = costs.active_tags(patient.aws)
-    except LabError as error:
-        yield Check("cost tags", Health.UNKNOWN, f"only the paying account can tell: {error.message}", costs.ACTIVATE)
-        return
-    inactive = [str(tag) for tag in costs.TAGS if tag not in active]
-    if not inactive:
-        yield Check("cost tags", Health.OK, f"{', '.join(costs.TAGS)} are active for cost allocation")
-        return
-    blind = ", so the budget sees nothing" if Tag.PROJECT not in active else ", so Cost Explorer cannot tell our labs or runs apart"
-    says = f"{', '.join(inactive)} {'is' if len(inactive) == 1 else 'are'} not active for cost allocation{blind}"
-    yield Check("cost tags", Health.WARNING, says, costs.ACTIVATE)
-
-
-def _ami(patient: _Patient) -> Iterator[Check]:
+def _ami(patient: Patient) -> Iterator[Check]:
     settings = patient.settings
     if settings.ami:
         yield Check("AMI", Health.WARNING, f"{settings.ami} is pinned and gets no patches", "llmlab config")
@@ -198,7 +150,7 @@ def _ami(patient: _Patient) -> Iterator[Check]:
         yield Check("AMI", health, f"{says} ({days} days)", "LLMLAB_UBUNTU=24.04 llmlab bootstrap")
 
 
-def _leftovers(patient: _Patient) -> Iterator[Check]:
+def _leftovers(patient: Patient) -> Iterator[Check]:
     """Machines past their deadline, and what belongs to no machine, each with what it costs."""
     now = patient.clock.now()
     over = [one for one in instances.find(patient.aws) if one.alive and (one.deadline is None or one.deadline < now.timestamp())]
@@ -216,7 +168,7 @@ def _leftovers(patient: _Patient) -> Iterator[Check]:
         yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk, snapshot, address or network interface")
 
 
-def _idle_cost(patient: _Patient) -> Iterator[Check]:
+def _idle_cost(patient: Patient) -> Iterator[Check]:
     """What the lab costs while nothing runs."""
     found = standing.read(patient.aws, patient.clock.now())
     paid = any(one.kind == Dashboard.kind and one.monthly for one in found.items)
@@ -224,7 +176,7 @@ def _idle_cost(patient: _Patient) -> Iterator[Check]:
     yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(found), mend)
 
 
-def _session_manager(_patient: _Patient) -> Iterator[Check]:
+def _session_manager(_patient: Patient) -> Iterator[Check]:
     if shutil.which("session-manager-plugin"):
         yield Check("connect", Health.OK, "the Session Manager plugin is installed")
     else:
@@ -233,5 +185,6 @@ def _session_manager(_patient: _Patient) -> Iterator[Check]:
 
 
 CHECKS = (
-    _credentials, _permissions, _resources, _gpus, _quotas, _image, _email, _cost_tags, _ami, _leftovers, _idle_cost, _session_manager,
+    _credentials, _permissions, gates.plan, _resources, gates.watchdog, gates.spot_role, gates.disk_key, _gpus, _quotas, _image, _email,
+    gates.cost_tags, _ami, _leftovers, _idle_cost, _session_manager,
 )  # fmt: skip

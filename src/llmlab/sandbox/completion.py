@@ -38,6 +38,7 @@ MODULES = (
     "completion_lambda",
     "completion_registry",
     "completion_watching",
+    "free_plan",
     "completion_scheduler",
     "completion_repeats",
     "completion_delays",

@@ -39,6 +39,7 @@ def install() -> None:
     answer(EC2Response, "TerminateInstances", lambda self, values: _terminate_instances(self, values, terminate_instances))
     answer(EC2Response, "CreateLaunchTemplate", lambda self, _: _create_template(self, create_template))
     answer(EC2Response, "DescribeSpotPriceHistory", _spot_price_history)
+    answer(EC2Response, "GetEbsDefaultKmsKeyId", lambda self, _: {"KmsKeyId": self.ec2_backend.default_kms_key_id or "alias/aws/ebs"})
     answer(EC2Response, "GetSpotPlacementScores", _placement_scores)
 
 

@@ -1,0 +1,47 @@
+"""What a doctor looks at, and what an answer is."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmlab.aws.session import Aws
+from llmlab.clock import Clock
+from llmlab.config import Settings
+
+
+class Health(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answer. `mend` is a command, "" where nothing is to be done."""
+
+    name: str
+    health: Health
+    says: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All answers, in a fixed order."""
+
+    lab: str
+    region: str
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.health is not Health.FAILED for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """The lab, and the account that it is in."""
+
+    settings: Settings
+    aws: Aws
+    clock: Clock
