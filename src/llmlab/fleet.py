@@ -6,10 +6,11 @@ requests and read the same answers. Nothing here talks to AWS; a request is a di
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from llmlab.contract import Names, Pool, Tag
+from llmlab.lifecycle import refusals
+from llmlab.lifecycle.refusals import Refusal
 
 VISIBLE_SECONDS = 300
 """How long EC2 may hide a new instance from DescribeInstances; at least as long as a call of the watchdog may last, so that the instance
@@ -97,42 +98,6 @@ def _one_subnet_per_zone(pools: Iterable[Pool]) -> list[Pool]:
     return [pool for pool in pools if subnets.setdefault(pool.zone, pool.subnet) == pool.subnet]
 
 
-class Refusal(StrEnum):
-    """Why a pool gave nothing."""
-
-    NO_CAPACITY = "no capacity"
-    QUOTA = "quota"
-    DENIED = "denied"
-    OTHER = "other"
-
-
-CAPACITY_CODES = {
-    "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientCapacity", "InsufficientReservedInstanceCapacity",
-    "InsufficientFreeAddressesInSubnet", "Unsupported", "UnsupportedOperation", "UnfulfillableCapacity", "SpotMaxPriceTooLow",
-    "InvalidFleetConfiguration", "Server.InsufficientInstanceCapacity",
-}  # fmt: skip
-QUOTA_CODES = {
-    "MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded", "SpotInstanceCountLimitExceeded",
-    "MaxSpotFleetRequestCountExceeded",
-}  # fmt: skip
-DENIED_CODES = {
-    "UnauthorizedOperation",
-    "AccessDenied",
-    "AccessDeniedException",
-    "AuthFailure",
-    "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
-}
-
-
-def classify(code: str) -> Refusal:
-    """What an error code of CreateFleet or RunInstances means for us. A permission problem is never called a lack of capacity."""
-    if code in CAPACITY_CODES:
-        return Refusal.NO_CAPACITY
-    if code in QUOTA_CODES:
-        return Refusal.QUOTA
-    return Refusal.DENIED if code in DENIED_CODES else Refusal.OTHER
-
-
 @dataclass(frozen=True)
 class PoolError:
     """One pool and why it gave nothing. `zone` is "" when the answer names neither a zone nor a subnet we know."""
@@ -144,7 +109,7 @@ class PoolError:
 
     @property
     def refusal(self) -> Refusal:
-        return classify(self.code)
+        return refusals.classify(self.code, self.message)
 
 
 @dataclass(frozen=True)
@@ -167,15 +132,23 @@ class Answer:
     def refusal(self) -> Refusal:
         """The one word for all errors together: what the user can do something about comes first."""
         seen = {error.refusal for error in self.errors}
-        return next((one for one in (Refusal.DENIED, Refusal.QUOTA, Refusal.OTHER) if one in seen), Refusal.NO_CAPACITY)
+        return next((one for one in (Refusal.DENIED, Refusal.QUOTA, Refusal.OTHER, Refusal.NOT_YET) if one in seen), Refusal.NO_CAPACITY)
+
+    @property
+    def final(self) -> bool:
+        """Whether no pool would give an instance later either."""
+        return bool(self.errors) and all(error.refusal.final for error in self.errors)
 
     @property
     def words(self) -> str:
-        """Each distinct error once, in one line."""
-        return (
-            "; ".join(dict.fromkeys(f"{error.instance_type} {error.zone}: {error.code}".strip() for error in self.errors))
-            or "EC2 gave no instance and no reason"
-        )
+        """Each distinct error once, in one line: pools without an instance by their names, everything else in EC2's own words."""
+        return "; ".join(dict.fromkeys(_in_words(error) for error in self.errors)) or "EC2 gave no instance and no reason"
+
+
+def _in_words(error: PoolError) -> str:
+    if error.refusal is Refusal.NO_CAPACITY:
+        return f"{error.instance_type} {error.zone}: {error.code}".strip()
+    return refusals.sentence(error.code, error.message)
 
 
 def read_create_fleet(response: Mapping[str, Any], pools: Iterable[Pool]) -> Answer:

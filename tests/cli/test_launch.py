@@ -183,6 +183,19 @@ def test_fallback_takes_on_demand(ready: CommandLine) -> None:
     assert facts["price"] > 0.5
 
 
+def test_a_spot_quota_that_is_in_use_falls_back_waits_or_says_so(ready: CommandLine, lab_aws: Aws) -> None:
+    """Also minutes after a run has ended, when preflight has seen that the quota is large enough."""
+    market.refuse("us-east-1", market=market.SPOT, code="MaxSpotInstanceCountExceeded")
+    refused = ready("launch", "--spot")
+    assert (refused.code, refused.hint) == (4, "llmlab launch --spot --wait-for-capacity 10")
+    assert "is in use in us-east-1, or what used it has ended minutes ago and counts still" in refused.error
+    assert "Max spot instance count exceeded" in refused.error
+    patient = ready("launch", "--spot", "--wait-for-capacity", "2")
+    assert (patient.code, patient.err.count("asking again")) == (4, 2)
+    assert nothing_left(lab_aws)
+    assert ready("launch", "--spot", "--fallback-on-demand", "--json").json["spot"] is False
+
+
 def test_waiting_for_capacity_asks_every_minute_and_moves_the_deadline(ready: CommandLine, lab_aws: Aws) -> None:
     before = ready.clock.now().timestamp()
     market.refuse("us-east-1")
@@ -258,6 +271,7 @@ BAD = (
         "no on-demand instance for this recipe can be had in us-east-1: g7.2xlarge: no price known",
         "llmlab est",
     ),
+    (["--instance-type", "p5.48xlarge", "--spot"], 4, "spot P5 instances (L-C4BD4855) is ", "aws service-quotas request"),
     (["--instance-type", "t3.micro"], 2, "t3.micro has no GPU", "llmlab launch --instance-type g"),
     (["--instance-type", "g99.xlarge"], 2, "there is no instance type g99.xlarge in us-east-1", "llmlab launch --instance-type g"),
     (["--set", "model=x/llama-70b", "--set", "parallel=ddp"], 4, "on-demand P instances (L-417A185B) is 0 vCPUs", "aws service-quotas r"),

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import fleet, pricing, timers
 from llmlab.contract import Names, Pool
-from llmlab.fleet import Refusal
+from llmlab.lifecycle.refusals import Refusal
 
 NAMES = Names("llm-tuning-lab", "123456789012", "us-east-1")
 RUN = "20261123-120000-ab12"

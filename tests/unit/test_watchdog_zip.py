@@ -29,6 +29,7 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
         "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
         *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
             "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/deleting.py", "llmlab/lifecycle/objects.py",
+        "llmlab/lifecycle/refusals.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 

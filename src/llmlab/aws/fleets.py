@@ -6,16 +6,19 @@ The client tries once: botocore would retry a pool without capacity, which helps
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from llmlab.aws import quotas
-from llmlab.aws.session import OPERATOR_POLICY, THROTTLED, Aws, AwsError, Denied
+from llmlab.aws.session import Aws, AwsError, translate
 from llmlab.clock import Clock
 from llmlab.contract import Pool
-from llmlab.errors import NoCapacity, QuotaExceeded
-from llmlab.fleet import Answer, Launched, PoolError, Refusal, classify, read_create_fleet
+from llmlab.errors import LabError, NoCapacity, QuotaExceeded
+from llmlab.fleet import Answer, Launched, PoolError, read_create_fleet
+from llmlab.lifecycle import refusals
+from llmlab.lifecycle.refusals import Refusal
 
-PROFILE = ("invalid iam instance profile", "has no associated iam roles")
-PROFILE_SECONDS = 120
-"""How long a new instance profile may take to be visible to EC2; terraform waits as long."""
+YOUNG_SECONDS = 120
+"""How long a new instance profile, and the account's new role for spot, may take to be visible to EC2; terraform waits as long."""
 
 
 class NoPoolHadCapacity(NoCapacity):
@@ -26,25 +29,30 @@ class NoPoolHadCapacity(NoCapacity):
         self.tried = tried
 
 
+class SpotInUse(QuotaExceeded):
+    """The account's spot quota has no room now: it may have in some minutes, and the other market may have."""
+
+
 def create(aws: Aws, build: Callable[[int], dict[str, Any]], numbers: Iterator[int], pools: Sequence[Pool], clock: Clock) -> Launched:
     """One instance from any of the pools.
 
     `build` makes the request with the number of this try in its token, because AWS answers a known token with the old, empty result.
-    A new instance profile may take two minutes until EC2 knows it: that long it is asked again.
+    A new instance profile or role may take two minutes until EC2 knows it: that long it is asked again.
 
     Raises:
         NoPoolHadCapacity: no pool had one.
-        QuotaExceeded: the account's vCPU quota does not allow it.
+        SpotInUse: the account's spot quota has no room.
+        QuotaExceeded: another quota of the account does not allow it.
         Denied: the caller may not start it.
         AwsError: anything else AWS refuses.
     """
-    deadline = clock.now().timestamp() + PROFILE_SECONDS
+    deadline = clock.now().timestamp() + YOUNG_SECONDS
     while True:
         answer = _ask(aws, build(next(numbers)), pools)
         if answer.launched:
             return answer.launched
         if not any(_again(error) for error in answer.errors) or clock.now().timestamp() >= deadline:
-            raise refusal(answer, aws.region)
+            raise refusal(answer, pools, aws.region)
         clock.sleep(5)
 
 
@@ -63,32 +71,45 @@ def _ask_once(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answe
     try:
         return read_create_fleet(aws.client("ec2", attempts=1).create_fleet(**request), pools)
     except AwsError as error:
-        found = PoolError("", "", error.code, error.message)
-        if _again(found) or classify(error.code) in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
+        found = PoolError("", "", error.code, str(error.response.get("Error", {}).get("Message", "")))
+        if _again(found) or found.refusal in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
             return Answer(None, (found,))
         raise
 
 
 def _again(error: PoolError) -> bool:
-    return error.code in THROTTLED or any(words in error.message.lower() for words in PROFILE)
+    return error.code in refusals.THROTTLED or refusals.is_young(error.code, error.message)
 
 
-def refusal(answer: Answer, region: str) -> Exception:
+def refusal(answer: Answer, pools: Sequence[Pool], region: str) -> LabError:
     """What the errors of a fleet mean together: quota and permission speak for every pool, capacity only when all are out of it."""
     by = {error.refusal: error for error in reversed(answer.errors)}
-    if Refusal.DENIED in by:
-        operation = "ec2:RunInstances"
-        return Denied(
-            f"AWS denied {operation}, which ec2:CreateFleet calls", OPERATOR_POLICY, code=by[Refusal.DENIED].code, operation=operation
-        )
-    if Refusal.QUOTA in by:
-        spot = "Spot" in by[Refusal.QUOTA].code
-        code = quotas.CODES[quotas.family(by[Refusal.QUOTA].instance_type), spot]
-        quota = quotas.Quota(quotas.family(by[Refusal.QUOTA].instance_type), spot, code, None, 0)
-        return QuotaExceeded(f"the vCPU quota of {quota.words} is used up in {region}", quotas.request_command(quota, 8, region))
-    if Refusal.OTHER in by:
-        error = by[Refusal.OTHER]
-        return AwsError(
-            f"ec2:CreateFleet failed: {error.message or error.code}", "llmlab doctor", code=error.code, operation="ec2:CreateFleet"
-        )
+    if error := by.get(Refusal.DENIED):
+        return _translated(error, "ec2:RunInstances", region)
+    if error := by.get(Refusal.QUOTA):
+        return _over_quota(error, error.instance_type or pools[0].instance_type, region)
+    if error := by.get(Refusal.OTHER) or by.get(Refusal.NOT_YET):
+        return _translated(error, "ec2:CreateFleet", region)
     return NoPoolHadCapacity(answer.errors)
+
+
+def _translated(error: PoolError, operation: str, region: str) -> LabError:
+    """As if EC2 had raised it: what stands in the list of errors means the same."""
+    answered = {"Error": {"Code": error.code, "Message": refusals.sentence("", error.message)}}
+    return translate(ClientError(answered, operation.partition(":")[2]), operation, region)  # type: ignore[arg-type]
+
+
+def _over_quota(error: PoolError, instance_type: str, region: str) -> QuotaExceeded:
+    """A quota that preflight found large enough is in use since, or was of another kind."""
+    says = f"EC2 says: {refusals.sentence(error.code, error.message)}"
+    if error.code in refusals.FLEETS_IN_USE:
+        return QuotaExceeded(
+            f"the account has as many fleets as it may in {region}; {says}",
+            f"aws service-quotas list-service-quotas --service-code ec2 --region {region}",
+        )
+    spot = error.code in refusals.SPOT_IN_USE
+    quota = quotas.empty(instance_type, spot=spot)
+    if spot:
+        words = f"the vCPU quota of {quota.words} is in use in {region}, or what used it has ended minutes ago and counts still; {says}"
+        return SpotInUse(words, "llmlab launch --spot --wait-for-capacity 10")
+    return QuotaExceeded(f"the vCPU quota of {quota.words} is used up in {region}; {says}", quotas.request_command(quota, 8, region))

@@ -10,10 +10,15 @@ from typing import Any
 
 from llmlab.aws.session import Aws, AwsError, BadCredentials, NotFound
 
-CODES = {("G", True): "L-3819A6DF", ("P", True): "L-7212CCBC", ("G", False): "L-DB2E81BA", ("P", False): "L-417A185B"}
-"""By (family, spot)."""
-FAMILIES = {"G": ("g", "vt"), "P": ("p",)}
-"""How the types of a family begin."""
+CODES = {
+    ("G", True): "L-3819A6DF", ("P", True): "L-7212CCBC", ("P5", True): "L-C4BD4855",
+    ("G", False): "L-DB2E81BA", ("P", False): "L-417A185B",
+}  # fmt: skip
+"""By (family, spot): "All P4, P3 and P2 Spot Instance Requests" and "All P5 Spot Instance Requests" are apart, on demand is one for all P.
+Which spot quota P6 counts under is not documented alike everywhere; it is looked for under that of P."""
+FAMILIES = {"G": ("g", "vt"), "P5": ("p5",), "P": ("p",)}
+"""How the types of a family begin; the first that fits counts."""
+WORDS = {"G": "G and VT", "P": "P", "P5": "P5"}
 
 
 @dataclass(frozen=True)
@@ -32,18 +37,38 @@ class Quota:
 
     @property
     def words(self) -> str:
-        kinds = {"G": "G and VT", "P": "P"}[self.family]
-        return f"{'spot' if self.spot else 'on-demand'} {kinds} instances"
+        return f"{'spot' if self.spot else 'on-demand'} {WORDS[self.family]} instances"
 
 
-def family(instance_type: str) -> str:
-    """The quota family of a GPU instance type: `G` (with VT and GR) or `P`."""
-    return "P" if instance_type.startswith("p") else "G"
+def family(instance_type: str, *, spot: bool) -> str:
+    """The quota family of a GPU instance type in a market: `G` (with VT and GR), `P`, or for spot of P5 its own."""
+    found = _family(instance_type) or "G"
+    return found if (found, spot) in CODES else found[0]
 
 
-def read(aws: Aws, families: Iterable[str], markets: Iterable[bool]) -> dict[tuple[str, bool], Quota]:
-    """The quotas of these families in these markets (spot or not), by both, and what already runs in the account and region."""
-    wanted = [(family, spot) for family in sorted(set(families)) for spot in sorted(set(markets))]
+def _family(instance_type: str) -> str:
+    return next((name for name, begins in FAMILIES.items() if instance_type.startswith(begins)), "")
+
+
+def empty(instance_type: str, *, spot: bool) -> Quota:
+    """The quota that a type counts under, while nobody has asked how large it is."""
+    key = family(instance_type, spot=spot), spot
+    return Quota(*key, CODES[key], None, 0)
+
+
+def read(aws: Aws, types: Iterable[str], markets: Iterable[bool]) -> dict[tuple[str, bool], Quota]:
+    """The quotas of these types in these markets (spot or not), by both, and what already runs in the account and region."""
+    names = set(types)
+    return _read(aws, {(family(name, spot=spot), spot) for name in names for spot in markets})
+
+
+def every(aws: Aws) -> dict[tuple[str, bool], Quota]:
+    """As `read`, of all that GPU instances may count under."""
+    return _read(aws, CODES)
+
+
+def _read(aws: Aws, keys: Iterable[tuple[str, bool]]) -> dict[tuple[str, bool], Quota]:
+    wanted = sorted(keys)
     with ThreadPoolExecutor(len(CODES) + 1) as pool:
         asked_used = pool.submit(used, aws)
         limits = list(pool.map(lambda key: limit(aws, CODES[key]), wanted))
@@ -74,7 +99,7 @@ def used(aws: Aws) -> dict[tuple[str, bool], int]:
     for page in aws.ec2.get_paginator("describe_instances").paginate(Filters=filters):
         for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
             name, spot = str(instance["InstanceType"]), instance.get("InstanceLifecycle") == "spot"
-            key = next(((kind, spot) for kind, begins in FAMILIES.items() if name.startswith(begins)), None)
+            key = (family(name, spot=spot), spot) if _family(name) else None
             cpu = instance.get("CpuOptions", {})
             if key and cpu:
                 total[key] += cpu.get("CoreCount", 0) * cpu.get("ThreadsPerCore", 0)

@@ -178,6 +178,9 @@ class AttemptEnd:
     costs: dict[str, Amount] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     """Pools that had no capacity, as `type/zone`."""
+    hint_code: str = ""
+    """Of `hints.HINTS`, with its values; "": the one of the reason."""
+    hint_values: dict[str, str] = field(default_factory=dict)
     contract: int = VERSION
 
 

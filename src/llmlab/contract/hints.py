@@ -14,6 +14,11 @@ HINTS = {
     "logs": "llmlab logs {run} --stream {stream}",
     "push_image": "llmlab image push",
     "doctor": "llmlab doctor",
+    "bootstrap_plan": "llmlab bootstrap --plan",
+    "disk_quotas": "aws service-quotas list-service-quotas --service-code ebs --region {region}",
+    "grant_disk_key": "aws kms create-grant --region {region} "
+    '--key-id "$(aws ec2 get-ebs-default-kms-key-id --region {region} --query KmsKeyId --output text)" --grantee-principal {spot_role} '
+    "--operations Decrypt Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext CreateGrant DescribeKey ReEncryptFrom ReEncryptTo",
     "estimate": "llmlab estimate",
     "estimate_all": "llmlab estimate --all",
     "estimate_recipe": "llmlab estimate --recipe {recipe}",
@@ -28,6 +33,8 @@ SET = "set"
 """The code of `llmlab launch --set NAME=VALUE …`, whose values are the settings."""
 PATTERNS = {
     "run": re.compile(r"[0-9a-z][0-9a-z-]{0,63}"),
+    "region": re.compile(r"[a-z]{2}(-[a-z]+){1,3}-[0-9]"),
+    "spot_role": re.compile(r"arn:aws:iam::[0-9]{12}:role/aws-service-role/spot\.amazonaws\.com/AWSServiceRoleForEC2Spot"),
     "stream": re.compile(r"setup|training|agent"),
     "recipe": re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}"),
     "model": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"),

@@ -91,20 +91,21 @@ def _gpus(patient: Patient) -> Iterator[Check]:
 
 
 def _quotas(patient: Patient) -> Iterator[Check]:
-    """Of all four quotas, those of the wanted families must be above zero."""
+    """Of all quotas, those of the wanted types must be large enough for one."""
     least = quota_increases.least(patient.aws, patient.settings)
-    for (family, spot), quota in sorted(quotas.read(patient.aws, quotas.FAMILIES, (True, False)).items()):
+    for (family, spot), quota in sorted(quotas.every(patient.aws).items()):
+        vcpus = quota_increases.under(quota, least)
         name = f"quota {'spot' if spot else 'on-demand'} {family}"
         if quota.limit is None:
             yield Check(name, Health.UNKNOWN, "AWS does not tell")
             continue
         says = f"{quota.used} of {quota.limit:g} vCPUs in use"
-        if family not in least:
+        if not vcpus:
             yield Check(name, Health.OK, f"{says}, none of the wanted types needs it")
-        elif quota.limit >= least[family]:
+        elif quota.limit >= vcpus:
             yield Check(name, Health.OK, says)
         else:
-            yield Check(name, Health.FAILED, f"{says}, an instance has {least[family]}", "llmlab doctor --request-quota")
+            yield Check(name, Health.FAILED, f"{says}, an instance has {vcpus}", "llmlab doctor --request-quota")
 
 
 def _image(patient: Patient) -> Iterator[Check]:

@@ -181,7 +181,7 @@ def _in_market(facts: Option, kind: InstanceType, need: Need, there: Supply, fac
         work=work,
         dollars=None if work is None else (places[0].price + there.beside) * work,
     )
-    quota = there.quotas.get((quotas.family(kind.name), spot))
+    quota = there.quotas.get((quotas.family(kind.name, spot=spot), spot))
     if quota and kind.vcpus > quota.free:
         return replace(priced, reason=quota_words(quota, kind.vcpus), obstacle=Obstacle.QUOTA)
     return replace(priced, verdict=Verdict.POSSIBLE, reason="fp16, no bf16" if kind.gpu in estimate.NO_BF16 else "")

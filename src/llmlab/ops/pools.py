@@ -195,7 +195,8 @@ def _refusal(found: Sequence[Option], need: Need, there: Supply, limits: Limits)
 
 
 def _over_quota(smallest: Option, need: Need, there: Supply) -> QuotaExceeded:
-    quota = there.quotas[quotas.family(smallest.instance_type), smallest.market == options.SPOT]
+    spot = smallest.market == options.SPOT
+    quota = there.quotas[quotas.family(smallest.instance_type, spot=spot), spot]
     used = f", {quota.used} of them in use" if quota.used else ""
     named = "" if need.preferred or quota.family == "G" else f"LLMLAB_INSTANCE_TYPES={smallest.instance_type} "
     return QuotaExceeded(

@@ -8,7 +8,7 @@ from llmlab.aws.quotas import Increase, Quota
 from llmlab.aws.session import Aws
 from llmlab.config import Settings
 
-SMALLEST_VCPUS = 4
+SMALLEST, SMALLEST_VCPUS = "g4dn.xlarge", 4
 """Of the smallest GPU instances (g4dn, g5 and g6.xlarge), where the settings name no type."""
 
 
@@ -26,14 +26,15 @@ class Wanted:
 
 
 def least(aws: Aws, settings: Settings) -> Mapping[str, int]:
-    """The vCPUs that one instance needs, by quota family: of the largest type named in the settings, else of the smallest there is."""
+    """The vCPUs that one instance needs, by type: of the types named in the settings, else of the smallest there is."""
     if not settings.instance_types:
-        return {"G": SMALLEST_VCPUS}
-    needed: dict[str, int] = {}
-    for one in instance_types.describe(aws, settings.instance_types).values():
-        family = quotas.family(one.name)
-        needed[family] = max(needed.get(family, 0), one.vcpus)
-    return needed
+        return {SMALLEST: SMALLEST_VCPUS}
+    return {one.name: one.vcpus for one in instance_types.describe(aws, settings.instance_types).values()}
+
+
+def under(quota: Quota, needed: Mapping[str, int]) -> int:
+    """The most vCPUs that one of these types needs of a quota, 0 where none counts under it."""
+    return max((count for name, count in needed.items() if quotas.family(name, spot=quota.spot) == quota.family), default=0)
 
 
 def too_small(aws: Aws, settings: Settings) -> tuple[Wanted, ...]:
@@ -44,8 +45,12 @@ def too_small(aws: Aws, settings: Settings) -> tuple[Wanted, ...]:
         Denied: the requests may not be listed.
     """
     needed = least(aws, settings)
-    found = [quota for quota in quotas.read(aws, needed, (True, False)).values() if (quota.limit or 0) < needed[quota.family]]
-    return tuple(Wanted(quota, quotas.desired(quota, needed[quota.family]), quotas.pending(aws, quota)) for quota in found)
+    found = []
+    for quota in quotas.read(aws, needed, (True, False)).values():
+        vcpus = under(quota, needed)
+        if (quota.limit or 0) < vcpus:
+            found.append(Wanted(quota, quotas.desired(quota, vcpus), quotas.pending(aws, quota)))
+    return tuple(found)
 
 
 def file(aws: Aws, wanted: Wanted) -> Increase:

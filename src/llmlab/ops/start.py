@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from llmlab import contract, fleet, money, pricing, timers
 from llmlab.aws import documents, fleets, instances, one_time_schedules
-from llmlab.aws.fleets import NoPoolHadCapacity
+from llmlab.aws.fleets import NoPoolHadCapacity, SpotInUse
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
@@ -120,6 +120,7 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
     numbers = itertools.count()
     give_up = clock.now().timestamp() + patience.wait_minutes * 60
     hours = (attempt.deadline - clock.now().timestamp()) / money.HOUR
+    over: SpotInUse | None = None
     while True:
         for spot in (True, False) if attempt.spot and patience.fallback_on_demand else (attempt.spot,):
             trying = replace(attempt, spot=spot, deadline=money.deadline_of(clock.now(), hours))
@@ -130,11 +131,16 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
                 return _ask(aws, spec, trying, numbers, clock)
             except LabError as error:
                 asked.open = isinstance(error, AwsError) and error.passing
-                if not isinstance(error, NoPoolHadCapacity):
+                if isinstance(error, SpotInUse):
+                    over = error
+                    say(str(error))
+                elif isinstance(error, NoPoolHadCapacity):
+                    over = None if spot else over
+                    tell(error, spec.pools, say, spot=spot)
+                else:
                     raise
-                tell(error, spec.pools, say, spot=spot)
         if clock.now().timestamp() + ROUND_SECONDS > give_up:
-            raise _none_left(spec, attempt, patience)
+            raise over or _none_left(spec, attempt, patience)
         say(f"no capacity anywhere; asking again in {ROUND_SECONDS} s, for {(give_up - clock.now().timestamp()) / 60:.0f} more minutes")
         clock.sleep(ROUND_SECONDS)
 

@@ -76,7 +76,7 @@ def ask(
         asked_offers = pool.submit(instance_types.offered, aws, found)
         asked_on_demand = pool.submit(prices.on_demand, aws, found)
         asked_spot = pool.submit(history, aws, found, now) if True in markets else None
-        asked_quotas = pool.submit(quotas.read, aws, {quotas.family(name) for name in found}, markets)
+        asked_quotas = pool.submit(quotas.read, aws, found, markets)
         on_demand, silent = asked_on_demand.result()
         beside, mute = asked_charges.result()
         offers = asked_offers.result()

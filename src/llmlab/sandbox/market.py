@@ -31,6 +31,7 @@ QUOTAS = (
     Quota("L-DB2E81BA", "Running On-Demand G and VT instances", ("g", "vt"), ON_DEMAND, 64),
     Quota("L-3819A6DF", "All G and VT Spot Instance Requests", ("g", "vt"), SPOT, 64),
     Quota("L-417A185B", "Running On-Demand P instances", ("p",), ON_DEMAND, 0),
+    Quota("L-C4BD4855", "All P5 Spot Instance Requests", ("p5",), SPOT, 0),
     Quota("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests", ("p",), SPOT, 0),
     Quota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
     Quota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),

@@ -231,6 +231,7 @@ class Watchdog(Tools):
         marker = Marker(
             run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,
             step=decision.end.step, hours=newest.hours_before + decision.end.hours, cost=newest.cost_before + decision.end.cost,
+            hint_code=decision.end.hint_code, hint_values=decision.end.hint_values,
         )  # fmt: skip
         if records.marker is not None:  # of an earlier attempt, which was resumed
             self.bucket.write(keys.failure, marker)

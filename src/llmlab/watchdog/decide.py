@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmlab import contract, money
-from llmlab.contract import Attempt, AttemptEnd, EndReason
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Spec
 from llmlab.fleet import VISIBLE_SECONDS
+from llmlab.lifecycle import refusals
 from llmlab.watchdog import capacity, ceilings
 from llmlab.watchdog.capacity import LEAST_HOURS, Ask, Prices
 from llmlab.watchdog.machines import Machine
@@ -33,6 +34,8 @@ MACHINES = 2
 LOST = {EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 INTERRUPTED = {"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"}
 NO_CAPACITY = {"Server.InsufficientInstanceCapacity"}
+SPOT_ROLE = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+"""Whom a disk's own key must let use it: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html"""
 BY_API = "Client.UserInitiatedShutdown"
 
 
@@ -114,9 +117,17 @@ def _end(sight: Sight, checkpoint: int) -> AttemptEnd:
     costs = money.attempt_costs(spec.charges, started, gone, price, sight.history, interrupted=interrupted)
     reason, detail = _why(attempt, machine, gone, attempt.cost_before + money.total(used))
     hours = money.attempt_hours(started, gone)
+    code, values = _hint(machine, spec) if reason is EndReason.SETUP_FAILED and machine else ("", {})
     return AttemptEnd(
-        attempt.run, attempt.number, reason, contract.build_timestamp(gone), detail, checkpoint, hours, money.total(costs), costs
-    )
+        attempt.run, attempt.number, reason, contract.build_timestamp(gone), detail, checkpoint, hours, money.total(costs), costs,
+        hint_code=code, hint_values=values,
+    )  # fmt: skip
+
+
+def _hint(machine: Machine, spec: Spec) -> tuple[str, dict[str, str]]:
+    """Of an instance that could not start: what is not needed for the command is not looked at."""
+    values = {"region": spec.region, "spot_role": f"arn:aws:iam::{spec.account}:{SPOT_ROLE}"}
+    return refusals.hint_code(machine.cause), values
 
 
 def _why(attempt: Attempt, machine: Machine | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
@@ -132,7 +143,10 @@ def _why(attempt: Attempt, machine: Machine | None, gone: datetime, spent: float
         return EndReason.COST_REACHED, "the cost limit was reached before the trainer had left"
     if cause == BY_API:
         return EndReason.STOPPED_BY_USER, "the instance was terminated by hand"
-    return EndReason.INSTANCE_LOST, f"the instance vanished without a word{f' ({cause})' if cause else ''}"
+    words = refusals.sentence(cause, machine.says if machine else "")
+    if cause in refusals.DEATHS:
+        return EndReason.SETUP_FAILED, f"{refusals.DEATHS[cause]}; EC2 says: {words}"
+    return EndReason.INSTANCE_LOST, f"the instance vanished without a word{f': {words}' if words else ''}"
 
 
 def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:

@@ -17,7 +17,7 @@ LIVE = {"pending", "running", "stopping", "stopped"}
 
 @dataclass(frozen=True)
 class Machine:
-    """One instance. `cause` is EC2's StateReason code; `ended` when it was terminated, as far as EC2 says."""
+    """One instance. `cause` is EC2's StateReason code, `says` its sentence; `ended` when it was terminated, as far as EC2 says."""
 
     id: str
     instance_type: str
@@ -26,6 +26,7 @@ class Machine:
     launched: datetime
     spot: bool = False
     cause: str = ""
+    says: str = ""
     ended: datetime | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,6 +82,7 @@ def read(item: Mapping[str, Any]) -> Machine:
         launched=item["LaunchTime"],
         spot=item.get("InstanceLifecycle") == "spot",
         cause=item.get("StateReason", {}).get("Code", ""),
+        says=item.get("StateReason", {}).get("Message", ""),
         ended=_ended(item.get("StateTransitionReason", "")),
         tags={tag["Key"]: tag["Value"] for tag in item.get("Tags", [])},
     )

@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract, fleet, pricing, timers
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, RunKeys, Spec
-from llmlab.fleet import Answer, PoolError, Refusal
+from llmlab.fleet import Answer, PoolError
+from llmlab.lifecycle import refusals
 from llmlab.watchdog import alarm, schedules
 from llmlab.watchdog.capacity import Ask
 from llmlab.watchdog.decide import LAUNCH_SECONDS, Resume
@@ -23,7 +24,6 @@ from llmlab.watchdog.tools import Tools
 
 TIMES = 2
 """How often EC2 is asked the same when it does not answer. The token of the request makes that one instance at most."""
-THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled"}
 SERVER_ERROR = 500
 
 
@@ -72,13 +72,17 @@ def write_end(tools: Tools, end: AttemptEnd) -> bool:
 
 
 def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
-    """No pool had an instance: the attempt is over, and its deadline has nothing to end."""
+    """No pool had an instance: the attempt is over, and its deadline has nothing to end.
+
+    What no waiting mends, such as a permission or a parameter, is no lack of capacity, and ends the run with EC2's own words.
+    """
     attempt = decision.attempt
     schedules.delete_deadline(tools, attempt)
     refused = tuple(dict.fromkeys(f"{error.instance_type}/{error.zone}" for error in answer.errors if error.instance_type))
     end = AttemptEnd(
-        attempt.run, attempt.number, EndReason.NO_CAPACITY, contract.build_timestamp(tools.now), answer.words, decision.end.step,
-        refused=refused,
+        attempt.run, attempt.number, EndReason.SETUP_FAILED if answer.final else EndReason.NO_CAPACITY,
+        contract.build_timestamp(tools.now), answer.words, decision.end.step, refused=refused,
+        hint_code=refusals.hint_code(answer.errors[0].code) if answer.final else "", hint_values={"region": tools.names.region},
     )  # fmt: skip
     tools.bucket.write_once(RunKeys(attempt.run).attempt_end(attempt.number), end)
     tools.log("no instance", run=attempt.run, attempt=attempt.number, refusal=answer.refusal, why=answer.words)
@@ -116,7 +120,7 @@ def _answer(tools: Tools, request: dict[str, Any], pools: Sequence[Pool]) -> Ans
     except ClientError as error:
         code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if status >= SERVER_ERROR and code not in THROTTLED and fleet.classify(code) is Refusal.OTHER:
+        if status >= SERVER_ERROR and (code in refusals.TROUBLE or refusals.classify(code, message).final):
             return None
         return Answer(None, (PoolError("", "", code, message),))
     except BotoCoreError:
