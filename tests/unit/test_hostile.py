@@ -1,17 +1,16 @@
 """Names and words that others chose: keys of a bucket, a model's answers, a model's template."""
 
-from datetime import UTC, datetime
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
-from llmlab.aws.objects import Object
-from llmlab.contract import Manifest, RunKeys, Spec
+from llmlab.contract import COMPLETE, LogStream, Manifest, RunKeys, Spec
 from llmlab.dataset import BadRow
-from llmlab.errors import LabError
-from llmlab.ops import fetch, report
+from llmlab.ops import report
+from llmlab.ops.places import places
 from llmlab.trainer.examples.template import ChatTemplate
 
 RUN = "20260101-000000-abcd"
@@ -21,11 +20,33 @@ AT = "2026-01-01T00:00:00Z"
 @pytest.mark.parametrize(
     "name", ["../../.ssh/authorized_keys", "output//etc/passwd", "logs/../../x", "output/a\\..\\b", "output/./x", "a\0b"]
 )
-def test_a_key_that_leads_out_is_not_fetched(name: str, tmp_path: Path) -> None:
+def test_a_key_that_leads_out_has_no_place(name: str) -> None:
     keys = RunKeys(RUN)
-    item = Object(keys.prefix + name, 1, "tag", datetime(2026, 1, 1, tzinfo=UTC), "STANDARD")
-    with pytest.raises(LabError, match="leads out of"):
-        fetch._incoming(item, keys, tmp_path, None)
+    assert places(keys, [keys.prefix + name]) == {}
+
+
+@given(st.lists(st.text(alphabet="aAäÄ/.\\~\x1b \u0308", min_size=1, max_size=8) | st.sampled_from(["SUCCESS", "logs/1/a", "x" * 300])))
+def test_every_key_has_a_place_of_its_own_inside(names: list[str]) -> None:
+    """However keys look: no two have one file, none is a file and a folder, none leads out or is too long."""
+    keys = RunKeys(RUN)
+    every = [prefix + name for prefix in (keys.output, keys.prefix) for name in names]
+    found = places(keys, every)
+    paths = list(found.values())
+    folded = [unicodedata.normalize("NFC", path).casefold() for path in paths]
+    assert len(set(folded)) == len(paths) == len(found)
+    folders = {"/".join(path.split("/")[:count]) for path in folded for count in range(1, path.count("/") + 1)}
+    assert not folders & set(folded)
+    for path in paths:
+        assert all(part not in {"", ".", ".."} and len(part.encode()) <= 255 for part in path.split("/"))
+    assert places(keys, reversed(every)) == found
+
+
+def test_what_the_training_calls_like_the_runs_own_lies_beside_it() -> None:
+    keys = RunKeys(RUN)
+    own = [keys.success, keys.failure, keys.spec, keys.log(LogStream.AGENT, 1), keys.checkpoint(1) + COMPLETE]
+    found = places(keys, [*own, *(keys.output + key.removeprefix(keys.prefix) for key in own)])
+    assert [found[key] for key in own] == [key.removeprefix(keys.prefix) for key in own]
+    assert all(path.startswith("output/") for key, path in found.items() if key.startswith(keys.output))
 
 
 @given(st.text(alphabet="<>&\"'/script=onerror ", min_size=1))

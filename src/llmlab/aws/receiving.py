@@ -31,6 +31,9 @@ AHEAD = 8
 BLOCK = 256 << 10
 """Bytes moved at once. Small enough for the processor's cache; writes of whole parts cost the kernel four times as long."""
 TRIES = 4
+SUFFIX = ".part"
+MOST_NAME = 255
+"""Bytes of a file's name on nearly every file system."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,21 @@ def receive(aws: Aws, bucket: str, files: Iterable[Incoming], progress: Progress
     """Fetch objects. Each file appears under its name only when it is whole and checked.
 
     Raises:
-        LabError: an object is not what its SHA-256 says, has changed meanwhile, or S3 says no.
+        LabError: an object is not what its SHA-256 says, has changed meanwhile, cannot be written here, or S3 says no.
     """
     files = list(files)
-    meter = Meter(progress, sum(file.size for file in files))
-    for folder in {file.path.parent for file in files}:
-        folder.mkdir(parents=True, exist_ok=True)
+    if len({file.path for file in files}) < len(files):
+        raise ValueError("two objects for one file")
+    try:
+        for folder in {file.path.parent for file in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        _receive(aws, bucket, files, Meter(progress, sum(file.size for file in files)))
+    except OSError as error:  # no space, no permission, something else in its place; what broke on the way here was asked for again
+        place = error.filename or (files[0].path.parent if files else "")
+        raise LabError(f"{place} cannot be written: {error.strerror or error}", "df -h .") from error
+
+
+def _receive(aws: Aws, bucket: str, files: list[Incoming], meter: Meter) -> None:
     with Crew(THREADS) as crew:
         small = [crew.submit(_receive_whole, aws, bucket, file, meter) for file in files if file.size <= PART]
         for file in files:
@@ -65,8 +77,9 @@ def receive(aws: Aws, bucket: str, files: Iterable[Incoming], progress: Progress
 
 
 def partial(path: Path) -> Path:
-    """Where a file is while it is not whole."""
-    return path.with_name(path.name + ".part")
+    """Where a file is while it is not whole. A name that would become too long for that is told by its digest."""
+    name = path.name + SUFFIX
+    return path.with_name(name if len(name.encode()) <= MOST_NAME else sha256(path.name.encode()).hexdigest() + SUFFIX)
 
 
 def _receive_whole(aws: Aws, bucket: str, file: Incoming, meter: Meter) -> None:

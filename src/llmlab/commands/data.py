@@ -273,5 +273,9 @@ def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
     if done.left:
         yield f"left in the bucket: {', '.join(f'{size(left)} of {part}' for part, left in done.left.items())}"
         yield f"next: llmlab fetch {done.run} --only {','.join(done.left)}"
+    for key in done.skipped:
+        yield f"left out, because it leads out of {done.folder}: {key}"
+    for why in done.unreadable:
+        yield f"not checked against its SHA-256s: {why}"
     for wait in done.archived:
         yield f"archived: {len(wait.keys):,} files, {size(wait.size)} in {wait.storage}; their restore takes {wait.takes}"

@@ -1,14 +1,15 @@
 """Bring a run's results home, into `outputs/RUN/`, each file checked and none downloaded twice.
 
-`output/` of the run becomes the folder itself, so that the adapter is `outputs/RUN/adapter`; `logs/` and `checkpoints/` keep their names.
-Of a run that is not over there is what is there. SHA-256s come from the marker and from each checkpoint's `COMPLETE`; what neither lists
-(logs, documents) is known by its size and date.
+`output/` of the run becomes the folder itself, so that the adapter is `outputs/RUN/adapter`; `logs/` and `checkpoints/` keep their names
+(`places`). Of a run that is not over there is what is there. SHA-256s come from the marker and from each checkpoint's `COMPLETE`; what
+neither lists (logs, documents) is known by its size and date.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from llmlab import contract
 from llmlab.aws import documents, objects
@@ -19,7 +20,9 @@ from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, COMPLETE, WHOLE_MODEL, Complete, DataFile, Marker, RunKeys
 from llmlab.errors import LabError, UsageError
 from llmlab.files import sha256
+from llmlab.ops.places import is_folder, places
 
+T = TypeVar("T")
 Progress = Callable[[float, float], None]
 
 
@@ -55,6 +58,10 @@ class Fetched:
     """Where it lies; of a run that trained every weight, the model's folder."""
     archived: tuple[Wait, ...]
     left: dict[str, int]
+    skipped: tuple[str, ...] = ()
+    """Keys that can be no file here, as they lead out of the folder."""
+    unreadable: tuple[str, ...] = ()
+    """Why a marker or a checkpoint's manifest could not be read, so that nothing is checked against it."""
 
 
 def parse_only(text: str | None) -> tuple[What, ...]:
@@ -76,27 +83,33 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     """Fetch parts of a run into `folder/RUN`.
 
     Raises:
-        LabError: a file is not what its SHA-256 says, has a name that leads out of the folder, is listed and not there, or AWS says no.
+        LabError: a file is not what its SHA-256 says, is listed and not there, or AWS says no.
     """
     bucket, keys, target, only = aws.names.outputs_bucket, RunKeys(run), folder / run, tuple(only)
-    there = objects.listing(aws, bucket, keys.prefix)
+    there = [item for item in objects.listing(aws, bucket, keys.prefix) if not is_folder(item.key)]
     if not there:
         raise LabError(f"run {run} has left nothing to fetch", f"llmlab status {run}")
     names = {item.key for item in there}
-    marker = next((documents.read(aws, Marker, bucket, key) for key in (keys.success, keys.failure) if key in names), None)
-    digests = dict(_digests(aws, bucket, keys, names, marker, only))
+    unreadable: list[str] = []
+    marker = next((_read(aws, Marker, bucket, key, unreadable) for key in (keys.success, keys.failure) if key in names), None)
+    digests = dict(_digests(aws, bucket, keys, names, marker, only, unreadable))
+    place = places(keys, sorted(names))
     parted = {item.key: part_of(keys, item.key, names) for item in there}
     wanted = [item for item in there if parted[item.key] in only]
     archived = ask_back(aws, bucket, wanted)
     waiting = {key for wait in archived for key in wait.keys}
-    every = [_incoming(item, keys, target, digests.get(item.key)) for item in wanted if item.key not in waiting]
+    every = [
+        _incoming(item, keys, target / place[item.key], digests.get(item.key))
+        for item in wanted
+        if item.key not in waiting and item.key in place
+    ]
     missing = [file for file in every if not is_here(file)]
     receive(aws, bucket, missing, progress)
     adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
     return Fetched(
         run=run,
         folder=str(target),
-        over=marker is not None,
+        over=bool({keys.success, keys.failure} & names),
         files=tuple(file.path.relative_to(target).as_posix() for file in every),
         size=sum(file.size for file in every),
         fetched=tuple(file.path.relative_to(target).as_posix() for file in missing),
@@ -104,7 +117,9 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         checked=sum(bool(file.digest) for file in every),
         adapter=str(adapter) if adapter else "",
         archived=archived,
-        left=_left([item for item in there if not (target / _name(item, keys)).exists()], parted, only),
+        left=_left([item for item in there if item.key in place and not (target / place[item.key]).exists()], parted, only),
+        skipped=tuple(item.key for item in wanted if item.key not in place),
+        unreadable=tuple(unreadable),
     )
 
 
@@ -123,14 +138,14 @@ def part_of(keys: RunKeys, key: str, names: set[str]) -> What | None:
 
 
 def _digests(
-    aws: Aws, bucket: str, keys: RunKeys, names: set[str], marker: Marker | None, only: tuple[What, ...]
+    aws: Aws, bucket: str, keys: RunKeys, names: set[str], marker: Marker | None, only: tuple[What, ...], unreadable: list[str]
 ) -> Iterator[tuple[str, DataFile]]:
     """What the marker and the checkpoints' manifests promise, by key."""
     promised = [(keys.output + file.path, file) for file in marker.files] if marker else []
     if What.CHECKPOINTS in only:
         for key in sorted(names):
             if key.startswith(keys.checkpoints) and key.endswith("/" + COMPLETE):
-                manifest = documents.read(aws, Complete, bucket, key)
+                manifest = _read(aws, Complete, bucket, key, unreadable)
                 promised += [(key.removesuffix(COMPLETE) + file.path, file) for file in manifest.files] if manifest else []
     for key, file in promised:
         if key not in names:
@@ -138,19 +153,19 @@ def _digests(
         yield key, file
 
 
-def _incoming(item: Object, keys: RunKeys, target: Path, promised: DataFile | None) -> Incoming:
-    name = _name(item, keys)
-    path = target / name
-    parts = name.split("/")
-    if "\\" in name or "\0" in name or {"", ".", ".."} & set(parts) or not path.resolve().is_relative_to(target.resolve()):
-        raise LabError(f"the key {item.key} leads out of {target}, nothing was fetched", f"llmlab status {keys.run}")
+def _read(aws: Aws, kind: type[T], bucket: str, key: str, unreadable: list[str]) -> T | None:
+    """A document, or None and why it cannot be read: the files are worth having all the same."""
+    try:
+        return documents.read(aws, kind, bucket, key)
+    except documents.Unreadable as error:
+        unreadable.append(error.message)
+        return None
+
+
+def _incoming(item: Object, keys: RunKeys, path: Path, promised: DataFile | None) -> Incoming:
     if promised and promised.size != item.size:
         raise LabError(f"{item.key} has {item.size} bytes, and {promised.size} were promised", f"llmlab status {keys.run}")
     return Incoming(item.key, path, item.size, item.tag, item.changed, promised.sha256 if promised else "")
-
-
-def _name(item: Object, keys: RunKeys) -> str:
-    return item.key.removeprefix(keys.output) if item.key.startswith(keys.output) else item.key.removeprefix(keys.prefix)
 
 
 def is_here(file: Incoming) -> bool:
