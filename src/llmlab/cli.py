@@ -126,7 +126,7 @@ def run(line: Sequence[str], state: State) -> int:
 def fail(ui: Ui, error: LabError) -> int:
     """Say what went wrong, the traceback only with `-vv`, and return the exit code."""
     if ui.verbosity > 1:
-        traceback.print_exc(file=ui.stderr)
+        ui.say(traceback.format_exc().rstrip())
     ui.error(error)
     return int(error.exit_code)
 

@@ -5,6 +5,7 @@ rich is imported at the first use of a table or a bar, so that `--help` and `--j
 
 import dataclasses
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from llmlab.contract import CONTROL, HIDDEN, one_line, visible
 from llmlab.errors import ExitCode, LabError, Refused
 
 if TYPE_CHECKING:
@@ -21,17 +23,8 @@ PIPE_COLUMNS = 500
 """What is not read in a terminal is not folded."""
 Progress = Callable[[float, float], None]
 """Called with (done, total), in the unit of the bar."""
-
-
-CONTROL = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
-"""Control characters as the pictures that Unicode has of them."""
-HIDDEN = dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
-"""The other control characters, and those that turn the direction of text."""
-
-
-def visible(text: str) -> str:
-    """Text that cannot command a terminal: a log, a file's name or a model's answer may hold escape sequences that do."""
-    return text.translate(CONTROL | HIDDEN)
+OBEYED = re.compile(f"[{re.escape(''.join(map(chr, sorted(CONTROL | HIDDEN))))}]")
+"""Characters that a terminal may obey; those below a blank JSON escapes by itself."""
 
 
 class Ui:
@@ -57,22 +50,17 @@ class Ui:
 
     @cached_property
     def _out(self) -> "Console":
-        from rich.console import Console
-
-        return Console(file=self.stdout, highlight=False, markup=False, width=None if self.stdout.isatty() else PIPE_COLUMNS)
+        return _console(self.stdout)
 
     @cached_property
     def _err(self) -> "Console":
-        from rich.console import Console
-
-        return Console(file=self.stderr, highlight=False, markup=False, width=None if self.stderr.isatty() else PIPE_COLUMNS)
+        return _console(self.stderr)
 
     def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
         """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""
         self.answered = True
         if self.as_json:
-            self.stdout.write(json.dumps(to_json(facts), indent=1, ensure_ascii=False) + "\n")
-            self.stdout.flush()
+            self._document(to_json(facts))
             return
         drawn = view()
         if isinstance(drawn, str) or not isinstance(drawn, Iterable) or hasattr(drawn, "__rich_console__"):
@@ -80,10 +68,14 @@ class Ui:
         for part in drawn:
             _print(self._out, part)
 
+    def _document(self, value: object) -> None:
+        """One JSON document. What a terminal would obey in it stands as JSON's own escapes, which any reader undoes."""
+        text = json.dumps(value, indent=1, ensure_ascii=False)
+        _write(self.stdout, OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
     def line(self, text: str) -> None:
         """One line of data, unstyled: a log line, a path. Of a line that draws over itself, what is seen in the end."""
-        self.stdout.write(visible(text.rstrip("\r").rpartition("\r")[2]) + "\n")
-        self.stdout.flush()
+        _write(self.stdout, text.rstrip("\r").rpartition("\r")[2] + "\n")
 
     def clear(self) -> None:
         """An empty screen, where there is one."""
@@ -92,12 +84,10 @@ class Ui:
 
     def say(self, text: str, style: str = "") -> None:
         """A line of narrative, on stderr."""
-        text = visible(text)
         if style and self.stderr.isatty():
             self._err.print(text, style=style, markup=False)
         else:
-            self.stderr.write(text + "\n")
-            self.stderr.flush()
+            _write(self.stderr, text + "\n")
 
     def tell(self, part: "RenderableType") -> None:
         """Narrative that is more than a line: a table or a plan, on stderr."""
@@ -111,12 +101,10 @@ class Ui:
     def error(self, error: LabError) -> None:
         """One sentence, and the hint on a line of its own. With JSON asked for and nothing shown yet, it is the one document."""
         if self.as_json and not self.answered:
-            facts = {"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)}
-            self.stdout.write(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
-            self.stdout.flush()
-        self.say(f"error: {error.message}", "red")
+            self._document({"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)})
+        self.say(f"error: {one_line(error.message)}", "red")
         if error.hint:
-            self.say(f"hint: {error.hint}")
+            self.say(f"hint: {one_line(error.hint)}")
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Return when the answer is yes; raise `Refused` when it is no, or when there is no one to ask."""
@@ -124,8 +112,7 @@ class Ui:
             return
         if self.as_json or not self.stdin.isatty():
             raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again("--yes"))
-        self.stderr.write(f"{question} [y/N] ")
-        self.stderr.flush()
+        _write(self.stderr, f"{question} [y/N] ")
         if self.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise Refused("not confirmed, nothing was changed")
 
@@ -133,8 +120,7 @@ class Ui:
         """For what cannot be undone: return only when `expected` is typed. `option` is the one that takes it on the line."""
         if self.as_json or not self.stdin.isatty():
             raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again(option, expected))
-        self.stderr.write(f"{question} Type {expected} to go on: ")
-        self.stderr.flush()
+        _write(self.stderr, f"{question} Type {expected} to go on: ")
         if self.stdin.readline().strip() != expected:
             raise Refused("not confirmed, nothing was changed")
 
@@ -159,10 +145,36 @@ class Ui:
             TransferSpeedColumn,
         )
 
-        count = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit)]
-        with Bars(TextColumn("{task.description}"), BarColumn(), *count, TimeRemainingColumn(), console=self._err, transient=True) as bars:
+        count = [DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn(), TextColumn(unit, markup=False)]
+        with Bars(
+            TextColumn("{task.description}", markup=False), BarColumn(), *count, TimeRemainingColumn(), console=self._err, transient=True
+        ) as bars:
             task = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Everything that is not drawn by rich passes here on its way to a stream."""
+    stream.write(visible(text))
+    stream.flush()
+
+
+def _console(stream: TextIO) -> "Console":
+    """Everything that rich draws passes here on its way to a stream: no word in it is markup, and none commands a terminal.
+
+    Strings are made visible before their width is measured; whatever else holds text, such as a `Text`, when it is written.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class Visible(Console):
+        def render_str(self, text: str, **options: Any) -> Any:
+            return super().render_str(visible(text), **options)
+
+        def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
+            return super()._render_buffer([one if one.control else Segment(visible(one.text), one.style) for one in buffer])
+
+    return Visible(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else PIPE_COLUMNS)
 
 
 def _print(console: "Console", part: "RenderableType") -> None:
@@ -180,7 +192,7 @@ class Hanging:
     """A line whose continuation lines stand under where its text began; whole where nothing is wrapped, in a file or a pipe."""
 
     def __init__(self, lead: str, text: str, style: str = "", lead_style: str = "") -> None:
-        self.lead, self.text, self.style, self.lead_style = visible(lead), visible(text), style, lead_style
+        self.lead, self.text, self.style, self.lead_style = visible(lead), visible(text), style, lead_style  # whose widths are counted
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
         from rich.text import Text
@@ -204,7 +216,7 @@ def table(
     for column in columns:
         drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
-        drawn.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
     return drawn
 
 

@@ -8,7 +8,7 @@ import pytest
 from llmlab import contract
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
-from llmlab.contract import EndReason, Marker, RunKeys
+from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys
 from llmlab.errors import LabError
 
 from .conftest import CommandLine
@@ -84,6 +84,27 @@ def test_an_odd_key(ready: CommandLine, lab_aws: Aws) -> None:
     assert states(ready)[run] == "starting"
     for command in (("cost", "--no-cost-explorer"), ("stop", run, "--now"), ("teardown", "--yes")):
         assert ready(*command).code == 0, command
+
+
+FORGED = "x\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b\u202e"
+
+
+def test_nothing_that_a_container_says_commands_the_terminal(ready: CommandLine, lab_aws: Aws) -> None:
+    """Its phase, its last words, its log, the names of its files: in `status`, `logs`, `report`, `fetch`, `stop` and `resume`."""
+    run, instance = launch(ready)
+    bucket, keys, now = lab_aws.names.outputs_bucket, RunKeys(run), contract.build_timestamp(ready.clock.now())
+    documents.write(lab_aws, bucket, keys.status, Heartbeat(run, 1, now, instance, FORGED, Progress(FORGED, 5, 10, loss=1.0)))
+    results = [ready("status"), ready("status", run), ready("status", "--json")]
+    marker = Marker(run, EndReason.TRAINING_ERROR, now, 1, detail=FORGED, hint=FORGED)
+    documents.write(lab_aws, bucket, keys.failure, marker)
+    put(lab_aws, keys.log(LogStream.TRAINING, 1), f"{FORGED}\n".encode())
+    put(lab_aws, keys.output + f"{FORGED}.txt")
+    put(lab_aws, keys.output + f"a//{FORGED}")
+    results += [ready(*line) for line in (("status",), ("status", run), ("logs", run), ("report", run), ("fetch", run), ("stop", run))]
+    assert all(result.code == 0 for result in results), [result.err for result in results]
+    text = "".join(result.out + result.err for result in results)
+    assert not set(text) & {*"\x1b\x07\x9b\u202e"}
+    assert text.count("␛]52;c;ZXZpbA==␇") >= 4
 
 
 def test_what_no_reader_would_read_is_not_written(lab_aws: Aws) -> None:

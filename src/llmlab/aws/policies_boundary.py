@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from llmlab.aws.policies import IMAGES, PUSH
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
-from llmlab.contract import LogStream, Names
+from llmlab.contract import LogStream, Names, RunKeys
 
 SERVICES = ["ec2.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
 """Those that a role of the lab is handed to."""
@@ -29,9 +29,10 @@ def boundary(names: Names) -> Policy:
         [
             allow(
                 "Buckets",
-                actions("s3", "ListBucket", "GetObject", "GetObjectVersion", "PutObject", "AbortMultipartUpload"),
+                actions("s3", "ListBucket", "ListBucketVersions", "GetObject", "GetObjectVersion", "PutObject", "AbortMultipartUpload"),
                 [*buckets, *(f"{bucket}/*" for bucket in buckets)],
             ),
+            allow("Drop", "s3:DeleteObjectVersion", f"arn:aws:s3:::{names.outputs_bucket}/{RunKeys('*').checkpoints}*"),
             allow_anywhere("See", actions("ec2", "DescribeInstances", "DescribeSpotPriceHistory")),
             allow("Terminate", "ec2:TerminateInstances", ours, StringEquals=owned(names.tags)),
             allow("Start", actions("ec2", "RunInstances", "CreateFleet"), [ours, anything]),

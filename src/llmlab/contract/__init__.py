@@ -64,11 +64,13 @@ from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, LogSt
 from llmlab.contract.shrinking import HALF_BATCH, HALVE, batch_words, may_shrink, shrunk
 from llmlab.contract.states import EndReason, Notice, RunState, TrainerExit
 from llmlab.contract.times import TIMESTAMP, build_timestamp, parse_timestamp
+from llmlab.contract.visible import CONTROL, HIDDEN, one_line, visible
 
 __all__ = [
     "ADAPTER",
     "CHECKPOINT_STATE",
     "COMPLETE",
+    "CONTROL",
     "DATASETS",
     "DOCUMENT_BYTES",
     "ENDED",
@@ -77,6 +79,7 @@ __all__ = [
     "HALF_BATCH",
     "HALVE",
     "HF_TOKEN",
+    "HIDDEN",
     "IMAGE_LABEL",
     "LARGE_DOCUMENT_BYTES",
     "LOG_BLOCK_BYTES",
@@ -135,6 +138,7 @@ __all__ = [
     "may_shrink",
     "model_prefix",
     "most_bytes",
+    "one_line",
     "parse_attempt",
     "parse_checkpoint_name",
     "parse_ended",
@@ -143,4 +147,5 @@ __all__ = [
     "parse_timestamp",
     "run_started",
     "shrunk",
+    "visible",
 ]  # fmt: skip

@@ -9,9 +9,13 @@ import unicodedata
 from collections.abc import Iterable
 from hashlib import sha256
 
-from llmlab.contract import FAILURE, SUCCESS, RunKeys
+from llmlab.contract import RunKeys
 
-OWN = {"logs", "checkpoints", "output", "spec.json", SUCCESS.casefold(), FAILURE.casefold()}
+RUN = RunKeys("")
+OWN = {
+    key.removeprefix(RUN.prefix).rstrip("/").casefold()
+    for key in (RUN.logs, RUN.checkpoints, RUN.output, RUN.spec, RUN.success, RUN.failure)
+}
 """What is the run's own in its folder, as a file system that tells no capitals apart has it."""
 MOST_BYTES = 255
 """Of a file's name, on nearly every file system. https://man7.org/linux/man-pages/man7/path_resolution.7.html, NAME_MAX"""

@@ -75,7 +75,7 @@ def _send(tools: Tools, run: str, message: Message) -> bool:
     if not _claim(tools, RunKeys(run).telling(message.attempts[0], message.notice), note):
         tools.log("wait", run=run, why=f"another call tells of it: {message.notice}")
         return False
-    tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(message.lines))
+    tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(contract.one_line(line) for line in message.lines))
     for number in message.attempts:
         tools.bucket.write_once(RunKeys(run).told(number, message.notice), note)
     tools.log("told", run=run, notice=message.notice, attempts=message.attempts)
