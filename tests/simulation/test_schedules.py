@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from llmlab.sandbox.simulation import __main__ as command, many
+from llmlab.sandbox.simulation import __main__ as command, invariants, many
 from llmlab.sandbox.simulation.many import Summary
 from llmlab.sandbox.simulation.weather import Strike
 from llmlab.sandbox.simulation.world import Parts
@@ -39,7 +39,7 @@ def played(summary: Summary, seeds: range) -> Summary:
 
 def test_nothing_is_violated_in_twenty(twenty: Summary) -> None:
     assert twenty.violations == []
-    assert (twenty.schedules, twenty.checks) == (TWENTY, TWENTY * 14)
+    assert (twenty.schedules, twenty.checks) == (TWENTY, TWENTY * len(invariants.ALL))
     assert twenty.attempts > TWENTY
 
 
@@ -47,7 +47,7 @@ def test_nothing_is_violated_in_twenty(twenty: Summary) -> None:
 def test_nothing_is_violated(batch: Summary) -> None:
     assert batch.violations == []
     assert batch.schedules == BATCH
-    assert batch.checks == BATCH * 14
+    assert batch.checks == BATCH * len(invariants.ALL)
 
 
 @pytest.mark.slow  # of the same 200 schedules
