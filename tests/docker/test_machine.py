@@ -212,7 +212,7 @@ def test_what_a_training_container_plants_touches_nothing_outside_and_its_run_en
     marker = docker_lab.marker(run)
     assert precious in {"precious\n", ""}, "it is as it was, or the machine was gone before it was looked at"
     assert marker.reason is EndReason.STOPPED_BY_USER
-    assert docker_lab.bucket.checkpoint(run) == marker.step < 100000
+    assert 0 < docker_lab.bucket.checkpoint(run) <= marker.step < 100000
     keys = docker_lab.bucket.keys(RunKeys(run).output)
     assert not [key for key in keys if "/a-" in key or "process" in key or not key.isprintable()]
     said = docker_lab.logged(run, LogStream.AGENT)

@@ -405,7 +405,7 @@ run_container() {
 start_agent() {
   agents=$((agents + 1)) beat=$SECONDS
   run_container agent "llmlab-agent-$agents" --network host -v "$work:$container" -v "$logs:$container$log_folder" \
-    -v "$scratch$host:$container$host" -e "$data_variable=$data_bucket" -e "$outputs_variable=$outputs_bucket" \
+    -v "$scratch$host:$container$host" -e "HF_HOME=$container$cache/hub" -e "$data_variable=$data_bucket" -e "$outputs_variable=$outputs_bucket" \
     -e AWS_REGION -e AWS_ENDPOINT_URL -e AWS_EC2_METADATA_SERVICE_ENDPOINT "$image" python -m llmlab.agent || return 1
   follow "llmlab-agent-$agents" "$agent_log"
   (
