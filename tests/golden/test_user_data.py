@@ -214,7 +214,7 @@ def test_a_pull_has_an_end_and_then_another_machine_is_tried(tmp_path: Path) -> 
 def test_a_run_that_another_machine_may_do_gets_no_last_word(tmp_path: Path, reason: str, written: list[str]) -> None:
     setting = f"""
 work=$1/no prefix= success_key=S failure_key=FAILURE end_key=end checkpoints=/c hint= reason={reason} setup_failed=setup_failed
-run=r attempt=1 detail=d phase=p scratch=$1 instance_part=instance timestamp=%Y training_log=t setup_log=s outputs_bucket=o ended=e/
+run=r attempt=1 detail=d phase=p scratch=$1 instance_part=instance timestamp=%Y training_log=t setup_log=s outputs_bucket=o
 lost=instance_lost
 exists() {{ return 1; }}
 upload() {{ cat >/dev/null; echo "$1"; }}

@@ -20,7 +20,7 @@ data_variable=LLMLAB_DATA_BUCKET outputs_variable=LLMLAB_OUTPUTS_BUCKET work_var
 run_tag=Run attempt_tag=Attempt deadline_tag=Deadline keep_tag=KeepUntilDeadline
 setup_failed=setup_failed interrupted=spot_interrupted training_error=training_error cost_reached=cost_reached lost=instance_lost
 setup_log=setup training_log=training agent_log=agent
-runs=runs/ datasets=datasets/ models=models/ ended=ended/ # keys of S3
+runs=runs/ datasets=datasets/ models=models/ # keys of S3
 spec_key=spec.json attempt_key=attempts/@ATTEMPT@.json end_key=attempts/@ATTEMPT@.end.json success_key=SUCCESS failure_key=FAILURE
 output_key=output/ checkpoints_key=checkpoints/ logs_key=logs/ complete=COMPLETE timestamp=%Y-%m-%dT%H:%M:%SZ instance_part=instance
 contract=1 image_label=llmlab.contract
@@ -176,7 +176,6 @@ last_resort() {
   printf '%s\n' "$documents" | sed -n 1p | upload "$prefix$end_key"
   if [ "$reason" = "$lost" ]; then return; fi # another machine may do better
   printf '%s\n' "$documents" | sed -n 2p | upload "$prefix$failure_key"
-  aws s3api put-object --bucket "$outputs_bucket" --key "$ended$run/$reason" >/dev/null
 }
 
 finish() {

@@ -1,4 +1,4 @@
-"""The last word: the attempt's end, then the marker, then the key that lists it, each only when the one before it is there."""
+"""The last word: the attempt's end, then the marker, only when the end is there. The watchdog lists the run as over: machines cannot."""
 
 from dataclasses import dataclass, field
 
@@ -62,7 +62,6 @@ def write_end(
     )  # fmt: skip
     good = verdict.reason is EndReason.COMPLETED
     outputs.write(job.keys.success if good else job.keys.failure, contract.dump(marker).encode())
-    outputs.write(job.keys.ended(verdict.reason), b"")
     say(f"run {job.run} ended: {verdict.reason}{': ' + verdict.detail if verdict.detail else ''}")
 
 

@@ -90,7 +90,10 @@ def instance(names: Names) -> Policy:
 
 
 def written_by_machines() -> list[str]:
-    """The keys of runs that a machine writes: neither what a run is (`spec.json`), nor who may start it, nor the order to stop."""
+    """The keys of runs that a machine writes: neither what a run is (`spec.json`), nor who may start it, nor the order to stop.
+
+    Nor that a run is over (`ended/`): one listed so is looked at by no sweep, and the machine of another run could list it.
+    """
     keys = RunKeys("*")
     return [
         keys.status,
@@ -100,7 +103,6 @@ def written_by_machines() -> list[str]:
         f"{keys.checkpoints}*",
         f"{keys.output}*",
         f"{keys.logs}*",
-        f"{ENDED}*",
     ]
 
 

@@ -78,7 +78,6 @@ def _values(user_data: UserData) -> dict[str, Any]:
         "runs_prefix": contract.RUNS,
         "datasets_prefix": contract.DATASETS,
         "models_prefix": contract.MODELS,
-        "ended_prefix": contract.ENDED,
         "complete": contract.COMPLETE,
         "log_head_bytes": contract.LOG_HEAD_BYTES,
         "log_block_bytes": contract.LOG_BLOCK_BYTES,

@@ -41,7 +41,8 @@ DATASETS = "datasets/"
 MODELS = "models/"
 RUNS = "runs/"
 ENDED = "ended/"
-"""An empty object `ended/<run>/<end reason>` is written right after each marker, so that one listing tells how a thousand runs ended."""
+"""An empty object `ended/<run>/<end reason>` follows each marker, so that one listing tells how a thousand runs ended. The watchdog writes
+it at its next look, and the command line for runs that it marks itself; machines may not."""
 FAILED_EVENTS = "aws/lambda/async/"
 """Where Lambda keeps the events that failed for good: one object each, without a mail for each.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
