@@ -137,6 +137,7 @@ BY_NAME = "asked for by name or id, so that there is one, or as many as were nam
 TAGGED = "of EC2, which answers all that match unless a page's size is given; filtered by the lab's own tags or name there is one, or a few"
 FIRST = "any will do"
 WHOLE: Mapping[tuple[str, str], str] = {
+    ("aws/account_settings.py", "describe_alarms"): BY_NAME,
     ("aws/alarm.py", "describe_alarms"): BY_NAME,
     ("aws/budget.py", "describe_notifications_for_budget"): "a budget has ten at most, a page a hundred",
     ("aws/budget.py", "describe_subscribers_for_notification"): "a notification has eleven at most, a page a hundred",
