@@ -146,7 +146,7 @@ def test_what_is_independent_runs_at_once() -> None:
     in_order(diamond(world), work)
 
 
-def test_forward_a_failure_stops_what_is_not_started() -> None:
+def test_forward_a_failure_stops_what_depends_on_it() -> None:
     done: list[str] = []
 
     def work(resource: Resource) -> None:
