@@ -120,11 +120,14 @@ def _failure_class() -> type[Exception]:
 
 def _serialize_calls() -> None:
     import moto.core.responses as core
+    from moto.core import errors
     from moto.core.utils import camelcase_to_underscores
     from moto.s3.responses import S3Response
 
     from llmlab.sandbox.refusals import checking
+    from llmlab.sandbox.refusals.table import ROWS
 
+    errors.COMMON_ERROR_CODES = [*errors.COMMON_ERROR_CODES, *(rule.code for rule in ROWS)]  # of which many stand in no service model
     core.method_names_from_class = functools.lru_cache(maxsize=None)(core.method_names_from_class)
     call_action = core.BaseResponse.call_action
 

@@ -152,6 +152,14 @@ def role_unseen(account: str, arn: str) -> bool:
     return any(role.arn == arn and not seen(role) for role in roles)
 
 
+def role_age(account: str, arn: str) -> float:
+    """Seconds since a role was made; of one without a date, very many."""
+    from moto.iam.models import iam_backends
+
+    made = next((vars(role).get("_llmlab_new_") for role in iam_backends[account][PARTITION].roles.values() if role.arn == arn), None)
+    return (now() - made).total_seconds() if made else float("inf")
+
+
 # ---------------------------------------------------------------- instances and tags
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from llmlab.sandbox.completion import answer
 from llmlab.sandbox.completion_compute import image_names
+from llmlab.sandbox.completion_delays import note
 from llmlab.sandbox.refusals.checking import refused
 
 ROLE_NAMES = {"spot.amazonaws.com": "AWSServiceRoleForEC2Spot", "events.amazonaws.com": "AWSServiceRoleForCloudWatchEvents"}
@@ -42,6 +43,7 @@ def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
     for role in backend.roles.values():
         if role.path == f"/aws-service-role/{values['AWSServiceName']}/":
             role.name = name
+            note(role)
     return result
 
 

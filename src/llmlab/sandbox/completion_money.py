@@ -1,4 +1,4 @@
-"""Budgets, Cost Explorer and Service Quotas: what moto leaves unanswered."""
+"""Budgets, dashboards, Cost Explorer and Service Quotas: what moto leaves unanswered."""
 
 import json
 from datetime import date, timedelta
@@ -13,8 +13,9 @@ ARN = "arn:aws:servicequotas:{region}:{account}:ec2/{code}"
 
 
 def install() -> None:
-    """Patch moto's budgets, ce and service quotas."""
+    """Patch moto's budgets, dashboards, ce and service quotas."""
     _budgets()
+    _dashboards()
     _cost_explorer()
     _quotas()
 
@@ -117,6 +118,25 @@ def _untag_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+# ---------------------------------------------------------------- dashboards
+
+
+def _dashboards() -> None:
+    """An account has one list of them, whatever region is asked; moto has one a region.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html
+    """
+    from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
+
+    def shared(self: Any) -> dict[str, Any]:
+        return kept(cloudwatch_backends[self.account_id]["us-east-1"], "dashboards")
+
+    def discard(self: Any, _: dict[str, Any]) -> None:
+        """Moto's own empty list, at its making."""
+
+    CloudWatchBackend.dashboards = property(shared, discard)
+
+
 # ---------------------------------------------------------------- Cost Explorer
 
 
@@ -206,7 +226,7 @@ def _quotas() -> None:
 
 
 def _quota(self: Any, quota: market.Quota, *, default: bool) -> dict[str, Any]:
-    ai = quota.families in {("g", "vt"), ("p",)}
+    ai = quota.families[0][0] in "gp"
     return {
         "ServiceCode": SERVICE,
         "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",

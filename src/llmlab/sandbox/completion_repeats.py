@@ -4,6 +4,7 @@ import copy
 from typing import Any
 
 from llmlab.sandbox.completion import answer
+from llmlab.sandbox.completion_delays import note
 from llmlab.sandbox.refusals.checking import refused
 
 
@@ -14,7 +15,14 @@ def install() -> None:
 
     terminate = Instance.terminate
     remove_role = IamResponse.remove_role_from_instance_profile
-    Instance.terminate = lambda self: copy.copy(self._state) if self.state == "terminated" else terminate(self)
+
+    def end(self: Any) -> Any:
+        if self.state == "terminated":
+            return copy.copy(self._state)
+        note(self, "end")
+        return terminate(self)
+
+    Instance.terminate = end
     answer(IamResponse, "RemoveRoleFromInstanceProfile", lambda self, values: _remove_role(self, values, remove_role))
 
 

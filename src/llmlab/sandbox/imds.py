@@ -7,11 +7,12 @@ import base64
 import json
 import re
 import secrets
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.machine import Machine, Room
+from llmlab.sandbox.refusals.switch import amount, holds
 
 Answer = tuple[int, str | bytes]
 LONGEST = 21600
@@ -37,6 +38,12 @@ class Metadata:
         """The status and text of one request. `path` begins with a version, such as `latest/`; header names in lower case."""
         machine = self.room.machines.get(identity)
         if machine is None or machine.instance.state == "terminated":
+            return 404, ""
+        started = machine.instance.launch_time.replace(tzinfo=UTC).timestamp()
+        age = self.room.timetable.timestamp() - started
+        if holds("metadata-not-ready") and age < amount("metadata-not-ready"):
+            return 503, ""
+        if "/meta-data/tags/" in f"/{path}" and holds("metadata-tags-not-there-yet") and age < amount("metadata-tags-not-there-yet"):
             return 404, ""
         if path == "latest/api/token":
             return self._token(method, headers)

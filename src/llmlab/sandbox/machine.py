@@ -97,8 +97,13 @@ class Room:
         with LOCK:
             if machine.going:
                 return
-            self._state(machine, "running")
+            ends = vars(machine.instance).get("_llmlab_ends")
+            if ends is None:
+                self._state(machine, "running")
             user_data = machine.instance.user_data
+        if ends is not None:
+            self._down(machine, *ends)
+            return
         machine.host.start(base64.b64decode(str(user_data)) if user_data else b"")
 
     def power_off(self, identity: str) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.sandbox.completion import fail, kept
+from llmlab.sandbox.completion_lambda import now
 from llmlab.sandbox.refusals.checking import refused
+from llmlab.sandbox.refusals.switch import amount, holds
 
 ACCOUNT = "123456789012"
 SPOT = "spot"
@@ -36,7 +38,7 @@ QUOTAS = (
     Quota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
     Quota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),
 )
-"""An account that has asked for G instances and got them; AWS starts G and P at 0."""
+"""An account that has asked for G instances and got them; AWS starts G and P at 0. An instance counts under the first that fits it."""
 
 
 def refuse(
@@ -64,7 +66,13 @@ def set_quota(region: str, code: str, value: float) -> None:
 
 
 def quota_value(region: str, quota: Quota) -> float:
-    return float(kept(_quotas(region), "quotas").get(quota.code, quota.value))
+    usual = 0.0 if holds("quotas-of-a-new-account") and quota.families[0][0] in "gp" else quota.value
+    return float(kept(_quotas(region), "quotas").get(quota.code, usual))
+
+
+def quota_of(instance_type: str, market: str) -> Quota | None:
+    """The quota that an instance of this type counts under."""
+    return next((one for one in QUOTAS if one.market == market and instance_type.startswith(one.families)), None)
 
 
 def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None:
@@ -86,16 +94,26 @@ def _refusal(code: str, instance_type: str, zone: str) -> Exception:
 
 
 def _check_quota(backend: Any, instance_type: str, market: str) -> None:
-    quota = next((one for one in QUOTAS if one.market == market and instance_type.startswith(one.families)), None)
+    quota = quota_of(instance_type, market)
     if quota is None:
         return
-    used = sum(
-        vcpus(item.instance_type) for item in living(backend) if _market(item) == market and item.instance_type.startswith(quota.families)
-    )
+    counted = living(backend)
+    used = sum(vcpus(item.instance_type) for item in counted if quota_of(item.instance_type, _market(item)) == quota)
     limit = quota_value(backend.region_name, quota)
-    if used + vcpus(instance_type) <= limit:
-        return
-    raise refused("spot-quota") if market == SPOT else refused("on-demand-quota", limit=f"{limit:.0f}")
+    if used + vcpus(instance_type) > limit:
+        if market == ON_DEMAND:
+            raise refused("on-demand-quota", limit=f"{limit:.0f}")
+        raise refused("p5-spot-quota" if quota.families == ("p5",) else "spot-quota")
+    if market == SPOT and holds("spot-vcpus-freed-late"):
+        ended = [item for item in backend.all_instances() if item not in counted and quota_of(item.instance_type, _market(item)) == quota]
+        late = sum(vcpus(item.instance_type) for item in ended if _just_ended(item))
+        if used + late + vcpus(instance_type) > limit:
+            raise refused("spot-vcpus-freed-late")
+
+
+def _just_ended(instance: Any) -> bool:
+    moment = vars(instance).get("_llmlab_new_end")
+    return moment is not None and (now() - moment).total_seconds() < amount("spot-vcpus-freed-late")
 
 
 def living(backend: Any) -> Iterable[Any]:

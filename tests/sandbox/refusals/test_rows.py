@@ -13,10 +13,10 @@ from llmlab.sandbox.completion_lambda import RUNTIME
 from llmlab.sandbox.refusals.rule import On
 from llmlab.sandbox.refusals.switch import SWITCH, switched
 from llmlab.sandbox.refusals.table import BY_NAME, ROWS
-from tests.sandbox.refusals import provoke_ec2, provoke_services  # noqa: F401 - they register themselves
+from tests.sandbox.refusals import provoke_account, provoke_ec2, provoke_network, provoke_s3, provoke_services  # noqa: F401 - they register themselves
 from tests.sandbox.refusals.provocations import PROVOCATIONS, answer
 
-LEAST = 25
+LEAST = 60
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def judge(rules: Iterable[Rule], call: Call) -> Judged:
         fields = rule.applies(own)
         if fields or fields == {}:
             met.append((rule, own, dict(fields) if isinstance(fields, dict) else {}))
-            if rule.code and not rule.carried_out:
+            if rule.answers or (rule.code and not rule.carried_out):
                 return met
     return met
 
@@ -43,7 +43,9 @@ def _error(rule: Rule, fields: dict[str, object]) -> Exception:
 
 def carry_out(judged: Judged, act: Callable[[], Any]) -> Any:
     """What AWS answers to a call that meets these rules: an error, or what `act` makes, altered, with the answer lost perhaps."""
-    for rule, _, fields in judged:
+    for rule, call, fields in judged:
+        if rule.answers:
+            return _result(rule.answers(call))
         if rule.code and not rule.carried_out:
             raise _error(rule, fields)
     result = act()
@@ -53,6 +55,12 @@ def carry_out(judged: Judged, act: Callable[[], Any]) -> Any:
         elif rule.code:
             raise _error(rule, fields)
     return result
+
+
+def _result(members: dict[str, Any]) -> Any:
+    from moto.core.responses import ActionResult
+
+    return ActionResult(members)
 
 
 def launched(response: Any, values: dict[str, Any], act: Callable[[], Any]) -> Any:
@@ -71,7 +79,23 @@ def _rules(service: str, operation: str) -> tuple[Rule, ...]:
     from llmlab.sandbox.refusals.table import ROWS
 
     wanted = {f"{service}:{operation}", f"{service}:*", "*:*"}
-    return tuple(rule for rule in ROWS if rule.applies and not rule.each_launch and wanted & set(rule.operations))
+    return tuple(rule for rule in ROWS if rule.applies and not rule.each_launch and not wanted.isdisjoint(rule.operations))
+
+
+def _note(call: Call, act: Callable[[], Any]) -> Any:
+    """Carry a call out, and remember of it what rules go by."""
+    from llmlab.sandbox.refusals.table import NOTED
+
+    result = act()
+    if call.operation in NOTED:
+        NOTED[call.operation](call)
+    return result
+
+
+def _is_noted(operation: str) -> bool:
+    from llmlab.sandbox.refusals.table import NOTED
+
+    return operation in NOTED
 
 
 def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
@@ -82,12 +106,12 @@ def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
     service = response.boto3_service_name
     rules = [rule for rule in _rules(service, operation) if SWITCH.holds(rule)]
     method = getattr(response, camelcase_to_underscores(operation), None)
-    if not rules or method is None:
+    if method is None or not (rules or _is_noted(f"{service}:{operation}")):
         return call_action(response)
 
     def act() -> Any:
         call = Call(f"{service}:{operation}", parameters(response), response.current_account, response.region, response)
-        return _with_status(response, lambda: carry_out(judge(rules, call), method))
+        return _with_status(response, lambda: _note(call, lambda: carry_out(judge(rules, call), method)))
 
     setattr(response, camelcase_to_underscores(operation), act)  # inside of moto's own handling of errors
     return call_action(response)
@@ -97,10 +121,10 @@ def checked_s3(response: Any, act: Callable[[], Any]) -> Any:
     """Moto's answer to a call of S3, the rules judged first."""
     operation, values = s3_calls.parse(response)
     rules = [rule for rule in _rules("s3", operation) if SWITCH.holds(rule)]
-    if not rules:
+    if not (rules or _is_noted(f"s3:{operation}")):
         return act()
     call = Call(f"s3:{operation}", values, response.current_account, response.region, response)
-    return _with_status(response, lambda: carry_out(judge(rules, call), act), every=True)
+    return _with_status(response, lambda: _note(call, lambda: carry_out(judge(rules, call), act)), every=True)
 
 
 def _with_status(response: Any, act: Callable[[], Any], *, every: bool = False) -> Any:

@@ -1,5 +1,6 @@
 """EC2: what is refused of a fleet's or a template's own."""
 
+import base64
 from collections.abc import Mapping
 
 from llmlab.sandbox.refusals.ec2_launch import API
@@ -11,7 +12,42 @@ def _unknown_template(call: Call) -> Mapping[str, object] | bool:
     return bool(name) and name not in call.backend("ec2").launch_template_name_to_ids and {"name": name}
 
 
+TAGGABLE = {"fleet", "instance", "volume", "network-interface"}
+
+
+def _untaggable(call: Call) -> Mapping[str, object] | bool:
+    wrong = sorted({item["ResourceType"] for item in call.values.get("TagSpecifications", [])} - TAGGABLE)
+    return call.values.get("Type") == "instant" and bool(wrong) and {"kind": wrong[0]}
+
+
+def _not_encoded(call: Call) -> bool:
+    text = call.values.get("LaunchTemplateData", {}).get("UserData")
+    try:
+        base64.b64decode(str(text or ""), validate=True)
+    except ValueError:
+        return True
+    return False
+
+
 ROWS = (
+    Rule(
+        name="fleet-tags-what-it-cannot",
+        operations=("ec2:CreateFleet",),
+        when="an instant fleet tags something but fleet, instance, volume and network-interface",
+        code="InvalidParameterValue",
+        message="'{kind}' is not a valid taggable resource type for this operation.",
+        source="https://github.com/github-aws-runners/terraform-aws-github-runner/pull/4585",
+        applies=_untaggable,
+    ),
+    Rule(
+        name="template-with-plain-user-data",
+        operations=("ec2:CreateLaunchTemplate", "ec2:CreateLaunchTemplateVersion"),
+        when="the template's user data are not in base64: the SDK encodes those of RunInstances alone",
+        code="InvalidUserData.Malformed",
+        message="Invalid BASE64 encoding of user data.",
+        source=f"{API}API_RequestLaunchTemplateData.html",
+        applies=_not_encoded,
+    ),
     Rule(
         name="launch-template-unknown",
         operations=("ec2:DeleteLaunchTemplate",),

@@ -1,6 +1,7 @@
 """EC2's rules for what a launch may ask for: they hold for RunInstances and for each instance of a fleet."""
 
 import base64
+import re
 from collections.abc import Mapping
 
 from llmlab.sandbox.completion_delays import profile_roleless, profile_unknown
@@ -8,6 +9,7 @@ from llmlab.sandbox.refusals.rule import Call, Rule, Until
 
 USER_DATA_LIMIT = 16 * 1024
 LAUNCH = ("ec2:RunInstances", "ec2:CreateFleet")
+METADATA_KEY = re.compile(r"(?!(\.|\.\.|_index)$)[0-9a-zA-Z\-_+=,.@:]{1,255}")
 API = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/"
 GUIDE = "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/"
 
@@ -41,7 +43,68 @@ def _small_disk(call: Call) -> Mapping[str, object] | bool:
     return False
 
 
+def _several_interfaces(call: Call) -> bool:
+    interfaces = call.values.get("NetworkInterfaces", [])
+    return len(interfaces) > 1 and any(one.get("AssociatePublicIpAddress") for one in interfaces)
+
+
+def _groups_twice(call: Call) -> bool:
+    return bool(call.values.get("NetworkInterfaces")) and bool(call.values.get("SecurityGroupIds"))
+
+
+def _metadata_tag(call: Call) -> Mapping[str, object] | bool:
+    if call.values.get("MetadataOptions", {}).get("InstanceMetadataTags") != "enabled":
+        return False
+    tags = [tag for item in call.values.get("TagSpecifications", []) if item["ResourceType"] == "instance" for tag in item.get("Tags", [])]
+    wrong = [tag["Key"] for tag in tags if not tag["Key"].startswith("aws:") and not METADATA_KEY.fullmatch(tag["Key"])]
+    return bool(wrong) and {"key": wrong[0]}
+
+
+def _long_token(call: Call) -> bool:
+    return len(str(call.values.get("ClientToken") or "")) > 64
+
+
 ROWS = (
+    Rule(
+        name="client-token-too-long",
+        operations=LAUNCH,
+        when="the client token has more than 64 characters",
+        code="InvalidParameterValue",
+        message="Length of client token exceeds 64 characters",
+        source="https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html",
+        applies=_long_token,
+    ),
+    Rule(
+        name="public-address-with-several-interfaces",
+        operations=LAUNCH,
+        when="a public address is asked for, and there is more than one network interface",
+        code="InvalidParameterCombination",
+        message="The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.",
+        source=f"{API}API_InstanceNetworkInterfaceSpecification.html",
+        applies=_several_interfaces,
+        each_launch=True,
+    ),
+    Rule(
+        name="groups-beside-an-interface",
+        operations=LAUNCH,
+        when="security groups stand beside network interfaces",
+        code="InvalidParameterCombination",
+        message="Network interfaces and an instance-level security groups may not be specified on the same request",
+        source=f"{API}API_RunInstances.html",
+        applies=_groups_twice,
+        each_launch=True,
+    ),
+    Rule(
+        name="tag-that-metadata-cannot-show",
+        operations=LAUNCH,
+        when="tags are shown in the instance metadata, and a key holds a space or a slash",
+        code="InvalidParameterValue",
+        message="'{key}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{{1,255}}), and must not be a reserved "
+        "name ('.', '..', '_index')",
+        source=f"{GUIDE}work-with-tags-in-IMDS.html",
+        applies=_metadata_tag,
+        each_launch=True,
+    ),
     Rule(
         name="spot-tags-without-a-spot-request",
         operations=LAUNCH,
@@ -107,8 +170,8 @@ ROWS = (
         operations=LAUNCH,
         when="the root volume asked for is smaller than the image's snapshot",
         code="InvalidBlockDeviceMapping",
-        message="Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size >= {least}GB",
-        source="https://github.com/hashicorp/packer/issues/8228",
+        message="Volume of size {size}GB is smaller than  snapshot '{snapshot}', expect size >= {least}GB",
+        source="https://github.com/aws/karpenter-provider-aws/issues/3302",
         applies=_small_disk,
         each_launch=True,
     ),

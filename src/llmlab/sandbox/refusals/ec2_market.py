@@ -1,11 +1,60 @@
 """What EC2 cannot give: pools without capacity, and more than an account may have. `market` finds out, by what tests have set."""
 
+from llmlab.sandbox.completion import kept
 from llmlab.sandbox.refusals.ec2_launch import API, GUIDE, LAUNCH
-from llmlab.sandbox.refusals.rule import Rule, Until
+from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
 
 ERRORS = f"{API}errors-overview.html"
 
+QUOTAS = "https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html"
+
+
+def _open_request(call: Call) -> bool:
+    asked = kept(call.backend("service-quotas"), "requests").values()
+    return any(one["QuotaCode"] == call.values["QuotaCode"] and one["Status"] in {"PENDING", "CASE_OPENED"} for one in asked)
+
+
 ROWS = (
+    Rule(
+        name="p5-spot-quota",
+        operations=LAUNCH,
+        when="the vCPUs of P5 spot requests would exceed their own quota, L-C4BD4855, whatever that of P4, P3 and P2 is",
+        code="MaxSpotInstanceCountExceeded",
+        message="Max spot instance count exceeded",
+        source=QUOTAS,
+        until=Until.OWNER,
+    ),
+    Rule(
+        name="spot-vcpus-freed-late",
+        operations=LAUNCH,
+        when="spot instances of the account ended minutes ago, and their requests count still",
+        code="MaxSpotInstanceCountExceeded",
+        message="Max spot instance count exceeded",
+        source=f"{GUIDE}using-spot-limits.html",
+        on=On.NAMED,
+        until=Until.WAITING,
+        amount=300,
+    ),
+    Rule(
+        name="quotas-of-a-new-account",
+        operations=("service-quotas:GetServiceQuota", "service-quotas:ListServiceQuotas", *LAUNCH),
+        when="the account has asked for no GPU instances yet",
+        code="",
+        message="the quotas of G and P instances are 0, on demand and spot",
+        source=QUOTAS,
+        on=On.NEW_ACCOUNT,
+        until=Until.OWNER,
+    ),
+    Rule(
+        name="quota-asked-for-already",
+        operations=("service-quotas:RequestServiceQuotaIncrease",),
+        when="a request for this quota is open",
+        code="ResourceAlreadyExistsException",
+        message="Only one open service quota increase request is allowed per quota.",
+        source="https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_RequestServiceQuotaIncrease.html",
+        applies=_open_request,
+        until=Until.WAITING,
+    ),
     Rule(
         name="type-not-in-zone",
         operations=LAUNCH,
@@ -72,5 +121,5 @@ ROWS = (
         until=Until.WAITING,
     ),
 )
-BY_CODE = {rule.code: rule.name for rule in ROWS}
+BY_CODE = {rule.code: rule.name for rule in ROWS if rule.on is On.ALWAYS and rule.name != "p5-spot-quota"}
 """For pools that tests have refused with a code."""

@@ -4,6 +4,43 @@ from llmlab.sandbox.refusals.rule import Rule
 
 ROWS = (
     Rule(
+        name="profile-holds-a-role",
+        operations=("iam:AddRoleToInstanceProfile",),
+        when="the instance profile has its one role",
+        code="LimitExceeded",
+        message="Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1",
+        source="https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddRoleToInstanceProfile.html",
+    ),
+    Rule(
+        name="inline-policies-too-long",
+        operations=("iam:PutRolePolicy",),
+        when="the policy has more than 10,240 characters without white space",
+        code="LimitExceeded",
+        message="Maximum policy size of 10240 bytes exceeded for role {role}",
+        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html",
+        applies=lambda call: len("".join(call.values["PolicyDocument"].split())) > 10_240 and {"role": call.values["RoleName"]},
+    ),
+    Rule(
+        name="managed-policy-too-long",
+        operations=("iam:CreatePolicy", "iam:CreatePolicyVersion"),
+        when="the policy has more than 6,144 characters without white space",
+        code="LimitExceeded",
+        message="Cannot exceed quota for PolicySize: 6144",
+        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html",
+        applies=lambda call: len("".join(call.values["PolicyDocument"].split())) > 6_144,
+    ),
+    Rule(
+        name="role-with-a-profile",
+        operations=("iam:DeleteRole",),
+        when="the role is in an instance profile",
+        code="DeleteConflict",
+        message="Cannot delete entity, must remove roles from instance profile first.",
+        source="https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html",
+        applies=lambda call: any(
+            call.values["RoleName"] == role.name for one in call.backend("iam").instance_profiles.values() for role in one.roles
+        ),
+    ),
+    Rule(
         name="role-not-in-the-profile",
         operations=("iam:RemoveRoleFromInstanceProfile",),
         when="the instance profile does not hold the role",

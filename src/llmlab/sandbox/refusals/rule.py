@@ -56,11 +56,26 @@ class Call:
 
         return kept(iam_backends[self.account]["aws"], f"rule_{self.rule or self.operation}_{name}")
 
+    def remember(self, event: str, thing: str) -> None:
+        """Something has happened to a thing of this region now: deleted, made."""
+        _remembered(self.account)[event, self.region, thing] = now()
+
+    def happened(self, event: str, thing: str) -> datetime | None:
+        """When it did, if it is remembered."""
+        return _remembered(self.account).get((event, self.region, thing))
+
+    def forget(self, event: str, thing: str) -> None:
+        _remembered(self.account).pop((event, self.region, thing), None)
+
     def among_first(self, key: str = "") -> bool:
         """Whether this is one of the first `amount` calls that the rule met, with `key` where things are counted apart."""
         counted = self.state("calls")
         counted[key] = counted.get(key, 0) + 1
         return bool(counted[key] <= self.amount)
+
+    def begun(self, key: str = "") -> bool:
+        """Whether less than `amount` seconds have passed since the rule was met first, with `key` where things are counted apart."""
+        return self.young(self.state("begun").setdefault(key, now()))
 
     def young(self, moment: datetime | None, seconds: float | None = None) -> bool:
         """Whether less than `seconds` (the rule's amount by default) have passed since then, on the sandbox's clock."""
@@ -72,10 +87,17 @@ class Call:
         return bool(self.values.get("InstanceMarketOptions", {}).get("MarketType") == "spot")
 
 
+def _remembered(account: str) -> dict[Any, datetime]:
+    from moto.iam.models import iam_backends
+
+    return kept(iam_backends[account]["aws"], "remembered")
+
+
 Applies = Callable[[Call], "Mapping[str, object] | bool"]
 """True, or what the sentence's fields are, where the call meets the rule."""
 Alters = Callable[[Call, Any], Any]
 """The call and moto's answer → what AWS answers."""
+Answers = Callable[[Call], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -100,3 +122,5 @@ class Rule:
     carried_out: bool = False
     """AWS does what was asked, and this is the answer nevertheless."""
     alters: Alters | None = None
+    answers: Answers | None = None
+    """AWS's answer, where moto is not to answer at all."""

@@ -22,7 +22,7 @@ def _operations() -> dict[tuple[str, str], list[Known]]:
         if level is None or operation.input_shape is None:
             continue
         members = tuple(
-            (member, shape.serialization["location"], shape.serialization.get("locationName", member))
+            (member, shape.serialization["location"], shape.serialization.get("name", member))
             for member, shape in operation.input_shape.members.items()
             if shape.serialization.get("location") in {"header", "querystring"}
         )

@@ -1,9 +1,51 @@
 """EventBridge Scheduler."""
 
-from llmlab.sandbox.completion_delays import role_unseen
-from llmlab.sandbox.refusals.rule import Rule, Until
+from collections.abc import Mapping
 
+from llmlab.sandbox.completion_delays import role_unseen
+from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
+from llmlab.sandbox.refusals.switch import amount, holds
+
+
+def _deleting(call: Call) -> Mapping[str, object] | bool:
+    return call.young(call.happened("schedule group deleted", call.values["Name"])) and {"group": call.values["Name"]}
+
+
+def _shown(call: Call) -> dict[str, object]:
+    name = call.values["Name"]
+    return {"Name": name, "Arn": f"arn:aws:scheduler:{call.region}:{call.account}:schedule-group/{name}", "State": "DELETING"}
+
+
+def _season(call: Call) -> bool:
+    """As long as the row that refuses to make it anew."""
+    return call.young(call.happened("schedule group deleted", call.values["Name"]), amount("schedule-group-stays-deleting"))
+
+
+NOTED = {"scheduler:DeleteScheduleGroup": lambda call: call.remember("schedule group deleted", call.values["Name"])}
 ROWS = (
+    Rule(
+        name="schedule-group-stays-deleting",
+        operations=("scheduler:CreateScheduleGroup", "scheduler:DeleteScheduleGroup"),
+        when="a group of this name was deleted, and what it held is going still",
+        code="ConflictException",
+        message="Schedule group {group} is being deleted.",
+        source="https://docs.aws.amazon.com/scheduler/latest/APIReference/API_DeleteScheduleGroup.html",
+        applies=_deleting,
+        on=On.NAMED,
+        until=Until.WAITING,
+        amount=20,
+    ),
+    Rule(
+        name="schedule-group-reads-deleting",
+        operations=("scheduler:GetScheduleGroup",),
+        when="the group was deleted, and what it held is going still",
+        code="",
+        message="its State is DELETING",
+        source="https://docs.aws.amazon.com/scheduler/latest/APIReference/API_DeleteScheduleGroup.html",
+        applies=lambda call: holds("schedule-group-stays-deleting") and _season(call),
+        answers=_shown,
+        until=Until.WAITING,
+    ),
     Rule(
         name="scheduler-role-not-assumable-yet",
         operations=("scheduler:CreateSchedule", "scheduler:UpdateSchedule"),

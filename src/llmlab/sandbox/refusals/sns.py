@@ -1,17 +1,25 @@
 """SNS."""
 
-from llmlab.sandbox.refusals.rule import Call, On, Rule
+from typing import Any
 
-DELETED = "Deleted"
+from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
+
+GUIDE = "https://docs.aws.amazon.com/sns/latest/dg/"
 
 
-def _unsubscribed(call: Call) -> bool:
-    """Moto lists a subscription by its ARN: whose owner has clicked reads `Deleted`."""
-    topic = call.values["TopicArn"]
-    clicked = [one for one in call.backend("sns").subscriptions.values() if one.topic.arn == topic and one.protocol == "email"]
-    for one in clicked:
-        one.arn = DELETED
-    return bool(clicked)
+def _read(call: Call, result: Any, arn: str) -> Any:
+    """The answer, in which addresses are listed with this word in place of their subscription's ARN."""
+    result.result["Subscriptions"] = [
+        {"SubscriptionArn": arn if one.protocol == "email" else one.arn, "Owner": call.account, "Protocol": one.protocol,
+         "Endpoint": one.endpoint, "TopicArn": one.topic.arn}
+        for one in result.result["Subscriptions"]
+    ]  # fmt: skip
+    return result
+
+
+def _other_tags(call: Call) -> bool:
+    topic = call.backend("sns").topics.get(f"arn:aws:sns:{call.region}:{call.account}:{call.values['Name']}")
+    return topic is not None and "Tags" in call.values and sorted(map(str, topic._tags or [])) != sorted(map(str, call.values["Tags"]))
 
 
 ROWS = (
@@ -22,8 +30,22 @@ ROWS = (
         code="",
         message="the subscription is listed with the ARN Deleted",
         source="https://github.com/ansible/ansible/pull/20086",
-        applies=_unsubscribed,
+        applies=lambda _: True,
+        alters=lambda call, result: _read(call, result, "Deleted"),
         on=On.NAMED,
+        until=Until.REQUEST,
+    ),
+    Rule(
+        name="e-mail-unconfirmed",
+        operations=("sns:ListSubscriptionsByTopic",),
+        when="the address has not followed the link of its first mail",
+        code="",
+        message="the subscription is listed with the ARN PendingConfirmation",
+        source=f"{GUIDE}SendMessageToHttp.confirm.html",
+        applies=lambda _: True,
+        alters=lambda call, result: _read(call, result, "PendingConfirmation"),
+        on=On.NEW_ACCOUNT,
+        until=Until.OWNER,
     ),
     Rule(
         name="unsubscribe-without-an-arn",
@@ -33,5 +55,14 @@ ROWS = (
         message="Invalid parameter: SubscriptionArn Reason: An ARN must have at least 6 elements, not 1",
         source="https://github.com/snyk/driftctl/issues/601",
         applies=lambda call: call.values["SubscriptionArn"].count(":") < 5,
+    ),
+    Rule(
+        name="topic-with-other-tags",
+        operations=("sns:CreateTopic",),
+        when="there is a topic of this name with other tags",
+        code="InvalidParameter",
+        message="Invalid parameter: Tags Reason: Topic already exists with different tags",
+        source="https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html",
+        applies=_other_tags,
     ),
 )

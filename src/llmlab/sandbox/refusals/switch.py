@@ -11,13 +11,14 @@ MODES = {"new-account": On.NEW_ACCOUNT}
 
 @dataclass
 class Switch:
-    """Name of a rule → its amount, or None for the rule's own; and the modes."""
+    """Name of a rule → its amount, or None for the rule's own; the modes; and what of a mode has been mended."""
 
     named: dict[str, float | None] = field(default_factory=dict)
     modes: set[On] = field(default_factory=set)
+    mended: set[str] = field(default_factory=set)
 
     def holds(self, rule: Rule) -> bool:
-        return rule.on is On.ALWAYS or rule.on in self.modes or rule.name in self.named
+        return rule.on is On.ALWAYS or rule.name in self.named or (rule.on in self.modes and rule.name not in self.mended)
 
     def amount(self, rule: Rule) -> float:
         given = self.named.get(rule.name)
@@ -25,7 +26,7 @@ class Switch:
 
     def set(self, other: "Switch") -> None:
         """Let exactly those rules and modes hold that another switch names."""
-        self.named, self.modes = dict(other.named), set(other.modes)
+        self.named, self.modes, self.mended = dict(other.named), set(other.modes), set(other.mended)
 
     def turn_on(self, rules: Iterable[str], modes: Iterable[str] = ()) -> None:
         """Turn on rules, each as `name` or `name=amount`, and modes. Raises ValueError for what is in no table."""
@@ -40,13 +41,15 @@ class Switch:
             if mode not in MODES:
                 raise ValueError(f"there is no mode {mode}, but {', '.join(MODES)}")
             self.modes.add(MODES[mode])
+            self.mended.clear()
 
     def turn_off(self, *names: str) -> None:
-        """Let rules hold no more: those named, or all and every mode."""
+        """Let rules hold no more, be they of a mode; or whole modes; without a name, all and every mode."""
         if not names:
-            self.modes.clear()
-        for name in names or list(self.named):
+            self.set(Switch())
+        for name in names:
             self.named.pop(name, None)
+            self.mended.add(name)
             if name in MODES:
                 self.modes.discard(MODES[name])
 
@@ -54,10 +57,24 @@ class Switch:
 SWITCH = Switch()
 
 
+def holds(name: str) -> bool:
+    """Whether a rule holds now."""
+    from llmlab.sandbox.refusals.table import BY_NAME
+
+    return SWITCH.holds(BY_NAME[name])
+
+
+def amount(name: str) -> float:
+    """How many calls or seconds a rule of a season lasts now."""
+    from llmlab.sandbox.refusals.table import BY_NAME
+
+    return SWITCH.amount(BY_NAME[name])
+
+
 @contextmanager
 def switched(*rules: str, modes: Iterable[str] = ()) -> Iterator[Switch]:
     """Rules and modes on for a while, in this process."""
-    before = Switch(dict(SWITCH.named), set(SWITCH.modes))
+    before = Switch(dict(SWITCH.named), set(SWITCH.modes), set(SWITCH.mended))
     SWITCH.turn_on(rules, modes)
     try:
         yield SWITCH
