@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=UNASKED))
     if not config.getoption("--live"):
         for item in items:
-            if "live" in item.keywords:
+            if item.get_closest_marker("live"):  # not a folder of this name
                 item.add_marker(pytest.mark.skip(reason="needs --live and an AWS account"))
 
 

@@ -12,10 +12,12 @@ from llmlab.sandbox.completion import answer, fail, kept, parameters, replace_pa
 from llmlab.sandbox.completion_delays import note
 from llmlab.sandbox.completion_lambda import now
 from llmlab.sandbox.refusals import checking
+from llmlab.sandbox.refusals.switch import holds
 
 IMAGE_OWNER = "898082745236"
 UBUNTU = ("22.04", "24.04", "26.04")
 ROOT_GIB = 65
+SMALL_ROOT_GIB = 35
 LAUNCHED: list[Callable[[Any], None]] = []
 """Called with each new instance of moto's: the machine room listens here."""
 TERMINATE: list[Callable[[Any, list[str]], dict[str, Any]]] = []
@@ -225,7 +227,8 @@ def _load_amis(self: Any) -> None:
 
 
 def _root_device(self: Any) -> list[dict[str, Any]]:
-    ebs = {"SnapshotId": self.ebs_snapshot.id, "VolumeSize": ROOT_GIB, "DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
+    size = SMALL_ROOT_GIB if holds("image-of-35-gib") else ROOT_GIB
+    ebs = {"SnapshotId": self.ebs_snapshot.id, "VolumeSize": size, "DeleteOnTermination": True, "VolumeType": "gp3", "Encrypted": False}
     return [{"DeviceName": self.root_device_name, "Ebs": ebs}]
 
 

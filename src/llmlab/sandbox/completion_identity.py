@@ -1,11 +1,14 @@
 """IAM and SSM: service-linked roles as AWS names them, and the public parameters that name the Deep Learning images."""
 
+import json
+from fnmatch import fnmatchcase
 from typing import Any
 
 from llmlab.sandbox.completion import answer
 from llmlab.sandbox.completion_compute import image_names
 from llmlab.sandbox.completion_delays import note
 from llmlab.sandbox.refusals.checking import refused
+from llmlab.sandbox.refusals.switch import holds
 
 ROLE_NAMES = {"spot.amazonaws.com": "AWSServiceRoleForEC2Spot", "events.amazonaws.com": "AWSServiceRoleForCloudWatchEvents"}
 IMAGE_PARAMETERS = "/aws/service/deeplearning/ami/x86_64/"
@@ -19,6 +22,7 @@ def install() -> None:
     create = IamResponse.create_service_linked_role
     answer(IamResponse, "CreateServiceLinkedRole", lambda self, values: _linked_role(self, values, create))
     answer(IamResponse, "SimulatePrincipalPolicy", lambda _self, values: _simulate(values))
+    answer(IamResponse, "SimulateCustomPolicy", lambda _self, values: _simulate_custom(values))
     answer(IamResponse, "AddClientIDToOpenIDConnectProvider", lambda self, values: _audience(self, values, add=True))
     answer(IamResponse, "RemoveClientIDFromOpenIDConnectProvider", lambda self, values: _audience(self, values, add=False))
     check = models.ParameterDict._check_loading_status
@@ -51,6 +55,29 @@ def _simulate(values: dict[str, Any]) -> dict[str, Any]:
     """Nothing is denied in a sandbox, which is what really happens there."""
     results = [{"EvalActionName": action, "EvalResourceName": "*", "EvalDecision": "allowed"} for action in values["ActionNames"]]
     return {"EvaluationResults": results, "IsTruncated": False}
+
+
+def _simulate_custom(values: dict[str, Any]) -> dict[str, Any]:
+    """Of policies that allow: whether a resource is one of theirs, with the context's keys filled in as variables."""
+    context = {item["ContextKeyName"]: item["ContextKeyValues"][0] for item in values.get("ContextEntries", [])}
+    context = {} if holds("no-instance-arn-in-a-resource") else context
+    patterns = [one for text in values["PolicyInputList"] for one in _resources(text)]
+    for key, value in context.items():
+        patterns = [one.replace(f"${{{key}}}", value) for one in patterns]
+    results = [
+        {
+            "EvalActionName": action,
+            "EvalResourceName": resource,
+            "EvalDecision": "allowed" if any(fnmatchcase(resource, one) for one in patterns) else "implicitDeny",
+        }
+        for action in values["ActionNames"]
+        for resource in values.get("ResourceArns", ["*"])
+    ]
+    return {"EvaluationResults": results, "IsTruncated": False}
+
+
+def _resources(policy: str) -> list[str]:
+    return [str(statement["Resource"]) for statement in json.loads(policy)["Statement"] if statement["Effect"] == "Allow"]
 
 
 def _audience(self: Any, values: dict[str, Any], *, add: bool) -> dict[str, Any]:

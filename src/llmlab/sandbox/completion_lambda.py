@@ -16,6 +16,7 @@ from llmlab.clock import Clock, SystemClock
 from llmlab.sandbox.completion import LOCK
 
 PROGRAM = Path(__file__).parent / "programs" / "function.py"
+OLDER_BOTO3 = "1.34.145"
 INIT_SECONDS = 30
 """AWS gives a function 10 s to start, beside its timeout; a busy laptop needs more."""
 
@@ -88,6 +89,8 @@ def run(function: Any, event: Any) -> tuple[str, bool, str]:
 
 
 def _environment(function: Any, request: str) -> dict[str, str]:
+    from llmlab.sandbox.refusals.switch import holds
+
     settings = {key: os.environ[key] for key in ("LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT") if key in os.environ}
     settings |= {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -106,6 +109,7 @@ def _environment(function: Any, request: str) -> dict[str, str]:
         "_SANDBOX_REQUEST": request,
         "_SANDBOX_TIMEOUT": str(function.timeout),
         "_SANDBOX_ARN": function.function_arn,
+        **({"_SANDBOX_BOTO3": OLDER_BOTO3} if holds("runtime-with-an-older-boto3") else {}),
         "_SANDBOX_OFFSET": str((now() - SystemClock().now()).total_seconds()),
     }
     return {**settings, **{key: str(value) for key, value in (function.environment_vars or {}).items()}}

@@ -25,11 +25,13 @@ def launch(aws: Aws, **more: Any) -> str:
     return str(once(aws, "ec2").run_instances(**{key: value for key, value in asked.items() if value})["Instances"][0]["InstanceId"])
 
 
-def fleet(aws: Aws, market_type: str, fleet_tags: str = "fleet", **data: Any) -> Any:
+def fleet(aws: Aws, market_type: str, fleet_tags: str = "fleet", token: str = "", **data: Any) -> Any:
     """The answer to a fleet of one instance, of a template with these data."""
-    aws.ec2.create_launch_template(LaunchTemplateName="run", LaunchTemplateData={"ImageId": image(aws), **data})
+    if not aws.ec2.describe_launch_templates()["LaunchTemplates"]:
+        aws.ec2.create_launch_template(LaunchTemplateName="run", LaunchTemplateData={"ImageId": image(aws), **data})
     return aws.ec2.create_fleet(
         Type="instant",
+        **({"ClientToken": token} if token else {}),  # type: ignore[arg-type]
         TagSpecifications=[{"ResourceType": fleet_tags, "Tags": [{"Key": "Run", "Value": "r"}]}],  # type: ignore[typeddict-item]
         LaunchTemplateConfigs=[
             {

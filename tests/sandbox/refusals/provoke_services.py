@@ -15,7 +15,8 @@ def role(aws: Aws, name: str = "new") -> str:
 
 
 def make_function(aws: Aws, arn: str, name: str = "f", **more: Any) -> None:
-    aws.client("lambda").create_function(FunctionName=name, Role=arn, Runtime="python3.12", Handler="h.h", Code={"ZipFile": b"zip"}, **more)
+    asked: Any = {"FunctionName": name, "Role": arn, "Runtime": "python3.12", "Handler": "h.h", "Code": {"ZipFile": b"zip"}, **more}
+    aws.client("lambda").create_function(**asked)
 
 
 def make_schedule(aws: Aws, arn: str, expression: str = "rate(1 hour)", **more: Any) -> None:

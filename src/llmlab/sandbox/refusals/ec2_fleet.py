@@ -2,9 +2,11 @@
 
 import base64
 from collections.abc import Mapping
+from typing import Any
 
+from llmlab.sandbox.completion import kept
 from llmlab.sandbox.refusals.ec2_launch import API
-from llmlab.sandbox.refusals.rule import Call, Rule
+from llmlab.sandbox.refusals.rule import Call, On, Rule
 
 
 def _unknown_template(call: Call) -> Mapping[str, object] | bool:
@@ -29,7 +31,26 @@ def _not_encoded(call: Call) -> bool:
     return False
 
 
+def _known_token(call: Call) -> bool:
+    return (call.values.get("ClientToken"), "fleet") in kept(call.backend("ec2"), "tokens")
+
+
+def _without_instances(_: Call, result: Any) -> Any:
+    return type(result)({**result.result, "Instances": []})
+
+
 ROWS = (
+    Rule(
+        name="client-token-answered-without-instances",
+        operations=("ec2:CreateFleet",),
+        when="an instant fleet is asked for again with its client token; whether AWS repeats its instances is not known",
+        code="",
+        message="the FleetId comes again, and no Instances",
+        source="https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html",
+        applies=_known_token,
+        alters=_without_instances,
+        on=On.NAMED,
+    ),
     Rule(
         name="fleet-tags-what-it-cannot",
         operations=("ec2:CreateFleet",),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 
 from llmlab.sandbox.completion_delays import profile_roleless, profile_unknown
-from llmlab.sandbox.refusals.rule import Call, Rule, Until
+from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
 
 USER_DATA_LIMIT = 16 * 1024
 LAUNCH = ("ec2:RunInstances", "ec2:CreateFleet")
@@ -64,6 +64,12 @@ def _long_token(call: Call) -> bool:
     return len(str(call.values.get("ClientToken") or "")) > 64
 
 
+def _forget_newest(call: Call) -> bool:
+    for image in call.backend("ec2").amis.values():
+        image.description = str(image.description).replace("G7, G7e, ", "")
+    return True
+
+
 ROWS = (
     Rule(
         name="client-token-too-long",
@@ -104,6 +110,17 @@ ROWS = (
         source=f"{GUIDE}work-with-tags-in-IMDS.html",
         applies=_metadata_tag,
         each_launch=True,
+    ),
+    Rule(
+        name="spot-tags-refused-as-a-combination",
+        operations=LAUNCH,
+        when="spot-instances-request is tagged without a spot request; which of two codes AWS gives is not certain",
+        code="InvalidParameterCombination",
+        message="You cannot specify tags for Spot instances requests if there are no Spot instances requests being created by the request.",
+        source="https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561",
+        applies=_spot_tags,
+        each_launch=True,
+        on=On.NAMED,
     ),
     Rule(
         name="spot-tags-without-a-spot-request",
@@ -174,6 +191,25 @@ ROWS = (
         source="https://github.com/aws/karpenter-provider-aws/issues/3302",
         applies=_small_disk,
         each_launch=True,
+    ),
+    Rule(
+        name="image-of-35-gib",
+        operations=("ec2:DescribeImages", *LAUNCH),
+        when="the Deep Learning image is asked for its snapshot; its size stands in no document",
+        code="",
+        message="the snapshot has 35 GiB, and not 65",
+        source="https://docs.aws.amazon.com/dlami/latest/devguide/launch.html",
+        on=On.NAMED,
+    ),
+    Rule(
+        name="image-does-not-list-g7",
+        operations=("ec2:DescribeImages",),
+        when="the Deep Learning image is asked which instances it supports; its newest description is not known",
+        code="",
+        message="the Description names neither G7 nor G7e",
+        source="https://docs.aws.amazon.com/dlami/latest/devguide/important-changes.html",
+        applies=_forget_newest,
+        on=On.NAMED,
     ),
     Rule(
         name="profile-unknown",

@@ -1,5 +1,7 @@
 """What EC2 cannot give: pools without capacity, and more than an account may have. `market` finds out, by what tests have set."""
 
+from typing import Any
+
 from llmlab.sandbox.completion import kept
 from llmlab.sandbox.refusals.ec2_launch import API, GUIDE, LAUNCH
 from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
@@ -14,7 +16,24 @@ def _open_request(call: Call) -> bool:
     return any(one["QuotaCode"] == call.values["QuotaCode"] and one["Status"] in {"PENDING", "CASE_OPENED"} for one in asked)
 
 
+def _with_p6(call: Call, result: Any) -> Any:
+    own = {"ServiceCode": "ec2", "QuotaCode": "L-00000P6S", "QuotaName": "All P6 Spot Instance Requests", "Value": 0.0, "Unit": "None"}
+    result.result["Quotas"].append(own)
+    return result
+
+
 ROWS = (
+    Rule(
+        name="p6-spot-quota-of-its-own",
+        operations=("service-quotas:ListServiceQuotas",),
+        when="the quotas are listed; whether P6 spot has one of its own is not certain",
+        code="",
+        message="there is a quota All P6 Spot Instance Requests",
+        source=QUOTAS,
+        applies=lambda call: call.values.get("ServiceCode") == "ec2",
+        alters=_with_p6,
+        on=On.NAMED,
+    ),
     Rule(
         name="p5-spot-quota",
         operations=LAUNCH,

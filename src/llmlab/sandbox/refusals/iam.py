@@ -1,8 +1,35 @@
 """IAM."""
 
-from llmlab.sandbox.refusals.rule import Rule
+from collections.abc import Mapping
+
+from llmlab.sandbox.refusals.rule import Call, On, Rule
+
+
+def _foreign_actions(call: Call) -> Mapping[str, object] | bool:
+    unknown = [name for name in call.values["ActionNames"] if name.startswith(("scheduler:", "budgets:"))]
+    return bool(unknown) and {"action": unknown[0]}
+
 
 ROWS = (
+    Rule(
+        name="simulation-does-not-know-the-service",
+        operations=("iam:SimulatePrincipalPolicy",),
+        when="actions of Scheduler or Budgets are simulated; whether AWS takes their names is not known",
+        code="InvalidInput",
+        message="Invalid Input Action: {action} is not a supported action",
+        source="https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html",
+        applies=_foreign_actions,
+        on=On.NAMED,
+    ),
+    Rule(
+        name="no-instance-arn-in-a-resource",
+        operations=("iam:SimulateCustomPolicy",),
+        when="a policy's Resource holds ${ec2:SourceInstanceARN}}; whether IAM fills it in there is not known",
+        code="",
+        message="implicitDeny for the instance's own folder, too",
+        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html",
+        on=On.NAMED,
+    ),
     Rule(
         name="profile-holds-a-role",
         operations=("iam:AddRoleToInstanceProfile",),

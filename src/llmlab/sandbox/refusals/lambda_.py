@@ -41,4 +41,13 @@ ROWS = (
         until=Until.WAITING,
         amount=10,
     ),
+    Rule(
+        name="runtime-with-an-older-boto3",
+        operations=("lambda:Invoke",),
+        when="the Python runtime is asked for its own boto3; AWS does not say which it has",
+        code="",
+        message="boto3 1.34.145, which knows no IfNoneMatch",
+        source="https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html",
+        on=On.NAMED,
+    ),
 )
