@@ -17,7 +17,7 @@ from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.completion_lambda import RUNTIME
 from llmlab.sandbox.refusals.rule import On
 from llmlab.sandbox.refusals.switch import SWITCH, switched
-from llmlab.sandbox.refusals.table import ROWS
+from llmlab.sandbox.refusals.table import BY_NAME, ROWS
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result, put_dataset, put_image
 from tests.live.probes import PROBES
@@ -173,7 +173,7 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
     "spot-vcpus-freed-late": _falls_back,
     "spot-role-unseen": _launches,
     "secret-being-deleted": _sets_a_secret_again,
-    "keys-that-xml-cannot-hold": _empties_a_bucket,
+    "keys-that-xml-has-not": _empties_a_bucket,
     "unsubscribed-by-a-click": _subscribes_again,
     "guardduty-endpoint": _names_the_stranger,
     "denied-by-the-organization-ec2": _says("service control policy"),
@@ -217,5 +217,5 @@ def test_a_rule_is_survived_or_explained(lab_aws: Aws, clock: ManualClock, proje
 
 def test_every_rule_by_name_is_survived_somewhere() -> None:
     by_name = {rule.name for rule in ROWS if rule.on is not On.ALWAYS}
-    assert by_name == set(SCENARIOS) | ELSEWHERE | PROBED
+    assert by_name <= set(SCENARIOS) | ELSEWHERE | PROBED <= set(BY_NAME)
     assert set(SCENARIOS) >= NOT_YET
