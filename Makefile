@@ -11,7 +11,7 @@ TORCH := torch==2.13.0
 PEERS ?= .peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo e2e test test-all prove lint audit scan sbom bench bench-train docs lock clean
+.PHONY: help install demo e2e test test-all prove live lint audit scan sbom bench bench-train docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,9 @@ test-all: install  ## every test that needs no AWS account; ARGS=--docker for th
 
 prove: install  ## the hours: every fault, 10,000 schedules, the fuzzers; ARGS="faults schedules" for some of it; counts go to benchmarks/proof.json
 	$(BIN)/python -m tests.prove $(ARGS)
+
+live: install  ## an hour on your AWS account, under a lab name of its own, for less than 2 $; the rehearsal: llmlab sandbox exec -- make live
+	$(BIN)/python -m tests.live $(ARGS)
 
 lint: install  ## style, types, layers, shell
 	$(BIN)/ruff check .

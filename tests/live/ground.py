@@ -58,3 +58,7 @@ class Ground:
     def ask(self, *line: str) -> Any:
         """One command's JSON."""
         return json.loads(self.llmlab(*line, "--json"))
+
+    def ask_any(self, *line: str) -> Any:
+        """One command's JSON, be it that it found something wrong."""
+        return json.loads(self.llmlab(*line, "--json", codes=(0, 1)))

@@ -36,6 +36,7 @@ MODULES = (
     "completion_prices",
     "completion_identity",
     "completion_lambda",
+    "completion_fis",
     "completion_registry",
     "completion_watching",
     "free_plan",

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from llmlab.clock import SystemClock
-from llmlab.sandbox import completion, completion_compute, completion_lambda, completion_registry, market, registry
+from llmlab.sandbox import completion, completion_compute, completion_fis, completion_lambda, completion_registry, market, registry
 from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.estate.estate import Estate
@@ -93,6 +93,7 @@ class Service:
         SWITCH.set(self.rules)
         completion_compute.LAUNCHED.append(self.room.launched)
         completion_compute.TERMINATE.append(self.room.terminate)
+        completion_fis.INTERRUPT.append(self.room.interrupt)
         self._answer_console()
         self.timetable.start()
         self.schedules.start()
@@ -103,6 +104,7 @@ class Service:
         self.stopped.set()
         completion_compute.LAUNCHED.remove(self.room.launched)
         completion_compute.TERMINATE.remove(self.room.terminate)
+        completion_fis.INTERRUPT.remove(self.room.interrupt)
         self.timetable.stop()
         self.room.close()
         self.events.close()
