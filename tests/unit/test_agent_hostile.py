@@ -11,7 +11,7 @@ from llmlab.agent import logs, shared
 from llmlab.agent.loop import STALLED_UPLOAD_SECONDS
 from llmlab.agent.shared import Plain
 from llmlab.agent.store import Opening
-from llmlab.contract import EndReason, LogStream, Marker, Outcome, RunKeys
+from llmlab.contract import EndReason, LogStream, Marker, Outcome, Progress, RunKeys
 from llmlab.trainer.control import Control
 from tests.unit.agent_doubles import START, Machine, machine
 
@@ -112,6 +112,26 @@ def test_the_next_agent_goes_by_what_it_asked_and_not_by_what_the_trainer_says_i
     successor = here.agent
     successor.begin()
     assert successor.request == contract.Request(EndReason.TIMED_OUT, "")
+
+
+def test_what_the_trainer_says_never_makes_a_document_that_nobody_reads(here: Machine) -> None:
+    """Whoever reads a document reads a limit: names of files, words, a phase and values of a hint are held to a part of it."""
+    output = Path(here.job.folder.output)
+    for index in range(3000):
+        (output / f"{index:04d}{'n' * 150}").write_bytes(b"")
+    values = {f"name{index}": "v" * 100 for index in range(5000)}
+    here.control(here.job.folder.outcome, Outcome(EndReason.TRAINING_ERROR, "x" * 5000, hint_code="set", hint_values=values))
+    here.control(here.job.folder.progress, Progress("p" * 500_000, 3, 9))
+    here.at(20, lambda: here.leave(1))
+    here.agent.run()
+    for key in (here.job.keys.failure, here.job.keys.status, here.job.keys.attempt_end(1)):
+        body = here.outputs.read(key)
+        assert body
+        assert len(body) < contract.DOCUMENT_BYTES, key
+    assert (marker(here).hint_code, marker(here).hint_values) == ("", {})
+    assert 1000 < len(marker(here).files) < 3000
+    left_out = 3000 - len(marker(here).files)
+    assert f"left out of the output: the last {left_out} of 3000 files, which the marker cannot name" in here.said
 
 
 def test_an_outcome_that_is_a_book_is_none(here: Machine) -> None:

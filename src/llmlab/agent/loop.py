@@ -4,7 +4,7 @@ One thread looks every second at what may press; uploads and reports run beside 
 interruption is on its way. The price: a checkpoint may be on its way to S3 when the end comes, which is why the end waits for it first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,8 @@ EVERY_SECONDS = {
 NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + limits.LEAD_SECONDS
 """With money for less than this, were spot to become as dear as on demand, prices are looked at more often."""
 LAST_LOOK_SECONDS = 5.0
+MOST_PHASE = 100
+"""Characters of what a trainer says it does, in the heartbeat."""
 STALLED_UPLOAD_SECONDS = 900.0
 """The last upload ends so long after the last byte that S3 took: the machine is paid for, and what is refused for ever is not worth it."""
 LOG_END_BYTES = 1 << 20
@@ -215,7 +217,8 @@ class Agent:
 
     @property
     def progress(self) -> Progress | None:
-        return _document(Progress, self.job.folder.progress)
+        progress = _document(Progress, self.job.folder.progress)
+        return progress and replace(progress, phase=progress.phase[:MOST_PHASE])
 
     def heartbeat(self, phase: str = "") -> None:
         progress, use, now = self.progress, self.vigil.use, self.clock.now()

@@ -78,8 +78,20 @@ class Uploads:
         paths, others = shared.files(self.job.folder.results, folder)
         for other in others:
             self._tell_once(f"left out of the output: {other}")
-        wanted = [path for path in paths if not _unfinished(path)]
+        wanted = self._listable([path for path in paths if not _unfinished(path)])
         return tuple(file for file in each(lambda path: self._output(folder, path), wanted) if file is not None)
+
+    def _listable(self, paths: list[str]) -> list[str]:
+        """The first of them, as far as the run's last word has room for their names: whoever reads it reads no more than a limit."""
+        room = contract.DOCUMENT_BYTES // 2
+        for index, path in enumerate(paths):
+            room -= len(path.encode()) + LISTED_BYTES
+            if room < 0:
+                self._tell_once(
+                    f"left out of the output: the last {len(paths) - index} of {len(paths)} files, which the marker cannot name"
+                )
+                return paths[:index]
+        return paths
 
     def _output(self, folder: str, path: str) -> DataFile | None:
         file = self._file(folder, path)
@@ -125,6 +137,8 @@ class Uploads:
 
 
 MOST_TOLD = 1000
+LISTED_BYTES = 250
+"""Of a file in a marker, beside its name: its size, SHA-256 and version, and the words between."""
 
 
 def _unfinished(path: str) -> bool:

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass, field
 
 from llmlab.agent.gpu import HARDWARE_XIDS
-from llmlab.contract import EndReason, Outcome, Request, TrainerExit
+from llmlab.contract import EndReason, Outcome, Request, TrainerExit, hints
 
 DETAIL_LENGTH = 400
+ANY_RUN = "20260101-000000-abcd"
 MOST_WORDS = 1000
 """Of what a trainer says about its end."""
 SEARCHED_CHARACTERS = 100_000
@@ -80,7 +81,9 @@ def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict
     if end.killed_for_memory:
         return Verdict(reason, "the machine ran out of memory and killed the trainer")
     if outcome is not None and outcome.reason.state is reason.state:
-        return Verdict(outcome.reason, outcome.detail[:MOST_WORDS], outcome.hint_code, outcome.hint_values)
+        known = bool(hints.render(outcome.hint_code, outcome.hint_values, ANY_RUN))
+        hint = (outcome.hint_code, outcome.hint_values) if known else ("", {})
+        return Verdict(outcome.reason, outcome.detail[:MOST_WORDS], *hint)
     if end.code > 128:
         return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
     return Verdict(reason, last or f"the trainer ended with exit code {end.code}")
