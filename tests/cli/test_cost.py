@@ -11,11 +11,13 @@ from hypothesis import given, strategies as st
 from llmlab import contract, money
 from llmlab.aws import documents
 from llmlab.aws.session import Aws
+from llmlab.aws.standing import Standing, StandingCosts
 from llmlab.clock import ManualClock
-from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, Manifest, Marker, RunKeys, Spec, build_timestamp
+from llmlab.commands.money import kept_words
+from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, LogStream, Manifest, Marker, RunKeys, Spec, build_timestamp
 from llmlab.errors import ExitCode
 from llmlab.ops.comparison import comparable_days, compare
-from llmlab.ops.cost import RunCost, share as share_of
+from llmlab.ops.cost import RunCost, _kept as kept_of, share as share_of
 from llmlab.ops.spending import Account, by_attempt
 from llmlab.sandbox.completion_money import bill
 from tests.cli.conftest import CommandLine
@@ -264,3 +266,25 @@ def test_a_comparison_adds_up_whichever_way_it_is_cut(billed: dict[int, float], 
         assert sum(one.billed for one in cut) == pytest.approx(found.whole.billed)
     assert found.whole.ours == pytest.approx(sum(length * 0.53 for length in hours))
     assert found.unseen == (found.whole.billed == 0 and bool(hours))
+
+
+def test_what_is_kept_costs_until_it_is_deleted(ready: CommandLine, lab_aws: Aws) -> None:
+    """S3's own measure of its buckets, and CloudWatch's of the lines it took this month."""
+    bucket, group = lab_aws.names.outputs_bucket, lab_aws.names.log_group(LogStream.TRAINING)
+    lab_aws.s3.put_object(Bucket=bucket, Key="runs/x/output/adapter", Body=bytes(10**7))
+    data: Any = {"MetricName": "IncomingBytes", "Dimensions": [{"Name": "LogGroupName", "Value": group}], "Timestamp": ready.clock.now()}
+    lab_aws.client("cloudwatch").put_metric_data(Namespace="AWS/Logs", MetricData=[{**data, "Value": 4e9}])
+    ready.clock.sleep(60)
+    kept = ready("cost", "--no-cost-explorer", "--json").json["kept"]
+    assert kept["storage"][bucket] > 0
+    assert (kept["log_gb"], kept["logs"]) == (pytest.approx(4), pytest.approx(2))
+    out = ready("cost", "--no-cost-explorer").out
+    assert "kept: storage about $0.00 a month; log lines of this month 4.00 GB, about $2.00" in out
+
+
+def test_storage_is_what_buckets_and_log_groups_cost() -> None:
+    kinds = {"outputs bucket": 46.0, "data bucket": 2.0, "log group": 0.0, "dashboard": 3.0}
+    stands = StandingCosts(tuple(Standing(kind, kind[:4], 0.0, dollars) for kind, dollars in kinds.items()))
+    kept = kept_of(stands, 4e9)
+    assert kept.storage == {"outp": 46.0, "data": 2.0}
+    assert kept_words(kept) == "storage about $48.00 a month (outp $46.00, data $2.00); log lines of this month 4.00 GB, about $2.00"

@@ -84,6 +84,14 @@ def test_the_screen_shows_the_best_and_the_nearest_rejected_first(ready: Command
     assert short.err.startswith("next: llmlab launch --spot\n")
 
 
+def test_what_the_run_leaves_is_priced_too(ready: CommandLine) -> None:
+    facts = ready("estimate", "--json").json["keeping"]
+    assert facts["stored_gb"] > facts["checkpoints"] * facts["checkpoint_gb"] > 0
+    assert facts["monthly"] == pytest.approx(facts["stored_gb"] * 0.023)
+    assert "a month until it is deleted; logs at most $0.08 an attempt" in " ".join(ready("estimate").out.split())
+    assert "a month until it is deleted" in " ".join(ready("launch", "--spot", "--dry-run").out.split())
+
+
 def test_one_market_alone(ready: CommandLine) -> None:
     result = ready("estimate", "--on-demand", "--json")
     assert {one["market"] for one in result.json["options"]} == {"on-demand", ""}

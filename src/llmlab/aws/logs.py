@@ -4,11 +4,26 @@ Polling, rather than a live tail, because it costs nothing, misses nothing and c
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from llmlab.aws.session import Aws, NotFound
+
+
+def ingested(aws: Aws, groups: Iterable[str], since: datetime, now: datetime) -> float:
+    """Bytes that CloudWatch took into these log groups, by its own count.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
+    """
+    client, total = aws.client("cloudwatch"), 0.0
+    for group in groups:
+        points = client.get_metric_statistics(
+            Namespace="AWS/Logs", MetricName="IncomingBytes", Dimensions=[{"Name": "LogGroupName", "Value": group}],
+            StartTime=since, EndTime=now, Period=86400, Statistics=["Sum"],
+        )["Datapoints"]  # fmt: skip
+        total += sum(point["Sum"] for point in points)
+    return total
 
 
 @dataclass(frozen=True, order=True)

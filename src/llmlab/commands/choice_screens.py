@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from llmlab.contract import Charge
     from llmlab.ops.compare import Estimate
+    from llmlab.ops.keeping import Keeping
     from llmlab.ops.preflight import Plan
 
 WIDE = 110
@@ -46,6 +47,8 @@ def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["Renderab
         yield f"\n{hidden} more: {more}"
     yield ""
     yield Hanging("$      ", price_words(facts.charges, facts.options))
+    if facts.keeping:
+        yield Hanging("kept   ", keeping_words(facts.keeping))
     yield Hanging("time   ", time_words(facts))
     for note in facts.notes:
         yield Hanging("note   ", note)
@@ -154,6 +157,18 @@ def price_words(charges: "Sequence[Charge]", options: Sequence[Option]) -> str:
     )
 
 
+def keeping_words(facts: "Keeping") -> str:
+    """What is paid for beside the machines."""
+    return (
+        f"about {size(facts.stored_gb)} in S3 afterwards ({facts.checkpoints} checkpoints of {size(facts.checkpoint_gb)}, and the result), "
+        f"about {dollars(facts.monthly)} a month until it is deleted; logs at most {dollars(facts.logs)} an attempt"
+    )
+
+
+def size(gb: float) -> str:
+    return f"{gb:,.0f} GB" if gb >= 10 else f"{gb:.1f} GB" if gb >= 1 else f"{gb * 1000:,.0f} MB"
+
+
 def time_words(facts: "Estimate") -> str:
     """How the hours came about."""
     if not facts.tokens:
@@ -188,6 +203,8 @@ def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
     yield "market", market(facts)
     limit = f" (max-cost {dollars(wish.max_cost)})" if wish.max_cost else ""
     yield "at most", f"{hours(wish.max_hours)}, {dollars(facts.most_cost)} with disk and address, wherever it runs{limit}"
+    if facts.keeping:
+        yield "kept", keeping_words(facts.keeping)
     for note in facts.notes:
         yield "note", note
 

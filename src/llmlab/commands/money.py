@@ -7,7 +7,7 @@ import typer
 from llmlab import money
 from llmlab.commands.run_screens import WIDE
 from llmlab.commands.state import State
-from llmlab.commands.words import dollars
+from llmlab.commands.words import CENT, dollars
 from llmlab.ui import table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from llmlab.ops.comparison import Compared, Comparison
-    from llmlab.ops.cost import Costs, RunCost
+    from llmlab.ops.cost import Costs, Kept, RunCost
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +55,19 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
     if facts.forecast is not None:
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+    if facts.kept:
+        yield f"kept: {kept_words(facts.kept)}"
     if facts.standing:
         from llmlab.aws import standing
 
         yield f"the lab itself: {standing.words(facts.standing)}"
+
+
+def kept_words(facts: "Kept") -> str:
+    """What storage costs a month, by what holds it, and what this month's log lines cost."""
+    held = ", ".join(f"{name} {dollars(amount)}" for name, amount in facts.storage.items() if amount >= CENT)
+    storage = f"storage about ${sum(facts.storage.values()):.2f} a month{f' ({held})' if held else ''}"
+    return f"{storage}; log lines of this month {facts.log_gb:.2f} GB, about ${facts.logs:.2f}"
 
 
 class RunsTable:

@@ -9,7 +9,8 @@ from llmlab.aws.session import Aws
 from llmlab.config import Settings
 from llmlab.contract import Charge, Manifest
 from llmlab.errors import LabError
-from llmlab.ops import estimate, measured, options, supply
+from llmlab.ops import estimate, keeping, measured, options, supply
+from llmlab.ops.keeping import Keeping
 from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
 from llmlab.ops.options import Need, Option
@@ -40,6 +41,8 @@ class Estimate:
     """Of one GPU that holds a whole copy."""
     parts_gib: dict[str, float]
     charges: tuple[Charge, ...]
+    keeping: Keeping | None
+    """What the run leaves in S3 and in CloudWatch."""
     measurements: tuple[Measurement, ...]
     correction: float
     """By what every estimated speed was multiplied, as the measured types tell."""
@@ -92,6 +95,7 @@ def compare(
         memory_gib=sum(parts.values()) if parts else None,
         parts_gib=parts,
         charges=there.charges,
+        keeping=keeping.of(recipe, size),
         measurements=tuple(need.seen.values()),
         correction=options.correction(need, there.types),
         notes=(*there.notes, *filter(None, silent)),

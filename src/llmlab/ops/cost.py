@@ -11,17 +11,18 @@ from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from llmlab import money
-from llmlab.aws import costs, documents, standing
+from llmlab.aws import costs, documents, logs, rates, standing
 from llmlab.aws.costs import Budget
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Unreachable
 from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
-from llmlab.contract import Heartbeat, Marker, RunKeys, Spec, Tag
+from llmlab.contract import Heartbeat, LogStream, Marker, RunKeys, Spec, Tag
 from llmlab.ops import runs, spending
 from llmlab.ops.comparison import Comparison, comparable_days, compare, midnight
 from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
+GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class RunCost:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What is paid for beside machines: `storage` a month for what the lab's buckets and log groups hold, and this month's log lines.
+
+    In US dollars at list prices, however much of the account's free tier is left.
+    """
+
+    storage: dict[str, float]
+    """By the name of what holds it; what holds nothing is left out."""
+    log_gb: float
+    logs: float
+
+
+@dataclass(frozen=True)
 class Costs:
     """`services` and `forecast` are None when Cost Explorer did not answer, `budget` when Budgets did not; `notes` say why."""
 
@@ -53,6 +67,8 @@ class Costs:
     standing: StandingCosts | None
     """What the lab costs while nothing runs."""
     notes: tuple[str, ...]
+    kept: Kept | None = None
+    """What runs leave: it costs until it is deleted."""
 
 
 def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
@@ -81,7 +97,19 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     budget = _asked(lambda: costs.budget(aws), "the budget", notes)
     stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
     total = sum(one.cost for one in found)
-    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes))
+    groups = [aws.names.log_group(stream) for stream in LogStream]
+    lines = _asked(lambda: logs.ingested(aws, groups, midnight(first), now), "what CloudWatch took of log lines", notes)
+    kept = None if stands is None or lines is None else _kept(stands, lines)
+    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes), kept)
+
+
+HOLDING = {"data bucket", "outputs bucket", "log group"}
+"""Kinds of what stands that cost by what they hold."""
+
+
+def _kept(stands: StandingCosts, lines: float) -> Kept:
+    storage = {one.name: one.without_free_tier for one in stands.items if one.kind in HOLDING and one.without_free_tier}
+    return Kept(storage, lines / GB, lines / GB * rates.LOG_INGESTED.dollars)
 
 
 def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account]:

@@ -17,8 +17,9 @@ from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
 from llmlab.contract import MANIFEST, Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
-from llmlab.ops import estimate, measured, model_size, options, pools, supply
+from llmlab.ops import estimate, keeping, measured, model_size, options, pools, supply
 from llmlab.ops.estimate import START_HOURS
+from llmlab.ops.keeping import Keeping
 from llmlab.ops.options import Need, Option
 from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
@@ -69,6 +70,8 @@ class Plan:
     """What was left out or is not known, and why."""
     preferred: tuple[str, ...] = ()
     """The types that the user named, in order."""
+    keeping: Keeping | None = None
+    """What the run leaves in S3 and in CloudWatch, which `most_cost` does not count."""
 
 
 def check_limits(wish: Wish) -> None:
@@ -182,6 +185,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
         notes=tuple(filter(None, (_idle(wish.recipe), "" if need.size else unknown, *there.notes, silent, *choice.notes))),
         preferred=wanted,
+        keeping=keeping.of(wish.recipe, need.size),
     )
 
 
