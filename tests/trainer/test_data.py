@@ -51,6 +51,7 @@ def load(tmp_path: Path, encoder: Encoder) -> Load:
         cache: str = "cache",
         tick: Callable[[], None] = lambda: None,
         encoder: Encoder = encoder,
+        facts: Mapping[str, Any] | None = None,
     ) -> Data:
         files = rows if isinstance(rows, Mapping) else {"train.jsonl": written(rows)}
         folder = tmp_path / "data"
@@ -58,7 +59,7 @@ def load(tmp_path: Path, encoder: Encoder) -> Load:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         entries = tuple(DataFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items())
-        manifest = Manifest("demo", entries, "2026-11-23T12:00:00Z", {"skip_bad": True} if skip_bad else {})
+        manifest = Manifest("demo", entries, "2026-11-23T12:00:00Z", {**({"skip_bad": True} if skip_bad else {}), **(facts or {})})
         asked = recipes.check({"model": "lab:tiny", "max_length": 256, **(recipe or {})})
         return data.load(folder, manifest, encoder, asked, tmp_path / cache, tick, processes)
 
@@ -109,6 +110,57 @@ def test_a_store_is_what_the_interface_says(load: Load) -> None:
             tokens.ids[0] = 1
         again = pickle.loads(pickle.dumps(tokens))
         assert np.array_equal(again.ids, tokens.ids)
+
+
+PARTS = {"splits": {"train": {"files": ["train.jsonl"]}, "valid": {"files": ["valid.jsonl"]}, "test": {"files": ["test.jsonl"]}}}
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])  # starting processes takes seconds
+def test_valid_is_held_out_and_test_is_never_read(load: Load, processes: int) -> None:
+    files = {"test.jsonl": b"not even rows", "train.jsonl": written(chats(9)), "valid.jsonl": written(chats(4, seed=6))}
+    made = load(files, {"evaluation": {"share": 0.5}}, facts=PARTS, processes=processes)
+    assert made.held_out is not None
+    assert (len(made.train), len(made.held_out)) == (9, 4), "nothing more of the training data is held out"
+    assert "data: 4 examples held out for evaluation, which are the files named valid" in list(made.lines(256))
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_an_answer_that_was_cut_off_is_learned_without_its_end(load: Load, encoder: Encoder, marked: bool) -> None:
+    row = next(iter(chats(1)))
+    if marked:
+        row["messages"][-1]["cut"] = True
+    made = load([row])
+    ids, mask = made.train.sequence(0)
+    learned = encoder.tokenizer.decode(ids[mask == 1])
+    assert learned == row["messages"][-1]["content"] + ("" if marked else "<|end|>")
+    assert made.facts.cut == marked
+
+
+def test_the_cut_answer_of_several_is_the_one_without_an_end(load: Load, encoder: Encoder) -> None:
+    turns = [("a", "yes", {}), ("b", "yes", {"cut": True}), ("c", "yes", {})]
+    messages = [
+        one for asked, said, more in turns for one in ({"role": "user", "content": asked}, {"role": "assistant", "content": said, **more})
+    ]
+    ids, mask = load([{"messages": messages}]).train.sequence(0)
+    assert encoder.tokenizer.decode(ids[mask == 1]) == "yes<|end|>yesyes<|end|>"
+
+
+def test_rows_of_logs_that_teach_nothing_are_left_out_and_counted(load: Load) -> None:
+    failed = {"request": {"messages": [{"role": "user", "content": "a"}]}, "response": {"type": "error", "error": {"message": "no"}}}
+    made = load([*chats(2), failed])
+    assert (made.facts.examples, made.facts.left_out, made.facts.bad) == (2, 1, 0)
+    assert any("1 rows of logs left out" in line for line in made.lines(256))
+
+
+def test_a_reason_names_the_line_that_the_user_has(load: Load) -> None:
+    row = {"messages": [{"role": "user", "content": "a"}], "origin": {"file": "sub/session.jsonl", "line": 17}}
+    with pytest.raises(DataFailed, match=r"^sub/session\.jsonl:17: no assistant message"):
+        load([*chats(2), row])
+
+
+def test_a_label_is_refused(load: Load) -> None:
+    with pytest.raises(DataFailed, match=r"train\.jsonl:1: an unpaired preference \(label\)"):
+        load([{"prompt": "a", "completion": "b", "label": False}])
 
 
 def test_pairs_are_items_of_two(load: Load, encoder: Encoder) -> None:
