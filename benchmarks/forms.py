@@ -1,7 +1,5 @@
 """Chats made up for measuring, written in each form of row and each kind of file, and what a file's own library takes to read it."""
 
-
-
 import bz2
 import csv
 import gzip

@@ -17,12 +17,11 @@ from llmlab.dataset import check as module
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.clean import clean
 from llmlab.dataset.files import DataPath, find
-from llmlab.dataset.formats import Format
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import read
 from llmlab.dataset.report import Digests, Report, quantile
 from llmlab.dataset.tally import estimate, measure
-from llmlab.dataset.usual import MARKS_PER_MESSAGE, measure_usual
+from llmlab.dataset.usual import MARKS_PER_MESSAGE, usual
 from llmlab.errors import UsageError
 
 CHAT = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
@@ -156,34 +155,62 @@ def test_duplicates_with_and_without_the_disk(values: list[int], held: int) -> N
     assert all(values[later - 1] == values[first - 1] and values.index(values[first - 1]) == first - 1 for later, first in pairs)
 
 
-WORDS = st.sampled_from(["", " \n", "four", "\u00fcber", "a\0b"])
-PLAIN = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool", "bot"]), "content": WORDS | st.none()})
+WORDS = st.sampled_from(["", " \n", "four", "\u00fcber", "a\0b", "[{", '[{"role": "user"}]'])
+ROLES = st.sampled_from(["user", "assistant", "system", "tool", "bot", "human", "gpt", "Human", "function_call", "narrator"])
+PLAIN = st.fixed_dictionaries({"role": ROLES, "content": WORDS | st.none()})
+TURN = st.fixed_dictionaries({"from": ROLES, "value": WORDS | st.none()})
 ANY_MESSAGE = PLAIN | st.fixed_dictionaries({"content": WORDS, "role": st.just("assistant"), "weight": st.just(0)})
 MORE: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    st.sampled_from(["id", "tools", "chosen", "rejected", "text"]), st.none() | st.just([]) | WORDS, max_size=2
+    st.sampled_from(["id", "tools", "chosen", "rejected", "text", "label", "weight", "persona", "system", "images"]),
+    st.none() | st.just([]) | WORDS,
+    max_size=2,
 )
+CHATS = st.one_of(
+    st.fixed_dictionaries({"messages": st.lists(PLAIN, max_size=4) | st.lists(ANY_MESSAGE, max_size=4)}),
+    st.fixed_dictionaries({"conversations": st.lists(TURN, max_size=4) | st.lists(PLAIN, max_size=4)}),
+)
+PAIRS = st.sampled_from(
+    [
+        ("prompt", "completion"),
+        ("instruction", "output"),
+        ("question", "answer"),
+        ("input", "output"),
+        ("prompt", "response"),
+        ("question", "response"),
+    ]
+).flatmap(lambda keys: st.fixed_dictionaries(dict.fromkeys(keys, WORDS | st.integers(0, 1))))
 
 
-@given(st.lists(PLAIN, max_size=4) | st.lists(ANY_MESSAGE, max_size=4), MORE)
-def test_the_quick_way_says_the_same(messages: list[Any], more: dict[str, Any]) -> None:
-    row = {"messages": messages, **more}
-    quick = measure_usual(row)
+@given(CHATS | PAIRS, MORE)
+def test_the_quick_way_says_the_same(row: dict[str, Any], more: dict[str, Any]) -> None:
+    quick = usual({**row, **more})
     if quick:
-        example = to_example(row)
-        assert example.format is Format.MESSAGES
-        assert quick == measure(example, estimate)
+        example = to_example({**row, **more})
+        assert quick == (example.format, measure(example, estimate))
+        assert not example.unread
 
 
 def test_the_quick_way_is_taken() -> None:
-    assert measure_usual({"messages": CHAT, "id": 1})
+    taken: list[dict[str, Any]] = [
+        {"messages": CHAT, "id": 1},
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+        {"prompt": "a", "completion": "b"},
+        {"instruction": "a", "output": "b"},
+        {"question": "a", "answer": "b", "source": "x"},
+    ]
+    assert all(usual(row) for row in taken)
     others: list[dict[str, Any]] = [
         {"messages": CHAT[:1]},
         {"text": "a"},
         {"messages": []},
         {"messages": CHAT, "tools": []},
+        {"messages": CHAT, "label": True},
+        {"messages": CHAT, "persona": "x"},
+        {"messages": CHAT, "images": ["x"]},
+        {"prompt": "a", "completion": "b", "system": "s"},
         {"messages": "a"},
     ]
-    assert not any(measure_usual(row) for row in others)
+    assert not any(usual(row) for row in others)
 
 
 def test_quantile() -> None:

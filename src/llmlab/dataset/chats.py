@@ -24,6 +24,8 @@ AROUND = frozenset((*SYSTEMS, *TOOLS))
 
 def around(row: Row, unread: Unread) -> tuple[list[Message], list[dict[str, Any]]]:
     """The system prompt and the tools beside a row's messages."""
+    if AROUND.isdisjoint(row):
+        return [], []
     system: list[Message] = []
     for key in SYSTEMS:
         if not system:
@@ -50,7 +52,7 @@ def messages_of(key: str, form: Format) -> Callable[[Row, Unread], Example]:
             messages, trained = [*system, *messages], [at + len(system) for at in trained]
         if not trained:
             raise BadRow(f"no assistant {'turn' if form is Format.CONVERSATIONS else 'message'} to train on")
-        if any(row.get(stop) in CUTS for stop in STOPS if isinstance(row.get(stop), str)) and trained[-1] == len(messages) - 1:
+        if any(row[stop] in CUTS for stop in STOPS if stop in row and isinstance(row[stop], str)) and trained[-1] == len(messages) - 1:
             messages[-1] = {**messages[-1], "cut": True}
         return Example(form, messages, trained, tools)
 

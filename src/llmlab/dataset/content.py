@@ -38,6 +38,13 @@ class Content:
     has_text: bool = False
 
 
+def only_text(part: object) -> str | None:
+    """The text of a part that is one and nothing else."""
+    if type(part) is dict and part.get("type") in TEXTS and type(text := part.get("text")) is str:
+        return text
+    return None
+
+
 def content_of(value: object, role: str, where: str) -> Content:
     """A content taken apart.
 
@@ -48,6 +55,8 @@ def content_of(value: object, role: str, where: str) -> Content:
         return Content(value, has_text=True)
     if isinstance(value, dict) and role != "tool":
         value = [value]
+    if type(value) is list and len(value) == 1 and (text := only_text(value[0])) is not None:
+        return Content(text, has_text=True)
     if not isinstance(value, list):
         raise BadRow(f"{where} is {name_of(value)}, not a string")
     texts: list[str] = []
@@ -82,6 +91,8 @@ def _calls(kind: str, block: Message, where: str) -> list[dict[str, Any]]:
 
 def text_of(value: object, where: str, role: str = "text") -> str:
     """A string, or the text of text parts."""
+    if type(value) is list and len(value) == 1 and (text := only_text(value[0])) is not None:
+        return text
     return value if isinstance(value, str) else content_of(value, role, where).text
 
 

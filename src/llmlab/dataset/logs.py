@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmlab.dataset.calls import Unread, parsed, tool_definitions
+from llmlab.dataset.content import only_text
 from llmlab.dataset.formats import Example, Format, Message
 from llmlab.dataset.gemini import content_messages, gemini_messages
 from llmlab.dataset.items import Turns, one_system
@@ -23,6 +24,7 @@ from llmlab.dataset.reasons import CUT_CALLS, FAILED, BadRow, LeftOut, name_of
 
 Row = Mapping[str, Any]
 ERROR_STATUS = 400
+TOOLS = frozenset({"tools", "functions", "toolConfig"})
 REQUEST = frozenset(
     "model messages system tools functions input instructions contents systemInstruction system_instruction toolConfig tool_config "
     "max_tokens max_completion_tokens max_output_tokens temperature top_p top_k stop stop_sequences stream stream_options metadata "
@@ -53,9 +55,12 @@ RESPONSE = frozenset(
 def log_form(row: Row) -> Format:
     """Which program's log a row is from, by what its response holds."""
     try:
-        request, response = _unwrapped(row, "request"), _unwrapped(row, "response")
+        return _form(_unwrapped(row, "request"), _unwrapped(row, "response"))
     except BadRow:
         return Format.SESSION
+
+
+def _form(request: dict[str, Any], response: dict[str, Any]) -> Format:
     if "choices" in response or isinstance(response.get("message"), dict):
         return Format.OPENAI_LOG
     if isinstance(response.get("output"), list) or ("input" in request and "messages" not in request):
@@ -72,17 +77,19 @@ def read_log(row: Row, unread: Unread) -> Example:
     """
     response = _succeeded(row)
     request = _unwrapped(row, "request")
-    form = log_form(row)
+    form = _form(request, response)
     for name, value, known in (("request", request, REQUEST), ("response", response, RESPONSE)):
-        unread.update(f"{name}.{key}" for key in value if key not in known and value[key] not in EMPTY)
+        if not known.issuperset(value):
+            unread.update(f"{name}.{key}" for key in value if key not in known and value[key] not in EMPTY)
     if form is Format.RESPONSES_LOG:
         messages, trained = _responses(request, response, unread)
     elif form is Format.GEMINI:
         messages, trained = _gemini(request, response)
     else:
         messages, trained = _chat(request, response, unread)
-    tools = tool_definitions(_either(request, "tools", "functions", "toolConfig"), "request.tools", unread)
-    return Example(form, messages, trained, tools)
+    if TOOLS.isdisjoint(request):
+        return Example(form, messages, trained, [])
+    return Example(form, messages, trained, tool_definitions(_either(request, *TOOLS), "request.tools", unread))
 
 
 def _chat(request: dict[str, Any], response: dict[str, Any], unread: Unread) -> tuple[list[Message], list[int]]:
@@ -91,11 +98,21 @@ def _chat(request: dict[str, Any], response: dict[str, Any], unread: Unread) -> 
         raise BadRow("request.messages is not a list of messages" if given is not None else "request has no messages")
     messages = system_text(request.get("system"), "request.system") + read_messages(given, "request.messages", unread)[0]
     answer, where, stop = _answer(response, unread)
-    (message,), _ = read_message({**answer, "role": "assistant"}, where, unread)
+    message = _words_alone(answer)
+    if message is None:
+        (message,), _ = read_message({**answer, "role": "assistant"}, where, unread)
     if stop in CUTS:
         message["cut"] = True
     _not_within_a_call(message)
     return [*messages, message], [len(messages)]
+
+
+def _words_alone(answer: Message) -> Message | None:
+    """An answer that is words and nothing else, as most are."""
+    content = answer.get("content")
+    if type(content) is list and len(content) == 1:
+        content = only_text(content[0])
+    return {"role": "assistant", "content": content} if type(content) is str and len(answer) == 1 + ("role" in answer) else None
 
 
 def _answer(response: dict[str, Any], unread: Unread) -> tuple[Message, str, object]:
@@ -182,7 +199,7 @@ def _succeeded(row: Row) -> dict[str, Any]:
         raise BadRow("request without response (session)")
     response = _unwrapped(row, "response")
     outer = row["response"] if isinstance(row["response"], dict) else {}
-    for holder in (row, outer, response):
+    for holder in (row, outer, response) if outer is not response else (row, response):
         error = holder.get("error")
         if error not in EMPTY and error is not False:
             raise LeftOut(FAILED, f"a failed request: {_words(error)}")

@@ -9,7 +9,7 @@ https://docs.axolotl.ai/docs/dataset-formats/conversation.html, ms-swift's https
 from typing import Any
 
 from llmlab.dataset.calls import Unread, openai_call, parsed, written_calls
-from llmlab.dataset.content import Content, content_of, text_of, tool_text
+from llmlab.dataset.content import Content, content_of, only_text, text_of, tool_text
 from llmlab.dataset.formats import Message
 from llmlab.dataset.keys import CUTS, EMPTY, HARMLESS_IN_MESSAGE, MEANING_IN_MESSAGE, THOUGHTS, TRAIN_KEYS
 from llmlab.dataset.reasons import BadRow, name_of
@@ -61,11 +61,46 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
                 trained.append(len(messages))
             messages.append(given)
             continue
+        simple = _simple(given)
+        if simple is not None:
+            if simple["role"] == "assistant":
+                trained.append(len(messages))
+            messages.append(simple)
+            continue
         made, learned = read_message(given, f"{where}[{index}]", unread)
         messages += made
         if learned:
             trained.append(len(messages) - 1)
     return messages, trained
+
+
+_plain: dict[tuple[str, ...], tuple[str, str, tuple[str, ...]] | None] = {}
+"""Of a message's keys: who speaks, what is said, and whether it is learned, where there is nothing else that is read or told."""
+
+
+def _simple(given: Message) -> Message | None:
+    """A message that says words and nothing else, which most do; None for one that must be looked at more closely."""
+    keys = tuple(given)
+    plan = _plain[keys] if keys in _plain else _plan(keys)
+    if plan is None:
+        return None
+    speaker, said = given[plan[0]], given[plan[1]]
+    if type(said) is list and len(said) == 1:
+        said = only_text(said[0])
+    role = SPEAKERS.get(speaker) if type(speaker) is str else None
+    if type(said) is not str or role not in USUAL or any(given[key] not in (None, 1) or role != "assistant" for key in plan[2]):
+        return None
+    return {"role": role, "content": said}
+
+
+def _plan(keys: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]] | None:
+    if len(_plain) >= MOST_KNOWN:
+        _plain.clear()
+    speakers, words = [key for key in ("role", "from") if key in keys], [key for key in WORDS if key in keys]
+    learned = tuple(key for key in TRAIN_KEYS if key in keys)
+    rest = [key for key in keys if key not in (*speakers, *words, *learned) and key not in HARMLESS_IN_MESSAGE]
+    _plain[keys] = plan = (speakers[0], words[0], learned) if len(speakers) == len(words) == 1 and not rest else None
+    return plan
 
 
 def read_message(given: Message, where: str, unread: Unread) -> tuple[list[Message], bool]:

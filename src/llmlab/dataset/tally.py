@@ -20,7 +20,7 @@ from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line
 from llmlab.dataset.reasons import BadRow, LeftOut
 from llmlab.dataset.repeats import Request, Requests, chain
-from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured, digest, measure_usual
+from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured, digest, usual
 from llmlab.errors import LabError, UsageError, one_line
 
 MOST_KEPT = 10_000
@@ -104,18 +104,19 @@ def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None
     """Check and count lines, the blank ones too."""
     counting = _Counting(count, max_length)
     quick = count is estimate
-    usual = counting.waiting[Format.MESSAGES]
     for line in lines:
         counting.made.lines += 1
         row = line.row
         if row is None:
             counting.without_row(line)
             continue
-        measured = measure_usual(row) if quick and line.form is None else None
-        if measured:
-            usual.append((line.number, measured))
-            if len(usual) >= TOGETHER:
-                counting.flush(Format.MESSAGES)
+        found = usual(row) if quick and line.form is None else None
+        if found:
+            form, measured = found
+            waiting = counting.waiting[form]
+            waiting.append((line.number, measured))
+            if len(waiting) >= TOGETHER:
+                counting.flush(form)
             continue
         counting.row(line, row)
     return counting.done()
@@ -152,7 +153,11 @@ class _Counting:
             self._left_out(line.number, error.why, str(error))
         except BadRow as error:
             self._bad(line.number, str(error))
-        except (RecursionError, orjson.JSONEncodeError) as error:  # orjson writes 254 levels, and nothing but JSON's types
+        except (
+            RecursionError,
+            orjson.JSONEncodeError,
+            UnicodeEncodeError,
+        ) as error:  # orjson writes 254 levels, and nothing but JSON's types
             self._bad(line.number, "nested too deeply" if "ecursion" in str(error) else not_types(error))
 
     def without_row(self, line: Line) -> None:
@@ -165,16 +170,17 @@ class _Counting:
 
     def _request(self, number: int, form: Format, example: Example, measured: Measured) -> Request:
         end, prefixes = chain(example)
-        learned = set(example.trained)
-        tokens = tuple(0 if at in learned else _tokens(example.messages[at], self.count) for _, at in prefixes)
-        cut = bool(example.messages[example.trained[-1]].get("cut"))
+        learned, messages, count = example.trained, example.messages, self.count
+        tokens = tuple([0 if at in learned else _size(messages[at], count, []) for _, at in prefixes]) if prefixes else ()
+        cut = "cut" in messages[learned[-1]]
         return Request(number, form, measured, bool(example.tools), cut, end, prefixes, tokens)
 
     def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:
         waiting = self.waiting[form]
         waiting.append((number, measured))
         self.made.with_tools += bool(example.tools)
-        self.made.cut += sum("cut" in example.messages[at] for at in example.trained)
+        for at in example.trained:
+            self.made.cut += "cut" in example.messages[at]
         if len(waiting) >= TOGETHER:
             self.flush(form)
 
@@ -260,35 +266,42 @@ def measure(example: Example, count: Count) -> Measured:
     if text:
         size = count(text)
         return size, size, digest(text.encode("utf-8", "surrogatepass"), size), not text.isspace()
-    content = orjson.dumps([_said(messages), tools, _said(chosen), _said(rejected)])
-    if not (chosen or tools or any(len(message) > 2 for message in messages)):
-        content = "\0".join(message["content"] for message in messages).encode()
-    sizes = [_tokens(message, count) for message in messages]
-    length = sum(sizes) + (count(orjson.dumps(tools).decode()) if tools else 0)
+    more: list[bytes] = []
+    content = "\0".join([message["content"] for message in messages]).encode()
+    if count is estimate and content.isascii():
+        sizes = [
+            (len(message["content"]) + 3 >> 2) + MARKS_PER_MESSAGE if len(message) == 2 else _size(message, count, more)
+            for message in messages
+        ]
+    else:
+        sizes = [_size(message, count, more) for message in messages]
+    length = sum(sizes)
+    if tools:
+        more.append(orjson.dumps(tools))
+        length += count(more[-1].decode())
     if chosen:
-        good, worse = (sum(_tokens(message, count) for message in answer) for answer in (chosen, rejected))
-        return length + max(good, worse), good + worse, digest(content, good + worse), any(map(_says, chosen))
-    learned = sum(sizes[index] for index in trained)
-    return length, learned, digest(content, learned), any(_says(messages[index]) for index in trained)
+        good, worse = (sum([_size(message, count, more) for message in answer]) for answer in (chosen, rejected))
+        more += ["\0".join([message["content"] for message in answer]).encode() for answer in (chosen, rejected)]
+        return length + max(good, worse), good + worse, digest(b"\0".join([content, *more]), good + worse), any(map(_says, chosen))
+    learned = sum([sizes[index] for index in trained])
+    if more:
+        content = b"\0".join([content, *more])
+    return length, learned, digest(content, learned), any(map(_says, [messages[index] for index in trained]))
 
 
 def _says(message: Message) -> bool:
-    return bool(message["content"].strip()) or "tool_calls" in message
+    content = message["content"]
+    return (content != "" and not content.isspace()) or "tool_calls" in message
 
 
-def _tokens(message: Message, count: Count) -> int:
+def _size(message: Message, count: Count, more: list[bytes]) -> int:
+    """Tokens of a message. What it holds beside its words goes to `more`, but for the identities of calls, which differ from log to log."""
     size = count(message["content"]) + MARKS_PER_MESSAGE
-    if "tool_calls" in message:
-        size += count(orjson.dumps(_calls(message)).decode())
-    if "reasoning_content" in message:
-        size += count(message["reasoning_content"])
+    if len(message) > 2:
+        if "tool_calls" in message:
+            more.append(orjson.dumps([call["function"] for call in message["tool_calls"]]))
+            size += count(more[-1].decode())
+        if "reasoning_content" in message:
+            more.append(message["reasoning_content"].encode())
+            size += count(message["reasoning_content"])
     return size
-
-
-def _calls(message: Message) -> list[Any]:
-    return [call["function"] for call in message.get("tool_calls", ())]
-
-
-def _said(messages: list[Message]) -> list[Any]:
-    """What makes two conversations the same. The identities of calls do not, because they differ from log to log."""
-    return [[message["role"], message["content"], _calls(message), message.get("reasoning_content")] for message in messages]
