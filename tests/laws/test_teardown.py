@@ -43,6 +43,7 @@ def test_everything_leaves_nothing_at_all_and_again_is_no_error(either: tuple[La
     assert again.deleted == ()
 
 
+@pytest.mark.slow  # two labs more on moto
 def test_teardown_without_the_settings_it_was_made_with(either: tuple[Lab, int]) -> None:
     """From another folder: no llmlab.toml, so neither the VPC, nor the repository, nor the e-mail is known."""
     lab, _ = either
@@ -52,6 +53,7 @@ def test_teardown_without_the_settings_it_was_made_with(either: tuple[Lab, int])
     assert leftovers.find(lab.aws) == []
 
 
+@pytest.mark.slow  # a lab more on moto
 def test_teardown_after_a_teardown_that_died(lab: Lab) -> None:
     lab.apply()
     for resource in list(lab.stack())[::-1][::3]:
@@ -61,6 +63,7 @@ def test_teardown_after_a_teardown_that_died(lab: Lab) -> None:
     assert leftovers.find(lab.aws) == []
 
 
+@pytest.mark.slow  # four bootstraps and two teardowns
 def test_a_lab_with_a_longer_name_is_untouched(lab: Lab) -> None:
     other = Lab(Aws(lab.aws.region, lab=f"{lab.aws.lab}-two"), lab.settings, lab.clock, lab.calls)
     lab.apply()
