@@ -27,6 +27,7 @@ def documents() -> dict[str, Any]:
         "trust of the github push role": policies.trust_github(NAMES.account, "me/repo", "main", "11/22"),
         "data bucket": policies.tls_only(NAMES.data_bucket),
         "topic": policies.topic(NAMES),
+        "S3 endpoint": policies.s3_endpoint(NAMES),
     }
 
 

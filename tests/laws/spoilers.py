@@ -39,6 +39,12 @@ def unroute(one: Any) -> None:
     one.aws.ec2.modify_vpc_endpoint(VpcEndpointId=one.need_id(), RemoveRouteTableIds=[one.routes.need_id()])
 
 
+def let_everything_pass(one: Any) -> None:
+    """As EC2 makes an endpoint for which nobody has written a policy."""
+    full = {"Version": "2008-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
+    one.aws.ec2.modify_vpc_endpoint(VpcEndpointId=one.need_id(), PolicyDocument=json.dumps(full))
+
+
 def open_door(one: Any) -> None:
     everyone = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     one.aws.ec2.authorize_security_group_ingress(GroupId=one.need_id(), IpPermissions=[everyone])
@@ -265,7 +271,7 @@ HANDS: dict[str, dict[str, Spoil]] = {
     "VPC": {"dns support": vpc("EnableDnsSupport"), "dns hostnames": vpc("EnableDnsHostnames")},
     "internet gateway": {"attached to": detach},
     "route table": {"default route": remove_route, "zones": disassociate},
-    "S3 endpoint": {"in route table": unroute},
+    "S3 endpoint": {"in route table": unroute, "policy": let_everything_pass},
     "security group": {"inbound": open_door, "outbound": close_exit},
     "data bucket": BUCKET,
     "outputs bucket": BUCKET,

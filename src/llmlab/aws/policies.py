@@ -200,6 +200,21 @@ def github_push(names: Names) -> Policy:
 # ---------------------------------------------------------------- resources
 
 
+def s3_endpoint(names: Names) -> Policy:
+    """What may pass from the lab's network to S3 by the short way: everything on the lab's own buckets, and reading from others.
+
+    An image's layers are read from a bucket of ECR's, with a request that ECR signed; so reading asks neither who nor where. What is
+    written goes to the lab's buckets alone, by whomever of this account.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-minimum-s3-perms
+    """
+    buckets = [f"arn:aws:s3:::{bucket}" for bucket in (names.data_bucket, names.outputs_bucket)]
+    ours = allow(
+        "OurBuckets", "s3:*", [*buckets, *(f"{bucket}/*" for bucket in buckets)], StringEquals={"aws:PrincipalAccount": names.account}
+    )
+    read: Policy = {"Sid": "ReadAnywhere", "Effect": "Allow", "Action": actions("s3", "GetObject", "GetObjectVersion"), "Resource": "*"}
+    return document([{**one, "Principal": "*"} for one in (ours, read)])
+
+
 def tls_only(bucket: str) -> Policy:
     """A bucket policy statement: no request without TLS."""
     return {

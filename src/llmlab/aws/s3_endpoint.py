@@ -1,9 +1,11 @@
 """The short way from the lab's network to S3."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmlab.aws import policies
 from llmlab.aws.network_guests import GOING
 from llmlab.aws.owned import LINGER_SECONDS, Ec2Resource
 from llmlab.aws.route_table import RouteTable
@@ -14,7 +16,7 @@ from llmlab.infra.resource import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class S3Endpoint(Ec2Resource):
-    """A gateway endpoint is free, and keeps data and checkpoints off the internet."""
+    """A gateway endpoint is free, and keeps data and checkpoints off the internet. What is written through it goes to the lab's buckets."""
 
     kind = "S3 endpoint"
     vpc: Vpc
@@ -25,13 +27,16 @@ class S3Endpoint(Ec2Resource):
         return self.names.vpc
 
     def desired(self) -> Properties:
-        return {"in route table": self.routes.name}
+        return {"in route table": self.routes.name, "policy": policies.s3_endpoint(self.names)}
 
     def read(self) -> Properties | None:
         found = self.look()
         if not found:
             return None
-        return {"in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None}
+        return {
+            "in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None,
+            "policy": json.loads(found.get("PolicyDocument") or "null"),
+        }
 
     def found(self) -> Sequence[Mapping[str, Any]]:
         return [one for one in self._shown() if _state(one) not in GOING]
@@ -48,6 +53,7 @@ class S3Endpoint(Ec2Resource):
             "VpcId": self.vpc.need_id(),
             "ServiceName": f"com.amazonaws.{self.aws.region}.s3",
             "RouteTableIds": [self.routes.need_id()],
+            "PolicyDocument": json.dumps(policies.s3_endpoint(self.names)),
             "TagSpecifications": self.specification("vpc-endpoint"),
         }
         self.create_alone(lambda ec2: ec2.create_vpc_endpoint(**request)["VpcEndpoint"], lambda mine: self._delete([mine]))
@@ -55,6 +61,9 @@ class S3Endpoint(Ec2Resource):
     def update(self, differs: Properties) -> None:
         if "in route table" in differs:
             self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), AddRouteTableIds=[self.routes.need_id()])
+        if "policy" in differs:
+            policy = json.dumps(policies.s3_endpoint(self.names))
+            self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), PolicyDocument=policy)
 
     def delete(self) -> None:
         """And wait for its end: while it is being deleted it hangs on its route table and its VPC."""
