@@ -14,6 +14,8 @@ from llmlab.errors import LabError
 from llmlab.infra.apply import apply
 from llmlab.infra.destroy import destroy
 from llmlab.infra.plan import Action, plan, step_for
+from llmlab.ops.teardown import teardown
+from llmlab.sandbox.refusals.switch import switched
 from tests.laws.conftest import Lab
 from tests.laws.refusing import answering, error, refusing
 
@@ -268,3 +270,21 @@ def test_whose_permissions_are_simulated_has_its_path(lab: Lab) -> None:
     ):
         assert denied_actions(lab.aws) == []
     assert {one["PolicySourceArn"] for one in asked} == {role}
+
+
+BAD_DAY = (
+    "function-role-not-granted-yet", "bucket-settings-one-after-the-other", "bucket-not-seen-yet", "budget-without-notifications",
+    "notification-without-subscribers", "dashboard-made-with-warnings", "interfaces-linger", "endpoint-stays-deleting",
+    "route-table-waits-for-its-endpoint", "schedule-group-stays-deleting", "bucket-deleted-a-moment-ago", "secret-being-deleted",
+)  # fmt: skip
+
+
+@pytest.mark.slow  # two bootstraps and a teardown
+def test_bootstrap_and_teardown_pass_every_rule_that_waiting_passes(lab: Lab) -> None:
+    """All at once, as a bad day has them."""
+    with switched(*BAD_DAY):
+        lab.apply()
+        facts = teardown(lab.settings, lab.aws, lab.clock, everything=True)
+        assert facts.clean, facts
+        lab.apply()
+    assert lab.plan().empty

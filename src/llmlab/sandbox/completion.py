@@ -38,7 +38,6 @@ MODULES = (
     "completion_lambda",
     "completion_fis",
     "completion_registry",
-    "completion_watching",
     "free_plan",
     "completion_scheduler",
     "completion_repeats",
