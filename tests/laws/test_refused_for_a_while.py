@@ -10,11 +10,13 @@ from llmlab.aws import secrets
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import AwsError
 from llmlab.aws.topic import Subscription
+from llmlab.clock import SystemClock
 from llmlab.errors import LabError
 from llmlab.infra.apply import apply
 from llmlab.infra.destroy import destroy
 from llmlab.infra.plan import Action, plan, step_for
 from llmlab.ops.teardown import teardown
+from llmlab.sandbox.completion_lambda import RUNTIME
 from llmlab.sandbox.refusals.switch import switched
 from tests.laws.conftest import Lab
 from tests.laws.refusing import answering, error, refusing
@@ -280,8 +282,10 @@ BAD_DAY = (
 
 
 @pytest.mark.slow  # two bootstraps and a teardown
-def test_bootstrap_and_teardown_pass_every_rule_that_waiting_passes(lab: Lab) -> None:
-    """All at once, as a bad day has them."""
+def test_bootstrap_and_teardown_pass_every_rule_that_waiting_passes(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, as a bad day has them; the account goes by the clock that is slept on."""
+    monkeypatch.setattr(RUNTIME, "clock", lab.clock)
+    lab.clock.time = SystemClock().now()
     with switched(*BAD_DAY):
         lab.apply()
         facts = teardown(lab.settings, lab.aws, lab.clock, everything=True)
