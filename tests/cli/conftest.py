@@ -56,7 +56,9 @@ class CommandLine:
         """Run one command. `answer` is typed at a terminal, `stdin` comes through a pipe."""
         out, err = io.StringIO(), io.StringIO()
         source = io.StringIO(stdin) if answer is None else Terminal(answer)
-        state = State(ui=Ui(stdin=source, stdout=out, stderr=err), environment=self.environment, clock=self.clock)
+        state = State(
+            ui=Ui(stdin=source, stdout=out, stderr=err), environment={"HF_HUB_OFFLINE": "1", **self.environment}, clock=self.clock
+        )
         if self.aws:
             state.__dict__["aws"] = self.aws
         with pytest.raises(SystemExit) as stop:

@@ -1,6 +1,9 @@
 """`launch` through `main`: what it makes, what it refuses, and that nothing is left when it breaks off."""
 
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -92,6 +95,64 @@ def test_a_recipe_for_the_processor_is_told_of_the_gpu_that_it_leaves_idle_and_c
     assert {pool["gpus"] for pool in plain["pools"]} == {4}
     (note,) = [one for one in idle["notes"] if one not in plain["notes"]]
     assert "the GPU that is paid for stays idle" in note
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """A hub on this machine, and what it is asked."""
+    asked: list[str] = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            known = self.path.endswith("/revision/main")
+            self.send_response(200 if known else 404)
+            self.send_header("X-Error-Code", "RevisionNotFound")
+            self.end_headers()
+            self.wfile.write(json.dumps({"sha": COMMIT}).encode() if known else b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_a_run_keeps_the_commit_of_its_model_and_the_line_that_launched_it(
+    ready: CommandLine, lab_aws: Aws, hub: tuple[str, list[str]]
+) -> None:
+    address, asked = hub
+    ready.environment = {"HF_HUB_OFFLINE": "", "HF_ENDPOINT": address, "LLMLAB_TRAINING_NETWORK": "true"}
+    facts = ready("launch", "--max-hours", "1", "--set", "seed=3", "--json").json
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
+    attempt = documents.read(lab_aws, Attempt, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).attempt(1))
+    assert spec
+    assert attempt
+    assert asked == ["/api/models/Qwen/Qwen2.5-1.5B-Instruct/revision/main"]
+    assert (spec.recipe["revision"], spec.recipe["model"]) == (COMMIT, "Qwen/Qwen2.5-1.5B-Instruct")
+    assert (spec.command, attempt.command) == ("llmlab launch --max-hours 1 --set seed=3 --json",) * 2
+    assert spec.training_network
+    refused = ready("launch", "--set", "revision=gone")
+    assert (refused.code, refused.hint) == (2, "llmlab launch --set revision=main")
+    asked.clear()
+    assert ready("launch", "--dry-run", "--set", f"revision={COMMIT}").code == 0
+    assert asked == []
+
+
+def test_what_the_hub_does_not_tell_is_told_and_so_is_an_open_network(ready: CommandLine) -> None:
+    ready.environment = {"LLMLAB_TRAINING_NETWORK": "true"}
+    told = ready("launch", "--dry-run", "--json").json
+    assert told["wish"]["recipe"]["revision"] == "main"
+    notes = " ".join(told["notes"])
+    assert "the commit of Qwen/Qwen2.5-1.5B-Instruct at main is not known (HF_HUB_OFFLINE is set)" in notes
+    assert "the training container may reach the network" in notes
 
 
 def test_a_dry_run_only_reads(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:

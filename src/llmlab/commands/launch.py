@@ -96,6 +96,7 @@ def launch(
 ) -> None:
     """Start a run: checks, prices and quotas first, then one instance. The laptop may be closed afterwards."""
     from llmlab.commands import choice_screens, run_screens
+    from llmlab.ops.hub import Hub
     from llmlab.ops.launch import launch as start
     from llmlab.ops.preflight import Wish, check
 
@@ -116,8 +117,9 @@ def launch(
         fallback_minutes=fallback_minutes,
         wait_hours=wait_hours,
         idle_minutes=idle_minutes,
+        command=state.ui.again(),
     )
-    plan = check(state.aws, state.settings, wish, state.clock.now())
+    plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
     if dry_run:
         state.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
         return

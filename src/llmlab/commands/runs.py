@@ -146,7 +146,7 @@ def resume(
     from llmlab.ops.runs import resolve
 
     state: State = ctx.obj
-    again = Again(spot, fallback_on_demand, max_hours, max_cost, wait_for_capacity)
+    again = Again(spot, fallback_on_demand, max_hours, max_cost, wait_for_capacity, state.ui.again())
     facts = start(state.aws, resolve(state.aws, run), again, state.clock, state.ui.say)
     if wait:
         state.ui.say(run_screens.resumed(facts))

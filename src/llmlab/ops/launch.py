@@ -106,6 +106,8 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         llmlab_version=__version__,
         preferred=plan.preferred,
         charges=plan.charges,
+        command=wish.command,
+        training_network=plan.training_network,
     )
 
 
@@ -120,4 +122,5 @@ def first_attempt(spec: Spec, clock: Clock) -> Attempt:
         by="launch",
         max_hours=spec.max_hours,
         max_cost=spec.max_cost,
+        command=spec.command,
     )

@@ -7,7 +7,7 @@ import difflib
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmlab import contract
@@ -19,6 +19,7 @@ from llmlab.contract import MANIFEST, Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
 from llmlab.ops import estimate, keeping, measured, model_size, options, pools, supply
 from llmlab.ops.estimate import START_HOURS
+from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
 from llmlab.ops.options import Need, Option
 from llmlab.ops.pools import Limits
@@ -45,6 +46,8 @@ class Wish:
     fallback_minutes: float = 15
     wait_hours: float = 24
     idle_minutes: float = 20
+    command: str = ""
+    """The line as it was typed."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Plan:
     """The types that the user named, in order."""
     keeping: Keeping | None = None
     """What the run leaves in S3 and in CloudWatch, which `most_cost` does not count."""
+    training_network: bool = False
 
 
 def check_limits(wish: Wish) -> None:
@@ -138,8 +142,8 @@ def check_cost(dollars: float | None) -> None:
         raise UsageError(f"max-cost must be more than 0 dollars, not {dollars:g}", "llmlab launch --max-cost 10")
 
 
-def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
-    """Everything a launch needs, looked up and judged.
+def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | None = None) -> Plan:
+    """Everything a launch needs, looked up and judged. With a `hub` the plan's recipe names a commit of its model.
 
     Raises:
         LabError: the first thing that is missing, with the command that mends it.
@@ -157,6 +161,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         asked_size = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
         asked_seen = pool.submit(measured.read, aws, wish.recipe)
         asked_image = pool.submit(images.choose, aws, wish.image)
+        asked_recipe = pool.submit(hub.pin, wish.recipe) if hub else None
         asked_ami = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
         if not bootstrapped.result():
             raise documents.not_bootstrapped(aws)
@@ -165,13 +170,15 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         image = _image(asked_image.result, aws)
         need = Need(wish.recipe, asked_size.result(), estimate.training_tokens(wish.recipe, data), asked_seen.result(), wanted)
         ami = asked_ami.result()
+        recipe, moving = asked_recipe.result() if asked_recipe else (wish.recipe, "")
     found = options.judge(need, there, markets)
     choice = pools.choose(found, need, there, Limits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
     names = options.spot_types(choice.options)
     scores, silent = supply.scores(aws, names) if choice.spot else ({}, "")
     unknown = f"the size of {wish.recipe.model} is not known, so its memory was not checked"
     return Plan(
-        wish=wish,
+        wish=replace(wish, recipe=recipe),
+        training_network=settings.training_network,
         data=data,
         model=model,
         image=image,
@@ -183,7 +190,9 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime) -> Plan:
         charges=there.charges,
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
-        notes=tuple(filter(None, (_idle(wish.recipe), "" if need.size else unknown, *there.notes, silent, *choice.notes))),
+        notes=tuple(
+            filter(None, (_idle(wish.recipe), _open(settings), moving, "" if need.size else unknown, *there.notes, silent, *choice.notes))
+        ),
         preferred=wanted,
         keeping=keeping.of(wish.recipe, need.size),
     )
@@ -193,6 +202,13 @@ def _idle(recipe: Recipe) -> str:
     """What is to say of a recipe that leaves the GPUs alone: instances are chosen, and paid for, as for any other."""
     words = "device cpu: it trains on the processor, and the GPU that is paid for stays idle; hours and dollars are those of the GPU"
     return words if recipe.device == "cpu" else ""
+
+
+def _open(settings: Settings) -> str:
+    return (
+        "training_network: the training container may reach the network, and what runs in it may send data there"
+        * settings.training_network
+    )
 
 
 def _image(ask: Callable[[], Image], aws: Aws) -> Image:

@@ -27,6 +27,8 @@ class Again:
     max_hours: float | None = None
     max_cost: float | None = None
     wait_minutes: float = 0
+    command: str = ""
+    """The line as it was typed."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
         hours_before=hours_before,
         cost_before=cost_before,
         shrink=last.shrink if last else 1,
+        command=again.command,
     )
 
 
