@@ -229,6 +229,7 @@ HANGING = """
 set -u
 scratch=$1 alive=/alive agents=1 watched=yes beat=$((SECONDS - 400)) logs=$1 agent_log=agent
 say() { echo "said $*"; }
+sleep() { SECONDS=$((SECONDS + 1)); }
 fail() { echo "failed $*"; exit 1; }
 docker() { echo "docker $*"; echo 137 >"$scratch/agent-$agents.exit"; }
 start_agent() { agents=$((agents + 1)) beat=$SECONDS; touch "$scratch/over"; }

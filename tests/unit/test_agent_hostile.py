@@ -117,7 +117,7 @@ def test_the_next_agent_goes_by_what_it_asked_and_not_by_what_the_trainer_says_i
 def test_what_the_trainer_says_never_makes_a_document_that_nobody_reads(here: Machine) -> None:
     """Whoever reads a document reads a limit: names of files, words, a phase and values of a hint are held to a part of it."""
     output = Path(here.job.folder.output)
-    for index in range(3000):
+    for index in range(1500):
         (output / f"{index:04d}{'n' * 150}").write_bytes(b"")
     values = {f"name{index}": "v" * 100 for index in range(5000)}
     here.control(here.job.folder.outcome, Outcome(EndReason.TRAINING_ERROR, "x" * 5000, hint_code="set", hint_values=values))
@@ -129,9 +129,9 @@ def test_what_the_trainer_says_never_makes_a_document_that_nobody_reads(here: Ma
         assert body
         assert len(body) < contract.DOCUMENT_BYTES, key
     assert (marker(here).hint_code, marker(here).hint_values) == ("", {})
-    assert 1000 < len(marker(here).files) < 3000
-    left_out = 3000 - len(marker(here).files)
-    assert f"left out of the output: the last {left_out} of 3000 files, which the marker cannot name" in here.said
+    assert 1000 < len(marker(here).files) < 1500
+    left_out = 1500 - len(marker(here).files)
+    assert f"left out of the output: the last {left_out} of 1500 files, which the marker cannot name" in here.said
 
 
 def test_an_outcome_that_is_a_book_is_none(here: Machine) -> None:
