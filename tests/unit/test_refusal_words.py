@@ -3,6 +3,7 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from llmlab.aws.refusal_words import VERIFIED
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Denied, translate
 from llmlab.contract import PROJECT
 from llmlab.errors import ExitCode, LabError, UsageError
@@ -76,7 +77,7 @@ def test_a_region_that_is_not_switched_on(code: str) -> None:
             "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1",
         ),
         ("VpcLimitExceeded", "The maximum number of VPCs has been reached.", "--vpc-id and", "aws ec2 describe-subnets --region us-east-1"),
-        ("PendingVerification", "Your request is being validated", "AWS is still checking this account", "llmlab doctor"),
+        ("PendingVerification", "Your request is being validated", "AWS is still checking this account", VERIFIED),
         ("OptInRequired", "You are not subscribed", "is not signed up for the service", "aws account get-contact-information"),
     ],
 )  # fmt: skip

@@ -36,6 +36,7 @@ class Mend(NamedTuple):
 
 
 CHECKING = "AWS is still checking this account, which takes minutes, at most four hours"
+VERIFIED = "llmlab launch --dry-run  # then launch again; after four hours write to aws-verification@amazon.com"
 MENDS = (
     # https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html
     # https://github.com/aws-samples/eks-workshop-v2/issues/1644
@@ -46,7 +47,7 @@ MENDS = (
         "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1",
     ),
     # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-    Mend("PendingVerification", "", CHECKING, "llmlab doctor"),
+    Mend("PendingVerification", "", CHECKING, VERIFIED),
     Mend("Blocked", "", "AWS has blocked this account", "aws support create-case help"),
     Mend("OptInRequired", "", "this account is not signed up for the service", "aws account get-contact-information"),
     # https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html

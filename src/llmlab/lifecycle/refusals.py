@@ -44,8 +44,8 @@ SPOT_ROLE = "AuthFailure.ServiceLinkedRoleCreationNotPermitted"
 YOUNG_PROFILE = ("invalid iam instance profile", "has no associated iam roles")
 TROUBLE = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "Server.InternalError"}
 DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"}
-LONGEST = 400
-"""Characters of a sentence of EC2's; a denial carries a code of some hundred more."""
+LONGEST = 600
+"""Characters of a sentence of EC2's, of which that about verification has most of; a denial carries a code of some hundred more."""
 ENCODED = re.compile(r"\s*Encoded authorization failure message: .*", re.DOTALL)
 
 

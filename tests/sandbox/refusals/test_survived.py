@@ -6,6 +6,7 @@ A rule that holds by name stands in `NOT_YET` until the program survives it; the
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,10 @@ from llmlab.sandbox.completion_lambda import RUNTIME
 from llmlab.sandbox.refusals.rule import On
 from llmlab.sandbox.refusals.switch import SWITCH, switched
 from llmlab.sandbox.refusals.table import BY_NAME, ROWS
+from llmlab.watchdog import events
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result, put_dataset, put_image
+from tests.faults.stage import build_watchdog
 from tests.live.probes import PROBES
 
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--budget", "50")
@@ -112,6 +115,33 @@ def _falls_back(world: World) -> None:
     world.ok("launch", "--max-hours", "1", "--spot", "--fallback-on-demand")
 
 
+def _dies(world: World, *, passes: bool = False) -> Any:
+    """An instance that ends before it runs, of which the watchdog hears; the run as its user sees it. `passes`: the next one would run."""
+    world.stand()
+    world.begin()
+    run = world.ok("launch", "--max-hours", "1", "--json").json
+    if passes:
+        SWITCH.turn_off()
+    gone = {"detail-type": events.STATE_CHANGE, "detail": {"instance-id": run["instance"], "state": "terminated"}}
+    build_watchdog(world.aws.names, world.clock).wake(events.parse(gone))
+    return world.ok("status", run["run"], "--json").json["run"]
+
+
+def _is_told(words: str, hint: str) -> Callable[[World], None]:
+    def scenario(world: World) -> None:
+        run = _dies(world)
+        assert (run["state"], run["reason"], run["attempt"]) == ("failed", "setup_failed", 1), run
+        assert words in run["detail"]
+        assert run["hint"].startswith(hint)
+
+    return scenario
+
+
+def _is_tried_again(world: World) -> None:
+    run = _dies(world, passes=True)
+    assert (run["state"], run["attempt"]) == ("starting", 2), run
+
+
 def _sets_a_secret_again(world: World) -> None:
     world.ok(*BOOTSTRAP)
     world.begin()
@@ -172,6 +202,11 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
     "too-many-requests": _launches,
     "spot-vcpus-freed-late": _falls_back,
     "spot-role-unseen": _launches,
+    "disk-cannot-be-decrypted": _is_told(
+        "the disk could not be decrypted: the policy of its key", "aws kms create-grant --region us-east-1"
+    ),
+    "volume-limit": _is_told("as many disks", "aws service-quotas list-service-quotas --service-code ebs"),
+    "internal-error-on-launch": _is_tried_again,
     "secret-being-deleted": _sets_a_secret_again,
     "keys-that-xml-has-not": _empties_a_bucket,
     "unsubscribed-by-a-click": _subscribes_again,
@@ -189,7 +224,6 @@ NOT_YET: set[str] = set()
 ELSEWHERE = {
     "region-not-enabled-ec2", "region-not-enabled-query", "region-not-enabled-json",  # tests/unit of the translation
     "quotas-of-a-new-account", "e-mail-unconfirmed", "cost-tags-not-listed-yet", "cost-tags-not-known-yet", "cost-tags-of-a-member",
-    "disk-cannot-be-decrypted", "volume-limit", "internal-error-on-launch",  # the watchdog's
     "metadata-tags-not-there-yet", "metadata-not-ready",  # the machine's
     "scans-are-enhanced", "scan-not-begun",  # the workflow's
 }  # fmt: skip
