@@ -89,6 +89,14 @@ def data() -> str:
         "A row is told by its keys, in the order below; a key that is null counts as absent. Keys of a row or a message that are",
         "neither read nor known to say nothing (an id, a source, a score) are named and counted. Those that change what a row means",
         "(pictures, labels, weights, histories, the worse answer) are read, or the row is refused.\n",
+        "Files are `.jsonl`, `.ndjson`, `.json` (an array of rows, or lines) and `.csv`, each perhaps packed as `.gz`, `.zst`, `.bz2` or",
+        "`.xz`, `.parquet`, and `.arrow` as `datasets` saves to disk. Hidden files, `outputs/`, links to folders and what is no data are",
+        "passed over, each told with its reason. Names tell the parts of a dataset as on the Hub: files named valid, val or dev are the",
+        "held-out data, files named test or eval are never trained on.\n",
+        "Every file is uploaded byte for byte, but for two: transcripts, and logs with requests that repeat each other, go as rows of",
+        "messages, each with the file and line it comes from, which reasons on the machine name. An answer that was cut off at the limit",
+        "of its length is learned without its end of turn. The nulls that Parquet and Arrow fill structs with are taken away; JSON text",
+        "in a column keeps its nulls.\n",
     ]
     for name, keys, becomes, examples, sources in forms():
         parts.append(f"## {name}\n\n{keys}: {becomes}.\n\n```json")

@@ -8,8 +8,11 @@ import orjson
 
 from llmlab.dataset import BadRow, read, to_example
 from llmlab.dataset.check import check
+from llmlab.dataset.clean import anew, clean
 from llmlab.dataset.files import find
+from llmlab.dataset.formats import Format
 from llmlab.dataset.line import MOST_BYTES
+from llmlab.dataset.report import Report
 from llmlab.dataset.tally import estimate, measure
 from tests.fuzz.laws import one_line
 
@@ -36,11 +39,28 @@ def file_of(suffix: str) -> Target:
                 if counted > ROWS:
                     return
             report = check(find(path), processes=1)
-            assert report.examples + report.bad == counted, (report.examples, report.bad, counted)
+            left_out = sum(report.skipped.values())
+            assert report.examples + report.bad + left_out == counted, (report.examples, report.bad, report.skipped, counted)
             assert bool(report.bad) == bool(report.problems), "each bad line is told"
             assert all(problem.line >= 0 and problem.reason and problem.file == path.name for problem in report.problems)
+            for places in (report.problems, report.skipped_places):
+                for problem in places:
+                    one_line(problem.reason)
+            as_it_goes(path, report)
 
     return target
+
+
+def as_it_goes(path: Path, report: Report) -> None:
+    """What an upload writes instead of a file holds its examples and no bad row: its good lines, or its rows written anew."""
+    written = path.with_name("anew.jsonl")
+    assert anew(path, written, path.name, 0, report.verdicts) == report.examples
+    again = check(find(written), processes=1)
+    assert (again.examples, again.bad, again.trained_tokens) == (report.examples, 0, report.trained_tokens)
+    if not any(Format(form).is_log for form in report.formats) and not report.skipped:
+        cleaned = path.with_name(f"clean-{path.name}")
+        assert clean(path, cleaned) == report.examples
+        assert not report.examples or check(find(cleaned), processes=1).examples == report.examples
 
 
 def row(data: bytes) -> None:
@@ -90,5 +110,6 @@ def parquet_of(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "jsonl": file_of(".jsonl"), "gzip": file_of(".jsonl.gz"), "zstandard": file_of(".jsonl.zst"), "parquet": file_of(".parquet"),
-    "row": row, "parquet-rows": parquet_of,
+    "bzip2": file_of(".jsonl.bz2"), "xz": file_of(".jsonl.xz"), "json": file_of(".json"), "csv": file_of(".csv"), "arrow":
+    file_of(".arrow"), "log": file_of(".jsonl"), "transcript": file_of(".jsonl"), "row": row, "parquet-rows": parquet_of,
 }  # fmt: skip

@@ -41,6 +41,8 @@ def elements(content: Iterable[bytes], most: int) -> Iterator[bytes | int]:
         if not mark:
             raise NoArray("the array ends early")
         written = scan.element()
+        if not written:
+            raise NoArray("its brackets do not match")
         yield written
         if isinstance(written, int):
             return

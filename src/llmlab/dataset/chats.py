@@ -8,7 +8,7 @@ import orjson
 from llmlab.dataset.calls import Unread, parsed, tool_definitions
 from llmlab.dataset.formats import Example, Format, Message
 from llmlab.dataset.gemini import gemini_messages
-from llmlab.dataset.keys import CUTS, EMPTY, THOUGHTS
+from llmlab.dataset.keys import EMPTY, THOUGHTS, is_cut
 from llmlab.dataset.logs import gemini_system
 from llmlab.dataset.messages import read_messages, system_text
 from llmlab.dataset.reasons import BadRow, name_of
@@ -52,7 +52,7 @@ def messages_of(key: str, form: Format) -> Callable[[Row, Unread], Example]:
             messages, trained = [*system, *messages], [at + len(system) for at in trained]
         if not trained:
             raise BadRow(f"no assistant {'turn' if form is Format.CONVERSATIONS else 'message'} to train on")
-        if any(row[stop] in CUTS for stop in STOPS if stop in row and isinstance(row[stop], str)) and trained[-1] == len(messages) - 1:
+        if any(is_cut(row[stop]) for stop in STOPS if stop in row) and trained[-1] == len(messages) - 1:
             messages[-1] = {**messages[-1], "cut": True}
         return Example(form, messages, trained, tools)
 

@@ -23,10 +23,11 @@ from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line
 from llmlab.dataset.lines import read, read_all
 from llmlab.dataset.origin import with_origin
-from llmlab.dataset.reasons import BadRow, LeftOut
+from llmlab.dataset.reasons import BadRow
 from llmlab.dataset.repeats import More, Verdicts
 from llmlab.dataset.suffixes import PACKED, TABLES, rows_of, suffix_of
 from llmlab.dataset.tables import batches, without_padding
+from llmlab.dataset.tally import estimate, measure
 
 
 def clean(source: Path, target: Path) -> int:
@@ -60,12 +61,22 @@ def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -
         for line in _good(read_all(source)):
             if line.number in left_out or line.row is None:
                 continue
-            row = line.row if line.form else canonical(to_example(line.row))
-            if line.number in more:
-                row = _learning(row, more[line.number])
-            out.write(orjson.dumps(with_origin(row, name, line.number)) + b"\n")
+            out.write(_written(line, line.row, more.get(line.number), name) + b"\n")
             count += 1
     return count
+
+
+def _written(line: Line, row: dict[str, Any], more: More | None, name: str) -> bytes:
+    """A row as it is written anew: a log's and a transcript's as messages, another as it is."""
+    if line.form is None:
+        example = to_example(row)
+        row = canonical(example) if example.format.is_log else row
+    if more is not None:
+        row = _learning(row, more)
+    try:
+        return orjson.dumps(with_origin(row, name, line.number))
+    except orjson.JSONEncodeError:  # something that nobody reads is nested too deeply to be written
+        return line.raw.strip()
 
 
 def _learning(row: dict[str, Any], more: More) -> dict[str, Any]:
@@ -105,12 +116,10 @@ def _good(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def is_good(row: dict[str, Any]) -> bool:
-    """Whether a row can be trained on, or is one that is left out and counted whenever it is read."""
+    """Whether a row can be trained on."""
     try:
-        to_example(row)
-    except LeftOut:
-        return False
-    except (BadRow, RecursionError):
+        measure(to_example(row), estimate)
+    except (BadRow, RecursionError, orjson.JSONEncodeError, UnicodeEncodeError):
         return False
     return True
 

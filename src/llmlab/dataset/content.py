@@ -40,7 +40,7 @@ class Content:
 
 def only_text(part: object) -> str | None:
     """The text of a part that is one and nothing else."""
-    if type(part) is dict and part.get("type") in TEXTS and type(text := part.get("text")) is str:
+    if type(part) is dict and type(kind := part.get("type")) is str and kind in TEXTS and type(text := part.get("text")) is str:
         return text
     return None
 

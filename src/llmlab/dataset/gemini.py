@@ -37,7 +37,8 @@ def content_messages(content: Any, where: str, default: str = "user") -> list[Me
     """One content: a message, or one a result where it holds results of functions."""
     if not isinstance(content, dict):
         raise BadRow(f"{where} is {name_of(content)}, not an object")
-    role = ROLES.get(content.get("role") or default)
+    speaker = content.get("role") or default
+    role = ROLES.get(speaker) if isinstance(speaker, str) else None
     parts = content.get("parts")
     if role is None:
         raise BadRow(f"{where}.role is {content.get('role')!r}, not one of user, model, function")

@@ -93,7 +93,7 @@ def transcript(path: Path, head: bytes) -> Format | None:
             continue
         if isinstance(row, dict):
             found = transcript_of(row)
-            if found is not None or row.get("type") not in CLAUDE_CODE:
+            if found is not None or str(row.get("type")) not in CLAUDE_CODE:
                 return found
     return None
 

@@ -37,6 +37,8 @@ class Turns:
         if not isinstance(item, dict):
             raise BadRow(f"{where} is {name_of(item)}, not an object")
         kind = item.get("type") or ("message" if "role" in item else None)
+        if not isinstance(kind, str):
+            raise BadRow(f"{where} has no type")
         if kind == "message":
             self._message(item, where)
         elif kind == "reasoning":
@@ -47,8 +49,6 @@ class Turns:
             self._result(item, where)
         elif kind == "item_reference":
             raise BadRow(f"{where} refers to an item that stands in another row, and would be lost")
-        elif not isinstance(kind, str):
-            raise BadRow(f"{where} has no type")
         elif kind not in SILENT:
             unread.add(f"items of type {kind}")
 

@@ -45,6 +45,12 @@ THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 CUTS = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS", "model_context_window_exceeded", "content_filter"})
 """Reasons to stop at which an answer is no whole one: Anthropic's and Bedrock's, OpenAI's, the Responses API's, Gemini's."""
 
+
+def is_cut(reason: object) -> bool:
+    """Whether an answer that stopped for this reason is no whole one."""
+    return isinstance(reason, str) and reason in CUTS
+
+
 MEANING: dict[str, str] = {
     **dict.fromkeys(PICTURES, "only text can be trained on, and the model would be taught without them"),
     **dict.fromkeys(TRAIN_KEYS, "a row carries loss or is left out of the data; single messages may have a weight"),

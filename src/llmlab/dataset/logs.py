@@ -18,7 +18,7 @@ from llmlab.dataset.content import only_text
 from llmlab.dataset.formats import Example, Format, Message
 from llmlab.dataset.gemini import content_messages, gemini_messages
 from llmlab.dataset.items import Turns, one_system
-from llmlab.dataset.keys import CUTS, EMPTY
+from llmlab.dataset.keys import EMPTY, is_cut
 from llmlab.dataset.messages import read_message, read_messages, system_text
 from llmlab.dataset.reasons import CUT_CALLS, FAILED, BadRow, LeftOut, name_of
 
@@ -101,7 +101,7 @@ def _chat(request: dict[str, Any], response: dict[str, Any], unread: Unread) -> 
     message = _words_alone(answer)
     if message is None:
         (message,), _ = read_message({**answer, "role": "assistant"}, where, unread)
-    if stop in CUTS:
+    if is_cut(stop):
         message["cut"] = True
     _not_within_a_call(message)
     return [*messages, message], [len(messages)]
@@ -156,7 +156,7 @@ def _responses(request: dict[str, Any], response: dict[str, Any], unread: Unread
     if not turns.trained:
         raise BadRow("response.output has no message of the assistant")
     details = response.get("incomplete_details")
-    if response.get("status") == "incomplete" or (isinstance(details, dict) and details.get("reason") in CUTS):
+    if response.get("status") == "incomplete" or (isinstance(details, dict) and is_cut(details.get("reason"))):
         turns.messages[-1]["cut"] = True
     _not_within_a_call(turns.messages[-1])
     return one_system(turns.messages, turns.trained)
@@ -172,7 +172,7 @@ def _gemini(request: dict[str, Any], response: dict[str, Any]) -> tuple[list[Mes
     if not isinstance(first, dict) or not isinstance(first.get("content"), dict):
         raise BadRow("response has no candidates with a content")
     (message,) = content_messages(first["content"], "response.candidates[0].content", "model")[-1:]
-    if first.get("finishReason") in CUTS:
+    if is_cut(first.get("finishReason")):
         message["cut"] = True
     _not_within_a_call(message)
     return [*messages, message], [len(messages)]
@@ -207,7 +207,7 @@ def _succeeded(row: Row) -> dict[str, Any]:
             status = holder.get(key)
             if isinstance(status, int) and status >= ERROR_STATUS:
                 raise LeftOut(FAILED, f"a failed request: status {status}")
-    if response.get("type") == "error" or response.get("status") in {"failed", "cancelled"}:
+    if response.get("type") == "error" or response.get("status") in ("failed", "cancelled"):
         raise LeftOut(FAILED, f"a failed request: {response.get('status') or 'a response of type error'}")
     return response
 

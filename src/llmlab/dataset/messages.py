@@ -11,7 +11,7 @@ from typing import Any
 from llmlab.dataset.calls import Unread, openai_call, parsed, written_calls
 from llmlab.dataset.content import Content, content_of, only_text, text_of, tool_text
 from llmlab.dataset.formats import Message
-from llmlab.dataset.keys import CUTS, EMPTY, HARMLESS_IN_MESSAGE, MEANING_IN_MESSAGE, THOUGHTS, TRAIN_KEYS
+from llmlab.dataset.keys import EMPTY, HARMLESS_IN_MESSAGE, MEANING_IN_MESSAGE, THOUGHTS, TRAIN_KEYS, is_cut
 from llmlab.dataset.reasons import BadRow, name_of
 
 SPEAKERS = {
@@ -125,7 +125,7 @@ def read_message(given: Message, where: str, unread: Unread) -> tuple[list[Messa
         message["tool_calls"] = calls
     if isinstance(given.get("name"), str):
         message["name"] = given["name"]
-    if role == "assistant" and (given.get("cut") is True or _stopped(given) in CUTS):
+    if role == "assistant" and (given.get("cut") is True or is_cut(given.get("stop_reason") or given.get("finish_reason"))):
         message["cut"] = True
     return [*content.results, message], learned
 
@@ -252,9 +252,3 @@ def _thoughts(given: Message, role: str, unread: Unread) -> str:
         parts = [one.get("text") or one.get("summary") for one in details if isinstance(one, dict)]
         return "\n".join(part for part in parts if isinstance(part, str))
     return ""
-
-
-def _stopped(given: Message) -> object:
-    """Why an answer ended there, in Anthropic's word or OpenAI's."""
-    reason = given.get("stop_reason") or given.get("finish_reason")
-    return reason if isinstance(reason, str) else None

@@ -95,7 +95,7 @@ class _ClaudeCode:
         self.unread: set[str] = set()
 
     def line(self, number: int, row: dict[str, Any], size: int) -> Iterator[Line]:
-        kind, message = row.get("type"), row.get("message")
+        kind, message = str(row.get("type")), row.get("message")
         key = self._owner(row)
         if kind == "system" and row.get("subtype") == "compact_boundary":
             yield from self._close(key)
@@ -104,7 +104,7 @@ class _ClaudeCode:
         if kind not in {"user", "assistant"} or not isinstance(message, dict) or _is_the_programs(row, message):
             if row.get("isApiErrorMessage"):
                 yield Line(number, reason="a failed request", skipped=FAILED)
-            if isinstance(kind, str) and kind not in CLAUDE_CODE:
+            if kind not in CLAUDE_CODE:
                 self.unread.add(f"lines of type {kind}")
             if conversation is not None:
                 _place(conversation, row, conversation.at.get(str(row.get("parentUuid")), len(conversation.messages)))
@@ -239,7 +239,7 @@ class _Codex:
         self.unread: set[str] = set()
 
     def line(self, number: int, row: dict[str, Any], size: int) -> Iterator[Line]:
-        kind, payload = row.get("type"), row.get("payload")
+        kind, payload = str(row.get("type", "")), row.get("payload")
         self.number = self.number or number
         if kind in CODEX and isinstance(payload, dict):
             if kind == "compacted":
@@ -254,7 +254,7 @@ class _Codex:
             if kind != "response_item":
                 return
             row = payload
-        elif kind is None:
+        elif not kind:
             self._begin(row)
             return
         elif kind not in BARE:
@@ -269,7 +269,7 @@ class _Codex:
             self.turns.messages += system_text(text, "instructions")
 
     def _event(self, number: int, payload: dict[str, Any]) -> Iterator[Line]:
-        if payload.get("type") in {"error", "stream_error"}:
+        if payload.get("type") in ("error", "stream_error"):
             yield Line(number, reason=f"a failed request: {str(payload.get('message'))[:200]}", skipped=FAILED)
         turns = payload.get("num_turns")
         if payload.get("type") == "thread_rolled_back" and isinstance(turns, int) and turns > 0:
