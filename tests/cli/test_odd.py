@@ -109,7 +109,7 @@ def test_nothing_that_a_container_says_commands_the_terminal(ready: CommandLine,
 
 def test_what_no_reader_would_read_is_not_written(lab_aws: Aws) -> None:
     lab_aws.s3.create_bucket(Bucket="outputs")
-    marker = Marker("20261120-120000-aaaa", EndReason.COMPLETED, "2026-11-24T00:00:00Z", 1, detail="x" * contract.DOCUMENT_BYTES)
+    marker = Marker("20261120-120000-aaaa", EndReason.COMPLETED, "2026-11-24T00:00:00Z", 1, detail="x" * contract.LARGE_DOCUMENT_BYTES)
     with pytest.raises(LabError, match="too large for a marker"):
         documents.write(lab_aws, "outputs", "SUCCESS", marker)
     assert not documents.exists(lab_aws, "outputs", "SUCCESS")

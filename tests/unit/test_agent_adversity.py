@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from llmlab import contract
+from llmlab.agent.ending import Totals, write_end
 from llmlab.agent.imds import HttpImds
-from llmlab.contract import EndReason, Marker
+from llmlab.agent.verdict import Verdict
+from llmlab.contract import DataFile, EndReason, Marker
 
 from .agent_doubles import START, Machine, machine
 
@@ -88,3 +90,17 @@ def test_a_full_disk_ends_the_trainer_and_what_was_saved_is_kept(tmp_path: Path)
     assert "No space left on device" in marker.detail
     assert m.job.keys.checkpoint(10) + contract.COMPLETE in m.outputs.objects
     assert not [key for key in m.outputs.objects if key.startswith(m.job.keys.checkpoint(20))]
+
+
+def test_an_output_of_too_many_files_to_list_leaves_a_marker_that_can_be_read(tmp_path: Path) -> None:
+    m = machine(tmp_path)
+    said: list[str] = []
+    files = tuple(DataFile(f"{'x' * 200}/{number}", 1, "0" * 64) for number in range(20_000))
+    verdict = Verdict(EndReason.COMPLETED, "\x01" * (1 << 20))
+    at = contract.build_timestamp(START)
+    write_end(m.job, m.outputs, verdict, Totals(1, 1, 0, 0), None, files, checkpoint=10, at=at, say=said.append)
+    body = m.outputs.read(m.job.keys.success) or b""
+    assert len(body) <= contract.most_bytes(Marker)
+    assert contract.load(Marker, body).files == ()
+    assert len(m.outputs.read(m.job.keys.attempt_end(1)) or b"") <= contract.DOCUMENT_BYTES
+    assert said[0].startswith("the marker lists no files: it would be too large for a marker")

@@ -1,12 +1,15 @@
 """The last word: the attempt's end, then the marker, only when the end is there. The watchdog lists the run as over: machines cannot."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
 from llmlab.agent.store import Store
 from llmlab.agent.verdict import Verdict
 from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
+
+MOST_WORDS = 2000
+"""Characters of what the training says of its end, where there is no room for more."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def write_end(
     """
     step = max(progress.step if progress else 0, checkpoint)
     smaller = _half_the_batch(job, outputs, verdict)
-    detail = "; ".join(filter(None, (verdict.detail, smaller)))
+    detail = "; ".join(filter(None, (verdict.detail[:MOST_WORDS], smaller)))
     end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
@@ -61,8 +64,17 @@ def write_end(
         verdict.hint_code, verdict.hint_values,
     )  # fmt: skip
     good = verdict.reason is EndReason.COMPLETED
-    outputs.write(job.keys.success if good else job.keys.failure, contract.dump(marker).encode())
+    outputs.write(job.keys.success if good else job.keys.failure, _readable(marker, say))
     say(f"run {job.run} ended: {verdict.reason}{': ' + verdict.detail if verdict.detail else ''}")
+
+
+def _readable(marker: Marker, say: Say) -> bytes:
+    """The marker, no larger than its readers read: of an output with more files than it can list, none is listed and so none is checked."""
+    try:
+        return contract.encode(marker)
+    except contract.ContractError as error:
+        say(f"the marker lists no files: it would be {error}")
+        return contract.encode(replace(marker, files=(), detail=marker.detail[:MOST_WORDS], hint_values={}))
 
 
 def _half_the_batch(job: Job, outputs: Store, verdict: Verdict) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 DOCUMENT_BYTES = 1 << 20
 """A document in S3 is no larger, or it is not read: the watchdog's memory is 256 MiB, and what is read takes a dozen times its size."""
 LARGE_DOCUMENT_BYTES = 4 << 20
-"""The same of documents that list the files of a dataset, a model or a checkpoint (`LARGE`), of which there may be thousands."""
+"""The same of documents that list the files of a dataset, a model, a checkpoint or an output (`LARGE`), of which there may be thousands."""
 
 
 class ContractError(ValueError):

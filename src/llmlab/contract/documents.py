@@ -188,6 +188,7 @@ class AttemptEnd:
 class Marker:
     """The last word about a run: the object `SUCCESS` or `FAILURE`."""
 
+    LARGE: ClassVar[bool] = True
     run: str
     reason: EndReason
     ended: Moment
