@@ -11,7 +11,7 @@ from typing import Any
 from llmlab.sandbox.completion import answer, kept
 
 SERVICE = "freetier"
-PAID = "PAID"
+PAID, FREE = "PAID", "FREE"
 HOSTS = r"https?://freetier\.(.+)\.(amazonaws\.com|api\.aws)"
 
 
@@ -58,8 +58,15 @@ def plan(backend: Any) -> dict[str, Any]:
     return kept(backend, "plan")
 
 
+def kind(backend: Any) -> str:
+    """The account's plan; a new account begins on the free one."""
+    from llmlab.sandbox.refusals.switch import holds
+
+    return str(plan(backend).get("type") or (FREE if holds("free-plan") else PAID))
+
+
 def _state(self: Any) -> dict[str, Any]:
-    return {"accountId": self.current_account, "accountPlanType": plan(self.backend).get("type", PAID), "accountPlanStatus": "ACTIVE"}
+    return {"accountId": self.current_account, "accountPlanType": kind(self.backend), "accountPlanStatus": "ACTIVE"}
 
 
 def _upgrade(self: Any, values: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from llmlab.contract import PROJECT
 from llmlab.sandbox import market
 from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.completion_lambda import RUNTIME
-from llmlab.sandbox.refusals.rule import On
+from llmlab.sandbox.refusals.rule import On, Until
 from llmlab.sandbox.refusals.switch import SWITCH, switched
 from llmlab.sandbox.refusals.table import BY_NAME, ROWS
 from llmlab.watchdog import events
@@ -46,10 +46,10 @@ class World:
         return result
 
     def fails(self, *line: str) -> str:
-        """The error and the hint of a command that cannot do."""
+        """The error and the hint of a command that cannot do; what waiting alone mends has the check-up as its hint."""
         result = self.lab(*line)
         assert result.code != 0, result.out
-        assert result.hint not in {"", "llmlab doctor"}, result.err
+        assert result.hint not in ({""} if BY_NAME[self.rule].until is Until.WAITING else {"", "llmlab doctor"}), result.err
         return f"{result.error}\n{result.hint}"
 
     def stand(self, *launch: str) -> None:
@@ -146,7 +146,7 @@ def _sets_a_secret_again(world: World) -> None:
     world.ok(*BOOTSTRAP)
     world.begin()
     world.ok("secret", "set", "hf-token", stdin="hf_one")
-    world.ok("secret", "remove", "hf-token", "--yes")
+    world.ok("secret", "remove", "hf-token")
     world.ok("secret", "set", "hf-token", stdin="hf_two")
 
 
@@ -160,7 +160,8 @@ def _empties_a_bucket(world: World) -> None:
 def _subscribes_again(world: World) -> None:
     world.ok(*BOOTSTRAP)
     world.begin()
-    assert "e-mail" in world.ok("bootstrap", "--plan", *BOOTSTRAP[2:]).out
+    planned = world.lab("bootstrap", "--plan", *BOOTSTRAP[2:])
+    assert (planned.code, "+ alert e-mail" in planned.out) == (3, True)
     assert world.lab("doctor").code != 0
     world.ok(*TEARDOWN)
 
@@ -171,6 +172,14 @@ def _names_the_stranger(world: World) -> None:
     world.stand("--spot")
     result = world.lab(*TEARDOWN)
     assert result.code == 0 or "guardduty" in result.err.lower()
+
+
+def _costs_without_cost_explorer(world: World) -> None:
+    """Our own figures stand, and why there are no others."""
+    world.ok(*BOOTSTRAP)
+    world.begin()
+    result = world.ok("cost")
+    assert "cost explorer" in f"{result.out}{result.err}".lower()
 
 
 def _says(*words: str, line: tuple[str, ...] = ("launch", "--max-hours", "1"), standing: bool = True) -> Callable[[World], None]:
@@ -215,10 +224,10 @@ SCENARIOS: dict[str, Callable[[World], None]] = {
     "denied-by-the-organization": _says("service control policy", line=BOOTSTRAP, standing=False),
     "denied-by-a-boundary": _says("permissions boundary", line=BOOTSTRAP, standing=False),
     "service-not-signed-up-for": _says("sign"),
-    "account-being-verified": _says("aws-verification@amazon.com"),
+    "account-being-verified": _says("still checking this account"),
     "account-blocked": _says("aws-verification@amazon.com"),
     "free-plan": _says("free"),
-    "cost-explorer-never-opened": _says("cost explorer", line=("cost",)),
+    "cost-explorer-never-opened": _costs_without_cost_explorer,
 }
 NOT_YET: set[str] = set()
 ELSEWHERE = {

@@ -1,6 +1,7 @@
 """What an account as a whole may not do: a region that is not switched on, an organization's word, AWS's own doubts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from llmlab.sandbox.refusals.ec2_launch import LAUNCH
 from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
@@ -27,6 +28,15 @@ def _fields(call: Call) -> Mapping[str, object]:
 
 def _first(call: Call) -> bool:
     return call.begun()
+
+
+def _on_free_plan(call: Call) -> bool:
+    from moto.backends import get_backend
+
+    from llmlab.sandbox import free_plan
+
+    backends: Any = get_backend(free_plan.SERVICE)
+    return free_plan.kind(backends[call.account]["us-east-1"]) == free_plan.FREE and call.values.get("InstanceType") not in FREE
 
 
 def _spot_role_unseen(call: Call) -> bool:
@@ -159,7 +169,7 @@ ROWS = (
         message="The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run "
         "'describe-instance-types' with the filter 'free-tier-eligible=true'.",
         source="https://github.com/aws-samples/eks-workshop-v2/issues/1644",
-        applies=lambda call: call.values.get("InstanceType") not in FREE,
+        applies=_on_free_plan,
         on=On.NEW_ACCOUNT,
         until=Until.OWNER,
         each_launch=True,

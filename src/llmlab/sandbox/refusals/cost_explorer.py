@@ -5,6 +5,13 @@ from typing import Any
 from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
 
 
+def _not_seen(call: Call) -> bool:
+    """Of one season, which begins when somebody looks or asks first."""
+    if call.happened("cost tags looked for", "") is None:
+        call.remember("cost tags looked for", "")
+    return call.young(call.happened("cost tags looked for", ""))
+
+
 def _unknown(call: Call) -> dict[str, Any]:
     keys = [item["TagKey"] for item in call.values["CostAllocationTagsStatus"]]
     return {"Errors": [{"TagKey": key, "Code": "TagKeysNotFoundException", "Message": f"Tag keys not found: {key}"} for key in keys]}
@@ -40,7 +47,7 @@ ROWS = (
         code="",
         message="the tag is not listed",
         source="https://github.com/hashicorp/terraform-provider-aws/issues/29068",
-        applies=lambda call: call.begun(),
+        applies=_not_seen,
         answers=lambda _: {"CostAllocationTags": []},
         on=On.NEW_ACCOUNT,
         until=Until.WAITING,
@@ -53,7 +60,7 @@ ROWS = (
         code="",
         message="Errors holds the tag: Tag keys not found",
         source="https://github.com/aws-solutions-library-samples/global-capacity-orchestrator-on-aws/pull/189",
-        applies=lambda call: call.begun(),
+        applies=_not_seen,
         answers=_unknown,
         on=On.NEW_ACCOUNT,
         until=Until.WAITING,
