@@ -50,6 +50,11 @@ def documented(names: Names) -> dict[str, list[Documented]]:
         ],
         "watchdog": [
             Documented(
+                "Lambda, of events that failed",
+                "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html",
+                (Request("s3:PutObject", f"arn:aws:s3:::{names.outputs_bucket}/aws/lambda/async/{names.watchdog}/2026/12/01/x"),),
+            ),
+            Documented(
                 "Lambda", "https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaBasicExecutionRole.html",
                 (Request("logs:CreateLogStream", log), Request("logs:PutLogEvents", log)),
             ),

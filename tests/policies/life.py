@@ -135,7 +135,12 @@ class Life:
         self.run("launch", "--data", "d", "--recipe", "sandbox", "--spot", "--dry-run")
         for _ in range(2):
             self.run("secret", "set", "hf-token", stdin="hf_" + "x" * 34 + "\n")
+        self.stranger.client("secretsmanager").delete_secret(SecretId=NAMES.secret("hf-token"), RecoveryWindowInDays=7)
+        self.run("secret", "set", "hf-token", stdin="hf_" + "x" * 34 + "\n")
         self.run("secret", "list")
+        with pytest.MonkeyPatch.context() as types:
+            types.setenv("LLMLAB_INSTANCE_TYPES", "p4d.24xlarge")
+            self.run("doctor", "--request-quota", "--yes")
         self.run("image", "push")
         shutil.copytree(self.folder / "tiny", self.folder / "large")
         (self.folder / "large" / "notes.json").write_text(json.dumps("x" * LARGE), encoding="utf-8")

@@ -22,6 +22,11 @@ NOT_RECORDED = {
         "instance",
         "s3:AbortMultipartUpload",
     ): "boto3 and the AWS CLI give back the parts of an upload that fails; none fails in the recording",
+    ("operator", "ec2:DescribeRegions"): "`doctor` asks whether a region that takes no credentials is enabled; in the sandbox all are",
+    (
+        "operator",
+        "servicequotas:GetAWSDefaultServiceQuota",
+    ): "asked where the account has no quota of its own; the sandbox's account has each",
     ("operator", "s3:AbortMultipartUpload"): "the same, of `llmlab upload`; and teardown aborts what is half uploaded",
 }
 """An action that no recorded or documented call uses → why the role has it."""

@@ -116,13 +116,31 @@ def _environment(function: Any, request: str) -> dict[str, str]:
 
 
 def _save(function: Any, request: str, log: str) -> None:
-    """Lambda makes the group by itself, when it is not there."""
+    """Lambda makes the group by itself, when it is not there and the function's role may; else what was written is lost."""
     now = int(time.time() * 1000)  # not the sandbox's clock: CloudWatch takes nothing from more than two hours ahead
     with LOCK:
         logs = function.logs_backend
         if function.logs_group_name not in logs.groups:
+            if not _may_make_a_group(function):
+                return
             logs.create_log_group(function.logs_group_name, {})
         day = time.strftime("%Y/%m/%d", time.gmtime(now / 1000))
         stream = f"{day}/[{function.version}]{request.replace('-', '')}"
         logs.create_log_stream(function.logs_group_name, stream)
         logs.put_log_events(function.logs_group_name, stream, [{"timestamp": now, "message": line} for line in log.splitlines()])
+
+
+def _may_make_a_group(function: Any) -> bool:
+    """By the inline policies of its role; one whose role never was is a test's, and may. One that was deleted meanwhile may not.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
+    """
+    from moto.awslambda.models import lambda_backends
+    from moto.iam.models import iam_backends
+
+    account = function.function_arn.split(":")[4]
+    functions = lambda_backends[account][function.region].list_functions()
+    role = next((one for one in iam_backends[account]["aws"].roles.values() if one.arn == function.role), None)
+    if role is None:
+        return any(one.function_name == function.function_name for one in functions)
+    return any("logs:CreateLogGroup" in str(policy) for policy in role.policies.values())
