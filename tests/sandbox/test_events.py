@@ -37,6 +37,8 @@ def function(cloud: Aws) -> str:
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
     }
     role = iam.create_role(RoleName="function", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    logs = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="function", PolicyName="logs", PolicyDocument=json.dumps(logs))
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as package:
         package.writestr("package/hear.py", HANDLER)
@@ -59,6 +61,11 @@ def heard(cloud: Aws) -> set[str]:
     return {item["Key"] for item in cloud.s3.list_objects_v2(Bucket="heard").get("Contents", [])}
 
 
+def logs_of_others() -> str:
+    """A policy that writes logs and makes no group."""
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}]})
+
+
 def test_an_invocation_runs_the_zip_and_logs(cloud: Aws, function: str, sandbox: Sandbox) -> None:
     functions: Any = cloud.client("lambda")
     sandbox.advance(5000)  # the function's clock goes along
@@ -72,6 +79,10 @@ def test_an_invocation_runs_the_zip_and_logs(cloud: Aws, function: str, sandbox:
     messages = [event["message"] for event in logs.filter_log_events(logGroupName="/aws/lambda/hear")["events"]]
     assert messages[0].startswith("START RequestId")
     assert 'got {"name": "direct"}' in messages
+    cloud.client("iam").put_role_policy(RoleName="function", PolicyName="logs", PolicyDocument=logs_of_others())
+    logs.delete_log_group(logGroupName="/aws/lambda/hear")
+    functions.invoke(FunctionName="hear", Payload=json.dumps({"name": "unheard"}))
+    assert logs.describe_log_groups()["logGroups"] == [], "its role may not make it"
     failed = functions.invoke(FunctionName="hear", Payload=json.dumps({"fail": True}))
     assert failed["FunctionError"]
     assert json.loads(failed["Payload"].read())["errorMessage"] == "as asked"
