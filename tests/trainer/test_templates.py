@@ -1,5 +1,6 @@
 """The chat templates that models are published with, as TRL carries them: each shows the answers, and loss is on nothing but them."""
 
+import re
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -107,16 +108,17 @@ def test_published_templates_carry_loss_on_the_answers_alone(tokenizer: Any) -> 
             learned = "".join(draft.answers for draft in drafts)
             assert [learned.count(answer) for answer in answers if answer] == [1] * sum(map(bool, answers)), (stem, name)
             assert not any(text in learned for text in asked), (stem, name)
-            assert drafts[-1].text == encoder.template.render(messages, tools), (stem, name)
+            text = encoder.template.render(messages, tools)
+            assert drafts[-1].text in {text, text + encoder.template.stop} or stem == "gptoss", (stem, name)
+            assert all(encoder.drafter.stops(draft) for draft in drafts), (stem, name)
             for draft, sequence in zip(drafts, encoder.encode(example(name)), strict=True):
                 assert 0 < sequence.trained < len(sequence.ids), (stem, name)
                 assert sequence.ids.tolist() == tokenizer(draft.text, add_special_tokens=False)["input_ids"], (stem, name)
             seen[name] += 1
     assert len(templates()) == 41
-    assert seen == {"one turn": 41, "two turns": 41, "system": 40, "thoughts": 40, "tools": 27}
+    assert seen == {"one turn": 41, "two turns": 41, "system": 40, "thoughts": 41, "tools": 28}
     assert all("the chat template" in reason for reason in reasons)
     assert refused["system"] == ["gemma"]
-    assert refused["thoughts"] == ["qwen3_5_nothink"]
 
 
 def test_a_single_answer_of_several_can_be_trained(tokenizer: Any) -> None:
@@ -146,6 +148,36 @@ def test_the_twins_marks_are_taken_only_where_they_fit(tokenizer: Any) -> None:
         assert not template.twin_marks(messages, tools, text + " ")
     assert len(twins()) == 31
     assert fits == 26
+
+
+def test_the_masks_are_those_of_the_twins_but_for_what_the_prompt_says_already(tokenizer: Any) -> None:
+    """TRL also trains role headers, an opened thought that the prompt holds when the model is asked, and line ends behind an answer."""
+    prompt = re.compile(r"(<\uff5c(Assistant|tool\u2581outputs\u2581end)\uff5c>|<\|start\|>assistant|<think>|</think>|\s)*")
+    stems = {source: stem for stem, source in templates().items()}
+    seen: Counter[str] = Counter()
+    for source, twin in twins().items():
+        tokenizer.chat_template = source
+        ours = Encoder(tokenizer)
+        tokenizer.chat_template = twin
+        theirs = Encoder(tokenizer)
+        for name, (messages, tools) in TALKS.items():
+            try:
+                tokenizer.chat_template = source
+                drafts = ours.drafter.drafts(example(name))
+                tokenizer.chat_template = twin
+                text, marks = theirs.template.marked(messages, tools)
+            except BadRow:
+                continue
+            if len(drafts) > 1 or drafts[0].text != text:
+                seen["other texts"] += 1
+                continue
+            seen["one text"] += 1
+            both = [{at for start, end in spans for at in range(start, end)} for spans in (drafts[0].spans or (), marks)]
+            if any(text[at].strip() for at in both[0] - both[1]):
+                seen[stems[source]] += 1
+            assert prompt.fullmatch("".join(text[at] for at in sorted(both[1] - both[0]))), (stems[source], name)
+    # Of diffusion_gemma, a prompt behind a result has no header, so that the model is asked to say it
+    assert seen == {"one text": 124, "other texts": 17, "diffusion_gemma": 1}
 
 
 def test_the_date_of_a_template_is_the_datasets_not_the_days(tokenizer: Any) -> None:

@@ -27,7 +27,7 @@ from llmlab.trainer.examples.facts import Facts
 from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the cache; raised when the same data would make other tokens."""
 TRAIN, HELD_OUT, FACTS = "train", "held-out", "facts.json"
 WORTH_PROCESSES = 24 << 20

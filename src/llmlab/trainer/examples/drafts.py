@@ -3,26 +3,23 @@
 Where the model's own template marks the assistant's words (`{% generation %}`), the marks decide. Else the words of message `i` lie between
 the conversation before it, as the model would be asked (with the generation prompt), and the conversation up to it; both must be prefixes
 of the whole. Some templates render a turn differently once another follows (Qwen3 drops the thinking of earlier turns): such a turn
-becomes a sequence of its own, as the model will see it when it is asked. Where the prompt is no prefix (a template that asks for thinking,
-and an answer without), the twin's marks of `template` are taken, from where the answer leaves the prompt. The twin's marks do not come
-first, though they would save renderings: they count line ends and role headers to the answer, and turns whose thinking was dropped.
-What cannot be told apart even so is refused with the message at fault, and so is an answer that the template does not show: nothing is
-ever trained on silently.
+becomes a sequence of its own, as the model will see it when it is asked. Where the prompt is no prefix, `edges` tells where the answer
+leaves it, or puts the answer behind the prompt as it is asked. What cannot be told apart even so is refused with the message at fault, and
+so is an answer that the template does not show (`shown`): nothing is ever trained on silently. An answer behind which the template puts
+nothing ends with what begins the next turn, which is what its model stops with.
 
 The price: a template without marks is rendered twice for each trained message.
 """
 
-import re
 from collections.abc import Iterator, Sequence as Several
 from dataclasses import dataclass
 from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
+from llmlab.trainer.examples.edges import alike, begins, words_at
+from llmlab.trainer.examples.shown import check, thoughts_in
 from llmlab.trainer.examples.template import ChatTemplate, Span
 from llmlab.trainer.examples.unfinished import without_ends
-
-TAIL = 12
-"""Characters of an answer's end that must be seen in what the template made of it."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,12 @@ class OtherObjective(BadRow):
 
 
 class Drafter:
-    """Examples to drafts for one chat template. `special` are the tokenizer's control tokens."""
+    """Examples to drafts for one chat template."""
 
-    def __init__(self, template: ChatTemplate, objective: str, special: tuple[str, ...]) -> None:
+    def __init__(self, template: ChatTemplate, objective: str) -> None:
         self.template = template
         self.objective = objective
-        self.special = special
-        self.control = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)")
+        self.special, self.control = template.special, template.control
 
     def drafts(self, example: Example) -> list[Draft]:
         """One, or several where the template asks for it; chosen and rejected of a preference.
@@ -111,7 +107,7 @@ class Drafter:
         else:
             whole, marks, made = self.template.render(messages, tools), None, []
         made = made or list(self._by_prefix(whole, marks, messages, tools, trained))
-        self._check(made, messages, trained)
+        check([draft.answers for draft in made], messages, trained)
         return made
 
     def _by_prefix(
@@ -124,33 +120,46 @@ class Drafter:
                 raise BadRow("messages[0]: an answer with nothing before it, which this chat template cannot tell from the rest")
             before = self.template.render(messages[:index], tools, prompt=True)
             upto = whole if index == len(messages) - 1 else self.template.render(messages[: index + 1], tools)
-            start = len(before) if upto.startswith(before) else self._leaves(before, upto, messages[: index + 1], tools)
+            start = len(before)
+            if not upto.startswith(before):
+                upto, start = begins(self.template, before, upto, messages[: index + 1], tools)
             end = self._end(upto)
-            if start >= end:
+            if start >= end and self.template.stop and upto[:start].rstrip() == upto.rstrip() and not messages[index]["content"].strip():
+                end = start  # an empty answer, of which there is but what the model stops with
+            elif start >= end:
                 raise BadRow(f"messages[{index}]: the chat template renders nothing for this answer")
-            there = self._end_in(whole, upto, start, end)
+            there = self._end_in(whole, upto, self._words(messages[: index + 1], tools, upto, start), end)
             if there is None:
-                yield Draft(upto, [(start, end)])
+                yield self._stopped(Draft(upto, [(start, end)]), messages[index])
             elif marks is None:
-                kept.append((start, there))
+                kept.append((start, self._stop_behind(whole, start, there)))
             else:
                 kept += [mark for mark in marks if start <= mark[0] < len(upto)]
         if kept:
-            yield Draft(whole, kept)
+            yield self._stopped(Draft(whole, kept), messages[trained[-1]])
 
-    def _leaves(self, before: str, upto: str, messages: list[Any], tools: list[Any]) -> int:
-        """Where an answer leaves the prompt that asks for it, when the twin's marks say that it has begun there.
+    def _stopped(self, draft: Draft, message: Any) -> Draft:
+        """The draft with what the model stops with, where the template puts nothing behind its last answer."""
+        *others, (start, end) = draft.spans or [(0, 0)]
+        stop = self.template.stop_of_calls if message.get("tool_calls") else self.template.stop
+        if not stop or draft.text[start:end].rstrip().endswith(self.special) or draft.text[end:].strip():
+            return draft
+        return Draft(draft.text[:end] + stop, [*others, (start, end + len(stop))])
 
-        Raises:
-            BadRow: there is no twin that renders the same, or it says otherwise.
-        """
-        index = len(messages) - 1
-        said = self.template.render(messages[:index], tools)
-        common = _alike(before, upto)
-        marks = self.template.twin_marks(messages, tools, upto)
-        if common < len(said) or not upto.startswith(said) or not any(start <= common < end for start, end in marks):
-            raise BadRow(f"messages[{index}]: the chat template renders what comes before this answer differently once it is there")
-        return common
+    def _stop_behind(self, whole: str, start: int, end: int) -> int:
+        """The end of an answer in a conversation that goes on, behind the control token that it stops with."""
+        if not self.template.stop or whole[start:end].rstrip().endswith(self.special):
+            return end
+        found = self.control.match(whole, end + len(whole[end:]) - len(whole[end:].lstrip()))
+        return found.end() if found else end
+
+    def _words(self, messages: list[Any], tools: list[Any], upto: str, start: int) -> int:
+        """Where the end of the last answer can be looked for: behind the header within an answer that says nothing, else from its start."""
+        answer = messages[-1]
+        if answer["content"].strip() or answer.get("tool_calls"):
+            return start
+        at, plain = words_at(self.template, messages, tools)
+        return at if at > start and plain[:at] == upto[:at] else start
 
     def _end(self, text: str) -> int:
         """Where the last turn of a conversation ends: behind its control token, when only white space follows, which is the template's."""
@@ -164,30 +173,11 @@ class Drafter:
         """
         if whole.startswith(upto):
             return end
-        ends = [found.end() for found in self.control.finditer(upto, start, _alike(upto, whole))]
+        ends = [found.end() for found in self.control.finditer(upto, start, alike(upto, whole))]
         return ends[-1] if ends and not self.control.sub("", upto[ends[-1] :]).strip() else None
-
-    def _check(self, made: list[Draft], messages: list[Any], trained: list[int]) -> None:
-        """That the template shows what the answers say: some leave out what they do not know, without a word."""
-        said = "".join(draft.answers for draft in made)
-        for index in trained:
-            message = messages[index]
-            if message["content"].strip()[-TAIL:] not in said:
-                raise BadRow(f"messages[{index}]: the chat template does not show what this answer says")
-            if any(call["function"]["name"] not in said for call in message.get("tool_calls", ())):
-                raise BadRow(f"messages[{index}]: the chat template does not show the tool calls of this answer")
 
     def drops_thoughts(self, example: Example, drafts: Several[Draft]) -> bool:
         """Whether the answers have thoughts, and the template shows none of them."""
         every = (*example.messages, *example.chosen, *example.rejected)
-        thoughts = [one["reasoning_content"].strip()[-TAIL:] for one in every if (one.get("reasoning_content") or "").strip()]
+        thoughts = [thought for one in every for thought in thoughts_in(one)]
         return bool(thoughts) and not any(thought in draft.text for thought in thoughts for draft in drafts)
-
-
-def _alike(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
-    return low

@@ -45,9 +45,9 @@ class Encoder:
         self.objective = objective
         added = getattr(tokenizer, "added_tokens_decoder", {}).values()
         special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        self.template = ChatTemplate(tokenizer, today)
+        self.template = ChatTemplate(tokenizer, today, tuple(sorted(special - {""})))
         self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
-        self.drafter = Drafter(self.template, objective, tuple(sorted(special - {""})))
+        self.drafter = Drafter(self.template, objective)
         self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
         if self.fast is not None:
             self.fast.no_truncation()  # a tokenizer.json may carry either, and nothing would be said
@@ -100,8 +100,8 @@ class Encoder:
         return good
 
     def _plain(self, texts: list[str]) -> Iterator[Ids]:
-        """Texts as the tokenizer begins them, and ended by its end token."""
-        end = self.tokenizer.eos_token_id
+        """Texts as the tokenizer begins them, and ended by its end token; a text that spells either has it once."""
+        end, begin = self.tokenizer.eos_token_id, self.tokenizer.bos_token_id
         if self._joins:
             lead = _array(self.tokenizer("")["input_ids"])
             lead = lead[:-1] if len(lead) and lead[-1] == end else lead
@@ -110,7 +110,9 @@ class Encoder:
             coded: Iterator[Ids] = (np.concatenate([lead, *(next(parts) for _ in parts_)]) for parts_ in cut)
         else:
             coded = (_array(self.tokenizer(text)["input_ids"]) for text in texts)
-        for ids in coded:
+        for doubled in coded:
+            twice = begin is not None and len(doubled) > 1 and doubled[0] == doubled[1] == begin
+            ids = doubled[1:] if twice else doubled
             yield ids if end is None or (len(ids) and ids[-1] == end) else np.append(ids, np.uint32(end))
 
     def _chats(self, drafts: list[tuple[str, Several[Span]]]) -> Iterator[Sequence | BadRow]:
