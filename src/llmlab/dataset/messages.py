@@ -29,6 +29,9 @@ READ = frozenset({"role", "from", "content", "tool_calls", "tool_call_id", "func
                   "reasoning_details", *TRAIN_KEYS, *THOUGHTS})  # fmt: skip
 
 
+TRAIN, THOUGHT = frozenset(TRAIN_KEYS), frozenset((*THOUGHTS, "reasoning_details"))
+
+
 def system_text(value: object, where: str) -> list[Message]:
     """A system prompt, as a string or text blocks, as no or one message."""
     if value in EMPTY:
@@ -165,6 +168,8 @@ def _look_at_keys(given: Message, where: str, unread: Unread) -> None:
 
 def _spoken(given: Message) -> str:
     """The key of what is said; "" where nothing is."""
+    if given.get("content") is not None:
+        return "content"
     return next((key for key in WORDS if given.get(key) is not None), "")
 
 
@@ -172,6 +177,8 @@ def _carries_loss(given: Message, role: str, where: str, unread: Unread) -> bool
     """Whether a message carries loss: an assistant's does, unless one of the keys says that it does not."""
     speaks = role in {"assistant", "call"}
     learned = speaks
+    if TRAIN.isdisjoint(given):
+        return learned
     for key in TRAIN_KEYS:
         value = given.get(key)
         if value is None:
@@ -239,6 +246,8 @@ def _openai_calls(given: Message, role: str, where: str) -> list[dict[str, Any]]
 
 def _thoughts(given: Message, role: str, unread: Unread) -> str:
     """What the assistant thought, in the first of the keys that holds words."""
+    if THOUGHT.isdisjoint(given):
+        return ""
     for key in THOUGHTS:
         value = given.get(key)
         if isinstance(value, str) and value:
