@@ -138,9 +138,8 @@ class Life:
         self.stranger.client("secretsmanager").delete_secret(SecretId=NAMES.secret("hf-token"), RecoveryWindowInDays=7)
         self.run("secret", "set", "hf-token", stdin="hf_" + "x" * 34 + "\n")
         self.run("secret", "list")
-        with pytest.MonkeyPatch.context() as types:
-            types.setenv("LLMLAB_INSTANCE_TYPES", "p4d.24xlarge")
-            self.run("doctor", "--request-quota", "--yes")
+        asked = CommandLine(environment={"LLMLAB_INSTANCE_TYPES": "p4d.24xlarge"})("doctor", "--request-quota", "--yes")
+        assert asked.code == 0, asked.err
         self.run("image", "push")
         shutil.copytree(self.folder / "tiny", self.folder / "large")
         (self.folder / "large" / "notes.json").write_text(json.dumps("x" * LARGE), encoding="utf-8")
