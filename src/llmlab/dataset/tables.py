@@ -44,7 +44,7 @@ def batches(path: Path) -> Iterator[Any]:
         with parquet.ParquetFile(path) as file:
             yield from file.iter_batches(batch_size=BATCH)
         return
-    with pa.memory_map(str(path)) as source:
+    with pa.OSFile(str(path)) as source:  # not mapped: what was read would stay resident
         if source.size() >= len(b"ARROW1") and source.read(6) == b"ARROW1":
             reader = pa.ipc.open_file(source)
             found: Iterable[Any] = (reader.get_batch(index) for index in range(reader.num_record_batches))
