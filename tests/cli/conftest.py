@@ -111,10 +111,10 @@ def put_image(aws: Aws, tag: str, says: object = None) -> None:
     aws.client("ecr").put_image(repositoryName=aws.names.repository, imageManifest=manifest, imageTag=tag, imageDigest=digest)
 
 
-def put_dataset(aws: Aws, name: str) -> None:
+def put_dataset(aws: Aws, name: str, **facts: Any) -> None:
     """What an upload leaves."""
     key = contract.dataset_prefix(name)
     file = contract.DataFile("train.jsonl", len(EXAMPLES), hashlib.sha256(EXAMPLES).hexdigest())
-    manifest = contract.Manifest(name, (file,), "2026-11-24T00:00:00Z", {"examples": 40, "tokens": 800})
+    manifest = contract.Manifest(name, (file,), "2026-11-24T00:00:00Z", {"examples": 40, "tokens": 800, **facts})
     aws.s3.put_object(Bucket=aws.names.data_bucket, Key=key + file.path, Body=EXAMPLES)
     aws.s3.put_object(Bucket=aws.names.data_bucket, Key=key + contract.MANIFEST, Body=contract.dump(manifest).encode())

@@ -459,3 +459,21 @@ def test_patience_that_makes_no_sense(ready: CommandLine, lab_aws: Aws, option: 
     assert result.error.startswith(f"{option} must be between ")
     assert result.hint.startswith(f"llmlab launch --{option} ")
     assert nothing_left(lab_aws)
+
+
+def test_data_that_the_objective_does_not_learn_from_is_refused_before_anything_is_asked_for(ready: CommandLine, lab_aws: Aws) -> None:
+    put_dataset(lab_aws, "pairs", kinds={"preference": 40})
+    result = ready("launch", "--data", "pairs", "--set", "objective=sft")
+    assert result.code == 1
+    assert result.error == "all 40 examples of pairs are preferences (chosen, rejected), which objective sft does not learn from"
+    assert result.hint == "llmlab launch --data pairs --set objective=dpo"
+    assert nothing_left(lab_aws)
+    assert ready("launch", "--data", "pairs", "--set", "objective=dpo", "--dry-run").code == 0
+    assert ready("launch", "--data", "sums", "--set", "objective=dpo", "--dry-run").code == 0  # uploaded by a version that noted no kinds
+
+
+def test_examples_that_do_not_fit_are_counted_before_anything_is_asked_for(ready: CommandLine, lab_aws: Aws) -> None:
+    put_dataset(lab_aws, "long", kinds={"chat": 40}, lengths={"64": 30, "4096": 10})
+    result = ready("launch", "--data", "long", "--set", "max_length=512", "--dry-run")
+    assert result.code == 0
+    assert "30 of 40 examples fit into max_length 512; 10 would be left out" in " ".join(result.out.split())

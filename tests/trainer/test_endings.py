@@ -10,7 +10,7 @@ from llmlab import contract, recipe
 from llmlab.contract import EndReason, Request, TrainerExit
 from llmlab.trainer import endings
 from llmlab.trainer.loop import checkpoints
-from tests.trainer import work as folders
+from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
 
 GOOD = {"text": "restart the server"}
@@ -153,3 +153,16 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     assert endings.of(MemoryError(), None).reason is EndReason.OUT_OF_MEMORY
     assert endings.of(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), None).reason is EndReason.OUT_OF_MEMORY
     assert endings.of(RuntimeError("odd"), None).reason is EndReason.TRAINING_ERROR
+
+
+def test_dropout_on_a_mixture_of_experts_is_what_is_to_be_changed() -> None:
+    """PEFT adapts experts as parameters, without dropout: https://huggingface.co/docs/peft/package_reference/lora."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from llmlab.trainer.model.load import adapt
+
+    config = AutoConfig.for_model("qwen3_moe", vocab_size=64, **architectures.SIZE, **architectures.EXPERTS)
+    model = AutoModelForCausalLM.from_config(config)
+    with pytest.raises(endings.SetupFailed, match="does not work with lora_dropout") as raised:
+        adapt(model, recipe.check({"model": "lab:experts", "lora": {"dropout": 0.1}}), None, print)
+    assert raised.value.hint == "llmlab launch --set lora.dropout=0"

@@ -28,6 +28,7 @@ OURS = [
     "llmlab image push",
     "llmlab launch --set batch_size=1 --set max_length=1024",
     "llmlab launch --set lora.targets=all-linear",
+    "llmlab launch --set lora.dropout=0",
     "llmlab launch --set learning_rate=2.5e-05",
     "llmlab launch --set 'track=[mlflow,wandb]'",
     "llmlab launch --set model=Qwen/Qwen2.5-1.5B-Instruct",

@@ -10,6 +10,7 @@ from typing import IO, Any, Self
 
 from llmlab.dataset.files import Found, Passed
 from llmlab.dataset.formats import Format, Kind
+from llmlab.dataset.lengths import steps
 from llmlab.dataset.reasons import REPEATED
 from llmlab.dataset.repeats import Requests, Verdicts, judge
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
@@ -19,6 +20,8 @@ BUCKETS = 256
 HELD = 4 << 20
 """Digests held in memory, 16 bytes each with their place; beyond that they wait on disk."""
 SHOWN_PLACES = 20
+LENGTHS = "lengths"
+"""The fact of a manifest that says how many examples are how long, in steps."""
 SPLITS = "splits"
 """The fact of a manifest that its files are parts of a dataset: of each part its files, `files`, and its `examples`."""
 SKIP_BAD = "skip_bad"
@@ -97,6 +100,8 @@ class Report:
     """Files and folders that are none of the dataset, and why."""
     problems: tuple[Problem, ...]
     """The first ten thousand; `bad` counts all."""
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Examples by their tokens, in steps."""
     verdicts: Verdicts = field(default_factory=Verdicts, repr=False, compare=False)
     """Which rows of logs repeat others, for those who write them anew."""
 
@@ -117,13 +122,13 @@ class Report:
     @property
     def document(self) -> dict[str, Any]:
         """What is printed as JSON."""
-        return {key: value for key, value in vars(self).items() if key != "verdicts"}
+        return {key: value for key, value in vars(self).items() if key not in {"verdicts", LENGTHS}}
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the manifest carries: counts alone."""
         keys = ("examples", "formats", "kinds", "with_tools", "tokens", "trained_tokens", "median_tokens", "p95_tokens", "longest_tokens")
-        more = ("duplicates", "empty_answers", "tokenizer", "cut", "skipped", "unread")
+        more = ("duplicates", "empty_answers", "tokenizer", "cut", "skipped", "unread", LENGTHS)
         return {key: getattr(self, key) for key in keys + more}
 
 
@@ -247,6 +252,7 @@ class Summing:
             tokenizer=str(self.tokenizer) if self.tokenizer else None,
             passed=self.found.passed,
             problems=tuple(self.problems),
+            lengths=steps(total.lengths),
             verdicts=verdicts,
         )
 

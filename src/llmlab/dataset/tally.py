@@ -27,7 +27,7 @@ MOST_KEPT = 10_000
 """Problems kept with their words, per part; the rest is counted."""
 MOST_WORDS = 300
 EXACT_LENGTHS = 8192
-"""Lengths above this are rounded to 128 in the distribution, so that it stays small."""
+"""Lengths above this are rounded up to 128 in the distribution, so that it stays small."""
 
 Count = Callable[[str], int]
 """Tokens of a string."""
@@ -246,7 +246,7 @@ def add(made: Tally, form: Format, rows: list[tuple[int, Measured]], max_length:
     made.digests.extend(digests)
     made.numbers.extend(numbers)
     longest = max(lengths)
-    made.lengths.update(lengths if longest <= EXACT_LENGTHS else [one if one <= EXACT_LENGTHS else one & ~127 for one in lengths])
+    made.lengths.update(lengths if longest <= EXACT_LENGTHS else [one if one <= EXACT_LENGTHS else (one + 127) & ~127 for one in lengths])
     at = numbers[lengths.index(longest)]
     if (longest, -at) > (made.longest[0], -made.longest[1]):
         made.longest = (longest, at)

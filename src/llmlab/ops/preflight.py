@@ -17,7 +17,7 @@ from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
 from llmlab.contract import MANIFEST, Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
-from llmlab.ops import estimate, keeping, measured, model_size, options, pools, supply
+from llmlab.ops import estimate, keeping, measured, model_size, options, pools, suited, supply
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
@@ -167,6 +167,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
             raise documents.not_bootstrapped(aws)
         there = asked_supply.result()
         data, model = asked_data.result(), asked_model.result()
+        fit = suited.check(wish.recipe, data)
         image = _image(asked_image.result, aws)
         need = Need(wish.recipe, asked_size.result(), estimate.training_tokens(wish.recipe, data), asked_seen.result(), wanted)
         ami = asked_ami.result()
@@ -191,7 +192,9 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
         notes=tuple(
-            filter(None, (_idle(wish.recipe), _open(settings), moving, "" if need.size else unknown, *there.notes, silent, *choice.notes))
+            filter(
+                None, (_idle(wish.recipe), _open(settings), *fit, moving, "" if need.size else unknown, *there.notes, silent, *choice.notes)
+            )
         ),
         preferred=wanted,
         keeping=keeping.of(wish.recipe, need.size),

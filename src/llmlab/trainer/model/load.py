@@ -111,8 +111,10 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
     try:
         model = get_peft_model(model, config)
     except ValueError as error:
+        # PEFT adapts the experts of a mixture as parameters, for which it has no dropout; the targets are not at fault then
+        mends = "lora.dropout=0" if "lora_dropout" in str(error) else "lora.targets=all-linear"
         raise SetupFailed(
-            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", "llmlab launch --set lora.targets=all-linear"
+            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", f"llmlab launch --set {mends}"
         ) from error
     model.peft_config["default"].base_model_name_or_path = recipe.model
     model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision

@@ -1,0 +1,108 @@
+"""Whether a recipe can learn from a dataset, by what its manifest says: before a machine is paid for that would find out.
+
+What no training could begin with is refused; what is left out, or learned from otherwise than it looks, is said.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmlab.contract import Manifest
+from llmlab.dataset.formats import Kind
+from llmlab.dataset.lengths import fitting
+from llmlab.dataset.report import LENGTHS, SPLITS
+from llmlab.dataset.suffixes import TEST, TRAIN, VALID
+from llmlab.errors import DataError
+from llmlab.recipe import Recipe
+
+
+def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
+    """What is to say of a training of this recipe on this dataset. Datasets of earlier versions, which say less, pass.
+
+    Raises:
+        DataError: none of its examples would be learned from, or the training would end at one of them.
+    """
+    kinds = _counts(data.facts.get("kinds"))
+    check_kinds(recipe, kinds, data.name)
+    return tuple(filter(None, (_parts(data), _lengths(recipe, data))))
+
+
+def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
+    """That the objective learns from what there is.
+
+    Raises:
+        DataError: it does not, or no objective does.
+    """
+    labelled, pairs, every = kinds.get(Kind.KTO, 0), kinds.get(Kind.PREFERENCE, 0), sum(kinds.values())
+    if labelled:
+        raise DataError(
+            f"{labelled:,} of the {every:,} examples of {name} have a label (KTO), which no objective learns from yet",
+            "llmlab validate --forms",
+        )
+    if pairs and pairs < every:
+        others = " and ".join(kind for kind in kinds if kind != Kind.PREFERENCE)
+        raise DataError(
+            f"{pairs:,} of the {every:,} examples of {name} are preferences and the others {others}, which no objective learns "
+            f"from together: put them into two folders",
+            f"llmlab upload data/ --name {name}",
+        )
+    if pairs and recipe.objective != "dpo":
+        raise DataError(
+            f"all {every:,} examples of {name} are preferences (chosen, rejected), which objective {recipe.objective} does not learn from",
+            f"llmlab launch --data {name} --set objective=dpo",
+        )
+    if every and not pairs and recipe.objective == "dpo":
+        raise DataError(
+            f"none of the {every:,} examples of {name} is a preference (chosen, rejected), and objective dpo learns from nothing else",
+            f"llmlab launch --data {name} --set objective=sft",
+        )
+
+
+def _parts(data: Manifest) -> str:
+    """What is done with the parts of a dataset whose files tell several.
+
+    Raises:
+        DataError: none of them is to train on.
+    """
+    splits = data.facts.get(SPLITS)
+    if not isinstance(splits, dict):
+        return ""
+    counts = _counts({name: part.get("examples") for name, part in splits.items() if isinstance(part, dict)})
+    if not counts.get(TRAIN):
+        names = " and ".join(name for name in (VALID, TEST) if counts.get(name))
+        raise DataError(
+            f"all examples of {data.name} stand in files of the part {names}, and none is to train on", "llmlab validate --forms"
+        )
+    held = f"{counts[VALID]:,} examples of files named valid are held out" if counts.get(VALID) else ""
+    kept = f"{counts[TEST]:,} of files named test are not trained on" if counts.get(TEST) else ""
+    return " and ".join(filter(None, (held, kept)))
+
+
+def _lengths(recipe: Recipe, data: Manifest) -> str:
+    """How many examples fit into the recipe's `max_length`.
+
+    Lengths are of the contents alone, so that what was measured to be too long is too long with any template.
+
+    Raises:
+        DataError: none does, measured with a tokenizer.
+    """
+    lengths = _counts(data.facts.get(LENGTHS))
+    every = sum(lengths.values())
+    fit = fitting(lengths, recipe.max_length)
+    if not every or fit == every:
+        return ""
+    measured = bool(data.facts.get("tokenizer"))
+    longest = data.facts.get("longest_tokens")
+    if not fit and measured and recipe.too_long == "drop" and isinstance(longest, int):
+        raise DataError(
+            f"every example of {data.name} is longer than max_length {recipe.max_length:,} (the longest has {longest:,} tokens)",
+            f"llmlab launch --data {data.name} --set max_length={longest + longest // 4}",
+        )
+    over = every - fit
+    what = "would be left out" if recipe.too_long == "drop" else "would be split"
+    how = "" if measured else ", by an estimate of 4 bytes a token"
+    return f"{fit:,} of {every:,} examples fit into max_length {recipe.max_length:,}; {over:,} {what}{how}"
+
+
+def _counts(value: Any) -> dict[str, int]:
+    """Counts out of a document; what is none is left out."""
+    return {key: count for key, count in value.items() if type(count) is int and count > 0} if isinstance(value, dict) else {}
