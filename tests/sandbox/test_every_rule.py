@@ -14,6 +14,7 @@ import pytest
 
 from llmlab.aws.session import Aws
 from llmlab.contract import PROJECT
+from llmlab.sandbox.model import make
 from llmlab.sandbox.refusals.rule import On, Until
 from llmlab.sandbox.refusals.table import ROWS
 from llmlab.sandbox.server import Sandbox
@@ -29,7 +30,7 @@ FOREVER = {
 PASSING = [rule.name for rule in ROWS if rule.on is On.NAMED and rule.until in {Until.WAITING, Until.REQUEST} and rule.name not in FOREVER]
 KEPT = "role AWSServiceRoleForEC2Spot"
 BEFORE = (
-    "sandbox model tiny", "sandbox data data --rows 60", "init", "bootstrap --yes --email me@example.org --budget 50", "bootstrap --plan",
+    "sandbox data data --rows 60", "init", "bootstrap --yes --email me@example.org --budget 50", "bootstrap --plan",
     "secret set hf-token", "validate data", "upload data --name d", "upload tiny --model tiny", "secret remove hf-token",
     "estimate --recipe sandbox --data d --instance-type g4dn.xlarge,g5.xlarge,g6.xlarge",
 )  # fmt: skip
@@ -45,6 +46,7 @@ class User:
     def __init__(self, sandbox: Sandbox, folder: Path, region: str, market: str) -> None:
         self.folder, self.market = folder, market
         folder.mkdir()
+        make(folder / "tiny", steps=0)
         self.environment = {
             **sandbox.surroundings(os.environ), "AWS_REGION": region, "AWS_DEFAULT_REGION": region, "LLMLAB_REGION": region,
         }  # fmt: skip
