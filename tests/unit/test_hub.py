@@ -1,11 +1,14 @@
 """The commit of a Hugging Face model, and what is said where nobody tells it."""
 
+import http.server
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from llmlab import recipe as recipes
+from llmlab.errors import UsageError
 from llmlab.ops.hub import Hub, NoAnswer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -59,3 +62,54 @@ def test_a_hub_that_does_not_answer_is_not_waited_for() -> None:
     over.set()
     assert kept == RECIPE
     assert "it has not answered within 0.01 s" in note
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """A hub of one gated model, one open model, and nothing else."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            gated = {"/api/models/a/gated/revision/main": "manual", "/api/models/a/open/revision/main": False}
+            self.send_response(200 if self.path in gated else 401)
+            if self.path not in gated:
+                self.send_header("X-Error-Code", "RepoNotFound")
+            self.end_headers()
+            self.wfile.write(json.dumps({"sha": COMMIT, "gated": gated.get(self.path)}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("model", "reason", "note"),
+    [
+        (
+            "a/gated",
+            "a/gated is gated, and the lab has no token: accept its terms at http://",
+            "a/gated is gated: the owner of the lab's token",
+        ),
+        ("a/typo", "shows no model a/typo without a token: it does not exist, or is private, and the lab has no token", "may read it"),
+    ],
+)
+def test_a_model_that_needs_a_token_is_refused_where_the_lab_has_none(endpoint: str, model: str, reason: str, note: str) -> None:
+    hub, wanted = Hub({"HF_ENDPOINT": endpoint}), recipes.check({"model": model})
+    with pytest.raises(UsageError, match=reason) as raised:
+        hub.pin(wanted, lambda: False)
+    assert raised.value.hint == "llmlab secret set hf-token < token.txt"
+    pinned, words = hub.pin(wanted, lambda: True)
+    assert note in words
+    assert pinned.revision == (COMMIT if model == "a/gated" else "main")
+
+
+def test_of_an_open_model_nobody_asks_for_a_token(endpoint: str) -> None:
+    pinned, words = Hub({"HF_ENDPOINT": endpoint}).pin(recipes.check({"model": "a/open"}), lambda: pytest.fail("asked"))
+    assert (pinned.revision, words) == (COMMIT, "")

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from llmlab import contract
-from llmlab.aws import amis, documents, images, launch_zones
+from llmlab.aws import amis, documents, images, launch_zones, secrets
 from llmlab.aws.images import Image
 from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
@@ -161,7 +162,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         asked_size = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
         asked_seen = pool.submit(measured.read, aws, wish.recipe)
         asked_image = pool.submit(images.choose, aws, wish.image)
-        asked_recipe = pool.submit(hub.pin, wish.recipe) if hub else None
+        asked_recipe = pool.submit(hub.pin, wish.recipe, partial(_has_token, aws)) if hub else None
         asked_ami = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
         if not bootstrapped.result():
             raise documents.not_bootstrapped(aws)
@@ -199,6 +200,14 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         preferred=wanted,
         keeping=keeping.of(wish.recipe, need.size),
     )
+
+
+def _has_token(aws: Aws) -> bool:
+    """Whether the lab has a token of Hugging Face, as far as the user may know."""
+    try:
+        return any(secret.name == contract.HF_TOKEN for secret in secrets.find(aws))
+    except LabError:
+        return True
 
 
 def _idle(recipe: Recipe) -> str:
