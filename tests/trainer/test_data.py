@@ -384,7 +384,7 @@ def test_a_preference_is_never_split(load: Load) -> None:
         ([{"messages": [{"role": "system", "content": "a"}]}], {}, "train.jsonl:1: no assistant message", "llmlab upload data/ --skip-bad"),
         ([{"messages": [{"role": "king", "content": "a"}]}], {}, "role is 'king', not one of", "llmlab upload data/ --skip-bad"),
         ([{"messages": [{"role": "assistant", "content": 7}]}], {}, "content is a number, not a string", "llmlab upload data/ --skip-bad"),
-        (['{"text": "\\ud800"}'], {}, "train.jsonl:1: not JSON", "llmlab upload data/ --skip-bad"),
+        (['{"text": "\\ud800"}'], {}, "train.jsonl:1: half a character", "llmlab upload data/ --skip-bad"),
         (['{"text": ' + "[" * 5000 + "]" * 5000 + "}"], {}, "train.jsonl:1: ", "llmlab upload data/ --skip-bad"),
     ],
 )
