@@ -549,3 +549,26 @@ def test_the_forms_are_printed(llmlab: CommandLine) -> None:
     assert result.code == 0
     assert "claude-code: a file of Claude Code's" in result.out
     assert len(llmlab("validate", "--forms", "--json").json) > 15
+
+
+def test_data_is_compared_with_the_recipe_at_hand(ready: CommandLine, project: Path) -> None:
+    rows = project / "pairs"
+    rows.mkdir()
+    (rows / "train.jsonl").write_text('{"prompt": "2+2?", "chosen": "4", "rejected": "' + "5" * 400 + '"}\n')
+    assert "objective" not in ready("validate", rows).err
+    recipe = project / "recipe.yaml"
+    recipe.write_text("model: lab:tiny\nmax_length: 50\n")
+    words = "with the recipe of this folder, all 1 examples of pairs are preferences (chosen, rejected), which objective sft does not"
+    checked = ready("validate", rows)
+    assert checked.code == 0
+    assert words in " ".join(checked.err.split())
+    assert "over 50 tokens" in checked.out
+    sent = ready("upload", rows)
+    assert sent.code == 0
+    assert "next: llmlab launch --data pairs --set objective=dpo" in sent.err
+    recipe.write_text("model: lab:tiny\nobjective: dpo\n")
+    assert "next: llmlab launch --data pairs\n" in ready("upload", rows).err
+    recipe.write_text("modell: lab:tiny\n")
+    broken = ready("validate", rows)
+    assert broken.code == 0
+    assert "data and recipe were not compared: " in broken.err

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llmlab.dataset.report import Report
     from llmlab.ops.fetch import Fetched
     from llmlab.ops.upload import Uploaded
+    from llmlab.recipe import Recipe
 
 SHOWN_PROBLEMS = 20
 SHOWN_PLACES = 3
@@ -28,7 +29,9 @@ KINDS = "A .jsonl, .ndjson, .json, .csv, .parquet or .arrow file, perhaps packed
 PARTS = "Of adapter, checkpoints, logs, report; several with commas."
 
 DataPath = Annotated[Path, typer.Argument(help=KINDS, show_default=False)]
-MaxLength = Annotated[int | None, typer.Option(help="Count the examples longer than this many tokens.", min=1)]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Count the examples longer than this many tokens.", min=1, show_default="of recipe.yaml if there is one")
+]
 Tokenizer = Annotated[Path | None, typer.Option(help="Model folder or tokenizer.json to count tokens with; estimated otherwise.")]
 
 
@@ -69,9 +72,11 @@ def validate(
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
     state: State = ctx.obj
-    report = _checked(state, path, max_length, tokenizer)
+    recipe = _recipe_at_hand(state)
+    report = _checked(state, path, max_length or (recipe.max_length if recipe else None), tokenizer)
     state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | report.document, lambda: report_view(state, report))
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
+    _other_objective(state, recipe, report, path.resolve().name)
 
 
 def upload(
@@ -97,7 +102,8 @@ def upload(
         state.ui.say(f"next: llmlab launch --set model=lab:{done.name}")
         return
     destination = ops.dataset_destination(state.aws, path, name)
-    report = _checked(state, path, max_length, tokenizer)
+    recipe = _recipe_at_hand(state)
+    report = _checked(state, path, max_length or (recipe.max_length if recipe else None), tokenizer)
     if not state.ui.as_json or (report.bad and not skip_bad):
         state.ui.show({"good": not report.bad} | report.document, lambda: report_view(state, report))
     again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
@@ -105,7 +111,7 @@ def upload(
     with state.ui.bar("uploading", "bytes") as progress:
         done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad)
     state.ui.show(done, lambda: ["", *upload_view(done)])
-    state.ui.say(f"next: llmlab launch --data {done.name}")
+    state.ui.say(f"next: {_other_objective(state, recipe, report, done.name) or f'llmlab launch --data {done.name}'}")
 
 
 def fetch(
@@ -137,6 +143,27 @@ def _checked(state: State, path: Path, max_length: int | None, tokenizer: Path |
 
     with state.ui.bar("checking", "bytes") as progress:
         return check(path, max_length=max_length, tokenizer=tokenizer, progress=progress)
+
+
+def _recipe_at_hand(state: State) -> "Recipe | None":
+    """The recipe that a launch from this folder takes. One that cannot be read is said, and no reason to look at no data."""
+    from llmlab.commands.launch import RECIPE
+    from llmlab.ops.suited import recipe_at
+
+    recipe, why = recipe_at(Path(RECIPE))
+    if why:
+        state.ui.say(f"data and recipe were not compared: {why}", "yellow")
+    return recipe
+
+
+def _other_objective(state: State, recipe: "Recipe | None", report: "Report", name: str) -> str:
+    """The launch that suits the data where the recipe at hand does not, "" where it does; it is said."""
+    from llmlab.ops.suited import unsuited
+
+    error = unsuited(recipe, report.kinds, name) if recipe else None
+    if error:
+        state.ui.say(f"with the recipe of this folder, {error}", "yellow")
+    return error.hint if error and error.hint else ""
 
 
 def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "") -> None:

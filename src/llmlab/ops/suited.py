@@ -4,6 +4,7 @@ What no training could begin with is refused; what is left out, or learned from 
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llmlab.contract import Manifest
@@ -11,8 +12,8 @@ from llmlab.dataset.formats import Kind
 from llmlab.dataset.lengths import fitting
 from llmlab.dataset.report import LENGTHS, SPLITS
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
-from llmlab.errors import DataError
-from llmlab.recipe import Recipe
+from llmlab.errors import DataError, LabError
+from llmlab.recipe import Recipe, load
 
 
 def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
@@ -55,6 +56,25 @@ def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
             f"none of the {every:,} examples of {name} is a preference (chosen, rejected), and objective dpo learns from nothing else",
             f"llmlab launch --data {name} --set objective=sft",
         )
+
+
+def recipe_at(path: Path) -> tuple[Recipe | None, str]:
+    """The recipe in a file, and why it cannot be read; neither where there is no file."""
+    if not path.is_file():
+        return None, ""
+    try:
+        return load(str(path), {}), ""
+    except LabError as error:
+        return None, str(error)
+
+
+def unsuited(recipe: Recipe, kinds: Mapping[str, int], name: str) -> DataError | None:
+    """As `check_kinds`, but told instead of raised: another launch may have another recipe."""
+    try:
+        check_kinds(recipe, kinds, name)
+    except DataError as error:
+        return error
+    return None
 
 
 def _parts(data: Manifest) -> str:
