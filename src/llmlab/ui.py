@@ -104,7 +104,7 @@ class Ui:
             self._document({"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)})
         self.say(f"error: {one_line(error.message)}", "red")
         if error.hint:
-            self.say(f"hint: {one_line(error.hint)}")
+            self.say(f"hint: {' '.join(error.hint.splitlines())}")  # two spaces may stand in a quoted word of it
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Return when the answer is yes; raise `Refused` when it is no, or when there is no one to ask."""

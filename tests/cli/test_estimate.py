@@ -222,7 +222,7 @@ def test_a_quota_is_asked_for_once(ready: CommandLine, lab_aws: Aws, recorder: l
     assert second.out.count("; asked for already: PENDING, case ") == 2
     assert [call.partition(":")[2] for call in recorder].count("RequestServiceQuotaIncrease") == 2
     asked = lab_aws.client("service-quotas").list_requested_service_quota_change_history(ServiceCode="ec2")["RequestedQuotas"]
-    assert {(one["QuotaCode"], one["DesiredValue"]) for one in asked} == {("L-417A185B", 16.0), ("L-7212CCBC", 16.0)}
+    assert {(one["QuotaCode"], one["DesiredValue"]) for one in asked} == {("L-417A185B", 16.0), ("L-C4BD4855", 16.0)}
 
 
 def test_a_quota_that_is_large_enough_is_not_asked_for(ready: CommandLine, recorder: list[str]) -> None:

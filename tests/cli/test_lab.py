@@ -125,7 +125,7 @@ def test_doctor_exit_code_and_hints(lab: CommandLine) -> None:
     result = lab("doctor", "--json")
     assert result.code == ExitCode.FAILED
     failed = [check for check in result.json["checks"] if check["health"] == "failed"]
-    assert {check["name"] for check in failed} == {"resources", "image"}
+    assert {check["name"] for check in failed} == {"resources", "image", "spot role"}
     words = lab("doctor").out
     assert "mend: llmlab bootstrap" in words
 

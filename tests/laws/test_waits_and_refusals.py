@@ -67,18 +67,38 @@ SCHEDULER = (
 )
 
 
-@pytest.mark.parametrize("refusal", [LAMBDA, SCHEDULER])
-def test_roles_that_are_not_seen_yet_are_waited_for(lab_aws: "Aws", refusal: tuple[str, str, str, str]) -> None:
+def test_a_role_that_lambda_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> None:
     from llmlab import stack
 
     clock = ManualClock(NOW)
-    end = refusing(lab_aws, *refusal, times=3)
+    end = refusing(lab_aws, *LAMBDA, times=3)
     try:
         apply(plan(stack.build(Settings(), lab_aws, clock)))
     finally:
         end()
     assert (clock.now() - NOW).total_seconds() >= 15
     assert plan(stack.build(Settings(), lab_aws, clock)).empty
+
+
+def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> None:
+    from llmlab import stack
+    from llmlab.aws import one_time_schedules
+    from llmlab.timers import create_schedule_request, schedule_name
+
+    clock = ManualClock(NOW)
+    apply(plan(stack.build(Settings(), lab_aws, clock)))
+    before = clock.now()
+    run, role = "20261124-000000-ab12", lab_aws.names.scheduler_role
+    request = create_schedule_request(
+        lab_aws.names, run=run, attempt=1, deadline=int(NOW.timestamp()) + 3600, role=f"arn:aws:iam::{lab_aws.account}:role/{role}"
+    )
+    end = refusing(lab_aws, *SCHEDULER, times=3)
+    try:
+        one_time_schedules.create(lab_aws, request, clock)
+    finally:
+        end()
+    assert (clock.now() - before).total_seconds() >= 15
+    assert one_time_schedules.delete(lab_aws, lab_aws.names.schedule_group, schedule_name(run, 1))
 
 
 def test_the_wait_is_bounded_and_says_what_it_was_for(lab_aws: "Aws") -> None:

@@ -22,7 +22,7 @@ SECRET = (
     (re.compile(r"\b(?:i|vol|vpc|subnet|sg|rtb|igw|vpce|eni|lt|fleet|sir|snap)-[0-9a-f-]{8,}\b"), "ID"),
     (re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+"), "ADDRESS"),
     (re.compile(r"\b(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b"), "REQUEST"),
-    (re.compile(r"(?i)\b(?:hf_\w+|(?:secret|token|password)\W{1,3}\S+)"), "SECRET"),
+    (re.compile(r"(?i)\b(?:hf_\w+|(?:secret|token|password)\s*[:=]\s*\S+)"), "SECRET"),
 )
 """What a report that is sent to somebody must not hold, and what stands in its place. Image ids are AWS's own."""
 

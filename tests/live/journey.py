@@ -8,7 +8,7 @@ from tests.live.ground import LAB, Ground
 from tests.live.interruption import interrupt, living
 
 TYPES = "g4dn.xlarge,g5.xlarge,g6.xlarge"
-HOURS, DOLLARS = "0.5", 0.55
+HOURS, DOLLARS = "0.5", 0.6
 """Of each launch, as `--max-hours` and `--max-cost`; three are made, and the account's other costs of an hour are cents."""
 MOST_DOLLARS = 2.0
 ENDLESS = ("--set", "max_steps=1000000", "--set", "save_steps=5")

@@ -84,9 +84,10 @@ trap '' TERM
 sleep 1001 & echo "pid $!"
 tmux new-session -d -s x 'echo $$ >"$LLMLAB_ROOT/tmux"; sleep 1002'
 program='import os, sys, time; open(sys.argv[1], "w").write(str(os.getpid())); time.sleep(1003)'
-docker run -d --name c -v "$LLMLAB_ROOT:/r" {image} python -c "$program" /r/c
-while [ ! -s "$LLMLAB_ROOT/tmux" ] || [ ! -s "$LLMLAB_ROOT/c" ]; do sleep 0.05; done
-echo "pid $(cat "$LLMLAB_ROOT/tmux")"; echo "pid $(cat "$LLMLAB_ROOT/c")"; echo "pid $$"; echo ready; sleep 1004
+mkdir "$LLMLAB_ROOT/work"; chmod a+rwX "$LLMLAB_ROOT/work" # the container's user is not root
+docker run -d --name c -v "$LLMLAB_ROOT/work:/r" {image} python -c "$program" /r/c
+while [ ! -s "$LLMLAB_ROOT/tmux" ] || [ ! -s "$LLMLAB_ROOT/work/c" ]; do sleep 0.05; done
+echo "pid $(cat "$LLMLAB_ROOT/tmux")"; echo "pid $(cat "$LLMLAB_ROOT/work/c")"; echo "pid $$"; echo ready; sleep 1004
 """
     instance = launch(script)
     said = until_said(cloud, instance, "ready")

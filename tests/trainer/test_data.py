@@ -439,8 +439,8 @@ def test_what_is_ignored_or_odd_is_told(load: Load) -> None:
     tool = {"type": "function", "function": {"name": "look"}}
     blind = make_tokenizer(0)
     blind.chat_template = (
-        "{% for m in messages %}{{ '<|start|>' + m.role + ' ' + m.content + '\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|start|>assistant ' }}{% endif %}"
+        "{% for m in messages %}{{ '## ' + m.role + ' ' + m.content + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '## assistant ' }}{% endif %}"
     )
     answer = {"role": "assistant", "content": "It is up.", "reasoning_content": "a long look at it"}
     rows = [{"messages": [{"role": "user", "content": "say <|pad|>"}, answer], "tools": [tool]}]

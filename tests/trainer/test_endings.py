@@ -32,7 +32,7 @@ CASES: dict[str, tuple[dict[str, Any], EndReason, str, str]] = {
     ),
     "no rows": ({"rows": []}, EndReason.DATA_ERROR, "the dataset has no examples", "llmlab validate data/"),
     "a bad line": ({"rows": [GOOD, "{broken"]}, EndReason.DATA_ERROR, "train.jsonl:2: not JSON", "llmlab upload data/ --skip-bad"),
-    "a row of no format": ({"rows": [GOOD, {"foo": 1}]}, EndReason.DATA_ERROR, "train.jsonl:2: no known format", "llmlab upload"),
+    "a row of no format": ({"rows": [GOOD, {"foo": 1}]}, EndReason.DATA_ERROR, "jsonl:2: no known form has the keys foo", "llmlab upload"),
     "preferences": ({"form": "preference"}, EndReason.DATA_ERROR, "train.jsonl:1: a preference", "llmlab launch --set objective=dpo"),
     "all too long": (
         {"rows": [{"text": "restart the server " * 20}], "recipe": {"max_length": 8}},

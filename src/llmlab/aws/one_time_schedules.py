@@ -8,12 +8,24 @@ They delete themselves after firing. https://docs.aws.amazon.com/scheduler/lates
 from collections.abc import Mapping
 from typing import Any
 
+from llmlab.aws.patience import patiently
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
+from llmlab.clock import Clock
+
+ROLE_UNKNOWN = ("must allow AWS EventBridge Scheduler to assume the role",)
+"""What Scheduler says of a role that IAM made seconds ago.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency"""
 
 
-def create(aws: Aws, request: Mapping[str, Any]) -> None:
-    """Create one from the request that `llmlab.timers` builds."""
-    aws.client("scheduler").create_schedule(**request)
+def create(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
+    """Create one from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet."""
+    patiently(
+        lambda: aws.client("scheduler").create_schedule(**request),
+        clock,
+        passing=ROLE_UNKNOWN,
+        awaited="Scheduler seeing its new role",
+        hint="llmlab doctor",
+    )
 
 
 def update(aws: Aws, request: Mapping[str, Any]) -> None:
@@ -21,10 +33,10 @@ def update(aws: Aws, request: Mapping[str, Any]) -> None:
     aws.client("scheduler").update_schedule(**request)
 
 
-def put(aws: Aws, request: Mapping[str, Any]) -> None:
+def put(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
     """Create one, or give the one of that name this moment and target."""
     try:
-        create(aws, request)
+        create(aws, request, clock)
     except AlreadyExists:
         update(aws, request)
 

@@ -71,11 +71,11 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         if attempt.number > 1:
             said = mark.failure(aws, spec.run)
             mark.clear(aws, spec.run)
-        one_time_schedules.create(aws, _schedule(aws, attempt))
+        one_time_schedules.create(aws, _schedule(aws, attempt), clock)
         started = _instance(aws, spec, attempt, clock, say, patience, asked)
         asked.given = True
         one_time_schedules.update(aws, _schedule(aws, started))
-        one_time_schedules.put(aws, alarm(aws, spec.run, clock))
+        one_time_schedules.put(aws, alarm(aws, spec.run, clock), clock)
         documents.write(aws, bucket, key, started)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, said, asked=asked)

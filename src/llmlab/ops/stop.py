@@ -56,7 +56,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     after = detail(aws, run, clock.now()).run
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
-        one_time_schedules.put(aws, alarm(aws, run, clock))  # no event will tell the watchdog, which tells people and clears up
+        one_time_schedules.put(aws, alarm(aws, run, clock), clock)  # no event will tell the watchdog, which tells people and clears up
         mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
     _clear_up(aws, after)
