@@ -29,7 +29,7 @@ STEPS = (
     "bootstrap --yes --email you@example.com",
     "upload data --name demo",
     "upload tiny --model tiny",
-    "launch --recipe sandbox --data demo --spot --max-hours 1 --set epochs=1 --no-auto-shutdown",
+    "launch --yes --recipe sandbox --data demo --spot --max-hours 1 --set epochs=1 --no-auto-shutdown",
 )
 END_SECONDS = 300
 PULL = """

@@ -81,7 +81,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
             raise UsageError(f"{path} cannot be read: {error.strerror}", "llmlab config --config FILE") from error
         origins |= dict.fromkeys(values, str(path))
     elif named:
-        raise UsageError(f"there is no settings file {path}", "llmlab init")
+        raise UsageError(f"there is no settings file {path}", "llmlab init", without=["--config"])
     for variable in environment:
         if variable.startswith(PREFIX) and variable not in OTHER_VARIABLES | VARIABLES.keys():
             near = difflib.get_close_matches(variable, VARIABLES, n=1)

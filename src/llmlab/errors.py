@@ -4,6 +4,7 @@
 `aws/` nobody knows botocore. Commands never catch: `cli.main` turns these into words once.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -24,10 +25,15 @@ class LabError(Exception):
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, message: str, hint: str = "", exit_code: ExitCode | None = None) -> None:
+    def __init__(self, message: str, hint: str = "", exit_code: ExitCode | None = None, without: Sequence[str] = ()) -> None:
+        """`hint` names the least that differs from what was typed; `without` names what of that line may not stand in the next.
+
+        Whoever shows the error lays the hint over the line as typed (`contract.typed`).
+        """
         Exception.__init__(self, message)  # not super(): an AwsError is a ClientError too, which wants other arguments
         self.message = message
         self.hint = hint
+        self.without = tuple(without)
         if exit_code is not None:
             self.exit_code = exit_code
 

@@ -193,7 +193,7 @@ def find(path: str | Path | None) -> Path:
         return names[str(path)]
     near = difflib.get_close_matches(str(path), names, n=1)
     raise UsageError(
-        f"there is no recipe {path}; llmlab ships {', '.join(names)}", f"llmlab estimate --recipe {near[0] if near else DEFAULT}"
+        f"there is no recipe {path}; llmlab ships {', '.join(names)}", f"llmlab launch --recipe {near[0] if near else DEFAULT}"
     )
 
 
@@ -210,7 +210,9 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
         given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
         where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
-        raise UsageError(one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {})) from error
+        raise UsageError(
+            one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[_dotted(first)]
+        ) from error
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
@@ -229,7 +231,9 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise UsageError(one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}")
+            raise UsageError(
+                one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}", without=[name]
+            )
     try:
         values[last] = _yaml(text)
     except ValueError as error:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from llmlab.contract import CONTROL, HIDDEN, one_line, visible
-from llmlab.errors import ExitCode, LabError, Refused
+from llmlab.contract import CONTROL, HIDDEN, one_line, typed, visible
+from llmlab.errors import ExitCode, Interrupted, LabError, Refused
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -99,12 +99,16 @@ class Ui:
             self.say(text, "dim")
 
     def error(self, error: LabError) -> None:
-        """One sentence, and the hint on a line of its own. With JSON asked for and nothing shown yet, it is the one document."""
+        """One sentence, and the hint on a line of its own: the line as typed with what the error's hint changes.
+
+        With JSON asked for and nothing shown yet, it is the one document.
+        """
+        hint = typed.changed(self.typed, error.hint, error.without)
         if self.as_json and not self.answered:
-            self._document({"error": error.message, "hint": error.hint, "exit_code": int(error.exit_code)})
+            self._document({"error": error.message, "hint": hint, "exit_code": int(error.exit_code)})
         self.say(f"error: {one_line(error.message)}", "red")
-        if error.hint:
-            self.say(f"hint: {' '.join(error.hint.splitlines())}")  # two spaces may stand in a quoted word of it
+        if hint:
+            self.say(f"hint: {' '.join(hint.splitlines())}")  # two spaces may stand in a quoted word of it
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Return when the answer is yes; raise `Refused` when it is no, or when there is no one to ask."""
@@ -112,17 +116,27 @@ class Ui:
             return
         if self.as_json or not self.stdin.isatty():
             raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again("--yes"))
-        _write(self.stderr, f"{question} [y/N] ")
-        if self.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if self._answer(f"{question} [y/N] ").lower() not in {"y", "yes"}:
             raise Refused("not confirmed, nothing was changed")
 
     def ask(self, question: str, expected: str, *, option: str) -> None:
         """For what cannot be undone: return only when `expected` is typed. `option` is the one that takes it on the line."""
         if self.as_json or not self.stdin.isatty():
             raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again(option, expected))
-        _write(self.stderr, f"{question} Type {expected} to go on: ")
-        if self.stdin.readline().strip() != expected:
+        if self._answer(f"{question} Type {expected} to go on: ") != expected:
             raise Refused("not confirmed, nothing was changed")
+
+    def _answer(self, question: str) -> str:
+        """What is typed to a question.
+
+        Raises:
+            Interrupted: Ctrl-C, before anything was begun.
+        """
+        _write(self.stderr, question)
+        try:
+            return self.stdin.readline().strip()
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted at the question, nothing was changed", self.again()) from None
 
     def again(self, *words: str) -> str:
         """The command that was typed with these words added, before a `--` if there is one, ready to be copied."""

@@ -1,8 +1,10 @@
 """Whole command lines through `main`: exit code, stdout, stderr."""
 
+import contextlib
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +66,34 @@ class CommandLine:
         with pytest.raises(SystemExit) as stop:
             main([str(one) for one in arguments], state)
         return Result(int(stop.value.code or 0), out.getvalue(), err.getvalue())
+
+
+OTHERS = ("aws", "unset", "${EDITOR:-vi}", "rm")
+"""Programs that are not ours and that a hint may start with."""
+
+
+def assert_runs(hint: str) -> str:
+    """A hint that is a line of ours with a command and options that exist, or one of another program that is known here."""
+    import typer
+
+    from llmlab.cli import app, split_global
+
+    words = shlex.split(hint.partition("  # ")[0].partition(" < ")[0])
+    assert words, "no hint"
+    if words[0] in OTHERS:
+        return words[0]
+    assert words[0] == "llmlab", hint
+    rest, _ = split_global(words[1:])
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        assert rest, hint
+        if rest[0] in {"--help", "-h"}:
+            return "llmlab"
+        command, rest = command.commands[rest[0]], rest[1:]
+    if "--help" not in rest:
+        with contextlib.suppress(typer.Exit):  # an option that shows something does so here
+            command.make_context("llmlab", rest, obj=State(ui=Ui(stdout=io.StringIO())))  # raises for what it does not take
+    return "llmlab"
 
 
 @pytest.fixture

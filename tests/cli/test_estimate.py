@@ -170,7 +170,7 @@ def test_a_run_of_a_few_steps_measured_nothing(ready: CommandLine, lab_aws: Aws)
 
 def test_a_silent_price_list_makes_prices_approximate(ready: CommandLine, lab_aws: Aws) -> None:
     with denied(lab_aws, "pricing:GetProducts"):
-        result = ready("launch", "--instance-type", "g6.xlarge", "--json")
+        result = ready("launch", "--yes", "--instance-type", "g6.xlarge", "--json")
         shown = ready("estimate", "--on-demand").out
     assert result.code == 0, result.err
     assert "note      AWS denied pricing:GetProducts, so these prices are approximate: on-demand of g6.xlarge, disk, address" in result.err
@@ -185,7 +185,7 @@ def test_a_silent_price_list_makes_prices_approximate(ready: CommandLine, lab_aw
 
 def test_a_silent_spot_history_counts_at_the_ceiling(ready: CommandLine, lab_aws: Aws) -> None:
     with denied(lab_aws, "ec2:DescribeSpotPriceHistory"):
-        result = ready("launch", "--spot", "--instance-type", "g6.xlarge", "--json")
+        result = ready("launch", "--yes", "--spot", "--instance-type", "g6.xlarge", "--json")
     assert result.code == 0, result.err
     assert "AWS denied ec2:DescribeSpotPriceHistory, so spot is counted at the on-demand price, the most that it can cost" in result.err
     assert result.json["price"] == pytest.approx(0.8048)
@@ -194,7 +194,7 @@ def test_a_silent_spot_history_counts_at_the_ceiling(ready: CommandLine, lab_aws
 def test_a_silent_quota_is_told_and_stops_nothing(ready: CommandLine, lab_aws: Aws) -> None:
     market.set_quota("us-east-1", "L-DB2E81BA", 64)
     with denied(lab_aws, "service-quotas:GetServiceQuota"):
-        result = ready("launch")
+        result = ready("launch", "--yes")
     assert result.code == 0, result.err
     assert "note      AWS does not tell the quota of on-demand G and VT instances, so it was not checked" in result.err
 

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,7 +16,7 @@ from llmlab.aws.session import Aws
 from llmlab.contract import IMAGE_LABEL, VERSION, Attempt, Pool, RunKeys, Spec, Tag
 from llmlab.sandbox import market
 
-from .conftest import CommandLine, put_dataset, put_image
+from .conftest import CommandLine, assert_runs, put_dataset, put_image
 
 
 def schedules_of(aws: Aws) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def assert_only_reads(calls: list[str]) -> None:
 
 
 def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:
-    result = ready("launch", "--spot", "--max-hours", "2", "--json")
+    result = ready("launch", "--yes", "--spot", "--max-hours", "2", "--json")
     assert result.code == 0, result.err
     facts = result.json
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
@@ -72,15 +73,15 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
 
 def test_a_launch_on_demand_and_one_that_falls_back_to_it_start(ready: CommandLine, lab_aws: Aws) -> None:
     """EC2 refuses a request on demand that tags spot requests, be it by its launch template."""
-    plain = ready("launch", "--max-hours", "1", "--json")
+    plain = ready("launch", "--yes", "--max-hours", "1", "--json")
     assert (plain.code, plain.err.count("error")) == (0, 0), plain.err
     market.refuse(lab_aws.region, market=market.SPOT)
-    fallen = ready("launch", "--spot", "--fallback-on-demand", "--max-hours", "1", "--json")
+    fallen = ready("launch", "--yes", "--spot", "--fallback-on-demand", "--max-hours", "1", "--json")
     assert (fallen.code, fallen.json["spot"]) == (0, False), fallen.err
 
 
 def test_the_screen_says_what_it_costs_and_that_the_laptop_may_be_closed(ready: CommandLine) -> None:
-    result = ready("launch", "--spot", "--max-hours", "2")
+    result = ready("launch", "--yes", "--spot", "--max-hours", "2")
     assert "the laptop may be closed" in result.out
     assert "an hour, at most $" in result.out
     assert "spot, $" in result.err
@@ -130,14 +131,14 @@ def test_a_run_keeps_the_commit_of_its_model_and_the_line_that_launched_it(
 ) -> None:
     address, asked = hub
     ready.environment = {"HF_HUB_OFFLINE": "", "HF_ENDPOINT": address, "LLMLAB_TRAINING_NETWORK": "true"}
-    facts = ready("launch", "--max-hours", "1", "--set", "seed=3", "--json").json
+    facts = ready("launch", "--yes", "--max-hours", "1", "--set", "seed=3", "--json").json
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
     attempt = documents.read(lab_aws, Attempt, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).attempt(1))
     assert spec
     assert attempt
     assert asked == ["/api/models/Qwen/Qwen2.5-1.5B-Instruct/revision/main"]
     assert (spec.recipe["revision"], spec.recipe["model"]) == (COMMIT, "Qwen/Qwen2.5-1.5B-Instruct")
-    assert (spec.command, attempt.command) == ("llmlab launch --max-hours 1 --set seed=3 --json",) * 2
+    assert (spec.command, attempt.command) == ("llmlab launch --yes --max-hours 1 --set seed=3 --json",) * 2
     assert spec.training_network
     refused = ready("launch", "--set", "revision=gone")
     assert (refused.code, refused.hint) == (2, "llmlab launch --set revision=main")
@@ -165,7 +166,7 @@ def test_a_dry_run_only_reads(ready: CommandLine, lab_aws: Aws, recorder: list[s
 
 
 def test_keep_and_limits_reach_spec_and_tags(ready: CommandLine, lab_aws: Aws) -> None:
-    facts = ready("launch", "--no-auto-shutdown", "--no-resume", "--max-cost", "0.6", "--set", "lora.rank=8", "--json").json
+    facts = ready("launch", "--yes", "--no-auto-shutdown", "--no-resume", "--max-cost", "0.6", "--set", "lora.rank=8", "--json").json
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
     assert spec
     assert (spec.auto_shutdown, spec.resume, spec.max_cost, spec.recipe["lora"]["rank"]) == (False, False, 0.6, 8)
@@ -175,7 +176,7 @@ def test_keep_and_limits_reach_spec_and_tags(ready: CommandLine, lab_aws: Aws) -
 
 
 def test_several_runs_live_at_once(ready: CommandLine, lab_aws: Aws) -> None:
-    names = {ready("launch", "--json").json["run"] for _ in range(3)}
+    names = {ready("launch", "--yes", "--json").json["run"] for _ in range(3)}
     assert len(names) == 3
     assert len(alive(lab_aws)) == 3
     listed = ready("status", "--json").json
@@ -184,7 +185,7 @@ def test_several_runs_live_at_once(ready: CommandLine, lab_aws: Aws) -> None:
 
 
 def test_the_order_of_types_is_the_users(ready: CommandLine, lab_aws: Aws) -> None:
-    facts = ready("launch", "--instance-type", "g5.2xlarge,g6.xlarge", "--json").json
+    facts = ready("launch", "--yes", "--instance-type", "g5.2xlarge,g6.xlarge", "--json").json
     assert facts["instance_type"] == "g5.2xlarge"
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
     assert spec
@@ -194,10 +195,10 @@ def test_the_order_of_types_is_the_users(ready: CommandLine, lab_aws: Aws) -> No
 def test_no_capacity_names_every_pool_and_leaves_nothing(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
     market.refuse("us-east-1")
     recorder.clear()
-    result = ready("launch", "--spot", "--instance-type", "g6.xlarge", "--instance-type", "g5.xlarge")
+    result = ready("launch", "--yes", "--spot", "--instance-type", "g6.xlarge", "--instance-type", "g5.xlarge")
     assert result.code == 1
     assert result.error.startswith("no spot capacity for g6.xlarge, g5.xlarge in any of ")
-    assert result.hint == "llmlab launch --spot --fallback-on-demand"
+    assert result.hint == "llmlab launch --yes --spot --instance-type g6.xlarge --instance-type g5.xlarge --fallback-on-demand"
     lines = [line for line in result.err.splitlines() if line.startswith("no capacity: ")]
     tried = [(line.split()[2], zone.rstrip(",")) for line in lines for zone in line.split() if zone.startswith("us-east-1")]
     offered = lab_aws.ec2.describe_instance_type_offerings(
@@ -223,7 +224,7 @@ def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready:
     client.meta.events.register("provide-client-params.ec2.CreateFleet", note)
     try:
         planned = ready("launch", "--spot", "--dry-run", "--json").json
-        assert ready("launch", "--spot").code == 1
+        assert ready("launch", "--yes", "--spot").code == 1
     finally:
         client.meta.events.unregister("provide-client-params.ec2.CreateFleet", note)
     pools = [Pool(**one) for one in planned["pools"]]
@@ -239,7 +240,7 @@ def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready:
 
 def test_fallback_takes_on_demand(ready: CommandLine) -> None:
     market.refuse("us-east-1", market=market.SPOT)
-    facts = ready("launch", "--spot", "--fallback-on-demand", "--json").json
+    facts = ready("launch", "--yes", "--spot", "--fallback-on-demand", "--json").json
     assert facts["spot"] is False
     assert facts["price"] > 0.5
 
@@ -247,20 +248,20 @@ def test_fallback_takes_on_demand(ready: CommandLine) -> None:
 def test_a_spot_quota_that_is_in_use_falls_back_waits_or_says_so(ready: CommandLine, lab_aws: Aws) -> None:
     """Also minutes after a run has ended, when preflight has seen that the quota is large enough."""
     market.refuse("us-east-1", market=market.SPOT, code="MaxSpotInstanceCountExceeded")
-    refused = ready("launch", "--spot")
-    assert (refused.code, refused.hint) == (4, "llmlab launch --spot --wait-for-capacity 10")
+    refused = ready("launch", "--yes", "--spot")
+    assert (refused.code, refused.hint) == (4, "llmlab launch --yes --spot --wait-for-capacity 10")
     assert "is in use in us-east-1, or what used it has ended minutes ago and counts still" in refused.error
     assert "Max spot instance count exceeded" in refused.error
-    patient = ready("launch", "--spot", "--wait-for-capacity", "2")
+    patient = ready("launch", "--yes", "--spot", "--wait-for-capacity", "2")
     assert (patient.code, patient.err.count("asking again")) == (4, 2)
     assert nothing_left(lab_aws)
-    assert ready("launch", "--spot", "--fallback-on-demand", "--json").json["spot"] is False
+    assert ready("launch", "--yes", "--spot", "--fallback-on-demand", "--json").json["spot"] is False
 
 
 def test_waiting_for_capacity_asks_every_minute_and_moves_the_deadline(ready: CommandLine, lab_aws: Aws) -> None:
     before = ready.clock.now().timestamp()
     market.refuse("us-east-1")
-    result = ready("launch", "--wait-for-capacity", "5")
+    result = ready("launch", "--yes", "--wait-for-capacity", "5")
     assert result.code == 1
     assert result.err.count("asking again") == 5
     assert ready.clock.now().timestamp() - before >= 300
@@ -268,15 +269,15 @@ def test_waiting_for_capacity_asks_every_minute_and_moves_the_deadline(ready: Co
 
 
 def test_one_pool_without_capacity_is_passed_over(ready: CommandLine) -> None:
-    best = ready("launch", "--json").json["instance_type"]
+    best = ready("launch", "--yes", "--json").json["instance_type"]
     market.refuse("us-east-1", best)
-    assert ready("launch", "--json").json["instance_type"] != best
+    assert ready("launch", "--yes", "--json").json["instance_type"] != best
 
 
 def test_a_quota_of_zero_stops_before_anything_is_made(ready: CommandLine, lab_aws: Aws, recorder: list[str]) -> None:
     market.set_quota("us-east-1", "L-3819A6DF", 0)
     recorder.clear()
-    result = ready("launch", "--spot")
+    result = ready("launch", "--yes", "--spot")
     assert result.code == 4
     words = "needs 4 vCPUs, and the quota of spot G and VT instances (L-3819A6DF) is 0 vCPUs in us-east-1"
     assert result.error.partition(" ")[2] == words
@@ -287,13 +288,13 @@ def test_a_quota_of_zero_stops_before_anything_is_made(ready: CommandLine, lab_a
     assert other == "llmlab doctor --request-quota"
     assert_only_reads(recorder)
     assert nothing_left(lab_aws)
-    assert ready("launch", "--on-demand").code == 0
+    assert ready("launch", "--yes", "--on-demand").code == 0
 
 
 def test_the_quota_counts_what_runs_already(ready: CommandLine) -> None:
     market.set_quota("us-east-1", "L-DB2E81BA", 6)
-    assert ready("launch", "--instance-type", "g6.xlarge").code == 0
-    result = ready("launch", "--instance-type", "g6.xlarge")
+    assert ready("launch", "--yes", "--instance-type", "g6.xlarge").code == 0
+    result = ready("launch", "--yes", "--instance-type", "g6.xlarge")
     assert result.code == 4
     assert "6 vCPUs, 4 of them in use" in result.error
 
@@ -307,7 +308,7 @@ BAD = (
     (["--set", "lora.rnk=8"], 2, "there is no field lora.rnk", "llmlab launch --set lora.rank=8"),
     (["--set", "rank"], 2, "--set takes FIELD=VALUE", "llmlab launch --set lora.rank=8"),
     (["--image", "v9"], 1, "no training image tagged v9", "llmlab image push"),
-    (["--fallback-on-demand"], 2, "--fallback-on-demand is for --spot", "llmlab launch --spot --fallback-on-demand"),
+    (["--fallback-on-demand"], 2, "--fallback-on-demand is for --spot", "llmlab launch --fallback-on-demand --spot"),
     (
         ["--max-hours", "0.1"],
         2,
@@ -320,7 +321,12 @@ BAD = (
         "max-cost $0.1 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.55",
         "llmlab launch --",
     ),
-    (["--spot", "--max-hours", "0.3", "--set", "save_minutes=30"], 4, "without checkpoints", "llmlab launch --spot --set save_minutes=10"),
+    (
+        ["--spot", "--max-hours", "0.3", "--set", "save_minutes=30"],
+        4,
+        "without checkpoints",
+        "llmlab launch --spot --max-hours 0.3 --set save_minutes=10",
+    ),
     (["--instance-type", "p3.2xlarge"], 2, "p3.2xlarge is retired; of its class there are here: ", "llmlab launch --instance-type g"),
     (["--instance-type", "g5g.xlarge"], 2, "arm64", "llmlab launch --instance-type g"),
     (["--instance-type", "g6f.xlarge"], 2, "a fraction of a GPU", "llmlab launch --instance-type g"),
@@ -337,20 +343,38 @@ BAD = (
     (["--instance-type", "g99.xlarge"], 2, "there is no instance type g99.xlarge in us-east-1", "llmlab launch --instance-type g"),
     (["--set", "model=x/llama-70b", "--set", "parallel=ddp"], 4, "on-demand P instances (L-417A185B) is 0 vCPUs", "aws service-quotas r"),
     (["--set", "device=cpu", "--set", "method=qlora"], 2, "method qlora needs a GPU", "llmlab launch --set device=auto"),
-    (["--set", "device=cpu", "--set", "precision=fp16"], 2, "precision fp16 needs a GPU", "llmlab launch --set precision=auto"),
-    (["--set", "model=x/llama-5000b"], 1, "the recipe needs about ", "llmlab launch --set batch_size=2"),
+    (
+        ["--set", "device=cpu", "--set", "precision=fp16"],
+        2,
+        "precision fp16 needs a GPU",
+        "llmlab launch --set device=cpu --set precision=auto",
+    ),
+    (["--set", "model=x/llama-5000b"], 1, "the recipe needs about ", "llmlab launch --set model=x/llama-5000b --set batch_size=2"),
 )
-"""Arguments, exit code, what the sentence says, how the hint begins."""
+"""Arguments, exit code, what the sentence says, how the hint begins once what else was typed is taken out of it."""
+LIMITS = ("--dry-run", "--no-resume", "--recipe", "lora-1b")
+"""Typed with each of them: what the next line may not lose."""
 
 
-def test_bad_input_gets_a_sentence_and_a_hint(ready: CommandLine, lab_aws: Aws) -> None:
+def test_bad_input_gets_a_sentence_and_a_hint_that_keeps_what_was_typed(ready: CommandLine, lab_aws: Aws) -> None:
     """One lab for all of them, as bootstrapping one costs a second; none of them may leave anything."""
+    kept, others = 0, []
     for arguments, code, error, hint in BAD:
-        result = ready("launch", *arguments)
+        limits = (*LIMITS, *(() if "--max-cost" in arguments else ("--max-cost", "5000")))
+        result = ready("launch", *limits, *arguments)
         assert error in result.error, arguments
-        assert result.hint.startswith(hint), arguments
         assert result.code == code, arguments
         assert nothing_left(lab_aws), arguments
+        assert_runs(result.hint)
+        if not result.hint.startswith("llmlab launch "):
+            others.append(result.hint)
+            assert result.hint.startswith(hint), arguments
+            continue
+        words = shlex.split(result.hint)
+        assert words[2 : 2 + len(limits)] == [*limits], arguments
+        assert " ".join([*words[:2], *words[2 + len(limits) :]]).startswith(hint), arguments
+        kept += 1
+    assert (kept, len(others)) == (19, 6)
 
 
 def test_a_retired_type_is_answered_with_gpus_that_exist(ready: CommandLine, lab_aws: Aws) -> None:
@@ -364,14 +388,14 @@ def test_several_datasets_want_a_name(ready: CommandLine, lab_aws: Aws) -> None:
     put_dataset(lab_aws, "jokes")
     result = ready("launch")
     assert result.error == "there are several datasets, name one: jokes, sums"
-    assert ready("launch", "--data", "jokes", "--json").json["data"] == "jokes"
+    assert ready("launch", "--yes", "--data", "jokes", "--json").json["data"] == "jokes"
 
 
 def test_an_image_is_taken_by_its_tag(ready: CommandLine, lab_aws: Aws) -> None:
     put_image(lab_aws, "v2")
-    images = [ready("launch", "--image", tag, "--json").json["image"] for tag in ("latest", "v2")]
+    images = [ready("launch", "--yes", "--image", tag, "--json").json["image"] for tag in ("latest", "v2")]
     assert images[0] != images[1]
-    assert ready("launch", "--json").json["image"] in images
+    assert ready("launch", "--yes", "--json").json["image"] in images
 
 
 @pytest.mark.parametrize(
@@ -395,7 +419,7 @@ def test_an_image_that_its_machine_would_refuse(
     assert (result.code, result.error, result.hint) == (4, refusal, "llmlab image push")
     assert lab_aws.ec2.describe_instances()["Reservations"] == []
     put_image(lab_aws, "v4", {"architecture": "amd64", "config": {"Labels": {IMAGE_LABEL: str(VERSION)}}})
-    assert ready("launch", "--image", "v4").code == 0
+    assert ready("launch", "--yes", "--image", "v4").code == 0
 
 
 def test_without_a_lab_it_says_bootstrap(lab: CommandLine) -> None:
@@ -425,7 +449,7 @@ def assert_undone(ready: CommandLine, aws: Aws, call: str, when: str, error: Bas
     for client in clients:
         client.meta.events.register(event, interrupt)
     try:
-        result = ready("launch", "--spot")
+        result = ready("launch", "--yes", "--spot")
     finally:
         for client in clients:
             client.meta.events.unregister(event, interrupt)
@@ -444,7 +468,7 @@ def test_a_denied_call_is_named_and_leaves_nothing(ready: CommandLine, lab_aws: 
 
 def test_how_it_heals_is_written_into_the_spec(ready: CommandLine, lab_aws: Aws) -> None:
     words = ["--fallback-on-demand", "--fallback-after", "2", "--fallback-minutes", "5", "--wait-hours", "3", "--idle-minutes", "0"]
-    facts = ready("launch", "--spot", *words, "--json").json
+    facts = ready("launch", "--yes", "--spot", *words, "--json").json
     spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(facts["run"]).spec)
     assert spec
     assert (spec.fallback_interruptions, spec.fallback_minutes, spec.wait_hours, spec.idle_minutes) == (2, 5, 3, 0)
@@ -457,7 +481,7 @@ def test_patience_that_makes_no_sense(ready: CommandLine, lab_aws: Aws, option: 
     result = ready("launch", "--spot", f"--{option}", value)
     assert result.code == 2
     assert result.error.startswith(f"{option} must be between ")
-    assert result.hint.startswith(f"llmlab launch --{option} ")
+    assert result.hint.startswith(f"llmlab launch --spot --{option} ")
     assert nothing_left(lab_aws)
 
 

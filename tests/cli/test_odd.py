@@ -18,7 +18,7 @@ POISON = [b"[[[[", b" " * (contract.DOCUMENT_BYTES + 1)]
 
 
 def launch(ready: CommandLine) -> tuple[str, str]:
-    facts = ready("launch", "--spot", "--json").json
+    facts = ready("launch", "--yes", "--spot", "--json").json
     ready.clock.sleep(5)
     return facts["run"], facts["instance"]
 

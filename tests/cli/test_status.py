@@ -15,7 +15,7 @@ from .conftest import CommandLine
 
 
 def launch(ready: CommandLine, *more: str) -> tuple[str, str]:
-    facts = ready("launch", "--spot", "--json", *more).json
+    facts = ready("launch", "--yes", "--spot", "--json", *more).json
     return facts["run"], facts["instance"]
 
 
@@ -96,7 +96,8 @@ def test_why_a_run_ended(ready: CommandLine, lab_aws: Aws) -> None:
     assert "failed (out_of_memory)" in ready("status").out.replace("\n", " ")
     screen = ready("status", "latest")
     assert "the GPU's 22 GiB were not enough" in screen.out
-    assert "next: llmlab launch --set batch_size=1" in screen.err
+    assert "next: llmlab launch --spot --set batch_size=1 --set max_length=1024\n" in screen.err
+    assert ready("status", "--json").json["runs"][0]["hint"] == f"llmlab status {run}", "a listing knows no line to go on from"
 
 
 def test_a_run_is_named_by_a_part_or_latest(ready: CommandLine) -> None:
@@ -209,7 +210,7 @@ def test_stop_asks_then_ends_by_tag_and_marks(ready: CommandLine, lab_aws: Aws) 
 def test_stop_ends_every_instance_of_the_run_and_no_other(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready)
     other, kept = launch(ready)
-    twin = ready("launch", "--json").json
+    twin = ready("launch", "--yes", "--json").json
     tags = [{"Key": "Run", "Value": run}, {"Key": "Attempt", "Value": "2"}]
     lab_aws.ec2.create_tags(Resources=[twin["instance"]], Tags=tags)  # type: ignore[arg-type]
     assert len(ready("stop", run, "--now", "--json").json["terminated"]) == 2
@@ -230,7 +231,7 @@ def test_resume_goes_on_from_the_newest_complete_checkpoint(ready: CommandLine, 
     complete_checkpoint(lab_aws, run, 100)
     lab_aws.s3.put_object(Bucket=lab_aws.names.outputs_bucket, Key=RunKeys(run).checkpoint(120) + "model.safetensors", Body=b"half")
     finish(ready, lab_aws, run, EndReason.TIMED_OUT)
-    facts = ready("resume", run, "--max-hours", "2", "--on-demand", "--json").json
+    facts = ready("resume", run, "--max-hours", "2", "--on-demand", "--yes", "--json").json
     assert facts["step"] == 100
     attempt = facts["attempt"]
     assert (attempt["number"], attempt["spot"], attempt["by"], attempt["hours_before"]) == (2, False, "resume", 0.25)
@@ -266,18 +267,18 @@ def test_resume_refuses_a_run_for_which_an_instance_is_being_asked(ready: Comman
     assert "has no instance yet" in refused.error
     assert ready("stop", run).code == 0
     assert ready("status", run, "--json").json["run"]["reason"] == "stopped_by_user"
-    assert ready("resume", run, "--max-hours", "2", "--json").json["attempt"]["number"] == 3
+    assert ready("resume", run, "--max-hours", "2", "--json", "--yes").json["attempt"]["number"] == 3
 
 
 def test_resume_wants_more_hours_or_dollars_when_they_are_used_up(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready, "--max-hours", "0.3", "--max-cost", "0.5")
     finish(ready, lab_aws, run, EndReason.COST_REACHED, cost=0.5)
     assert ready("resume", run).hint == f"llmlab resume {run} --max-hours 6"
-    assert ready("resume", run, "--max-hours", "1").hint == f"llmlab resume {run} --max-cost 10"
+    assert ready("resume", run, "--max-hours", "1").hint == f"llmlab resume {run} --max-hours 1 --max-cost 10"
     assert ready("resume", run, "--max-hours", "10000").code == 2
     little = ready("resume", run, "--max-hours", "1", "--max-cost", "0.01")
     assert (little.code, little.error.partition(":")[0]) == (2, "$0.01 end before training begins")
-    assert ready("resume", run, "--max-hours", "1", "--max-cost", "1").code == 0
+    assert ready("resume", run, "--max-hours", "1", "--max-cost", "1", "--yes").code == 0
 
 
 def test_a_resume_without_capacity_leaves_the_run_as_it_was(ready: CommandLine, lab_aws: Aws) -> None:
@@ -287,8 +288,8 @@ def test_a_resume_without_capacity_leaves_the_run_as_it_was(ready: CommandLine, 
     finish(ready, lab_aws, run, EndReason.TRAINING_ERROR, "as it was")
     before = ready("status", run, "--json").json
     market.refuse("us-east-1")
-    result = ready("resume", run)
-    assert (result.code, result.hint) == (1, f"llmlab resume {run} --spot --fallback-on-demand")
+    result = ready("resume", run, "--yes")
+    assert (result.code, result.hint) == (1, f"llmlab resume {run} --yes --spot --fallback-on-demand")
     after = ready("status", run, "--json").json
     assert after == before
     assert [one.reason for one in documents.ended(lab_aws, lab_aws.names.outputs_bucket).values()] == [EndReason.TRAINING_ERROR]
@@ -311,7 +312,7 @@ def test_a_resumed_run_is_never_without_a_claim_or_its_last_word(ready: CommandL
     for verb in ("PutObject", "DeleteObjects"):
         events.register(f"before-parameter-build.s3.{verb}", note)
     try:
-        assert ready("resume", run).code == 1
+        assert ready("resume", run, "--yes").code == 1
     finally:
         for verb in ("PutObject", "DeleteObjects"):
             events.unregister(f"before-parameter-build.s3.{verb}", note)
@@ -329,7 +330,7 @@ def test_a_stale_marker_does_not_hide_a_resumed_run(ready: CommandLine, lab_aws:
     finish(ready, lab_aws, run, EndReason.INSTANCE_LOST)
     bucket, keys = lab_aws.names.outputs_bucket, RunKeys(run)
     late = documents.read(lab_aws, Marker, bucket, keys.failure)
-    ready("resume", run, "--max-hours", "2")
+    ready("resume", run, "--max-hours", "2", "--yes")
     documents.write(lab_aws, bucket, keys.failure, late)
     documents.touch(lab_aws, bucket, keys.ended(EndReason.INSTANCE_LOST))
     assert ready("status", run, "--json").json["run"]["state"] == "starting"

@@ -155,7 +155,7 @@ def test_taken_back_gone_on_stopped_and_resumed(docker_lab: DockerLab) -> None:
     stopped = docker_lab.marker(run)
     assert (stopped.reason, stopped.attempts) == (EndReason.STOPPED_BY_USER, 2)
     assert docker_lab.bucket.checkpoint(run) == stopped.step > taken.step >= 3
-    docker_lab.run("resume", run)
+    docker_lab.run("resume", "--yes", run)
     docker_lab.until("the third machine", lambda: len(docker_lab.instances(run)) == 3, run)
     docker_lab.until_step(run, stopped.step + 1)
     docker_lab.run("stop", run)

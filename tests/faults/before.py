@@ -11,7 +11,7 @@ from tests.faults.line import Call
 from tests.faults.stage import Stage
 
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
-LAUNCH = ("launch", "--spot", "--max-hours", "6")
+LAUNCH = ("launch", "--yes", "--spot", "--max-hours", "6")
 TEARDOWN = ("teardown", "--everything", "--confirm", PROJECT)
 DOCKER_WORDS = "docker-words"
 """The file in the stage's folder that the stand-in for docker fills."""

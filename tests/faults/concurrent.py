@@ -114,7 +114,7 @@ def meetings() -> tuple[Meeting, ...]:
         laws.one_stop(stage, outcomes[0], Way.LOST)  # type: ignore[arg-type]
 
     stop = ("stop", "latest", "--now")
-    resume = ("resume", "latest", "--max-hours", "6")
+    resume = ("resume", "--yes", "latest", "--max-hours", "6")
     return (
         Meeting("two bootstraps", before.nothing, (before.BOOTSTRAP,) * 2, bootstrapped),
         Meeting("ten launches", before.ready, (before.LAUNCH,) * 10, launched),

@@ -137,7 +137,7 @@ def over(stage: Stage, number: int, reason: EndReason) -> None:
 def bounded(stage: Stage) -> None:
     """A run with a limit in dollars."""
     before.ready(stage)
-    stage.do(stage.typed("launch", "--spot", "--max-hours", "20", "--max-cost", "1"))
+    stage.do(stage.typed("launch", "--yes", "--spot", "--max-hours", "20", "--max-cost", "1"))
     stage.build_watchdog()
 
 

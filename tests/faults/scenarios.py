@@ -82,7 +82,7 @@ def resume_again(stage: Stage, first: Outcome, way: Way) -> None:
     """The same line; where an instance may be left, or is, the error names the way: stop, then the same line."""
     if not first.killed and not first.result[0].code:
         return
-    line = ("resume", the_run(stage), "--max-hours", "6")
+    line = ("resume", "--yes", the_run(stage), "--max-hours", "6")
     (second,) = stage.keeper.run(stage.typed(*line))
     result, clock = second.result
     stage.clock.time = clock.time
@@ -124,7 +124,7 @@ SCENARIOS = (
     Scenario("stop --now", before.running, lambda stage: stage.typed("stop", the_run(stage), "--now"), laws.one_stop, stop_again),
     Scenario("stop", before.with_an_agent, lambda stage: stage.typed("stop", the_run(stage)), laws.saved_stop),
     Scenario(
-        "resume", before.stopped, lambda stage: stage.typed("resume", the_run(stage), "--max-hours", "6"),
+        "resume", before.stopped, lambda stage: stage.typed("resume", "--yes", the_run(stage), "--max-hours", "6"),
         laws.one_resume, resume_again,
     ),
     Scenario("fetch", before.finished, lambda stage: stage.typed("fetch", "latest"), laws.whole_fetch),

@@ -12,7 +12,20 @@ HOURS, DOLLARS = "0.5", 0.6
 """Of each launch, as `--max-hours` and `--max-cost`; three are made, and the account's other costs of an hour are cents."""
 MOST_DOLLARS = 2.0
 ENDLESS = ("--set", "max_steps=1000000", "--set", "save_steps=5")
-LAUNCH = ("launch", "--recipe", "sandbox", "--data", "live", "--instance-type", TYPES, "--max-hours", HOURS, "--max-cost", str(DOLLARS))
+LAUNCH = (
+    "launch",
+    "--yes",
+    "--recipe",
+    "sandbox",
+    "--data",
+    "live",
+    "--instance-type",
+    TYPES,
+    "--max-hours",
+    HOURS,
+    "--max-cost",
+    str(DOLLARS),
+)
 LIMIT_SECONDS = 1500
 TEARDOWN = ("teardown", "--everything", "--confirm", LAB)
 
@@ -81,7 +94,7 @@ class Journey:
         self.ground.llmlab("stop", run)
         self.until("the stop", lambda: not living(self.ground, run))
         stopped = int(self.state(run).get("step") or 0)
-        self.ground.llmlab("resume", run)
+        self.ground.llmlab("resume", "--yes", run)
         at = self.until_step(run, stopped + 2)
         (first,) = living(self.ground, run)
         how = interrupt(self.ground, run)

@@ -162,7 +162,7 @@ class Life:
         lab.marker(run)
         assert len(lab.instances(run)) == 2, "the run was over before it was interrupted"
         lab.marker(hub)
-        self.run("resume", long)
+        self.run("resume", "--yes", long)
         self.look()
         for command in ("status", "logs", "report"):
             self.run(command, run)

@@ -26,7 +26,7 @@ from tests.sampling import sampled
 
 DELAYS = (0, 5, 30)
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
-LAUNCH = ("launch", "--spot", "--max-hours", "6")
+LAUNCH = ("launch", "--yes", "--spot", "--max-hours", "6")
 TEARDOWN = ("teardown", "--everything", "--confirm", PROJECT)
 LIVE = {"pending", "running", "stopping", "stopped"}
 
@@ -177,13 +177,13 @@ def test_a_run_of_which_nothing_is_shown_yet(lab: CommandLine, lab_aws: Aws, sec
     ended(lab(*LAUNCH))
     run = the_run(lab)
     assert state(lab, run) == "starting"
-    resumed = lab("resume", run)
+    resumed = lab("resume", "--yes", run)
     assert (resumed.code, resumed.hint) == (4, f"llmlab stop {run}")
     assert len(live(lab_aws)) == 1
     ended(lab("stop", run, "--now"))
     assert live(lab_aws) == []
     assert state(lab, run) == "stopped"
-    ended(lab("resume", run, "--max-hours", "6"))
+    ended(lab("resume", "--yes", run, "--max-hours", "6"))
     assert len(live(lab_aws)) == 1
 
 

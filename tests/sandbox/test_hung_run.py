@@ -42,7 +42,7 @@ class Lab:
         ec2.create_launch_template_version(
             LaunchTemplateName=name, LaunchTemplateData={**newest["LaunchTemplateData"], "UserData": encoded}
         )
-        result = CommandLine()("launch", "--data", "d", "--recipe", "sandbox", "--spot", "--max-hours", str(HOURS))
+        result = CommandLine()("launch", "--yes", "--data", "d", "--recipe", "sandbox", "--spot", "--max-hours", str(HOURS))
         assert result.code == 0, result.err
         attempt = self.bucket.load(Attempt, RunKeys(max(self.bucket.runs())).attempt(1))
         assert attempt is not None

@@ -107,7 +107,7 @@ def test_a_container_that_does_not_start(lab: Lab) -> None:
 def test_a_machine_whose_gpus_are_missing_is_left_for_another_once(lab: Lab) -> None:
     """First the real look, on a machine where CUDA does not start; then one that sees three of four. No step is trained on a processor."""
     settings = [word for one in ("epochs=1", "device=auto") for word in ("--set", one)]
-    lab.run("launch", "--data", "d", "--recipe", "sandbox", *settings, "--max-hours", "1", "--instance-type", "g4dn.12xlarge")
+    lab.run("launch", "--yes", "--data", "d", "--recipe", "sandbox", *settings, "--max-hours", "1", "--instance-type", "g4dn.12xlarge")
     run = max(lab.bucket.runs())
     keys = RunKeys(run)
     lab.until("the first end", lambda: lab.bucket.load(AttemptEnd, keys.attempt_end(1)), run)
@@ -174,7 +174,7 @@ def test_a_stop_saves_and_ends(lab: Lab) -> None:
 
 def test_a_kept_machine_stays_when_its_run_is_over(lab: Lab) -> None:
     """`--no-auto-shutdown`: the run has its last word, the machine waits for its deadline."""
-    lab.run("launch", "--data", "d", "--recipe", "sandbox", "--set", "epochs=1", "--max-hours", "1", "--no-auto-shutdown")
+    lab.run("launch", "--yes", "--data", "d", "--recipe", "sandbox", "--set", "epochs=1", "--max-hours", "1", "--no-auto-shutdown")
     run = max(lab.bucket.runs())
     (instance,) = lab.instances(run)
     lab.until("the script to end", lambda: "kept until its deadline" in lab.sandbox.console(instance["InstanceId"]))

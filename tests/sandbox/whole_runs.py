@@ -57,7 +57,7 @@ class Lab:
         """The id of a new run; of the newest image, or of one by its tag."""
         words = [word for setting in ("epochs=1", *settings) for word in ("--set", setting)]
         wanted = ("--image", image) if image else ()
-        self.run("launch", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours), *wanted)
+        self.run("launch", "--yes", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours), *wanted)
         return max(self.bucket.runs())
 
     def instances(self, run: str) -> list[dict[str, Any]]:

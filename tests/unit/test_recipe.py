@@ -99,7 +99,7 @@ def test_an_unknown_override_hints_with_the_users_value() -> None:
 def test_no_such_recipe() -> None:
     with pytest.raises(UsageError, match=r"there is no recipe lora1b; llmlab ships .*lora-1b") as caught:
         recipe.load("lora1b")
-    assert caught.value.hint == "llmlab estimate --recipe lora-1b"
+    assert caught.value.hint == "llmlab launch --recipe lora-1b"
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -181,7 +181,7 @@ class Aws:
         except exceptions.ProfileNotFound as error:
             raise BadCredentials(f"there is no AWS profile named {profile}", "aws configure list-profiles") from error
         if not self.session.region_name:
-            raise LabError("no AWS region is set", "llmlab --region us-east-1 status", ExitCode.USAGE)
+            raise LabError("no AWS region is set", "llmlab --region us-east-1", ExitCode.USAGE)
         self.region: str = self.session.region_name
         _check_partition(core, self.region)
         self._lock = Lock()

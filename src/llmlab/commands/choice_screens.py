@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmlab.commands.words import count, dollars, duration, hours
 from llmlab.ops.estimate import REACHED, START_HOURS
-from llmlab.ops.options import ON_DEMAND, SPOT, Obstacle, Option, Verdict
+from llmlab.ops.options import MARKETS, ON_DEMAND, SPOT, Obstacle, Option, Verdict
 from llmlab.ui import Hanging
 
 if TYPE_CHECKING:
@@ -207,6 +207,12 @@ def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
         yield "kept", keeping_words(facts.keeping)
     for note in facts.notes:
         yield "note", note
+
+
+def question(facts: "Plan") -> str:
+    """What is agreed to with a yes."""
+    what = f"{facts.options[0].instance_type}, {MARKETS[facts.spot]}"
+    return f"start {what}, for at most {hours(facts.wish.max_hours)}, {dollars(facts.most_cost)}?"
 
 
 def chosen_words(facts: "Plan") -> str:

@@ -94,7 +94,11 @@ def upload(
     state: State = ctx.obj
     if model is not None:
         if name is not None or skip_bad:
-            raise UsageError("--model goes alone: a model has one name and no lines", f"llmlab upload {path} --model {model}")
+            raise UsageError(
+                "--model goes alone: a model has one name and no lines",
+                f"llmlab upload {path} --model {model}",
+                without=["--name", "--skip-bad"],
+            )
         destination = ops.model_destination(state.aws, path, model)
         with state.ui.bar("uploading", "bytes") as progress:
             done = ops.upload_model(state.aws, state.clock, path, destination, progress)

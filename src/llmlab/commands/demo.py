@@ -30,7 +30,7 @@ BEFORE = (
     "upload data --name demo",
     "upload tiny --model tiny",
     "estimate --recipe sandbox --data demo --instance-type g4dn.xlarge,g5.xlarge,g6.xlarge,g6e.xlarge",
-    "launch --recipe sandbox --data demo --spot --max-hours 1",
+    "launch --recipe sandbox --data demo --spot --max-hours 1 --yes",
     "status",
     "logs latest -f",
     "status latest",

@@ -93,8 +93,9 @@ def launch(
     image: Annotated[str, typer.Option(help="Tag of the training image.", metavar="TAG", show_default="the newest")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code tells how it ended.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would start.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Start a run: checks, prices and quotas first, then one instance. The laptop may be closed afterwards."""
+    """Start a run: checks, prices and quotas first, a question, then one instance. The laptop may be closed afterwards."""
     from llmlab.commands import choice_screens, run_screens
     from llmlab.ops.hub import Hub
     from llmlab.ops.launch import launch as start
@@ -125,6 +126,7 @@ def launch(
         return
     for title, words in choice_screens.plan(plan, name):
         state.ui.tell(Hanging(f"{title:<9} ", words))
+    state.ui.confirm(choice_screens.question(plan), yes=yes)
     facts = start(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_for_capacity)
     if not wait:
         state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
@@ -143,7 +145,7 @@ def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe
     for setting in settings or ():
         field, equals, value = setting.partition("=")
         if not equals or not field:
-            raise UsageError(f"--set takes FIELD=VALUE, not {setting}", "llmlab launch --set lora.rank=8")
+            raise UsageError(f"--set takes FIELD=VALUE, not {setting}", "llmlab launch --set lora.rank=8", without=[field])
         overrides[field] = value
     chosen = name or (RECIPE if Path(RECIPE).is_file() else DEFAULT)
     return chosen, load(chosen, overrides)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
-    from llmlab.ops.resume import Resumed
+    from llmlab.ops.resume import Prepared, Resumed
     from llmlab.ops.run_state import Run
     from llmlab.ops.runs import Detail
 
@@ -239,6 +239,13 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     least = f"at most {dollars(facts.full_cost)} for {hours(facts.max_hours)} with disk and address"
     yield "price", f"{about}{dollars(facts.price)} an hour, {least}{most}"
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
+
+
+def resume_question(facts: "Prepared") -> str:
+    """What is agreed to with a yes."""
+    one = facts.attempt
+    market = "spot" if one.spot else "on-demand"
+    return f"start {one.run} again, {market}, for at most {hours(facts.most_hours)}, {dollars(facts.most_cost)}?"
 
 
 def resumed(facts: "Resumed") -> str:

@@ -33,7 +33,7 @@ def status(
     """The lab and its runs, or one run: state, step, loss, tokens/s, GPU, time, cost, what is left."""
     state: State = ctx.obj
     if watch and state.ui.as_json:
-        raise UsageError("--watch shows a screen and --json one document", "llmlab status --json")
+        raise UsageError("--watch shows a screen and --json one document", "llmlab status --json", without=["--watch", "-w"])
     while True:
         final = show_run(state, run, clear=watch) if run else show_runs(state, every=every, clear=watch)
         if final or not watch:
@@ -139,15 +139,19 @@ def resume(
     max_hours: Annotated[float | None, typer.Option(help="Instance time from now on.", show_default="what is left")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars from now on.", show_default="what is left")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code tells how it ended.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Start a run again from its newest complete checkpoint."""
+    """Start a run again from its newest complete checkpoint, after a question."""
     from llmlab.commands import run_screens
-    from llmlab.ops.resume import Again, resume as start
+    from llmlab.ops.resume import Again, prepare, resume as start
     from llmlab.ops.runs import resolve
 
     state: State = ctx.obj
     again = Again(spot, fallback_on_demand, max_hours, max_cost, wait_for_capacity, state.ui.again())
-    facts = start(state.aws, resolve(state.aws, run), again, state.clock, state.ui.say)
+    name = resolve(state.aws, run)
+    if not yes:
+        state.ui.confirm(run_screens.resume_question(prepare(state.aws, name, again, state.clock)), yes=False)
+    facts = start(state.aws, name, again, state.clock, state.ui.say)
     if wait:
         state.ui.say(run_screens.resumed(facts))
         follow(state, facts.attempt.run)

@@ -4,7 +4,7 @@ Standard library only, because it ships inside the watchdog's zip. Each builder 
 test asserts that no other module, template or Dockerfile spells these literals. Change `VERSION` with any change of meaning.
 """
 
-from llmlab.contract import hints
+from llmlab.contract import hints, typed
 from llmlab.contract.codec import DOCUMENT_BYTES, LARGE_DOCUMENT_BYTES, ContractError, body, dump, encode, load, most_bytes
 from llmlab.contract.documents import (
     Attempt,
@@ -147,5 +147,6 @@ __all__ = [
     "parse_timestamp",
     "run_started",
     "shrunk",
+    "typed",
     "visible",
 ]  # fmt: skip

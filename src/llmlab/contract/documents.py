@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from llmlab.contract import hints
+from llmlab.contract import hints, typed
 from llmlab.contract.names import VERSION
 from llmlab.contract.states import EndReason
 from llmlab.contract.times import Amount, Count, Moment, MomentOrNone, Seconds
@@ -132,6 +132,13 @@ class Spec:
     """Whether the training container may reach a network."""
     contract: int = VERSION
 
+    def typed(self) -> list[str]:
+        """The words of a launch with this run's limits: the line that launched it, of an older run what its limits say."""
+        limits = {"--max-hours": f"{self.max_hours:g}", "--max-cost": f"{self.max_cost:g}" if self.max_cost is not None else ""}
+        flags = {"--spot": self.spot, "--fallback-on-demand": self.spot and self.fallback_on_demand, "--no-resume": not self.resume}
+        values = [word for option, value in limits.items() if value for word in (option, value)]
+        return typed.remembered(self.command) or ["launch", "--data", self.data.name, *values, *(name for name, on in flags.items() if on)]
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -210,9 +217,13 @@ class Marker:
     hint_values: dict[str, str] = field(default_factory=dict)
     contract: int = VERSION
 
-    def command(self, run: str) -> str:
-        """What goes on from here with this run: made by who reads, so that no word of a container becomes a command."""
-        return hints.render(self.hint_code, self.hint_values, run) or hints.plain(self.hint) or self.reason.hint(run)
+    def command(self, run: str, spec: "Spec | None" = None) -> str:
+        """What goes on from here with this run: made by who reads, so that no word of a container becomes a command.
+
+        With its `spec`, a launch is the one that was typed, with what this says put into it.
+        """
+        hint = hints.render(self.hint_code, self.hint_values, run) or hints.plain(self.hint) or self.reason.hint(run)
+        return typed.changed(spec.typed(), hint) if spec and hint.startswith(f"llmlab {typed.LAUNCH} ") else hint
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ def _refusal(found: Sequence[Option], need: Need, there: Supply, limits: Limits)
         return _over_quota(min(over, key=lambda one: one.vcpus), need, there)
     market = [one for one in rejected if one.obstacle is Obstacle.MARKET]
     if market and limits.spot:
-        return LabError("none of these types that fits is sold as spot", "llmlab launch --on-demand")
+        return LabError("none of these types that fits is sold as spot", "llmlab launch --on-demand", without=["--fallback-on-demand"])
     if rejected and all(one.obstacle is Obstacle.MEMORY for one in rejected):
         return _too_large(need, rejected)
     why = "; ".join(f"{one.instance_type}: {one.reason}" for one in rejected[:FEW]) or "none is offered"

@@ -10,7 +10,7 @@ from llmlab import contract, money, pricing
 from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
-from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys
+from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys, Spec
 from llmlab.errors import Refused, UsageError
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.preflight import check_cost, check_hours
@@ -40,22 +40,50 @@ class Resumed:
     most_cost: float
 
 
-def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
-    """One more attempt.
+@dataclass(frozen=True)
+class Prepared:
+    """The attempt that would be started, with the most that it may take from now on, wherever it runs."""
+
+    spec: Spec
+    attempt: Attempt
+    most_hours: float
+    most_cost: float
+
+
+def prepare(aws: Aws, run: str, again: Again, clock: Clock) -> Prepared:
+    """Judge whether the run may be started again, and what that may cost; nothing is written.
 
     Raises:
         Refused: the run is alive, an instance is being asked for, or it has completed.
         UsageError: nothing is left of its hours or dollars and no new limit was given.
-        NoCapacity: no pool gave an instance; the run is as it was.
     """
     before = detail(aws, run, clock.now())
     _refuse_live(aws, before)
     attempt = _next(before, again, clock)
+    hours = attempt.max_hours - attempt.hours_before
+    markets = (True, False) if attempt.spot and (again.fallback_on_demand or before.spec.fallback_on_demand) else (attempt.spot,)
+    prices = (pricing.price(pool, spot=spot) for pool in before.spec.pools for spot in markets)
+    dearest = max((price for price in prices if price is not None), default=0.0)
+    cost = money.hourly(before.spec.charges, dearest) * hours
+    left = money.cost_left(attempt.max_cost, attempt.cost_before)
+    return Prepared(before.spec, attempt, hours, cost if left is None else min(cost, left))
+
+
+def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
+    """One more attempt.
+
+    Raises:
+        Refused: as `prepare`.
+        UsageError: as `prepare`.
+        NoCapacity: no pool gave an instance; the run is as it was.
+    """
+    prepared = prepare(aws, run, again, clock)
+    spec, attempt = prepared.spec, prepared.attempt
     step = newest_checkpoint(aws, run)
     say(f"going on from checkpoint {step}" if step else "there is no complete checkpoint, so it starts from the beginning")
-    patience = Patience(again.fallback_on_demand or before.spec.fallback_on_demand, again.wait_minutes)
-    started = start(aws, before.spec, attempt, clock, say, patience)
-    cost = money.hourly(before.spec.charges, started.price) * (started.max_hours - started.hours_before)
+    patience = Patience(again.fallback_on_demand or spec.fallback_on_demand, again.wait_minutes)
+    started = start(aws, spec, attempt, clock, say, patience)
+    cost = money.hourly(spec.charges, started.price) * (started.max_hours - started.hours_before)
     return Resumed(started, step, min(cost, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
 
 

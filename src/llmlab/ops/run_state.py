@@ -11,7 +11,7 @@ from datetime import datetime
 from llmlab import contract
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec, typed
 from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.ops import spending
 from llmlab.ops.spending import Account, AttemptCost
@@ -84,13 +84,13 @@ def hidden(machines: Sequence[Instance], claims: Sequence[Attempt], ends: Sequen
 def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
     """A run that is over, by its line in the listing and, where it was read, its marker."""
     if marker is None:
-        return Run(run, ended.reason.state, ended.reason, ended=ended.at, hint=ended.reason.hint(run))
+        return Run(run, ended.reason.state, ended.reason, ended=ended.at, hint=_of_a_listing(run, ended.reason.hint(run)))
     return Run(
         run=run,
         state=marker.reason.state,
         reason=marker.reason,
         detail=marker.detail,
-        hint=marker.command(run),
+        hint=_of_a_listing(run, marker.command(run)),
         attempt=marker.attempts,
         step=marker.step,
         total_steps=marker.total_steps,
@@ -99,6 +99,11 @@ def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
         cost=marker.cost,
         ended=contract.parse_timestamp(marker.ended),
     )
+
+
+def _of_a_listing(run: str, hint: str) -> str:
+    """A listing reads no spec, so it cannot say which launch would be another of this run: its own screen can."""
+    return f"llmlab status {run}" if hint.startswith(f"llmlab {typed.LAUNCH} ") else hint
 
 
 def unreadable(run: str, why: str, machines: Sequence[Instance]) -> Run:
@@ -140,7 +145,7 @@ def assemble(
         state=state,
         reason=reason,
         detail=marker.detail if marker else end.detail if end and reason else "",
-        hint=marker.command(run) if marker else _hint(run, state, reason, claim),
+        hint=marker.command(run, spec) if marker else _hint(run, state, reason, claim),
         attempt=claim.number if claim else 0,
         instance=claim.instance if claim else "",
         instance_type=claim.instance_type if claim else "",

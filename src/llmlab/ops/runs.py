@@ -163,7 +163,7 @@ class UnknownRun(LabError):
 def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> UnknownRun:
     """That there is no such run, with those that come nearest, newest first."""
     if text in names:
-        return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all")
+        return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all", without=[text])
     if not names:
         return UnknownRun(f"there is no run {text}, and no other run either", "llmlab launch")
     if found:

@@ -191,7 +191,7 @@ def _end(run: str, records: Records, marker: Marker) -> Message:
     lines = (
         f"Run {run} {marker.reason.state} ({marker.reason}){detail}",
         f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, ${marker.cost:.2f}{by_part}",
-        f"hint: {marker.command(run)}",
+        f"hint: {marker.command(run, records.spec)}",
     )
     return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines)
 

@@ -15,7 +15,7 @@ from llmlab.sandbox.refusals.switch import SWITCH, switched
 from llmlab.sandbox.refusals.table import ROWS
 from tests.cli.conftest import CommandLine, put_dataset, put_image
 
-LAUNCH = ("launch", "--max-hours", "1")
+LAUNCH = ("launch", "--yes", "--max-hours", "1")
 QUOTAS = ("L-DB2E81BA", "L-3819A6DF")
 
 

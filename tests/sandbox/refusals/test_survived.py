@@ -58,7 +58,7 @@ class World:
         put_image(self.aws, "latest")
         put_dataset(self.aws, "sums")
         if launch:
-            self.ok("launch", "--max-hours", "1", *launch)
+            self.ok("launch", "--yes", "--max-hours", "1", *launch)
 
     def begin(self) -> None:
         SWITCH.turn_on([self.rule])
@@ -101,7 +101,7 @@ def _is_made_anew_at_once(world: World) -> None:
 def _launches(world: World) -> None:
     world.stand()
     world.begin()
-    world.ok("launch", "--max-hours", "1", "--spot")
+    world.ok("launch", "--yes", "--max-hours", "1", "--spot")
     assert len(world.ok("status", "--json").json["runs"]) == 1
 
 
@@ -112,14 +112,14 @@ def _falls_back(world: World) -> None:
     world.ok("stop", run["run"], "--now")
     market.set_quota(world.aws.region, "L-3819A6DF", 4)
     world.begin()
-    world.ok("launch", "--max-hours", "1", "--spot", "--fallback-on-demand")
+    world.ok("launch", "--yes", "--max-hours", "1", "--spot", "--fallback-on-demand")
 
 
 def _dies(world: World, *, passes: bool = False) -> Any:
     """An instance that ends before it runs, of which the watchdog hears; the run as its user sees it. `passes`: the next one would run."""
     world.stand()
     world.begin()
-    run = world.ok("launch", "--max-hours", "1", "--json").json
+    run = world.ok("launch", "--yes", "--max-hours", "1", "--json").json
     if passes:
         SWITCH.turn_off()
     gone = {"detail-type": events.STATE_CHANGE, "detail": {"instance-id": run["instance"], "state": "terminated"}}
@@ -182,7 +182,7 @@ def _costs_without_cost_explorer(world: World) -> None:
     assert "cost explorer" in f"{result.out}{result.err}".lower()
 
 
-def _says(*words: str, line: tuple[str, ...] = ("launch", "--max-hours", "1"), standing: bool = True) -> Callable[[World], None]:
+def _says(*words: str, line: tuple[str, ...] = ("launch", "--yes", "--max-hours", "1"), standing: bool = True) -> Callable[[World], None]:
     def scenario(world: World) -> None:
         if standing:
             world.stand()
@@ -193,7 +193,7 @@ def _says(*words: str, line: tuple[str, ...] = ("launch", "--max-hours", "1"), s
     return scenario
 
 
-SPOT = ("launch", "--max-hours", "1", "--spot")
+SPOT = ("launch", "--yes", "--max-hours", "1", "--spot")
 SCENARIOS: dict[str, Callable[[World], None]] = {
     "function-role-not-granted-yet": _bootstraps_and_tears_down,
     "bucket-settings-one-after-the-other": _bootstraps,

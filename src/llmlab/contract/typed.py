@@ -1,0 +1,167 @@
+"""A command line as somebody typed it, with one thing changed: how a hint is made that goes on from there.
+
+Whoever refuses something names the least that differs, such as `llmlab launch --max-hours 6`. Alone that line would forget what else was
+typed, among it what limits the money, so whoever shows it lays it over the line itself: here, and nowhere else. Standard library
+alone, as the watchdog's mails hold such lines too.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from llmlab.contract.visible import visible
+
+FLAGS = frozenset(
+    {
+        "--all", "--cost-explorer", "--dry-run", "--everything", "--fallback-on-demand", "--follow", "--forms", "--help",
+        "--install-completion", "--json",
+        "--no-auto-shutdown", "--no-cost-explorer", "--no-resume", "--now", "--on-demand", "--plan", "--print-operator-policy",
+        "--request-quota", "--show-completion", "--skip-bad", "--spot", "--verbose", "--version", "--wait", "--watch", "--yes",
+    }
+)  # fmt: skip
+"""Options without a value; every other that begins with two dashes takes one, and none with one dash does."""
+OPPOSITES = {
+    "--spot": "--on-demand", "--on-demand": "--spot", "--cost-explorer": "--no-cost-explorer", "--no-cost-explorer": "--cost-explorer",
+}  # fmt: skip
+ANYWHERE = ("--profile", "--region", "--config")
+"""Options of every command: what says which lab is meant."""
+GROUPS = frozenset({"sandbox", "secret", "image"})
+"""Commands whose second word is a command too."""
+ALONE = frozenset({"--help", "--forms", "--print-operator-policy"})
+"""Options that show something and do nothing else: such a line needs no more than itself, and says which lab is meant."""
+SET = "--set"
+LAUNCH = "launch"
+RECIPES = frozenset({"--recipe", SET, "--data", "--instance-type", "--spot", "--on-demand"})
+TAKES = {
+    "estimate": RECIPES,
+    "resume": frozenset({"--spot", "--on-demand", "--fallback-on-demand", "--wait-for-capacity", "--max-hours", "--max-cost"}),
+}
+"""Commands that share a part with `launch`, and the options that mean the same there: a hint about these is about the command typed."""
+FORGOTTEN = frozenset({"--yes", "-y", "--json", "-v", "-vv", "-vvv", "--verbose"})
+"""What a line that is remembered leaves out: the next one asks, and answers in words."""
+COMMENT = "  # "
+LONGEST = 1000
+
+Item = tuple[str, str | None]
+"""An option and its value (None: it has none), or ("", word) for every other word; ("--", None) ends the options."""
+
+
+def changed(typed: Sequence[str], hint: str, without: Iterable[str] = ()) -> str:
+    """`hint` as the line that was typed (without its first word, the program) with what the hint says put into it.
+
+    `without` names what the typed line had and the next may not have: options, fields of a `--set`, other words. A hint of another
+    command stays as it is but for the options that say which lab is meant, and one that is no line of ours stays altogether.
+    """
+    line, mark, comment = hint.partition(COMMENT)
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return hint
+    new, old = items(words[1:]), items(typed)
+    if words[:1] != ["llmlab"] or ("--help", None) in new:
+        return hint
+    named, was = command(new), command(old)
+    plain = not set(words) & {"&&", "||", "|", ";", "<", ">"} and not ALONE & {name for name, _ in new}
+    if plain and was and (not named or named == was or (named == (LAUNCH,) and _shared(new, was))):
+        for word in named:
+            new.remove(("", word))
+        return join(_over(old, new, set(without), len(was))) + mark + comment
+    there = {name for name, _ in new}
+    lab = [item for item in old if item[0] in ANYWHERE and item[0] not in {*there, *without}]
+    return " ".join([join(lab), hint.removeprefix("llmlab ")]) if lab else hint
+
+
+def items(words: Sequence[str]) -> list[Item]:
+    """The words of a line, each option with its value."""
+    found: list[Item] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return [*found, ("--", None), *(("", one) for one in rest)]
+        if not word.startswith("-") or word == "-":
+            found.append(("", word))
+        elif not word.startswith("--") or name in FLAGS:
+            found.append((word, None))
+        elif equals:
+            found.append((name, value))
+        else:
+            found.append((name, rest.pop(0) if rest else None))
+    return found
+
+
+def command(found: Sequence[Item]) -> tuple[str, ...]:
+    """The words that name the command."""
+    plain = [value or "" for name, value in found if not name]
+    return tuple(plain[: 2 if plain[:1] and plain[0] in GROUPS else 1])
+
+
+def join(found: Iterable[Item]) -> str:
+    """The line again."""
+    words = [word for name, value in found for word in ((name, value) if name else (value,)) if word is not None]
+    return shlex.join(["llmlab", *words])
+
+
+def remembered(line: str) -> list[str]:
+    """The words of a launch that a document remembers, without those that answer its question; [] for what is none.
+
+    A document may hold anything: a word that a terminal would obey makes the whole line none, and the shell gets each quoted.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return []
+    if words[:1] != ["llmlab"] or command(items(words[1:])) != (LAUNCH,) or not all(_harmless(word) for word in words):
+        return []
+    return shlex.split(join(item for item in items(words[1:]) if item[0] not in FORGOTTEN))[1:]
+
+
+def _harmless(word: str) -> bool:
+    return len(word) <= LONGEST and visible(word) == word and word.isprintable()
+
+
+def _shared(new: Sequence[Item], was: tuple[str, ...]) -> bool:
+    return {name for name, _ in new if name} <= TAKES.get(was[0], frozenset())
+
+
+def _over(old: Sequence[Item], new: Sequence[Item], without: set[str], names: int) -> list[Item]:
+    """The old items, those that the new ones replace in their places, and what is new at the end.
+
+    The first `names` plain words of the old line name its command. `latest` stands for a run, and gives way to one that was named.
+    """
+    (old, old_tail), (new, new_tail) = _at_dashes(old), _at_dashes(new)
+    options, words = [one for one in new if one[0]], [one for one in new if not one[0]]
+    plain = [one for one in old if not one[0]]
+    if words == [("", "latest")] and len(plain) > names:
+        words = []
+    replaced = plain[names:] if words else [one for one in plain[names:] if one[1] in without]
+    result: list[Item] = []
+    for item in old:
+        same = [one for one in options if item[0] and _same(one, item)]
+        if same:
+            result += [one for one in same if one not in result]
+        elif item[0]:
+            result += [] if without & {item[0], _field(item)} else [item]
+        elif item in replaced:
+            result += [one for one in words if one not in result]
+        else:
+            result.append(item)
+    more = [one for one in [*words, *options] if one not in result]
+    return [*result, *more, *(new_tail or old_tail)]
+
+
+def _at_dashes(found: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """What stands before a `--`, and it with what comes after it."""
+    end = list(found).index(("--", None)) if ("--", None) in found else len(found)
+    return list(found[:end]), list(found[end:])
+
+
+def _same(new: Item, old: Item) -> bool:
+    if new[0] == SET == old[0]:
+        return _field(new) == _field(old)
+    return new[0] == old[0] or OPPOSITES.get(new[0]) == old[0]
+
+
+def _field(item: Item) -> str:
+    """The field of a `--set`."""
+    return (item[1] or "").partition("=")[0] if item[0] == SET else item[0]
