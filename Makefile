@@ -17,6 +17,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(VENV)/installed  ## make .venv with everything, as locked
+	@echo 'llmlab is in $(BIN); to have it as a command in this shell: source $(BIN)/activate'
 
 # Every package's hash is checked. torch comes in the build that this machine's index offers, found without hashes, because pip prefers an
 # index that tells them; only the build for GPUs needs CUDA's libraries.

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from llmlab import __version__
 from llmlab.commands import data, demo, image, lab, launch, money, report, runs, sandbox, settings, trained
-from llmlab.commands.interrupted import interrupted
+from llmlab.commands.interrupted import interrupted, is_watching
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
@@ -118,6 +118,8 @@ def run(line: Sequence[str], state: State) -> int:
         hint = state.ui.again("-vv") if state.ui.verbosity < 2 else ""
         words = (str(error).splitlines() or [""])[0]
         return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
+    if result == ExitCode.INTERRUPTED and is_watching(arguments) and not state.ui.as_json:
+        return int(ExitCode.INTERRUPTED)
     if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this
         return fail(state.ui, interrupted(line, arguments))
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)

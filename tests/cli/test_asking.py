@@ -8,6 +8,8 @@ import pytest
 
 from llmlab.aws import instances
 from llmlab.aws.session import Aws
+from llmlab.clock import ManualClock
+from llmlab.commands.sandbox import own_folder_first
 from llmlab.contract import EndReason
 from llmlab.errors import ExitCode, Interrupted
 from llmlab.ui import Ui
@@ -104,3 +106,25 @@ def test_what_is_refused_before_aws_is_asked_names_the_line_as_typed(lab: Comman
         for path in files:
             (project / path).unlink()
     assert (kept, ours, others) == (5, 13, 3)
+
+
+class Watched(ManualClock):
+    """Ctrl-C at the first wait."""
+
+    def sleep(self, seconds: float) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("line", [("status", "--watch"), ("status", "-w"), ("logs", "-f"), ("logs", "--follow")], ids=" ".join)
+def test_ctrl_c_is_the_end_of_a_watch_and_no_error(ready: CommandLine, line: tuple[str, ...]) -> None:
+    launch(ready)
+    ready.clock = Watched(ready.clock.now())
+    result = ready(*line)
+    assert (result.code, result.err) == (ExitCode.INTERRUPTED, "")
+
+
+def test_in_a_sandbox_llmlab_is_this_program(tmp_path: Path) -> None:
+    assert own_folder_first({"PATH": "/bin"}, tmp_path) == {"PATH": "/bin"}, "there is no llmlab there"
+    (tmp_path / "llmlab").touch()
+    assert own_folder_first({"PATH": "/bin", "HOME": "/x"}, tmp_path) == {"PATH": f"{tmp_path}:/bin", "HOME": "/x"}
+    assert own_folder_first({}, tmp_path) == {"PATH": str(tmp_path)}

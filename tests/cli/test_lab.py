@@ -130,6 +130,16 @@ def test_doctor_exit_code_and_hints(lab: CommandLine) -> None:
     assert "mend: llmlab bootstrap" in words
 
 
+def test_what_a_variable_gave_a_lab_is_remembered_so_that_the_cure_of_the_check_up_lasts(lab: CommandLine, project: Path) -> None:
+    """What `doctor` says of an AMI that ends, and nothing differs afterwards."""
+    lab("bootstrap", "--yes")
+    lab.environment = {"LLMLAB_UBUNTU": "24.04", "LLMLAB_MAX_HOURS": "3", "LLMLAB_REGION": "us-east-1"}
+    assert "llmlab.toml: ubuntu, max_hours remembered" in lab("bootstrap", "--yes").err
+    lab.environment = {}
+    assert (project / "llmlab.toml").read_text().splitlines()[1:] == ['ubuntu = "24.04"', "max_hours = 3.0"]
+    assert lab("bootstrap", "--plan").code == ExitCode.DONE
+
+
 def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
     lab("bootstrap", "--yes")
     refused = lab("teardown")

@@ -23,6 +23,16 @@ LEFT = {
 """Command → what is left, and the command that goes on from there (None: the same line again)."""
 
 
+WATCHING = {"status": {"--watch", "-w"}, "logs": {"--follow", "-f"}}
+"""Commands that go on until Ctrl-C: it is their end, and nothing to be told about."""
+
+
+def is_watching(arguments: Sequence[str]) -> bool:
+    """Whether the line only looks, until it is left."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    return bool(WATCHING.get(command, set()) & set(arguments))
+
+
 def interrupted(line: Sequence[str], arguments: Sequence[str]) -> Interrupted:
     """The error for a Ctrl-C: `line` as it was typed, `arguments` without the global options."""
     command = next((word for word in arguments if not word.startswith("-")), "")

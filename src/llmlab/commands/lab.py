@@ -46,7 +46,7 @@ def bootstrap(
 ) -> None:
     """Make the lab, or bring it back to what it should be. Shows the plan, asks, applies.
 
-    What is given here is remembered in llmlab.toml, so that the next command sees the same lab.
+    What is given here, or by a variable, is remembered in llmlab.toml, so that the next command sees the same lab.
     """
     from llmlab.ops import bootstrap as lab_maker
 
@@ -72,7 +72,7 @@ def bootstrap(
     if not planned.empty:
         _show_plan(state.ui, facts)
         state.ui.confirm(f"apply to account {facts.account}, {facts.region}?", yes=yes)
-    remembered = {key: getattr(settings, key) for key in values}
+    remembered = {key: getattr(settings, key) for key in [*values, *from_the_environment(state)]}
     path = state.file or Path(state.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
     if remembered and lab_maker.remember(path, remembered):  # before anything can fail: the next try is to make the same lab
         state.ui.say(f"{path}: {', '.join(remembered)} remembered")
@@ -83,6 +83,17 @@ def bootstrap(
     if made.email and not made.email_confirmed:
         state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
     state.ui.say("next: llmlab doctor")
+
+
+NOT_THE_LABS = frozenset({"lab", "profile", "region", "training_network"})
+"""Settings that say which lab is meant or what its runs are and change none of its resources: a variable may hold them for one command."""
+
+
+def from_the_environment(state: State) -> list[str]:
+    """The settings of the lab's own resources that a variable gave: forgotten, the next bootstrap would take them back."""
+    from llmlab.config import VARIABLES
+
+    return [key for key, origin in state.loaded.origins.items() if origin in VARIABLES and key not in NOT_THE_LABS]
 
 
 class _Counter:

@@ -1,7 +1,11 @@
 """The sandbox: an AWS of your own on this machine, without root, Docker or an account."""
 
+import os
 import shlex
+import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -80,6 +84,8 @@ def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay 
     settings = running.environment()
     facts = {"endpoint": running.endpoint, "pid": running.pid, "folder": running.folder, "environment": settings}
     unset = [name for name in UNSET if name in state.environment]
+    if shutil.which("llmlab", path=state.environment.get("PATH", "")) is None:
+        settings = {**settings, "PATH": own_folder_first(state.environment).get("PATH", "")}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()] + ([f"unset {' '.join(unset)}"] if unset else [])
     if state.ui.as_json:
         state.ui.show(facts, list)
@@ -88,6 +94,14 @@ def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay 
         state.ui.line(line)
     if state.ui.stdout.isatty():
         state.ui.say('hint: eval "$(llmlab sandbox start)"')
+
+
+def own_folder_first(environment: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
+    """The environment in which `llmlab` is this program, whose folder a virtual environment may have that is not active."""
+    folder = folder or Path(sys.executable).parent
+    if not (folder / "llmlab").is_file():
+        return dict(environment)
+    return {**environment, "PATH": os.pathsep.join(filter(None, (str(folder), environment.get("PATH", ""))))}
 
 
 def in_containers(kind: Kind) -> bool:
@@ -134,7 +148,8 @@ def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Dela
         say=state.ui.say,
     )
     try:
-        code = subprocess.run(ctx.args, env=sandbox.surroundings(state.environment), check=False).returncode
+        environment = own_folder_first(sandbox.surroundings(state.environment))
+        code = subprocess.run(ctx.args, env=environment, check=False).returncode
     except OSError as error:
         raise UsageError(f"{ctx.args[0]} cannot be run: {error.strerror}", "llmlab sandbox exec -- bash") from error
     finally:

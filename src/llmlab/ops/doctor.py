@@ -79,7 +79,7 @@ def _resources(patient: Patient) -> Iterator[Check]:
         yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} are missing or differ", "llmlab bootstrap")
     elif changes:
         few = ", ".join(changes[:3]) + (", …" if len(changes) > 3 else "")
-        yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} differ: {few}", "llmlab bootstrap --plan")
+        yield Check("resources", Health.FAILED, f"{len(changes)} of {len(planned.steps)} differ: {few}", "llmlab bootstrap")
     else:
         yield Check("resources", Health.OK, f"all {len(planned.steps)} as they should be")
 
