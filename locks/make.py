@@ -1,6 +1,7 @@
 """Write the locks with hashes anew, for the versions that `requirements.lock` says.
 
-`everything.lock` is what `make install` takes, `image.lock` the part of it that the training image needs; both hold for every system and
+`everything.lock` is what `make install` takes, `image.lock` the part of it that the training image needs, `cli.lock` what the command line
+needs alone, in the workflow that `llmlab init` writes; they hold for every system and
 Python, by markers. torch comes in builds that differ by machine: `torch.lock` accepts every published wheel of its version and those in
 pip's own `find-links` folders (a build for CPUs), `cuda.lock` holds the libraries that only the build for GPUs asks for.
 """
@@ -19,6 +20,7 @@ CUDA = re.compile(r"(nvidia-(?!ml-py)|cuda-|triton==)")
 HEADS = {
     "everything": "pip install --require-hashes --no-deps -r locks/torch.lock -r locks/everything.lock",
     "image": "pip install --require-hashes --no-deps -r locks/torch.lock -r locks/cuda.lock -r locks/image.lock",
+    "cli": "pip install --require-hashes --no-deps -r cli.lock, and llmlab's own wheel",
     "torch": "every published build of this version, and the one for CPUs that was found here",
     "cuda": "what the build of torch for GPUs needs, and no other",
 }
@@ -54,7 +56,7 @@ def main() -> None:
     assert version is not None
     write("torch", [" \\\n".join([torch, *wheels(version[1])])])
     write("cuda", [one for one in image if CUDA.match(one)])
-    for name, all_of_it in (("everything", everything), ("image", image)):
+    for name, all_of_it in (("everything", everything), ("image", image), ("cli", compiled(()))):
         write(name, [one for one in all_of_it if not TORCH.match(one) and not CUDA.match(one)])
 
 

@@ -1,6 +1,7 @@
 """init, config and secret."""
 
 import tomllib
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,22 @@ from llmlab.aws import secrets
 from llmlab.aws.session import Aws
 from llmlab.config import Settings, load
 from llmlab.errors import ExitCode, UsageError
+from llmlab.ops import wheel
 from tests.cli.conftest import CommandLine
 
+WRITTEN = [
+    "llmlab.toml",
+    "recipe.yaml",
+    ".github/workflows/build-push-ecr.yml",
+    f".github/llmlab/{wheel.NAME}",
+    ".github/llmlab/requirements.lock",
+]
 
-def test_init_writes_three_files_that_work_as_they_are(llmlab: CommandLine, project: Path) -> None:
+
+def test_init_writes_files_that_work_as_they_are(llmlab: CommandLine, project: Path) -> None:
     result = llmlab("init", "--email", "me@x.org", "--github", "me/repo", "--region", "eu-west-1", "--json")
     assert result.code == ExitCode.DONE
-    assert result.json["written"] == ["llmlab.toml", "recipe.yaml", ".github/workflows/build-push-ecr.yml"]
+    assert result.json["written"] == WRITTEN
     settings = load({}, {}, project / "llmlab.toml").settings
     assert (settings.email, settings.github, settings.region) == ("me@x.org", "me/repo", "eu-west-1")
     assert recipe.load(project / "recipe.yaml")
@@ -26,6 +36,21 @@ def test_init_writes_three_files_that_work_as_they_are(llmlab: CommandLine, proj
     text = str(workflow["jobs"]["image"]["steps"])
     assert ":role/llm-tuning-lab-eu-west-1-github-push" in text
     assert "--region eu-west-1" in text
+    assert "--require-hashes --requirement .github/llmlab/requirements.lock" in text
+
+
+def test_the_lock_that_init_writes_names_the_wheel_that_lies_beside_it(llmlab: CommandLine, project: Path) -> None:
+    file = project / ".github/llmlab" / wheel.NAME
+    for body in (wheel.build(), b"an older one, which stays"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+        llmlab("init")
+        lock = file.with_name("requirements.lock")
+        lines = lock.read_text().splitlines()
+        assert lines[1] == f".github/llmlab/{wheel.NAME} --hash=sha256:{sha256(body).hexdigest()}"
+        assert sum("==" in line for line in lines) > 20
+        assert all("--hash=sha256:" in line or line.endswith("\\") for line in lines[1:] if not line.startswith("#") and line)
+        lock.unlink()
 
 
 def test_init_never_overwrites(llmlab: CommandLine, project: Path) -> None:

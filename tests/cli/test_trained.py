@@ -14,6 +14,7 @@ from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, EndReason, Manifest, Marker, RunKeys
 from llmlab.errors import ExitCode, LabError
 from llmlab.ops import ask, merge, program
+from llmlab.ops.extras import install_command
 from tests.cli.conftest import CommandLine
 from tests.cli.test_report import KEYS, RUN, SPEC
 
@@ -122,7 +123,7 @@ def test_what_is_not_there_is_said(lab: CommandLine, lab_aws: Aws, project: Path
 def test_the_programs_own_words_come_through() -> None:
     with pytest.raises(LabError, match="this needs torch, transformers and peft, which are not installed here") as caught:
         program.run("json.tool", [], installed=lambda name: None if name == "torch" else name)
-    assert caught.value.hint == "pip install 'llmlab[trainer]'"
+    assert caught.value.hint == install_command("trainer")
     failed = program._failed("llmlab.trainer.results.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
     assert (failed.message, failed.hint, failed.exit_code) == ("it is so", "llmlab status", ExitCode.FAILED)
     odd = program._failed("llmlab.trainer.results.merge", ["a b"], -9, "Traceback\nMemoryError\n")

@@ -72,7 +72,7 @@ def test_the_locks_say_the_same_and_every_package_has_a_hash() -> None:
     versions = dict(line.split(" ")[0].split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
     wanted = {plain(name): version for name, version in versions.items()}
     locks = sorted((ROOT / "locks").glob("*.lock"))
-    assert len(locks) == 4
+    assert len(locks) == 5
     for lock in locks:
         requirements = re.split(r"\n(?=[A-Za-z])", lock.read_text(encoding="utf-8").partition("\n")[2].strip())
         assert requirements
@@ -140,3 +140,27 @@ def test_a_secret_would_be_seen(planted: str) -> None:
     with transient_settings({"plugins_used": secrets.PLUGINS}):
         assert secrets.suspicious(planted)
         assert not secrets.suspicious("digest = sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b")
+
+
+BARE_NAME = re.compile(
+    r"(?:pip3?|pipx|uv tool|uv pip|uvx?) (?:install|run)?[^\n]*?(?<![\w./-])llmlab(?:\[[a-z,]+\])?(?:[=<>~!]=[^\s'\"]*)?(?=['\"\s`]|$)"
+)
+"""An installer that is told to take llmlab from an index: nobody publishes it there, so it would take whatever somebody else registers."""
+
+
+def test_nothing_installs_llmlab_by_its_bare_name() -> None:
+    for planted in ("pip install llmlab", "pip install 'llmlab[sandbox]'", "pip install --quiet llmlab==0.1.0", "pipx install llmlab"):
+        assert BARE_NAME.search(planted), planted
+    for right in ("pip install .", "pip install --requirement .github/llmlab/requirements.lock", "pip install boto3 && llmlab status"):
+        assert not BARE_NAME.search(right.split("&&")[0]), right
+    folders = ("src", "templates", "docs", "docker", ".github", "benchmarks", "recipes", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in {".pyc", ".png"}]
+    files += [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "Makefile", "CHANGELOG.md")]
+    assert len(files) > 400
+    named = [
+        f"{path.relative_to(ROOT)}: {hit.group()}"
+        for path in files
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if (hit := BARE_NAME.search(line.split("&&")[0]))
+    ]
+    assert named == []

@@ -1,5 +1,7 @@
 """Write a lab's files into the user's own project: settings, a recipe, and the workflow that pushes the training image.
 
+The workflow installs the llmlab that wrote it: a wheel of what is installed here lies beside it, and a lock with the hash of each package.
+
 Nothing is ever overwritten: a file that is there is kept, and told.
 """
 
@@ -7,17 +9,21 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import jinja2
 
-from llmlab import __version__, recipe
+from llmlab import recipe
 from llmlab.config import FILE, Settings
 from llmlab.contract import Names
 from llmlab.errors import UsageError
+from llmlab.ops import wheel
 
 RECIPE = Path("recipe.yaml")
 WORKFLOW = Path(".github/workflows/build-push-ecr.yml")
+INSTALLED = Path(".github/llmlab")
+"""Of the user's project: the wheel that the workflow installs, and its lock."""
 
 TEMPLATES = jinja2.Environment(  # [[ ]], because GitHub's own expressions are {{ }}
     loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -49,25 +55,37 @@ def init(folder: Path, values: Mapping[str, str | float], settings: Settings) ->
     github = settings.github or origin(folder)
     if github and "github" not in chosen:
         chosen["github"] = github
+    lying = folder / INSTALLED / wheel.NAME
+    body = lying.read_bytes() if lying.is_file() else wheel.build()
     files = {
-        FILE: settings_text(chosen),
-        RECIPE: recipe_text(),
-        WORKFLOW: workflow(settings.model_copy(update=chosen)),
+        Path(FILE): settings_text(chosen).encode(),
+        RECIPE: recipe_text().encode(),
+        WORKFLOW: workflow(settings.model_copy(update=chosen)).encode(),
+        INSTALLED / wheel.NAME: body,
+        INSTALLED / "requirements.lock": lock_text(body).encode(),
     }
     written, kept = [], []
     try:
-        for path, text in files.items():
+        for path, contents in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with target.open("x", encoding="utf-8") as file:
-                    file.write(text)
+                with target.open("xb") as file:
+                    file.write(contents)
                 written.append(str(path))
             except FileExistsError:
                 kept.append(str(path))
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be written: {error.strerror}", "llmlab init FOLDER") from error
     return Initialised(str(folder), tuple(written), tuple(kept), github)
+
+
+def lock_text(body: bytes) -> str:
+    """What the workflow installs, by hash: the wheel of these bytes, and every package that the command line needs."""
+    return (
+        f"# What the workflow {WORKFLOW.name} installs. To install a newer llmlab there: remove this folder, and `llmlab init`.\n"
+        f"{INSTALLED.as_posix()}/{wheel.NAME} --hash=sha256:{sha256(body).hexdigest()}\n{wheel.lock()}"
+    )
 
 
 def recipe_text() -> str:
@@ -105,7 +123,7 @@ def workflow(settings: Settings) -> str:
     names = Names(settings.lab, "ACCOUNT", region)
     facts = {
         "branch": settings.github_branch, "lab": settings.lab, "region": region,
-        "role": names.github_role, "repository": names.repository, "version": __version__,
+        "role": names.github_role, "repository": names.repository, "folder": INSTALLED.as_posix(),
     }  # fmt: skip
     return TEMPLATES.get_template("build-push-ecr.yml.j2").render(facts)
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.errors import LabError
+from llmlab.ops.extras import install_command
 from llmlab.sandbox.estate import requirements
 
 REGION = "us-east-1"
@@ -107,7 +108,8 @@ class Sandbox:
                 raise LabError(message, hint)
             words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             shutil.rmtree(folder, ignore_errors=True)
-            hint = "pip install 'llmlab[sandbox]'" if any("ModuleNotFoundError" in line for line in words) else "llmlab sandbox start -vv"
+            lacks = any("ModuleNotFoundError" in line for line in words)
+            hint = install_command("sandbox") if lacks else "llmlab sandbox start -vv"
             raise LabError(f"the sandbox did not start within {limit} s: {words[-1] if words else 'it said nothing'}", hint)
         _CHILDREN[process.pid] = process
         return cls(serving.read_text(encoding="ascii"), process.pid, str(folder))
