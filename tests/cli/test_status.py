@@ -350,3 +350,32 @@ def test_in_a_small_lab_every_shown_run_has_its_details(ready: CommandLine, lab_
         run, _ = launch(ready)
         finish(ready, lab_aws, run, EndReason.COMPLETED)
     assert [one["cost"] for one in ready("status", "--json").json["runs"]] == [0.1] * 5
+
+
+# ---------------------------------------------------------------- teardown
+
+
+@pytest.mark.parametrize(
+    ("step", "lost"), [(40, "what comes after its checkpoint of step 40 is lost"), (0, "it has no checkpoint, so all of it is lost")]
+)
+def test_a_teardown_names_the_runs_that_it_ends_and_leaves_them_stopped(ready: CommandLine, lab_aws: Aws, step: int, lost: str) -> None:
+    run, instance = launch(ready)
+    if step:
+        beat(ready, lab_aws, run, instance)
+        complete_checkpoint(lab_aws, run, step)
+    over, _ = launch(ready)
+    finish(ready, lab_aws, over, EndReason.COMPLETED)
+    refused = ready("teardown")
+    assert refused.code == 4
+    at = "step 50 of 100" if step else "step 0"
+    assert f"at {at}: it ends, and {lost}; llmlab stop {run} saves it first" in " ".join(refused.err.split())
+    assert over not in refused.err
+    torn = ready("teardown", "--yes", "--json")
+    assert torn.code == 0
+    assert torn.json["stopped"] == [run]
+    state = ready("status", run, "--json").json["run"]
+    assert (state["state"], state["detail"], state["checkpoint"]) == ("stopped", "the lab was torn down", step)
+    assert ready("status", over, "--json").json["run"]["state"] == "succeeded"
+    resumed = ready("resume", run, "--yes")
+    assert (resumed.code, resumed.hint) == (4, "llmlab bootstrap")
+    assert resumed.error == f"the lab llm-tuning-lab was torn down, and of {run} only the results are there"

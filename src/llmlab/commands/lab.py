@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from llmlab.ops.bootstrap import Bootstrapped, Preview
     from llmlab.ops.doctor import Checkup
+    from llmlab.ops.run_state import Run
     from llmlab.ops.teardown import TornDown
 
 
@@ -283,6 +284,8 @@ def teardown(
     if found and not state.ui.as_json:
         state.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
         state.ui.tell(table(("kind", "name"), [(one.kind, one.id) for one in found]))
+        for run in lab_remover.under_way(aws, state.clock):
+            state.ui.say(under_way_words(run, everything=everything))
     if found and everything:
         _confirm_everything(state, confirm)
     elif found:
@@ -302,8 +305,22 @@ def _confirm_everything(state: State, confirm: str | None) -> None:
         raise Refused(f"the lab is {lab}, not {confirm}; nothing was changed", f"llmlab teardown --everything --confirm {lab}")
 
 
+def under_way_words(run: "Run", *, everything: bool) -> str:
+    """What a teardown does to a run, and what of it is lost."""
+    at = f"step {run.step}{f' of {run.total_steps}' if run.total_steps else ''}"
+    if everything:
+        lost = "all of it is lost"
+    elif run.checkpoint:
+        lost = f"what comes after its checkpoint of step {run.checkpoint} is lost"
+    else:
+        lost = "it has no checkpoint, so all of it is lost"
+    return f"run {run.run} is {run.state} at {at}: it ends, and {lost}; llmlab stop {run.run} saves it first"
+
+
 def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
     yield f"lab {facts.lab}: {counted(len(facts.deleted), 'resource')} deleted, {counted(len(facts.instances), 'instance')} ended"
+    if facts.stopped:
+        yield f"stopped: {', '.join(facts.stopped)}"
     if facts.kept:
         yield f"kept: {', '.join(facts.kept)}"
     if facts.strangers:

@@ -14,10 +14,12 @@ from llmlab.aws.retired import SweepSchedule
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.config import Settings
+from llmlab.contract import RunState
 from llmlab.errors import LabError
 from llmlab.infra.destroy import Fate, Removal, destroy
-from llmlab.ops.run_state import hidden
-from llmlab.ops.runs import attempts, by_run
+from llmlab.ops import mark
+from llmlab.ops.run_state import Run, hidden
+from llmlab.ops.runs import UnknownRun, attempts, by_run, detail, listing
 
 WAIT_SECONDS = 900
 WATCHDOG = (EventRule, FunctionPermission, SweepSchedule, Function)
@@ -32,6 +34,8 @@ class TornDown:
     account: str
     region: str
     instances: tuple[str, ...]
+    stopped: tuple[str, ...]
+    """Runs that were under way, and whose last word is now that they were stopped."""
     deleted: tuple[str, ...]
     kept: tuple[str, ...]
     strangers: tuple[str, ...]
@@ -52,18 +56,30 @@ def inventory(aws: Aws) -> list[Leftover]:
     return leftovers.find(aws)
 
 
+def under_way(aws: Aws, clock: Clock) -> tuple[Run, ...]:
+    """The runs that a teardown would end, newest first; not those of which nobody can read how far they are."""
+    try:
+        runs = listing(aws, clock.now()).runs
+    except documents.NotBootstrapped:
+        return ()
+    return tuple(run for run in runs if not run.state.final and run.state is not RunState.UNREADABLE)
+
+
 def teardown(
     settings: Settings, aws: Aws, clock: Clock, *, everything: bool, progress: Callable[[str], None] = lambda _line: None
 ) -> TornDown:
     """Remove what is ours, except the outputs bucket (the results), unless `everything`.
 
-    The watchdog goes before the machines, because it would start them again.
+    The watchdog goes before the machines, because it would start them again. Runs under way are marked as stopped, since nobody goes on
+    with them.
     """
+    going_on = under_way(aws, clock)
     resources = stack.all_of(settings, aws, clock)
     deleted: list[str] = []
     kept: list[str] = []
     strangers: list[str] = []
     ended: list[str] = []
+    stopped: list[str] = []
     failure, hint = "", ""
 
     def note(removal: Removal) -> None:
@@ -81,6 +97,7 @@ def teardown(
     try:
         destroy([one for one in resources if isinstance(one, WATCHDOG)], progress=note)
         ended += _end_instances(aws, clock, progress)
+        stopped += [run.run for run in going_on if not everything and _stop(aws, run.run, clock)]
         for secret in secrets.find(aws):
             secrets.delete(aws, secret.name)
             deleted.append(f"secret {aws.names.secret(secret.name)}")
@@ -88,7 +105,18 @@ def teardown(
     except LabError as error:
         failure, hint = error.message, error.hint
     left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
-    return TornDown(aws.lab, aws.account, aws.region, tuple(ended), tuple(deleted), tuple(kept), tuple(strangers), left, failure, hint)
+    return TornDown(
+        aws.lab, aws.account, aws.region, tuple(ended), tuple(stopped), tuple(deleted), tuple(kept), tuple(strangers), left, failure, hint
+    )
+
+
+def _stop(aws: Aws, run: str, clock: Clock) -> bool:
+    """Let the last word about a run be that it was stopped, unless its agent has had one; whether it is."""
+    try:
+        current = detail(aws, run, clock.now()).run
+        return not current.state.final and mark.stopped(aws, current, clock, "the lab was torn down")
+    except (documents.Unreadable, UnknownRun):
+        return False
 
 
 def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:
