@@ -15,7 +15,7 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
-from llmlab.aws import refusal_words
+from llmlab.aws import refusal_words, shared_config
 from llmlab.aws.refusal_words import OPERATOR_POLICY
 from llmlab.contract import Names
 from llmlab.errors import ExitCode, LabError, UsageError
@@ -100,7 +100,13 @@ def translate(error: Exception, operation: str, region: str) -> LabError:
     """A botocore exception as the domain error that tells the user what to do."""
     if isinstance(error, exceptions.ClientError):
         return _from_answer(error, operation, region)
-    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError)):
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        reason = str(error.kwargs.get("error_msg", "")).strip().rstrip(".") or "it said nothing"
+        words = f"the AWS credentials could not be fetched by {error.kwargs.get('provider')}: {reason}"
+        return BadCredentials(words, "aws sts get-caller-identity", operation=operation)
+    if isinstance(error, exceptions.ConfigParseError):
+        return shared_config.unreadable(error)
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
         return BadCredentials("no AWS credentials were found", "aws configure", operation=operation)
     if isinstance(error, (exceptions.TokenRetrievalError, exceptions.SSOTokenLoadError, exceptions.UnauthorizedSSOTokenError)):
         return BadCredentials("the AWS sign-in has expired", "aws sso login", operation=operation)
@@ -177,6 +183,7 @@ class Aws:
         try:
             core: Any = botocore.session.Session(profile=profile)  # its stubs know events only by name
             core.register("creating-client-class", _add_translation)
+            shared_config.prepare(core, region)
             self.session: Any = boto3.Session(botocore_session=core, region_name=region)
         except exceptions.ProfileNotFound as error:
             raise BadCredentials(f"there is no AWS profile named {profile}", "aws configure list-profiles") from error
