@@ -60,6 +60,16 @@ def test_a_state_that_nobody_can_read_names_no_best_one(lab: Lab, state: bytes) 
     assert steps(lab) == {50, 60, 70}
 
 
+@pytest.mark.parametrize("state", [b"[", b'{"best_step": "x"}'])
+def test_where_the_newest_state_cannot_be_read_the_one_before_names_the_best(lab: Lab, state: bytes) -> None:
+    lab.launch()
+    for step in range(10, 80, 10):
+        save(lab, step, best=min(step, 20))
+    lab.put(KEYS.checkpoint(70) + contract.CHECKPOINT_STATE, state)
+    lab.wake({"sweep": True})
+    assert steps(lab) == {20, 50, 60, 70}
+
+
 def test_the_recipe_says_how_many(lab: Lab) -> None:
     for said, stay in ((2, 2), (5, 5), (1, superseding.FEWEST), ("many", superseding.KEPT), (True, superseding.KEPT)):
         lab.change(recipe={"keep_checkpoints": said})

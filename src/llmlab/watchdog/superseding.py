@@ -4,7 +4,7 @@ What stays: the newest that the recipe keeps (`keep_checkpoints`), from one of w
 what a name points to. A look deletes so much at most, and is made again while there is more.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from llmlab import contract
 from llmlab.contract import COMPLETE, CheckpointState, ContractError, RunKeys
@@ -36,7 +36,7 @@ def remove(tools: Tools, sight: Sight) -> None:
     found = folders(keys, tools.bucket.keys(keys.checkpoints))
     steps = superseded(found, keep(sight.records.spec.recipe), uploading=uploading(sight))
     if steps:
-        stay = needed(tools, keys, newest=max((step for step, whole in found.items() if whole), default=0))
+        stay = needed(tools, keys, sorted((step for step, whole in found.items() if whole), reverse=True))
         steps = [step for step in steps if step not in stay]
     deleted = 0
     for step in steps:
@@ -99,19 +99,22 @@ def uploading(sight: Sight) -> bool:
     return not sight.records.over or any(machine.state != "terminated" for machine in sight.machines)
 
 
-def needed(tools: Tools, keys: RunKeys, newest: int) -> set[int]:
-    """The steps that stay whatever their age: the best, and what names point to. `newest` is the newest whole one."""
-    return best(tools, keys, newest) | named(tools, keys)
+def needed(tools: Tools, keys: RunKeys, whole: Sequence[int]) -> set[int]:
+    """The steps that stay whatever their age: the best, and what names point to. `whole` are those of whole checkpoints, newest first."""
+    return best(tools, keys, whole) | named(tools, keys)
 
 
-def best(tools: Tools, keys: RunKeys, newest: int) -> set[int]:
-    """The step with the best loss on held-out examples, as the newest whole checkpoint says."""
-    try:
-        state = tools.bucket.load(CheckpointState, keys.checkpoint(newest) + contract.CHECKPOINT_STATE) if newest else None
-    except ContractError as error:
-        tools.log("unreadable", run=keys.run, why=str(error))
-        return set()
-    return {state.best_step} if state and state.best_step else set()
+def best(tools: Tools, keys: RunKeys, whole: Sequence[int]) -> set[int]:
+    """The step with the best loss on held-out examples, as the newest whole checkpoint says whose state can be read."""
+    for step in whole:
+        try:
+            state = tools.bucket.load(CheckpointState, keys.checkpoint(step) + contract.CHECKPOINT_STATE)
+        except ContractError as error:
+            tools.log("unreadable", run=keys.run, why=str(error))
+            continue
+        if state is not None:
+            return {state.best_step} if state.best_step else set()
+    return set()
 
 
 def named(tools: Tools, keys: RunKeys) -> set[int]:  # noqa: ARG001 - who gives checkpoints names says here which
