@@ -378,4 +378,5 @@ def test_a_teardown_names_the_runs_that_it_ends_and_leaves_them_stopped(ready: C
     assert ready("status", over, "--json").json["run"]["state"] == "succeeded"
     resumed = ready("resume", run, "--yes")
     assert (resumed.code, resumed.hint) == (4, "llmlab bootstrap")
-    assert resumed.error == f"the lab llm-tuning-lab was torn down, and of {run} only the results are there"
+    assert ready("status", run, "--json").json["run"]["state"] == "stopped"
+    assert resumed.error == "the lab llm-tuning-lab in us-east-1 was torn down, and only its results are there"

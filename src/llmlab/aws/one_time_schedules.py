@@ -11,6 +11,7 @@ from typing import Any
 from llmlab.aws.patience import patiently
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.clock import Clock
+from llmlab.errors import Refused
 
 ROLE_UNKNOWN = ("must allow AWS EventBridge Scheduler to assume the role",)
 """What Scheduler says of a role that IAM made seconds ago.
@@ -18,14 +19,21 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_
 
 
 def create(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
-    """Create one from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet."""
-    patiently(
-        lambda: aws.client("scheduler").create_schedule(**request),
-        clock,
-        passing=ROLE_UNKNOWN,
-        awaited="Scheduler seeing its new role",
-        hint="llmlab doctor",
-    )
+    """Create one from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet.
+
+    Raises:
+        Refused: the lab has no schedule group, so it was torn down.
+    """
+    try:
+        patiently(
+            lambda: aws.client("scheduler").create_schedule(**request),
+            clock,
+            passing=ROLE_UNKNOWN,
+            awaited="Scheduler seeing its new role",
+            hint="llmlab doctor",
+        )
+    except NotFound as error:
+        raise Refused(f"the lab {aws.lab} in {aws.region} was torn down, and only its results are there", "llmlab bootstrap") from error
 
 
 def update(aws: Aws, request: Mapping[str, Any]) -> None:

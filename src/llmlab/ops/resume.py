@@ -7,7 +7,7 @@ The agent finds the checkpoint.
 from dataclasses import dataclass
 
 from llmlab import contract, money, pricing
-from llmlab.aws import documents, instances, launch_zones
+from llmlab.aws import documents, instances
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys, Spec
@@ -54,13 +54,11 @@ def prepare(aws: Aws, run: str, again: Again, clock: Clock) -> Prepared:
     """Judge whether the run may be started again, and what that may cost; nothing is written.
 
     Raises:
-        Refused: the run is alive, an instance is being asked for, or it has completed; or the lab is gone but for its results.
+        Refused: the run is alive, an instance is being asked for, or it has completed.
         UsageError: nothing is left of its hours or dollars and no new limit was given.
     """
     before = detail(aws, run, clock.now())
     _refuse_live(aws, before)
-    if not launch_zones.has_launch_template(aws):
-        raise Refused(f"the lab {aws.lab} was torn down, and of {run} only the results are there", "llmlab bootstrap")
     attempt = _next(before, again, clock)
     hours = attempt.max_hours - attempt.hours_before
     markets = (True, False) if attempt.spot and (again.fallback_on_demand or before.spec.fallback_on_demand) else (attempt.spot,)
