@@ -139,6 +139,7 @@ def test_placement_scores_are_asked_for_three_types_and_more(ready: CommandLine,
 # ---------------------------------------------------------------- what earlier runs measured
 
 
+@pytest.mark.slow  # several launches
 def test_a_run_that_was_measured_replaces_the_estimate(ready: CommandLine, lab_aws: Aws) -> None:
     before = ready("estimate", "--json").json
     run, instance = launch(ready, "--instance-type", "g6.xlarge")

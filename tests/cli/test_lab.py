@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from llmlab.commands.lab import in_words
 from llmlab.config import load
 from llmlab.errors import ExitCode
@@ -55,6 +57,7 @@ def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> Non
     }
 
 
+@pytest.mark.slow  # two bootstraps
 def test_what_was_given_is_remembered_when_the_bootstrap_fails(lab: CommandLine, lab_aws: "Aws", project: Path) -> None:
     """The natural second try makes the lab that was asked for, not another one."""
     with refusing(lab_aws, "lambda", "CreateFunction", "CodeStorageExceededException", "Code storage limit exceeded."):
@@ -151,6 +154,7 @@ def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
     assert result.json["kept"] == ["outputs bucket llm-tuning-lab-outputs-123456789012-us-east-1"]
 
 
+@pytest.mark.slow  # two teardowns
 def test_everything_wants_the_name_typed(lab: CommandLine) -> None:
     lab("bootstrap", "--yes")
     for result, hint in (

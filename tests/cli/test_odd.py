@@ -44,6 +44,7 @@ def test_an_odd_tag(ready: CommandLine, lab_aws: Aws) -> None:
     assert not [one for one in instances.find(lab_aws) if one.alive]
 
 
+@pytest.mark.slow  # a lab for each document
 @pytest.mark.parametrize("body", POISON, ids=[str(body[:4]) for body in POISON])
 def test_an_odd_document(ready: CommandLine, lab_aws: Aws, body: bytes) -> None:
     (odd, odd_instance), (run, instance) = launch(ready), launch(ready)

@@ -71,6 +71,7 @@ def test_what_is_stored_costs_by_its_size(lab: Lab) -> None:
     assert after.monthly - before.monthly == pytest.approx(0.40 + 0.005 * 0.023, rel=0.01)
 
 
+@pytest.mark.slow  # two bootstraps
 def test_a_dashboard_that_is_not_free_is_told_and_can_be_left_out(lab: Lab) -> None:
     """AWS gives an account three for nothing: with three others, ours is paid for."""
     for name in ("one", "two", "three"):

@@ -47,6 +47,7 @@ def test_second_bootstrap_reads_at_most_twice_a_resource(lab: Lab) -> None:
     assert 0 < len(lab.calls) <= MOST_READS
 
 
+@pytest.mark.slow  # makes half of each resource
 def test_all_half_created_is_repaired(lab: Lab) -> None:
     """`create` alone, for every resource, as a crash right after each would leave them."""
     resources = lab.stack()

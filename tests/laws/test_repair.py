@@ -91,6 +91,7 @@ def _with_dependents(resource: "Resource", everything: "Sequence[Resource]") -> 
     return [one for one in everything if one.key in keys]
 
 
+@pytest.mark.slow  # two bootstraps
 def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
     """A statement in the bucket's policy, a lifecycle rule, a listener of the topic."""
     lab.apply()
@@ -119,6 +120,7 @@ def test_what_the_user_added_survives_a_repair(lab: Lab) -> None:
     assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 2
 
 
+@pytest.mark.slow  # three bootstraps
 def test_policies_of_others_on_our_roles_are_drift(lab: Lab) -> None:
     """Attached or inline: shown by name in the plan, and taken off. The attached one is somebody's, and stays in the account."""
     lab.apply()
@@ -151,6 +153,7 @@ def test_what_changes_by_setting_is_an_update(lab: Lab) -> None:
     assert lab.plan().empty
 
 
+@pytest.mark.slow  # two bootstraps
 def test_a_lab_whose_template_tags_spot_requests_changes_in_the_template_and_in_who_may_start(lab: Lab) -> None:
     """As labs were made once: an on-demand launch from such a template is refused."""
     lab.apply()

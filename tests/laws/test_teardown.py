@@ -97,6 +97,7 @@ UNDER_ANOTHER = {"function permission"}
 """It carries no tags: whose it is is whose function it belongs to."""
 
 
+@pytest.mark.slow  # a stranger of each kind
 def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
     stranger = Lab(Aws(lab.aws.region, lab=lab.aws.lab), lab.settings, lab.clock, lab.calls)
     stranger.aws.__dict__["names"] = Foreign(lab.aws.lab, lab.aws.account, lab.aws.region)
@@ -197,6 +198,7 @@ ODD_KEYS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow  # a bootstrap and a teardown
 def test_a_bucket_with_keys_that_no_xml_can_carry_goes(lab: Lab) -> None:
     """Whatever a container named its files; older versions, delete markers and unfinished uploads of them included."""
     lab.apply()

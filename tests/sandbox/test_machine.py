@@ -76,6 +76,7 @@ echo done
     assert "names Run" in said
 
 
+@pytest.mark.slow  # a machine and its container
 def test_terminating_kills_the_whole_tree(cloud: Aws, launch: Launch, sandbox: Sandbox) -> None:
     cloud.client("ecr").create_repository(repositoryName="lab-training")
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/lab-training:latest"
@@ -101,6 +102,7 @@ echo "pid $(cat "$LLMLAB_ROOT/tmux")"; echo "pid $(cat "$LLMLAB_ROOT/work/c")"; 
     assert all(gone(pid) for pid in pids)
 
 
+@pytest.mark.slow  # starts a sandbox of its own
 def test_nothing_survives_a_killed_sandbox(sandbox: Sandbox, monkeypatch: Any) -> None:
     own = Sandbox.start(attached=True)
     for name, value in own.environment().items():

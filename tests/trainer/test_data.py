@@ -459,6 +459,7 @@ def test_files_that_are_missing_or_not_data_are_named(load: Load, tmp_path: Path
         data.load(tmp_path, manifest, encoder, recipes.check({"model": "lab:tiny"}), tmp_path / "cache", lambda: None)
 
 
+@pytest.mark.slow  # starts processes
 def test_workers_end_when_they_who_started_them_were_killed(tmp_path: Path) -> None:
     """A process of its own tokenises on two others and is killed while they work."""
     program = """

@@ -134,6 +134,7 @@ CHANGES = st.lists(st.tuples(st.integers(0, 7200), st.floats(0.05, ON_DEMAND)), 
     max_cost=st.floats(0.002, 0.3),
     before=st.floats(0, 0.001),
 )
+@pytest.mark.slow  # plays whole runs second by second
 def test_the_ceiling_is_never_passed_by_more_than_a_minute(
     first: float, changes: list[tuple[int, float]], leaves_after: int, max_cost: float, before: float
 ) -> None:

@@ -33,6 +33,7 @@ def failed(lab: CommandLine) -> dict[str, str]:
     return {one["name"]: one["says"] for one in checks if one["health"] in {"failed", "warning"}}
 
 
+@pytest.mark.slow  # a bootstrap and two launches
 def test_every_gate_of_a_new_account_is_told_mended_and_passed(lab_aws: Aws, clock: ManualClock, project: Path) -> None:
     lab = CommandLine(aws=lab_aws, clock=clock)
     with switched(modes=["new-account"]):
