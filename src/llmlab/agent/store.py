@@ -15,7 +15,7 @@ from llmlab.agent.shared import Plain
 from llmlab.clock import Clock
 from llmlab.lifecycle import objects
 
-MISSING = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+MISSING = objects.MISSING | {"NoSuchVersion"}
 DENIED = {"AccessDenied", "403"}
 """Also what S3 says of a missing object to somebody who may list only some prefixes."""
 TRANSFER = TransferConfig(multipart_threshold=16 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
@@ -93,7 +93,7 @@ class S3Store:
         except contract.ContractError as error:
             raise StoreError(f"s3://{self.bucket}/{key} is {error}") from error
         except (ClientError, BotoCoreError) as error:
-            if _code(error) in MISSING or (_code(error) in DENIED and key not in self.keys(key)):
+            if objects.error_code(error) in MISSING or (objects.error_code(error) in DENIED and key not in self.keys(key)):
                 return None
             raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
@@ -126,7 +126,7 @@ class S3Store:
         try:
             self.client.download_file(self.bucket, key, str(file), ExtraArgs=extra, Config=TRANSFER)
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            kind = Absent if _code(error) in MISSING else StoreError
+            kind = Absent if objects.error_code(error) in MISSING else StoreError
             raise kind(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
     def keys(self, prefix: str) -> list[str]:
@@ -142,10 +142,6 @@ class S3Store:
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
         return str(answer.get("VersionId", ""))
-
-
-def _code(error: Exception) -> str:
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 T = TypeVar("T")

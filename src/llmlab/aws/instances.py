@@ -1,6 +1,5 @@
 """The instances of a lab: found by their tags, never by an id that somebody remembered, and ended."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Any
 from llmlab import contract
 from llmlab.aws.session import Aws, NotFound
 from llmlab.clock import Clock, wait_until
-from llmlab.contract import Tag
+from llmlab.contract import Tag, parse_number
 from llmlab.fleet import VISIBLE_SECONDS
 
 ALIVE = ("pending", "running", "stopping", "stopped")
@@ -55,20 +54,15 @@ def _read(item: Any) -> Instance:
         id=item["InstanceId"],
         state=item["State"]["Name"],
         run=tags.get(Tag.RUN, ""),
-        attempt=_number(tags.get(Tag.ATTEMPT, "")) or 0,
+        attempt=parse_number(tags.get(Tag.ATTEMPT, "")) or 0,
         instance_type=item.get("InstanceType", ""),
         zone=item.get("Placement", {}).get("AvailabilityZone", ""),
         spot=item.get("InstanceLifecycle") == "spot",
         launched=item["LaunchTime"],
-        deadline=_number(tags.get(Tag.DEADLINE, "")),
+        deadline=parse_number(tags.get(Tag.DEADLINE, "")),
         keep=Tag.KEEP in tags,
         why=item.get("StateReason", {}).get("Code", ""),
     )
-
-
-def _number(text: str) -> int | None:
-    """The number that a tag says, None where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
 
 
 def terminate(aws: Aws, ids: Sequence[str]) -> None:

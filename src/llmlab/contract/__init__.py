@@ -60,7 +60,7 @@ from llmlab.contract.machine import (
     Env,
     WorkFolder,
 )
-from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, LogStream, Metric, Names, Tag
+from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, LogStream, Metric, Names, Tag, parse_number
 from llmlab.contract.shrinking import HALF_BATCH, HALVE, batch_words, may_shrink, shrunk
 from llmlab.contract.states import EndReason, Notice, RunState, TrainerExit
 from llmlab.contract.times import TIMESTAMP, build_timestamp, parse_timestamp
@@ -143,6 +143,7 @@ __all__ = [
     "parse_checkpoint_name",
     "parse_ended",
     "parse_log_stream_name",
+    "parse_number",
     "parse_run_id",
     "parse_timestamp",
     "run_started",

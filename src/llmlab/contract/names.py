@@ -1,5 +1,6 @@
 """Names of what a lab owns: tags, resources, metrics; and which version of the contract this is."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -153,3 +154,8 @@ class Metric(StrEnum):
     ACTIVE_INSTANCES = "ActiveInstances"
     FAILED_RUNS = "FailedRuns"
     """Runs that ended with FAILURE, one datum each, when they end; 0 at every sweep."""
+
+
+def parse_number(text: str) -> int | None:
+    """The number that a tag says, None where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmlab import money
-from llmlab.contract import Names, Tag
+from llmlab.contract import Names, Tag, parse_number
 
 LONGEST_HOURS = 168.0
 """The most that the setting `max_hours` can be."""
@@ -40,7 +40,7 @@ class Machine:
 
     @property
     def attempt(self) -> int:
-        return _number(self.tags.get(Tag.ATTEMPT, ""))
+        return parse_number(self.tags.get(Tag.ATTEMPT, "")) or 0
 
     @property
     def kept(self) -> bool:
@@ -53,13 +53,8 @@ class Machine:
         Whoever may tag instances writes the tag, so it is never later than the longest that a run may be given.
         """
         launched = self.launched.timestamp()
-        wanted = float(_number(self.tags.get(Tag.DEADLINE, "")) or launched + max_hours * money.HOUR)
+        wanted = float(parse_number(self.tags.get(Tag.DEADLINE, "")) or launched + max_hours * money.HOUR)
         return min(wanted, launched + max(max_hours, LONGEST_HOURS) * money.HOUR)
-
-
-def _number(text: str) -> int:
-    """The number that a tag says, 0 where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
 
 
 def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[Machine]:

@@ -10,7 +10,6 @@ from llmlab.clock import Clock
 from llmlab.contract import Attempt, AttemptEnd, ContractError, Marker, Notice, RunKeys, Spec, Stop
 from llmlab.lifecycle import objects
 
-MISSING = {"404", "NoSuchKey", "NotFound"}
 TOLD = "told-"
 WATCHDOG = "watchdog"
 """`Attempt.by` of what is started here."""
@@ -91,7 +90,7 @@ class Bucket:
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] in MISSING:
+            if objects.error_code(error) in objects.MISSING:
                 return None
             raise
         try:
