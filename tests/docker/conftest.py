@@ -19,7 +19,7 @@ from tests.sandbox.whole_runs import Lab
 class DockerLab(Lab):
     """A lab whose machines are containers."""
 
-    limit_seconds = 400.0
+    limit_seconds = 1200.0
     every_seconds = 1.0
 
     def instance(self, run: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from llmlab.contract import IMAGE_LABEL, VERSION
 from llmlab.sandbox.estate.images import REPOSITORY
 from tests.docker.conftest import DockerLab
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 MOST_BYTES = 2.3e9
 """Unpacked, with torch for CPUs; 1.9e9 on the day this was written."""
 LOOK = """

@@ -5,7 +5,7 @@ import pytest
 from llmlab.contract import IMAGE_LABEL, VERSION, EndReason, LogStream
 from tests.docker.conftest import DockerLab
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 OURS = {IMAGE_LABEL: str(VERSION)}
 
 

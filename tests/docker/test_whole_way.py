@@ -12,7 +12,7 @@ from benchmarks.machine import STEPS
 from llmlab.contract import Env
 from tests.docker.conftest import DockerLab
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 SETUP = ("cloud-init: Cloud-init v.", "'modules:final'", "Login Succeeded", "image: ", "the end, after")
 
 
