@@ -13,7 +13,7 @@ from llmlab.dataset.files import find
 from llmlab.dataset.formats import Format
 from llmlab.dataset.line import MOST_BYTES
 from llmlab.dataset.report import Report
-from llmlab.dataset.tally import estimate, measure
+from llmlab.dataset.tokens import estimate, measure
 from tests.fuzz.laws import one_line
 
 Target = Callable[[bytes], None]

@@ -16,11 +16,12 @@ from pyarrow import parquet
 from llmlab.dataset import check as module
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.clean import clean
+from llmlab.dataset.duplicates import Digests
 from llmlab.dataset.files import DataPath, find
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import read
-from llmlab.dataset.report import Digests, Report, quantile
-from llmlab.dataset.tally import estimate, measure
+from llmlab.dataset.report import Report, quantile
+from llmlab.dataset.tokens import estimate, measure
 from llmlab.dataset.usual import MARKS_PER_MESSAGE, usual
 from llmlab.errors import UsageError
 

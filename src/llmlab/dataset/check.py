@@ -21,7 +21,8 @@ from llmlab.dataset.heads import BOM, head_of, transcript
 from llmlab.dataset.line import MOST_BYTES, Line, parse
 from llmlab.dataset.lines import read_all, split, trouble
 from llmlab.dataset.report import Report, Summing
-from llmlab.dataset.tally import Count, Tally, counter, tally
+from llmlab.dataset.tally import Tally, tally
+from llmlab.dataset.tokens import Count, counter
 from llmlab.dataset.unpack import blocks
 from llmlab.errors import ExitCode, LabError
 

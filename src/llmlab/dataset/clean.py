@@ -27,7 +27,7 @@ from llmlab.dataset.reasons import BadRow
 from llmlab.dataset.repeats import More, Verdicts
 from llmlab.dataset.suffixes import PACKED, TABLES, rows_of, suffix_of
 from llmlab.dataset.tables import batches, without_padding
-from llmlab.dataset.tally import estimate, measure
+from llmlab.dataset.tokens import estimate, measure
 
 
 def clean(source: Path, target: Path) -> int:

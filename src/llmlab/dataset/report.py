@@ -1,13 +1,12 @@
 """What is known of a dataset once every line was read: the facts behind `validate`, the manifest and the launch preview."""
 
-import tempfile
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from llmlab.dataset.duplicates import LINE_BITS, LINE_MASK, SHOWN_PLACES, Digests
 from llmlab.dataset.files import Found, Passed
 from llmlab.dataset.formats import Format, Kind
 from llmlab.dataset.lengths import steps
@@ -16,10 +15,6 @@ from llmlab.dataset.repeats import Requests, Verdicts, judge
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
-BUCKETS = 256
-HELD = 4 << 20
-"""Digests held in memory, 16 bytes each with their place; beyond that they wait on disk."""
-SHOWN_PLACES = 20
 LENGTHS = "lengths"
 """The fact of a manifest that says how many examples are how long, in steps."""
 SPLITS = "splits"
@@ -273,62 +268,3 @@ def quantile(counts: Counter[int], share: float) -> int:
         if seen >= wanted:
             return length
     return 0
-
-
-# ---------------------------------------------------------------- duplicates
-
-LINE_BITS = 40
-LINE_MASK = (1 << LINE_BITS) - 1
-
-
-class Digests:
-    """Which digests came before, in bounded memory: they are dealt into buckets by value, and a bucket is looked through at a time."""
-
-    def __init__(self, held: int = HELD) -> None:
-        self._limit = held
-        self._held = 0
-        self._buckets = [array("Q") for _ in range(BUCKETS)]
-        self._spilled: list[IO[bytes]] = []
-
-    def add(self, digests: "array[int]", numbers: "array[int]", file: int, base: int) -> None:
-        """Digests and their lines, counted from `base`, of file number `file`."""
-        start = (file << LINE_BITS) + base
-        buckets = self._buckets
-        for digest, number in zip(digests, numbers, strict=True):
-            buckets[digest >> 56].extend((digest, start + number))
-        self._held += len(digests)
-        if self._held > self._limit:
-            self._spill()
-
-    def _spill(self) -> None:
-        if not self._spilled:
-            self._spilled = [tempfile.TemporaryFile(prefix="llmlab-") for _ in range(BUCKETS)]  # noqa: SIM115 - closed by close()
-        for file, bucket in zip(self._spilled, self._buckets, strict=True):
-            bucket.tofile(file)
-            del bucket[:]
-        self._held = 0
-
-    def repeated(self) -> tuple[int, list[tuple[int, int]]]:
-        """How many digests came before, and the places of the first of them with the place they repeat."""
-        count = 0
-        pairs: list[tuple[int, int]] = []
-        for index, held in enumerate(self._buckets):
-            bucket = held
-            if self._spilled:
-                bucket = array("Q")
-                self._spilled[index].seek(0)
-                bucket.frombytes(self._spilled[index].read())
-                bucket.extend(held)
-            if len(set(bucket[::2])) * 2 == len(bucket):
-                continue
-            first: dict[int, int] = {}
-            for place, digest in sorted(zip(bucket[1::2], bucket[::2], strict=True)):
-                if first.setdefault(digest, place) != place:
-                    count += 1
-                    pairs.append((place, first[digest]))
-            pairs = sorted(pairs)[:SHOWN_PLACES]
-        return count, pairs
-
-    def close(self) -> None:
-        for file in self._spilled:
-            file.close()
