@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are said elsewhere already: the commands, settings, recipe fields, resources and permissions.
+"""Writes the pages of docs/ that are said elsewhere already: the commands, settings, recipe fields, resources, permissions and refusals.
 
 `make docs` writes them, a test compares them.
 """
@@ -26,10 +26,17 @@ from llmlab.contract import PROJECT, Names
 from llmlab.dataset.forms import shown as forms
 from llmlab.errors import ExitCode
 from llmlab.recipe import SECTIONS, Recipe
+from llmlab.sandbox.refusals.rule import On, Rule
+from llmlab.sandbox.refusals.table import ROWS
 
 HERE = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py: `make docs` -->\n"
 NAMES = Names(PROJECT, "ACCOUNT", "REGION")
+REFUSED = (
+    (On.ALWAYS, "Always", "In every sandbox."),
+    (On.NAMED, "By name", "What only some accounts or moments meet: `llmlab sandbox exec --refuse ROW -- COMMAND`."),
+    (On.NEW_ACCOUNT, "In a new account", "All together by `llmlab sandbox exec --mode new-account -- COMMAND`, and each by name."),
+)
 
 
 def pages() -> dict[str, str]:
@@ -41,6 +48,7 @@ def pages() -> dict[str, str]:
         "recipe.md": recipe(),
         "resources.md": resources(),
         "permissions.md": permissions(),
+        "refusals.md": refusals(),
     }
 
 
@@ -170,6 +178,29 @@ def permissions() -> str:
         "EC2 and Lambda, each for its one role: they take only roles of their own account, which somebody there has passed to them.\n"
     )
     return "\n".join(parts)
+
+
+def refusals() -> str:
+    """The sandbox's table, by when a row holds."""
+    parts = [
+        NOTE,
+        "# What AWS refuses\n",
+        f"The sandbox answers these {len(ROWS)} requests as AWS does and not as moto would, each with AWS's code and sentence, by the",
+        "source beside it; what stands in braces is filled in. A test provokes every row.",
+        "`python -m llmlab.sandbox.refusals` prints the table.\n",
+    ]
+    for on, title, words in REFUSED:
+        rows = [one for one in ROWS if one.on is on]
+        parts.append(f"## {title}\n\n{words} {len(rows)} rows.\n")
+        parts.append(table(("row", "request", "when", "answer", "what gets past it"), [_refusal(one) for one in rows]))
+    return "\n".join(parts)
+
+
+def _refusal(rule: Rule) -> tuple[str, ...]:
+    operations = "<br>".join(f"`{operation}`" for operation in rule.operations)
+    message = rule.message.replace("{{", "{").replace("}}", "}")
+    answer = f"`{rule.code}`: {message}" if rule.code else message
+    return f"[`{rule.name}`]({rule.source})", operations, rule.when, answer, str(rule.until)
 
 
 def where(statement: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
 from llmlab.agent.shared import Plain
-from llmlab.agent.store import Absent, StoreError, Took
+from llmlab.agent.store import Absent, Refused, StoreError, Took
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
@@ -24,10 +24,11 @@ RUN = "20261123-120000-ab12"
 
 @dataclass
 class MemoryStore:
-    """A versioned bucket. `broken` keys cannot be written; `order` is what was written, in order."""
+    """A versioned bucket. `broken` keys cannot be written, `refused` ones for a reason: code and words; `order` is what was written."""
 
     objects: dict[str, list[bytes]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     on_send: Callable[[str], None] = lambda key: None
 
@@ -63,6 +64,9 @@ class MemoryStore:
     def put(self, key: str, body: bytes) -> str:
         if any(key.startswith(start) for start in self.broken):
             raise StoreError(f"{key} cannot be written")
+        for start, (code, says) in self.refused.items():
+            if key.startswith(start):
+                raise Refused(f"{key} cannot be written: {says}", code, says)
         self.objects.setdefault(key, []).append(body)
         self.order.append(key)
         return str(len(self.objects[key]) - 1)

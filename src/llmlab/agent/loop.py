@@ -21,9 +21,9 @@ from llmlab.agent.limits import Pressure, Seen
 from llmlab.agent.market import Market
 from llmlab.agent.report import Numbers
 from llmlab.agent.shared import read
-from llmlab.agent.store import Store, StoreError, persist
+from llmlab.agent.store import Refused, Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import TrainingExit, Verdict, judge
+from llmlab.agent.verdict import TrainingExit, Verdict, judge, not_uploaded
 from llmlab.clock import Clock
 from llmlab.contract import (
     Attempt,
@@ -87,6 +87,8 @@ class Agent:
     _next: dict[str, float] = field(default_factory=dict)
     _files: tuple[DataFile, ...] = ()
     _uploaded: bool = False
+    _refused: Refused | None = None
+    """What S3 said of the output that it did not take."""
     _taken: tuple[int, float] = (-1, 0.0)
     """How many bytes S3 had taken when that was last seen to grow, and when that was."""
     _concluding_since: float | None = None
@@ -250,8 +252,9 @@ class Agent:
         self._taken = (self.uploads.taken, self.now) if self._taken[0] < 0 else self._taken
         whole = verdict.reason is EndReason.COMPLETED
         self.background.within("uploads", upload_by - self.now, lambda: self._last_upload(upload_by, whole=whole), self._goes_on)
+        self._files = self._files or self.uploads.taken_files()
         if whole and not self._uploaded:
-            verdict = Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
+            verdict = not_uploaded(self._refused.says, self._refused.code) if self._refused else not_uploaded("", "")
         self.conclude(verdict, until=gone_by)
 
     def _last_upload(self, upload_by: float, *, whole: bool) -> None:
@@ -262,7 +265,11 @@ class Agent:
             return min(upload_by, self._taken[1] + STALLED_UPLOAD_SECONDS)
 
         def output() -> None:
-            self._files = persist(self.uploads.output, self.clock, self.say, until=until)
+            try:
+                self._files = persist(self.uploads.output, self.clock, self.say, until=until)
+            except Refused as error:
+                self._refused = error
+                raise
             self._uploaded = True
 
         def checkpoints() -> None:

@@ -13,7 +13,7 @@ from s3transfer.utils import OSUtils
 from llmlab import contract
 from llmlab.agent.shared import Plain
 from llmlab.clock import Clock
-from llmlab.lifecycle import objects
+from llmlab.lifecycle import objects, refusals
 
 MISSING = objects.MISSING | {"NoSuchVersion"}
 DENIED = {"AccessDenied", "403"}
@@ -23,6 +23,19 @@ TRANSFER = TransferConfig(multipart_threshold=16 * 1024**2, multipart_chunksize=
 
 class StoreError(Exception):
     """S3 did not do what was asked, after botocore's own retries."""
+
+
+class Refused(StoreError):
+    """S3 has said that it does not take an object; `says` are its own words. `final`: whatever changes in the account, it never will."""
+
+    def __init__(self, words: str, code: str, says: str) -> None:
+        super().__init__(words)
+        self.code = code
+        self.says = says
+
+    @property
+    def final(self) -> bool:
+        return self.code in objects.FOR_EVER
 
 
 class Absent(StoreError):
@@ -118,7 +131,7 @@ class S3Store:
             S3Transfer(self.client, config, Opening(file)).upload_file(file.name, self.bucket, key, callback=took)
             return str(self.client.head_object(Bucket=self.bucket, Key=key).get("VersionId", ""))
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
+            raise self._not_written(key, error) from error
 
     def fetch(self, key: str, version: str, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +153,12 @@ class S3Store:
         try:
             answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=io.BytesIO(body))
         except (ClientError, BotoCoreError) as error:
-            raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
+            raise self._not_written(key, error) from error
         return str(answer.get("VersionId", ""))
+
+    def _not_written(self, key: str, error: Exception) -> StoreError:
+        words, refusal = f"s3://{self.bucket}/{key} cannot be written: {error}", objects.refusal(error)
+        return Refused(words, refusal[0], refusals.sentence(*refusal)) if refusal else StoreError(words)
 
 
 T = TypeVar("T")
@@ -151,13 +168,15 @@ def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, 
     """Do `work`, again after each `StoreError`, with pauses that grow to 30 s, until the time `until` (seconds since 1970), which may move.
 
     Raises:
-        StoreError: the last one, when the time is up.
+        StoreError: the last one, when the time is up, or one that is final.
     """
     pause = 1.0
     while True:
         try:
             return work()
         except StoreError as error:
+            if isinstance(error, Refused) and error.final:
+                raise
             if clock.now().timestamp() + pause >= (until() if callable(until) else until):
                 raise
             say(f"{error}; again in {pause:.0f} s")

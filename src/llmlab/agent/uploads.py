@@ -10,7 +10,7 @@ from llmlab import contract
 from llmlab.agent import logs, shared
 from llmlab.agent.job import Job, Say, each
 from llmlab.agent.shared import Plain, is_left_out
-from llmlab.agent.store import Store, StoreError
+from llmlab.agent.store import Refused, Store, StoreError
 from llmlab.contract import Complete, DataFile
 
 
@@ -73,13 +73,31 @@ class Uploads:
         self.say(f"checkpoint {step} is saved: {sum(file.size for file in complete.files) / 1e6:.1f} MB")
 
     def output(self) -> tuple[DataFile, ...]:
-        """Every file of the output folder that changed; returns all of them as they are in S3."""
+        """Every file of the output folder that changed; returns all of them as they are in S3.
+
+        Raises:
+            StoreError: of a file that S3 may still take, before one of a file that it never will; every file was tried.
+        """
         folder = self._within(self.job.folder.output)
         paths, others = shared.files(self.job.folder.results, folder)
         for other in others:
             self._tell_once(f"left out of the output: {other}")
         wanted = self._listable([path for path in paths if not _unfinished(path)])
-        return tuple(file for file in each(lambda path: self._output(folder, path), wanted) if file is not None)
+        tried = each(lambda path: self._tried(folder, path), wanted)
+        failed = [one for one in tried if isinstance(one, StoreError)]
+        if failed:
+            raise min(failed, key=lambda error: isinstance(error, Refused))
+        return tuple(one for one in tried if isinstance(one, DataFile))
+
+    def taken_files(self) -> tuple[DataFile, ...]:
+        """Of the output, what S3 has, also where it does not take all."""
+        return tuple(file for _, (_, file) in sorted(self._sent.items()))
+
+    def _tried(self, folder: str, path: str) -> DataFile | StoreError | None:
+        try:
+            return self._output(folder, path)
+        except StoreError as error:
+            return error
 
     def _listable(self, paths: list[str]) -> list[str]:
         """The first of them, as far as the run's last word has room for their names: whoever reads it reads no more than a limit."""

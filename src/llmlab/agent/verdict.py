@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 from llmlab.agent.gpu import HARDWARE_XIDS
-from llmlab.contract import EndReason, Outcome, Request, TrainerExit, hints
+from llmlab.agent.store import DENIED
+from llmlab.contract import EndReason, LogStream, Outcome, Request, TrainerExit, hints
 
 DETAIL_LENGTH = 400
 ANY_RUN = "20260101-000000-abcd"
@@ -64,6 +65,14 @@ def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | 
     if verdict.reason is EndReason.TRAINING_ERROR and (says := fault or _hardware(outcome, log)):
         return Verdict(EndReason.HARDWARE_FAILED, _sentence(says, verdict.detail))
     return verdict
+
+
+def not_uploaded(says: str, code: str) -> Verdict:
+    """Of a training that ended well and whose output is not in S3. What S3 has refused, it refuses to any other machine too."""
+    if not says:
+        return Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
+    hint = ("bootstrap_plan", {}) if code in DENIED else ("logs", {"stream": str(LogStream.AGENT)})
+    return Verdict(EndReason.TRAINING_ERROR, f"the training ended well, but S3 refuses its output: {says}", *hint)
 
 
 def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:

@@ -10,6 +10,18 @@ CONFLICT = {"409", "ConditionalRequestConflict"}
 MISSING = {"404", "NoSuchKey", "NotFound"}
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 """Between one try and the next while S3 says that another write is under way: five seconds in all, in which that one has ended."""
+PASSING = {
+    "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted", "ConditionalRequestConflict", "BadDigest", "IncompleteBody",
+    "XAmzContentSHA256Mismatch", "ExpiredToken", "TokenRefreshRequired", "NoSuchUpload", "Throttling", "TooManyRequests",
+    "408", "409", "429",
+}  # fmt: skip
+"""Of S3's refusals (4xx) those that the same request, made anew, may not meet again.
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+FOR_EVER = {
+    "KeyTooLongError", "EntityTooLarge", "MetadataTooLarge", "InvalidURI", "InvalidArgument", "InvalidRequest", "MethodNotAllowed",
+    "NotImplemented",
+}  # fmt: skip
+"""Those that the same request meets always, whatever anybody changes in the account. From the same table."""
 WRITER = "llmlab-writer"
 """Metadata of an object that was written so: a word of this one write, by which it is known again. The body would not do, because two calls
 at the same second write the same claim."""
@@ -59,3 +71,16 @@ def error_code(error: Exception) -> str:
     """AWS's code of a client's error, "" for one that is no answer."""
     response: dict[str, Any] = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code", ""))
+
+
+def refusal(error: Exception) -> tuple[str, str] | None:
+    """S3's code and sentence where it has understood a request and does not do it, and no time mends that; None for any other error.
+
+    boto3's own upload wraps the answer, which is the error's context then.
+    """
+    response: dict[str, Any] = getattr(error, "response", None) or getattr(error.__context__, "response", None) or {}
+    answer, status = response.get("Error", {}), int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    code = str(answer.get("Code", ""))
+    if not 400 <= status < 500 or code in PASSING:
+        return None
+    return code, str(answer.get("Message", ""))

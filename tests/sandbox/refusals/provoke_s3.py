@@ -82,6 +82,16 @@ def _(aws: Aws, clock: ManualClock) -> None:
     once(aws, "s3").list_objects_v2(Bucket=BUCKET)
 
 
+@provokes("longer-key-than-there-is")
+def _(aws: Aws, clock: ManualClock) -> None:
+    aws.s3.create_bucket(Bucket=BUCKET)
+    longest = "ä" * 512
+    aws.s3.put_object(Bucket=BUCKET, Key=longest, Body=b"x")
+    with pytest.raises(AwsError, match="Your key is too long"):
+        aws.s3.create_multipart_upload(Bucket=BUCKET, Key=f"{longest}x")
+    aws.s3.put_object(Bucket=BUCKET, Key=f"{longest}x", Body=b"x")
+
+
 @provokes("listed-keys-are-encoded")
 def _(aws: Aws, clock: ManualClock) -> bool:
     aws.s3.create_bucket(Bucket=BUCKET)

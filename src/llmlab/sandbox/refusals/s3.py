@@ -15,6 +15,7 @@ CONDITIONAL = ("s3:PutObject", "s3:CompleteMultipartUpload")
 
 
 MOST_DELETED = 1000
+LONGEST_KEY = 1024
 MALFORMED = "The XML you provided was not well-formed or did not validate against our published schema"
 
 
@@ -29,6 +30,10 @@ def _no_xml(call: Call) -> bool:
 
 def _too_many(call: Call) -> bool:
     return bool(call.values["Body"].count(b"<Object>") > MOST_DELETED)
+
+
+def _long(call: Call) -> bool:
+    return len(call.values["Key"].encode()) > LONGEST_KEY
 
 
 def _conditional(call: Call) -> bool:
@@ -151,6 +156,10 @@ ROWS = (
     Rule(
         "more-than-a-thousand-deletions", ("s3:DeleteObjects",), "the request names more than 1,000 keys",
         "MalformedXML", MALFORMED, "https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html", applies=_too_many, status=400,
+    ),
+    Rule(
+        "longer-key-than-there-is", ("s3:PutObject", "s3:CreateMultipartUpload"), "a key has more than 1,024 bytes of UTF-8",
+        "KeyTooLongError", "Your key is too long", ERRORS, applies=_long, status=400,
     ),
     Rule(
         name="listed-keys-are-encoded",
