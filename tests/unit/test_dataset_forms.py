@@ -28,6 +28,7 @@ def test_every_form_has_an_example_that_becomes_it() -> None:
         assert keys
         assert becomes
         assert all(source.startswith("https://") for source in sources), name
+        assert len({source.split("#")[0] for source in sources}) >= 2, f"{name}: of a form two sources that do not know of each other"
         for example in examples:
             if name not in FILES:
                 assert to_example(example).format is name is detect(example), example

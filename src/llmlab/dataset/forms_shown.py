@@ -9,6 +9,9 @@ from llmlab.dataset.formats import Format
 _HI, _HELLO = {"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}
 _CALL = {"id": "c1", "type": "function", "function": {"name": "sum", "arguments": '{"a": 2, "b": 2}'}}
 _TOOL = {"type": "function", "function": {"name": "sum", "parameters": {"type": "object", "properties": {"a": {"type": "number"}}}}}
+_AXOLOTL = "https://docs.axolotl.ai/docs/dataset-formats/inst_tune.html"
+_MLX_LM = "https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/LORA.md"
+_MS_SWIFT = "https://github.com/modelscope/ms-swift/blob/main/swift/dataset/preprocessor/core.py"
 
 SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
     Format.SESSION: (
@@ -32,7 +35,8 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
                 "response": {"output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "4"}]}]},
             },
         ),
-        ("https://platform.openai.com/docs/api-reference/responses/object",),
+        ("https://platform.openai.com/docs/api-reference/responses/object",
+         "https://github.com/openai/openai-python/blob/main/src/openai/types/responses/response.py"),
     ),
     Format.CLAUDE_CODE: (
         "a file is a conversation: every answer carries loss; what the user took back and what a subagent did are conversations of their own",
@@ -65,17 +69,17 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
     Format.OPENAI_PREFERENCE: (
         "a preference",
         ({"input": {"messages": [_HI]}, "preferred_output": [_HELLO], "non_preferred_output": [{"role": "assistant", "content": "5"}]},),
-        ("https://platform.openai.com/docs/guides/direct-preference-optimization",),
+        ("https://platform.openai.com/docs/guides/direct-preference-optimization", "https://docs.together.ai/docs/preference-fine-tuning"),
     ),
     Format.REJECTED_RESPONSE: (
         "a preference whose better answer is the last of the messages",
         ({"messages": [_HI, _HELLO], "rejected_response": "5"},),
-        ("https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html",),
+        ("https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html", _MS_SWIFT),
     ),
     Format.KTO: (
         "an unpaired preference: a chat or a pair, and whether its answer is a good one; refused until an objective learns from it",
         ({"prompt": "2 + 2?", "completion": "5", "label": False},),
-        ("https://huggingface.co/docs/trl/dataset_formats#unpaired-preference",),
+        ("https://huggingface.co/docs/trl/dataset_formats#unpaired-preference", "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"),
     ),
     Format.MESSAGES: (
         "a chat whose every answer carries loss, but for those with `weight`, `train`, `training`, `loss_weight` or `loss` of 0 or false; `thinking` and `reasoning` are its thoughts; also under `conversation`, in parts of OpenAI, Anthropic, Bedrock or LLaMA-Factory",
@@ -91,18 +95,19 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
     Format.CONVERSATIONS: (
         "a chat whose every answer carries loss; also under `items`",
         ({"system": "Be brief.", "conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]},),
-        ("https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md", "https://github.com/lm-sys/FastChat/blob/main/docs/training.md"),
+        ("https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md", "https://github.com/lm-sys/FastChat/blob/main/docs/training.md",
+         "https://github.com/InternLM/xtuner/blob/main/docs/en/user_guides/dataset_format.md"),
     ),
     Format.GEMINI: (
         "a chat whose every answer carries loss",
         ({"systemInstruction": {"parts": [{"text": "Be brief."}]},
           "contents": [{"role": "user", "parts": [{"text": "2 + 2?"}]}, {"role": "model", "parts": [{"text": "4"}]}]},),
-        ("https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare",),
+        ("https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare", "https://ai.google.dev/api/caching#Content"),
     ),
     Format.PROMPT_COMPLETION: (
         "a chat of a question and its answer, as strings or messages",
         ({"prompt": "2 + 2?", "completion": "4"}, {"prompt": [_HI], "completion": [_HELLO]}),
-        ("https://huggingface.co/docs/trl/dataset_formats#prompt-completion",),
+        ("https://huggingface.co/docs/trl/dataset_formats#prompt-completion", _MLX_LM),
     ),
     Format.ALPACA: (
         "a chat; `input` follows the instruction after a blank line, `history` is turns before it, which carry loss as well",
@@ -112,20 +117,20 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
     Format.INSTRUCTION_RESPONSE: (
         "a chat; `context` follows the instruction after a blank line",
         ({"instruction": "Who?", "context": "Ann did it.", "response": "Ann."},),
-        ("https://huggingface.co/datasets/databricks/databricks-dolly-15k",),
+        ("https://huggingface.co/datasets/databricks/databricks-dolly-15k", _AXOLOTL),
     ),
-    Format.PROMPT_RESPONSE: ("a chat", ({"prompt": "2 + 2?", "response": "4"},), ("https://docs.nvidia.com/nemo-framework/user-guide/latest/",)),
+    Format.PROMPT_RESPONSE: ("a chat", ({"prompt": "2 + 2?", "response": "4"},), ("https://github.com/mosaicml/llm-foundry/blob/main/scripts/train/finetune_example/README.md", _MS_SWIFT)),
     Format.QUERY_RESPONSE: (
         "a chat, `history` as in alpaca",
         ({"query": "And 3 + 3?", "response": "6", "history": [["2 + 2?", "4"]]},),
-        ("https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html",),
+        ("https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html", "https://huggingface.co/datasets/meta-math/MetaMathQA"),
     ),
-    Format.QUESTION_ANSWER: ("a chat", ({"question": "2 + 2?", "answer": "4"},), ("https://huggingface.co/datasets/openai/gsm8k",)),
+    Format.QUESTION_ANSWER: ("a chat", ({"question": "2 + 2?", "answer": "4"},), ("https://huggingface.co/datasets/openai/gsm8k", _AXOLOTL)),
     Format.QUESTION_RESPONSE: (
         "a chat, with `system_prompt` as its system prompt",
         ({"system_prompt": "Be brief.", "question": "2 + 2?", "response": "4"},),
-        ("https://huggingface.co/datasets/Open-Orca/OpenOrca",),
+        ("https://huggingface.co/datasets/Open-Orca/OpenOrca", _AXOLOTL),
     ),
-    Format.INPUT_OUTPUT: ("a chat", ({"input": "2 + 2?", "output": "4"},), ("https://docs.axolotl.ai/docs/dataset-formats/template_free.html",)),
-    Format.TEXT: ("plain text, all of which carries loss", ({"text": "Once upon a time."},), ("https://huggingface.co/docs/trl/dataset_formats#language-modeling",)),
+    Format.INPUT_OUTPUT: ("a chat", ({"input": "2 + 2?", "output": "4"},), (_MLX_LM, _MS_SWIFT)),
+    Format.TEXT: ("plain text, all of which carries loss", ({"text": "Once upon a time."},), ("https://huggingface.co/docs/trl/dataset_formats#language-modeling", _MLX_LM)),
 }  # fmt: skip
