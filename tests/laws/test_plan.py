@@ -1,5 +1,7 @@
 """Plan only reads; apply, then plan is empty; the second bootstrap writes nothing; a crash at any call is repaired by running again."""
 
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +11,9 @@ from llmlab.stack import RETIRED
 from tests.laws.conftest import COUNT, OWN, READING, Lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from llmlab.aws.session import Aws
 
 MOST_READS = 2 * (COUNT[OWN] + len(RETIRED))
 """Two for each thing that a lab has, or may have had."""
@@ -40,11 +44,34 @@ def test_second_bootstrap_reads_at_most_twice_a_resource(lab: Lab) -> None:
     lab.apply()
     del lab.aws.__dict__["account"], lab.aws.__dict__["names"]  # as a new process, which asks for the account again
     lab.calls.clear()
-    planned = bootstrap.make_plan(lab.settings, lab.aws, lab.clock)
-    made = bootstrap.apply(planned, lab.settings, lab.aws, lab.clock)
+    with requests(lab.aws) as asked:
+        planned = bootstrap.make_plan(lab.settings, lab.aws, lab.clock)
+        made = bootstrap.apply(planned, lab.settings, lab.aws, lab.clock)
     assert (made.created, made.updated, made.kept) == (0, 0, COUNT[OWN])
     assert lab.writes() == []
     assert 0 < len(lab.calls) <= MOST_READS
+    assert sum(asked.values()) == len(lab.calls)
+    twice = {request for request, count in asked.items() if count > 1}
+    assert {operation for operation, *_ in twice} == {"sns:ListSubscriptionsByTopic"}, "for the plan, and whether the address is confirmed"
+    assert max(asked.values()) == 2
+
+
+@contextmanager
+def requests(aws: "Aws") -> "Iterator[Counter[tuple[str, ...]]]":
+    """Each request of the clients that there are, as it goes out: how often the very same one does."""
+    counted: Counter[tuple[str, ...]] = Counter()
+
+    def note(model: Any, params: Any, **_: Any) -> None:
+        counted[f"{model.service_model.service_name}:{model.name}", params["url"], str(params["body"])] += 1
+
+    clients = list(aws._clients.values())
+    for client in clients:
+        client.meta.events.register("before-call", note)
+    try:
+        yield counted
+    finally:
+        for client in clients:
+            client.meta.events.unregister("before-call", note)
 
 
 @pytest.mark.slow  # makes half of each resource

@@ -1,19 +1,21 @@
 """Two hundred runs that live at once: the sweep, the list and the teardown see to each."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from llmlab import contract
 from llmlab.contract import RunKeys, RunState
-from llmlab.ops import runs
-from llmlab.ops.teardown import _end_instances
+from llmlab.ops import runs, teardown
 from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
+from llmlab.sandbox.simulation.cloud import MemoryCloud
 from llmlab.sandbox.simulation.dice import Dice
 from llmlab.sandbox.simulation.weather import Weather
 
-from .watchdog_lab import Lab
+from .watchdog_lab import RUN, Lab
 
 COUNT = 200
 NAMES = [f"20261123-1{number // 60:01d}{number % 60:02d}00-{number:04d}" for number in range(COUNT)]
@@ -31,8 +33,24 @@ def busy(lab: Lab) -> Lab:
     return lab
 
 
-def laptop(lab: Lab, calls: Counter[str]) -> SimulatedAws:
-    return SimulatedAws(lab.aws.names, Caller("laptop", lab.aws.cloud, Dice(1), Weather(), calls))
+class Noting(MemoryCloud):
+    """The account, by the way on which calls are noted."""
+
+    def __init__(self, lab: Lab) -> None:
+        vars(self).update(vars(lab.aws.cloud))
+        self.lab = lab
+
+    def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
+        return self.lab.aws._call(service, method, parameters)
+
+
+def laptop(lab: Lab) -> SimulatedAws:
+    return SimulatedAws(lab.aws.names, Caller("laptop", Noting(lab), Dice(1), Weather(), Counter()))
+
+
+def asked(lab: Lab) -> Counter[str]:
+    """The calls since the account was busy, by their names."""
+    return Counter(method for method, _ in lab.aws.calls)
 
 
 def test_a_sweep_sees_to_each(busy: Lab) -> None:
@@ -41,9 +59,9 @@ def test_a_sweep_sees_to_each(busy: Lab) -> None:
     looked = Counter(facts.get("run") for decision, facts in busy.logged if decision == "wait")
     assert all(looked[run] for run in NAMES)
     assert busy.logged[-1] == ("swept", {"instances": COUNT + 1, "runs": COUNT + 2})
-    asked = Counter(method for method, _ in busy.aws.calls)
-    assert asked["describe_instances"] <= COUNT + 10
-    assert sum(asked.values()) <= 30 * COUNT, asked
+    counted = asked(busy)
+    assert COUNT < counted["describe_instances"] <= COUNT + 10, "each run is looked at by what EC2 says of it then"
+    assert 5 * COUNT < sum(counted.values()) <= 15 * COUNT, counted
 
 
 def test_what_has_ended_among_them_goes_on(busy: Lab) -> None:
@@ -56,18 +74,28 @@ def test_what_has_ended_among_them_goes_on(busy: Lab) -> None:
 
 
 def test_the_list_shows_each(busy: Lab) -> None:
-    listed = runs.listing(laptop(busy, Counter()), busy.clock.now())
+    listed = runs.listing(laptop(busy), busy.clock.now())
     states = {one.run: one.state for one in listed.runs}
     assert {run for run, state in states.items() if state is RunState.STARTING} == set(NAMES)
     assert states["20261123-180000-zzzz"] is RunState.UNREADABLE
     assert (listed.total, listed.live) == (COUNT + 2, COUNT + 2)
-    asked = Counter(method for method, _ in busy.aws.calls)
-    assert asked["describe_instances"] <= 1
+    counted = asked(busy)
+    assert counted["describe_instances"] == 1, "of all at once"
+    assert COUNT < sum(counted.values()) <= 7 * COUNT, counted
 
 
-def test_a_teardown_ends_each(busy: Lab) -> None:
+def test_a_teardown_ends_each_and_says_so_in_its_last_word(busy: Lab) -> None:
     busy.clock.sleep(timedelta(minutes=10).total_seconds())
-    said: list[str] = []
-    ended = _end_instances(laptop(busy, Counter()), busy.clock, said.append)
+    aws, said = laptop(busy), list[str]()
+    going_on = teardown.under_way(aws, busy.clock)
+    assert {run.run for run in going_on} == {*NAMES, RUN}
+    ended = teardown._end_instances(aws, busy.clock, said.append)
     assert len(ended) == COUNT + 1
     assert not busy.live()
+    counted = asked(busy)
+    assert (counted["terminate_instances"], counted["describe_instances"]) == (1, 5), "of all at once, and again until they are gone"
+    assert COUNT < sum(counted.values()) <= 10 * COUNT, counted
+    assert all(teardown._stop(aws, run, busy.clock) for run in NAMES)
+    assert sum(asked(busy).values()) <= 21 * COUNT
+    reasons = {busy.read(contract.Marker, RunKeys(run).failure).reason for run in NAMES}
+    assert reasons == {contract.EndReason.STOPPED_BY_USER}
