@@ -194,7 +194,7 @@ CASES = {
         trained=(SYSTEM + LISTED.format(said='<think>I list them.</think><call>{"name": "shell", "arguments": {"command": ["ls"]}}</call>'),),
     ),
     "openai-log": Case(
-        "requests.jsonl", lines(OPENAI), {"openai-log": 1}, anew=True, skipped={"failed requests": 1, "repeated requests": 1},
+        "requests #1 'ünï' 日本.jsonl", lines(OPENAI), {"openai-log": 1}, anew=True, skipped={"failed requests": 1, "repeated requests": 1},
         trained=(f"{TOOLS}{SYSTEM}<|start|>user\n2 + 2?<|end|>\n<|start|>assistant\n«{SUM}<|end|>»\n<|start|>tool\n4<|end|>\n<|start|>assistant\n«Four.<|end|>»\n",),
     ),
     "anthropic-log": Case(
@@ -212,7 +212,7 @@ CASES = {
         ),
     ),
     "preference": Case(
-        "dpo_en_demo.json", lambda path: path.write_bytes(orjson.dumps(PREFERENCE, option=orjson.OPT_INDENT_2)), {"preference": 2}, settings=("objective=dpo",),
+        "dpo en+demo 100%20.json", lambda path: path.write_bytes(orjson.dumps(PREFERENCE, option=orjson.OPT_INDENT_2)), {"preference": 2}, settings=("objective=dpo",),
         trained=tuple(
             f"{before}<|start|>user\n{asked}<|end|>\n<|start|>assistant\n«{said}<|end|>»\n"
             for before, asked, answers in (("", "2 + 2?", ("Four.", "Five.")), ("<|start|>user\nHi<|end|>\n<|start|>assistant\nHello.<|end|>\n", "3 + 3?", ("Six.", "Nine.")))

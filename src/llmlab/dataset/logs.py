@@ -24,6 +24,7 @@ from llmlab.dataset.reasons import CUT_CALLS, FAILED, BadRow, LeftOut, name_of
 
 Row = Mapping[str, Any]
 ERROR_STATUS = 400
+STATUS = ("status_code", "statusCode", "status")
 TOOLS = frozenset({"tools", "functions", "toolConfig"})
 REQUEST = frozenset(
     "model messages system tools functions input instructions contents systemInstruction system_instruction toolConfig tool_config "
@@ -191,25 +192,29 @@ def _not_within_a_call(message: Message) -> None:
 
 
 def _succeeded(row: Row) -> dict[str, Any]:
-    """The response of a request that did not fail."""
-    error = row.get("error")
+    """The response of a request that did not fail: whatever a failed one holds, a page in HTML perhaps, it is told as failed."""
     if row.get("response") is None:
-        if error not in EMPTY:
-            raise LeftOut(FAILED, f"a failed request: {_words(error)}")
+        if row.get("error") not in EMPTY:
+            raise LeftOut(FAILED, f"a failed request: {_words(row['error'])}")
         raise BadRow("request without response (session)")
+    _not_failed(row)
+    if isinstance(row["response"], dict):
+        _not_failed(row["response"])
     response = _unwrapped(row, "response")
-    outer = row["response"] if isinstance(row["response"], dict) else {}
-    for holder in (row, outer, response) if outer is not response else (row, response):
-        error = holder.get("error")
-        if error not in EMPTY and error is not False:
-            raise LeftOut(FAILED, f"a failed request: {_words(error)}")
-        for key in ("status_code", "statusCode", "status"):
-            status = holder.get(key)
-            if isinstance(status, int) and status >= ERROR_STATUS:
-                raise LeftOut(FAILED, f"a failed request: status {status}")
+    _not_failed(response)
     if response.get("type") == "error" or response.get("status") in ("failed", "cancelled"):
         raise LeftOut(FAILED, f"a failed request: {response.get('status') or 'a response of type error'}")
     return response
+
+
+def _not_failed(holder: Row) -> None:
+    error = holder.get("error")
+    if error not in EMPTY and error is not False:
+        raise LeftOut(FAILED, f"a failed request: {_words(error)}")
+    for key in STATUS:
+        status = holder.get(key)
+        if isinstance(status, int) and status >= ERROR_STATUS:
+            raise LeftOut(FAILED, f"a failed request: status {status}")
 
 
 def _words(error: object) -> str:

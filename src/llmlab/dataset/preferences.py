@@ -43,11 +43,16 @@ def read_preference(row: Row, unread: Unread) -> Example:
     beside = next((key for key in CONVERSATIONS if row.get(key) not in EMPTY), "")
     if beside and chosen[0]["role"] == "assistant":
         return _example(Format.PREFERENCE, [*system, *read_messages(row[beside], beside, unread)[0]], chosen, rejected, tools)
-    pairs = zip(chosen, rejected, strict=False)
-    shared = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(chosen), len(rejected)))
+    shared = _alike(chosen, rejected)
     if not shared:
         raise BadRow("no prompt, and chosen and rejected do not begin alike")
     return _example(Format.PREFERENCE, [*system, *chosen[:shared]], chosen[shared:], rejected[shared:], tools)
+
+
+def _alike(chosen: list[Message], rejected: list[Message]) -> int:
+    """How many messages two conversations begin with in common."""
+    pairs = zip(chosen, rejected, strict=False)
+    return next((at for at, (good, worse) in enumerate(pairs) if good != worse), min(len(chosen), len(rejected)))
 
 
 def read_openai_preference(row: Row, unread: Unread) -> Example:
@@ -70,7 +75,7 @@ REJECTED = ("rejected_response", "rejected_messages", "rejected_message")
 
 
 def read_rejected_response(row: Row, unread: Unread) -> Example:
-    """`messages` whose last answer is the better one, and the worse one beside them."""
+    """`messages` whose last answer is the better one, and the worse one beside them: alone, or at the end of a conversation of its own."""
     system, tools = around(row, unread)
     messages = read_messages(row["messages"], "messages", unread)[0]
     start = len(messages)
@@ -80,6 +85,11 @@ def read_rejected_response(row: Row, unread: Unread) -> Example:
     rejected = answer(row[key], key, unread)
     if not start or start == len(messages):
         raise BadRow(f"messages do not end with the answer that is better than {key}")
+    if rejected[0]["role"] != "assistant":
+        shared = start = _alike(messages, rejected)
+        if not shared:
+            raise BadRow(f"messages and {key} do not begin alike")
+        rejected = rejected[shared:]
     return _example(Format.REJECTED_RESPONSE, [*system, *messages[:start]], messages[start:], rejected, tools)
 
 
@@ -97,8 +107,7 @@ def _example(form: Format, asked: list[Message], chosen: list[Message], rejected
     Raises:
         BadRow: they are the same, or one is nothing.
     """
-    shared = len(asked) if asked == chosen[: len(asked)] == rejected[: len(asked)] else 0
-    chosen, rejected = chosen[shared:], rejected[shared:]
+    chosen, rejected = (said[len(asked) :] if said[: len(asked)] == asked else said for said in (chosen, rejected))
     if not asked:
         raise BadRow("no prompt beside chosen and rejected")
     if chosen == rejected:

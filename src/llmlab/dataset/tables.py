@@ -52,6 +52,9 @@ def batches(path: Path) -> Iterator[Any]:
             source.seek(0)
             found = pa.ipc.open_stream(source)
         for batch in found:
+            batch.validate(
+                full=True
+            )  # a damaged file's offsets lead anywhere in memory: https://arrow.apache.org/docs/format/Security.html
             for start in range(0, batch.num_rows, BATCH):
                 yield batch.slice(start, BATCH)
 
@@ -72,7 +75,7 @@ def read_table(path: Path) -> Iterator[Line]:
         LabError: pyarrow is not installed.
     """
     pa, _ = _pyarrow(path)
-    kind = "a Parquet" if suffix_of(path.name) == ".parquet" else "an Arrow"
+    kind, cure = ("a Parquet", "") if suffix_of(path.name) == ".parquet" else ("an Arrow", ": save it again, or with to_parquet")
     number = 0
     try:
         if is_pointer(path):
@@ -84,7 +87,7 @@ def read_table(path: Path) -> Iterator[Line]:
                 yield Line(number, without_padding(row))
     except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
         words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        yield Line(number + 1 if number else 0, reason=f"not {kind} file: {words}")
+        yield Line(number + 1 if number else 0, reason=f"not {kind} file: {words}{cure}")
 
 
 # ---------------------------------------------------------------- CSV
