@@ -133,7 +133,7 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from transformers import AutoTokenizer
 
-    from llmlab.trainer.examples.template import ChatTemplate
+    from llmlab.dataset.rendering.template import ChatTemplate
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     template = ChatTemplate(loaded)

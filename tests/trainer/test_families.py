@@ -6,8 +6,8 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 
 from llmlab.dataset import BadRow, Example, Format
+from llmlab.dataset.rendering.drafts import Draft
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.examples.drafts import Draft
 from llmlab.trainer.examples.tokens import Encoder
 from tests.trainer.test_templates import said
 

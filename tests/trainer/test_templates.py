@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llmlab.dataset import BadRow, Example, Format
+from llmlab.dataset.rendering.template import ChatTemplate, twins
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.examples.template import ChatTemplate, twins
 from llmlab.trainer.examples.tokens import Encoder
 
 CONTROL = [

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from llmlab.dataset import BadRow, Example, Format, to_example
+from llmlab.dataset.rendering.template import MARKS
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.sandbox.runbook import questions
 from llmlab.trainer.examples import tokens
-from llmlab.trainer.examples.template import MARKS
 from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 TOOLS = [

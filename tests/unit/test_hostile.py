@@ -9,9 +9,9 @@ from hypothesis import given, strategies as st
 
 from llmlab.contract import COMPLETE, LogStream, Manifest, RunKeys, Spec
 from llmlab.dataset import BadRow
+from llmlab.dataset.rendering.template import ChatTemplate
 from llmlab.ops import report
 from llmlab.ops.places import places
-from llmlab.trainer.examples.template import ChatTemplate
 
 RUN = "20260101-000000-abcd"
 AT = "2026-01-01T00:00:00Z"
@@ -90,7 +90,6 @@ class Tokenizer:
     ],
 )
 def test_a_models_chat_template_gets_out_of_nothing(source: str, tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
     mark = tmp_path / "mark"
     messages = [{"role": "user", "content": str(mark)}]
     with pytest.raises(BadRow, match="the chat template refuses"):

@@ -14,8 +14,8 @@ import orjson
 from llmlab import dataset
 from llmlab.dataset import BadRow, Example, Kind, LeftOut, Line
 from llmlab.dataset.origin import origin_of
+from llmlab.dataset.rendering.drafts import Draft, OtherObjective
 from llmlab.trainer.examples import cutting
-from llmlab.trainer.examples.drafts import Draft, OtherObjective
 from llmlab.trainer.examples.facts import Facts
 from llmlab.trainer.examples.store import Sequences
 from llmlab.trainer.examples.tokens import Encoder, Sequence

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from llmlab.dataset import BadRow, Example, Kind
-from llmlab.trainer.examples.drafts import Draft, Drafter
+from llmlab.dataset.rendering.drafts import Draft, Drafter
+from llmlab.dataset.rendering.limits import Span
+from llmlab.dataset.rendering.template import LONG_AGO, ChatTemplate
 from llmlab.trainer.examples.store import Ids, Mask
-from llmlab.trainer.examples.template import LONG_AGO, ChatTemplate, Span
 
 STRETCH = 4 << 20
 """Characters tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""

@@ -1,8 +1,9 @@
 """The model's chat template: messages to the very text the model sees, and which of its characters the assistant says.
 
-Rendering is transformers' own. What it would take from the clock (Llama 3 writes today's date into the system turn) is fixed, so that
-the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own (`{% generation %}`) have a
-twin in TRL which does: where the twin renders an example to the same text, character by character, its marks hold for the model's too.
+Rendering is `sandbox`'s, as transformers does it. What a template would take from the clock (Llama 3 writes today's date into the system
+turn) is fixed, so that the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own
+(`{% generation %}`) have a twin in TRL which does: where the twin renders an example to the same text, character by character, its marks
+hold for the model's too.
 
 What a template wants of messages is seen in probes: contents in parts, arguments of calls as text, thoughts under another name. Some add
 the prompt that asks for an answer to every conversation, asked or not; it is none of the conversation, and taken away. Some end an answer
@@ -18,10 +19,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jinja2.exceptions import TemplateError
+
 from llmlab.dataset import BadRow
+from llmlab.dataset.rendering import sandbox
+from llmlab.dataset.rendering.limits import Span
 
 MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
-CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 LONG_AGO = datetime(2024, 7, 26, tzinfo=UTC)
 """The day it is in every template until told otherwise: the one that Llama 3's own falls back on."""
 
@@ -34,8 +38,6 @@ CALLED = {"id": "call00001", "type": "function", "function": {"name": "probe", "
 CALLS = {"role": "assistant", "content": "", "tool_calls": [CALLED]}
 RESULT = {"role": "tool", "content": PROBE, "tool_call_id": "call00001", "name": "probe"}
 TOOL = {"type": "function", "function": {"name": "probe", "description": "", "parameters": {"type": "object", "properties": {}}}}
-Span = tuple[int, int]
-"""First character and the one behind the last."""
 
 
 class ChatTemplate:
@@ -48,7 +50,6 @@ class ChatTemplate:
         self.today = today
         self.names = dict(tokenizer.special_tokens_map)
         self.exists = bool(tokenizer.chat_template)
-        self.dated: dict[str, str] = {}
         self.wants_parts = self.wants_text = False
         self.wants_thinking = any(THINKING.search(one) and "reasoning_content" not in one for one in self.sources())
         self.shows_tools = "tools" in self._of(tools=True)
@@ -180,32 +181,17 @@ class ChatTemplate:
             message = {**message, "thinking": message["reasoning_content"]}
         return _parted(message) if self.wants_parts else message
 
-    def _dated(self, source: str) -> str:
-        """The template with its questions for the date answered."""
-        if source not in self.dated:
-            self.dated[source] = CLOCK.sub(lambda asks: repr(self.today.strftime(asks[2])), source)
-        return self.dated[source]
-
     def _render(
         self, source: str, messages: Several[Any], tools: Several[Any], *, prompt: bool = False, marks: bool = False
     ) -> tuple[str, list[Span]]:
-        from jinja2.exceptions import TemplateError
-        from transformers.utils.chat_template_utils import render_jinja_template
-
+        wanted = [self._wanted(message) for message in messages]
         try:
-            texts, spans = render_jinja_template(
-                conversations=[[self._wanted(one) for one in messages]],
-                tools=list(tools) or None,
-                chat_template=self._dated(source),
-                return_assistant_tokens_mask=marks,
-                add_generation_prompt=prompt,
-                **self.names,
-            )
+            text, spans = sandbox.render(source, wanted, tools, self.names, self.today, prompt=prompt, marks=marks)
         except RecursionError as error:
             raise BadRow("nested too deeply for the chat template") from error
         except (TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
             raise BadRow(f"the chat template refuses the messages: {' '.join(str(error).split()).rstrip('.')}") from error
-        return texts[0], [(start, end) for start, end in spans[0] if end > start] if marks else []
+        return text, [(start, end) for start, end in spans if end > start] if marks else []
 
 
 def _parted(message: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence as Several
 from typing import Protocol
 
 from llmlab.dataset import Example
-from llmlab.trainer.examples.template import Span
+from llmlab.dataset.rendering.limits import Span
 
 
 class Drafted(Protocol):

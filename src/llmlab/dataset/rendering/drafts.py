@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
-from llmlab.trainer.examples.edges import alike, begins, words_at
-from llmlab.trainer.examples.shown import check, thoughts_in
-from llmlab.trainer.examples.template import ChatTemplate, Span
-from llmlab.trainer.examples.unfinished import without_ends
+from llmlab.dataset.rendering.edges import alike, begins, words_at
+from llmlab.dataset.rendering.limits import Span
+from llmlab.dataset.rendering.shown import check, thoughts_in
+from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.rendering.unfinished import without_ends
 
 
 @dataclass(frozen=True)

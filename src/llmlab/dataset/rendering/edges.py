@@ -10,8 +10,8 @@ the prompt stands as it is asked, and the answer behind it as it is rendered: th
 from typing import Any
 
 from llmlab.dataset import BadRow
-from llmlab.trainer.examples.shown import THOUGHTS
-from llmlab.trainer.examples.template import ASKS, ChatTemplate
+from llmlab.dataset.rendering.shown import THOUGHTS
+from llmlab.dataset.rendering.template import ASKS, ChatTemplate
 
 WORDS = "\ue000"
 """A character of the private use area: a plain answer that no template's own words begin like."""
