@@ -24,7 +24,7 @@ from llmlab.ui import Ui
 
 ORDER = (
     "init", "bootstrap", "doctor", "validate", "upload", "estimate", "launch", "status", "logs", "fetch", "try", "merge", "stop",
-    "resume", "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
+    "resume", "rm", "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
 )  # fmt: skip
 """The commands as a user meets them: the order of the help and of docs/cli.md."""
 
@@ -118,7 +118,7 @@ def run(line: Sequence[str], state: State) -> int:
         hint = state.ui.again("-vv") if state.ui.verbosity < 2 else ""
         words = (str(error).splitlines() or [""])[0]
         return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
-    if result == ExitCode.INTERRUPTED and is_watching(arguments) and not state.ui.as_json:
+    if result == ExitCode.INTERRUPTED and is_watching(arguments):
         return int(ExitCode.INTERRUPTED)
     if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this
         return fail(state.ui, interrupted(line, arguments))

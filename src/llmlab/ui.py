@@ -69,9 +69,12 @@ class Ui:
             _print(self._out, part)
 
     def _document(self, value: object) -> None:
-        """One JSON document. What a terminal would obey in it stands as JSON's own escapes, which any reader undoes."""
-        text = json.dumps(value, indent=1, ensure_ascii=False)
-        _write(self.stdout, OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+        _write(self.stdout, _escaped(json.dumps(value, indent=1, ensure_ascii=False)) + "\n")
+
+    def record(self, facts: object) -> None:
+        """One of many results that come one after the other: a JSON document on a line of its own."""
+        self.answered = True
+        _write(self.stdout, _escaped(json.dumps(to_json(facts), ensure_ascii=False)) + "\n")
 
     def line(self, text: str) -> None:
         """One line of data, unstyled: a log line, a path. Of a line that draws over itself, what is seen in the end."""
@@ -165,6 +168,11 @@ class Ui:
         ) as bars:
             task = bars.add_task(title, total=None)
             yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _escaped(document: str) -> str:
+    """A JSON document in which what a terminal would obey stands as JSON's own escapes, which any reader undoes."""
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -115,7 +115,7 @@ class Watched(ManualClock):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("line", [("status", "--watch"), ("status", "-w"), ("logs", "-f"), ("logs", "--follow")], ids=" ".join)
+@pytest.mark.parametrize("line", [("status", "--watch"), ("status", "-w"), ("logs", "-f"), ("logs", "--follow", "--json")], ids=" ".join)
 def test_ctrl_c_is_the_end_of_a_watch_and_no_error(ready: CommandLine, line: tuple[str, ...]) -> None:
     launch(ready)
     ready.clock = Watched(ready.clock.now())

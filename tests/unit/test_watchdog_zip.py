@@ -12,7 +12,9 @@ import pytest
 from llmlab.aws import function
 from llmlab.watchdog import package, sight
 
-CONTRACT = ("__init__", "codec", "documents", "hints", "keys", "machine", "names", "shrinking", "states", "times", "typed", "visible")
+CONTRACT = (
+    "__init__", "codec", "documents", "hints", "keys", "machine", "names", "run_names", "shrinking", "states", "times", "typed", "visible",
+)  # fmt: skip
 WATCHDOG = (
     "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "overdue", "prices",
     "records", "schedules", "sight", "starting", "superseding", "telling", "tools",

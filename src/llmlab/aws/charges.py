@@ -19,8 +19,13 @@ def read(aws: Aws, disk_gib: int) -> tuple[tuple[Charge, ...], str]:
     try:
         disk, address = _disk(aws), _address(aws)
     except AwsError as error:
-        return (_charge(DISK, None, GP3_MONTH, disk_gib / MONTH_HOURS), _charge(ADDRESS, None, ADDRESS_HOUR)), error.message
+        return shipped(disk_gib), error.message
     return (_charge(DISK, disk, GP3_MONTH, disk_gib / MONTH_HOURS), _charge(ADDRESS, address, ADDRESS_HOUR)), ""
+
+
+def shipped(disk_gib: int) -> tuple[Charge, ...]:
+    """The charges by the shipped prices."""
+    return _charge(DISK, None, GP3_MONTH, disk_gib / MONTH_HOURS), _charge(ADDRESS, None, ADDRESS_HOUR)
 
 
 def _charge(what: str, told: float | None, shipped: float, units: float = 1.0) -> Charge:

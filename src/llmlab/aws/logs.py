@@ -26,7 +26,7 @@ def ingested(aws: Aws, groups: Iterable[str], since: datetime, now: datetime) ->
     return total
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Line:
     """One line of a log. `stream` is the name of the log stream, `id` what CloudWatch tells events apart by."""
 
@@ -71,7 +71,7 @@ class Follower:
             start = datetime.fromtimestamp(newest.timestamp() - LATE_SECONDS, UTC)
             self.since = max(start, self.since) if self.since else start
             self._seen = {key: at for key, at in self._seen.items() if at >= self.since}
-        return sorted(lines)
+        return sorted(lines, key=lambda line: line.at)  # the agent gives all lines of one look the same time: they stay as they came
 
 
 LATE_SECONDS = 60

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from llmlab.aws.crew import Crew
 from llmlab.aws.documents import not_bootstrapped
 from llmlab.aws.session import Aws, NotFound
+from llmlab.lifecycle import deleting
 
 THREADS = 12
 
@@ -59,6 +60,34 @@ def listing(aws: Aws, bucket: str, prefix: str) -> list[Object]:
         ]
     except NotFound as error:
         raise not_bootstrapped(aws) from error
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of an object, or a delete marker, whose size is 0."""
+
+    key: str
+    id: str
+    size: int
+
+
+def versions(aws: Aws, bucket: str, prefix: str) -> list[Version]:
+    """Every version of every object under a prefix, and every delete marker: one call a thousand.
+
+    Raises:
+        LabError: the bucket is not there, so the lab is not.
+    """
+    try:
+        pages: list[Any] = list(aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix))
+    except NotFound as error:
+        raise not_bootstrapped(aws) from error
+    rows = [row for page in pages for row in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]
+    return [Version(str(row["Key"]), str(row["VersionId"]), int(row.get("Size", 0))) for row in rows]
+
+
+def delete_versions(aws: Aws, bucket: str, gone: Iterable[Version]) -> list[str]:
+    """Delete these for good; what S3 refused, in its words."""
+    return deleting.delete_versions(aws.s3, bucket, [(one.key, one.id) for one in gone])
 
 
 def in_parallel(call: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> list[R]:

@@ -56,6 +56,12 @@ class BadCredentials(AwsError):
     exit_code = ExitCode.DENIED
 
 
+class NoRegion(LabError):
+    """Nobody says which region is meant."""
+
+    exit_code = ExitCode.USAGE
+
+
 class Unreachable(AwsError):
     """No answer: network, endpoint or region name."""
 
@@ -188,7 +194,7 @@ class Aws:
         except exceptions.ProfileNotFound as error:
             raise BadCredentials(f"there is no AWS profile named {profile}", "aws configure list-profiles") from error
         if not self.session.region_name:
-            raise LabError("no AWS region is set", "llmlab --region us-east-1", ExitCode.USAGE)
+            raise NoRegion("no AWS region is set", "llmlab --region us-east-1")
         self.region: str = self.session.region_name
         _check_partition(core, self.region)
         self._lock = Lock()

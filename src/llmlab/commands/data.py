@@ -120,7 +120,7 @@ def upload(
 
 def fetch(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run id, a part of one, or latest.")] = "latest",
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.")] = "latest",
     only: Annotated[str | None, typer.Option(help=PARTS, show_default="all but checkpoints")] = None,
     output: Annotated[Path, typer.Option(help="The folder that gets a folder for the run.")] = OUTPUTS,
 ) -> None:

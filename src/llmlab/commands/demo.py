@@ -77,11 +77,13 @@ def demo(
     machine: MachineKind = Kind.PROCESS,
 ) -> None:
     """Bootstrap to teardown in a sandbox on this machine, on a real small model: no account, no Docker, no root."""
+    from llmlab.ops import extras
     from llmlab.sandbox.server import Sandbox
 
     state: State = ctx.obj
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty", f"llmlab demo --folder {folder}-2")
+    extras.require("sandbox", "trainer")
     started = state.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
     state.ui.say(f"a sandbox is started; everything below happens on this machine, in {folder}", "dim")

@@ -13,6 +13,7 @@ LEFT = {
     "launch": ("an instance may have been started; it ends at its deadline at the latest", "llmlab status"),
     "resume": ("an instance may have been started; it ends at its deadline at the latest", "llmlab status"),
     "stop": ("the request may have been sent; the run goes on until the status says otherwise", "llmlab status"),
+    "rm": ("what was not yet removed is still there", None),
     "logs": ("the run goes on", "llmlab status"),
     "status": ("nothing was changed", None),
     "validate": ("nothing was changed", None),

@@ -222,13 +222,14 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
-    from llmlab.ops.doctor import doctor as examine
+    from llmlab.ops.doctor import doctor as examine, without_account
 
     state: State = ctx.obj
     if request_quota:
         ask_for_quotas(state, yes=yes)
         return
-    facts = examine(state.settings, state.aws, state.clock)
+    why = state.nowhere()
+    facts = without_account(state.settings, why) if why else examine(state.settings, state.aws, state.clock)
     state.ui.show(facts, lambda: checkup_view(facts))
     raise typer.Exit(ExitCode.DONE if facts.healthy else ExitCode.FAILED)
 

@@ -8,10 +8,12 @@ import typer
 
 from llmlab.commands.runs import follow
 from llmlab.commands.state import State
-from llmlab.errors import UsageError
+from llmlab.errors import LabError, UsageError
 from llmlab.ui import Hanging
 
 if TYPE_CHECKING:
+    from llmlab.aws.session import Aws
+    from llmlab.ops.compare import Estimate
     from llmlab.recipe import Recipe
 
 RECIPE = "recipe.yaml"
@@ -47,24 +49,53 @@ def estimate(
     spot: Annotated[bool | None, typer.Option("--spot/--on-demand", help="One market alone.", show_default="both")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every type in every market, not only the best and the nearest rejected.")] = False,
 ) -> None:
-    """VRAM, hours and dollars of a recipe on each instance type, spot and on-demand, and why a type is rejected."""
+    """VRAM, hours and dollars of a recipe on each instance type, spot and on-demand, and why a type is rejected.
+
+    Without credentials: by dated list prices, and --data is a folder of this machine.
+    """
     from llmlab.commands import choice_screens
+
+    state: State = ctx.obj
+    _, wanted = read_recipe(recipe, settings)
+    types = split(instance_type)
+    account, why = state.account()
+    if why:
+        facts = estimate_without(state, wanted, data, types, (False,) if spot is None else (spot,), why)
+    elif account:
+        facts = estimate_with(state, account, wanted, data, types, spot)
+    state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
+    given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    state.ui.say(f"next: {facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
+
+
+def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
+    """By the prices, the quotas and the dataset of the account."""
     from llmlab.ops import model_size
     from llmlab.ops.compare import compare
     from llmlab.ops.preflight import dataset_if_any, not_uploaded
     from llmlab.ops.supply import BOTH
 
-    state: State = ctx.obj
-    _, wanted = read_recipe(recipe, settings)
-    size = model_size.of(state.aws, wanted.model, wanted.lab_model)
-    manifest = dataset_if_any(state.aws, data)
-    lacking = None if size else not_uploaded(state.aws, wanted.lab_model)
-    types, markets = split(instance_type), BOTH if spot is None else (spot,)
-    facts = compare(state.aws, state.settings, wanted, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
-    state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
-    given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
-    words = [word for option, value in given.items() if value for word in (option, value)]
-    state.ui.say(f"next: {facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
+    size = model_size.of(aws, recipe.model, recipe.lab_model)
+    manifest = dataset_if_any(aws, data)
+    lacking = None if size else not_uploaded(aws, recipe.lab_model)
+    markets = BOTH if spot is None else (spot,)
+    return compare(aws, state.settings, recipe, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
+
+
+def estimate_without(
+    state: State, recipe: "Recipe", data: str, types: tuple[str, ...], markets: tuple[bool, ...], why: LabError
+) -> "Estimate":
+    """By list prices, with a folder or a file of this machine as the dataset."""
+    from llmlab.ops import model_size
+    from llmlab.ops.compare import by_list_prices
+    from llmlab.ops.validate import as_manifest
+
+    if data and not Path(data).exists():
+        raise LabError(f"dataset {data} is in the account, and {why.message}", why.hint, why.exit_code)
+    manifest = as_manifest(Path(data)) if data else None
+    size = model_size.from_name(recipe.model) if recipe.lab_model is None else None
+    return by_list_prices(state.settings, recipe, size, manifest, why.message, names=types, markets=markets)
 
 
 def launch(
@@ -88,6 +119,10 @@ def launch(
     max_cost: Annotated[float | None, typer.Option(help="The most it may cost, in US dollars.")] = None,
     no_auto_shutdown: Annotated[bool, typer.Option("--no-auto-shutdown", help="Keep the instance until the deadline.")] = False,
     idle_minutes: Annotated[float, typer.Option(help="End it after so many minutes of idle GPUs without a step; 0: never.")] = 20,
+    run_name: Annotated[
+        str | None,
+        typer.Option("--name", help="What to call it; it stands for the run in every command.", metavar="NAME", show_default=False),
+    ] = None,
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not start it again after an interruption.")] = False,
     wait_hours: Annotated[float, typer.Option(help="How long an interrupted run waits for capacity.")] = 24,
     image: Annotated[str, typer.Option(help="Tag of the training image.", metavar="TAG", show_default="the newest")] = "",
@@ -119,6 +154,7 @@ def launch(
         wait_hours=wait_hours,
         idle_minutes=idle_minutes,
         command=state.ui.again(),
+        name=run_name,
     )
     plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
     if dry_run:

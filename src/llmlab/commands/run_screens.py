@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from llmlab.commands.words import CENT, count, dollars, duration, hours, moment
+from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
 from llmlab.contract import EndReason, RunState
 from llmlab.money import total_parts
 from llmlab.ui import table
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
+    from llmlab.ops.removing import Leaving
     from llmlab.ops.resume import Prepared, Resumed
     from llmlab.ops.run_state import Run
     from llmlab.ops.runs import Detail
@@ -84,6 +85,7 @@ class RunsTable:
 
         columns: dict[str, list[object]] = {
             "run": [one.run for one in self.runs],
+            "name": [one.name or "" for one in self.runs],
             "state": [Text(state_words(one), STYLES.get(one.state, "")) for one in self.runs],
             "step": [step_words(one) for one in self.runs],
             "loss": ["" if one.loss is None else f"{one.loss:.3f}" for one in self.runs],
@@ -106,8 +108,8 @@ class RunsTable:
 
         drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
         for name in columns:
-            left = name in {"run", "state", "instance"}
-            drawn.add_column(name, justify="left" if left else "right", no_wrap=name != "state", overflow="fold")
+            left = name in {"run", "name", "state", "instance"}
+            drawn.add_column(name, justify="left" if left else "right", no_wrap=name not in {"name", "state"}, overflow="fold")
         for row in zip(*columns.values(), strict=True):
             drawn.add_row(*row)
         return drawn
@@ -155,7 +157,7 @@ def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
 
 def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     run, spec = facts.run, facts.spec
-    yield "run", run.run
+    yield "run", run.run + (f" ({run.name})" if run.name else "")
     yield "state", state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
     if run.detail:
         yield "because", run.detail
@@ -233,12 +235,27 @@ def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
 def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
     """What a launch did."""
     about = "about " if facts.approximate else ""
-    yield "run", facts.run
+    yield "run", facts.run + (f" ({facts.name})" if facts.name else "")
     yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
     most = f"; at most {dollars(facts.most_cost)} if an interruption moves it" if facts.most_cost > facts.full_cost else ""
     least = f"at most {dollars(facts.full_cost)} for {hours(facts.max_hours)} with disk and address"
     yield "price", f"{about}{dollars(facts.price)} an hour, {least}{most}"
     yield "deadline", f"{moment(datetime.fromtimestamp(facts.deadline, UTC))}; it ends by itself, so the laptop may be closed"
+
+
+def removal_question(facts: "Leaving") -> str:
+    """What is agreed to with a yes."""
+    return f"delete {_leaving(facts)}, which nothing brings back?"
+
+
+def removed(facts: "Leaving") -> str:
+    """What is gone, in a line."""
+    return f"deleted {_leaving(facts)}"
+
+
+def _leaving(facts: "Leaving") -> str:
+    what = f"{facts.files:,} file{'' if facts.files == 1 else 's'} in {facts.versions:,} version{'' if facts.versions == 1 else 's'}"
+    return f"{facts.run}{f' ({facts.name})' if facts.name else ''}: {what}, {size(facts.size)}"
 
 
 def resume_question(facts: "Prepared") -> str:

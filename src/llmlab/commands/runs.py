@@ -1,4 +1,4 @@
-"""Runs that were started: status, logs, stop, resume, connect."""
+"""Runs that were started: status, logs, stop, resume, rm, connect."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,24 +8,27 @@ from llmlab.commands.state import State
 from llmlab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
-    from llmlab.ops.logs import LogLine
+    from llmlab.ops.logs import LogLine, Wanted
     from llmlab.ops.run_state import Run
 
 WATCH_SECONDS = 5
 
-RunArgument = Annotated[str, typer.Argument(help="A run id, a part of one, or latest.", metavar="RUN")]
+RunArgument = Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", metavar="RUN")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
-    for command in (status, logs, stop, resume, connect):
+    for command in (status, logs, stop, resume, rm, connect):
         app.command()(command)
 
 
 def status(
     ctx: typer.Context,
     run: Annotated[
-        str, typer.Argument(help="One run, with everything about it: its id, a part of it, or latest.", metavar="[RUN]", show_default=False)
+        str,
+        typer.Argument(
+            help="One run, with everything about it: its id, a part of it, its name, or latest.", metavar="[RUN]", show_default=False
+        ),
     ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every few seconds, until the run is over.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every run, not only the newest.")] = False,
@@ -77,8 +80,12 @@ def logs(
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
     stream: Annotated[list[str] | None, typer.Option(help="setup, training or agent; may be repeated.", show_default="all three")] = None,
     since: Annotated[str, typer.Option(help="Only what is newer, such as 10m or 2h.", metavar="AGE")] = "",
+    tail: Annotated[
+        int | None, typer.Option("--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="all; 20 with --follow")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also what the machine's own programs say while it starts.")] = False,
 ) -> None:
-    """Setup, training and agent logs of all attempts, also after the instance is gone."""
+    """Setup, training and agent logs of all attempts, in order, also after the instance is gone."""
     from llmlab.contract import LogStream
     from llmlab.ops import logs as op
     from llmlab.ops.runs import resolve
@@ -87,27 +94,33 @@ def logs(
     unknown = [one for one in stream or () if one not in op.STREAMS]
     if unknown:
         raise UsageError(f"there is no log {unknown[0]}; there are: {', '.join(op.STREAMS)}", "llmlab logs --stream training")
-    streams = tuple(LogStream(one) for one in stream or op.STREAMS)
-    start = op.parse_since(since, state.clock.now()) if since else None
+    wanted = op.Wanted(
+        streams=tuple(LogStream(one) for one in stream or op.STREAMS),
+        since=op.parse_since(since, state.clock.now()) if since else None,
+        tail=op.FOLLOWED if tail is None and follow_it and not since else tail,
+        plumbing=every or LogStream.SETUP in (stream or ()),
+    )
     name = resolve(state.aws, run)
-    if state.ui.as_json:
-        gathered: list[LogLine] = []
-        if follow_it:
-            op.follow(state.aws, name, streams, start, state.clock, gathered.append)
-        else:
-            gathered = op.read(state.aws, name, streams, start)
-        state.ui.show(gathered, list)
-        return
-
-    def write(line: "LogLine") -> None:
-        at = f"{line.at:%H:%M:%S} " if line.at else ""
-        state.ui.line(f"{at}{line.stream:<8} {line.text}" if len(streams) > 1 else f"{at}{line.text}")
-
     if follow_it:
-        op.follow(state.aws, name, streams, start, state.clock, write)
-    else:
-        for line in op.read(state.aws, name, streams, start):
-            write(line)
+        op.follow(state.aws, name, wanted, state.clock, lambda line: write_line(state, wanted, line))
+        return
+    lines = op.read(state.aws, name, wanted)
+    if state.ui.as_json:
+        state.ui.show(lines, list)
+        return
+    for line in lines:
+        write_line(state, wanted, line)
+    if not lines:
+        state.ui.say(f"no line of {name} is newer than {since}" if since else f"every line of {name} is about its machine: see --all")
+
+
+def write_line(state: State, wanted: "Wanted", line: "LogLine") -> None:
+    """One line of a log: with JSON asked for, a document of its own."""
+    if state.ui.as_json:
+        state.ui.record(line)
+        return
+    at = f"{line.at:%Y-%m-%dT%H:%M:%SZ} " if line.at else ""
+    state.ui.line(f"{at}{line.stream:<8} {line.text}" if len(wanted.streams) > 1 else f"{at}{line.text}")
 
 
 def stop(
@@ -158,6 +171,23 @@ def resume(
         return
     state.ui.show(facts, lambda: run_screens.resumed(facts))
     state.ui.say(f"next: llmlab logs {facts.attempt.run} -f")
+
+
+def rm(
+    ctx: typer.Context,
+    run: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a run that is over from S3, with every version, after a question. What was fetched stays."""
+    from llmlab.commands import run_screens
+    from llmlab.ops.removing import prepare, remove, which
+
+    state: State = ctx.obj
+    name = which(state.aws, run)
+    if not yes:
+        state.ui.confirm(run_screens.removal_question(prepare(state.aws, name, state.clock.now())), yes=False)
+    facts = remove(state.aws, name, state.clock.now())
+    state.ui.show(facts, lambda: run_screens.removed(facts))
 
 
 def connect(

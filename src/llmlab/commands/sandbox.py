@@ -159,7 +159,7 @@ def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Dela
 
 def interrupt(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, latest, or an instance's.")],
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, latest, or an instance's id.")],
     notice_seconds: Annotated[float, typer.Option(min=0, help="From the notice to the end.")] = 120,
 ) -> None:
     """Take a run's spot instance back, as AWS does: a notice, and two minutes later the end."""
@@ -169,7 +169,7 @@ def interrupt(
     sandbox = Sandbox.find(state.environment)
     if sandbox is None:
         raise LabError("no sandbox is running", 'eval "$(llmlab sandbox start)"')
-    if run == "latest":
+    if not run.startswith("i-"):
         from llmlab.ops.runs import resolve
 
         run = resolve(state.aws, run)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmlab.clock import Clock, SystemClock
+from llmlab.errors import LabError
 from llmlab.ui import Ui
 
 if TYPE_CHECKING:
@@ -34,6 +35,26 @@ class State:
     @property
     def settings(self) -> "Settings":
         return self.loaded.settings
+
+    def nowhere(self) -> LabError | None:
+        """Why no account can be asked at all, None where one can be tried."""
+        from llmlab.aws.session import BadCredentials, NoRegion
+
+        try:
+            self.aws  # noqa: B018 - made at its first use
+        except (BadCredentials, NoRegion) as error:
+            return error
+        return None
+
+    def account(self) -> "tuple[Aws | None, LabError | None]":
+        """The account, or why there is none: for commands that have something to say without."""
+        from llmlab.aws.session import BadCredentials, NoRegion
+
+        try:
+            self.aws.account  # noqa: B018 - asks who it is
+        except (BadCredentials, NoRegion) as error:
+            return None, error
+        return self.aws, None
 
     @cached_property
     def aws(self) -> "Aws":

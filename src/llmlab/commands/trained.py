@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmlab.ops.ask import Answers
     from llmlab.ops.merge import Merged
 
-RunArgument = Annotated[str, typer.Argument(help="A run id, a part of one, or latest.", metavar="RUN", show_default=False)]
+RunArgument = Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", metavar="RUN", show_default=False)]
 BaseOption = Annotated[
     str, typer.Option(help="The base model's folder, instead of fetching or downloading it.", metavar="FOLDER", show_default=False)
 ]

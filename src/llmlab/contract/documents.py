@@ -130,6 +130,8 @@ class Spec:
     """The line that launched it, as it was typed."""
     training_network: bool = False
     """Whether the training container may reach a network."""
+    name: str = ""
+    """What its user calls it, "" for a run without a name."""
     contract: int = VERSION
 
     def typed(self) -> list[str]:

@@ -1,6 +1,6 @@
 """`estimate`: a recipe and a dataset on every instance type in every market, priced and ranked, and why a type is rejected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from llmlab.ops.keeping import Keeping
 from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
 from llmlab.ops.options import Need, Option
+from llmlab.ops.supply import Supply
 from llmlab.recipe import Recipe
 
 WEEK = 7
@@ -72,8 +73,7 @@ def compare(
         asked_seen = pool.submit(measured.read, aws, recipe)
         there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
         seen = asked_seen.result()
-    tokens = estimate.training_tokens(recipe, data) if data else None
-    need = Need(recipe, size, tokens, seen, wanted)
+    need = _need(recipe, size, data, seen, wanted)
     found = options.judge(need, there, markets)
     names_of_spot = options.spot_types(found)
     with ThreadPoolExecutor(2) as pool:
@@ -81,6 +81,35 @@ def compare(
         asked_spreads = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
         (scores, unscored), (spreads, unread) = asked_scores.result(), asked_spreads.result()
     silent = [unscored, unread if there.spot_known else ""]
+    return _estimate(need, there, data, options.detailed(found, scores, spreads), lacking, silent)
+
+
+def by_list_prices(
+    settings: Settings,
+    recipe: Recipe,
+    size: ModelSize | None,
+    data: Manifest | None,
+    why: str,
+    *,
+    names: Sequence[str] = (),
+    markets: Sequence[bool] = (False,),
+) -> Estimate:
+    """As `compare`, by the shipped tables alone; `why` nobody can be asked."""
+    wanted = tuple(names) or settings.instance_types
+    there = supply.listed(settings, names, markets, why)
+    need = _need(recipe, size, data, {}, wanted)
+    return _estimate(need, there, data, options.judge(need, there, markets), None, [])
+
+
+def _need(recipe: Recipe, size: ModelSize | None, data: Manifest | None, seen: Mapping[str, Measurement], wanted: Sequence[str]) -> Need:
+    tokens = estimate.training_tokens(recipe, data) if data else None
+    return Need(recipe, size, tokens, seen, tuple(wanted))
+
+
+def _estimate(
+    need: Need, there: Supply, data: Manifest | None, found: tuple[Option, ...], lacking: LabError | None, silent: Sequence[str]
+) -> Estimate:
+    recipe, size = need.recipe, need.size
     parts = estimate.memory(recipe, size) if size else {}
     return Estimate(
         model=recipe.model,
@@ -99,5 +128,5 @@ def compare(
         measurements=tuple(need.seen.values()),
         correction=options.correction(need, there.types),
         notes=(*there.notes, *filter(None, silent)),
-        options=options.detailed(found, scores, spreads),
+        options=found,
     )

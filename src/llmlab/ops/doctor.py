@@ -10,7 +10,7 @@ from llmlab import stack
 from llmlab.aws import amis, images, instances, leftovers, prices, quotas, standing
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
-from llmlab.aws.session import OPERATOR_POLICY, Aws, BadCredentials, NotFound
+from llmlab.aws.session import OPERATOR_POLICY, Aws, BadCredentials, NoRegion, NotFound
 from llmlab.aws.subnets import zones_offering
 from llmlab.aws.topic import Subscription, Topic
 from llmlab.clock import Clock
@@ -29,24 +29,37 @@ PATCHED_UNTIL = {
 """When AWS stops patching the Deep Learning AMI of each Ubuntu.
 https://docs.aws.amazon.com/dlami/latest/devguide/support-policy.html"""
 WARN_DAYS = 180
+NO_EMAIL = Check("e-mail", Health.WARNING, "nobody hears of alarms and the budget", "llmlab bootstrap --email YOU@EXAMPLE.ORG")
 
 
 def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
     """Every check, in parallel. A check that may not look says so instead of failing the others.
 
-    Raises:
-        BadCredentials: nothing can be checked without credentials.
+    Without credentials, what can be told without.
     """
     patient = Patient(settings, aws, clock)
     try:
         aws.names  # noqa: B018 - credentials come first, and are an error when bad
-    except BadCredentials:
+    except BadCredentials as error:
         if not gates.is_closed(aws):
-            raise
+            return without_account(settings, error)
         return Checkup(aws.lab, aws.region, (gates.closed(aws.region),))
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         answers = list(pool.map(lambda check: _answer(check, patient), CHECKS))
     return Checkup(aws.lab, aws.region, tuple(chain.from_iterable(answers)))
+
+
+def without_account(settings: Settings, why: LabError) -> Checkup:
+    """What there is to say where nobody can be asked; `why` is the first thing to mend."""
+    name = "region" if isinstance(why, NoRegion) else "credentials"
+    email = Check("e-mail", Health.OK, settings.email) if settings.email else NO_EMAIL
+    rest = ", ".join(
+        check.__name__.strip("_").replace("_", " ") for check in CHECKS if check not in {_credentials, _email, _session_manager}
+    )
+    unseen = Check("account", Health.UNKNOWN, f"not looked at before that is mended: {rest}")
+    return Checkup(
+        settings.lab, settings.region or "", (Check(name, Health.FAILED, why.message, why.hint), email, *_session_manager(), unseen)
+    )
 
 
 def _answer(check: Callable[[Patient], Iterator[Check]], patient: Patient) -> list[Check]:
@@ -123,7 +136,7 @@ def _image(patient: Patient) -> Iterator[Check]:
 def _email(patient: Patient) -> Iterator[Check]:
     email = patient.settings.email
     if not email:
-        yield Check("e-mail", Health.WARNING, "nobody hears of alarms and the budget", "llmlab bootstrap --email YOU@EXAMPLE.ORG")
+        yield NO_EMAIL
         return
     subscription = Subscription(topic=Topic(aws=patient.aws), email=email, aws=patient.aws)
     topic = subscription.topic.arn
@@ -177,7 +190,7 @@ def _idle_cost(patient: Patient) -> Iterator[Check]:
     yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(found), mend)
 
 
-def _session_manager(_patient: Patient) -> Iterator[Check]:
+def _session_manager(_patient: Patient | None = None) -> Iterator[Check]:
     if shutil.which("session-manager-plugin"):
         yield Check("connect", Health.OK, "the Session Manager plugin is installed")
     else:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from secrets import choice
 
 from llmlab import __version__, contract, money
-from llmlab.aws import documents
+from llmlab.aws import documents, run_names
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import Attempt, RunKeys, Spec
 from llmlab.errors import Interrupted
+from llmlab.ops import naming
 from llmlab.ops.preflight import Plan
 from llmlab.ops.start import LeftBehind, Patience, Say, start
 
@@ -25,6 +26,7 @@ class Launch:
     """
 
     run: str
+    name: str | None
     instance: str
     instance_type: str
     zone: str
@@ -52,16 +54,21 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
     key = RunKeys(spec.run).spec
     try:
         documents.write_once(aws, aws.names.outputs_bucket, key, spec, clock)
+        if spec.name:
+            naming.claim(aws, spec.name, spec.run, clock)
         started = start(aws, spec, attempt, clock, say, Patience(plan.fallback_on_demand, wait_minutes))
     except BaseException as error:
         if not isinstance(error, LeftBehind):
             documents.delete(aws, aws.names.outputs_bucket, key)
+            if spec.name:
+                run_names.release(aws, spec.name, spec.run)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("interrupted; the run was not started and nothing is left of it", "llmlab launch") from error
         raise
     full_cost = min(money.hourly(spec.charges, started.price) * spec.max_hours, spec.max_cost or float("inf"))
     return Launch(
         run=spec.run,
+        name=spec.name or None,
         instance=started.instance,
         instance_type=started.instance_type,
         zone=started.zone,
@@ -108,6 +115,7 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         charges=plan.charges,
         command=wish.command,
         training_network=plan.training_network,
+        name=wish.name or "",
     )
 
 

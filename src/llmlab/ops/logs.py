@@ -1,12 +1,13 @@
 """The logs of a run: from CloudWatch while they are there, else from what the agent left in S3; all attempts, in order.
 
-Both outlive the instance. Following ends when the run is over and nothing more comes.
+Both outlive the instance. Following ends when the run is over and nothing more comes. What the programs of a machine say while it starts
+is left out, unless the setup log is asked for by name: nobody trains by it, and who looks for a fault looks there.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from llmlab import contract
@@ -21,6 +22,10 @@ EVERY_SECONDS = 2
 QUIET_ROUNDS = 3
 """After the end, CloudWatch may still bring lines: following stops when so many rounds have brought none."""
 STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ")
+PLUMBING = re.compile(r"[a-z ]+: [0-9]+ s$|switches off in |cloud-init: ")
+"""Lines of the setup log's own that are about the machine: how long a phase took, its power-off timer, its boot."""
+FOLLOWED = 20
+"""Lines of before with which following begins, where nobody says how many."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SILENT_HOURS = 24 * 8
 """The longest a run may be followed: the longest one, and a day."""
@@ -34,6 +39,23 @@ class LogLine:
     stream: str
     attempt: int
     text: str
+    plumbing: bool = False
+    """Whether it is a word of a program of the machine, which only who looks for a fault wants."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: of which streams, not older than `since`, at most the last `tail` (None: all), with `plumbing` or without."""
+
+    streams: tuple[LogStream, ...] = STREAMS
+    since: datetime | None = None
+    tail: int | None = None
+    plumbing: bool = False
+
+    def last(self, lines: Sequence[LogLine]) -> list[LogLine]:
+        """Those of these lines that are wanted."""
+        kept = [line for line in lines if self.plumbing or not line.plumbing]
+        return kept if self.tail is None else kept[max(0, len(kept) - self.tail) :]
 
 
 def parse_since(text: str, now: datetime) -> datetime:
@@ -51,18 +73,22 @@ def parse_since(text: str, now: datetime) -> datetime:
     raise UsageError(f"--since takes a number and one of s, m, h, d, not {text}", "llmlab logs --since 10m")
 
 
-def read(aws: Aws, run: str, streams: Sequence[LogStream] = STREAMS, since: datetime | None = None) -> list[LogLine]:
-    """Every line there is, by time.
+def read(aws: Aws, run: str, wanted: Wanted) -> list[LogLine]:
+    """The wanted lines there are, by time.
 
     Raises:
         LabError: there is none anywhere.
     """
-    with ThreadPoolExecutor(len(streams)) as pool:
-        found = list(pool.map(lambda stream: _stream(aws, run, stream, since), streams))
-    lines = sorted((line for part in found for line in part), key=_order)
-    if not lines and since is None:
+    lines = _all(aws, run, wanted)
+    if not lines and wanted.since is None:
         raise LabError(f"there are no log lines of {run} yet", f"llmlab status {run}")
-    return lines
+    return wanted.last(lines)
+
+
+def _all(aws: Aws, run: str, wanted: Wanted) -> list[LogLine]:
+    with ThreadPoolExecutor(len(wanted.streams)) as pool:
+        found = list(pool.map(lambda stream: _stream(aws, run, stream, wanted.since), wanted.streams))
+    return sorted((line for part in found for line in part), key=_order)
 
 
 def _order(line: LogLine) -> tuple[int, datetime, int]:
@@ -74,14 +100,34 @@ def _order(line: LogLine) -> tuple[int, datetime, int]:
 
 def _stream(aws: Aws, run: str, stream: LogStream, since: datetime | None) -> list[LogLine]:
     """One stream of all attempts: CloudWatch, or S3 when CloudWatch has nothing (its retention is over, or its agent never started)."""
-    found = [_line(stream, line) for line in logs.read(aws, aws.names.log_group(stream), f"{run}/", since)]
+    reader = Reader(stream)
+    found = [reader.line(line.stream, line.text, line.at) for line in logs.read(aws, aws.names.log_group(stream), f"{run}/", since)]
     return found if found or since else list(_archived(aws, run, stream))
 
 
-def _line(stream: LogStream, line: logs.Line) -> LogLine:
-    attempt = line.stream.rpartition("/")[2]
-    at, text = stamped(line.text)
-    return LogLine(at or line.at, str(stream), _number(attempt), text)
+@dataclass
+class Reader:
+    """Gives each line of one log its time and its place. `_last` holds the time of the newest line of each attempt."""
+
+    stream: LogStream
+    _last: dict[str, datetime] = field(default_factory=dict)
+
+    def line(self, name: str, text: str, heard: datetime | None) -> LogLine:
+        """One line of the attempt that `name` ends with; `heard` is when CloudWatch heard of it.
+
+        Setup and agent begin a line of their own with its time, which is nearer to the truth. What has none there is what a program
+        said meanwhile: its time is that of the line before it. No line is earlier than the one before it.
+        """
+        at, words = stamped(text)
+        own = self.stream is not LogStream.TRAINING
+        before = self._last.get(name)
+        time = at or (before or heard if own else heard)
+        if time and before:
+            time = max(time, before)
+        if time:
+            self._last[name] = time
+        plumbing = self.stream is LogStream.SETUP and (at is None or bool(PLUMBING.match(words)))
+        return LogLine(time, str(self.stream), _number(name.rpartition("/")[2]), words, plumbing)
 
 
 def _number(attempt: str) -> int:
@@ -103,35 +149,35 @@ def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
     for key in sorted(documents.keys_under(aws, bucket, prefix)):
         attempt, _, name = key.removeprefix(prefix).partition("/")
         if _number(attempt) and name == f"{stream}.log":
+            reader = Reader(stream)
             for line in documents.read_text(aws, bucket, key).splitlines():
-                at, text = stamped(line)
-                yield LogLine(at, str(stream), _number(attempt), text)
+                yield reader.line(attempt, line, None)
 
 
-def follow(
-    aws: Aws, run: str, streams: Sequence[LogStream], since: datetime | None, clock: Clock, write: Callable[[LogLine], None]
-) -> None:
-    """Write what is there, then what comes, until the run is over and the logs are quiet.
+def follow(aws: Aws, run: str, wanted: Wanted, clock: Clock, write: Callable[[LogLine], None]) -> None:
+    """Write the last of what is there, then what comes, until the run is over and the logs are quiet.
 
     Raises:
         LabError: it is not over after the longest time a run may take.
     """
-    followers = {stream: logs.Follower(aws, aws.names.log_group(stream), f"{run}/", since) for stream in streams}
+    followers = {stream: logs.Follower(aws, aws.names.log_group(stream), f"{run}/", wanted.since) for stream in wanted.streams}
+    readers = {stream: Reader(stream) for stream in wanted.streams}
     limit = clock.now() + timedelta(hours=SILENT_HOURS)
-    quiet = 0
-    written = False
-    with ThreadPoolExecutor(len(streams) + 1) as pool:
+    quiet, first = 0, wanted
+    with ThreadPoolExecutor(len(wanted.streams) + 1) as pool:
         while clock.now() < limit:
             asked_over = pool.submit(documents.ended, aws, aws.names.outputs_bucket, run)
             rounds = {stream: pool.submit(follower.more) for stream, follower in followers.items()}
-            lines = sorted((_line(stream, line) for stream, asked in rounds.items() for line in asked.result()), key=_order)
-            for line in lines:
+            found = [(stream, line) for stream, asked in rounds.items() for line in asked.result()]
+            lines = sorted((readers[stream].line(line.stream, line.text, line.at) for stream, line in found), key=_order)
+            for line in first.last(lines):
                 write(line)
-            written = written or bool(lines)
+            if lines:
+                first = replace(wanted, tail=None)
             quiet = 0 if lines or not asked_over.result() else quiet + 1
-            if quiet >= QUIET_ROUNDS or (quiet and not written):
-                if not written:
-                    for line in read(aws, run, streams):
+            if quiet >= QUIET_ROUNDS or (quiet and first is wanted):
+                if first is wanted:
+                    for line in read(aws, run, replace(wanted, since=None)):
                         write(line)
                 return
             clock.sleep(EVERY_SECONDS)

@@ -22,6 +22,7 @@ from llmlab.ops import estimate, keeping, measured, model_size, options, pools, 
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
+from llmlab.ops.naming import check_free, check_name
 from llmlab.ops.options import Need, Option
 from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
@@ -49,6 +50,8 @@ class Wish:
     idle_minutes: float = 20
     command: str = ""
     """The line as it was typed."""
+    name: str | None = None
+    """What the run is to be called."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         UsageError: a type or a dataset that does not exist.
     """
     check_limits(wish)
+    check_name(wish.name)
     wanted = wish.instance_types or settings.instance_types
     markets = supply.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
     with ThreadPoolExecutor(8) as pool:
@@ -163,9 +167,12 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         asked_seen = pool.submit(measured.read, aws, wish.recipe)
         asked_image = pool.submit(images.choose, aws, wish.image)
         asked_recipe = pool.submit(hub.pin, wish.recipe, partial(_has_token, aws)) if hub else None
+        asked_name = pool.submit(check_free, aws, wish.name, now) if wish.name else None
         asked_ami = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
         if not bootstrapped.result():
             raise documents.not_bootstrapped(aws)
+        if asked_name:
+            asked_name.result()
         there = asked_supply.result()
         data, model = asked_data.result(), asked_model.result()
         fit = suited.check(wish.recipe, data)

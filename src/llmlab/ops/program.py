@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmlab.errors import ExitCode, LabError
-from llmlab.ops.extras import install_command
+from llmlab.ops import extras
 
 Run = Callable[[str, Sequence[str]], Any]
 """Module and arguments to the JSON it writes."""
@@ -20,8 +20,7 @@ def run(module: str, arguments: Sequence[str], *, installed: Callable[[str], obj
     Raises:
         LabError: torch is not installed, or what the program says went wrong.
     """
-    if any(installed(name) is None for name in ("torch", "transformers", "peft")):
-        raise LabError("this needs torch, transformers and peft, which are not installed here", install_command("trainer"))
+    extras.require("trainer", installed=installed)
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=subprocess.DEVNULL,

@@ -7,15 +7,16 @@ The agent finds the checkpoint.
 from dataclasses import dataclass
 
 from llmlab import contract, money, pricing
-from llmlab.aws import documents, instances
+from llmlab.aws import documents, instances, run_names
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys, Spec
 from llmlab.errors import Refused, UsageError
+from llmlab.ops import naming
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.preflight import check_cost, check_hours
 from llmlab.ops.runs import Detail, detail
-from llmlab.ops.start import Patience, Say, start
+from llmlab.ops.start import LeftBehind, Patience, Say, start
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def prepare(aws: Aws, run: str, again: Again, clock: Clock) -> Prepared:
     """
     before = detail(aws, run, clock.now())
     _refuse_live(aws, before)
+    if before.spec.name:
+        naming.check_free(aws, before.spec.name, clock.now(), run)
     attempt = _next(before, again, clock)
     hours = attempt.max_hours - attempt.hours_before
     markets = (True, False) if attempt.spot and (again.fallback_on_demand or before.spec.fallback_on_demand) else (attempt.spot,)
@@ -82,7 +85,13 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
     step = newest_checkpoint(aws, run)
     say(f"going on from checkpoint {step}" if step else "there is no complete checkpoint, so it starts from the beginning")
     patience = Patience(again.fallback_on_demand or spec.fallback_on_demand, again.wait_minutes)
-    started = start(aws, spec, attempt, clock, say, patience)
+    claimed = bool(spec.name) and naming.claim(aws, spec.name, run, clock)
+    try:
+        started = start(aws, spec, attempt, clock, say, patience)
+    except BaseException as error:
+        if claimed and not isinstance(error, LeftBehind):
+            run_names.release_newest(aws, spec.name, run)
+        raise
     cost = money.hourly(spec.charges, started.price) * (started.max_hours - started.hours_before)
     return Resumed(started, step, min(cost, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
 

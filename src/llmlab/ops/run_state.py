@@ -25,6 +25,8 @@ class Run:
 
     run: str
     state: RunState
+    name: str | None = None
+    """What its user calls it, None for a run without a name."""
     reason: EndReason | None = None
     detail: str = ""
     hint: str = ""
@@ -84,7 +86,7 @@ def hidden(machines: Sequence[Instance], claims: Sequence[Attempt], ends: Sequen
 def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
     """A run that is over, by its line in the listing and, where it was read, its marker."""
     if marker is None:
-        return Run(run, ended.reason.state, ended.reason, ended=ended.at, hint=_of_a_listing(run, ended.reason.hint(run)))
+        return Run(run, ended.reason.state, reason=ended.reason, ended=ended.at, hint=_of_a_listing(run, ended.reason.hint(run)))
     return Run(
         run=run,
         state=marker.reason.state,
@@ -143,6 +145,7 @@ def assemble(
     return Run(
         run=run,
         state=state,
+        name=spec.name or None,
         reason=reason,
         detail=marker.detail if marker else end.detail if end and reason else "",
         hint=marker.command(run, spec) if marker else _hint(run, state, reason, claim),

@@ -5,13 +5,13 @@ newest few that are over; how a run is follows from them in `run_state`.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmlab import contract
-from llmlab.aws import documents, instances
+from llmlab.aws import documents, instances, run_names
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
 from llmlab.aws.session import Aws
@@ -19,7 +19,6 @@ from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, R
 from llmlab.errors import LabError
 from llmlab.ops.run_state import Run, assemble, finished, hidden, unreadable
 
-LATEST = "latest"
 SHOWN = 10
 DETAILED = 3
 """Of how many runs that are over the marker is read in the list of a lab that has had more than `MANY` runs."""
@@ -56,16 +55,19 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
         asked_runs = pool.submit(documents.runs, aws, bucket)
         asked_ended = pool.submit(documents.ended, aws, bucket)
         asked_instances = pool.submit(instances.find, aws)
+        asked_names = pool.submit(run_names.of_runs, aws)
         names, ended = asked_runs.result(), asked_ended.result()
         machines = by_run(asked_instances.result())
-        names = sorted({*names, *ended, *machines}, reverse=True)
-        live = [name for name in names if name not in ended or any(one.alive for one in machines.get(name, []))]
+        alive = {name for name, found in machines.items() if any(one.alive for one in found)}
+        names = sorted({*names, *ended, *alive}, reverse=True)  # EC2 shows the ended machines of a removed run for an hour
+        live = [name for name in names if name not in ended or name in alive]
         over = sorted({*names} - {*live}, reverse=True)
         shown = over if every else over[: max(0, SHOWN - len(live))]
         detailed = set(shown if every or len(names) <= MANY else shown[:DETAILED])
         asked = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
         asked |= {name: pool.submit(_over, aws, name, ended[name], marker=name in detailed) for name in shown}
-        facts = {name: one.result() for name, one in asked.items()}
+        called = asked_names.result()
+        facts = {name: replace(one.result(), name=called.get(name)) for name, one in asked.items()}
     count = sum(name not in ended or not facts[name].state.final for name in live)
     return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), count)
 
@@ -137,7 +139,7 @@ def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd,
 
 
 def resolve(aws: Aws, text: str) -> str:
-    """The run id that the user means: `latest`, a run id, or a part of one that only one run has.
+    """The run id that the user means: `latest`, a run id, a part of one that only one run has, or a name.
 
     Raises:
         LabError: there is no such run, with the nearest ones.
@@ -145,22 +147,24 @@ def resolve(aws: Aws, text: str) -> str:
     bucket = aws.names.outputs_bucket
     if contract.RUN_ID.fullmatch(text) and documents.exists(aws, bucket, RunKeys(text).spec):
         return text
+    if not contract.name_fault(text) and (holder := run_names.holder(aws, text)):
+        return holder
     names = documents.runs(aws, bucket)
-    if text == LATEST:
+    if text == contract.LATEST:
         if not names:
             raise LabError("there are no runs yet", "llmlab launch")
         return names[-1]
     found = [name for name in names if text and text in name]
     if len(found) == 1:
         return found[0]
-    raise unknown(text, names, found)
+    raise unknown(text, names, found, run_names.of_runs(aws))
 
 
 class UnknownRun(LabError):
     """There is no such run, or what says what it is, its spec, is missing."""
 
 
-def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> UnknownRun:
+def unknown(text: str, names: Sequence[str], found: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
     """That there is no such run, with those that come nearest, newest first."""
     if text in names:
         return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all", without=[text])
@@ -170,5 +174,5 @@ def unknown(text: str, names: Sequence[str], found: Sequence[str] = ()) -> Unkno
         return UnknownRun(
             f"{text} stands for {len(found)} runs: {', '.join(sorted(found, reverse=True)[:SHOWN])}", f"llmlab status {max(found)}"
         )
-    near = difflib.get_close_matches(text, names, n=3, cutoff=0.6) or sorted(names, reverse=True)[:3]
+    near = difflib.get_close_matches(text, [*names, *(called or {}).values()], n=3, cutoff=0.6) or sorted(names, reverse=True)[:3]
     return UnknownRun(f"there is no run {text}; the nearest: {', '.join(near)}", f"llmlab status {near[0]}")

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab import money
-from llmlab.aws import charges, instance_types, launch_zones, placement, prices, quotas
+from llmlab.aws import catalogue, charges, instance_types, launch_zones, placement, prices, quotas
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import Price, SpotPrice
 from llmlab.aws.quotas import Quota
 from llmlab.aws.session import Aws, AwsError, BadCredentials
 from llmlab.config import Settings
 from llmlab.contract import Charge
-from llmlab.errors import LabError
+from llmlab.errors import LabError, UsageError
 
 BOTH = (True, False)
 """Markets: spot, on demand."""
@@ -89,6 +89,26 @@ def ask(
     notes += _approximate(on_demand, beside, silent or mute)
     notes += [f"AWS does not tell the quota of {one.words}, so it was not checked" for one in limits.values() if one.limit is None]
     return Supply(aws.region, tuple(types), subnets, offers, on_demand, spot, not unread, limits, beside, tuple(notes))
+
+
+def listed(settings: Settings, names: Sequence[str], markets: Sequence[bool], why: str) -> Supply:
+    """The market by the shipped tables, for who has no account to ask with; `why` says what keeps from asking.
+
+    Raises:
+        UsageError: one of the types is not in them.
+    """
+    types = catalogue.described()
+    unknown = next((name for name in names if name not in types), "")
+    if unknown:
+        raise UsageError(f"{unknown} is not in the list of prices, and {why}", "llmlab estimate --all", without=["--instance-type"])
+    chosen = [types[name] for name in names or types]
+    offers: dict[str, tuple[str, ...]] = {one.name: (catalogue.REGION,) for one in chosen}
+    on_demand = {one.name: Price(prices.APPROXIMATE[one.name], approximate=True) for one in chosen}
+    spot = ceilings(offers, on_demand) if True in markets else {}
+    notes = [f"{why}, so these are list prices of {catalogue.REGION} as noted in {catalogue.NOTED}, and quotas were not checked"]
+    if spot:
+        notes.append("spot is counted at the on-demand price, the most that it can cost")
+    return Supply(catalogue.REGION, tuple(chosen), {}, offers, on_demand, spot, False, {}, charges.shipped(settings.disk_gib), tuple(notes))
 
 
 def scores(aws: Aws, names: Sequence[str]) -> tuple[dict[str, int], str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
+from llmlab.contract import Manifest
 from llmlab.dataset.check import check
 from llmlab.dataset.files import find
 from llmlab.dataset.formats import Format, Kind
@@ -26,6 +27,18 @@ def validate(
     if not report.examples and not report.bad and not report.skipped:
         raise DataError(f"{path} has no examples: every file in it is empty", "llmlab validate --forms")
     return report
+
+
+def as_manifest(path: Path) -> Manifest:
+    """What an upload of a file or a folder would say of it, for who has nowhere to upload it.
+
+    Raises:
+        UsageError: as `validate`.
+        DataError: as `validate`, or no line can be trained on.
+    """
+    report = validate(path)
+    refuse(path, report)
+    return Manifest(str(path), (), "", report.facts)
 
 
 def refuse(path: Path, report: Report) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.errors import LabError
-from llmlab.ops.extras import install_command
+from llmlab.ops import extras
 from llmlab.sandbox.estate import requirements
 
 REGION = "us-east-1"
@@ -64,6 +64,7 @@ class Sandbox:
         Raises:
             LabError: it did not come up, with what it said.
         """
+        extras.require("sandbox")
         if containers:
             requirements.check()
         folder = Path(tempfile.mkdtemp(prefix="llmlab-sandbox-"))
@@ -108,9 +109,9 @@ class Sandbox:
                 raise LabError(message, hint)
             words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             shutil.rmtree(folder, ignore_errors=True)
-            lacks = any("ModuleNotFoundError" in line for line in words)
-            hint = install_command("sandbox") if lacks else "llmlab sandbox start -vv"
-            raise LabError(f"the sandbox did not start within {limit} s: {words[-1] if words else 'it said nothing'}", hint)
+            raise LabError(
+                f"the sandbox did not start within {limit} s: {words[-1] if words else 'it said nothing'}", "llmlab sandbox start -vv"
+            )
         _CHILDREN[process.pid] = process
         return cls(serving.read_text(encoding="ascii"), process.pid, str(folder))
 

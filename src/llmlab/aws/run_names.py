@@ -1,0 +1,60 @@
+"""Which run has which name, by the listings of the outputs bucket."""
+
+from llmlab import contract
+from llmlab.aws import documents, objects
+from llmlab.aws.session import Aws
+from llmlab.contract import NameClaim, RunKeys
+from llmlab.errors import LabError
+
+
+def claims(aws: Aws, name: str) -> list[int]:
+    """The numbers of a name's claims, newest first."""
+    keys = documents.keys_under(aws, aws.names.outputs_bucket, contract.name_claims(name))
+    return sorted((number for found, number in map(contract.parse_name_claim, keys) if found == name), reverse=True)
+
+
+def claim(aws: Aws, name: str, number: int) -> NameClaim | None:
+    """One claim, None where it is gone or cannot be read."""
+    try:
+        return documents.read(aws, NameClaim, aws.names.outputs_bucket, contract.name_claim(name, number))
+    except documents.Unreadable:
+        return None
+
+
+def holder(aws: Aws, name: str) -> str:
+    """The run that a name means: the one that claimed it last and is still there; "" for none."""
+    for number in claims(aws, name):
+        found = claim(aws, name, number)
+        if found and documents.exists(aws, aws.names.outputs_bucket, RunKeys(found.run).spec):
+            return found.run
+    return ""
+
+
+def of_runs(aws: Aws) -> dict[str, str]:
+    """The name of each run that has one: one call a thousand. Keys of another form are left out."""
+    names: dict[str, str] = {}
+    for key in documents.keys_under(aws, aws.names.outputs_bucket, contract.NAMED):
+        try:
+            run, name = contract.parse_named(key)
+        except ValueError:
+            continue
+        names[run] = name
+    return names
+
+
+def release_newest(aws: Aws, name: str, run: str) -> None:
+    """Take back the run's last claim, where it is the name's last: who had the name before has it again."""
+    numbers = claims(aws, name)
+    found = claim(aws, name, numbers[0]) if numbers else None
+    if found and found.run == run:
+        documents.delete(aws, aws.names.outputs_bucket, contract.name_claim(name, numbers[0]))
+
+
+def release(aws: Aws, name: str, run: str) -> None:
+    """Let nothing say any more that the run has the name, nor ever had it."""
+    bucket = aws.names.outputs_bucket
+    mine = [number for number in claims(aws, name) if (found := claim(aws, name, number)) and found.run == run]
+    keys = [*(contract.name_claim(name, number) for number in mine), contract.named(run, name)]
+    gone = [version for key in keys for version in objects.versions(aws, bucket, key) if version.key == key]
+    if refused := objects.delete_versions(aws, bucket, gone):
+        raise LabError(f"{refused[0]}: it could not be deleted", f"llmlab rm {run}")

@@ -1,0 +1,102 @@
+"""Removing a run: everything that S3 keeps of it, with every version.
+
+The files go first, then the documents, then the last word, then what lists it among the runs that are over: broken off anywhere, the run
+is still over, so that nobody starts it again, and the same command goes on. Nothing else points at a run but its name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from llmlab import contract
+from llmlab.aws import documents, instances, objects, run_names
+from llmlab.aws.objects import Version
+from llmlab.aws.session import Aws
+from llmlab.contract import RunKeys
+from llmlab.errors import LabError, Refused
+from llmlab.ops.runs import UnknownRun, detail, resolve
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What is there of a run. `files` counts keys, `versions` everything kept under them, `size` is the bytes of both."""
+
+    run: str
+    name: str | None
+    files: int
+    versions: int
+    size: int
+
+
+def which(aws: Aws, text: str) -> str:
+    """The run that is meant, also one of which a removal has left only a part.
+
+    Raises:
+        LabError: there is no such run.
+    """
+    try:
+        return resolve(aws, text)
+    except UnknownRun:
+        bucket = aws.names.outputs_bucket
+        if contract.RUN_ID.fullmatch(text) and (
+            documents.ended(aws, bucket, text) or documents.keys_under(aws, bucket, RunKeys(text).prefix)
+        ):
+            return text
+        raise
+
+
+def prepare(aws: Aws, run: str, now: datetime) -> Leaving:
+    """What would go.
+
+    Raises:
+        Refused: the run is not over, or has an instance.
+    """
+    name = _over(aws, run, now)
+    found = list(_versions(aws, run))
+    return Leaving(run, name, len({one.key for one in found}), len(found), sum(one.size for one in found))
+
+
+def _over(aws: Aws, run: str, now: datetime) -> str | None:
+    """The run's name, once it is sure that nothing of it goes on. What cannot be read goes on where EC2 says so."""
+    alive = [one for one in instances.find(aws, run) if one.alive]
+    if alive:
+        raise Refused(f"{run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run}")
+    try:
+        facts = detail(aws, run, now, machines=[])
+    except (UnknownRun, documents.Unreadable):
+        return run_names.of_runs(aws).get(run)
+    if not facts.run.state.final:
+        raise Refused(f"{run} is not over: it is {facts.run.state}", f"llmlab stop {run}")
+    return facts.run.name
+
+
+def remove(aws: Aws, run: str, now: datetime) -> Leaving:
+    """Delete it.
+
+    Raises:
+        Refused: as `prepare`.
+        LabError: S3 keeps something; the run is still over, and the same command goes on.
+    """
+    leaving = prepare(aws, run, now)
+    ranked = sorted(_versions(aws, run), key=lambda one: _rank(run, one.key))
+    for _, together in groupby(ranked, key=lambda one: _rank(run, one.key)):
+        if refused := objects.delete_versions(aws, aws.names.outputs_bucket, together):
+            raise LabError(f"{refused[0]}: it could not be deleted", f"llmlab rm {run}")
+    if leaving.name:
+        run_names.release(aws, leaving.name, run)
+    return leaving
+
+
+def _rank(run: str, key: str) -> int:
+    keys = RunKeys(run)
+    if key in {keys.success, keys.failure}:
+        return 2
+    if key.startswith(contract.ENDED):
+        return 3
+    return int(key == keys.spec or key.startswith(keys.attempts))
+
+
+def _versions(aws: Aws, run: str) -> Iterator[Version]:
+    for prefix in (RunKeys(run).prefix, f"{contract.ENDED}{run}/"):
+        yield from objects.versions(aws, aws.names.outputs_bucket, prefix)
