@@ -1,15 +1,19 @@
 """`status`, `logs`, `stop` and `resume` through `main`, on runs whose machines are played by writing what an agent writes."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmlab import contract, timers
-from llmlab.aws import documents, instances
+from llmlab.aws import documents, instances, sessions
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
+from llmlab.errors import LabError
 from llmlab.ops import runs
+from llmlab.ops.connect import ATTACH
 
 from .conftest import CommandLine
 
@@ -380,3 +384,31 @@ def test_a_teardown_names_the_runs_that_it_ends_and_leaves_them_stopped(ready: C
     assert (resumed.code, resumed.hint) == (4, "llmlab bootstrap")
     assert ready("status", run, "--json").json["run"]["state"] == "stopped"
     assert resumed.error == "the lab llm-tuning-lab in us-east-1 was torn down, and only its results are there"
+
+
+@pytest.mark.parametrize("forward", ["", "6006", "8080:80"])
+def test_connect_hands_the_plugin_what_start_session_answered(
+    ready: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forward: str
+) -> None:
+    plugin, told = tmp_path / "session-manager-plugin", tmp_path / "told"
+    plugin.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {told}\n')
+    plugin.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    run, instance = launch(ready)
+    result = ready("connect", run, *(("--port-forward", forward) if forward else ()))
+    assert result.code == 0, result.err
+    answer, region, operation, _profile, request, endpoint = told.read_text().splitlines()
+    assert set(json.loads(answer)) == {"SessionId", "TokenValue", "StreamUrl"}
+    assert (region, operation, endpoint) == (lab_aws.region, "StartSession", "https://ssm.us-east-1.amazonaws.com")
+    asked = json.loads(request)
+    assert asked["Target"] == instance
+    ports = forward.split(":")
+    wanted = {"localPortNumber": ports[:1], "portNumber": ports[-1:]} if forward else {"command": [ATTACH]}
+    assert asked["Parameters"] == wanted
+    lab_aws.ec2.terminate_instances(InstanceIds=[instance])
+    assert ready("connect", run).error == f"{run} has no running instance"
+
+
+def test_connect_says_that_an_instance_has_not_reached_systems_manager_yet(lab_aws: Aws) -> None:
+    with pytest.raises(LabError, match="i-0123456789abcdef0 has not reached Systems Manager yet"):
+        sessions.start(lab_aws, {"Target": "i-0123456789abcdef0", "DocumentName": "AWS-StartInteractiveCommand"})

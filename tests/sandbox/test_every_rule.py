@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from llmlab.aws.session import Aws
+from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import PROJECT
 from llmlab.sandbox.model import make
 from llmlab.sandbox.refusals.rule import On, Until
@@ -62,6 +63,17 @@ class User:
     def ask(self, line: str) -> Any:
         return json.loads(self.run(f"{line} --json"))
 
+    def connect(self, run: str) -> None:
+        """As far as the plugin, which is handed a session once the instance is seen to run."""
+        plugin = self.folder / "bin" / "session-manager-plugin"
+        plugin.parent.mkdir()
+        plugin.write_text('#!/bin/sh\necho "$3 $5" >> sessions\n')
+        plugin.chmod(0o755)
+        self.environment["PATH"] = f"{plugin.parent}:{self.environment['PATH']}"
+        opened = self.folder / "sessions"
+        assert wait_until(lambda: self.run(f"connect {run}", 0, 1) == "" and opened.exists(), SystemClock(), limit_seconds=300), run
+        assert json.loads(opened.read_text().removeprefix("StartSession "))["DocumentName"] == "AWS-StartInteractiveCommand"
+
     def live(self) -> None:
         """The whole table, on one market."""
         for line in BEFORE:
@@ -69,6 +81,7 @@ class User:
         self.run("doctor", 0, 1)
         self.run(f"launch --recipe sandbox --data d {self.market} --max-hours 1 {ENDLESS}")
         (run,) = (one["run"] for one in self.ask("status")["runs"])
+        self.connect(run)
         self.run(f"stop {run}", 0)
         self.run(f"resume {run} --{'spot' if 'spot' in self.market else 'on-demand'}")
         self.run(f"stop {run} --now")

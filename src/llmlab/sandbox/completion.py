@@ -41,6 +41,7 @@ MODULES = (
     "free_plan",
     "completion_scheduler",
     "completion_repeats",
+    "completion_sessions",
     "completion_delays",
 )
 

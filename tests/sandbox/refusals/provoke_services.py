@@ -7,7 +7,7 @@ from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.refusals.switch import switched
-from tests.sandbox.refusals.provocations import provokes
+from tests.sandbox.refusals.provocations import once, provokes
 
 
 def role(aws: Aws, name: str = "new") -> str:
@@ -273,3 +273,8 @@ def _(aws: Aws, clock: ManualClock) -> bool:
 @provokes("scan-not-begun")
 def _(aws: Aws, clock: ManualClock) -> None:
     scan(aws)
+
+
+@provokes("no-agent-answers")
+def _(aws: Aws, clock: ManualClock) -> None:
+    once(aws, "ssm").start_session(Target="i-0123456789abcdef0")

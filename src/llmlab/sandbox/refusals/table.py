@@ -21,12 +21,13 @@ from llmlab.sandbox.refusals import (
     secrets,
     shapes,
     sns,
+    ssm,
 )
 from llmlab.sandbox.refusals.rule import Call, Rule
 
 MODULES = (
     account, shapes, ec2_launch, ec2_fleet, ec2_end, ec2_market, ec2_network, s3,
-     iam, imds, lambda_, sns, scheduler, budgets, cloudwatch, cost_explorer, secrets, ecr,
+     iam, imds, lambda_, sns, scheduler, budgets, cloudwatch, cost_explorer, secrets, ecr, ssm,
 )  # fmt: skip
 ROWS: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in module.ROWS)
 BY_NAME = {rule.name: rule for rule in ROWS}
