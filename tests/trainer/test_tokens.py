@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from llmlab.dataset import BadRow, Example, Format, to_example
+from llmlab.dataset.rendering import parts
 from llmlab.dataset.rendering.template import MARKS
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.sandbox.runbook import questions
@@ -198,7 +199,8 @@ def test_a_tokenizer_that_was_saved_truncating_and_padding_does_neither() -> Non
 def test_a_long_text_in_stretches_is_the_same_text(marked: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [to_example({"text": "restart the server\nthen wait " * 40}), chat("restart the server " * 20, "it is up. " * 20)]
     whole = [marked.encode(one)[0] for one in every]
-    monkeypatch.setattr(tokens, "STRETCH", 64)
+    for module in (tokens, parts):
+        monkeypatch.setattr(module, "STRETCH", 64)
     assert [same(one, marked.encode(example)[0]) for one, example in zip(whole, every, strict=True)] == [True, True]
 
 

@@ -61,12 +61,12 @@ def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -
         for line in _good(read_all(source)):
             if line.number in left_out or line.row is None:
                 continue
-            out.write(_written(line, line.row, more.get(line.number), name) + b"\n")
+            out.write(written(line, line.row, more.get(line.number), name) + b"\n")
             count += 1
     return count
 
 
-def _written(line: Line, row: dict[str, Any], more: More | None, name: str) -> bytes:
+def written(line: Line, row: dict[str, Any], more: More | None, name: str) -> bytes:
     """A row as it is written anew: a log's and a transcript's as messages, another as it is."""
     if line.form is None:
         example = to_example(row)

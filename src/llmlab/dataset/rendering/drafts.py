@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
+from llmlab.dataset.rendering.advice import REFUSES, change
 from llmlab.dataset.rendering.edges import alike, begins, words_at
 from llmlab.dataset.rendering.limits import Span
 from llmlab.dataset.rendering.shown import check, thoughts_in
@@ -71,7 +72,14 @@ class Drafter:
             raise BadRow("the model has no chat template, so it cannot be taught messages; use an instruct model, or rows of text")
         if kind is Kind.PREFERENCE:
             return [self._answered(example, side) for side in ("chosen", "rejected")]
-        made = self._chat(example.messages[: example.trained[-1] + 1], example.tools, example.trained)
+        messages = example.messages[: example.trained[-1] + 1]
+        try:
+            made = self._chat(messages, example.tools, example.trained)
+        except BadRow as error:
+            wants = change(self.template, messages, example.tools) if str(error).startswith(REFUSES) else ""
+            if not wants:
+                raise
+            raise BadRow(f"{error}; {wants}") from error
         return [Draft(draft.text, spans) for draft, spans in zip(made, without_ends(made, example), strict=True)]
 
     def spells_control(self, example: Example) -> bool:

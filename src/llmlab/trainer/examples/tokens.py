@@ -19,11 +19,9 @@ import numpy as np
 from llmlab.dataset import BadRow, Example, Kind
 from llmlab.dataset.rendering.drafts import Draft, Drafter
 from llmlab.dataset.rendering.limits import Span
+from llmlab.dataset.rendering.parts import STRETCH, joins, parts_of, stretches
 from llmlab.dataset.rendering.template import LONG_AGO, ChatTemplate
 from llmlab.trainer.examples.store import Ids, Mask
-
-STRETCH = 4 << 20
-"""Characters tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class Encoder:
         if self._joins:
             lead = _array(self.tokenizer("")["input_ids"])
             lead = lead[:-1] if len(lead) and lead[-1] == end else lead
-            cut = [list(_stretches(text)) for text in texts]
+            cut = [list(stretches(text)) for text in texts]
             parts = self._batch([part for parts in cut for part in parts])
             coded: Iterator[Ids] = (np.concatenate([lead, *(next(parts) for _ in parts_)]) for parts_ in cut)
         else:
@@ -119,7 +117,7 @@ class Encoder:
     def _chats(self, drafts: list[tuple[str, Several[Span]]]) -> Iterator[Sequence | BadRow]:
         """Conversations cut at the edges of their answers, or whole where the tokenizer minds the cut."""
         if self._joins:
-            cut = [list(_parts(text, spans)) for text, spans in drafts]
+            cut = [list(parts_of(text, spans)) for text, spans in drafts]
             ids = self._batch([part for parts in cut for part, _ in parts])
             for (text, spans), parts in zip(drafts, cut, strict=True):
                 yield _sequence([next(ids) for _ in parts], [carries for _, carries in parts], text, spans)
@@ -188,22 +186,7 @@ class Encoder:
         added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
         if self.fast is None or any(token.lstrip or token.rstrip for token in added):
             return False
-        decode = self.fast.decode
-        return all(
-            decode([*self._ids(one).tolist(), *self._ids(two).tolist()]) == decode(self._ids(one + two).tolist())
-            for one, two in (("x", "x"), ("x ", " x"), ("x\n", "\nx"))
-        )
-
-
-def _parts(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:
-    """A text cut at the edges of its answers, and whether each part is one."""
-    last = 0
-    for start, end in (*spans, (len(text), len(text))):
-        for piece in _stretches(text[last:start]) if start > last else ():
-            yield piece, False
-        for piece in _stretches(text[start:end]) if end > start else ():
-            yield piece, True
-        last = end
+        return joins(self.fast)
 
 
 def _everything(ids: Ids) -> Sequence:
@@ -223,15 +206,3 @@ def _sequence(parts: list[Ids], carries: list[bool], text: str, spans: Several[S
 
 def _array(ids: Several[int]) -> Ids:
     return np.array(ids, np.uint32)
-
-
-def _stretches(text: str) -> Iterator[str]:
-    """A text in parts of at most `STRETCH` characters, cut behind a line's end or before a space where there is one."""
-    start = 0
-    while len(text) - start > STRETCH:
-        half, end = start + STRETCH // 2, start + STRETCH
-        cut = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end)
-        cut = cut if cut > start else end
-        yield text[start:cut]
-        start = cut
-    yield text[start:]

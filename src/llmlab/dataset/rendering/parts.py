@@ -1,0 +1,43 @@
+"""A text cut at the edges of its answers, as it is tokenised: a server does so with the prompt."""
+
+from collections.abc import Iterator, Sequence as Several
+from typing import Any
+
+from llmlab.dataset.rendering.limits import Span
+
+STRETCH = 4 << 20
+"""Characters tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""
+
+
+def joins(tokenizer: Any) -> bool:
+    """Whether a text's parts can be tokenised by themselves: some tokenizers put a space before what they are given, or take it away."""
+
+    def ids(text: str) -> list[int]:
+        return list(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    decode = tokenizer.decode
+    pairs = (("x", "x"), ("x ", " x"), ("x\n", "\nx"))
+    return all(decode([*ids(first), *ids(second)]) == decode(ids(first + second)) for first, second in pairs)
+
+
+def parts_of(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:
+    """A text cut at the edges of its answers, and whether each part is one."""
+    last = 0
+    for start, end in (*spans, (len(text), len(text))):
+        for piece in stretches(text[last:start]) if start > last else ():
+            yield piece, False
+        for piece in stretches(text[start:end]) if end > start else ():
+            yield piece, True
+        last = end
+
+
+def stretches(text: str) -> Iterator[str]:
+    """A text in parts of at most `STRETCH` characters, cut behind a line's end or before a space where there is one."""
+    start = 0
+    while len(text) - start > STRETCH:
+        half, end = start + STRETCH // 2, start + STRETCH
+        cut = text.rfind("\n", half, end) + 1 or text.rfind(" ", half, end)
+        cut = cut if cut > start else end
+        yield text[start:cut]
+        start = cut
+    yield text[start:]

@@ -1,0 +1,155 @@
+"""A model's chat template and tokenizer tried on every row that would be trained on: what is refused, and how long the rest is.
+
+Rows are read as training reads them: logs that repeat each other are what `repeats` has left of them, and what an upload writes anew is
+looked at as it would be written. Files go through on all cores, in parts, as in `check`.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmlab.dataset.check import Part, parts
+from llmlab.dataset.duplicates import SHOWN_PLACES
+from llmlab.dataset.files import Found
+from llmlab.dataset.formats import Kind
+from llmlab.dataset.lengths import fitting, steps
+from llmlab.dataset.rendering.model_files import ModelFiles
+from llmlab.dataset.report import Problem, Report, quantile
+from llmlab.dataset.suffixes import TEST, TRAIN
+from llmlab.dataset.trying import MOST_KEPT, Tried, Trying, run
+from llmlab.errors import LabError
+
+WORTH_PROCESSES = 6 << 20
+"""Bytes; smaller datasets are tried in this process."""
+PART = 2 << 20
+SHORT = 200
+"""Characters of a refusal's words in a manifest."""
+TEMPLATE = "template"
+"""The fact of a manifest that says which model's chat template was tried, and what came of it."""
+
+Progress = Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A template, tried. Counts are of the rows that are trained on, refusals of those held out as well.
+
+    `model` and `revision` are the recipe's; both are empty where a folder was named instead.
+    """
+
+    model: str
+    revision: str
+    hash: str
+    counted: bool
+    """With the model's tokenizer; else estimated."""
+    examples: int
+    refused: int
+    refusals: tuple[Problem, ...]
+    sequences: int
+    several: int
+    """Conversations of which each answer is a sequence of its own, because the template shows earlier ones otherwise."""
+    tokens: int
+    trained_tokens: int
+    median_tokens: int
+    p95_tokens: int
+    longest_tokens: int
+    longest: str
+    lengths: dict[str, int]
+    """Examples by the tokens of their longest sequence, in steps."""
+    tokens_by_length: dict[str, int]
+    sequences_by_length: dict[str, int]
+    over_places: tuple[str, ...]
+    tools_ignored: int
+    thoughts_ignored: int
+
+    def said_of(self, report: Report) -> Report:
+        """The report with lengths as they were found instead of those of the contents alone."""
+        over = self.examples - fitting(self.lengths, report.max_length) if report.max_length else 0
+        return replace(
+            report,
+            tokens=self.tokens,
+            trained_tokens=self.trained_tokens,
+            median_tokens=self.median_tokens,
+            p95_tokens=self.p95_tokens,
+            longest_tokens=self.longest_tokens,
+            longest=self.longest,
+            lengths=self.lengths,
+            tokenizer=self.model or "the folder's tokenizer" if self.counted else None,
+            over_length=over,
+            over_places=self.over_places if over else (),
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest keeps."""
+        lines = [{"at": problem.place, "reason": problem.reason[:SHORT]} for problem in self.refusals[:SHOWN_PLACES]]
+        keys = ("model", "revision", "hash", "refused", "sequences", "several", "tokens_by_length", "sequences_by_length")
+        return {key: getattr(self, key) for key in keys} | {"refused_lines": lines}
+
+
+def try_on(
+    found: Found,
+    report: Report,
+    files: ModelFiles,
+    *,
+    model: str = "",
+    revision: str = "",
+    progress: Progress = lambda _done, _total: None,
+    processes: int | None = None,
+) -> Trial:
+    """Render and count every row of a checked dataset that would be trained on or held out.
+
+    Raises:
+        LabError: the template does more than any honest one, the tokenizer cannot be read, or a process was killed.
+    """
+    objective = "dpo" if report.kinds.get(Kind.PREFERENCE) else "sft"
+    trying = Trying(files.folder, objective, report.max_length or 0)
+    asked = [part for part in _parts(found, report) if found.files[part.file].split != TEST]
+    size = sum(part.size for part in asked)
+    processes = processes or (1 if size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8)))
+    total, problems, over = Tried(), list[Problem](), list[str]()
+    longest = ""
+    base: Counter[int] = Counter()
+    done = 0
+    for part, made in run(asked, trying, report.verdicts, processes):
+        if made.stopped:
+            raise LabError(made.stopped, "llmlab validate --help")
+        name = found.files[part.file].name
+        problems += [Problem(name, base[part.file] + number, reason) for number, reason in made.refusals[: MOST_KEPT - len(problems)]]
+        total.refused += made.refused
+        if found.files[part.file].split == TRAIN:
+            if made.longest[0] > total.longest[0]:
+                longest = f"{name}:{base[part.file] + made.longest[1]}"
+            over += [f"{name}:{base[part.file] + number}" for number in made.over[: SHOWN_PLACES - len(over)]]
+            _add(total, made)
+        base[part.file] += made.lines
+        done += part.size
+        progress(done, size)
+    return Trial(
+        model=model, revision=revision, hash=files.hash, counted=trying.counted, examples=total.lengths.total(), refused=total.refused,
+        refusals=tuple(problems), sequences=total.sequences, several=total.several, tokens=total.tokens, trained_tokens=total.trained,
+        median_tokens=quantile(total.lengths, 0.5), p95_tokens=quantile(total.lengths, 0.95), longest_tokens=total.longest[0],
+        longest=longest, lengths=steps(total.lengths), tokens_by_length=steps(total.tokens_at),
+        sequences_by_length=steps(total.sequences_at), over_places=tuple(over), tools_ignored=total.tools_ignored,
+        thoughts_ignored=total.thoughts_ignored,
+    )  # fmt: skip
+
+
+def _add(total: Tried, made: Tried) -> None:
+    for name in ("sequences", "several", "tokens", "trained", "tools_ignored", "thoughts_ignored"):
+        setattr(total, name, getattr(total, name) + getattr(made, name))
+    for name in ("lengths", "tokens_at", "sequences_at"):
+        getattr(total, name).update(getattr(made, name))
+    total.longest = max(total.longest, made.longest, key=lambda place: place[0])
+
+
+def _parts(found: Found, report: Report) -> Iterator[Part]:
+    """The files in parts; one of which some rows are left out is one part, since those are known by their lines."""
+    judged = report.verdicts.files
+    for part in parts(found.files, PART):
+        if part.file not in judged:
+            yield part
+        elif not part.start:
+            yield replace(part, start=0, end=None, size=found.files[part.file].size)

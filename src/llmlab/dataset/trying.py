@@ -1,0 +1,150 @@
+"""Rows rendered and counted with one model's template and tokenizer, part by part, on all cores: what `trial` adds up."""
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from llmlab.dataset.check import Part, lines_of
+from llmlab.dataset.clean import written
+from llmlab.dataset.duplicates import SHOWN_PLACES
+from llmlab.dataset.formats import Kind
+from llmlab.dataset.forms import to_example
+from llmlab.dataset.line import Line
+from llmlab.dataset.reasons import BadRow, LeftOut
+from llmlab.dataset.rendering.counting import Lengths, counting, is_installed
+from llmlab.dataset.rendering.drafts import Draft, Drafter
+from llmlab.dataset.rendering.limits import TooMuch
+from llmlab.dataset.rendering.model_files import ModelFiles
+from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.repeats import More, Verdicts
+from llmlab.errors import ExitCode, LabError
+
+MOST_KEPT = 1000
+"""Refusals kept with their words, of a part and of a dataset."""
+
+
+@dataclass
+class Tried:
+    """What came of some lines; numbers count from where they begin. Of a place: its length and its line."""
+
+    lines: int = 0
+    refused: int = 0
+    refusals: list[tuple[int, str]] = field(default_factory=list)
+    sequences: int = 0
+    several: int = 0
+    tokens: int = 0
+    trained: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    tokens_at: Counter[int] = field(default_factory=Counter)
+    sequences_at: Counter[int] = field(default_factory=Counter)
+    longest: tuple[int, int] = (0, 0)
+    over: list[int] = field(default_factory=list)
+    tools_ignored: int = 0
+    thoughts_ignored: int = 0
+    stopped: str = ""
+    """Why the template was stopped: it does more than any honest one."""
+
+
+class Trying:
+    """A template and a tokenizer, ready to be tried; one in each process."""
+
+    def __init__(self, folder: Path, objective: str, max_length: int) -> None:
+        self.arguments = (folder, objective, max_length)
+        files = ModelFiles(folder)
+        self.drafter = Drafter(ChatTemplate(files, special=files.special), objective)
+        self.count: Callable[[Draft], Lengths] = counting(files)
+        self.counted = files.vocabulary is not None and is_installed()
+        self.max_length = max_length
+
+    def tried(self, part: Part, left_out: set[int], more: dict[int, More]) -> Tried:
+        """What comes of a part of a file. `left_out` and `more` are the verdicts on its rows."""
+        made = Tried()
+        for line in lines_of(part):
+            made.lines += 1
+            if line.row is None or line.number in left_out:
+                continue
+            try:
+                self._row(made, line, line.row, more.get(line.number))
+            except LeftOut:
+                continue
+            except BadRow as error:
+                made.refused += 1
+                if len(made.refusals) < MOST_KEPT:
+                    made.refusals.append((line.number, str(error)))
+            except TooMuch as error:
+                made.stopped = str(error)
+                break
+        return made
+
+    def _row(self, made: Tried, line: Line, row: dict[str, Any], more: More | None) -> None:
+        try:
+            example = to_example(orjson.loads(written(line, row, more, "")) if more else row)
+        except (LeftOut, BadRow, RecursionError, orjson.JSONEncodeError, UnicodeEncodeError):
+            return  # which the report has said
+        drafts = self.drafter.drafts(example)
+        sizes = [self.count(draft) for draft in drafts]
+        if example.kind is Kind.PREFERENCE and len({_prompt(draft) for draft in drafts}) > 1:
+            raise BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
+        longest, tokens = max(size for size, _ in sizes), sum(size for size, _ in sizes)
+        made.lengths[longest] += 1
+        made.tokens_at[longest] += tokens
+        made.sequences_at[longest] += len(drafts)
+        made.sequences += len(drafts)
+        made.several += example.kind is Kind.CHAT and len(drafts) > 1
+        made.tokens += tokens
+        made.trained += sum(trained for _, trained in sizes)
+        made.tools_ignored += bool(example.tools) and not self.drafter.template.shows_tools
+        made.thoughts_ignored += self.drafter.drops_thoughts(example, drafts)
+        if longest > made.longest[0]:
+            made.longest = (longest, line.number)
+        if self.max_length and longest > self.max_length and len(made.over) < SHOWN_PLACES:
+            made.over.append(line.number)
+
+
+def _prompt(draft: Draft) -> str:
+    return draft.text[: draft.spans[0][0]] if draft.spans else ""
+
+
+# ---------------------------------------------------------------- here, or in processes
+
+
+def run(asked: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -> Iterator[tuple[Part, Tried]]:
+    """Each part with what came of it, in order."""
+    left_out, more = verdicts.left_out, verdicts.more
+    if processes == 1:
+        for part in asked:
+            yield part, trying.tried(part, left_out.get(part.file, set()), more.get(part.file, {}))
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=trying.arguments)
+    try:
+        futures = [pool.submit(_try, part, left_out.get(part.file, set()), more.get(part.file, {})) for part in asked]
+        for part, future in zip(asked, futures, strict=True):
+            yield part, future.result()
+    except BrokenProcessPool as error:
+        raise LabError("a process that tries the chat template was killed, perhaps for memory", "llmlab validate --help") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_trying: Trying
+
+
+def _start(folder: Path, objective: str, max_length: int) -> None:
+    """In each process. Ctrl-C reaches it as well as the parent, which is the one to speak."""
+    global _trying  # noqa: PLW0603 - a process's own, made once
+    signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
+    _trying = Trying(folder, objective, max_length)
+
+
+def _try(part: Part, left_out: set[int], more: dict[int, More]) -> Tried:
+    return _trying.tried(part, left_out, more)

@@ -1,0 +1,136 @@
+"""What the laptop says of a dataset and a template before a run is what the trainer makes of them: the same rows, sequences and tokens."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from llmlab.dataset import find
+from llmlab.dataset.check import check, lines_of, parts
+from llmlab.dataset.rendering import template as templating
+from llmlab.dataset.rendering.model_files import ModelFiles
+from llmlab.dataset.trial import Trial, try_on
+from llmlab.sandbox.model import TEMPLATE, make_tokenizer
+from llmlab.trainer.examples.blocks import Rules, make
+from llmlab.trainer.examples.tokens import Encoder
+from tests.trainer import test_families as families
+from tests.trainer.test_templates import CONTROL, TALKS, said, templates
+
+ALTERNATE = (
+    "{%- for m in messages -%}{%- if (m.role == 'user') != (loop.index0 % 2 == 0) -%}"
+    "{{- raise_exception('Conversation roles must alternate user/assistant') -}}{%- endif -%}"
+    "{{- '<|start|>' + m.role + '\\n' + m.content + '<|end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|start|>assistant\\n' -}}{%- endif -%}"
+)
+# Shows thoughts in the last answer alone, and empty ones where there are none: Qwen3.
+FORGETS = (
+    "{%- for m in messages -%}{{- '<|start|>' + m.role + '\\n' -}}{%- if m.role == 'assistant' and loop.last -%}"
+    "{{- '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n' -}}{%- endif -%}{{- m.content + '<|end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|start|>assistant\\n' -}}{%- endif -%}"
+)
+OWN = {
+    "own": TEMPLATE, "open": families.OPEN, "turns": families.TURNS, "channels": families.CHANNELS, "endless": families.ENDLESS,
+    "text": families.CALLING.replace("JOIN", "+"), "alternate": ALTERNATE, "forgets": FORGETS,
+    **{f"always, {name}": source for name, source in families.ALWAYS.items()},
+}  # fmt: skip
+
+
+def row(messages: list[Any], tools: list[Any] | None = None) -> dict[str, Any]:
+    return {"messages": messages} | ({"tools": tools} if tools else {})
+
+
+ROWS: list[dict[str, Any]] = [
+    *(row(messages, tools) for messages, tools in TALKS.values()),
+    row([said("user", "Is it up?"), said("user", "Is it?"), said("assistant", "Yes.")]),
+    row([said("assistant", "Hello."), said("user", "Is it up?"), said("assistant", "<think")]),
+    row([said("user", "Is it up?"), said("assistant", "Yes."), said("assistant", "Still.")]),
+    row([said("user", "Is it up?"), said("assistant", ""), said("user", "Is it?"), said("assistant", "<thead>")]),
+    row([families.USER, said("assistant", "", tool_calls=[families.call("Oslo"), families.call("Rome")]), families.RESULT], families.GET),
+    row([said("user", "Is it up?"), said("assistant", "Yes.", weight=0), said("user", "é ✓"), said("assistant", "日本 ok")]),
+    {"prompt": "restart the server", "completion": "done"},
+    {"text": "restart the server, then wait"},
+    row([said("user", "many"), said("assistant", "restart the server " * 300)]),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    made = make_tokenizer(0)
+    made.add_special_tokens({"additional_special_tokens": [*CONTROL, *families.CONTROL], "bos_token": "<s>"})
+    return made
+
+
+def tried(folder: Path, tokenizer: Any, source: str, rows: list[dict[str, Any]]) -> tuple[Trial, Any, list[tuple[int, str]]]:
+    """What the laptop says, what the trainer makes, and which lines it refuses, with the reasons."""
+    tokenizer.chat_template = source
+    tokenizer.save_pretrained(folder / "model")
+    data = folder / "data.jsonl"
+    data.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    found = find(data)
+    trial = try_on(found, check(found, max_length=512), ModelFiles(folder / "model"))
+    encoder = Encoder(AutoTokenizer.from_pretrained(folder / "model")).suited("dpo" if "chosen" in rows[0] else "sft", templating.LONG_AGO)
+    (part,) = parts(found.files)
+    lines = list(lines_of(part))
+    made = make(lines, encoder, Rules(512, split=False, share=0.0, skip_bad=True))
+    alone = [(line.number, make([line], encoder, Rules(512, split=False, share=0.0, skip_bad=False))) for line in lines]
+    return trial, made.facts, [(number, block.reason) for number, block in alone if block.bad_at is not None]
+
+
+def agrees(trial: Trial, facts: Any, refused: list[tuple[int, str]]) -> None:
+    assert [(problem.line, problem.reason) for problem in trial.refusals] == refused
+    assert (trial.refused, trial.counted) == (facts.bad, True)
+    fit = {length: int(length) <= 512 for length in trial.lengths}
+    assert sum(count for length, count in trial.lengths.items() if fit[length]) == facts.examples
+    assert sum(count for length, count in trial.sequences_by_length.items() if fit[length]) == facts.sequences
+    assert sum(count for length, count in trial.tokens_by_length.items() if fit[length]) == facts.tokens
+    assert trial.longest_tokens == max(facts.longest, *(trial.longest_tokens * (not facts.too_long), 0))
+    assert trial.examples - facts.examples == facts.too_long
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_laptop_counts_what_is_trained(tmp_path: Path, tokenizer: Any, name: str) -> None:
+    trial, facts, refused = tried(tmp_path, tokenizer, OWN[name], ROWS)
+    agrees(trial, facts, refused)
+    assert facts.too_long == 1
+    assert trial.tools_ignored == facts.tools_ignored
+    assert trial.thoughts_ignored == facts.thoughts_ignored
+    if name == "forgets":
+        assert trial.several >= 3
+        assert trial.sequences > trial.examples
+    if name == "alternate":
+        assert "messages[0] and messages[1] are both of the user: make them one" in dict(refused)[6]
+        assert "Conversation roles must alternate user/assistant" in dict(refused)[6]
+        assert "it takes no system message: put its words in front of the first question" in dict(refused)[3]
+
+
+def test_preferences_and_the_loss_of_each_token(tmp_path: Path, tokenizer: Any) -> None:
+    pairs = [
+        {"prompt": "Is it up?", "chosen": "Yes.", "rejected": "No idea, restart it."},
+        {"prompt": "?", "chosen": "a", "rejected": "b" * 400},
+    ]
+    trial, facts, refused = tried(tmp_path, tokenizer, families.TURNS, pairs)
+    agrees(trial, facts, refused)
+    assert not trial.several
+    trial, facts, refused = tried(tmp_path, tokenizer, TEMPLATE, [one for one in ROWS[:-1] if "text" not in one])
+    agrees(trial, facts, refused)
+    assert trial.trained_tokens == facts.trained
+
+
+@pytest.mark.slow  # thirty templates and some, each with a tokenizer saved and read: a third of a minute
+def test_published_templates_without_their_twins_are_the_same(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL, whose twins help to tell answers from prompts, is on the machine and not on the laptop."""
+    seen, differ = 0, []
+    for name, source in templates().items():
+        (tmp_path / name).mkdir()
+        with_twins = tried(tmp_path / name, tokenizer, source, ROWS[:12])
+        agrees(*with_twins)
+        with monkeypatch.context() as patched:
+            patched.setattr(templating, "twins", dict)
+            found = find(tmp_path / name / "data.jsonl")
+            if try_on(found, check(found, max_length=512), ModelFiles(tmp_path / name / "model")) != with_twins[0]:
+                differ.append(name)
+        seen += 1
+    assert seen > 25
+    assert differ == []
