@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from llmlab.contract import PROJECT
+from tests import service_models
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -32,6 +33,7 @@ UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOIN
 hypothesis.settings.register_profile("llmlab", deadline=None)  # how long an example takes says more about the machine than about us
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)  # of `make test`
 hypothesis.settings.load_profile("llmlab")
+service_models.share()
 
 
 UNASKED = "needs --docker, as in make e2e: Linux, root and the packages of .ci/debian-packages"

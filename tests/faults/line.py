@@ -22,7 +22,8 @@ import botocore.handlers
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from tests.conftest import FAKE, UNSET
+from tests import service_models
+from tests.conftest import FAKE, REGION, UNSET
 from tests.faults.ways import Answer
 
 READING = ("Describe", "Get", "List", "Head", "Simulate", "Filter", "BatchGet")
@@ -119,6 +120,7 @@ def lay() -> Line:
     """Put the line into this process, before its first session, and load what commands would load one by one."""
     from llmlab.sandbox import completion
 
+    service_models.share()
     completion.complete()
     for package in PACKAGES:
         for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
@@ -130,6 +132,7 @@ def lay() -> Line:
     handlers: list[Any] = botocore.handlers.BUILTIN_HANDLERS
     handlers[handlers.index(("before-send", botocore_stubber))] = ("before-send", line)
     handlers.insert(0, ("provide-client-params", line.name))
+    service_models.read(REGION)
     return line
 
 
