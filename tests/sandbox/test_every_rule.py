@@ -79,13 +79,13 @@ class User:
         for line in BEFORE:
             self.run(line)
         self.run("doctor", 0, 1)
-        self.run(f"launch --recipe sandbox --data d {self.market} --max-hours 1 {ENDLESS}")
+        self.run(f"launch --yes --recipe sandbox --data d {self.market} --max-hours 1 {ENDLESS}")
         (run,) = (one["run"] for one in self.ask("status")["runs"])
         self.connect(run)
         self.run(f"stop {run}", 0)
-        self.run(f"resume {run} --{'spot' if 'spot' in self.market else 'on-demand'}")
+        self.run(f"resume --yes {run} --{'spot' if 'spot' in self.market else 'on-demand'}")
         self.run(f"stop {run} --now")
-        self.run(f"launch --recipe sandbox --data d {self.market} --max-hours 1 --set max_steps=6 --wait")
+        self.run(f"launch --yes --recipe sandbox --data d {self.market} --max-hours 1 --set max_steps=6 --wait")
         done = max(one["run"] for one in self.ask("status --all")["runs"])
         for line in AFTER:
             self.run(line.format(run=done))
