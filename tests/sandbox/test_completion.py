@@ -1,6 +1,7 @@
 """Each gap of moto that the lab needs, against what AWS documents."""
 
 import json
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -332,3 +333,24 @@ def test_completing_twice_changes_nothing(lab_aws: Aws) -> None:
     before = EC2Response.create_fleet
     complete()
     assert EC2Response.create_fleet is before
+
+
+def test_a_listing_of_versions_holds_no_bodies(lab_aws: Aws) -> None:
+    """Moto's own copies every body for every page, so that a long run's checkpoints once took all of a computer's memory."""
+    s3, body = lab_aws.s3, bytes(1 << 20)
+    s3.create_bucket(Bucket="many")
+    s3.put_bucket_versioning(Bucket="many", VersioningConfiguration={"Status": "Enabled"})
+    for number in range(12):
+        s3.put_object(Bucket="many", Key=f"k{number % 6}", Body=body)
+    tracemalloc.start()
+    try:
+        listed = [
+            version["Size"] for page in s3.get_paginator("list_object_versions").paginate(Bucket="many") for version in page["Versions"]
+        ]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert listed == [len(body)] * 12
+    assert most < 6 * len(body)
+    s3.delete_object(Bucket="many", Key="k0")
+    assert s3.get_object(Bucket="many", Key="k1")["Body"].read() == body

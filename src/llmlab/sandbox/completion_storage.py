@@ -19,6 +19,7 @@ def install() -> None:
     """Patch moto's S3."""
     _keep_tags()
     _list_what_is_there()
+    _list_without_bodies()
     _encode_keys()
     _evaluate_transport()
 
@@ -37,6 +38,31 @@ def _list_what_is_there() -> None:
         return original(self, bucket, *arguments, **named)
 
     S3Backend.list_objects = list_objects
+
+
+class _Borrowed:
+    """The body of an object, for a copy of the object that must not close it."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def close(self) -> None:
+        """The object itself closes its body."""
+
+
+def _list_without_bodies() -> None:
+    """For each page of a listing of versions moto copies every object of the bucket with its body: gigabytes, of a run's checkpoints."""
+    from moto.s3.models import FakeKey
+
+    def light(self: Any, _memo: Any) -> Any:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__, _value_buffer=_Borrowed(self._value_buffer), disposed=True)
+        return copied
+
+    FakeKey.__deepcopy__ = light
 
 
 ENCODED = {"Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"}

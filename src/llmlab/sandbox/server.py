@@ -24,7 +24,7 @@ from llmlab.ops import extras
 from llmlab.sandbox.estate import requirements
 
 REGION = "us-east-1"
-START_SECONDS = 60
+START_SECONDS = 180
 BUILD_SECONDS = 1800
 """As long as Docker mode may take the first time, when it builds its images."""
 STOP_SECONDS = 120
@@ -97,11 +97,12 @@ class Sandbox:
             wait_until(settled, clock or SystemClock(), limit_seconds=limit, every_seconds=0.05)
         except BaseException:
             process.terminate()
-            process.wait()
+            _reap(process)
             shutil.rmtree(folder, ignore_errors=True)
             raise
         if not serving.exists():
             process.kill()
+            _reap(process)
             failed = folder / "failed"
             if failed.exists():
                 message, hint, *_ = failed.read_text(encoding="utf-8").split("\n")
@@ -225,6 +226,8 @@ class Sandbox:
         if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
             os.kill(self.pid, signal.SIGKILL)  # its machines see that, and end by themselves
             _alive(self.pid)
+        if child := _CHILDREN.pop(self.pid, None):
+            _reap(child)
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -252,6 +255,13 @@ class Progress:
 
 
 _CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+def _reap(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for one that ends, and close our end of its standard input."""
+    process.wait()
+    if process.stdin:
+        process.stdin.close()
 
 
 def _alive(pid: int) -> bool:
