@@ -1,28 +1,19 @@
 """Data: validate, upload and fetch."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab.commands.data_screens import document_of, fetch_view, forms_view, refused_words, report_view, upload_view
 from llmlab.commands.state import State
-from llmlab.commands.words import size
 from llmlab.errors import DataError, ExitCode, UsageError
-from llmlab.ui import table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from llmlab.dataset.report import Report
-    from llmlab.ops.fetch import Fetched
-    from llmlab.ops.upload import Uploaded
+    from llmlab.dataset.trial import Trial
     from llmlab.recipe import Recipe
 
-SHOWN_PROBLEMS = 20
-SHOWN_PLACES = 3
-SHOWN_NAMES = 8
 OUTPUTS = Path("outputs")
 
 KINDS = "A .jsonl, .ndjson, .json, .csv, .parquet or .arrow file, perhaps packed, or a folder of them."
@@ -32,7 +23,14 @@ DataPath = Annotated[Path, typer.Argument(help=KINDS, show_default=False)]
 MaxLength = Annotated[
     int | None, typer.Option(help="Count the examples longer than this many tokens.", min=1, show_default="of recipe.yaml if there is one")
 ]
-Tokenizer = Annotated[Path | None, typer.Option(help="Model folder or tokenizer.json to count tokens with; estimated otherwise.")]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(help="Model folder, or tokenizer.json, to try the template and count tokens with.", show_default="the recipe's"),
+]
+RecipeFile = Annotated[
+    str,
+    typer.Option("--recipe", help="The recipe to compare the data with.", metavar="FILE", show_default="recipe.yaml if there is one"),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -68,15 +66,20 @@ def validate(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Bad lines are counted, and no reason to fail.")] = False,
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
+    recipe: RecipeFile = "",
     forms: Forms = False,  # noqa: ARG001 - its callback has done it
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
     state: State = ctx.obj
-    recipe = _recipe_at_hand(state)
-    report = _checked(state, path, max_length or (recipe.max_length if recipe else None), tokenizer)
-    state.ui.show({"good": not report.bad, "trained_share": report.trained_share} | report.document, lambda: report_view(state, report))
+    wanted = _recipe_at_hand(state, recipe)
+    report, trial = _checked(state, path, max_length, tokenizer, wanted)
+    good = not report.bad and not (trial and trial.refused)
+    facts = {"good": good, "trained_share": report.trained_share} | report.document | document_of(trial)
+    state.ui.show(facts, lambda: report_view(state, report, trial))
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
-    _other_objective(state, recipe, report, path.resolve().name)
+    if trial and trial.refused and not skip_bad:
+        raise DataError(refused_words(trial), f"llmlab validate {path} --skip-bad")
+    _other_objective(state, wanted, report, path.resolve().name)
 
 
 def upload(
@@ -87,6 +90,7 @@ def upload(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad lines out instead of stopping at them.")] = False,
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
+    recipe: RecipeFile = "",
 ) -> None:
     """Check a dataset and upload what has changed of it; or a model folder, with --model."""
     from llmlab.ops import upload as ops
@@ -106,16 +110,21 @@ def upload(
         state.ui.say(f"next: llmlab launch --set model=lab:{done.name}")
         return
     destination = ops.dataset_destination(state.aws, path, name)
-    recipe = _recipe_at_hand(state)
-    report = _checked(state, path, max_length or (recipe.max_length if recipe else None), tokenizer)
+    wanted = _recipe_at_hand(state, recipe)
+    report, trial = _checked(state, path, max_length, tokenizer, wanted)
     if not state.ui.as_json or (report.bad and not skip_bad):
-        state.ui.show({"good": not report.bad} | report.document, lambda: report_view(state, report))
+        state.ui.show({"good": not report.bad} | report.document | document_of(trial), lambda: report_view(state, report, trial))
     again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
     with state.ui.bar("uploading", "bytes") as progress:
-        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad)
+        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad, trial=trial)
     state.ui.show(done, lambda: ["", *upload_view(done)])
-    state.ui.say(f"next: {_other_objective(state, recipe, report, done.name) or f'llmlab launch --data {done.name}'}")
+    other = _other_objective(state, wanted, report, done.name)
+    if trial and trial.refused and not skip_bad:
+        state.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
+        state.ui.say(f"next: {again} --skip-bad")
+        return
+    state.ui.say(f"next: {other or f'llmlab launch --data {done.name}'}")
 
 
 def fetch(
@@ -142,18 +151,40 @@ def fetch(
 # ---------------------------------------------------------------- what the commands share
 
 
-def _checked(state: State, path: Path, max_length: int | None, tokenizer: Path | None) -> "Report":
-    from llmlab.ops.validate import validate as check
+def _checked(
+    state: State, path: Path, max_length: int | None, tokenizer: Path | None, recipe: "Recipe | None"
+) -> tuple["Report", "Trial | None"]:
+    """The report of a dataset, with what the model's chat template says of its rows where that is at hand."""
+    import tempfile
 
-    with state.ui.bar("checking", "bytes") as progress:
-        return check(path, max_length=max_length, tokenizer=tokenizer, progress=progress)
+    from llmlab.ops.at_hand import find
+    from llmlab.ops.hub import Hub
+    from llmlab.ops.validate import tried, validate as check
+
+    most = max_length or (recipe.max_length if recipe else None)
+    with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
+        model = find(recipe, tokenizer, lambda: state.aws, Hub(state.environment), Path(folder))
+        with state.ui.bar("checking", "bytes") as progress:
+            report = check(path, max_length=most, tokenizer=None if model.files else tokenizer, progress=progress)
+        for note in model.notes:
+            state.ui.say(note, "yellow")
+        if model.files is None:
+            return report, None
+        with state.ui.bar("trying the chat template", "bytes") as progress:
+            return tried(path, report, model, progress)
 
 
-def _recipe_at_hand(state: State) -> "Recipe | None":
-    """The recipe that a launch from this folder takes. One that cannot be read is said, and no reason to look at no data."""
+def _recipe_at_hand(state: State, name: str) -> "Recipe | None":
+    """The recipe that a launch from this folder takes, or the one named.
+
+    One of this folder that cannot be read is said, and no reason to look at no data.
+    """
     from llmlab.commands.launch import RECIPE
     from llmlab.ops.suited import recipe_at
+    from llmlab.recipe import load
 
+    if name:
+        return load(name, {})
     recipe, why = recipe_at(Path(RECIPE))
     if why:
         state.ui.say(f"data and recipe were not compared: {why}", "yellow")
@@ -180,133 +211,3 @@ def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, 
         state.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
         return
     raise DataError(f"{report.bad:,} {'line is' if report.bad == 1 else 'lines are'} bad{nothing}", f"{then} --skip-bad")
-
-
-# ---------------------------------------------------------------- views
-
-
-def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
-    """Each form with the keys that tell it, what it becomes, and examples."""
-    for form in forms:
-        yield f"{form['form']}: {form['keys']}"
-        yield f"  {form['becomes']}"
-        for example in form["examples"]:
-            yield f"  {json.dumps(example, ensure_ascii=False)}"
-
-
-def report_view(state: State, report: "Report") -> Iterator["RenderableType"]:
-    """Files, then what is known of all of them, then the bad lines."""
-    yield table(
-        ("file", "size", "examples", "bad", "format"),
-        [
-            (file.name, size(file.size), f"{file.examples:,}", f"{file.bad:,}" if file.bad else "", ", ".join(file.formats))
-            for file in report.files
-        ],
-        right=("size", "examples", "bad"),
-    )
-    yield ""
-    if report.examples or report.skipped:
-        facts = table(("", ""), facts_of(report))
-        facts.show_header = False  # type: ignore[union-attr]
-        yield facts
-    limit = None if state.ui.verbosity else SHOWN_PROBLEMS
-    if report.problems:
-        yield ""
-    for problem in report.problems[:limit]:
-        yield f"{problem.place}: {problem.reason}"
-    unseen = report.bad - len(report.problems[:limit])
-    if unseen:
-        yield f"and {unseen:,} more bad lines" + ("" if state.ui.verbosity else ", shown with -v")
-
-
-def facts_of(report: "Report") -> Iterator[tuple[str, str]]:
-    """What there is to know before anything is paid for."""
-    tools = f", {report.with_tools:,} with tools" if report.with_tools else ""
-    forms = ": " + ", ".join(f"{count:,} {form}" for form, count in report.formats.items()) if len(report.formats) > 1 else ""
-    yield "examples", f"{report.examples:,}{forms}{tools}"
-    how = f"counted with {report.tokenizer}" if report.tokenizer else "estimated at 4 bytes a token"
-    yield "tokens", f"{report.tokens:,} ({how})"
-    yield "trained", f"{report.trained_tokens:,} of them carry loss ({report.trained_share:.0%})"
-    yield (
-        "length",
-        f"median {report.median_tokens:,}, 95 % up to {report.p95_tokens:,}, longest {report.longest_tokens:,} ({report.longest})",
-    )
-    if report.max_length is not None:
-        yield "too long", _places(report.over_length, report.over_places, f"over {report.max_length:,} tokens")
-    if report.duplicates:
-        yield "duplicates", _places(report.duplicates, report.duplicate_places)
-    if report.empty_answers:
-        yield "empty answers", _places(report.empty_answers, report.empty_places)
-    if report.cut:
-        yield "cut off", f"{report.cut:,} answers end at the limit of their length, and are learned without an end of turn"
-    from llmlab.dataset.reasons import REPEATED
-
-    for what, count in report.skipped.items():
-        more = f", {report.answers_added:,} of their answers carry loss where they are held" if what == REPEATED else ""
-        places = _skipped_places(report, what)
-        yield "left out", f"{_places(count, places, what)}{more}"
-    if report.unread:
-        names = [f"{name} ({rows:,})" for name, rows in report.unread.items()]
-        more = ", …" if len(names) > SHOWN_NAMES else ""
-        yield "not read", f"keys that llmlab does not know, and their rows: {', '.join(names[:SHOWN_NAMES])}{more}"
-    if report.blank:
-        yield "blank lines", f"{report.blank:,}, passed over"
-    mixed_files = [file.name for file in report.files if len(file.formats) > 1]
-    if mixed_files:
-        yield "mixed", f"more than one format in {', '.join(mixed_files[:SHOWN_PLACES])}"
-    for split, words in (("valid", "held out for evaluation, and not trained on"), ("test", "never trained on")):
-        if report.splits.get(split):
-            names = [file.name for file in report.files if file.split == split]
-            yield (
-                split,
-                f"{report.splits[split]:,} examples {words}: {', '.join(names[:SHOWN_PLACES])}{', …' if len(names) > SHOWN_PLACES else ''}",
-            )
-    yield from _passed(report)
-
-
-def _passed(report: "Report") -> Iterator[tuple[str, str]]:
-    """Each file or folder that is none of the dataset, with its reason; those of one reason together."""
-    reasons: dict[str, list[str]] = {}
-    for one in report.passed:
-        reasons.setdefault(one.reason, []).append(one.name)
-    for reason, names in reasons.items():
-        more = ", …" if len(names) > SHOWN_PLACES else ""
-        yield "passed over", f"{', '.join(names[:SHOWN_PLACES])}{more} ({reason})"
-
-
-def _skipped_places(report: "Report", what: str) -> tuple[str, ...]:
-    return tuple(problem.place for problem in report.skipped_places if problem.reason.endswith(f"({what})"))
-
-
-def _places(count: int, places: tuple[str, ...], what: str = "") -> str:
-    more = ", …" if count > SHOWN_PLACES else ""
-    shown = f" ({', '.join(places[:SHOWN_PLACES])}{more})" if places else ""
-    return f"{count:,}{' ' + what if what else ''}{shown}"
-
-
-def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
-    """Where it lies, and what was done."""
-    yield f"{done.address}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size(done.size)}"
-    unchanged = f", {done.unchanged:,} unchanged" if done.unchanged else ""
-    removed = f", {len(done.removed):,} removed" if done.removed else ""
-    yield f"sent {len(done.sent):,} ({size(done.sent_size)}){unchanged}{removed}"
-
-
-def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
-    """What came, what was there, what has to be waited for."""
-    here = len(done.files) - len(done.fetched)
-    yield f"{done.folder}: {len(done.files):,} files, {size(done.size)}, {done.checked:,} checked by SHA-256"
-    yield f"fetched {len(done.fetched):,} ({size(done.fetched_size)})" + (f", {here:,} were here" if here else "")
-    if done.adapter:
-        yield f"adapter: {done.adapter}"
-    if not done.over:
-        yield f"run {done.run} is not over: this is what there is so far"
-    if done.left:
-        yield f"left in the bucket: {', '.join(f'{size(left)} of {part}' for part, left in done.left.items())}"
-        yield f"next: llmlab fetch {done.run} --only {','.join(done.left)}"
-    for key in done.skipped:
-        yield f"left out, because it leads out of {done.folder}: {key}"
-    for why in done.unreadable:
-        yield f"not checked against its SHA-256s: {why}"
-    for wait in done.archived:
-        yield f"archived: {len(wait.keys):,} files, {size(wait.size)} in {wait.storage}; their restore takes {wait.takes}"

@@ -19,6 +19,8 @@ LENGTHS = "lengths"
 """The fact of a manifest that says how many examples are how long, in steps."""
 SPLITS = "splits"
 """The fact of a manifest that its files are parts of a dataset: of each part its files, `files`, and its `examples`."""
+TEMPLATE = "template"
+"""The fact of a manifest that says which model's chat template was tried on its rows, and what came of it; of a model, its own `hash`."""
 SKIP_BAD = "skip_bad"
 """The fact of a manifest that bad lines were accepted: the trainer leaves out and counts what the model's own template refuses as well."""
 

@@ -26,8 +26,6 @@ WORTH_PROCESSES = 6 << 20
 PART = 2 << 20
 SHORT = 200
 """Characters of a refusal's words in a manifest."""
-TEMPLATE = "template"
-"""The fact of a manifest that says which model's chat template was tried, and what came of it."""
 
 Progress = Callable[[float, float], None]
 

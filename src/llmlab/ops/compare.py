@@ -119,7 +119,7 @@ def _estimate(
         lacks=lacking.message if lacking else "",
         hint=lacking.hint if lacking else "",
         data=data.name if data else "",
-        tokens=estimate.data_tokens(data) if data else None,
+        tokens=estimate.data_tokens(data, need.recipe) if data else None,
         steps=estimate.steps(recipe, data) if data else None,
         memory_gib=sum(parts.values()) if parts else None,
         parts_gib=parts,

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from llmlab import footprint, gpus
 from llmlab.aws.instance_types import InstanceType
 from llmlab.contract import Manifest
+from llmlab.dataset.lengths import fitting
+from llmlab.dataset.report import TEMPLATE
 from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
@@ -76,17 +78,22 @@ def hours(tokens: float, per_second: float) -> float:
 
 def training_tokens(recipe: Recipe, data: Manifest) -> float | None:
     """Tokens of the whole training, or None when nobody knows those of an epoch."""
-    epoch = data_tokens(data)
+    epoch = data_tokens(data, recipe)
     if not epoch:
         return None
-    examples = data.facts.get("examples")
-    if recipe.max_steps and isinstance(examples, int) and examples:
-        return epoch * recipe.max_steps * recipe.step_examples / examples
+    items = data_items(data, recipe)
+    if recipe.max_steps and items:
+        return epoch * recipe.max_steps * recipe.step_examples / items
     return epoch * recipe.epochs
 
 
-def data_tokens(data: Manifest) -> int | None:
-    """Tokens of one epoch, as validation counted or estimated them; a quarter of the bytes when it did not."""
+def data_tokens(data: Manifest, recipe: Recipe) -> int | None:
+    """Tokens of one epoch, as validation counted or estimated them; a quarter of the bytes when it did not.
+
+    Where a chat template was tried these are the tokens of all sequences that fit into the recipe's `max_length`.
+    """
+    if fit := _that_fit(data, recipe, "tokens_by_length"):
+        return fit
     for key in ("tokens", "total_tokens", "estimated_tokens"):
         value = data.facts.get(key)
         if isinstance(value, dict):
@@ -100,7 +107,22 @@ def steps(recipe: Recipe, data: Manifest) -> int | None:
     """Optimizer steps of the whole training on one GPU, or None when the manifest counts no examples."""
     if recipe.max_steps:
         return recipe.max_steps
+    items = data_items(data, recipe)
+    return max(1, round(-(-items // recipe.step_examples) * recipe.epochs)) if items else None
+
+
+def data_items(data: Manifest, recipe: Recipe) -> int | None:
+    """What steps count of one epoch: sequences where a chat template was tried, since a conversation may make several; else examples."""
+    if recipe.objective == "sft" and (fit := _that_fit(data, recipe, "sequences_by_length")):
+        return fit
     examples = data.facts.get("examples")
-    if not isinstance(examples, int) or not examples:
-        return None
-    return max(1, round(-(-examples // recipe.step_examples) * recipe.epochs))
+    return examples if isinstance(examples, int) and examples else None
+
+
+def _that_fit(data: Manifest, recipe: Recipe, key: str) -> int:
+    """Of a count by lengths, what is trained on with this recipe; 0 where no template was tried."""
+    template = data.facts.get(TEMPLATE)
+    counts = template.get(key) if isinstance(template, dict) else None
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        return 0
+    return fitting(counts, recipe.max_length) if recipe.too_long == "drop" else sum(counts.values())

@@ -14,8 +14,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 from llmlab.contract import HF_TOKEN
+from llmlab.dataset.rendering.model_files import MOST_VOCABULARY_BYTES as MOST_FILE_BYTES, SMALL, VOCABULARY
 from llmlab.errors import UsageError, one_line
 from llmlab.recipe import Recipe
 
@@ -27,6 +30,7 @@ MOST_BYTES = 4 << 20
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SET_TOKEN = f"llmlab secret set {HF_TOKEN} < token.txt"
 Fetch = Callable[[str], bytes]
+T = TypeVar("T")
 
 
 class NoAnswer(Exception):
@@ -37,29 +41,41 @@ class Unseen(NoAnswer):
     """The hub shows no such model to those without a token."""
 
 
-def fetch(address: str) -> bytes:
-    """What is at an address.
+class Absent(NoAnswer):
+    """The model has no such file."""
+
+
+def fetch(address: str, most: int = MOST_BYTES) -> bytes:
+    """What is at an address, `most` bytes of it.
 
     Raises:
         UsageError: the hub knows no such revision.
         Unseen: it shows no such model.
+        Absent: the model has no such file.
         NoAnswer: anything else that is no answer.
     """
     if not address.startswith(("https://", "http://")):
         raise NoAnswer(f"{address} is no address of the web")
     try:
         with urllib.request.urlopen(address, timeout=SECONDS) as answer:  # noqa: S310 - looked at above
-            body: bytes = answer.read(MOST_BYTES)
+            body: bytes = answer.read(most)
     except urllib.error.HTTPError as error:
         error.close()
         if error.headers.get("X-Error-Code") == "RevisionNotFound":
             raise UsageError("Hugging Face has no such revision of the model", "llmlab launch --set revision=main") from error
         if error.headers.get("X-Error-Code") == "RepoNotFound" or error.code == 401:
             raise Unseen(f"it answers {error.code}") from error
+        if error.code == 404:
+            raise Absent("it answers 404") from error
         raise NoAnswer(f"it answers {error.code}") from error
     except (OSError, ValueError) as error:
         raise NoAnswer(one_line(getattr(error, "reason", error) or type(error).__name__)) from error
     return body
+
+
+def fetch_file(address: str) -> bytes:
+    """As `fetch`, of a file of a model."""
+    return fetch(address, MOST_FILE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,7 @@ class Hub:
     environment: Mapping[str, str]
     fetch: Fetch = fetch
     seconds: float = SECONDS
+    fetch_file: Fetch = fetch_file
 
     def pin(self, recipe: Recipe, has_token: Callable[[], bool] = lambda: True) -> tuple[Recipe, str]:
         """The recipe with the commit that its revision is now, and what there is to say where nobody tells or not everybody may have it.
@@ -98,6 +115,40 @@ class Hub:
         words = f"{model} is gated: the owner of the lab's token must have accepted its terms at {self._endpoint}/{model}" if gated else ""
         return recipe.model_copy(update={"revision": commit}), words
 
+    def files(self, recipe: Recipe, folder: Path) -> tuple[str, str]:
+        """Put the files of a model's chat template and of its tokenizer into a folder; which commit they are of, and what is to say.
+
+        The template's are waited for as long as any answer, and the vocabulary, which is large, once more as long.
+
+        Raises:
+            UsageError: there is no such revision.
+            NoAnswer: the hub does not give the template.
+        """
+        model = recipe.model
+        commit = recipe.revision if COMMIT.fullmatch(recipe.revision) else self._commit(model, recipe.revision)[0]
+        address = f"{self._endpoint}/{urllib.parse.quote(model)}/resolve/{commit}/"
+
+        def small() -> dict[str, bytes]:
+            return {name: body for name in SMALL if (body := self._file(address + name)) is not None}
+
+        for name, body in self._within(small).items():
+            (folder / name).write_bytes(body)
+        try:
+            vocabulary = self._within(lambda: self._file(address + VOCABULARY))
+        except NoAnswer as error:
+            return commit, f"lengths are estimated: {VOCABULARY} of {model} did not come ({error})"
+        if vocabulary is None:
+            return commit, f"lengths are estimated: {model} has no {VOCABULARY}"
+        (folder / VOCABULARY).write_bytes(vocabulary)
+        return commit, ""
+
+    def _file(self, address: str) -> bytes | None:
+        """A file, or None where the model has none of this name."""
+        try:
+            return self.fetch_file(address)
+        except Absent:
+            return None
+
     @property
     def _endpoint(self) -> str:
         return self.environment.get("HF_ENDPOINT", "").rstrip("/") or ENDPOINT
@@ -111,7 +162,7 @@ class Hub:
         if self.environment.get("HF_HUB_OFFLINE", "0").lower() not in {"", "0", "false", "no", "off"}:
             raise NoAnswer("HF_HUB_OFFLINE is set")
         address = f"{self._endpoint}/api/models/{urllib.parse.quote(model)}/revision/{urllib.parse.quote(revision, safe='')}"
-        answered = self._within(address)
+        answered = self._within(lambda: self.fetch(address))
         try:
             told = json.loads(answered)
             commit, gated = str(told["sha"]), bool(told.get("gated"))
@@ -121,21 +172,22 @@ class Hub:
             raise NoAnswer("its answer is no commit")
         return commit, gated
 
-    def _within(self, address: str) -> bytes:
+    def _within(self, ask: Callable[[], T]) -> T:
         """An answer in time: looking up a name knows no limit of its own."""
-        found: list[bytes | Exception] = []
+        answers: list[T] = []
+        failures: list[Exception] = []
 
-        def ask() -> None:
+        def asked() -> None:
             try:
-                found.append(self.fetch(address))
+                answers.append(ask())
             except (UsageError, NoAnswer) as error:
-                found.append(error)
+                failures.append(error)
 
-        thread = threading.Thread(target=ask, daemon=True)
+        thread = threading.Thread(target=asked, daemon=True)
         thread.start()
         thread.join(self.seconds)
-        if not found:
+        if failures:
+            raise failures[0]
+        if not answers:
             raise NoAnswer(f"it has not answered within {self.seconds:g} s")
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
+        return answers[0]

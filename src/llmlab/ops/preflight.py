@@ -180,6 +180,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         need = Need(wish.recipe, asked_size.result(), estimate.training_tokens(wish.recipe, data), asked_seen.result(), wanted)
         ami = asked_ami.result()
         recipe, moving = asked_recipe.result() if asked_recipe else (wish.recipe, "")
+        shown = suited.check_template(recipe, data, model)
     found = options.judge(need, there, markets)
     choice = pools.choose(found, need, there, Limits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
     names = options.spot_types(choice.options)
@@ -201,7 +202,11 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
         notes=tuple(
             filter(
-                None, (_idle(wish.recipe), _open(settings), *fit, moving, "" if need.size else unknown, *there.notes, silent, *choice.notes)
+                None,
+                (
+                    *(_idle(wish.recipe), _open(settings), *fit, shown, moving, "" if need.size else unknown),
+                    *(*there.notes, silent, *choice.notes),
+                ),
             )
         ),
         preferred=wanted,

@@ -10,9 +10,10 @@ from typing import Any
 from llmlab.contract import Manifest
 from llmlab.dataset.formats import Kind
 from llmlab.dataset.lengths import fitting
-from llmlab.dataset.report import LENGTHS, SPLITS
+from llmlab.dataset.report import LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
-from llmlab.errors import DataError, LabError
+from llmlab.errors import DataError, LabError, one_line
+from llmlab.ops.hub import COMMIT
 from llmlab.recipe import Recipe, load
 
 
@@ -25,6 +26,51 @@ def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
     kinds = _counts(data.facts.get("kinds"))
     check_kinds(recipe, kinds, data.name)
     return tuple(filter(None, (_parts(data), _lengths(recipe, data))))
+
+
+def check_template(recipe: Recipe, data: Manifest, model: Manifest | None) -> str:
+    """What is to say of the model's chat template and the rows: whether it was tried on them before, and what came of it.
+
+    Args:
+        recipe: the recipe, whose revision is a commit where the hub has told it.
+        data: the dataset.
+        model: the model's manifest, of a model of the lab.
+
+    Raises:
+        DataError: the template refuses rows, and nobody has said that they may be left out.
+    """
+    again = f"llmlab upload data/ --name {data.name}"
+    if not any(kind != Kind.TEXT for kind in _counts(data.facts.get("kinds"))):
+        return ""
+    told = data.facts.get(TEMPLATE)
+    if not isinstance(told, dict) or not _is_of(told, recipe, model):
+        whose = f"was tried with the template of {told['model']}" if isinstance(told, dict) and told.get("model") else "was tried with none"
+        return (
+            f"the chat template of {recipe.model} was not tried on {data.name} ({data.name} {whose}), so rows that it refuses show on the "
+            f"machine: {again} with this recipe at hand tries it"
+        )
+    refused = told.get("refused")
+    if type(refused) is not int or refused <= 0:
+        return ""
+    if data.facts.get(SKIP_BAD):
+        return f"left out, because the chat template of {recipe.model} refuses them: {refused:,} of the rows"
+    lines = told.get("refused_lines")
+    first = lines[0] if isinstance(lines, list) and lines and isinstance(lines[0], dict) else {}
+    where = f" ({one_line(first['at'])}: {one_line(first['reason'])})" if first.keys() >= {"at", "reason"} else ""
+    rows = f"{refused:,} {'row' if refused == 1 else 'rows'}"
+    raise DataError(f"the chat template of {recipe.model} refuses {rows} of {data.name}{where}", f"{again} --skip-bad")
+
+
+def _is_of(told: Mapping[str, Any], recipe: Recipe, model: Manifest | None) -> bool:
+    """Whether the template that was tried is the one that the recipe's model has."""
+    if model is not None:
+        own = model.facts.get(TEMPLATE)
+        if isinstance(own, dict) and own.get("hash"):
+            return bool(own["hash"] == told.get("hash"))
+    if told.get("model") != recipe.model:
+        return False
+    commits = {told.get("revision"), recipe.revision}
+    return len(commits) == 1 or not all(isinstance(commit, str) and COMMIT.fullmatch(commit) for commit in commits)
 
 
 def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
@@ -100,7 +146,8 @@ def _parts(data: Manifest) -> str:
 def _lengths(recipe: Recipe, data: Manifest) -> str:
     """How many examples fit into the recipe's `max_length`.
 
-    Lengths are of the contents alone, so that what was measured to be too long is too long with any template.
+    Lengths are of what a chat template made of the rows, where one was tried; else of the contents alone, so that what was measured to be
+    too long is too long with any template.
 
     Raises:
         DataError: none does, measured with a tokenizer.

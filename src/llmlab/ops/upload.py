@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmlab import contract
 from llmlab.aws import documents, objects
@@ -21,11 +21,15 @@ from llmlab.contract import MANIFEST, DataFile, Manifest
 from llmlab.dataset.clean import anew, clean
 from llmlab.dataset.files import DataPath, find, walk
 from llmlab.dataset.formats import TRANSCRIPTS, Format
-from llmlab.dataset.report import SKIP_BAD, SPLITS, FileFacts, Report
+from llmlab.dataset.rendering.model_files import ModelFiles
+from llmlab.dataset.report import SKIP_BAD, SPLITS, TEMPLATE, FileFacts, Report
 from llmlab.dataset.suffixes import suffix_of
 from llmlab.errors import UsageError
 from llmlab.files import sha256
 from llmlab.ops.validate import refuse
+
+if TYPE_CHECKING:
+    from llmlab.dataset.trial import Trial
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 Progress = Callable[[float, float], None]
@@ -119,6 +123,7 @@ def upload_dataset(
     progress: Progress = lambda _done, _total: None,
     *,
     skip_bad: bool = False,
+    trial: "Trial | None" = None,
 ) -> Uploaded:
     """Send a checked dataset. Bad lines that the report counts are left out.
 
@@ -130,6 +135,7 @@ def upload_dataset(
         report: what was found in it.
         progress: called with bytes.
         skip_bad: that bad lines are left out is a fact of the dataset, and holds for rows that a model's template refuses as well.
+        trial: what the template of a recipe's model says of the rows, which the manifest keeps.
 
     Raises:
         DataError: no line is good, or its examples cannot be trained on together.
@@ -148,6 +154,7 @@ def upload_dataset(
             part["files"].append(local.name)
             part["examples"] += facts.examples
         said = {"dropped": report.bad, SKIP_BAD: skip_bad, **({SPLITS: splits} if len(splits) > 1 else {})}
+        said |= {TEMPLATE: trial.facts} if trial else {}
         return _send(aws, clock, destination, files, report.facts | said, progress)
 
 
@@ -176,7 +183,9 @@ def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, p
     files = [Local(file.name, file.path, file.size) for file in walk(path)]
     if any(file.name == MANIFEST for file in files):
         raise UsageError(f"{path / MANIFEST} has the name that the upload needs for its own list", f"mv {path / MANIFEST} {path}/old.json")
-    return _send(aws, clock, destination, files, {"bytes": sum(file.size for file in files)}, progress)
+    facts: dict[str, Any] = {"bytes": sum(file.size for file in files)}
+    model = ModelFiles(path)
+    return _send(aws, clock, destination, files, facts | ({TEMPLATE: {"hash": model.hash}} if model.exist else {}), progress)
 
 
 # ---------------------------------------------------------------- what to send, and sending it

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from llmlab.contract import Manifest
 from llmlab.dataset.check import check
@@ -10,6 +11,10 @@ from llmlab.dataset.files import find
 from llmlab.dataset.formats import Format, Kind
 from llmlab.dataset.report import Report
 from llmlab.errors import DataError
+
+if TYPE_CHECKING:
+    from llmlab.dataset.trial import Trial
+    from llmlab.ops.at_hand import AtHand
 
 Progress = Callable[[float, float], None]
 
@@ -39,6 +44,21 @@ def as_manifest(path: Path) -> Manifest:
     report = validate(path)
     refuse(path, report)
     return Manifest(str(path), (), "", report.facts)
+
+
+def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lambda _done, _total: None) -> tuple[Report, "Trial | None"]:
+    """The report with what the model's chat template and tokenizer say of every row, where they are at hand.
+
+    Raises:
+        LabError: the template does more than any honest one, or a file of the model cannot be read.
+    """
+    chats = any(kind != Kind.TEXT for kind in report.kinds)
+    if model.files is None or not report.examples or report.mixed or report.kinds.get(Kind.KTO) or (chats and not model.files.exist):
+        return report, None
+    from llmlab.dataset.trial import try_on  # Jinja takes a tenth of a second
+
+    trial = try_on(find(path), report, model.files, model=model.model, revision=model.revision, progress=progress)
+    return trial.said_of(report), trial
 
 
 def refuse(path: Path, report: Report) -> None:

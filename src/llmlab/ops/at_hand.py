@@ -1,0 +1,86 @@
+"""The chat template and the tokenizer of a recipe's model, where they can be had before a run: here, in the lab, or from the hub.
+
+A folder that the user names is taken as it is. Of a model of the lab or of the hub a few small files and its vocabulary are fetched into a
+folder of the caller's. What cannot be had is said, and the data is looked at without.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from llmlab import contract
+from llmlab.aws import documents
+from llmlab.aws.session import Aws
+from llmlab.contract import MANIFEST, Manifest
+from llmlab.dataset.rendering.counting import is_installed
+from llmlab.dataset.rendering.model_files import MORE, MOST_BYTES, MOST_VOCABULARY_BYTES, SMALL, VOCABULARY, ModelFiles
+from llmlab.errors import LabError
+from llmlab.ops.extras import install_command
+from llmlab.ops.hub import Hub, NoAnswer
+from llmlab.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """A model's files, or why there are none. `model` and `revision` are the recipe's; empty where a folder was named."""
+
+    files: ModelFiles | None = None
+    model: str = ""
+    revision: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub: Hub, folder: Path) -> AtHand:
+    """What can be had of the model.
+
+    Args:
+        recipe: the recipe, if there is one.
+        named: the model's folder, where the user has named one; another file of a tokenizer tells of no template.
+        lab: gives the account, which only a model of the lab needs.
+        hub: where the other models are.
+        folder: an empty folder for what is fetched.
+    """
+    if named is not None:
+        files = ModelFiles(named)
+        return AtHand(files, notes=_without(files)) if files.exist else AtHand()
+    if recipe is None:
+        return AtHand()
+    revision, note = "", ""
+    try:
+        if recipe.lab_model:
+            _from_lab(lab(), recipe.lab_model, folder)
+        else:
+            revision, note = hub.files(recipe, folder)
+    except (LabError, NoAnswer) as error:
+        where = "give its folder with --tokenizer"
+        return AtHand(notes=(f"the chat template of {recipe.model} was not tried on the data: {error}; {where}",))
+    files = ModelFiles(folder)
+    return AtHand(files, recipe.model, revision, (note,) if note else _without(files))
+
+
+def _without(files: ModelFiles) -> tuple[str, ...]:
+    """What is to say where lengths are estimated though they need not be."""
+    if files.vocabulary is None or is_installed():
+        return ()
+    return (f"lengths are estimated: counting them needs the package tokenizers: {install_command('tokenizer')}",)
+
+
+def _from_lab(aws: Aws, name: str, folder: Path) -> None:
+    """Fetch the files of a model that was uploaded.
+
+    Raises:
+        LabError: there is no such model, or AWS says no.
+    """
+    bucket, prefix = aws.names.data_bucket, contract.model_prefix(name)
+    manifest = documents.read(aws, Manifest, bucket, prefix + MANIFEST)
+    if manifest is None:
+        raise LabError(f"no model {name} has been uploaded", f"llmlab upload {name}/ --model {name}")
+    for file in manifest.files:
+        path = PurePosixPath(file.path)
+        if file.path not in {*SMALL, VOCABULARY} and not (str(path.parent) == MORE and path.suffix == ".jinja"):
+            continue
+        most = MOST_VOCABULARY_BYTES if file.path == VOCABULARY else MOST_BYTES
+        answer = aws.s3.get_object(Bucket=bucket, Key=prefix + file.path)
+        target = folder / path.name if path.parent == PurePosixPath() else folder / MORE / path.name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(contract.body(answer, most))
