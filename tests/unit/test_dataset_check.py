@@ -160,10 +160,34 @@ WORDS = st.sampled_from(["", " \n", "four", "\u00fcber", "a\0b", "[{", '[{"role"
 ROLES = st.sampled_from(["user", "assistant", "system", "tool", "bot", "human", "gpt", "Human", "function_call", "narrator"])
 PLAIN = st.fixed_dictionaries({"role": ROLES, "content": WORDS | st.none()})
 TURN = st.fixed_dictionaries({"from": ROLES, "value": WORDS | st.none()})
-ANY_MESSAGE = PLAIN | st.fixed_dictionaries({"content": WORDS, "role": st.just("assistant"), "weight": st.just(0)})
+PARTS = st.builds(lambda text: [{"type": "text", "text": text}], WORDS)
+ANY_MESSAGE = PLAIN | st.fixed_dictionaries(
+    {"content": WORDS | PARTS, "role": ROLES},
+    optional={"weight": st.sampled_from([0, 1, 0.5, None, True]), "id": st.just(7), "train": st.booleans(), "mood": st.just("x")},
+)
 MORE: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    st.sampled_from(["id", "tools", "chosen", "rejected", "text", "label", "weight", "persona", "system", "images"]),
-    st.none() | st.just([]) | WORDS,
+    st.sampled_from(
+        [
+            "id",
+            "tools",
+            "chosen",
+            "rejected",
+            "text",
+            "label",
+            "weight",
+            "persona",
+            "system",
+            "images",
+            "history",
+            "thinking",
+            "input",
+            "context",
+            "system_prompt",
+            "stop_reason",
+            "rejected_response",
+        ]
+    ),
+    st.none() | st.just([]) | WORDS | PARTS | st.booleans(),
     max_size=2,
 )
 CHATS = st.one_of(
@@ -178,6 +202,8 @@ PAIRS = st.sampled_from(
         ("input", "output"),
         ("prompt", "response"),
         ("question", "response"),
+        ("instruction", "response"),
+        ("query", "response"),
     ]
 ).flatmap(lambda keys: st.fixed_dictionaries(dict.fromkeys(keys, WORDS | st.integers(0, 1))))
 
@@ -198,17 +224,28 @@ def test_the_quick_way_is_taken() -> None:
         {"prompt": "a", "completion": "b"},
         {"instruction": "a", "output": "b"},
         {"question": "a", "answer": "b", "source": "x"},
+        {"instruction": "a", "input": "c", "output": "b", "history": []},
+        {"instruction": "a", "context": "c", "response": "b"},
+        {"prompt": "a", "completion": "b", "system": "s"},
+        {"messages": CHAT, "system": [{"type": "text", "text": "s"}], "tools": []},
+        {"messages": [{**CHAT[0], "id": 1}, {**CHAT[1], "weight": 1, "content": [{"type": "text", "text": "b"}]}]},
+        {"messages": CHAT, "label": True},
+        {"conversation": CHAT, "toxic": False},
     ]
     assert all(usual(row) for row in taken)
     others: list[dict[str, Any]] = [
         {"messages": CHAT[:1]},
         {"text": "a"},
         {"messages": []},
-        {"messages": CHAT, "tools": []},
-        {"messages": CHAT, "label": True},
+        {"messages": CHAT, "tools": [{"name": "f"}]},
+        {"messages": CHAT, "label": "math"},
         {"messages": CHAT, "persona": "x"},
         {"messages": CHAT, "images": ["x"]},
-        {"prompt": "a", "completion": "b", "system": "s"},
+        {"messages": CHAT, "rejected_response": "x"},
+        {"messages": [{**CHAT[0], "weight": 1}, CHAT[1]]},
+        {"messages": [{"role": "system", "content": "t"}, *CHAT], "system": "s"},
+        {"prompt": "a", "completion": "b", "system": "s", "system_prompt": "t"},
+        {"prompt": "a", "response": "b", "history": [["c", "d"]]},
         {"messages": "a"},
     ]
     assert not any(usual(row) for row in others)

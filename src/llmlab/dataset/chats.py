@@ -27,14 +27,17 @@ def around(row: Row, unread: Unread) -> tuple[list[Message], list[dict[str, Any]
     if AROUND.isdisjoint(row):
         return [], []
     system: list[Message] = []
-    for key in SYSTEMS:
-        if not system:
-            system = system_text(row.get(key), key)
-        elif row.get(key) not in EMPTY:
-            raise BadRow(f"two system prompts, {' and '.join(name for name in SYSTEMS if row.get(name) not in EMPTY)}")
     tools: list[dict[str, Any]] = []
+    for key in SYSTEMS:
+        if key not in row:
+            continue
+        if not system:
+            system = system_text(row[key], key)
+        elif row[key] not in EMPTY:
+            raise BadRow(f"two system prompts, {' and '.join(name for name in SYSTEMS if row.get(name) not in EMPTY)}")
     for key in TOOLS:
-        tools = tools or tool_definitions(row.get(key), key, unread)
+        if key in row and not tools:
+            tools = tool_definitions(row[key], key, unread)
     return system, tools
 
 

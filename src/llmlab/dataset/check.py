@@ -21,7 +21,7 @@ from llmlab.dataset.heads import BOM, head_of, transcript
 from llmlab.dataset.line import MOST_BYTES, Line, parse
 from llmlab.dataset.lines import read_all, split, trouble
 from llmlab.dataset.report import Report, Summing
-from llmlab.dataset.tally import Tally, tally
+from llmlab.dataset.tally import Tally, tally, tally_written
 from llmlab.dataset.tokens import Count, counter
 from llmlab.dataset.unpack import blocks
 from llmlab.errors import ExitCode, LabError
@@ -118,14 +118,23 @@ def lines_of(part: Part) -> Iterator[Line]:
 
 
 def _lines_between(path: Path, start: int, end: int) -> Iterator[Line]:
+    return (parse(number, raw) for number, raw in enumerate(_written_between(path, start, end), start=1))
+
+
+def _written_between(path: Path, start: int, end: int) -> Iterator[bytes | int]:
     with path.open("rb") as stream:
         if start == 0 and stream.read(len(BOM)) == BOM:
             start = len(BOM)
         stream.seek(start)
         # a part this small cannot hold a line that is too long: the file's own iterator will do, which is quicker
-        raws = _until(stream, end - start) if end - start <= MOST_BYTES else split(blocks(stream, limit=end - start))
-        for number, raw in enumerate(raws, start=1):
-            yield parse(number, raw)
+        yield from _until(stream, end - start) if end - start <= MOST_BYTES else split(blocks(stream, limit=end - start))
+
+
+def tally_of(part: Part, count: Count, max_length: int | None = None) -> Tally:
+    """What is counted of a part."""
+    if part.end is None:
+        return tally(read_all(part.path), count, max_length)
+    return tally_written(_written_between(part.path, part.start, part.end), count, max_length)
 
 
 def _until(stream: BinaryIO, length: int) -> Iterator[bytes]:
@@ -145,7 +154,7 @@ def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, 
     count = counter(tokenizer)
     if processes == 1:
         for part in every:
-            yield part, tally(lines_of(part), count, max_length)
+            yield part, tally_of(part, count, max_length)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes - 1, mp_context=context, initializer=_start, initargs=(tokenizer, max_length))
@@ -157,7 +166,7 @@ def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, 
                 waiting.append((left[0], pool.submit(_tally, left.popleft())))
                 busy += 1
             if left and (left[0].end is not None or left[0].size <= PART) and len(waiting) < MOST_WAITING and not waiting[0][1].done():
-                waiting.append((left[0], _done(tally(lines_of(left.popleft()), count, max_length))))  # this process has a core, too
+                waiting.append((left[0], _done(tally_of(left.popleft(), count, max_length))))  # this process has a core, too
                 continue
             part, future = waiting.popleft()
             yield part, future.result()
@@ -189,4 +198,4 @@ def _start(tokenizer: Path | None, max_length: int | None) -> None:
 
 
 def _tally(part: Part) -> Tally:
-    return tally(lines_of(part), _count, _max_length)
+    return tally_of(part, _count, _max_length)

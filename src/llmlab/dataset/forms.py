@@ -122,7 +122,7 @@ def detect(row: Row) -> Format | None:
     plan = plan_of(keys_of(row))
     if plan.form is None:
         return None
-    if plan.label and _label(row[plan.label]) is not None:
+    if plan.label and label_of(row[plan.label]) is not None:
         return Format.KTO
     return log_form(row) if plan.form.format is Format.SESSION and row.get("response") is not None else plan.form.format
 
@@ -143,7 +143,7 @@ def to_example(row: Row) -> Example:
     unread = {key for key in plan.unread if row[key] not in ("", [], {})} if plan.unread else set()
     example = form.read(row, unread)
     if plan.label:
-        label = _label(row[plan.label])
+        label = label_of(row[plan.label])
         if label is None:
             unread.add(plan.label)
         else:
@@ -151,7 +151,7 @@ def to_example(row: Row) -> Example:
     return example._replace(unread=tuple(sorted(unread))) if unread else example
 
 
-def _label(value: object) -> bool | None:
+def label_of(value: object) -> bool | None:
     """True or false, also as 1 and 0; None for anything else, which is no verdict on an answer."""
     return bool(value) if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)) else None
 

@@ -6,7 +6,7 @@ https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md, axolotl's
 https://docs.axolotl.ai/docs/dataset-formats/conversation.html, ms-swift's https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmlab.dataset.calls import Unread, openai_call, parsed, written_calls
 from llmlab.dataset.content import Content, content_of, only_text, text_of, tool_text
@@ -83,8 +83,7 @@ _plain: dict[tuple[str, ...], tuple[str, str, tuple[str, ...]] | None] = {}
 
 def _simple(given: Message) -> Message | None:
     """A message that says words and nothing else, which most do; None for one that must be looked at more closely."""
-    keys = tuple(given)
-    plan = _plain[keys] if keys in _plain else _plan(keys)
+    plan = plain_keys(tuple(given))
     if plan is None:
         return None
     speaker, said = given[plan[0]], given[plan[1]]
@@ -96,7 +95,10 @@ def _simple(given: Message) -> Message | None:
     return {"role": role, "content": said}
 
 
-def _plan(keys: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]] | None:
+def plain_keys(keys: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]] | None:
+    """Where a message with these keys says who speaks, what, and whether it is learned; None where it may hold more than words."""
+    if keys in _plain:
+        return _plain[keys]
     if len(_plain) >= MOST_KNOWN:
         _plain.clear()
     speakers, words = [key for key in ("role", "from") if key in keys], [key for key in WORDS if key in keys]
@@ -109,19 +111,21 @@ def _plan(keys: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]] | None:
 def read_message(given: Message, where: str, unread: Unread) -> tuple[list[Message], bool]:
     """One message, or several where a user's holds results of tools, and whether the last of them carries loss."""
     role = _role(given, where)
-    _look_at_keys(given, where, unread)
-    learned = _carries_loss(given, role, where, unread)
+    has = _look_at_keys(given, where, unread)
+    learned = _carries_loss(given, role, where, unread) if has.loss else role in {"assistant", "call"}
     if role == "call":
         calls = written_calls(_words(given, where), f"{where}.{_spoken(given)}")
         return [{"role": "assistant", "content": "", "tool_calls": calls}], learned
     if role == "tool":
         return [_tool_message(given, where)], False
     content = _content(given, role, where)
-    calls = [*content.calls, *_openai_calls(given, role, where)]
+    calls = _openai_calls(given, role, where) if has.calls else []
+    if content.calls:
+        calls = [*content.calls, *calls]
     if content.results and not content.has_text:
         return content.results, False
     message: Message = {"role": role, "content": content.text}
-    thoughts = content.thoughts or _thoughts(given, role, unread)
+    thoughts = content.thoughts or (_thoughts(given, role, unread) if has.thoughts else "")
     if thoughts:
         message["reasoning_content"] = thoughts
     if calls:
@@ -144,12 +148,23 @@ def _role(given: Message, where: str) -> str:
     return role
 
 
-_known: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
-"""Of a message's keys, those that are neither read nor harmless, and those that change its meaning: few sets of keys make up most data."""
+class _Keys(NamedTuple):
+    """What is known of messages by their keys: few sets of keys make up most data."""
+
+    others: tuple[str, ...]
+    """Those that are neither read nor harmless."""
+    meant: tuple[str, ...]
+    """Those that change the meaning."""
+    loss: bool
+    thoughts: bool
+    calls: bool
+
+
+_known: dict[tuple[str, ...], _Keys] = {}
 MOST_KNOWN = 4096
 
 
-def _look_at_keys(given: Message, where: str, unread: Unread) -> None:
+def _look_at_keys(given: Message, where: str, unread: Unread) -> _Keys:
     keys = tuple(given)
     known = _known.get(keys)
     if known is None:
@@ -157,28 +172,30 @@ def _look_at_keys(given: Message, where: str, unread: Unread) -> None:
             _known.clear()
         read = (READ, HARMLESS_IN_MESSAGE, MEANING_IN_MESSAGE)
         others = tuple(key for key in keys if not any(key in names for names in read))
-        known = _known[keys] = (others, tuple(key for key in keys if key in MEANING_IN_MESSAGE))
-    for key in known[1]:
+        meant = tuple(key for key in keys if key in MEANING_IN_MESSAGE)
+        has = (not TRAIN.isdisjoint(keys), not THOUGHT.isdisjoint(keys), "tool_calls" in keys or "function_call" in keys)
+        known = _known[keys] = _Keys(others, meant, *has)
+    for key in known.meant:
         if given[key] not in EMPTY:
             raise BadRow(f"{where}.{key}: {MEANING_IN_MESSAGE[key]}")
-    for key in known[0]:
+    for key in known.others:
         if given[key] not in EMPTY and key != _spoken(given):
             unread.add(f"messages[].{key}")
+    return known
 
 
 def _spoken(given: Message) -> str:
     """The key of what is said; "" where nothing is."""
-    if given.get("content") is not None:
-        return "content"
-    return next((key for key in WORDS if given.get(key) is not None), "")
+    for key in WORDS:
+        if given.get(key) is not None:
+            return key
+    return ""
 
 
 def _carries_loss(given: Message, role: str, where: str, unread: Unread) -> bool:
     """Whether a message carries loss: an assistant's does, unless one of the keys says that it does not."""
     speaks = role in {"assistant", "call"}
     learned = speaks
-    if TRAIN.isdisjoint(given):
-        return learned
     for key in TRAIN_KEYS:
         value = given.get(key)
         if value is None:
@@ -213,7 +230,7 @@ def _content(given: Message, role: str, where: str) -> Content:
         return content_of(given[key], role, f"{where}.{key}")
     if isinstance(given.get("refusal"), str):
         return Content(given["refusal"], has_text=True)  # OpenAI's: an answer that declines has this instead of a content
-    if any(given.get(other) not in EMPTY for other in ("tool_calls", "function_call")):
+    if given.get("tool_calls") not in EMPTY or given.get("function_call") not in EMPTY:
         return Content()
     raise BadRow(f"{where} has no {'value' if 'from' in given else 'content'}")
 
@@ -246,8 +263,6 @@ def _openai_calls(given: Message, role: str, where: str) -> list[dict[str, Any]]
 
 def _thoughts(given: Message, role: str, unread: Unread) -> str:
     """What the assistant thought, in the first of the keys that holds words."""
-    if THOUGHT.isdisjoint(given):
-        return ""
     for key in THOUGHTS:
         value = given.get(key)
         if isinstance(value, str) and value:

@@ -4,8 +4,8 @@ Of those the longest is kept, and every answer in it that had a row of its own c
 message after message: `end` is where its answer ends, and its `prefixes` are where earlier answers end. A row whose end is another's prefix
 says nothing that the other does not; one whose end came before is the same again. Thoughts count: a history that has lost them is another
 text, which the model saw, and both rows are kept. Sixteen bytes an answer are held for it, and no row is read twice to know. The hash is of
-64 bits, a CRC-32 and an Adler-32, which takes a third of a cryptographic one's time: that two of a million answers are taken for each
-other has a chance of less than one in a thousand.
+64 bits, the CRC-32 of all and the Adler-32 of each message's length and end, which takes a fifth of a cryptographic one's time: that two of
+a million answers are taken for each other has a chance of less than one in a thousand.
 """
 
 from array import array
@@ -17,6 +17,7 @@ from zlib import adler32, crc32
 import orjson
 
 from llmlab.dataset.formats import Example, Format, Message
+from llmlab.dataset.usual import TAIL
 
 Prefix = tuple[int, int]
 """The hash of a conversation up to and with an answer, and that answer's index among the messages."""
@@ -40,15 +41,17 @@ def chain(example: Example) -> tuple[int, tuple[Prefix, ...]]:
     check = sum_ = crc32(orjson.dumps(example.tools)) if example.tools else 0
     last = example.trained[-1]
     prefixes: list[Prefix] = []
-    for index, message in enumerate(example.messages[: last + 1]):
+    for index, message in enumerate(example.messages):
         role, content = message["role"], message["content"].encode()
-        mark = MARKS[role]
-        check, sum_ = crc32(content, crc32(mark, check)), adler32(content, adler32(mark, sum_))
+        check = crc32(content, crc32(MARKS[role], check))
+        sum_ = adler32(content[-TAIL:], sum_ + len(content) & 0xFFFFFFFF)
         if len(message) > 2 and ("tool_calls" in message or "reasoning_content" in message):
             more = orjson.dumps(_more(message))
-            check, sum_ = crc32(more, check), adler32(more, sum_)
+            check, sum_ = crc32(more, check), adler32(more[-TAIL:], sum_)
         if role == "assistant":
             prefixes.append((check << 32 | sum_, index))
+            if index == last:
+                break
     end, _ = prefixes.pop()
     return end, tuple(prefixes)
 

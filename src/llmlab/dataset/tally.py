@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from llmlab.dataset.formats import Example, Format
+from llmlab.dataset.formats import LOGS, Example, Format
 from llmlab.dataset.forms import to_example
-from llmlab.dataset.line import Line
+from llmlab.dataset.line import Line, parse
 from llmlab.dataset.reasons import BadRow, LeftOut
 from llmlab.dataset.repeats import Request, Requests, chain
-from llmlab.dataset.tokens import Count, estimate, measure, size_of
+from llmlab.dataset.tokens import Count, estimate, measure, sizes_of
 from llmlab.dataset.usual import Measured, usual
 from llmlab.errors import one_line
 
@@ -62,22 +62,23 @@ class Tally:
 def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None = None) -> Tally:
     """Check and count lines, the blank ones too."""
     counting = _Counting(count, max_length)
-    quick = count is estimate
     for line in lines:
-        counting.made.lines += 1
-        row = line.row
-        if row is None:
-            counting.without_row(line)
-            continue
-        found = usual(row) if quick and line.form is None else None
-        if found:
-            form, measured = found
-            waiting = counting.waiting[form]
-            waiting.append((line.number, measured))
-            if len(waiting) >= TOGETHER:
-                counting.flush(form)
-            continue
-        counting.row(line, row)
+        counting.line(line)
+    return counting.done()
+
+
+def tally_written(written: Iterable[bytes | int], count: Count = estimate, max_length: int | None = None) -> Tally:
+    """Check and count lines of JSON as they are written; one that is too long comes as its length."""
+    counting = _Counting(count, max_length)
+    for number, raw in enumerate(written, start=1):
+        try:
+            row = orjson.loads(raw)  # type: ignore[arg-type]
+        except orjson.JSONDecodeError:
+            row = None
+        if type(row) is dict:
+            counting.rows(number, row)
+        else:
+            counting.line(parse(number, raw))
     return counting.done()
 
 
@@ -94,18 +95,42 @@ class _Counting:
         self.made = Tally()
         self.count = count
         self.max_length = max_length
+        self.quick = count is estimate
         self.waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
+
+    def line(self, line: Line) -> None:
+        """A line of any kind."""
+        if line.row is None:
+            self.made.lines += 1
+            self.without_row(line)
+        elif line.form is None:
+            self.rows(line.number, line.row)
+        else:
+            self.made.lines += 1
+            self.row(line, line.row)
+
+    def rows(self, number: int, row: dict[str, Any]) -> None:
+        """A row of no file's form, on the quick way where it is a usual one."""
+        self.made.lines += 1
+        measured = usual(row) if self.quick else None
+        if measured:
+            form, figures = measured
+            waiting = self.waiting[form]
+            waiting.append((number, figures))
+            if len(waiting) >= TOGETHER:
+                self.flush(form)
+        else:
+            self.row(Line(number, row), row)
 
     def row(self, line: Line, row: dict[str, Any]) -> None:
         """A row that is not of the usual form."""
         try:
             example = to_example(row)
-            measured = measure(example, self.count)
             form = line.form or example.format
-            if form.is_log:
-                self.made.requests.add(self._request(line.number, form, example, measured))
+            if form in LOGS:
+                self.made.requests.add(self._request(line.number, form, example))
             else:
-                self._example(line.number, form, example, measured)
+                self._example(line.number, form, example, measure(example, self.count))
             if example.unread or line.unread:
                 self._unread((*example.unread, *line.unread))
         except LeftOut as error:
@@ -127,11 +152,14 @@ class _Counting:
         else:
             self.made.blank += 1
 
-    def _request(self, number: int, form: Format, example: Example, measured: Measured) -> Request:
+    def _request(self, number: int, form: Format, example: Example) -> Request:
         end, prefixes = chain(example)
-        learned, messages, count = example.trained, example.messages, self.count
-        tokens = tuple([0 if at in learned else size_of(messages[at], count, []) for _, at in prefixes]) if prefixes else ()
-        cut = "cut" in messages[learned[-1]]
+        measured = measure(example, self.count, end)
+        learned, messages = set(example.trained), example.messages
+        earlier = [at for _, at in prefixes if at not in learned]
+        sizes = dict(zip(earlier, sizes_of([messages[at] for at in earlier], self.count, []), strict=True))
+        tokens = tuple([sizes.get(at, 0) for _, at in prefixes])
+        cut = "cut" in messages[example.trained[-1]]
         return Request(number, form, measured, bool(example.tools), cut, end, prefixes, tokens)
 
     def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:

@@ -51,33 +51,38 @@ def counter(tokenizer: Path | None) -> Count:
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
 
 
-def measure(example: Example, count: Count) -> Measured:
-    """What there is to know of any example."""
+def measure(example: Example, count: Count, known: int | None = None) -> Measured:
+    """What there is to know of any example. `known` is a hash of all that it says, where that was made already."""
     _, messages, trained, tools, text, chosen, rejected, _, _ = example
     if text:
         size = count(text)
         return size, size, digest(text.encode("utf-8", "surrogatepass"), size), not text.isspace()
     more: list[bytes] = []
-    content = "\0".join([message["content"] for message in messages]).encode()
-    if count is estimate and content.isascii():
-        sizes = [
-            (len(message["content"]) + 3 >> 2) + MARKS_PER_MESSAGE if len(message) == 2 else size_of(message, count, more)
-            for message in messages
-        ]
-    else:
-        sizes = [size_of(message, count, more) for message in messages]
+    sizes = sizes_of(messages, count, more)
     length = sum(sizes)
     if tools:
         more.append(orjson.dumps(tools))
-        length += count(more[-1].decode())
+        length += _count_bytes(more[-1], count)
     if chosen:
-        good, worse = (sum([size_of(message, count, more) for message in answer]) for answer in (chosen, rejected))
-        more += ["\0".join([message["content"] for message in answer]).encode() for answer in (chosen, rejected)]
-        return length + max(good, worse), good + worse, digest(b"\0".join([content, *more]), good + worse), any(map(_says, chosen))
-    learned = sum([sizes[index] for index in trained])
-    if more:
-        content = b"\0".join([content, *more])
-    return length, learned, digest(content, learned), any(map(_says, [messages[index] for index in trained]))
+        good, worse = (sum(sizes_of(answer, count, more)) for answer in (chosen, rejected))
+        learned, full = good + worse, any(map(_says, chosen))
+        more += [_joined(chosen), _joined(rejected)]
+        return length + max(good, worse), learned, digest(b"\0".join([_joined(messages), *more]), learned), full
+    learned, full = 0, False
+    for index in trained:
+        learned += sizes[index]
+        full = full or _says(messages[index])
+    if known is not None:
+        return length, learned, known + learned & LARGEST, full
+    content = _joined(messages)
+    return length, learned, digest(b"\0".join([content, *more]) if more else content, learned), full
+
+
+LARGEST = (1 << 64) - 1
+
+
+def _joined(messages: list[Message]) -> bytes:
+    return "\0".join([message["content"] for message in messages]).encode()
 
 
 def _says(message: Message) -> bool:
@@ -85,14 +90,30 @@ def _says(message: Message) -> bool:
     return (content != "" and not content.isspace()) or "tool_calls" in message
 
 
-def size_of(message: Message, count: Count, more: list[bytes]) -> int:
-    """Tokens of a message. What it holds beside its words goes to `more`, but for the identities of calls, which differ from log to log."""
-    size = count(message["content"]) + MARKS_PER_MESSAGE
-    if len(message) > 2:
-        if "tool_calls" in message:
-            more.append(orjson.dumps([call["function"] for call in message["tool_calls"]]))
-            size += count(more[-1].decode())
-        if "reasoning_content" in message:
-            more.append(message["reasoning_content"].encode())
-            size += count(message["reasoning_content"])
+def sizes_of(messages: list[Message], count: Count, more: list[bytes]) -> list[int]:
+    """Tokens of each message. What they hold beside their words goes to `more`, but not calls' identities, which differ from log to log."""
+    if count is not estimate:
+        return [count(message["content"]) + MARKS_PER_MESSAGE + _beside(message, count, more) for message in messages]
+    sizes = []
+    for message in messages:
+        content = message["content"]
+        size = (len(content) if content.isascii() else len(content.encode())) + 3 >> 2
+        sizes.append(size + MARKS_PER_MESSAGE + (_beside(message, count, more) if len(message) > 2 else 0))
+    return sizes
+
+
+def _beside(message: Message, count: Count, more: list[bytes]) -> int:
+    """Tokens of a message's calls and thoughts."""
+    size = 0
+    if "tool_calls" in message:
+        calls = message["tool_calls"]
+        more.append(orjson.dumps([call["function"] for call in calls]))
+        size += _count_bytes(more[-1], count)
+    if "reasoning_content" in message:
+        more.append(message["reasoning_content"].encode())
+        size += _count_bytes(more[-1], count)
     return size
+
+
+def _count_bytes(text: bytes, count: Count) -> int:
+    return len(text) + 3 >> 2 if count is estimate else count(text.decode())

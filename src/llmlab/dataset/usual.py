@@ -1,18 +1,20 @@
-"""The usual row, checked and measured in one pass: a conversation of two keys a message, or a question and its answer, in ASCII.
+"""The usual row, checked and measured in one pass: a conversation of words alone, or a question and its answer, in ASCII.
 
 Most lines of most datasets are such, counted with the estimate, and `to_example` and `measure` take three times as long to say the same of
-them: a test holds the two together. Whatever is unusual, or wrong, or has a key that is read or would be told, is left to them: `forms`
-says which.
+them: a test holds the two together. What is done with a row follows from its keys, and with a message from its own, and is worked out once
+for each set of them. Whatever is unusual, or wrong, or has a key that would be told, is left to them: `forms` says which.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from zlib import adler32, crc32
 
+from llmlab.dataset.chats import SYSTEMS
+from llmlab.dataset.content import only_text
 from llmlab.dataset.formats import Format
-from llmlab.dataset.forms import plan_of
-from llmlab.dataset.keys import HARMLESS
-from llmlab.dataset.messages import SPEAKERS
+from llmlab.dataset.forms import REDUNDANT, label_of, plan_of
+from llmlab.dataset.keys import EMPTY, HARMLESS
+from llmlab.dataset.messages import SPEAKERS, plain_keys
 
 BYTES_PER_TOKEN = 4
 MARKS_PER_MESSAGE = 5
@@ -35,7 +37,7 @@ TAIL = 256
 
 
 class Shape(NamedTuple):
-    """How usual rows of one set of keys are read: a conversation of two keys a message, or a question and its answer in two strings."""
+    """How usual rows of one set of keys are read: a conversation, or a question and its answer in two strings."""
 
     format: Format
     key: str
@@ -43,6 +45,13 @@ class Shape(NamedTuple):
     """Of a conversation: the key of who speaks; of a pair, nothing."""
     words: str = ""
     """Of a conversation: the key of what is said; of a pair, the key of the answer."""
+    more: tuple[str, ...] = ()
+    """Of a pair: keys of what follows the question."""
+    system: str = ""
+    """The key of a system prompt beside it."""
+    label: str = ""
+    empty: tuple[str, ...] = ()
+    """Keys that a form reads and that must hold nothing in a usual row."""
 
 
 _shapes: dict[tuple[str, ...], Shape | None] = {}
@@ -50,26 +59,42 @@ MOST_SHAPES = 4096
 
 
 def _shape(keys: tuple[str, ...]) -> Shape | None:
-    """The shape of rows that have these keys, where nothing beside them is read, told or refused."""
+    """The shape of rows that have these keys, where nothing beside them is told or refused."""
     if len(_shapes) >= MOST_SHAPES:
         _shapes.clear()
-    plan = plan_of(keys)
-    form = plan.form
-    shape = None
-    if form is not None and not plan.label and not plan.suspects and all(key in form.needs or key in HARMLESS for key in keys):
-        if form.needs[0] in CHATS:
-            shape = Shape(form.format, form.needs[0], *CHATS[form.needs[0]])
-        elif form.format in PAIRS:
-            shape = Shape(form.format, form.needs[0], "", form.needs[1])
-    _shapes[keys] = shape
+    _shapes[keys] = shape = _worked_out(keys)
     return shape
 
 
-CHATS = {"messages": ("role", "content"), "conversations": ("from", "value")}
+def _worked_out(keys: tuple[str, ...]) -> Shape | None:
+    plan = plan_of(keys)
+    form = plan.form
+    if form is None or plan.unread or plan.suspects:
+        return None
+    systems = tuple(key for key in keys if key in SYSTEMS)
+    more = MORE.get(form.format, ())
+    aside = (*form.needs, *systems, *more, plan.label, *REDUNDANT.get(form.format, ()))
+    empty = tuple(key for key in keys if key not in aside and key not in HARMLESS)
+    if len(systems) > 1:
+        return None
+    system = systems[0] if systems else ""
+    if form.needs in CHATS:
+        return Shape(form.format, form.needs[0], *CHATS[form.needs], (), system, plan.label, empty)
+    if form.format in PAIRS:
+        after = tuple(key for key in more if key in keys)
+        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, plan.label, empty)
+    return None
+
+
+CHATS = {
+    ("messages",): ("role", "content"), ("conversation",): ("role", "content"), ("conversations",): ("from", "value"),
+    ("items",): ("from", "value"),
+}  # fmt: skip
 PAIRS = frozenset({
     Format.PROMPT_COMPLETION, Format.PROMPT_RESPONSE, Format.ALPACA, Format.INSTRUCTION_RESPONSE, Format.QUERY_RESPONSE,
     Format.QUESTION_ANSWER, Format.QUESTION_RESPONSE, Format.INPUT_OUTPUT,
 })  # fmt: skip
+MORE = {Format.ALPACA: ("input",), Format.INSTRUCTION_RESPONSE: ("context", "input")}
 
 
 def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
@@ -78,47 +103,118 @@ def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
     shape = _shapes[keys] if keys in _shapes else _shape(keys)
     if shape is None:
         return None
-    measured = _chat(row[shape.key], shape.speaker, shape.words) if shape.speaker else _pair(row[shape.key], row[shape.words])
-    return (shape.format, measured) if measured else None
+    form, key, speaker, words, more, beside, label, empty = shape
+    for other in empty:
+        if row[other] not in EMPTY:
+            return None
+    if label:
+        if label_of(row[label]) is None:
+            return None
+        form = Format.KTO
+    system = ""
+    if beside:
+        value = row[beside]
+        if type(value) is list and len(value) == 1:
+            value = only_text(value[0])
+        if type(value) is not str:
+            return None
+        system = value
+    measured = _chat(row[key], speaker, words, system) if speaker else _pair(row, key, words, more, system)
+    return (form, measured) if measured else None
 
 
-def _pair(asked: object, answered: object) -> Measured | None:
+def _pair(row: Mapping[str, Any], asks: str, answers: str, more: tuple[str, ...], system: str) -> Measured | None:
+    asked, answered = row[asks], row[answers]
     if type(asked) is not str or type(answered) is not str or asked[:2] == "[{" or answered[:2] == "[{":
         return None
-    joined = f"{asked}\0{answered}"
+    for key in more:
+        added = row[key]
+        if type(added) is not str:
+            return None
+        if added:
+            asked = f"{asked}\n\n{added}".lstrip("\n")
+    joined = f"{system}\0{asked}\0{answered}" if system else f"{asked}\0{answered}"
     if not joined.isascii():
         return None
     learned = (len(answered) + 3 >> 2) + MARKS_PER_MESSAGE
-    full = answered != "" and not answered.isspace()
-    return (len(asked) + 3 >> 2) + MARKS_PER_MESSAGE + learned, learned, digest(joined.encode(), learned), full
+    length = (len(asked) + 3 >> 2) + MARKS_PER_MESSAGE + learned
+    if system:
+        length += (len(system) + 3 >> 2) + MARKS_PER_MESSAGE
+    return length, learned, digest(joined.encode(), learned), answered != "" and not answered.isspace()
 
 
-def _chat(messages: object, speaker: str, words: str) -> Measured | None:
+def _chat(messages: object, speaker: str, words: str, system: str) -> Measured | None:
     if type(messages) is not list:
         return None
     contents = []
-    tokens = trained = answers = 0
+    length = learned = answers = 0
+    full = False
+    try:
+        for message in messages:
+            if len(message) != 2:  # not only who speaks and what is said
+                return _mixed(messages, system)
+            content = message[words]
+            size = len(content) + 3 >> 2
+            length += size
+            contents.append(content)
+            role = message[speaker]
+            if role in ANSWERS:
+                learned += size
+                answers += 1
+                if not full:
+                    full = size > 0 and not content.isspace()
+            elif role not in OTHERS:
+                return None
+        joined = "\0".join(contents)
+    except (TypeError, KeyError, AttributeError):  # other keys, or no words
+        return _mixed(messages, system)
+    if not answers or not joined.isascii():
+        return None
+    length += len(contents) * MARKS_PER_MESSAGE
+    learned += answers * MARKS_PER_MESSAGE
+    if system:
+        if SPEAKERS[messages[0][speaker]] == "system" or not system.isascii():
+            return None
+        joined = f"{system}\0{joined}"
+        length += (len(system) + 3 >> 2) + MARKS_PER_MESSAGE
+    return length, learned, digest(joined.encode(), learned), full
+
+
+def _mixed(messages: list[Any], system: str) -> Measured | None:
+    """A conversation whose messages have other keys, each of which says words and nothing else."""
+    contents: list[str] = []
+    length = learned = answers = 0
     full = False
     for message in messages:
-        if type(message) is not dict or len(message) != 2:
+        plan = plain_keys(tuple(message)) if type(message) is dict else None
+        if plan is None:
             return None
-        role, content = message.get(speaker), message.get(words)
+        role, content = message[plan[0]], message[plan[1]]
+        if type(content) is list and len(content) == 1:
+            content = only_text(content[0])
         if type(content) is not str or type(role) is not str:
             return None
         size = len(content) + 3 >> 2
-        tokens += size
-        contents.append(content)
+        length += size
+        weights = [message[key] for key in plan[2] if message[key] is not None]
         if role in ANSWERS:
-            trained += size
-            answers += 1
-            full = full or (size > 0 and not content.isspace())
-        elif role not in OTHERS:
+            if any(weight not in (0, 1) for weight in weights):
+                return None
+            if all(weights):
+                learned += size
+                answers += 1
+                full = full or (size > 0 and not content.isspace())
+        elif role not in OTHERS or weights or (system and not contents and SPEAKERS[role] == "system"):
             return None
-    joined = "\0".join(contents)
+        contents.append(content)
+    joined = "\0".join([system, *contents] if system else contents)
     if not answers or not joined.isascii():
         return None
-    trained += answers * MARKS_PER_MESSAGE
-    return tokens + len(contents) * MARKS_PER_MESSAGE, trained, digest(joined.encode(), trained), full
+    length += len(contents) * MARKS_PER_MESSAGE
+    learned += answers * MARKS_PER_MESSAGE
+    if system:
+        length += (len(system) + 3 >> 2) + MARKS_PER_MESSAGE
+    return length, learned, digest(joined.encode(), learned), full
 
 
 ANSWERS = frozenset(name for name, role in SPEAKERS.items() if role == "assistant")
