@@ -121,7 +121,7 @@ def test_what_is_not_there_is_said(lab: CommandLine, lab_aws: Aws, project: Path
 
 
 def test_the_programs_own_words_come_through() -> None:
-    with pytest.raises(LabError, match="this needs torch, transformers and peft, which are not installed here") as caught:
+    with pytest.raises(LabError, match="this needs torch, which is not installed here") as caught:
         program.run("json.tool", [], installed=lambda name: None if name == "torch" else name)
     assert caught.value.hint == install_command("trainer")
     failed = program._failed("llmlab.trainer.results.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")

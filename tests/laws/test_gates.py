@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pytest
-
-from llmlab.aws.session import Aws, BadCredentials
+from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.config import Settings
 from llmlab.infra.apply import apply
@@ -50,12 +48,10 @@ def test_a_region_that_is_not_enabled(lab_aws: Aws) -> None:
 
 
 def test_bad_credentials_are_bad_in_an_enabled_region(lab_aws: Aws) -> None:
-    with (
-        refusing(lab_aws, "sts", "GetCallerIdentity", "InvalidClientTokenId", "The security token included in the request is invalid."),
-        pytest.raises(BadCredentials) as caught,
-    ):
-        doctor(Settings(), forgetful(lab_aws), ManualClock(lab_now()))
-    assert caught.value.hint == "aws configure"
+    with refusing(lab_aws, "sts", "GetCallerIdentity", "InvalidClientTokenId", "The security token included in the request is invalid."):
+        first, *_ = (facts := doctor(Settings(), forgetful(lab_aws), ManualClock(lab_now()))).checks
+    assert (first.name, first.health, first.mend) == ("credentials", Health.FAILED, "aws configure")
+    assert not facts.healthy
 
 
 def forgetful(aws: Aws) -> Aws:

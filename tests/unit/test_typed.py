@@ -105,7 +105,7 @@ def test_the_options_without_a_value_are_those_of_the_commands() -> None:
     assert len(found) > 60
     flags = {name for name, flag in found if flag and name.startswith("--")} | {"--help", "--verbose"} | (anywhere - {*typed.ANYWHERE})
     assert flags == typed.FLAGS
-    assert {name for name, flag in found if name.startswith("-") and not name.startswith("--") and not flag} == set()
+    assert {name for name, flag in found if name.startswith("-") and not name.startswith("--") and not flag} == typed.SHORT
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert {name for name, command in commands.items() if hasattr(command, "commands")} == typed.GROUPS
     for name, taken in typed.TAKES.items():

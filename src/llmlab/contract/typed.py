@@ -18,12 +18,14 @@ FLAGS = frozenset(
         "--request-quota", "--show-completion", "--skip-bad", "--spot", "--verbose", "--version", "--wait", "--watch", "--yes",
     }
 )  # fmt: skip
-"""Options without a value; every other that begins with two dashes takes one, and none with one dash does."""
+"""Options without a value; every other that begins with two dashes takes one, and of those with one dash `SHORT`."""
 OPPOSITES = {
     "--spot": "--on-demand", "--on-demand": "--spot", "--cost-explorer": "--no-cost-explorer", "--no-cost-explorer": "--cost-explorer",
 }  # fmt: skip
 ANYWHERE = ("--profile", "--region", "--config")
 """Options of every command: what says which lab is meant."""
+SHORT = frozenset({"-n"})
+"""Options of one letter that have a value."""
 GROUPS = frozenset({"sandbox", "secret", "image"})
 """Commands whose second word is a command too."""
 ALONE = frozenset({"--help", "--forms", "--print-operator-policy"})
@@ -81,7 +83,7 @@ def items(words: Sequence[str]) -> list[Item]:
             return [*found, ("--", None), *(("", one) for one in rest)]
         if not word.startswith("-") or word == "-":
             found.append(("", word))
-        elif not word.startswith("--") or name in FLAGS:
+        elif (not word.startswith("--") and word not in SHORT) or name in FLAGS:
             found.append((word, None))
         elif equals:
             found.append((name, value))

@@ -10,10 +10,14 @@ Known = tuple[str, str, frozenset[str], tuple[tuple[str, str, str], ...]]
 
 @cache
 def _operations() -> dict[tuple[str, str], list[Known]]:
-    """By level (`bucket`, `key`) and method, those with the most in their address first."""
-    import botocore.session
+    """By level (`bucket`, `key`) and method, those with the most in their address first.
 
-    model = botocore.session.get_session().get_service_model("s3")
+    A client takes the bucket out of the addresses in its session's model, so this one is read for itself.
+    """
+    from botocore.loaders import create_loader
+    from botocore.model import ServiceModel
+
+    model = ServiceModel(create_loader().load_service_model("s3", "service-2"), "s3")
     known: dict[tuple[str, str], list[Known]] = {}
     for name in model.operation_names:
         operation = model.operation_model(name)
