@@ -76,6 +76,27 @@ def test_one_by_eight_is_eight_by_one(tmp_path: Path, model: Path, train: Train)
             assert one == pytest.approx(two, rel=2e-5)
 
 
+def test_answers_of_one_and_of_thirty_words_weigh_by_their_tokens_however_they_are_batched(
+    tmp_path: Path, model: Path, train: Train
+) -> None:
+    """A step's loss is one mean over all its tokens, not a mean of batches: https://huggingface.co/blog/gradient_accumulation."""
+    words = [1, 30, 2, 1, 30, 2, 30, 1]
+    chats = [[("user", f"q{at}"), ("assistant", "word " * count)] for at, count in enumerate(words)]
+    rows = [{"messages": [{"role": role, "content": content} for role, content in chat]} for chat in chats]
+    seen = []
+    for packing in (True, False):
+        for batch, accumulate in ((8, 1), (1, 8), (2, 4)):
+            recipe = {"batch_size": batch, "accumulate": accumulate, "packing": packing, "epochs": 2, "lora": {"rank": 4, "dropout": 0.0}}
+            work = folders.make(tmp_path / f"{packing}{batch}", model, rows, recipe=recipe)
+            code, log = train(work)
+            assert code == 0, log
+            seen.append([loss for _, loss, _ in folders.losses(work)])
+    assert len(seen) == 6
+    assert len(seen[0]) == 2
+    for other in seen[1:]:
+        assert other == pytest.approx(seen[0], abs=1e-5)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path, model: Path, train: Train) -> None:
     made = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):

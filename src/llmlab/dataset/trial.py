@@ -34,11 +34,12 @@ Progress = Callable[[float, float], None]
 class Trial:
     """A template, tried. Counts are of the rows that are trained on, refusals of those held out as well.
 
-    `model` and `revision` are the recipe's; both are empty where a folder was named instead.
+    `model` and `revision` are the recipe's; both are empty where a `folder` was named instead.
     """
 
     model: str
     revision: str
+    folder: str
     hash: str
     counted: bool
     """With the model's tokenizer; else estimated."""
@@ -74,7 +75,7 @@ class Trial:
             longest_tokens=self.longest_tokens,
             longest=self.longest,
             lengths=self.lengths,
-            tokenizer=self.model or "the folder's tokenizer" if self.counted else None,
+            tokenizer=self.model or self.folder if self.counted else None,
             over_length=over,
             over_places=self.over_places if over else (),
         )
@@ -126,8 +127,9 @@ def try_on(
         done += part.size
         progress(done, size)
     return Trial(
-        model=model, revision=revision, hash=files.hash, counted=trying.counted, examples=total.lengths.total(), refused=total.refused,
-        refusals=tuple(problems), sequences=total.sequences, several=total.several, tokens=total.tokens, trained_tokens=total.trained,
+        model=model, revision=revision, folder="" if model else str(files.folder), hash=files.hash,
+        counted=trying.counted, examples=total.lengths.total(), refused=total.refused, refusals=tuple(problems),
+        sequences=total.sequences, several=total.several, tokens=total.tokens, trained_tokens=total.trained,
         median_tokens=quantile(total.lengths, 0.5), p95_tokens=quantile(total.lengths, 0.95), longest_tokens=total.longest[0],
         longest=longest, lengths=steps(total.lengths), tokens_by_length=steps(total.tokens_at),
         sequences_by_length=steps(total.sequences_at), over_places=tuple(over), tools_ignored=total.tools_ignored,
