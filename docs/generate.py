@@ -21,6 +21,7 @@ from llmlab.aws.policies_documents import ANYWHERE, document
 from llmlab.aws.session import Aws
 from llmlab.cli import GLOBAL_OPTIONS, app
 from llmlab.clock import ManualClock
+from llmlab.commands import schemas
 from llmlab.config import Settings
 from llmlab.contract import PROJECT, Names
 from llmlab.dataset.forms import shown as forms
@@ -48,8 +49,9 @@ def pages() -> dict[str, str]:
         "recipe.md": recipe(),
         "resources.md": resources(),
         "permissions.md": permissions(),
+        "json.md": NOTE + "\n" + "".join(schemas.page()),
         "refusals.md": refusals(),
-    }
+    } | {schemas.file_of(form): json.dumps(schemas.schema(form), indent=1, ensure_ascii=False) + "\n" for form in schemas.FORMS}
 
 
 def cli() -> str:
@@ -252,5 +254,6 @@ def condition(value: Mapping[str, Any] | None) -> str:
 
 if __name__ == "__main__":
     for file, text in pages().items():
+        (HERE / file).parent.mkdir(exist_ok=True)
         (HERE / file).write_text(text, encoding="utf-8")
         sys.stderr.write(f"docs/{file}\n")

@@ -245,7 +245,7 @@ def table(
 def to_json(value: Any) -> Any:
     """Facts as plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_json(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {item.name: _known(item, to_json(getattr(value, item.name))) for item in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
@@ -257,6 +257,11 @@ def to_json(value: Any) -> Any:
     if isinstance(value, (str, int, float, bool)) or value is None:
         return value
     return str(value)
+
+
+def _known(item: "dataclasses.Field[Any]", value: object) -> object:
+    """What nobody has said is null in JSON, as every other thing that is not known."""
+    return None if value == "" and item.default == "" else value
 
 
 def exit_code_of(error: BaseException) -> int:

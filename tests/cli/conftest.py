@@ -5,8 +5,10 @@ import hashlib
 import io
 import json
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,40 @@ class CommandLine:
             state.__dict__["aws"] = self.aws
         with pytest.raises(SystemExit) as stop:
             main([str(one) for one in arguments], state)
-        return Result(int(stop.value.code or 0), out.getvalue(), err.getvalue())
+        result = Result(int(stop.value.code or 0), out.getvalue(), err.getvalue())
+        if "--json" in arguments:
+            assert_documented([str(one) for one in arguments], result.out)
+        return result
+
+
+DOCUMENTED: Counter[str] = Counter()
+"""How many documents of each form the tests of this process have seen."""
+
+
+@cache
+def validator(form: str) -> Any:
+    import jsonschema
+
+    from llmlab.commands import schemas
+
+    return jsonschema.Draft202012Validator(schemas.schema(form))
+
+
+def assert_documented(words: Sequence[str], out: str) -> None:
+    """What a command prints with --json is as its schema says."""
+    from llmlab.commands import schemas
+
+    form = schemas.form_of(words)
+    if not form or "--version" in words or not out:
+        return
+    documents = [json.loads(line) for line in out.splitlines()] if form == "logs --follow" else [json.loads(out)]
+    for document in documents:
+        said = "error" if isinstance(document, dict) and set(document) == set(schemas.ERROR) else form
+        if form == "upload" and "ok" in document:  # a dataset that is not sent is shown as `validate` shows it
+            said = "validate"
+        DOCUMENTED[said] += 1
+        wrong = [f"{'.'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in validator(said).iter_errors(document)]
+        assert not wrong, (said, wrong[:3])
 
 
 OTHERS = ("aws", "unset", "${EDITOR:-vi}", "rm")

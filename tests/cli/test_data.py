@@ -54,7 +54,7 @@ def test_validate_a_good_dataset(llmlab: CommandLine) -> None:
     assert "30" in result.out
     assert "prompt-completion" in result.out
     facts = llmlab("validate", "data", "--json").json
-    assert facts["good"] is True
+    assert facts["ok"] is True
     assert facts["formats"] == {"prompt-completion": 30}
     assert 0 < facts["trained_share"] < 1
 

@@ -150,7 +150,7 @@ def test_a_run_keeps_the_commit_of_its_model_and_the_line_that_launched_it(
 def test_what_the_hub_does_not_tell_is_told_and_so_is_an_open_network(ready: CommandLine) -> None:
     ready.environment = {"LLMLAB_TRAINING_NETWORK": "true"}
     told = ready("launch", "--dry-run", "--json").json
-    assert told["wish"]["recipe"]["revision"] == "main"
+    assert told["request"]["recipe"]["revision"] == "main"
     notes = " ".join(told["notes"])
     assert "the commit of Qwen/Qwen2.5-1.5B-Instruct at main is not known (HF_HUB_OFFLINE is set)" in notes
     assert "the training container may reach the network" in notes

@@ -71,7 +71,7 @@ def test_results_without_a_lab(ready: CommandLine, lab_aws: Aws) -> None:
     assert result.out.splitlines()[0].endswith("its results are kept: 1 run")
     assert run in result.out
     assert result.err.splitlines() == ["next: llmlab bootstrap"]
-    assert ready("status", "--json").json["there"] is False
+    assert ready("status", "--json").json["bootstrapped"] is False
 
 
 def test_a_running_run_in_the_list_and_alone(ready: CommandLine, lab_aws: Aws) -> None:

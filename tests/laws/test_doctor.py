@@ -34,8 +34,8 @@ def bootstrap(aws: "Aws") -> None:
 
 def test_an_empty_account(lab_aws: "Aws", recorder: list[str]) -> None:
     checks = examine(lab_aws)
-    assert checks["resources"].mend == "llmlab bootstrap"
-    assert checks["image"].mend == "llmlab bootstrap"
+    assert checks["resources"].hint == "llmlab bootstrap"
+    assert checks["image"].hint == "llmlab bootstrap"
     assert checks["e-mail"].health is Health.FAILED
     assert checks["credentials"].health is Health.OK
     assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List", "Simulate"))]
@@ -45,7 +45,7 @@ def test_a_lab_without_an_image(lab_aws: "Aws") -> None:
     bootstrap(lab_aws)
     checks = examine(lab_aws)
     assert checks["resources"].health is Health.OK
-    assert (checks["image"].health, checks["image"].mend) == (Health.FAILED, "llmlab image push")
+    assert (checks["image"].health, checks["image"].hint) == (Health.FAILED, "llmlab image push")
     assert checks["e-mail"].health is Health.OK
     assert checks["cost tags"].health is Health.WARNING
     assert [name for name, check in checks.items() if check.health is Health.FAILED] == ["image"]
@@ -55,7 +55,7 @@ def test_every_failure_has_a_command(lab_aws: "Aws") -> None:
     settings = Settings(email="me@example.org", instance_types=("p4d.24xlarge",))
     found = [check for check in examine(lab_aws, settings).values() if check.health is Health.FAILED]
     assert {"resources", "image", "e-mail", "quota spot P", "quota on-demand P"} <= {check.name for check in found}
-    assert all(check.mend.startswith(("llmlab ", "aws ", "LLMLAB_")) for check in found)
+    assert all(check.hint.startswith(("llmlab ", "aws ", "LLMLAB_")) for check in found)
 
 
 @pytest.mark.parametrize(("now", "health"), [(NOW - timedelta(days=90), "ok"), (NOW, "warning"), (NOW + timedelta(days=365), "failed")])
@@ -82,7 +82,7 @@ def test_a_machine_past_its_deadline_and_an_idle_disk(lab_aws: "Aws") -> None:
     address = ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])["AllocationId"]
     found = [check for check in doctor(SETTINGS, lab_aws, ManualClock(NOW)).checks if check.name == "leftovers"]
     assert all(check.health is Health.FAILED for check in found)
-    assert [(check.says, check.mend) for check in found] == [
+    assert [(check.message, check.hint) for check in found] == [
         (
             f"instance {instance} is past its deadline, at most $0.80 an hour",
             f"aws ec2 terminate-instances --instance-ids {instance} --region us-east-1",

@@ -23,8 +23,8 @@ def test_the_free_plan(lab: Lab) -> None:
     freetier: Any = lab.aws.client("freetier", region="us-east-1")
     freetier.upgrade_account_plan(accountPlanType="FREE")
     (check,) = gates.plan(patient(lab))
-    assert (check.health, check.says) == (Health.FAILED, "this account is on the free plan, which starts no GPU instances")
-    assert check.mend == "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1"
+    assert (check.health, check.message) == (Health.FAILED, "this account is on the free plan, which starts no GPU instances")
+    assert check.hint == "aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1"
     freetier.upgrade_account_plan(accountPlanType="PAID")
     (check,) = gates.plan(patient(lab))
     assert check.health is Health.OK
@@ -68,7 +68,7 @@ def lab_now() -> Any:
 
 def test_the_spot_role(lab: Lab) -> None:
     (check,) = gates.spot_role(patient(lab))
-    assert (check.health, check.mend) == (Health.FAILED, "llmlab bootstrap")
+    assert (check.health, check.hint) == (Health.FAILED, "llmlab bootstrap")
     apply(plan([one for one in lab.stack() if one.kind == "service-linked role"]))
     (check,) = gates.spot_role(patient(lab))
     assert check.health is Health.OK
@@ -81,7 +81,7 @@ def test_a_key_of_the_accounts_own_for_disks(lab: Lab) -> None:
     lab.aws.ec2.modify_ebs_default_kms_key_id(KmsKeyId=key)
     (check,) = gates.disk_key(patient(lab))
     assert check.health is Health.WARNING
-    assert check.mend == f"aws kms get-key-policy --key-id {key} --region us-east-1"
+    assert check.hint == f"aws kms get-key-policy --key-id {key} --region us-east-1"
 
 
 def test_a_watchdog_that_fails_or_is_silent(lab: Lab) -> None:
@@ -92,7 +92,7 @@ def test_a_watchdog_that_fails_or_is_silent(lab: Lab) -> None:
         lab.aws.client("cloudwatch").set_alarm_state(AlarmName=f"{lab.aws.lab}-{suffix}", StateValue="ALARM", StateReason="x")
     (check,) = gates.watchdog(patient(lab))
     assert check.health is Health.FAILED
-    assert check.says == "the watchdog fails; the watchdog was not called for a quarter of an hour"
+    assert check.message == "the watchdog fails; the watchdog was not called for a quarter of an hour"
 
 
 def test_cost_tags_that_aws_has_not_seen_yet(lab: Lab) -> None:
@@ -100,7 +100,7 @@ def test_cost_tags_that_aws_has_not_seen_yet(lab: Lab) -> None:
     seen = {"CostAllocationTags": [{"TagKey": "Project", "Type": "UserDefined", "Status": "Active"}]}
     with answering(lab.aws, "ce", "ListCostAllocationTags", lambda _: seen, region="us-east-1"):
         (check,) = gates.cost_tags(patient(lab))
-    assert check.says == (
+    assert check.message == (
         "Lab, Run are not active for cost allocation, so Cost Explorer cannot tell our labs or runs apart; "
         "AWS has not seen Lab, Run yet, which takes up to 24 hours after the first use"
     )
@@ -111,4 +111,4 @@ def test_cost_explorer_that_was_never_opened(lab: Lab) -> None:
     with refusing(lab.aws, "ce", "ListCostAllocationTags", "AccessDeniedException", words, region="us-east-1"):
         (check,) = gates.cost_tags(patient(lab))
     assert check.health is Health.UNKNOWN
-    assert words in check.says
+    assert words in check.message

@@ -79,7 +79,7 @@ def test_a_dashboard_that_is_not_free_is_told_and_can_be_left_out(lab: Lab) -> N
     lab.apply()
     assert standing.read(lab.aws, NOW).monthly == pytest.approx(3.0073)
     (check,) = [one for one in doctor(lab.settings, lab.aws, lab.clock).checks if one.name == "idle cost"]
-    assert (check.health, check.mend) == (Health.WARNING, "LLMLAB_DASHBOARD=false llmlab bootstrap")
+    assert (check.health, check.hint) == (Health.WARNING, "LLMLAB_DASHBOARD=false llmlab bootstrap")
     lab.settings = lab.settings.model_copy(update={"dashboard": False})
     bootstrap.apply(lab.plan(), lab.settings, lab.aws, lab.clock)
     assert lab.plan().empty

@@ -67,8 +67,8 @@ def next_step(facts: "Estimate", words: Sequence[str]) -> str:
 def _size_words(facts: "Estimate") -> str:
     if facts.parameters:
         return f"model  {facts.model}: {count(facts.parameters)} parameters by {facts.source}, {facts.method}"
-    if facts.lacks:
-        return f"{facts.lacks}, so memory and time are not estimated"
+    if facts.missing:
+        return f"{facts.missing}, so memory and time are not estimated"
     return f"{facts.model}: of unknown size, so memory and time are not estimated"
 
 
@@ -185,7 +185,7 @@ def time_words(facts: "Estimate") -> str:
 
 def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
     """What a launch is going to do."""
-    wish, best = facts.wish, facts.options[0]
+    wish, best = facts.request, facts.options[0]
     tokens = facts.data.facts.get("tokens")
     yield "recipe", f"{recipe}: {wish.recipe.method} on {wish.recipe.model}"
     examples = facts.data.facts.get("examples")
@@ -212,7 +212,7 @@ def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
 def question(facts: "Plan") -> str:
     """What is agreed to with a yes."""
     what = f"{facts.options[0].instance_type}, {MARKETS[facts.spot]}"
-    return f"start {what}, for at most {hours(facts.wish.max_hours)}, {dollars(facts.most_cost)}?"
+    return f"start {what}, for at most {hours(facts.request.max_hours)}, {dollars(facts.most_cost)}?"
 
 
 def chosen_words(facts: "Plan") -> str:

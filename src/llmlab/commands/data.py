@@ -74,7 +74,7 @@ def validate(
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
     good = not report.bad and not (trial and trial.refused)
-    facts = {"good": good, "trained_share": report.trained_share} | report.document | document_of(trial)
+    facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial)
     state.ui.show(facts, lambda: report_view(state, report, trial))
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
     if trial and trial.refused and not skip_bad:
@@ -113,7 +113,7 @@ def upload(
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
     if not state.ui.as_json or (report.bad and not skip_bad):
-        state.ui.show({"good": not report.bad} | report.document | document_of(trial), lambda: report_view(state, report, trial))
+        state.ui.show({"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial), lambda: report_view(state, report, trial))
     again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
     with state.ui.bar("uploading", "bytes") as progress:

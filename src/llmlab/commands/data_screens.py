@@ -32,7 +32,7 @@ def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
 
 def document_of(trial: "Trial | None") -> dict[str, Any]:
     """What is printed as JSON of a template that was tried."""
-    return {"template": vars(trial)} if trial else {}
+    return {"template": trial}
 
 
 def refused_words(trial: "Trial") -> str:
@@ -156,7 +156,7 @@ def _places(count: int, places: tuple[str, ...], what: str = "") -> str:
 
 def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
     """Where it lies, and what was done."""
-    yield f"{done.address}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size(done.size)}"
+    yield f"{done.uri}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size(done.size)}"
     unchanged = f", {done.unchanged:,} unchanged" if done.unchanged else ""
     removed = f", {len(done.removed):,} removed" if done.removed else ""
     yield f"sent {len(done.sent):,} ({size(done.sent_size)}){unchanged}{removed}"
@@ -165,7 +165,7 @@ def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
 def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
     """What came, what was there, what has to be waited for."""
     here = len(done.files) - len(done.fetched)
-    yield f"{done.folder}: {len(done.files):,} files, {size(done.size)}, {done.checked:,} checked by SHA-256"
+    yield f"{done.path}: {len(done.files):,} files, {size(done.size)}, {done.checked:,} checked by SHA-256"
     yield f"fetched {len(done.fetched):,} ({size(done.fetched_size)})" + (f", {here:,} were here" if here else "")
     if done.adapter:
         yield f"adapter: {done.adapter}"
@@ -173,9 +173,9 @@ def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
         yield f"run {done.run} is not over: this is what there is so far"
     if done.left:
         yield f"left in the bucket: {', '.join(f'{size(left)} of {part}' for part, left in done.left.items())}"
-        yield f"next: llmlab fetch {done.run} --only {','.join(done.left)}"
+        yield f"which come with --only {','.join(done.left)}"
     for key in done.skipped:
-        yield f"left out, because it leads out of {done.folder}: {key}"
+        yield f"left out, because it leads out of {done.path}: {key}"
     for why in done.unreadable:
         yield f"not checked against its SHA-256s: {why}"
     for wait in done.archived:

@@ -265,9 +265,9 @@ def checkup_view(facts: "Checkup") -> Iterable["RenderableType"]:
     """One line a check, and under what is wrong the command, so that it can be copied whole."""
     width = max(len(check.name) for check in facts.checks)
     for check in facts.checks:
-        yield Hanging(f"{check.health:8}{check.name:{width}}  ", check.says, lead_style=HEALTH[check.health])
-        if check.mend and check.health != "ok":
-            yield Hanging(f"{'':8}mend: ", check.mend)
+        yield Hanging(f"{check.health:8}{check.name:{width}}  ", check.message, lead_style=HEALTH[check.health])
+        if check.hint and check.health != "ok":
+            yield Hanging(f"{'':8}mend: ", check.hint)
 
 
 def teardown(

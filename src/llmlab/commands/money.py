@@ -57,10 +57,10 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
         yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
     if facts.kept:
         yield f"kept: {kept_words(facts.kept)}"
-    if facts.standing:
+    if facts.while_idle:
         from llmlab.aws import standing
 
-        yield f"the lab itself: {standing.words(facts.standing)}"
+        yield f"the lab itself: {standing.words(facts.while_idle)}"
 
 
 def kept_words(facts: "Kept") -> str:

@@ -42,7 +42,7 @@ def state_words(run: "Run") -> str:
 def step_words(run: "Run") -> str:
     if not run.step and not run.total_steps:
         return ""
-    return f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step)
+    return f"{run.step or 0}/{run.total_steps}" if run.total_steps else str(run.step)
 
 
 def hours_words(run: "Run") -> str:
@@ -60,7 +60,7 @@ def progress_line(run: "Run") -> str:
         f"{dollars(run.cost)} so far" if run.cost and run.cost >= CENT / 100 else "",
         f"{duration(run.eta_seconds)} left" if run.eta_seconds else "",
     ]
-    head = state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    head = state_words(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else "")
     return ", ".join([head, *filter(None, parts)])
 
 
@@ -118,7 +118,7 @@ class RunsTable:
 def overview(facts: "Overview", now: datetime) -> Iterator["RenderableType"]:
     """The lab in two lines, then its runs."""
     where = f"in {facts.region}, account {facts.account}"
-    if not facts.there:
+    if not facts.bootstrapped:
         kept = f"its results are kept: {facts.total} run{'' if facts.total == 1 else 's'}" if facts.total else "its outputs bucket is empty"
         yield f"there is no lab {facts.lab} {where}; {kept}"
     else:
@@ -158,7 +158,7 @@ def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
 def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     run, spec = facts.run, facts.spec
     yield "run", run.run + (f" ({run.name})" if run.name else "")
-    yield "state", state_words(run) + (f", attempt {run.attempt}" if run.attempt > 1 else "")
+    yield "state", state_words(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else "")
     if run.detail:
         yield "because", run.detail
     if step_words(run):
@@ -176,7 +176,7 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "time", f"{hours_words(run) or '0s'} of at most {duration(limit * 3600)}{left}"
     if run.cost is not None:
         most = f" of at most {dollars(spec.max_cost)}" if spec.max_cost else ""
-        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(one.parts for one in run.attempts))}"
+        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(one.parts for one in run.attempts or ()))}"
     if run.ended:
         yield "ended", moment(run.ended)
     elif run.deadline:
@@ -202,7 +202,7 @@ class AttemptsTable:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         run, ends = self.facts.run, {end.number: end for end in self.facts.ends}
-        costs = {one.number: one for one in run.attempts}
+        costs = {one.number: one for one in run.attempts or ()}
         wide = options.max_width >= WIDE
         rows = []
         for one in self.facts.attempts:

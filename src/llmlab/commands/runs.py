@@ -53,7 +53,7 @@ def show_runs(state: State, *, every: bool, clear: bool) -> bool:
     if clear:
         state.ui.clear()
     state.ui.show(facts, lambda: run_screens.overview(facts, state.clock.now()))
-    if not facts.there:
+    if not facts.bootstrapped:
         state.ui.say("next: llmlab bootstrap")
     elif not facts.total:
         state.ui.say("next: llmlab launch")
@@ -221,7 +221,7 @@ def follow(state: State, run: str) -> None:
 
     def changed(now: "Run") -> None:
         nonlocal told
-        tenth = 10 * now.step // now.total_steps if now.total_steps else 0
+        tenth = 10 * (now.step or 0) // now.total_steps if now.total_steps else 0
         face = (now.state, now.attempt, now.phase, tenth)
         if face != told:
             told = face

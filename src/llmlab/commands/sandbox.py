@@ -125,7 +125,7 @@ def stop(ctx: typer.Context) -> None:
         running.stop(state.clock)
     noted.unlink(missing_ok=True)
     swept = sweep(state.clock)
-    state.ui.show({"stopped": running is not None, "swept": swept} | ({"endpoint": running.endpoint} if running else {}), list)
+    state.ui.show({"stopped": running is not None, "swept": swept, "endpoint": running.endpoint if running else None}, list)
     state.ui.say("the sandbox and its instances are gone" if running else "no sandbox is running")
     if swept:
         state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
@@ -193,7 +193,7 @@ def model(
     with state.ui.bar("training it a little", "steps") as progress:
         make(folder, progress=progress)
     written = sum(file.stat().st_size for file in folder.iterdir())
-    state.ui.show({"folder": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
+    state.ui.show({"path": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
     state.ui.say(f"next: llmlab upload {folder} --model tiny")
 
 

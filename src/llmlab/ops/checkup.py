@@ -17,12 +17,12 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One answer. `mend` is a command, "" where nothing is to be done."""
+    """One answer. `hint` is a command, "" where nothing is to be done."""
 
     name: str
     health: Health
-    says: str
-    mend: str = ""
+    message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Estimate:
     method: str
     parameters: int | None
     source: str
-    lacks: str
+    missing: str
     """What has to be uploaded before more can be said, and the command for it in `hint`; "" when nothing."""
     hint: str
     data: str
@@ -116,7 +116,7 @@ def _estimate(
         method=recipe.method if recipe.objective == "sft" else f"{recipe.method} {recipe.objective}",
         parameters=size.parameters if size else None,
         source=size.source if size else "",
-        lacks=lacking.message if lacking else "",
+        missing=lacking.message if lacking else "",
         hint=lacking.hint if lacking else "",
         data=data.name if data else "",
         tokens=estimate.data_tokens(data, need.recipe) if data else None,

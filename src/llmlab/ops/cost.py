@@ -64,7 +64,7 @@ class Costs:
     forecast: float | None
     budget: Budget | None
     comparison: Comparison | None
-    standing: StandingCosts | None
+    while_idle: StandingCosts | None
     """What the lab costs while nothing runs."""
     notes: tuple[str, ...]
     kept: Kept | None = None

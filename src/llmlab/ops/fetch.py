@@ -45,7 +45,7 @@ class Fetched:
     """What a fetch did. Sizes in bytes; `left` counts what was not asked for and is not here, by part."""
 
     run: str
-    folder: str
+    path: str
     over: bool
     """Whether the run has its marker."""
     files: tuple[str, ...]
@@ -108,7 +108,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
     return Fetched(
         run=run,
-        folder=str(target),
+        path=str(target),
         over=bool({keys.success, keys.failure} & names),
         files=tuple(file.path.relative_to(target).as_posix() for file in every),
         size=sum(file.size for file in every),

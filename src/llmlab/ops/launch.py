@@ -86,7 +86,7 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
 
 def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
     """What the run is, with a new id."""
-    wish = plan.wish
+    wish = plan.request
     return Spec(
         run=contract.build_run_id(clock.now(), "".join(choice(ALPHABET) for _ in range(4))),
         lab=aws.lab,

@@ -22,18 +22,18 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
         run=run.run,
         reason=EndReason.STOPPED_BY_USER,
         ended=contract.build_timestamp(clock.now()),
-        attempts=run.attempt,
+        attempts=run.attempt or 0,
         detail=detail,
         hint=EndReason.STOPPED_BY_USER.hint(run.run),
-        step=run.checkpoint,
-        total_steps=run.total_steps,
+        step=run.checkpoint or 0,
+        total_steps=run.total_steps or 0,
         loss=run.loss,
         hours=run.hours or 0.0,
         cost=run.cost or 0.0,
     )
     bucket, keys = aws.names.outputs_bucket, RunKeys(run.run)
     there = failure(aws, run.run)
-    if there and there.attempts < run.attempt:
+    if there and there.attempts < (run.attempt or 0):
         clear(aws, run.run)
     if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker, clock):
         return False

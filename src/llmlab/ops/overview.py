@@ -16,13 +16,13 @@ from llmlab.ops.runs import listing
 class Overview:
     """`image` and `budget` are None where there is none, or where the user may not see it.
 
-    `there` is False when nothing is left of the lab but its results: before bootstrap it is the bucket that is missing, an error.
+    `bootstrapped` is False when nothing is left of the lab but its results: before bootstrap it is the bucket that is missing, an error.
     """
 
     lab: str
     account: str
     region: str
-    there: bool
+    bootstrapped: bool
     image: Image | None
     budget: Budget | None
     runs: tuple[Run, ...]
@@ -46,7 +46,7 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
         lab=aws.lab,
         account=account,
         region=aws.region,
-        there=asked_there.result(),
+        bootstrapped=asked_there.result(),
         image=asked_image.result(),
         budget=asked_budget.result(),
         runs=found.runs,

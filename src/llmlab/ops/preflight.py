@@ -58,7 +58,7 @@ class Wish:
 class Plan:
     """A run that can start. `spot` and `fallback_on_demand` are what is left of the wish: a market may have nothing to give."""
 
-    wish: Wish
+    request: Wish
     data: Manifest
     model: Manifest | None
     image: Image
@@ -187,7 +187,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
     scores, silent = supply.scores(aws, names) if choice.spot else ({}, "")
     unknown = f"the size of {wish.recipe.model} is not known, so its memory was not checked"
     return Plan(
-        wish=replace(wish, recipe=recipe),
+        request=replace(wish, recipe=recipe),
         training_network=settings.training_network,
         data=data,
         model=model,

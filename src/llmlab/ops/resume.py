@@ -101,8 +101,8 @@ def _refuse_live(aws: Aws, before: Detail) -> None:
     alive = [one for one in instances.find(aws, run.run) if one.alive]
     if alive:
         raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
-    if before.hidden:
-        raise Refused(f"{run.run} has an instance: {before.hidden} was started just now", f"llmlab stop {run.run}")
+    if before.unseen:
+        raise Refused(f"{run.run} has an instance: {before.unseen} was started just now", f"llmlab stop {run.run}")
     if claim := _without_instance(before):
         words = f"attempt {claim.number} of {run.run} was claimed by {claim.by} at {claim.claimed} and has no instance yet"
         raise Refused(words, f"llmlab stop {run.run}")

@@ -21,7 +21,7 @@ PREPARING = "preparing"
 
 @dataclass(frozen=True)
 class Run:
-    """How a run is. Hours are instance hours over all attempts, cost in US dollars; None where nobody knows yet."""
+    """How a run is. Hours are instance hours over all attempts, cost in US dollars; None where nobody knows or looked."""
 
     run: str
     state: RunState
@@ -30,20 +30,20 @@ class Run:
     reason: EndReason | None = None
     detail: str = ""
     hint: str = ""
-    attempt: int = 0
+    attempt: int | None = None
     instance: str = ""
     instance_type: str = ""
     zone: str = ""
     spot: bool | None = None
     phase: str = ""
-    step: int = 0
-    total_steps: int = 0
+    step: int | None = None
+    total_steps: int | None = None
     loss: float | None = None
     tokens_per_second: float | None = None
     gpu_percent: float | None = None
     gpu_memory_gib: float | None = None
-    checkpoint: int = 0
-    """The newest checkpoint that is whole in S3."""
+    checkpoint: int | None = None
+    """The newest checkpoint that is whole in S3, 0 before the first."""
     hours: float | None = None
     cost: float | None = None
     eta_seconds: float | None = None
@@ -51,8 +51,8 @@ class Run:
     ended: datetime | None = None
     heard: datetime | None = None
     """When the machine last wrote its heartbeat."""
-    attempts: tuple[AttemptCost, ...] = ()
-    """What each attempt has cost so far, where that was looked up."""
+    attempts: tuple[AttemptCost, ...] | None = None
+    """What each attempt has cost so far."""
 
 
 def derive(
@@ -156,7 +156,7 @@ def assemble(
         spot=claim.spot if claim else spec.spot,
         phase=current.phase if current and not state.final else "",
         step=marker.step if marker else progress.step if progress else end.step if end else 0,
-        total_steps=marker.total_steps if marker else progress.total_steps if progress else 0,
+        total_steps=(marker.total_steps if marker else progress.total_steps if progress else 0) or None,
         loss=marker.loss if marker else progress.loss if progress else None,
         tokens_per_second=progress.tokens_per_second if progress else None,
         gpu_percent=current.gpu_percent if current else None,

@@ -27,13 +27,13 @@ MANY = 100
 
 @dataclass(frozen=True)
 class Detail:
-    """One run with everything that is written about it. `hidden` is its instance while that is too new for EC2 to show it."""
+    """One run with everything that is written about it. `unseen` is its instance while that is too new for EC2 to show it."""
 
     run: Run
     spec: Spec
     attempts: tuple[Attempt, ...]
     ends: tuple[AttemptEnd, ...]
-    hidden: str = ""
+    unseen: str = ""
 
 
 @dataclass(frozen=True)

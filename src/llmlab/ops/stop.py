@@ -39,9 +39,9 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         found = detail(aws, run, clock.now())
     except documents.Unreadable as error:
         return _stop_unread(aws, run, clock, say, error.message)
-    if found.hidden:
-        say(f"waiting for EC2 to show {found.hidden}, which was started just now")
-        instances.wait_shown(aws, found.hidden, clock)
+    if found.unseen:
+        say(f"waiting for EC2 to show {found.unseen}, which was started just now")
+        instances.wait_shown(aws, found.unseen, clock)
     before = found.run
     machines = [one.id for one in instances.find(aws, run) if one.alive]
     if before.state.final and not machines:
@@ -75,7 +75,7 @@ def _clear_up(aws: Aws, run: Run) -> None:
     bucket, over = aws.names.outputs_bucket, RunKeys(run.run).ended(EndReason.STOPPED_BY_USER)
     if run.reason is EndReason.STOPPED_BY_USER and not documents.exists(aws, bucket, over):
         documents.touch(aws, bucket, over)
-    for number in range(1, run.attempt + 1):
+    for number in range(1, (run.attempt or 0) + 1):
         one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run.run, number))
 
 

@@ -40,7 +40,7 @@ class Uploaded:
     """What an upload did. Sizes in bytes; `dropped` are bad lines left out."""
 
     name: str
-    address: str
+    uri: str
     files: int
     size: int
     sent: tuple[str, ...]
@@ -207,7 +207,7 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
     documents.delete(aws, bucket, *extra)
     return Uploaded(
         name=destination.name,
-        address=f"s3://{bucket}/{prefix}",
+        uri=f"s3://{bucket}/{prefix}",
         files=len(wanted),
         size=sum(file.size for file in wanted),
         sent=tuple(file.key.removeprefix(prefix) for file in sent),

@@ -30,7 +30,7 @@ def clock() -> Iterator[ManualClock]:
 def failed(lab: CommandLine) -> dict[str, str]:
     """The checks of the doctor that are not well: name → what it says."""
     checks = lab("doctor", "--json").json["checks"]
-    return {one["name"]: one["says"] for one in checks if one["health"] in {"failed", "warning"}}
+    return {one["name"]: one["message"] for one in checks if one["health"] in {"failed", "warning"}}
 
 
 @pytest.mark.slow  # a bootstrap and two launches
