@@ -26,6 +26,17 @@ before that. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-typ
 # ---------------------------------------------------------------- dollars
 
 
+CENT = 0.01
+
+
+def dollars(amount: float | None) -> str:
+    """`$0.31`, `-$0.31`; under a cent with its first digits; "" for None: how money is written, everywhere."""
+    if amount is None:
+        return ""
+    sign, size = ("-" if amount < 0 else ""), abs(amount)
+    return f"{sign}${size:.4f}" if CENT / 100 <= size < CENT else f"{sign if size >= CENT / 2 else ''}${size:,.2f}"
+
+
 def instance_cost(history: Sequence[PricePoint], start: datetime, end: datetime, price: float) -> float:
     """US dollars for an instance from `start` to `end`: each price of its pool for as long as it held.
 

@@ -147,6 +147,22 @@ class Ui:
         return shlex.join(["llmlab", *self.typed[:end], *words, *self.typed[end:]])
 
     @contextmanager
+    def painted(self) -> "Iterator[Callable[[str], None] | None]":
+        """A line on stderr that each call paints over while the block runs, and that is gone after it; None where there is no terminal."""
+        if self.as_json or not self.stderr.isatty():
+            yield None
+            return
+
+        def paint(text: str) -> None:
+            self.stderr.write("\r\x1b[2K" + visible(text)[: max(1, self._err.width - 1)])
+            self.stderr.flush()
+
+        try:
+            yield paint
+        finally:
+            paint("")
+
+    @contextmanager
     def bar(self, title: str, unit: str = "") -> "Iterator[Progress]":
         """A progress bar on stderr while the block runs; `unit` is "bytes" or the name of what is counted. Silent when not a terminal."""
         if self.as_json or not self.stderr.isatty():

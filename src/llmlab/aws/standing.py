@@ -16,6 +16,7 @@ from llmlab.aws.function import MEMORY_MIB
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.rates import Rate
 from llmlab.aws.session import Aws, NotFound
+from llmlab.money import CENT, dollars
 
 SWEEPS = MONTH_HOURS
 SWEEP_SECONDS = 5.0
@@ -26,7 +27,6 @@ LOOK_SECONDS = 1.0
 CALL_LOG_BYTES = 1000
 """A line of the watchdog's, and the three of Lambda's own."""
 GB = 1e9
-CENT = 0.01
 
 Uses = Iterable[tuple[float, Rate]]
 
@@ -71,9 +71,9 @@ def of(aws: Aws, found: Iterable[Leftover], now: datetime) -> StandingCosts:
 
 def words(costs: StandingCosts) -> str:
     """One sentence: the sum, and what most of it is where the free tier is used up."""
-    named = [f"{one.kind} {one.without_free_tier:.2f}" for one in _by_kind(costs) if one.without_free_tier >= CENT]
-    full = f", ${costs.without_free_tier:.2f} where the account's free tier is used up: {', '.join(named)}" if named else ""
-    return f"about ${costs.monthly:.2f} a month while nothing runs{full}"
+    named = [f"{one.kind} {dollars(one.without_free_tier)}" for one in _by_kind(costs) if one.without_free_tier >= CENT]
+    full = f", {dollars(costs.without_free_tier)} where the account's free tier is used up: {', '.join(named)}" if named else ""
+    return f"about {dollars(costs.monthly)} a month while nothing runs{full}"
 
 
 def _by_kind(costs: StandingCosts) -> list[Standing]:

@@ -125,7 +125,7 @@ def _cells(one: Option, *, wide: bool) -> dict[str, str]:
         return cells
     extra = {
         "zone": "" if place is None or one.market == ON_DEMAND else place.zone + _others(len(one.places) - 1),
-        "week": f"{place.low:.2f}-{place.high:.2f}" if place and place.low is not None and place.high is not None else "",
+        "week": f"{dollars(place.low)}-{dollars(place.high)}" if place and place.low is not None and place.high is not None else "",
         "score": str(place.score) if place and place.score is not None else "",
     }
     order = ("type", "GPU", "GiB", "market", "zone", "$/h", "week", "score", "time", "run", "why")

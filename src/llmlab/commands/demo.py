@@ -17,6 +17,7 @@ import typer
 
 from llmlab.commands.sandbox import Kind, MachineKind, in_containers
 from llmlab.commands.state import State
+from llmlab.commands.words import dollars
 from llmlab.contract import ADAPTER, METRICS_FILE
 from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
 
@@ -198,7 +199,9 @@ def view(facts: Shown) -> Any:
     from llmlab.commands.run_screens import pairs
 
     market = "spot" if facts.spot else "on-demand"
-    instance = f"{facts.hours * 60:.1f} minutes of {facts.instance_type} ({market}) at ${facts.price:.4f} an hour: ${facts.cost:.4f}"
+    instance = (
+        f"{facts.hours * 60:.1f} minutes of {facts.instance_type} ({market}) at {dollars(facts.price)} an hour: {dollars(facts.cost)}"
+    )
     return pairs(
         [
             ("loss", f"{facts.first_loss:.3f} before, {facts.last_loss:.3f} after"),

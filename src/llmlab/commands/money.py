@@ -44,17 +44,17 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
     yield RunsTable(facts)
     if facts.services is not None:
         yield ""
-        services = [(name, f"{amount:.2f}") for name, amount in facts.services.items()] or [("nothing yet", "0.00")]
+        services = [(name, dollars(amount)) for name, amount in facts.services.items()] or [("nothing yet", dollars(0))]
         yield "Cost Explorer, about a day behind"
-        yield table(("service", "$"), services, right=("$",))
+        yield table(("service", "dollars"), services, right=("dollars",))
     if facts.comparison and facts.comparison.whole.billed:
         yield ""
         yield from _comparison(facts.comparison)
     if facts.budget:
-        expected = "" if facts.budget.forecast is None else f", {facts.budget.forecast:.2f} expected"
-        yield f"\nbudget: {facts.budget.limit:.2f} $ a month, {facts.budget.spent:.2f} spent{expected}"
+        expected = "" if facts.budget.forecast is None else f", {dollars(facts.budget.forecast)} expected"
+        yield f"\nbudget: {dollars(facts.budget.limit)} a month, {dollars(facts.budget.spent)} spent{expected}"
     if facts.forecast is not None:
-        yield f"forecast for the rest of the month: {facts.forecast:.2f} $"
+        yield f"forecast for the rest of the month: {dollars(facts.forecast)}"
     if facts.kept:
         yield f"kept: {kept_words(facts.kept)}"
     if facts.while_idle:
@@ -66,8 +66,8 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
 def kept_words(facts: "Kept") -> str:
     """What storage costs a month, by what holds it, and what this month's log lines cost."""
     held = ", ".join(f"{name} {dollars(amount)}" for name, amount in facts.storage.items() if amount >= CENT)
-    storage = f"storage about ${sum(facts.storage.values()):.2f} a month{f' ({held})' if held else ''}"
-    return f"{storage}; log lines of this month {facts.log_gb:.2f} GB, about ${facts.logs:.2f}"
+    storage = f"storage about {dollars(sum(facts.storage.values()))} a month{f' ({held})' if held else ''}"
+    return f"{storage}; log lines of this month {facts.log_gb:.2f} GB, about {dollars(facts.logs)}"
 
 
 class RunsTable:
@@ -111,11 +111,11 @@ def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
         rows.append((whole.name, *_compared(whole)))
     what = "run" if facts.runs else "day"
     yield f"machines of {facts.days[0].name} to {facts.days[-1].name}, compared with Cost Explorer by the tag {facts.tag}"
-    yield table((what, "ours $", "billed $", "difference $", "%"), rows, right=("ours $", "billed $", "difference $", "%"))
+    yield table((what, "ours", "billed", "difference", "%"), rows, right=("ours", "billed", "difference", "%"))
 
 
 def _compared(one: "Compared") -> "Iterator[str]":
-    yield f"{one.ours:.2f}"
-    yield f"{one.billed:.2f}"
-    yield f"{one.difference:+.2f}"
+    yield dollars(one.ours)
+    yield dollars(one.billed)
+    yield ("+" if one.difference >= CENT / 2 else "") + dollars(one.difference)
     yield "" if one.percent is None else f"{one.percent:+.1f}"

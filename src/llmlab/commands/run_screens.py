@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from llmlab.commands import progress
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
 from llmlab.contract import EndReason, RunState
 from llmlab.money import total_parts
@@ -161,6 +162,8 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "state", state_words(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else "")
     if run.detail:
         yield "because", run.detail
+    if run.state in {RunState.STARTING, RunState.RUNNING}:
+        yield "progress", f"{progress.bar(progress.share(run))}  {progress.stage(run)}"
     if step_words(run):
         yield "step", ", ".join(filter(None, [step_words(run), f"loss {run.loss:.4f}" if run.loss is not None else ""]))
     if run.tokens_per_second and not run.state.final:

@@ -213,7 +213,7 @@ def connect(
 
 def follow(state: State, run: str) -> None:
     """Tell how a run is until it is over; a run that did not succeed is an error."""
-    from llmlab.commands import run_screens
+    from llmlab.commands import progress, run_screens
     from llmlab.ops.follow import follow as op
     from llmlab.ops.runs import detail
 
@@ -221,13 +221,17 @@ def follow(state: State, run: str) -> None:
 
     def changed(now: "Run") -> None:
         nonlocal told
+        if paint:
+            paint(progress.line(now))
+            return
         tenth = 10 * (now.step or 0) // now.total_steps if now.total_steps else 0
         face = (now.state, now.attempt, now.phase, tenth)
         if face != told:
             told = face
             state.ui.say(run_screens.progress_line(now))
 
-    ended = op(state.aws, run, state.clock, changed)
+    with state.ui.painted() as paint:
+        ended = op(state.aws, run, state.clock, changed)
     facts = detail(state.aws, run, state.clock.now())
     state.ui.show(facts, lambda: run_screens.one_run(facts, state.clock.now()))
     if ended.state != "succeeded":

@@ -1,7 +1,7 @@
 """What each command prints with --json, as JSON Schema, made of the dataclasses that the commands show.
 
-A field whose class gives it "" as default is null until somebody knows it, as `ui.to_json` writes it. A schema takes exactly the fields that
-there are; a test holds what the commands print in all tests to it.
+A field whose class gives it "" as default is null until somebody knows it, as `ui.to_json` writes it. A schema takes exactly the
+fields that there are; a test holds what the commands print in all tests to it.
 """
 
 import ast

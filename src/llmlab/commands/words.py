@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime
 
+from llmlab.money import CENT, dollars
+
+__all__ = ["CENT", "count", "dollars", "duration", "hours", "moment", "size"]
+
 MINUTE = 60
 HOUR = 60
-CENT = 0.01
 
 
 def duration(seconds: float | None) -> str:
@@ -21,13 +24,6 @@ def duration(seconds: float | None) -> str:
         return f"{minutes // 60}h{minutes % 60:02d}m"
     hours = round(minutes / 60)
     return f"{hours // 24}d{hours % 24}h"
-
-
-def dollars(amount: float | None) -> str:
-    """`$0.31`; under a cent with its first digits; "" for None."""
-    if amount is None:
-        return ""
-    return f"${amount:.4f}" if CENT / 100 <= amount < CENT else f"${amount:,.2f}"
 
 
 def count(number: float | None) -> str:

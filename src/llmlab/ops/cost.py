@@ -93,7 +93,7 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
             comparison = None if billed is None else compare(accounts, billed, days, now, by_run=Tag.RUN in active)
             if comparison and comparison.unseen:
                 inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
-                notes.append(f"Cost Explorer sees none of the ${comparison.ours:.2f} of {len(comparison.days)} days{inactive}")
+                notes.append(f"Cost Explorer sees none of the {money.dollars(comparison.ours)} of {len(comparison.days)} days{inactive}")
     budget = _asked(lambda: costs.budget(aws), "the budget", notes)
     stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
     total = sum(one.cost for one in found)

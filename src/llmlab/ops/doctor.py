@@ -17,6 +17,7 @@ from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
+from llmlab.money import dollars
 from llmlab.ops import gates, quota_increases
 from llmlab.ops.checkup import Check, Checkup, Health, Patient
 
@@ -171,12 +172,12 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
     hourly, _ = prices.on_demand(patient.aws, sorted({one.instance_type for one in over}))
     for one in over:
         why = "has no deadline" if one.deadline is None else "is past its deadline"
-        price = f", at most ${hourly[one.instance_type].dollars:.2f} an hour" if one.instance_type in hourly else ""
+        price = f", at most {dollars(hourly[one.instance_type].dollars)} an hour" if one.instance_type in hourly else ""
         mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
         yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}{price}", mend)
     idle = leftovers.idle(patient.aws)
     for left, cost in zip(idle, standing.of(patient.aws, idle, now).items, strict=True):
-        price = f", about ${cost.without_free_tier:.2f} a month" if cost.without_free_tier else ""
+        price = f", about {dollars(cost.without_free_tier)} a month" if cost.without_free_tier else ""
         yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine{price}", left.command)
     if not over and not idle:
         yield Check("leftovers", Health.OK, "no machine past its deadline, no idle disk, snapshot, address or network interface")

@@ -7,6 +7,7 @@ while something else would not. A market without a single option is an error tha
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from llmlab import money
 from llmlab.aws import quotas
 from llmlab.contract import Pool
 from llmlab.errors import LabError, QuotaExceeded, UsageError
@@ -88,7 +89,10 @@ def _unsurprising(main: list[Option], limits: Limits, notes: list[str]) -> list[
     """The best, without what is far dearer or would not come to its end within the run's ceilings; the best of all stays in any case."""
     tests: tuple[tuple[str, Callable[[Option], bool]], ...] = (
         (f"longer than max-hours {limits.max_hours:g}", lambda one: not one.hours or one.hours <= limits.max_hours),
-        (f"dearer than max-cost ${limits.max_cost or 0:g}", lambda one: not (limits.max_cost and one.cost and one.cost > limits.max_cost)),
+        (
+            f"dearer than max-cost {money.dollars(limits.max_cost or 0)}",
+            lambda one: not (limits.max_cost and one.cost and one.cost > limits.max_cost),
+        ),
         (f"dearer than {DEAREST:g} x the best", lambda one: one.comparable <= main[0].comparable * DEAREST),
     )
     for words, test in tests:
@@ -149,7 +153,9 @@ def _ceilings(best: Option, limits: Limits) -> list[str]:
     if best.hours and best.hours > limits.max_hours:
         notes.append(f"it takes about {best.hours:.1f} hours, and max-hours {limits.max_hours:g} ends it before, with a checkpoint")
     if best.cost and limits.max_cost and best.cost > limits.max_cost:
-        notes.append(f"it costs about ${best.cost:.2f}, and max-cost ${limits.max_cost:g} ends it before, with a checkpoint")
+        notes.append(
+            f"it costs about {money.dollars(best.cost)}, and max-cost {money.dollars(limits.max_cost)} ends it before, with a checkpoint"
+        )
     return notes
 
 
@@ -164,9 +170,9 @@ def _few(names: Iterable[str]) -> str:
 def _check_cost(cheapest: Option, there: Supply, limits: Limits) -> None:
     hour = cheapest.places[0].price + there.beside
     if limits.max_cost is not None and limits.max_cost < hour:
-        what = f"{cheapest.instance_type} {cheapest.market}, ${hour:.2f} with disk and address"
+        what = f"{cheapest.instance_type} {cheapest.market}, {money.dollars(hour)} with disk and address"
         raise UsageError(
-            f"max-cost ${limits.max_cost:g} pays for less than an hour of the cheapest that fits: {what}",
+            f"max-cost {money.dollars(limits.max_cost)} pays for less than an hour of the cheapest that fits: {what}",
             f"llmlab launch --max-cost {max(1, round(hour * limits.max_hours + 0.5))}",
         )
 

@@ -137,7 +137,7 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
     max_cost = cost_before + again.max_cost if again.max_cost is not None else allowed_cost
     if max_cost is not None and max_cost <= cost_before:
         raise UsageError(
-            f"{before.run.run} has cost ${cost_before:.2f} of its ${allowed_cost or 0:.2f}; give it more",
+            f"{before.run.run} has cost {money.dollars(cost_before)} of its {money.dollars(allowed_cost or 0)}; give it more",
             f"llmlab resume {before.run.run} --max-cost 10",
         )
     spot = before.spec.spot if again.spot is None else again.spot
@@ -168,7 +168,8 @@ def _check_start(before: Detail, left: float | None, *, spot: bool) -> None:
     start = money.hourly(before.spec.charges, price) * START_HOURS
     if left is not None and left < start:
         raise UsageError(
-            f"${left:.2f} end before training begins: the start alone takes about {START_HOURS * 60:.0f} minutes, ${start:.2f} there",
+            f"{money.dollars(left)} end before training begins: the start alone takes about {START_HOURS * 60:.0f} minutes, "
+            f"{money.dollars(start)} there",
             f"llmlab resume {before.run.run} --max-cost {max(1, round(start * 10))}",
         )
 

@@ -48,7 +48,7 @@ class Meter:
         if self.hours >= self.max_hours * money.MOST_OF_IT:
             return f"{self.hours:.1f} of {self.max_hours:g} hours"
         if self.max_cost is not None and self.cost >= self.max_cost * money.MOST_OF_IT:
-            return f"${self.cost:.2f} of ${self.max_cost:.2f}"
+            return f"{money.dollars(self.cost)} of {money.dollars(self.max_cost)}"
         return ""
 
     @property

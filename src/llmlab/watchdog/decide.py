@@ -169,7 +169,7 @@ def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:
         return Wait("it waits for capacity", again)
     asks = capacity.asks(records.spec, records.attempts, ends, prices, left, now)
     if not asks and left is not None and capacity.asks(records.spec, records.attempts, ends, prices, None, now):
-        words = f"the ${left:.2f} that are left of ${newest.max_cost:.2f} do not pay for another start"
+        words = f"the {money.dollars(left)} that are left of {money.dollars(newest.max_cost)} do not pay for another start"
         return Mark(end, end.reason if smaller else EndReason.COST_REACHED, words)
     following = Attempt(
         run=newest.run, number=newest.number + 1, claimed=contract.build_timestamp(now),
@@ -189,7 +189,7 @@ def _limit(sight: Sight, ends: Sequence[AttemptEnd], hours: float, cost: float) 
     if money.hours_left(newest.max_hours, hours) < LEAST_HOURS:
         return EndReason.TIMED_OUT, f"{hours:.1f} of {newest.max_hours:g} hours were used when it was interrupted"
     if newest.max_cost is not None and cost >= newest.max_cost:
-        return EndReason.COST_REACHED, f"${cost:.2f} of ${newest.max_cost:.2f} were used when it was interrupted"
+        return EndReason.COST_REACHED, f"{money.dollars(cost)} of {money.dollars(newest.max_cost)} were used when it was interrupted"
     if sum(attempt.instance != "" for attempt in sight.records.attempts) >= spec.max_attempts:
         return end.reason, f"{words}, and that was the last of {spec.max_attempts} attempts"
     if waiting and sight.now >= capacity.given_up_at(spec, waiting):

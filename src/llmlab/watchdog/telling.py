@@ -141,10 +141,13 @@ def _start(sight: Sight) -> Message:
     again = newest.number > 1
     before = sight.records.ends.get(newest.number - 1)
     origin = f", from step {before.step}" if again and before and before.step else ", from the start" if again else ""
-    most = f" and ${newest.max_cost:.2f}" if newest.max_cost is not None else ""
+    most = f" and {money.dollars(newest.max_cost)}" if newest.max_cost is not None else ""
     lines = (
         f"Attempt {newest.number} of run {sight.run} is on {_place(newest)}{origin}.",
-        f"It costs ${hourly:.2f} an hour, disk and address included where they are known; ${newest.cost_before:.2f} were used before.",
+        (
+            f"It costs {money.dollars(hourly)} an hour, disk and address included where they are known; "
+            f"{money.dollars(newest.cost_before)} were used before."
+        ),
         f"The run may use {newest.max_hours:g} hours{most} in all; this instance ends by {_clock(newest.deadline, sight.now)}.",
         "The laptop may be closed.",
         f"hint: llmlab logs {sight.run} -f",
@@ -187,10 +190,13 @@ def _ceiling(sight: Sight, used: str) -> Message:
 def _end(run: str, records: Records, marker: Marker) -> Message:
     detail = f": {marker.detail}" if marker.detail else ""
     parts = money.total_parts(end.costs for end in records.ends.values())
-    by_part = f" ({', '.join(f'{what} ${dollars:.2f}' for what, dollars in parts.items())})" if parts else ""
+    by_part = f" ({', '.join(f'{what} {money.dollars(dollars)}' for what, dollars in parts.items())})" if parts else ""
     lines = (
         f"Run {run} {marker.reason.state} ({marker.reason}){detail}",
-        f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, ${marker.cost:.2f}{by_part}",
+        (
+            f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, "
+            f"{money.dollars(marker.cost)}{by_part}"
+        ),
         f"hint: {marker.command(run, records.spec)}",
     )
     return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines)
