@@ -16,17 +16,22 @@ import typer
 from typer.core import TyperGroup
 
 from llmlab import __version__
-from llmlab.commands import data, demo, image, lab, launch, money, report, runs, sandbox, settings, trained
+from llmlab.commands import data, demo, helping, image, lab, launch, money, report, runs, sandbox, settings, trained
 from llmlab.commands.interrupted import interrupted, is_watching
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
 
-ORDER = (
-    "init", "bootstrap", "doctor", "validate", "upload", "estimate", "launch", "status", "logs", "fetch", "try", "merge", "stop",
-    "resume", "rm", "connect", "cost", "report", "image", "secret", "config", "teardown", "sandbox", "demo",
-)  # fmt: skip
+SECTIONS = {
+    "Set up": ("init", "bootstrap", "doctor", "config", "secret", "image"),
+    "Data": ("validate", "upload"),
+    "Train": ("estimate", "launch", "status", "logs", "stop", "resume", "connect"),
+    "Results": ("fetch", "try", "merge", "report", "rm"),
+    "Money, and the end": ("cost", "teardown"),
+    "Without an account": ("demo", "sandbox"),
+}
 """The commands as a user meets them: the order of the help and of docs/cli.md."""
+ORDER = tuple(name for names in SECTIONS.values() for name in names)
 
 GLOBAL_OPTIONS = (
     ("--profile NAME", "AWS profile"),
@@ -47,9 +52,10 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Whole sentences: Click cuts them at the width of the terminal."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in found if command])
+        for title, names in SECTIONS.items():
+            found = [(name, command) for name in names if (command := self.get_command(ctx, name))]
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in found])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         super().format_options(ctx, formatter)
@@ -67,6 +73,7 @@ app = typer.Typer(
 )
 for module in (settings, lab, data, launch, runs, trained, money, report, image, sandbox, demo):
     module.register(app)
+helping.dress(app)
 
 
 @app.callback()

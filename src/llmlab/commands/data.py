@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab.commands import completing
 from llmlab.commands.data_screens import document_of, fetch_view, forms_view, refused_words, report_view, upload_view
 from llmlab.commands.state import State
 from llmlab.errors import DataError, ExitCode, UsageError
@@ -129,8 +130,8 @@ def upload(
 
 def fetch(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.")] = "latest",
-    only: Annotated[str | None, typer.Option(help=PARTS, show_default="all but checkpoints")] = None,
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", autocompletion=completing.runs)] = "latest",
+    only: Annotated[str | None, typer.Option(help=PARTS, show_default="all but checkpoints", autocompletion=completing.parts)] = None,
     output: Annotated[Path, typer.Option(help="The folder that gets a folder for the run.")] = OUTPUTS,
 ) -> None:
     """Download what a run has made into outputs/RUN, checked, and nothing twice."""

@@ -1,13 +1,17 @@
 """The whole way, from an empty folder to an adapter and nothing left running, in a fresh sandbox: demo.
 
-Each step is the real command, run as the user would type it; nothing is rehearsed. However it ends, the sandbox and all in it is gone.
+Each step is the real command, run as the user would type it; nothing is rehearsed. One line of what it says is shown, so that all of it is
+one screen, and everything with -v. However it ends, the sandbox and all in it is gone.
 """
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llmlab.commands import progress
 from llmlab.commands.sandbox import Kind, MachineKind, in_containers
 from llmlab.commands.state import State
 from llmlab.commands.words import dollars
@@ -30,19 +35,34 @@ BEFORE = (
     "validate data",
     "upload data --name demo",
     "upload tiny --model tiny",
-    "estimate --recipe sandbox --data demo --instance-type g4dn.xlarge,g5.xlarge,g6.xlarge,g6e.xlarge",
-    "launch --recipe sandbox --data demo --spot --max-hours 1 --yes",
+    "estimate --recipe sandbox --data demo --instance-type g4dn.xlarge,g5.xlarge",
+    "launch --recipe sandbox --data demo --name demo-run --spot --max-hours 1 --yes --wait",
     "status",
-    "logs latest -f",
-    "status latest",
-    "fetch latest",
-    "report latest",
+    "logs demo-run --tail 5",
+    "fetch demo-run",
+    "report demo-run",
     "cost",
 )
 AFTER = ("teardown --yes",)
+ONE_LINE = {
+    "bootstrap": r"^resources +(.*)",
+    "validate": r"^tokens +(.*)",
+    "estimate": r"^(.* chosen.*)",
+    "launch": r"^(instance +i-.*)",
+    "status": r"^(\d{8}-.*)",
+    "logs": r".*training +(step .*)",
+    "fetch": r"^(\S+: .* checked by SHA-256)",
+    "cost": r"^total +(.*)",
+    "teardown": r"^(.*(?:nothing of the lab|deleted).*)",
+}
+"""Command → which line of what it says is shown, the last that fits."""
+MOST_WORDS = 160
+"""Characters that are shown of a model's answer: one that has learned nothing may go on."""
 NOT_ZERO = {"doctor": (ExitCode.DONE, ExitCode.FAILED)}
 """Commands that may end with something else: nobody confirms the e-mail of this lab, and the check-up says so."""
 STEP_SECONDS = 600
+LAST_LINES = 15
+"""Of what a command that failed has said."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +140,52 @@ class Stage:
         Raises:
             LabError: it failed, or took too long.
         """
-        self.state.ui.say(f"\n$ llmlab {line}", "bold")
-        code, _ = self.run([sys.executable, "-m", "llmlab", *shlex.split(line)], stdout=sys.stderr if self.state.ui.as_json else None)
+        ui = self.state.ui
+        ui.say(f"\n$ llmlab {line}" if ui.verbosity else f"$ llmlab {line}", "bold")
+        command = [sys.executable, "-m", "llmlab", *shlex.split(line)]
+        if ui.verbosity:
+            code, _ = self.run(command, stdout=sys.stderr if ui.as_json else None)
+        else:
+            code, said = self.watch(command)
+            pattern = re.compile(ONE_LINE.get(line.partition(" ")[0], "(?!)"))
+            shown = [" ".join(match[1].split()) for text in said if (match := pattern.match(text))]
+            if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
+                for text in said[-LAST_LINES:]:
+                    ui.say(text)
+            elif shown:
+                ui.say(f"  {shown[-1]}"[: max(40, shutil.get_terminal_size().columns - 1)], "dim")
         if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
             raise LabError(f"llmlab {line} ended with {code}; the sandbox and everything in it is gone", "llmlab demo -vv")
+
+    def watch(self, command: Sequence[str]) -> tuple[int, list[str]]:
+        """Exit code and lines of both streams, the bar of a run painted while it goes on. Ended after its time, as in `run`."""
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        said: list[str] = []
+        limit = threading.Timer(STEP_SECONDS, process.kill)
+        limit.start()
+        try:
+            with self.state.ui.painted() as paint:
+                for text in process.stdout or ():
+                    said.append(text.rstrip("\n"))
+                    done = progress.share_of_words(said[-1])
+                    if paint and done is not None:
+                        paint(f"  {progress.bar(done)}  {said[-1]}")
+            return process.wait(), said
+        finally:
+            limit.cancel()
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
 
     def ask(self, line: str) -> Any:
         """One command's JSON, not shown."""
@@ -206,8 +268,8 @@ def view(facts: Shown) -> Any:
         [
             ("loss", f"{facts.first_loss:.3f} before, {facts.last_loss:.3f} after"),
             ("prompt", facts.prompt),
-            ("base model", facts.base or "(nothing)"),
-            ("tuned model", facts.tuned or "(nothing)"),
+            ("base model", facts.base[:MOST_WORDS] or "(nothing)"),
+            ("tuned model", facts.tuned[:MOST_WORDS] or "(nothing)"),
             ("took", f"{facts.seconds:.0f} seconds from an empty folder to an empty account"),
             ("on AWS", f"{instance}, at the price this launch was given"),
             ("adapter", facts.adapter),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,6 +121,8 @@ def _show_plan(ui: Ui, facts: "Preview") -> None:
 
 SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 LONGEST = 200
+FEW = 10
+"""New resources that are named one by one where nobody asked for more words."""
 
 
 def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["RenderableType"]:
@@ -131,7 +134,11 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
     created = [change for change in facts.changes if change.action == "create"]
     updated = [change for change in facts.changes if change.action == "update"]
     deleted = [change for change in facts.changes if change.action == "delete"]
-    for change in [*created, *updated, *deleted]:
+    if compact and len(created) > FEW:
+        kinds = Counter(change.kind for change in created)
+        names = ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in kinds.items())
+        yield Hanging("+ ", names, lead_style="green")
+    for change in [*(() if compact and len(created) > FEW else created), *updated, *deleted]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
         for one in () if compact else change.properties:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from llmlab.commands import completing
 from llmlab.commands.state import State
 
 
@@ -15,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.")] = "latest",
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", autocompletion=completing.runs)] = "latest",
     output: Annotated[Path | None, typer.Option(help="The file to write.", show_default="outputs/RUN/report.html")] = None,
 ) -> None:
     """Write one self-contained HTML page about a run."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab.commands import completing
 from llmlab.commands.state import State
 from llmlab.errors import LabError, UsageError
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 5
 
-RunArgument = Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", metavar="RUN")]
+RunArgument = Annotated[
+    str, typer.Argument(help="A run's id, a part of it, its name, or latest.", metavar="RUN", autocompletion=completing.runs)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +30,10 @@ def status(
     run: Annotated[
         str,
         typer.Argument(
-            help="One run, with everything about it: its id, a part of it, its name, or latest.", metavar="[RUN]", show_default=False
+            help="One run, with everything about it: its id, a part of it, its name, or latest.",
+            metavar="[RUN]",
+            show_default=False,
+            autocompletion=completing.runs,
         ),
     ] = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every few seconds, until the run is over.")] = False,
@@ -78,7 +84,10 @@ def logs(
     ctx: typer.Context,
     run: RunArgument = "latest",
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run is over.")] = False,
-    stream: Annotated[list[str] | None, typer.Option(help="setup, training or agent; may be repeated.", show_default="all three")] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(help="setup, training or agent; may be repeated.", show_default="all three", autocompletion=completing.streams),
+    ] = None,
     since: Annotated[str, typer.Option(help="Only what is newer, such as 10m or 2h.", metavar="AGE")] = "",
     tail: Annotated[
         int | None, typer.Option("--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="all; 20 with --follow")

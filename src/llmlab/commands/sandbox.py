@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from llmlab.commands import completing
 from llmlab.commands.state import State
 from llmlab.commands.words import size
 from llmlab.errors import LabError, UsageError
@@ -159,7 +160,9 @@ def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Dela
 
 def interrupt(
     ctx: typer.Context,
-    run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, latest, or an instance's id.")],
+    run: Annotated[
+        str, typer.Argument(help="A run's id, a part of it, its name, latest, or an instance's id.", autocompletion=completing.runs)
+    ],
     notice_seconds: Annotated[float, typer.Option(min=0, help="From the notice to the end.")] = 120,
 ) -> None:
     """Take a run's spot instance back, as AWS does: a notice, and two minutes later the end."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmlab.commands import completing
 from llmlab.commands.data import OUTPUTS
 from llmlab.commands.state import State
 from llmlab.commands.words import size
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from llmlab.ops.ask import Answers
     from llmlab.ops.merge import Merged
 
-RunArgument = Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", metavar="RUN", show_default=False)]
+RunArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A run's id, a part of it, its name, or latest.", metavar="RUN", show_default=False, autocompletion=completing.runs
+    ),
+]
 BaseOption = Annotated[
     str, typer.Option(help="The base model's folder, instead of fetching or downloading it.", metavar="FOLDER", show_default=False)
 ]

@@ -1,0 +1,80 @@
+"""What a shell offers where a value is typed. Whatever goes wrong is no answer: nobody reads an error while typing."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmlab.errors import LabError
+
+if TYPE_CHECKING:
+    from llmlab.aws.session import Aws
+
+NEWEST = 30
+"""Runs that are offered by their ids."""
+
+
+def _offered(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+
+def _of_the_lab(ask: "Callable[[Aws], Iterable[str]]", incomplete: str) -> list[str]:
+    from llmlab.commands.state import State
+    from llmlab.ui import Ui
+
+    try:
+        return _offered(ask(State(ui=Ui()).aws), incomplete)
+    except (LabError, OSError):
+        return []
+
+
+def recipes(incomplete: str) -> list[str]:
+    """The recipes that ship, and YAML files of this folder."""
+    from llmlab.recipe import shipped
+
+    return _offered([*shipped(), *sorted(str(path) for path in Path().glob("*.yaml"))], incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """`latest`, the names, and the newest ids."""
+
+    def ask(aws: "Aws") -> list[str]:
+        from llmlab.aws import documents, run_names
+
+        names = sorted(set(run_names.of_runs(aws).values()))
+        return ["latest", *names, *reversed(documents.runs(aws, aws.names.outputs_bucket)[-NEWEST:])]
+
+    return _of_the_lab(ask, incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """The datasets that were uploaded."""
+
+    def ask(aws: "Aws") -> list[str]:
+        from llmlab.aws import documents
+        from llmlab.contract import DATASETS
+
+        return documents.names_under(aws, aws.names.data_bucket, DATASETS)
+
+    return _of_the_lab(ask, incomplete)
+
+
+def types(incomplete: str) -> list[str]:
+    """The instance types that there are prices of; after a comma the next one."""
+    from llmlab.aws.catalogue import TYPES
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in TYPES if name.startswith(last)]
+
+
+def parts(incomplete: str) -> list[str]:
+    """What of a run can be fetched."""
+    from llmlab.ops.fetch import What
+
+    return _offered(What, incomplete)
+
+
+def streams(incomplete: str) -> list[str]:
+    """The logs of a run."""
+    from llmlab.ops.logs import STREAMS
+
+    return _offered(STREAMS, incomplete)

@@ -1,0 +1,90 @@
+"""How a command's help looks: options by what they are about, and an example that runs."""
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+EXAMPLES = {
+    "init": "llmlab init --budget 50",
+    "bootstrap": "llmlab bootstrap --email me@example.org --budget 50 --github me/repository",
+    "doctor": "llmlab doctor",
+    "config": "llmlab config",
+    "secret set": "llmlab secret set hf-token < token.txt",
+    "secret list": "llmlab secret list",
+    "secret remove": "llmlab secret remove hf-token",
+    "image build": "llmlab image build --tag v2",
+    "image push": "llmlab image push",
+    "validate": "llmlab validate data/",
+    "upload": "llmlab upload data/ --name faq",
+    "estimate": "llmlab estimate --recipe qlora-8b --data faq",
+    "launch": "llmlab launch --data faq --name faq-v2 --spot --max-hours 6 --max-cost 5",
+    "status": "llmlab status faq-v2 --watch",
+    "logs": "llmlab logs faq-v2 -f",
+    "stop": "llmlab stop faq-v2",
+    "resume": "llmlab resume faq-v2 --max-hours 2",
+    "connect": "llmlab connect faq-v2 --port-forward 6006",
+    "fetch": "llmlab fetch faq-v2",
+    "try": "llmlab try faq-v2 'How do I return a parcel?'",
+    "merge": "llmlab merge faq-v2",
+    "report": "llmlab report faq-v2",
+    "rm": "llmlab rm faq-v2",
+    "cost": "llmlab cost",
+    "teardown": "llmlab teardown",
+    "sandbox start": 'eval "$(llmlab sandbox start)"',
+    "sandbox stop": "llmlab sandbox stop",
+    "sandbox exec": "llmlab sandbox exec -- bash",
+    "sandbox interrupt": "llmlab sandbox interrupt latest",
+    "sandbox model": "llmlab sandbox model tiny",
+    "sandbox data": "llmlab sandbox data data --rows 100",
+    "demo": "llmlab demo",
+}
+"""Command → a line of it, as a user would type it."""
+OPTIONS = {
+    "launch": {
+        "What is trained": ("recipe", "settings", "data", "run_name", "image"),
+        "Where": ("instance_type", "spot", "fallback_on_demand", "fallback_after", "fallback_minutes", "wait_for_capacity"),
+        "How much and how long": ("max_hours", "max_cost", "idle_minutes", "no_auto_shutdown", "no_resume", "wait_hours"),
+    }
+}
+"""Command → sections of its help, by the names of the parameters; the rest stands under the usual headings."""
+ANYWHERE = ("--profile", "--region", "--config", "--json", "--verbose")
+"""Options that may stand on every line, for completion."""
+
+
+class Command(TyperCommand):
+    """A command with sections and an example in its help."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections = OPTIONS.get(self.name or "", {})
+        if not sections:
+            super().format_options(ctx, formatter)
+            return
+        records = {str(one.name): record for one in self.get_params(ctx) if (record := one.get_help_record(ctx))}
+        for title, names in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Options"):
+            formatter.write_dl(list(records.values()))
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        super().format_epilog(ctx, formatter)
+        example = EXAMPLES.get(ctx.command_path.partition(" ")[2])
+        if example:
+            with formatter.section("Example"):
+                formatter.write_text(example)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """With the options that may stand anywhere, which are no parameters of any command."""
+        found = list(super().shell_complete(ctx, incomplete))
+        if incomplete.startswith("-"):
+            kinds = [type(one) for one in super().shell_complete(ctx, "--")]
+            found += [kinds[0](name) for name in ANYWHERE if kinds and name.startswith(incomplete)]
+        return found
+
+
+def dress(app: Any) -> None:
+    """Let every command of an app, and of the groups in it, be such a command."""
+    for one in app.registered_commands:
+        one.cls = Command
+    for group in app.registered_groups:
+        dress(group.typer_instance)
