@@ -149,9 +149,20 @@ def from_typer(error: typer.TyperException) -> UsageError:
     message: str = getattr(error, "format_message", error.__str__)()
     message = message.partition(" (Possible options:")[0]
     sentence, _, suggestion = message.strip().rstrip(".?").partition(". Did you mean ")
-    hint = f"{path} {suggestion.split(',')[0].strip(chr(39))} --help" if suggestion else f"{path} --help"
+    meant = suggestion.split(",")[0].strip("'")
+    if meant and not _is_near(sentence, meant):
+        suggestion = ""
+    hint = f"{path} {meant} --help" if suggestion else f"{path} --help"
     words = " ".join(sentence.split())
     return UsageError(words[:1].lower() + words[1:].rstrip("."), hint)
+
+
+def _is_near(sentence: str, meant: str) -> bool:
+    """Whether the word that a sentence quotes is the one that was meant but for a slip: Click finds `logs` near `bogus`."""
+    from difflib import SequenceMatcher
+
+    typed = sentence.partition("'")[2].partition("'")[0]
+    return SequenceMatcher(None, typed, meant).ratio() >= 0.7
 
 
 def split_global(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -223,5 +223,5 @@ def test_nothing_left_is_an_error_with_the_way_out() -> None:
     with pytest.raises(LabError, match="sold as spot") as no_spot:
         choose(need(), supply(replace(L4, spot=False)))
     assert no_spot.value.hint == "llmlab launch --on-demand"
-    with pytest.raises(UsageError, match=r"max-cost \$0.1 pays for less than an hour .* g6.xlarge spot, \$0.30 with disk and address"):
+    with pytest.raises(UsageError, match=r"max-cost \$0.10 pays for less than an hour .* g6.xlarge spot, \$0.30 with disk and address"):
         choose(need(), supply(L4), replace(SPOT, max_cost=0.1))

@@ -48,6 +48,12 @@ def progress(ui: Ui) -> None:
         report(1, 2)
 
 
+def painted(ui: Ui) -> None:
+    with ui.painted() as paint:
+        if paint:
+            paint(FORGED)
+
+
 PRINTING: dict[str, Callable[[Ui], object]] = {
     "line": lambda ui: ui.line(FORGED),
     "say": lambda ui: ui.say(FORGED),
@@ -61,6 +67,8 @@ PRINTING: dict[str, Callable[[Ui], object]] = {
     "show what draws itself": lambda ui: ui.show(None, Drawn),
     "tell": lambda ui: ui.tell(table(["a"], [[FORGED]])),
     "bar": progress,
+    "painted": painted,
+    "record": lambda ui: ui.record({"detail": FORGED}),
     "confirm": lambda ui: refused(ui.confirm, FORGED, yes=False),
     "ask": lambda ui: refused(ui.ask, FORGED, FORGED, option="--confirm"),
 }
@@ -80,9 +88,12 @@ def test_escape_sequences_are_shown_and_not_obeyed(name: str, kind: type[io.Stri
     ui = Ui(stdout=kind(), stderr=kind(), stdin=Terminal("no\n") if kind is Terminal else io.StringIO(), verbosity=1)
     PRINTING[name](ui)
     text = STYLE.sub("", written(ui)) if kind is Terminal else written(ui)
-    assert not set(text) & {*"\x1b\x07\x9b\u202e\u2028\r"} - ({"\r"} if name == "bar" else set())
-    if kind is io.StringIO and name in {"bar", "confirm", "ask"}:
+    assert not set(text) & {*"\x1b\x07\x9b\u202e\u2028\r"} - ({"\r"} if name in {"bar", "painted"} else set())
+    if kind is io.StringIO and name in {"bar", "painted", "confirm", "ask"}:
         return  # they say nothing where nobody sits
+    if name == "record":
+        assert json.loads(text) == {"detail": FORGED}
+        return
     assert SHOWN in text.replace("␇", "")
 
 

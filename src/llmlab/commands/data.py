@@ -144,6 +144,8 @@ def fetch(
     with state.ui.bar("fetching", "bytes") as progress:
         done = ops.fetch(state.aws, found, output, parts, progress)
     state.ui.show(done, lambda: fetch_view(done))
+    if done.adapter and not done.archived:
+        state.ui.say(f"next: llmlab try {done.run} 'a prompt of yours'")
     if done.archived:
         state.ui.say(f"hint: llmlab fetch {found}" + (f" --only {only}" if only else ""))
         raise typer.Exit(int(ExitCode.FAILED))

@@ -45,14 +45,17 @@ from llmlab.ops.upload import Uploaded
 
 ERROR = {"error": str, "hint": str, "exit_code": int}
 REPORT = {"ok": bool, "trained_share": float} | {one.name: one.type for one in fields(Report) if one.name not in {"verdicts", LENGTHS}}
+FORM = {"form": str, "keys": str, "becomes": str, "examples": list[Any], "described": list[str]}
 FORMS: dict[str, Any] = {
     "error": ERROR,
     "init": Initialised,
     "bootstrap --plan": Preview,
     "bootstrap": Bootstrapped,
+    "bootstrap --print-operator-policy": dict[str, Any],
     "doctor": Checkup,
     "doctor --request-quota": list[Increase],
     "validate": REPORT,
+    "validate --forms": [FORM],
     "upload": Uploaded,
     "estimate": Estimate,
     "launch --dry-run": Plan,
@@ -112,6 +115,8 @@ def schema(form: str) -> dict[str, Any]:
 
 def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(kind, list):
+        return {"type": "array", "items": _of(kind[0], definitions)}
     if isinstance(kind, Mapping):
         return _object({name: _of(one, definitions) for name, one in kind.items()})
     if origin is typing.Annotated:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from llmlab import __version__, contract
+from llmlab import __version__, contract, money
 from llmlab.aws import documents, metrics
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock
@@ -124,7 +124,7 @@ def html(facts: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    environment.filters["number"] = chart.number
+    environment.filters |= {"number": chart.number, "dollars": money.dollars, "plain": plain}
     return environment.get_template("report.html.j2").render(report=facts, version=__version__)
 
 
@@ -136,3 +136,12 @@ def write(facts: Report, path: Path) -> Path:
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}", f"llmlab report {facts.run} --output FILE") from error
     return path
+
+
+def plain(value: object) -> str:
+    """A value of a recipe as a reader would write it: `yes`, `a 1, b 2`, `none`."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {plain(one)}" for name, one in value.items() if one is not None and one != [])
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "none" if value is None else str(value)

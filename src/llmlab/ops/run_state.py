@@ -138,6 +138,7 @@ def assemble(
     state = derive(marker.reason if marker else None, states, claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
     progress = current.progress if current else None
+    last = heartbeat.progress if heartbeat else None  # of an earlier attempt: how long the training is does not change
     ended = {one.number: one for one in ends}
     found = spending.by_attempt(Account(spec.charges, claims, ended, marker, current if not state.final else None), now)
     hours, cost = used(found, claims)
@@ -156,8 +157,8 @@ def assemble(
         spot=claim.spot if claim else spec.spot,
         phase=current.phase if current and not state.final else "",
         step=marker.step if marker else progress.step if progress else end.step if end else 0,
-        total_steps=(marker.total_steps if marker else progress.total_steps if progress else 0) or None,
-        loss=marker.loss if marker else progress.loss if progress else None,
+        total_steps=(marker.total_steps if marker else 0) or (last.total_steps if last else 0) or None,
+        loss=(marker.loss if marker else progress.loss if progress else None) or (last.loss if last and marker else None),
         tokens_per_second=progress.tokens_per_second if progress else None,
         gpu_percent=current.gpu_percent if current else None,
         gpu_memory_gib=current.gpu_memory_gib if current else None,

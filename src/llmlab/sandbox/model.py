@@ -57,6 +57,8 @@ def make(
 
     `progress` is called with (steps done, steps in all).
     """
+    if progress:
+        progress(0, steps)  # what is imported now takes seconds
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
