@@ -154,7 +154,7 @@ class Ui:
             return
 
         def paint(text: str) -> None:
-            self.stderr.write("\r\x1b[2K" + visible(one_line(text))[: max(1, self._err.width - 1)])
+            self.stderr.write("\r\x1b[2K" + visible(" ".join(text.splitlines()))[: max(1, self._err.width - 1)])
             self.stderr.flush()
 
         try:

@@ -223,7 +223,7 @@ def test_a_run_is_compared_with_what_was_billed(past: CommandLine, lab_aws: Aws)
     assert by_day == {"2026-11-20": (pytest.approx(1.06), 1.0), "2026-11-21": (pytest.approx(1.06), 1.0)}
     words = past("cost").out
     assert "compared with Cost Explorer by the tag Run" in words
-    assert re.search(rf"{RUN} +2\.12 +2\.00 +\+0\.12 +\+6\.0", words)
+    assert re.search(rf"{RUN} +\$2\.12 +\$2\.00 +\+\$0\.12 +\+6\.0", words)
 
 
 def test_where_runs_are_not_told_apart_days_are_compared(past: CommandLine, lab_aws: Aws) -> None:
@@ -231,8 +231,8 @@ def test_where_runs_are_not_told_apart_days_are_compared(past: CommandLine, lab_
     bill(date(2026, 11, 20), 1.06, RUN)
     bill(date(2026, 11, 21), 2.0, RUN)
     result = past("cost")
-    assert re.search(r"2026-11-20 +1\.06 +1\.06 +\+0\.00 +\+0\.0", result.out)
-    assert re.search(r"total +2\.12 +3\.06 +-0\.94 +-30\.7", result.out)
+    assert re.search(r"2026-11-20 +\$1\.06 +\$1\.06 +\$0\.00 +\+0\.0", result.out)
+    assert re.search(r"total +\$2\.12 +\$3\.06 +-\$0\.94 +-30\.7", result.out)
 
 
 def test_a_cost_explorer_that_sees_nothing_is_told(past: CommandLine, lab_aws: Aws) -> None:

@@ -49,14 +49,12 @@ ONE_LINE = {
     "validate": r"^tokens +(.*)",
     "estimate": r"^(.* chosen.*)",
     "launch": r"^(instance +i-.*)",
-    "status": r"^(\d{8}-.*)",
-    "logs": r".*training +(step .*)",
     "fetch": r"^(\S+: .* checked by SHA-256)",
-    "cost": r"^total +(.*)",
+    "cost": r"^(total) .*?(\$[\d.,]+)\s*$",
     "teardown": r"^(.*(?:nothing of the lab|deleted).*)",
 }
 """Command → which line of what it says is shown, the last that fits."""
-MOST_WORDS = 160
+MOST_WORDS = 130
 """Characters that are shown of a model's answer: one that has learned nothing may go on."""
 NOT_ZERO = {"doctor": (ExitCode.DONE, ExitCode.FAILED)}
 """Commands that may end with something else: nobody confirms the e-mail of this lab, and the check-up says so."""
@@ -148,7 +146,7 @@ class Stage:
         else:
             code, said = self.watch(command)
             pattern = re.compile(ONE_LINE.get(line.partition(" ")[0], "(?!)"))
-            shown = [" ".join(match[1].split()) for text in said if (match := pattern.match(text))]
+            shown = [" ".join(" ".join(match.groups()).split()) for text in said if (match := pattern.match(text))]
             if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
                 for text in said[-LAST_LINES:]:
                     ui.say(text)
