@@ -114,7 +114,10 @@ def upload(
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
     if not state.ui.as_json or (report.bad and not skip_bad):
-        state.ui.show({"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial), lambda: report_view(state, report, trial))
+        state.ui.show(
+            {"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial),
+            lambda: report_view(state, report, trial),
+        )
     again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
     with state.ui.bar("uploading", "bytes") as progress:
