@@ -50,7 +50,7 @@ def test_a_region_that_is_not_enabled(lab_aws: Aws) -> None:
 def test_bad_credentials_are_bad_in_an_enabled_region(lab_aws: Aws) -> None:
     with refusing(lab_aws, "sts", "GetCallerIdentity", "InvalidClientTokenId", "The security token included in the request is invalid."):
         first, *_ = (facts := doctor(Settings(), forgetful(lab_aws), ManualClock(lab_now()))).checks
-    assert (first.name, first.health, first.mend) == ("credentials", Health.FAILED, "aws configure")
+    assert (first.name, first.health, first.hint) == ("credentials", Health.FAILED, "aws configure")
     assert not facts.healthy
 
 

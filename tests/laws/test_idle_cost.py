@@ -49,7 +49,7 @@ def test_what_it_costs_where_the_free_tier_is_used_up(lab: Lab) -> None:
     dear = {one.kind: one.without_free_tier for one in found.items if one.without_free_tier > 0.1}
     assert dear == {"dashboard": 3.0, "function": pytest.approx(0.24, abs=0.01)}
     assert sum(one.without_free_tier for one in found.items if one.kind not in dear) == pytest.approx(0.40, abs=0.01)
-    assert "dashboard 3.00, alarm 0.40, function 0.24" in standing.words(found)
+    assert "dashboard $3.00, alarm $0.40, function $0.24" in standing.words(found)
 
 
 def test_the_free_tier_is_used_up_once() -> None:
