@@ -80,12 +80,14 @@ def test_what_was_given_is_remembered(lab: CommandLine, project: Path) -> None:
     assert (settings.budget, settings.github, settings.email) == (70, "me/repo", None)
 
 
-def test_a_new_lab_is_planned_one_line_a_resource(lab: CommandLine) -> None:
+def test_a_new_lab_is_planned_in_a_paragraph_and_in_full_where_asked_for(lab: CommandLine) -> None:
     """Properties are for `--plan` and `-v`, in words rather than in AWS's documents."""
     short, long, asked = lab("bootstrap"), lab("bootstrap", "-v"), lab("bootstrap", "--plan")
-    assert "+ data bucket llm-tuning-lab-data-123456789012-us-east-1" in short.err.splitlines()
+    assert "data bucket, outputs bucket, image repository" in short.err
+    assert len(short.err.splitlines()) < 10
     assert "    versioning: Enabled" not in short.err.splitlines()
     for words in (long.err, asked.out):
+        assert "+ data bucket llm-tuning-lab-data-123456789012-us-east-1" in words.splitlines()
         assert "    versioning: Enabled" in words.splitlines()
         assert "    TLS only: deny: TlsOnly" in words.splitlines()
         assert "    lifecycle: keep 3 untagged, keep 10 tagged" in words.splitlines()
