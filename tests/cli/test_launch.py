@@ -318,7 +318,7 @@ BAD = (
     (
         ["--max-cost", "0.1"],
         2,
-        "max-cost $0.1 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.55",
+        "max-cost $0.10 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.55",
         "llmlab launch --",
     ),
     (

@@ -173,7 +173,7 @@ def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
         yield f"run {done.run} is not over: this is what there is so far"
     if done.left:
         yield f"left in the bucket: {', '.join(f'{size(left)} of {part}' for part, left in done.left.items())}"
-        yield f"which come with --only {','.join(done.left)}"
+        yield f"which comes with: llmlab fetch {done.run} --only {','.join(done.left)}"
     for key in done.skipped:
         yield f"left out, because it leads out of {done.path}: {key}"
     for why in done.unreadable:
