@@ -3,6 +3,8 @@
 Usage: `python -m benchmarks.validate [--rounds 5] [--bytes 1000000000]` is the common form; `--all` is every form of row in plain .jsonl,
 every kind of file, and a folder of transcripts, of 200 MB of chats each unless `--bytes` says otherwise. Contestants alternate, each a
 fresh process; processor time is shown beside wall time, because it says on a busy machine what wall time says on a quiet one.
+`--inside` measures checking alone, within this one process, by its own processor time and the least of the rounds: what is to be read on a
+busy machine, and what one core does.
 """
 
 import argparse
@@ -18,6 +20,9 @@ from pathlib import Path
 
 from benchmarks import forms
 from benchmarks.memory import resident
+from llmlab.dataset import find
+from llmlab.dataset.check import parts, tally_of
+from llmlab.dataset.tokens import estimate
 
 OURS = [sys.executable, "-m", "llmlab", "validate", "--json", "--skip-bad"]
 FOLDER = (
@@ -63,8 +68,14 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--bytes", type=int)
     options.add_argument("--all", action="store_true")
+    options.add_argument("--inside", action="store_true", help="of --all, in this process, by processor time")
     options.add_argument("--only", default="", help="of --all, what has this in its name")
     given = options.parse_args()
+    if given.inside:
+        print("| what | bare | checked | share of the speed |\n|---|---|---|---|")
+        for name in every(given.only):
+            inside(name, given.bytes or 6_000_000, given.rounds)
+        return
     size = given.bytes or (200_000_000 if given.all else 10**9)
     print(f"| what | size | bare | validate | share of the speed | of processor time, on one of {os.cpu_count()} cores | resident |")
     print("|---|---|---|---|---|---|---|")
@@ -81,16 +92,40 @@ def every(only: str) -> list[str]:
     return [kind for kind in kinds if only in kind]
 
 
+def written(name: str, folder: Path, size: int) -> tuple[Path, str]:
+    """The data of a line, and what only reads them."""
+    if name == "transcripts":
+        path, bare = forms.transcripts(folder / "data", folder, size), FOLDER
+    else:
+        form, suffix = name.rsplit(" ", 1)
+        path, bare = forms.write(folder / f"data{suffix}", form, folder, size), forms.BARE[suffix]
+    (folder / "chats.jsonl").unlink()
+    return path, bare
+
+
+def inside(name: str, size: int, rounds: int) -> None:
+    """Measure one within this process and print its line."""
+    with tempfile.TemporaryDirectory() as place:
+        path, bare = written(name, Path(place), size)
+        code, sys.argv = compile(bare, name, "exec"), ["bare", str(path)]
+        every_part = list(parts(find(path).files))
+        taken: tuple[list[float], list[float]] = ([], [])
+        for _ in range(rounds):
+            began = time.process_time()
+            exec(code, {})  # the same text that --all runs as a program
+            between = time.process_time()
+            for part in every_part:
+                tally_of(part, estimate)
+            taken[0].append(between - began)
+            taken[1].append(time.process_time() - between)
+    least = [min(times) for times in taken]
+    print(f"| {name} | {least[0] * 1e3:.1f} ms | {least[1] * 1e3:.1f} ms | {least[0] / least[1]:.2f} |", flush=True)
+
+
 def line(name: str, size: int, rounds: int) -> bool:
     """Measure one, print its line, and say whether it is quick and small enough."""
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        if name == "transcripts":
-            path, bare = forms.transcripts(folder / "data", folder, size), FOLDER
-        else:
-            form, suffix = name.rsplit(" ", 1)
-            path, bare = forms.write(folder / f"data{suffix}", form, folder, size), forms.BARE[suffix]
-        (folder / "chats.jsonl").unlink()
+        path, bare = written(name, Path(place), size)
         measured = measure(path, bare, rounds)
         held = sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
     wall, load = measured.share(measured.walls), measured.share(measured.loads)

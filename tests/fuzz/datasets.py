@@ -1,7 +1,10 @@
-"""The dataset readers: bytes of each kind of file, and a row of each format."""
+"""The dataset readers: bytes of each kind of file, and a row of each format. Files lie in memory, so that a million take minutes."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -27,28 +30,36 @@ def file_of(suffix: str) -> Target:
     """Every line of a file is a row or a reason; the check of the whole counts the same lines, each good or bad."""
 
     def target(data: bytes) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            path = Path(name, f"data{suffix}")
-            path.write_bytes(data[:LONGEST])
-            counted = 0
-            for line in read(path):
-                assert (line.row is None) == bool(line.reason), line
-                assert "\n" not in line.reason
-                assert len(line.raw) <= MOST_BYTES
-                counted += 1
-                if counted > ROWS:
-                    return
-            report = check(find(path), processes=1)
-            left_out = sum(report.skipped.values())
-            assert report.examples + report.bad + left_out == counted, (report.examples, report.bad, report.skipped, counted)
-            assert bool(report.bad) == bool(report.problems), "each bad line is told"
-            assert all(problem.line >= 0 and problem.reason and problem.file == path.name for problem in report.problems)
-            for places in (report.problems, report.skipped_places):
-                for problem in places:
-                    one_line(problem.reason)
-            as_it_goes(path, report)
+        path = in_memory() / f"data{suffix}"
+        path.write_bytes(data[:LONGEST])
+        counted = 0
+        for line in read(path):
+            assert (line.row is None) == bool(line.reason), line
+            assert "\n" not in line.reason
+            assert len(line.raw) <= MOST_BYTES
+            counted += 1
+            if counted > ROWS:
+                return
+        report = check(find(path), processes=1)
+        left_out = sum(report.skipped.values())
+        assert report.examples + report.bad + left_out == counted, (report.examples, report.bad, report.skipped, counted)
+        assert bool(report.bad) == bool(report.problems), "each bad line is told"
+        assert all(problem.line >= 0 and problem.reason and problem.file == path.name for problem in report.problems)
+        for places in (report.problems, report.skipped_places):
+            for problem in places:
+                one_line(problem.reason)
+        as_it_goes(path, report)
 
     return target
+
+
+@cache
+def in_memory() -> Path:
+    """A folder of this process's own for one input after another, in memory where the system has such a place."""
+    shared = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="llmlab-fuzz-", dir=shared if shared.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def as_it_goes(path: Path, report: Report) -> None:
@@ -97,15 +108,14 @@ def parquet_of(data: bytes) -> None:
         table = pa.Table.from_pylist([row for row in map(orjson.loads, data.splitlines()) if isinstance(row, dict)])
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         return
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name, "data.parquet")
-        try:
-            parquet.write_table(table, path)
-        except pa.ArrowException:
-            return
-        lines = list(read(path))
-        assert len(lines) == table.num_rows or lines[-1].reason
-        assert all(line.row is not None for line in lines[:-1])
+    path = in_memory() / "data.parquet"
+    try:
+        parquet.write_table(table, path)
+    except pa.ArrowException:
+        return
+    lines = list(read(path))
+    assert len(lines) == table.num_rows or lines[-1].reason
+    assert all(line.row is not None for line in lines[:-1])
 
 
 TARGETS: dict[str, Target] = {

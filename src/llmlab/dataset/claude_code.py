@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+from llmlab.dataset.content import only_text
 from llmlab.dataset.conversation import ENDS, Conversation, fits
 from llmlab.dataset.formats import Format, Message
 from llmlab.dataset.heads import CLAUDE_CODE
+from llmlab.dataset.keys import is_cut
 from llmlab.dataset.line import Line
 from llmlab.dataset.messages import read_message
 from llmlab.dataset.reasons import FAILED, BadRow
@@ -66,7 +68,9 @@ class ClaudeCode:
         conversation.size += size
         try:
             fits(conversation.size)
-            made, _ = read_message({"role": row["type"], **_said(message)}, "message", conversation.unread)
+            made = _words_alone(row["type"], message)
+            if not made:
+                made, _ = read_message({"role": row["type"], **_said(message)}, "message", conversation.unread)
         except BadRow as error:
             if conversation.trained:
                 yield conversation.row(Format.CLAUDE_CODE)
@@ -93,6 +97,14 @@ class ClaudeCode:
 def _is_the_programs(row: dict[str, Any], message: dict[str, Any]) -> bool:
     """Whether a message is the program's own: an error, a text for the user's eyes, an answer that no model gave."""
     return bool(row.get("isApiErrorMessage") or row.get("isVisibleInTranscriptOnly") or message.get("model") == "<synthetic>")
+
+
+def _words_alone(kind: str, message: dict[str, Any]) -> list[Message]:
+    """A message that says words, as a string or one part, and was not cut off; nothing where it may hold more."""
+    content = message.get("content")
+    if type(content) is list and len(content) == 1:
+        content = only_text(content[0])
+    return [{"role": kind, "content": content}] if type(content) is str and not is_cut(message.get("stop_reason")) else []
 
 
 def _said(message: dict[str, Any]) -> dict[str, Any]:

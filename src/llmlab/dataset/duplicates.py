@@ -45,6 +45,8 @@ class Digests:
         count = 0
         pairs: list[tuple[int, int]] = []
         for index, held in enumerate(self._buckets):
+            if not held and not self._spilled:
+                continue
             bucket = held
             if self._spilled:
                 bucket = array("Q")

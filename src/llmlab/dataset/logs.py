@@ -25,6 +25,7 @@ from llmlab.dataset.reasons import CUT_CALLS, FAILED, BadRow, LeftOut, name_of
 Row = Mapping[str, Any]
 ERROR_STATUS = 400
 STATUS = ("status_code", "statusCode", "status")
+FAILING = frozenset(("error", *STATUS))
 TOOLS = frozenset({"tools", "functions", "toolConfig"})
 REQUEST = frozenset(
     "model messages system tools functions input instructions contents systemInstruction system_instruction toolConfig tool_config "
@@ -208,6 +209,8 @@ def _succeeded(row: Row) -> dict[str, Any]:
 
 
 def _not_failed(holder: Row) -> None:
+    if FAILING.isdisjoint(holder):
+        return
     error = holder.get("error")
     if error not in EMPTY and error is not False:
         raise LeftOut(FAILED, f"a failed request: {_words(error)}")
