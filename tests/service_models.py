@@ -10,8 +10,19 @@ SERVICES = (
     "sns", "ssm", "sts",
 )  # fmt: skip
 """Those that nearly every command asks."""
-READ: dict[str, dict[Any, Any]] = {}
-"""What loaders have read, by the folders that they were told to look in besides their own."""
+
+
+class Cache(dict[Any, Any]):
+    """What loaders have read. S3's model is each session's own, because S3's clients take the bucket out of the addresses in it."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _, *words = key
+        if not any(str(word).partition("/")[0] == "s3" for word in words):
+            super().__setitem__(key, value)
+
+
+READ: dict[str, Cache] = {}
+"""By the folders that a loader was told to look in besides its own."""
 
 
 def share() -> None:
@@ -19,7 +30,7 @@ def share() -> None:
 
     def create_loader(search_path_string: str | None = None) -> botocore.loaders.Loader:
         loader = botocore.loaders.create_loader(search_path_string)
-        loader._cache = READ.setdefault(search_path_string or "", {})  # type: ignore[attr-defined]
+        loader._cache = READ.setdefault(search_path_string or "", Cache())  # type: ignore[attr-defined]
         return loader
 
     botocore.session.create_loader = create_loader
