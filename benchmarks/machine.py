@@ -22,13 +22,19 @@ from typing import Any
 from llmlab.commands import demo
 from llmlab.errors import ExitCode
 
+FOLLOWED = "logs latest -f"
+LAUNCH = next(line for line in demo.BEFORE if line.startswith("launch"))
 STEPS = (
-    *demo.BEFORE,
+    *demo.BEFORE[: demo.BEFORE.index(LAUNCH)],
+    LAUNCH.replace(" --wait", ""),
+    FOLLOWED,
+    *demo.BEFORE[demo.BEFORE.index(LAUNCH) + 1 :],
     "connect latest",
     "try latest 'Hello' --max-tokens 8",
     "logs latest --stream setup",
     *demo.AFTER,
 )
+"""The demo's, with the run's log followed to its end, which is when the instance goes."""
 NOT_ZERO = {**demo.NOT_ZERO, "connect": (ExitCode.FAILED, ExitCode.REFUSED)}
 """Nobody can be connected to a machine that is gone."""
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*)")
@@ -118,7 +124,7 @@ def logged(run: str) -> tuple[str, datetime, datetime]:
     from llmlab.contract import LogStream
     from llmlab.ops import logs
 
-    lines = logs.read(account(), run)
+    lines = logs.read(account(), run, logs.Wanted(plumbing=True))
     setup = [line for line in lines if line.stream == LogStream.SETUP and line.at]
     stamp = "{:%Y-%m-%dT%H:%M:%SZ} {}"
     began = next(line.at for line in setup if line.at and line.text.startswith("training container: "))
@@ -137,7 +143,7 @@ def main() -> None:
             if line.startswith("launch"):
                 found = re.search(r"\d{8}-\d{6}-[a-z0-9]{4}", out)
                 run = found[0] if found else sys.exit("launch named no run")
-            if line.startswith("logs latest -f"):
+            if line == FOLLOWED:
                 one, gone = instance(run, until_gone=True)
         adapters = [str(path) for path in Path.cwd().glob("outputs/**/adapter_model.safetensors")]
         os.chdir("/")
