@@ -310,3 +310,19 @@ def test_a_good_checkpoint_is_never_written_again(tmp_path: Path, whole: WorkFol
     checkpoints.publish(staged, folder, 12)
     assert (folder / "checkpoint-12" / COMPLETE).read_bytes() == before
     assert not staged.exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_stands_in_the_place_of_complete_is_passed_over_and_removed(tmp_path: Path, kind: str) -> None:
+    """Other code in the container can put anything there; a pipe would be waited at for ever, and a folder cannot be unlinked."""
+    odd = tmp_path / contract.checkpoint_name(9) / contract.COMPLETE
+    odd.parent.mkdir()
+    if kind == "folder":
+        odd.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to(tmp_path / "nowhere")
+    assert checkpoints.find(tmp_path).damaged == (f"{odd.parent.name}: it has no {contract.COMPLETE}",)
+    checkpoints.keep_newest(tmp_path, 1, newest=3)
+    assert not odd.parent.exists()

@@ -7,6 +7,7 @@ on trust crashes on some kinds of damage, and on others goes on silently and is 
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,10 @@ def find(folder: Path, most: int | None = None) -> Found:
 
 def why_not_whole(path: Path) -> str:
     """What is wrong with a checkpoint, or ""."""
+    if not (path / COMPLETE).is_file():  # a pipe of this name would be waited at for ever
+        return f"it has no {COMPLETE}"
     try:
         complete = contract.load(Complete, (path / COMPLETE).read_bytes())
-    except FileNotFoundError:
-        return f"it has no {COMPLETE}"
     except (ContractError, OSError) as error:
         return f"its {COMPLETE} cannot be read: {error}"
     for file in complete.files:
@@ -88,7 +89,8 @@ def keep_newest(folder: Path, count: int, newest: int, best: int = 0) -> None:
     for step, path in there:
         if step in kept or step == best:
             continue
-        (path / COMPLETE).unlink(missing_ok=True)
+        with suppress(OSError):  # it may be absent, or no file at all
+            (path / COMPLETE).unlink()
         shutil.rmtree(path, ignore_errors=True)
 
 
