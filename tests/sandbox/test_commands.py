@@ -50,6 +50,9 @@ def test_start_is_found_by_later_commands_and_stopped(project: Path) -> None:
         unknown = llmlab("sandbox", "interrupt", "20260101-000000-aaaa", **state)
         assert unknown.returncode == 1
         assert unknown.stderr.startswith("error: no spot instance of 20260101-000000-aaaa is running\nhint: ")
+        short = llmlab("sandbox", "interrupt", "aaaa", **state)
+        assert short.returncode == 1
+        assert "only a whole run id is known, and aaaa is none" in short.stderr, "AWS itself is not asked by a shell that is led nowhere"
     finally:
         stopped = llmlab("--json", "sandbox", "stop", **state)
     assert json.loads(stopped.stdout)["stopped"] is True

@@ -15,7 +15,11 @@ import typer
 from llmlab.commands import completing
 from llmlab.commands.state import State
 from llmlab.commands.words import size
+from llmlab.contract import RUN_ID
 from llmlab.errors import LabError, UsageError
+
+START = 'eval "$(llmlab sandbox start)"'
+"""Leads a shell into it."""
 
 
 class Kind(StrEnum):
@@ -94,7 +98,7 @@ def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay 
     for line in lines:
         state.ui.line(line)
     if state.ui.stdout.isatty():
-        state.ui.say('hint: eval "$(llmlab sandbox start)"')
+        state.ui.say(f"hint: {START}")
 
 
 def own_folder_first(environment: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
@@ -171,10 +175,12 @@ def interrupt(
     state: State = ctx.obj
     sandbox = Sandbox.find(state.environment)
     if sandbox is None:
-        raise LabError("no sandbox is running", 'eval "$(llmlab sandbox start)"')
-    if not run.startswith("i-"):
+        raise LabError("no sandbox is running", START)
+    if not run.startswith("i-") and not RUN_ID.fullmatch(run):
         from llmlab.ops.runs import resolve
 
+        if state.environment.get("AWS_ENDPOINT_URL", "").rstrip("/") != sandbox.endpoint:
+            raise LabError(f"this shell is not led into the sandbox, so only a whole run id is known, and {run} is none", START)
         run = resolve(state.aws, run)
     instances = sandbox.interrupt(run, notice_seconds)
     state.ui.show(
