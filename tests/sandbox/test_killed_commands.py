@@ -23,6 +23,7 @@ from llmlab import contract, timers
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import PROJECT, DataFile, EndReason, Marker, RunKeys, dataset_prefix
+from llmlab.sandbox import registry
 from llmlab.sandbox.service import Service
 from llmlab.watchdog import events
 from tests.account import everything
@@ -128,6 +129,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Killed]:
     from moto.core.base_backend import BackendDict
 
     service = Service(tmp_path / "account")
+    registry.STANDING.append(service)
     front = service.server.app = Front(service._application)
     serving = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     serving.start()
@@ -139,6 +141,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Killed]:
     made = Killed(None, eyes, eyes, ManualClock(SystemClock().now().replace(microsecond=0)), home)  # type: ignore[arg-type] # has no keeper
     made.front = front
     yield made
+    registry.STANDING.remove(service)
     service.server.shutdown()
     service.server.server_close()
     serving.join()

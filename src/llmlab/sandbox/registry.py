@@ -18,6 +18,8 @@ TRAINING = "-training"
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 SHELVES: list[Callable[[str], str]] = []
 """When set, called with a repository's name: puts an image into it for real, and returns its manifest."""
+STANDING: list[object] = []
+"""The sandboxes of this process: a repository that is made while there is none stays empty, as moto makes it."""
 
 
 def install() -> None:
@@ -28,7 +30,7 @@ def install() -> None:
 
     def create(self: Any, values: dict[str, Any]) -> Any:
         result = original(self)
-        if values["repositoryName"].endswith(TRAINING):
+        if STANDING and values["repositoryName"].endswith(TRAINING):
             push(self.ecr_backend, values["repositoryName"])
         return result
 

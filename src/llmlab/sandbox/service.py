@@ -91,6 +91,7 @@ class Service:
         completion_lambda.RUNTIME.clock = self.timetable
         DELAY.seconds = self.delay_seconds
         SWITCH.set(self.rules)
+        registry.STANDING.append(self)
         completion_compute.LAUNCHED.append(self.room.launched)
         completion_compute.TERMINATE.append(self.room.terminate)
         completion_fis.INTERRUPT.append(self.room.interrupt)
@@ -102,6 +103,7 @@ class Service:
     def close(self) -> None:
         """End every machine, and serve no more. The folder goes too."""
         self.stopped.set()
+        registry.STANDING.remove(self)
         completion_compute.LAUNCHED.remove(self.room.launched)
         completion_compute.TERMINATE.remove(self.room.terminate)
         completion_fis.INTERRUPT.remove(self.room.interrupt)
