@@ -330,7 +330,7 @@ def test_fetch_checkpoints_takes_whole_ones(lab: CommandLine, finished: Aws) -> 
     lab("fetch", "--only", "logs,adapter")
     out = lab("fetch", "--only", "checkpoints").out
     assert "of report\n" in out, "what is here is not left there"
-    assert "which come with --only report\n" in out
+    assert f"which comes with: llmlab fetch {RUN} --only report\n" in out
     assert lab("fetch", "--only", "adaptor").error == "there is no part adaptor to fetch, only adapter, checkpoints, logs, report"
 
 
