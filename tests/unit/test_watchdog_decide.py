@@ -112,6 +112,14 @@ def test_ends_that_are_final(cause: str, changes: dict[str, Any], reason: EndRea
     assert (decision.reason, decision.end.reason) == (reason, reason)
 
 
+def test_a_clock_that_is_behind_ec2s_makes_no_deadline_the_users_hand() -> None:
+    ended = START + timedelta(hours=6)
+    gone = dataclasses.replace(machine(cause="Client.UserInitiatedShutdown"), ended=ended)
+    decision = decided(about(attempt()), gone, now=ended - timedelta(minutes=10))
+    assert isinstance(decision, Mark)
+    assert decision.reason is EndReason.TIMED_OUT
+
+
 def test_an_instance_that_vanished_is_lost_and_followed() -> None:
     for found in ([], [machine(cause="Client.InstanceInitiatedShutdown")], [machine(cause="Server.InternalError")]):
         decision = decided(about(attempt()), *found)

@@ -115,7 +115,8 @@ def _end(sight: Sight, checkpoint: int) -> AttemptEnd:
     interrupted = machine is not None and machine.cause in INTERRUPTED
     used = money.attempt_costs(spec.charges, started, gone, price, sight.history)
     costs = money.attempt_costs(spec.charges, started, gone, price, sight.history, interrupted=interrupted)
-    reason, detail = _why(attempt, machine, gone, attempt.cost_before + money.total(used))
+    ended = machine.ended if machine and machine.ended else now  # EC2's word, also where the clock that is read here is behind it
+    reason, detail = _why(attempt, machine, ended, attempt.cost_before + money.total(used))
     hours = money.attempt_hours(started, gone)
     code, values = _hint(machine, spec) if reason is EndReason.SETUP_FAILED and machine else ("", {})
     return AttemptEnd(
