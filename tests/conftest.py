@@ -71,7 +71,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Load
     return ByFolder(config, log)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests first, so that no worker is alone with one in the end; and what was not asked for is skipped."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not config.getoption("--docker"):
         for item in items:
             if item.get_closest_marker("docker"):
