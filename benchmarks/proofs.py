@@ -97,7 +97,12 @@ def planted(rows: list[Counted]) -> str:
     return "".join(f"{number(row['bugs'])} bugs: {counts({key: value for key, value in row.items() if key != 'bugs'})}.\n" for row in rows)
 
 
+def runs(rows: list[Counted]) -> str:
+    return "".join(f"{number(row['tests'])} tests, of which {number(row['not passed'])} did not pass.\n" for row in rows)
+
+
 TITLES: Mapping[str, tuple[str, Callable[[list[Counted]], str]]] = {
+    "runs": ("Whole runs that take minutes", runs),
     "planted": ("Planted bugs", planted),
     "schedules": ("Simulated schedules", schedules),
     "faults": ("A fault at every call", faults),

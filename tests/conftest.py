@@ -44,6 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--docker", action="store_true", help="run the tests on machines that are containers: Linux, root, minutes of building"
     )
+    parser.addoption("--hours", action="store_true", help="run the tests that `make prove` alone runs, minutes each")
     parser.addoption("--live", action="store_true", help="run the tests that need an AWS account, and cost money")
 
 
@@ -79,6 +80,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("docker"):
                 item.add_marker(pytest.mark.skip(reason=UNASKED))
+    if not config.getoption("--hours"):
+        for item in items:
+            if item.get_closest_marker("hours"):
+                item.add_marker(pytest.mark.skip(reason="needs --hours, as in make prove: minutes each"))
     if not config.getoption("--live"):
         for item in items:
             if item.get_closest_marker("live"):  # not a folder of this name

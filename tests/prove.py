@@ -28,6 +28,9 @@ SIMULATION = ("-m", "llmlab.sandbox.simulation")
 WORDS = 2000
 """Characters of what a part says that did not hold."""
 
+ENDS = ("passed", "failed", "errors", "error", "skipped")
+"""Of tests, as pytest counts them."""
+
 Row = dict[str, Any]
 Read = Callable[["Done"], list[Row]]
 
@@ -137,6 +140,15 @@ def planted(done: Done) -> list[Row]:
     ]
 
 
+def tested(done: Done) -> list[Row]:
+    """Pytest's closing line."""
+    closing = re.findall(r"^=* ?(\d+ \w+.*?) in [\d.]+s", done.out, re.MULTILINE)
+    found = {kind: int(count) for count, kind in re.findall(r"(\d+) (\w+)", closing[-1])} if closing else {}
+    return (
+        [{"tests": sum(found.get(kind, 0) for kind in ENDS), "not passed": sum(found.get(kind, 0) for kind in ENDS[1:])}] if found else []
+    )
+
+
 def fuzzers() -> tuple[tuple[str, ...], ...]:
     from tests.fuzz.targets import TARGETS
 
@@ -144,6 +156,7 @@ def fuzzers() -> tuple[tuple[str, ...], ...]:
 
 
 PARTS = (
+    Part("runs", (("-m", "pytest", "--quiet", "--hours", "-m", "hours"),), tested, ("not passed",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
     Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
     Part("faults", (("-m", "tests.faults"),), lines, ("wrong",)),

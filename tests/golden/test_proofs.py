@@ -34,6 +34,9 @@ SCHEDULES = '{\n "schedules": 2,\n "violations": [\n  {"seed": 1}\n ]\n}\n'
         ("planted", PLANTED, "", [{"bugs": 20, "caught": 19, "missed": 1, "no longer applies": 0}]),
         ("schedules", SCHEDULES, "", [{"schedules": 2, "violations": 1}]),
         ("schedules", "", "it broke", []),
+        ("runs", "..\n1 failed, 2 passed, 30 deselected in 93.12s\n", "", [{"tests": 3, "not passed": 1}]),
+        ("runs", "..\n============ 2 passed, 1 skipped in 270.01s (0:04:30) ====\n", "", [{"tests": 3, "not passed": 1}]),
+        ("runs", "", "it broke", []),
     ],
 )
 def test_what_a_program_says_is_counted(part: str, out: str, err: str, rows: list[dict[str, Any]]) -> None:

@@ -38,7 +38,7 @@ BEFORE = (
 AFTER = ("status", "logs {run}", "status {run}", "fetch {run}", "report {run}", "cost", f"teardown --everything --confirm {PROJECT}")
 ENDLESS = "--set max_steps=1000000 --set save_steps=2"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]  # two labs, two runs and their ends, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.hours, pytest.mark.timeout(3000)]  # two labs, two runs and their ends, in real time
 
 
 class User:

@@ -20,7 +20,7 @@ from llmlab.contract import EndReason, RunKeys, Spec, WorkFolder
 from llmlab.trainer.examples.store import Tokens
 from tests.sandbox.whole_runs import Lab
 
-pytestmark = pytest.mark.slow  # six machines side by side, each of which imports torch
+pytestmark = [pytest.mark.slow, pytest.mark.hours]  # six machines side by side, each of which imports torch
 
 Row = dict[str, Any]
 
