@@ -21,6 +21,12 @@ def claim(aws: Aws, name: str, number: int) -> NameClaim | None:
         return None
 
 
+def newest(aws: Aws, name: str) -> tuple[int, NameClaim | None]:
+    """The number of a name's last claim, 0 where nobody has claimed it, and the claim."""
+    number = next(iter(claims(aws, name)), 0)
+    return number, claim(aws, name, number) if number else None
+
+
 def holder(aws: Aws, name: str) -> str:
     """The run that a name means: the one that claimed it last and is still there; "" for none."""
     for number in claims(aws, name):
@@ -44,10 +50,9 @@ def of_runs(aws: Aws) -> dict[str, str]:
 
 def release_newest(aws: Aws, name: str, run: str) -> None:
     """Take back the run's last claim, where it is the name's last: who had the name before has it again."""
-    numbers = claims(aws, name)
-    found = claim(aws, name, numbers[0]) if numbers else None
-    if found and found.run == run:
-        documents.delete(aws, aws.names.outputs_bucket, contract.name_claim(name, numbers[0]))
+    number, last = newest(aws, name)
+    if last and last.run == run:
+        documents.delete(aws, aws.names.outputs_bucket, contract.name_claim(name, number))
 
 
 def release(aws: Aws, name: str, run: str) -> None:

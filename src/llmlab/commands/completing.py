@@ -39,9 +39,10 @@ def runs(incomplete: str) -> list[str]:
 
     def ask(aws: "Aws") -> list[str]:
         from llmlab.aws import documents, run_names
+        from llmlab.contract import LATEST
 
         names = sorted(set(run_names.of_runs(aws).values()))
-        return ["latest", *names, *reversed(documents.runs(aws, aws.names.outputs_bucket)[-NEWEST:])]
+        return [LATEST, *names, *reversed(documents.runs(aws, aws.names.outputs_bucket)[-NEWEST:])]
 
     return _of_the_lab(ask, incomplete)
 

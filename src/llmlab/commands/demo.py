@@ -142,18 +142,16 @@ class Stage:
         ui.say(f"\n$ llmlab {line}" if ui.verbosity else f"$ llmlab {line}", "bold")
         command = [sys.executable, "-m", "llmlab", *shlex.split(line)]
         if ui.verbosity:
+            lines: list[str] = []  # it has said them itself
             code, _ = self.run(command, stdout=sys.stderr if ui.as_json else None)
         else:
-            code, said = self.watch(command)
-            pattern = re.compile(ONE_LINE.get(line.partition(" ")[0], "(?!)"))
-            shown = [" ".join(" ".join(match.groups()).split()) for text in said if (match := pattern.match(text))]
-            if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
-                for text in said[-LAST_LINES:]:
-                    ui.say(text)
-            elif shown:
-                ui.say(f"  {shown[-1]}"[: max(40, shutil.get_terminal_size().columns - 1)], "dim")
+            code, lines = self.watch(command)
         if code not in NOT_ZERO.get(line, (ExitCode.DONE,)):
+            for text in lines[-LAST_LINES:]:
+                ui.say(text)
             raise LabError(f"llmlab {line} ended with {code}; the sandbox and everything in it is gone", "llmlab demo -vv")
+        if shown := _shown(line, lines):
+            ui.say(f"  {shown}"[: max(40, shutil.get_terminal_size().columns - 1)], "dim")
 
     def watch(self, command: Sequence[str]) -> tuple[int, list[str]]:
         """Exit code and lines of both streams, the bar of a run painted while it goes on. Ended after its time, as in `run`."""
@@ -217,6 +215,13 @@ class Stage:
                 except subprocess.TimeoutExpired:
                     process.kill()
         return process.returncode, out or ""
+
+
+def _shown(line: str, lines: Sequence[str]) -> str:
+    """Of what a command has said, the line that the demo shows; "" for none."""
+    pattern = re.compile(ONE_LINE.get(line.partition(" ")[0], "(?!)"))
+    shown = [" ".join(" ".join(match.groups()).split()) for text in lines if (match := pattern.match(text))]
+    return shown[-1] if shown else ""
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,16 +9,18 @@ from llmlab.contract import RunState
 if TYPE_CHECKING:
     from llmlab.ops.run_state import Run
 
+UPLOAD = 0.95
+"""Where the bar stands when the training is done."""
 STAGES = {
     "": ("boot and image", 0.0, 0.1),
     "preparing": ("data and model", 0.1, 0.15),
     "loading": ("loading", 0.15, 0.18),
     "tokenizing": ("tokenizing", 0.18, 0.2),
-    "training": ("training", 0.2, 0.95),
-    "evaluating": ("evaluating", 0.2, 0.95),
-    "saving": ("saving", 0.2, 0.95),
-    "finished": ("upload", 0.95, 1.0),
-    "uploading": ("upload", 0.95, 1.0),
+    "training": ("training", 0.2, UPLOAD),
+    "evaluating": ("evaluating", 0.2, UPLOAD),
+    "saving": ("saving", 0.2, UPLOAD),
+    "finished": ("upload", UPLOAD, 1.0),
+    "uploading": ("upload", UPLOAD, 1.0),
 }
 """Phase of the heartbeat → what it is called, and its share of the bar: of what is not counted, a usual one."""
 WIDTH = 16
@@ -26,15 +28,24 @@ STEP = re.compile(r"step (\d+)/(\d+)")
 
 
 def stage(run: "Run") -> str:
-    return STAGES.get(run.phase if run.state is RunState.RUNNING else "", STAGES["training"])[0]
+    return _stage(run)[0]
+
+
+def _stage(run: "Run") -> tuple[str, float, float]:
+    return STAGES.get(run.phase if run.state is RunState.RUNNING else "", STAGES["training"])
+
+
+def _within(begin: float, end: float, step: int, total: int) -> float:
+    """How far a stage is: only what comes before the upload is counted in steps."""
+    return begin + (end - begin) * min(1.0, step / total) if total and begin < UPLOAD else begin
 
 
 def share(run: "Run") -> float:
     """How much of the run is done, from 0 to 1."""
     if run.state.final:
         return 1.0
-    _, begin, end = STAGES.get(run.phase if run.state is RunState.RUNNING else "", STAGES["training"])
-    return begin + (end - begin) * min(1.0, (run.step or 0) / run.total_steps) if run.total_steps and begin < 0.95 else begin
+    _, begin, end = _stage(run)
+    return _within(begin, end, run.step or 0, run.total_steps or 0)
 
 
 def share_of_words(words: str) -> float | None:
@@ -46,7 +57,7 @@ def share_of_words(words: str) -> float | None:
         return 1.0
     phase = head.partition("(")[2].rstrip(")") or ("training" if head == "running" else "")
     _, begin, end = STAGES.get(phase, STAGES[""])
-    return begin + (end - begin) * int(found[1]) / int(found[2]) if found and int(found[2]) and phase in STAGES and begin < 0.95 else begin
+    return _within(begin, end, int(found[1]), int(found[2])) if found and phase in STAGES else begin
 
 
 def bar(done: float, width: int = WIDTH) -> str:

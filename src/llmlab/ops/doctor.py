@@ -54,9 +54,7 @@ def without_account(settings: Settings, why: LabError) -> Checkup:
     """What there is to say where nobody can be asked; `why` is the first thing to mend."""
     name = "region" if isinstance(why, NoRegion) else "credentials"
     email = Check("e-mail", Health.OK, settings.email) if settings.email else NO_EMAIL
-    rest = ", ".join(
-        check.__name__.strip("_").replace("_", " ") for check in CHECKS if check not in {_credentials, _email, _session_manager}
-    )
+    rest = ", ".join(_name(check) for check in CHECKS if check not in {_credentials, _email, _session_manager})
     unseen = Check("account", Health.UNKNOWN, f"not looked at before that is mended: {rest}")
     return Checkup(
         settings.lab, settings.region or "", (Check(name, Health.FAILED, why.message, why.hint), email, *_session_manager(), unseen)
@@ -67,7 +65,11 @@ def _answer(check: Callable[[Patient], Iterator[Check]], patient: Patient) -> li
     try:
         return list(check(patient))
     except LabError as error:
-        return [Check(check.__name__.strip("_").replace("_", " "), Health.FAILED, error.message, error.hint)]
+        return [Check(_name(check), Health.FAILED, error.message, error.hint)]
+
+
+def _name(check: Callable[[Patient], Iterator[Check]]) -> str:
+    return check.__name__.strip("_").replace("_", " ")
 
 
 def _credentials(patient: Patient) -> Iterator[Check]:

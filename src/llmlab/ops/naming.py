@@ -37,8 +37,16 @@ def check_free(aws: Aws, name: str, now: datetime, run: str = "") -> None:
     Raises:
         Refused: one has.
     """
-    numbers = run_names.claims(aws, name)
-    claim = run_names.claim(aws, name, numbers[0]) if numbers else None
+    _, last = run_names.newest(aws, name)
+    _check_over(aws, name, last, now, run)
+
+
+def _check_over(aws: Aws, name: str, claim: NameClaim | None, now: datetime, run: str) -> None:
+    """That the run of a name's last claim is this one, or is over.
+
+    Raises:
+        Refused: it lives.
+    """
     if claim is None or claim.run == run:
         return
     try:
@@ -68,13 +76,12 @@ def claim(aws: Aws, name: str, run: str, clock: Clock) -> bool:
     """
     bucket = aws.names.outputs_bucket
     for _ in range(TRIES):
-        check_free(aws, name, clock.now(), run)
-        numbers = run_names.claims(aws, name)
-        newest = run_names.claim(aws, name, numbers[0]) if numbers else None
-        if newest and newest.run == run:
+        number, last = run_names.newest(aws, name)  # looked at once: a claim made since then has the next number, and keeps us from it
+        if last and last.run == run:
             return False
+        _check_over(aws, name, last, clock.now(), run)
         document = NameClaim(name, run, contract.build_timestamp(clock.now()))
-        if documents.write_once(aws, bucket, contract.name_claim(name, numbers[0] + 1 if numbers else 1), document, clock):
+        if documents.write_once(aws, bucket, contract.name_claim(name, number + 1), document, clock):
             documents.touch(aws, bucket, contract.named(run, name))
             return True
     raise LabError(f"the name {name} was claimed by somebody else {TRIES} times while run {run} asked for it", "llmlab status")

@@ -52,9 +52,16 @@ def prepare(aws: Aws, run: str, now: datetime) -> Leaving:
     Raises:
         Refused: the run is not over, or has an instance.
     """
+    return _look(aws, run, now)[0]
+
+
+def _look(aws: Aws, run: str, now: datetime) -> tuple[Leaving, list[Version]]:
+    """What would go, counted and in full."""
     name = _over(aws, run, now)
-    found = list(_versions(aws, run))
-    return Leaving(run, name, len({one.key for one in found}), len(found), sum(one.size for one in found))
+    versions = list(_versions(aws, run))
+    return Leaving(
+        run, name, len({version.key for version in versions}), len(versions), sum(version.size for version in versions)
+    ), versions
 
 
 def _over(aws: Aws, run: str, now: datetime) -> str | None:
@@ -78,9 +85,12 @@ def remove(aws: Aws, run: str, now: datetime) -> Leaving:
         Refused: as `prepare`.
         LabError: S3 keeps something; the run is still over, and the same command goes on.
     """
-    leaving = prepare(aws, run, now)
-    ranked = sorted(_versions(aws, run), key=lambda one: _rank(run, one.key))
-    for _, together in groupby(ranked, key=lambda one: _rank(run, one.key)):
+    leaving, versions = _look(aws, run, now)
+
+    def rank(version: Version) -> int:
+        return _rank(run, version.key)
+
+    for _, together in groupby(sorted(versions, key=rank), key=rank):
         if refused := objects.delete_versions(aws, aws.names.outputs_bucket, together):
             raise LabError(f"{refused[0]}: it could not be deleted", f"llmlab rm {run}")
     if leaving.name:

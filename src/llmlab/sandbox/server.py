@@ -225,7 +225,6 @@ class Sandbox:
             self._call("POST", "stop", {})
         if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
             os.kill(self.pid, signal.SIGKILL)  # its machines see that, and end by themselves
-            _alive(self.pid)
         if child := _CHILDREN.pop(self.pid, None):
             _reap(child)
         if self.folder:
