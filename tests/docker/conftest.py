@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llmlab.contract import Tag
+from llmlab.contract import AttemptEnd, Marker, RunKeys, Tag
 from llmlab.sandbox.server import Sandbox
 from tests.docker.shelved import Shelved
 from tests.sandbox.whole_runs import Lab
@@ -48,10 +48,17 @@ class DockerLab(Lab):
         """Until the newest machine of a run has trained a step; a run that is over before fails at once, with what it said."""
 
         def there() -> bool:
-            assert run not in self.bucket.ended(), "\n".join([f"{run} ended before step {step}", *self.said(run)])
+            if run in self.bucket.ended():
+                raise AssertionError("\n".join([*self.said(run), f"{run} ended before step {step}:", *self.ends(run)]))
             return f"\nstep {step}/" in self.on(run, "cat", "/var/log/llmlab/training.log").stdout
 
         self.until(f"step {step}", there, run)
+
+    def ends(self, run: str) -> list[str]:
+        """What is written of a run and of each of its machines; what comes last in a failed test's words is what CI shows whole."""
+        keys = RunKeys(run)
+        attempts = (self.bucket.load(AttemptEnd, keys.attempt_end(number)) for number in range(1, len(self.instances(run)) + 1))
+        return [str(written) for written in (*attempts, self.bucket.load(Marker, keys.success), self.bucket.load(Marker, keys.failure))]
 
     def shelved(self) -> Shelved:
         """The lab's images in the registry."""

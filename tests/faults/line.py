@@ -62,6 +62,8 @@ class Line:
         self.names: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.here = threading.local()
+        self.catalogue: dict[tuple[str, str, bytes], Answer] = {}
+        """What the keeper was answered about instance types, by operation, address and body."""
 
     def name(self, params: Any, model: Any, **_: Any) -> None:
         """A call begins, which may be tried several times."""

@@ -5,9 +5,12 @@ A line of JSON for each play: `part`, `name`, its counts, and `said`, which is w
 
 import json
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +19,14 @@ from tests.faults.line import Line, ready
 
 if TYPE_CHECKING:
     from tests.faults.planted import Plant
+    from tests.faults.stage import Stage
     from tests.faults.table import Case
 
 SEED = 1
 SHARE = 0.006
 """Of the table of `python -m tests.faults`."""
+MOST = 3
+"""Cases that are drawn of one command: a teardown makes hundreds of calls."""
 DELIVERED = 0.08
 """Of the plays of `python -m tests.faults.deliveries`."""
 LOST = (
@@ -28,50 +34,74 @@ LOST = (
     ("launch", "s3:PutObject"), ("launch", "scheduler:CreateSchedule"), ("launch", "ec2:CreateFleet"),
     ("teardown", "iam:DeleteRolePolicy"), ("teardown", "ec2:DisassociateRouteTable"),
 )  # fmt: skip
-"""Calls whose lost answer once made a command fail or leave something behind: played each, beside the sample."""
-
-Play = Callable[[], dict[str, Any]]
+"""Calls whose lost answer once made a command fail or leave something behind: one of each is played, beside the sample."""
 
 
-def main() -> None:
-    line = ready()
-    from tests.faults.keeper import apart
+@dataclass(frozen=True)
+class Play:
+    """One row of a part, `prepare` what its account is given first, and `count`, which plays it."""
 
-    for part, name, play in plays(line):
+    part: str
+    name: str
+    prepare: "Callable[[Stage], None]"
+    count: Callable[[], dict[str, Any]]
+
+    def tell(self) -> None:
+        from tests.faults.keeper import apart
+
         try:
-            counted = apart(play)
+            counted = apart(self.count)
         except AssertionError as error:
             counted = {"wrong": 1, "said": [str(error)]}
-        sys.stdout.write(json.dumps({"part": part, "name": name, **counted}) + "\n")
+        sys.stdout.write(json.dumps({"part": self.part, "name": self.name, **counted}) + "\n")
         sys.stdout.flush()
 
 
-def plays(line: Line) -> Iterator[tuple[str, str, Play]]:
-    """Part, name and what plays it; loaded late, because the line must be laid before the first session."""
+def main() -> None:
+    """First what begins on an empty account; then this process gets a lab, and with it every copy of its account."""
+    line = ready()
+    from tests.faults import before
+    from tests.faults.stage import build
+
+    for play in plays(line):
+        if play.prepare is before.nothing:
+            play.tell()
+    with tempfile.TemporaryDirectory(prefix="llmlab-faults-") as folder:
+        before.lab(build(line, Path(folder, "lab")))
+        for play in plays(line):
+            if play.prepare is not before.nothing:
+                play.tell()
+
+
+def plays(line: Line) -> Iterator[Play]:
+    """All of them; loaded late, because the line must be laid before the first session."""
     from tests.faults import concurrent, deliveries
     from tests.faults.occasions import OCCASIONS
     from tests.faults.planted import PLANTS, Buggy
     from tests.faults.scenarios import SCENARIOS
 
     for scenario in SCENARIOS:
-        yield "table", scenario.name, partial(row, scenario, line, partial(_sampled, scenario.name, Random(f"{SEED} {scenario.name}")))
+        sampled = partial(_sampled, scenario.name, Random(f"{SEED} {scenario.name}"))
+        yield Play("table", scenario.name, scenario.prepare, partial(row, scenario, line, sampled))
     for name, plant in PLANTS.items():
         (scenario,) = (one for one in SCENARIOS if one.name == plant.scenario)
-
-        yield "planted", name, partial(row, scenario, line, partial(_planted, plant), partial(Buggy, plant))
+        yield Play("planted", name, scenario.prepare, partial(row, scenario, line, partial(_planted, plant), partial(Buggy, plant)))
     for occasion in OCCASIONS:
-        yield "deliveries", occasion.name, partial(deliveries.table, occasion, line, Namespace(seed=SEED, seeds=1, share=DELIVERED))
+        asked = Namespace(seed=SEED, seeds=1, share=DELIVERED)
+        yield Play("deliveries", occasion.name, occasion.prepare, partial(deliveries.table, occasion, line, asked))
     for meeting in concurrent.meetings():
-        yield "side by side", meeting.name, partial(concurrent.row, meeting, line, [SEED])
+        yield Play("side by side", meeting.name, meeting.prepare, partial(concurrent.row, meeting, line, [SEED]))
 
 
 def _sampled(command: str, chance: Random, cases: "list[Case]") -> "list[Case]":
-    """By chance, at least one, and those of `LOST`."""
+    """By chance, at least one, and one of each of `LOST`."""
     from tests.faults.ways import Way
 
     drawn = [case for case in cases if chance.random() < SHARE] or [chance.choice(cases)]
-    lost = tuple(call for name, call in LOST if name == command)
-    return [case for case in cases if case in drawn or (case.way is Way.LOST_ONCE and case.call.startswith(lost))]
+    drawn = chance.sample(drawn, min(MOST, len(drawn)))
+    for call in (call for name, call in LOST if name == command):
+        drawn.append(chance.choice([case for case in cases if case.way is Way.LOST_ONCE and case.call.startswith(call)]))
+    return [case for case in cases if case in drawn]
 
 
 def _planted(plant: "Plant", cases: "list[Case]") -> "list[Case]":

@@ -199,6 +199,8 @@ say() { echo "said $*"; }
 aws() { :; }
 sleep() { :; }
 limited() { echo "within $1 s"; shift; "$@"; }
+unset SECONDS  # then it is a variable like any other, and no second of this computer is added
+SECONDS=0
 docker() { case $1 in pull) SECONDS=$((SECONDS + 700)); return 1 ;; esac; }
 """
 """A registry from which nothing comes, and time that passes meanwhile."""
@@ -227,6 +229,8 @@ aws() {{ :; }}
 
 HANGING = """
 set -u
+unset SECONDS
+SECONDS=0
 scratch=$1 alive=/alive agents=1 watched=yes beat=$((SECONDS - 400)) logs=$1 agent_log=agent
 say() { echo "said $*"; }
 sleep() { SECONDS=$((SECONDS + 1)); }
