@@ -12,7 +12,7 @@ from llmlab.aws import documents, instances, sessions
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
 from llmlab.errors import LabError
-from llmlab.ops import runs
+from llmlab.ops import mark, runs
 from llmlab.ops.connect import ATTACH
 
 from .conftest import CommandLine
@@ -242,6 +242,23 @@ def test_resume_goes_on_from_the_newest_complete_checkpoint(ready: CommandLine, 
     assert attempt["max_hours"] == 2.25
     shown = ready("status", run, "--json").json
     assert (shown["run"]["state"], shown["run"]["attempt"], len(shown["attempts"])) == ("starting", 2, 2)
+    assert documents.ended(lab_aws, lab_aws.names.outputs_bucket) == {}
+
+
+def test_a_run_that_is_resumed_is_not_left_among_those_that_ended(
+    ready: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watchdog that saw it over may list it right after the resume has taken it from the list; a sweep would not look at it then."""
+    run, _ = launch(ready)
+    finish(ready, lab_aws, run, EndReason.STOPPED_BY_USER)
+    clear = mark.clear
+
+    def listed_again(aws: Aws, cleared: str) -> None:
+        clear(aws, cleared)
+        documents.touch(aws, aws.names.outputs_bucket, RunKeys(run).ended(EndReason.STOPPED_BY_USER))
+
+    monkeypatch.setattr(mark, "clear", listed_again)
+    assert ready("resume", run, "--max-hours", "2", "--yes").code == 0
     assert documents.ended(lab_aws, lab_aws.names.outputs_bucket) == {}
 
 

@@ -233,7 +233,7 @@ class _Play:
         return answer
 
     def _known(self, call: Call, request: AWSPreparedRequest) -> Answer:
-        """The account's answer; of the catalogue, which no call changes, as it was when it was first asked, because moto takes 0.4 s for it."""
+        """The account's answer; that of the catalogue, which no call changes, is kept, because moto takes 0.4 s for it."""
         known = self.keeper.line.catalogue
         question = (call.operation, call.url, call.body)
         if question in known:

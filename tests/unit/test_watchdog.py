@@ -6,9 +6,10 @@ import pytest
 
 from llmlab import contract, timers
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker
-from llmlab.watchdog import events
+from llmlab.watchdog import events, telling
+from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.decide import Mark, Resume, decide
-from llmlab.watchdog.sight import see
+from llmlab.watchdog.sight import Sight, see
 
 from .watchdog_lab import BY_API, KEYS, RUN, Lab, ended, gone
 
@@ -142,6 +143,25 @@ def test_a_run_that_is_resumed_while_the_watchdog_judges_it_is_not_marked(lab: L
     lab.write(KEYS.attempt(2), Attempt(RUN, 2, end.ended, first.deadline, spot=True, by="resume", max_hours=6))
     lab.watchdog().mark(sight, Mark(end, end.reason, ""))
     assert lab.read(Marker, KEYS.failure) is None
+
+
+def test_a_run_that_is_resumed_while_people_are_told_is_not_listed_as_over(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt is claimed and the listing taken away after the watchdog has seen that the run is over, and before it lists it."""
+    attempt = lab.launch()
+    end = ended(lab, 1, EndReason.STOPPED_BY_USER)
+    lab.write(KEYS.failure, Marker(RUN, EndReason.STOPPED_BY_USER, end.ended, 1))
+    event = lab.kill(attempt, "Client.InstanceInitiatedShutdown")
+
+    def resume(watchdog: Watchdog, sight: Sight) -> bool:
+        lab.launch(2, by="resume", max_hours=6)
+        lab.aws.s3.delete_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.failure)
+        return True
+
+    monkeypatch.setattr(telling, "tell", resume)
+    lab.wake(event)
+    assert lab.watchdog().bucket.ended() == set()
+    assert lab.alarm, "the one that the resume had set may be gone"
+    assert (lab.alarm - lab.clock.now()).total_seconds() <= 61
 
 
 def test_the_word_of_an_agent_that_comes_while_the_watchdog_judges_counts(lab: Lab) -> None:

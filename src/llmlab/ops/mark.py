@@ -59,5 +59,10 @@ def put_back(aws: Aws, marker: Marker, clock: Clock) -> None:
         documents.touch(aws, bucket, keys.ended(marker.reason))
 
 
+def unlist(aws: Aws, run: str) -> None:
+    """Take the run from the list of those that are over, where a watchdog that had seen it over put it a moment after `clear`."""
+    documents.delete(aws, aws.names.outputs_bucket, *_ended(aws, run))
+
+
 def _ended(aws: Aws, run: str) -> Sequence[str]:
     return documents.keys_under(aws, aws.names.outputs_bucket, f"{contract.ENDED}{run}/")

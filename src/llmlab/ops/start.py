@@ -77,6 +77,8 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         one_time_schedules.update(aws, _schedule(aws, started))
         one_time_schedules.put(aws, alarm(aws, spec.run, clock), clock)
         documents.write(aws, bucket, key, started)
+        if attempt.number > 1:
+            mark.unlist(aws, spec.run)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, said, asked=asked)
         if isinstance(error, KeyboardInterrupt):

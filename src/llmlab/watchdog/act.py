@@ -213,11 +213,27 @@ class Watchdog(Tools):
                     schedules.delete_deadline(self, attempt)
 
     def _list(self, sight: Sight) -> None:
-        """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first."""
-        if sight.records.over and sight.records.marker:
-            ended = RunKeys(sight.run).ended(sight.records.marker.reason)
-            if not self.bucket.keys(ended):
-                self.bucket.touch(ended)
+        """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first.
+
+        A resume may have claimed the next attempt since this look, have taken the listing away already, and have set the alarm that was
+        deleted here. What it claims a moment after this is asked, it takes from the list when its instance has started.
+        """
+        if not sight.records.over or not sight.records.marker:
+            return
+        if self._next_claim(sight):
+            self._overtaken(sight)
+            alarm.set_for(self, sight.run, self.now.timestamp())
+            return
+        ended = RunKeys(sight.run).ended(sight.records.marker.reason)
+        if not self.bucket.keys(ended):
+            self.bucket.touch(ended)
+
+    def _overtaken(self, sight: Sight) -> None:
+        self.log("wait", run=sight.run, attempt=sight.newest.number + 1, why="it has been claimed meanwhile")
+
+    def _next_claim(self, sight: Sight) -> Attempt | None:
+        """The claim of the attempt after the newest that was seen."""
+        return self.bucket.load(Attempt, RunKeys(sight.run).attempt(sight.newest.number + 1))
 
     def mark(self, sight: Sight, decision: Mark) -> None:
         """Write the last word about a run, unless the agent was quicker."""
@@ -225,8 +241,8 @@ class Watchdog(Tools):
         keys = RunKeys(run)
         if not starting.write_end(self, decision.end):
             return
-        if self.bucket.load(Attempt, keys.attempt(newest.number + 1)):
-            self.log("wait", run=run, attempt=newest.number + 1, why="it has been claimed meanwhile")
+        if self._next_claim(sight):
+            self._overtaken(sight)
             return
         marker = Marker(
             run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,
