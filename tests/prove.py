@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Part:
-    """Programs, each the arguments of a Python, what they count, and which counts must be 0."""
+    """Programs, each the arguments of a Python, as many at a time as there are cores; what they count, and which counts must be 0."""
 
     name: str
     programs: tuple[tuple[str, ...], ...]
@@ -74,12 +75,12 @@ def names() -> list[str]:
 def prove(part: Part, clock: Clock) -> bool:
     """Play a part and keep its counts; whether all of it held."""
     began, rows, held = clock.now(), [], True
-    for arguments in part.programs:
-        done = play(arguments)
-        rows += part.read(done)
-        held &= done.code == 0
-        if done.code:
-            sys.stderr.write(f"python {' '.join(arguments)} ended with {done.code}\n{done.out[-WORDS:]}{done.err[-WORDS:]}\n")
+    with ThreadPoolExecutor(CORES) as pool:
+        for done in pool.map(play, part.programs):
+            rows += part.read(done)
+            held &= done.code == 0
+            if done.code:
+                sys.stderr.write(f"python {' '.join(done.arguments)} ended with {done.code}\n{done.out[-WORDS:]}{done.err[-WORDS:]}\n")
     seconds = round((clock.now() - began).total_seconds())
     held &= bool(rows) and not part.broken(rows)
     keep(part.name, {"version": version(), "day": f"{began:%Y-%m-%d}", "cores": CORES, "seconds": seconds, "rows": rows})
@@ -155,13 +156,32 @@ def fuzzers() -> tuple[tuple[str, ...], ...]:
     return tuple(("-m", "tests.fuzz", target, "--seconds", str(FUZZ_SECONDS)) for target in TARGETS)
 
 
+def faults() -> tuple[tuple[str, ...], ...]:
+    """A program for each command of the table."""
+    from tests.faults.scenarios import SCENARIOS
+
+    return tuple(("-m", "tests.faults", "--only", scenario.name) for scenario in SCENARIOS)
+
+
+def deliveries() -> tuple[tuple[str, ...], ...]:
+    from tests.faults.occasions import OCCASIONS
+
+    return tuple(("-m", "tests.faults.deliveries", "--only", occasion.name) for occasion in OCCASIONS)
+
+
+def meetings() -> tuple[tuple[str, ...], ...]:
+    from tests.faults import concurrent
+
+    return tuple(("-m", "tests.faults.concurrent", "--seeds", str(SEEDS), "--only", meeting.name) for meeting in concurrent.meetings())
+
+
 PARTS = (
     Part("runs", (("-m", "pytest", "--quiet", "--hours", "-m", "hours"),), tested, ("not passed",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
     Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
-    Part("faults", (("-m", "tests.faults"),), lines, ("wrong",)),
-    Part("deliveries", (("-m", "tests.faults.deliveries"),), lines, ("wrong",)),
-    Part("concurrent", (("-m", "tests.faults.concurrent", "--seeds", str(SEEDS)),), lines, ("wrong",)),
+    Part("faults", faults(), lines, ("wrong",)),
+    Part("deliveries", deliveries(), lines, ("wrong",)),
+    Part("concurrent", meetings(), lines, ("wrong",)),
     Part("fuzzers", fuzzers(), fuzzed, ("broken",)),
 )  # fmt: skip
 
