@@ -1,6 +1,9 @@
 """init, config and secret."""
 
+import base64
+import gzip
 import tomllib
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,9 +13,11 @@ import yaml
 from llmlab import recipe
 from llmlab.aws import secrets
 from llmlab.aws.session import Aws
+from llmlab.clock import ManualClock
 from llmlab.config import Settings, load
 from llmlab.errors import ExitCode, UsageError
 from llmlab.ops import wheel
+from llmlab.ops.secrets import set_secret
 from tests.cli.conftest import CommandLine
 
 WRITTEN = [
@@ -131,3 +136,71 @@ def test_a_strangers_secret_is_not_touched(lab: CommandLine, lab_aws: Aws) -> No
     lab_aws.client("secretsmanager").create_secret(Name="llm-tuning-lab/hf-token", SecretString="theirs")
     refused = lab("secret", "set", "hf-token", stdin="mine")
     assert (refused.code, refused.error) == (ExitCode.REFUSED, "the secret llm-tuning-lab/hf-token is not this lab's")
+
+
+WEBHOOK = "https://1.1.1.1/services/T0/B0/verysecret"
+"""A number, so that nothing has to be looked up."""
+
+
+@pytest.mark.slow  # makes a whole lab to look through
+def test_the_address_of_a_webhook_is_nowhere_but_in_its_secret(lab: CommandLine, lab_aws: Aws, project: Path) -> None:
+    """Not in what is printed, in settings, user data, the function, a template, a bucket or a log."""
+    printed = [
+        lab("secret", "set", "webhook-url", stdin=f" {WEBHOOK}\n"), lab("secret", "list", "--json"), lab("config"),
+        lab("bootstrap", "--yes", "-vv"), lab("status", "--json"),
+    ]  # fmt: skip
+    assert [result.code for result in printed] == [ExitCode.DONE] * 5
+    seen = {"printed": "".join(result.out + result.err for result in printed)}
+    assert lab_aws.client("secretsmanager").get_secret_value(SecretId="llm-tuning-lab/webhook-url")["SecretString"] == WEBHOOK
+    seen |= {str(path): path.read_bytes().decode(errors="replace") for path in project.rglob("*") if path.is_file()}
+    (version,) = lab_aws.ec2.describe_launch_template_versions(LaunchTemplateName=lab_aws.names.launch_template, Versions=["$Latest"])[
+        "LaunchTemplateVersions"
+    ]
+    data = base64.b64decode(version["LaunchTemplateData"]["UserData"])
+    seen["user data"] = gzip.decompress(data).decode() if data.startswith(b"\x1f\x8b") else data.decode()
+    seen["template"] = str(version)
+    seen["function"] = str(lab_aws.client("lambda").get_function(FunctionName=lab_aws.names.watchdog)["Configuration"])
+    for bucket in (lab_aws.names.data_bucket, lab_aws.names.outputs_bucket):
+        for item in lab_aws.s3.list_objects_v2(Bucket=bucket).get("Contents", []):
+            seen[item["Key"]] = lab_aws.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read().decode(errors="replace")
+    logs = lab_aws.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        seen[group["logGroupName"]] = str(logs.filter_log_events(logGroupName=group["logGroupName"])["events"])
+    assert len(seen["user data"]) > 1000
+    assert [where for where, text in seen.items() if "verysecret" in text or "1.1.1.1" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("http://1.1.1.1/services/verysecret", "a webhook's address begins with https://"),
+        ("https://10.0.0.1/verysecret", "the webhook's address leads into a private network, and notices are posted to public hosts only"),
+        ("https://localhost/verysecret", "the webhook's address leads into a private network, and notices are posted to public hosts only"),
+        ("https://me:verysecret@1.1.1.1/", "a webhook's address holds no user name and no password"),
+    ],
+)
+def test_an_address_that_cannot_be_posted_to_is_refused(lab: CommandLine, lab_aws: Aws, address: str, error: str) -> None:
+    refused = lab("secret", "set", "webhook-url", stdin=address)
+    assert (refused.code, refused.error, refused.hint) == (ExitCode.USAGE, error, "llmlab secret set webhook-url < address.txt")
+    assert "verysecret" not in refused.out + refused.err
+    assert secrets.find(lab_aws) == []
+
+
+def test_a_host_that_this_computer_does_not_know_is_told(lab_aws: Aws) -> None:
+    said: list[str] = []
+
+    def nobody(*_: object, **__: object) -> list[object]:
+        raise OSError(WEBHOOK)
+
+    set_secret(
+        lab_aws, "webhook-url", "https://hooks.slack.com/services/x", ManualClock(datetime(2026, 11, 30, tzinfo=UTC)), said.append, nobody
+    )
+    assert said == ["note: this computer does not know the host of the address; the watchdog asks again when it posts"]
+    assert [secret.name for secret in secrets.find(lab_aws)] == ["webhook-url"]
+
+
+def test_a_secret_that_nothing_reads_is_told(lab: CommandLine) -> None:
+    assert (
+        "note: no program of the lab reads wandb-api-key, only hf-token and webhook-url"
+        in lab("secret", "set", "wandb-api-key", stdin="x").err
+    )

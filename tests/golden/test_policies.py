@@ -32,7 +32,7 @@ def documents() -> dict[str, Any]:
 
 
 WRITTEN = {**{role: policy(NAMES) for role, policy in policies.ROLES.items()}, **policies_operator.documents(NAMES)}
-STATEMENTS = 90
+STATEMENTS = 91
 
 
 def test_no_action_of_every_kind_and_a_reason_for_every_resource_of_every_kind() -> None:
@@ -149,3 +149,20 @@ def test_both_forms_of_the_subject() -> None:
 
 if __name__ == "__main__":
     FILE.write_text(json.dumps(documents(), indent=1) + "\n", encoding="utf-8")
+
+
+def test_a_secret_is_for_the_one_role_that_reads_it() -> None:
+    """The token for the machines, the webhook's address for the watchdog; whole names, so that no other's begins alike."""
+    reading = {
+        role: [
+            arn
+            for one in policy(NAMES)["Statement"]
+            if "secretsmanager:GetSecretValue" in listed(one["Action"])
+            for arn in listed(one["Resource"])
+        ]
+        for role, policy in policies.ROLES.items()
+    }
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:llm-tuning-lab"
+    assert reading == {
+        "instance": [f"{secret}/hf-token-??????"], "watchdog": [f"{secret}/webhook-url-??????"], "scheduler": [], "github push": [],
+    }  # fmt: skip

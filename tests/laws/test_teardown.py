@@ -24,7 +24,7 @@ def test_teardown_of_a_used_lab_leaves_only_results(either: tuple[Lab, int]) -> 
     assert facts.clean, facts
     assert facts.instances == (instance,)
     assert facts.kept == (f"outputs bucket {lab.aws.names.outputs_bucket}",)
-    assert len(facts.deleted) == count - (3 if lab.settings.vpc_id else 2) + 1  # not the results nor what is shared, but a secret
+    assert len(facts.deleted) == count - (3 if lab.settings.vpc_id else 2) + 2  # not the results nor what is shared, but two secrets
     assert [one.kind for one in leftovers.find(lab.aws)] == ["outputs bucket"]
     assert lab.aws.s3.get_object(Bucket=lab.aws.names.outputs_bucket, Key="runs/x/SUCCESS")["Body"].read() == b"{}"
 
@@ -163,7 +163,8 @@ def use(lab: Lab) -> str:
         Target=role,
     )
     tags = [{"Key": key, "Value": value} for key, value in names.tags.items()]
-    aws.client("secretsmanager").create_secret(Name=names.secret("hf-token"), SecretString="hf_x", Tags=tags)
+    for name in ("hf-token", "webhook-url"):
+        aws.client("secretsmanager").create_secret(Name=names.secret(name), SecretString="x", Tags=tags)
     image = aws.client("ssm").get_parameter(
         Name="/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
     )

@@ -82,6 +82,8 @@ INSTANCE_ROLE = [
     ("becoming another role", on("sts:AssumeRole", NAMES.role_arn(NAMES.watchdog_role)), None),
     ("another lab's secret", of_secret(OTHER.secret("hf-token")), of_secret(NAMES.secret("hf-token"))),
     ("a secret of nobody's lab", of_secret("production/database"), of_secret(NAMES.secret("hf-token"))),
+    ("where notices are posted", of_secret(NAMES.secret("webhook-url")), of_secret(NAMES.secret("hf-token"))),
+    ("a secret whose name begins alike", of_secret(NAMES.secret("hf-token-2")), of_secret(NAMES.secret("hf-token"))),
     ("changing a secret", of_secret(NAMES.secret("hf-token"), "PutSecretValue"), None),
     ("a parameter of the account", on("ssm:GetParameter", NAMES.arn("ssm", "parameter/production/password")), None),
     ("a command on an instance", on("ssm:SendCommand", INSTANCE, OURS), None),
@@ -143,7 +145,8 @@ WATCHDOG_ROLE = [
         of_s3("PutObject", NAMES.outputs_bucket, RUN.failure),
     ),
     ("another topic", on("sns:Publish", NAMES.arn("sns", "other")), on("sns:Publish", NAMES.arn("sns", NAMES.topic))),
-    ("a secret", of_secret(NAMES.secret("hf-token")), None),
+    ("a token", of_secret(NAMES.secret("hf-token")), of_secret(NAMES.secret("webhook-url"))),
+    ("changing where notices are posted", of_secret(NAMES.secret("webhook-url"), "PutSecretValue"), None),
     ("making a role", on("iam:CreateRole", NAMES.role_arn("x")), None),
     ("changing itself", on("lambda:UpdateFunctionCode", NAMES.arn("lambda", f"function:{NAMES.watchdog}")), None),
 ]
@@ -171,7 +174,7 @@ PUSH_ROLE = [
 
 BY_ROLE = {"instance": INSTANCE_ROLE, "watchdog": WATCHDOG_ROLE, "scheduler": SCHEDULER_ROLE, "github push": PUSH_ROLE}
 DENIALS = [Denial(role, *row) for role, rows in BY_ROLE.items() for row in rows]
-COUNT = 66
+COUNT = 69
 
 
 @pytest.mark.parametrize("denial", DENIALS, ids=lambda one: f"{one.role}: {one.what}")

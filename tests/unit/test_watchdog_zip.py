@@ -16,8 +16,8 @@ CONTRACT = (
     "__init__", "codec", "documents", "hints", "keys", "machine", "names", "run_names", "shrinking", "states", "times", "typed", "visible",
 )  # fmt: skip
 WATCHDOG = (
-    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "overdue", "prices",
-    "records", "schedules", "sight", "starting", "superseding", "telling", "tools",
+    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "outcome", "overdue",
+    "posting", "prices", "records", "schedules", "sight", "starting", "superseding", "telling", "tools",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
         "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
         *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
             "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/deleting.py", "llmlab/lifecycle/objects.py",
-        "llmlab/lifecycle/refusals.py",
+        "llmlab/lifecycle/refusals.py", "llmlab/lifecycle/webhooks.py",
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 

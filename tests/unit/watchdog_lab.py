@@ -18,6 +18,7 @@ from llmlab.sandbox.simulation.history import clock_words
 from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
 from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.posting import Webhook
 from llmlab.watchdog.records import Bucket
 
 RUN = "20261123-120000-ab12"
@@ -149,6 +150,7 @@ class Lab:
     logged: list[tuple[str, dict[str, Any]]] = dataclasses.field(default_factory=list)
     prices: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     supply: Supply = dataclasses.field(default_factory=Supply)
+    webhook: Webhook | None = None
 
     def __post_init__(self) -> None:
         self.aws = Account(self.clock, self.supply, self.pools)
@@ -180,6 +182,7 @@ class Lab:
             max_hours=6,
             clock=self.clock,
             log=lambda decision, **facts: self.logged.append((decision, facts)),
+            webhook=self.webhook,
         )
 
     def wake(self, event: dict[str, Any], life: Life | None = None) -> list[str]:

@@ -8,7 +8,7 @@ every parameter of the account.
 from collections.abc import Mapping
 
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
-from llmlab.contract import ENDED, FAILED_EVENTS, RUNS, LogStream, Names, RunKeys
+from llmlab.contract import ENDED, FAILED_EVENTS, HF_TOKEN, RUNS, WEBHOOK_URL, LogStream, Names, RunKeys
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -83,7 +83,7 @@ def instance(names: Names) -> Policy:
             ),
             _put_metrics(names),
             allow_anywhere("ReadSpotPrices", "ec2:DescribeSpotPriceHistory"),
-            allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
+            allow("ReadToken", "secretsmanager:GetSecretValue", names.secret_arn(HF_TOKEN)),
             _session_manager(),
         ]
     )
@@ -138,6 +138,7 @@ def watchdog(names: Names) -> Policy:
             allow("DropSupersededCheckpoints", "s3:DeleteObjectVersion", f"{outputs}/{keys.checkpoints}*"),
             allow("KeepFailedEvents", "s3:PutObject", f"{outputs}/{FAILED_EVENTS}{names.watchdog}/*"),
             allow("Alert", "sns:Publish", names.arn("sns", names.topic)),
+            allow("ReadWebhook", "secretsmanager:GetSecretValue", names.secret_arn(WEBHOOK_URL)),
             _put_metrics(names),
             allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log),
         ]

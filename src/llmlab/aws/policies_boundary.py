@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from llmlab.aws.policies import IMAGES, PUSH
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
-from llmlab.contract import LogStream, Names, RunKeys
+from llmlab.contract import HF_TOKEN, WEBHOOK_URL, LogStream, Names, RunKeys
 
 SERVICES = ["ec2.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
 """Those that a role of the lab is handed to."""
@@ -43,7 +43,7 @@ def boundary(names: Names) -> Policy:
             allow("Images", [*PUSH, "ecr:DescribeImageScanFindings"], names.arn("ecr", f"repository/{names.repository}")),
             allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log_groups(names)),
             allow_anywhere("WriteMetrics", "cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": names.metrics}),
-            allow("ReadSecrets", "secretsmanager:GetSecretValue", names.arn("secretsmanager", f"secret:{names.secret('*')}")),
+            allow("ReadSecrets", "secretsmanager:GetSecretValue", [names.secret_arn(HF_TOKEN), names.secret_arn(WEBHOOK_URL)]),
             allow_anywhere(
                 "SessionManager",
                 [

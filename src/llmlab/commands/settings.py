@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands, in the order the help shows them."""
     app.command()(init)
     app.command()(config)
-    secret = typer.Typer(help="Tokens of Hugging Face and of trackers, kept in Secrets Manager.", no_args_is_help=True)
+    secret = typer.Typer(
+        help="The token of Hugging Face and the address that notices are posted to, kept in Secrets Manager.", no_args_is_help=True
+    )
     secret.command("set")(secret_set)
     secret.command("list")(secret_list)
     secret.command("remove")(secret_remove)
@@ -58,20 +60,20 @@ def config(ctx: typer.Context) -> None:
     state.ui.show(rows, lambda: table(("setting", "value", "from"), [(key, words(row["value"]), row["from"]) for key, row in rows.items()]))
 
 
-def secret_set(ctx: typer.Context, name: Annotated[str, typer.Argument(help="hf-token, wandb-api-key, …")]) -> None:
-    """Store a token, read from standard input: llmlab secret set hf-token < token.txt."""
+def secret_set(ctx: typer.Context, name: Annotated[str, typer.Argument(help="hf-token or webhook-url.")]) -> None:
+    """Store a secret, read from standard input: llmlab secret set hf-token < token.txt."""
     from llmlab.ops.secrets import check_name, set_secret
 
     state: State = ctx.obj
     check_name(name)
     asked = state.ui.stdin.isatty()
     value = getpass.getpass(f"{name}, not shown: ", stream=state.ui.stderr) if asked else state.ui.stdin.read()
-    facts = set_secret(state.aws, name, value, state.clock)
+    facts = set_secret(state.aws, name, value, state.clock, state.ui.say)
     state.ui.show(facts, lambda: f"{facts.name}: set")
 
 
 def secret_list(ctx: typer.Context) -> None:
-    """List the names of the tokens, never their values."""
+    """List the names of the secrets, never their values."""
     from llmlab.aws.secrets import find
 
     state: State = ctx.obj
@@ -80,7 +82,7 @@ def secret_list(ctx: typer.Context) -> None:
 
 
 def secret_remove(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The name it was set under.")]) -> None:
-    """Delete a token at once."""
+    """Delete a secret at once."""
     from llmlab.ops.secrets import remove_secret
 
     state: State = ctx.obj

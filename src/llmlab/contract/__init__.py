@@ -60,7 +60,7 @@ from llmlab.contract.machine import (
     Env,
     WorkFolder,
 )
-from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, LogStream, Metric, Names, Tag, parse_number
+from llmlab.contract.names import HF_TOKEN, IMAGE_LABEL, PROJECT, VERSION, WEBHOOK_URL, LogStream, Metric, Names, Tag, parse_number
 from llmlab.contract.run_names import (
     LATEST,
     NAMED,
@@ -110,6 +110,7 @@ __all__ = [
     "SUCCESS",
     "TIMESTAMP",
     "VERSION",
+    "WEBHOOK_URL",
     "WHOLE_MODEL",
     "Attempt",
     "AttemptEnd",

@@ -14,6 +14,9 @@ IMAGE_LABEL = "llmlab.contract"
 HF_TOKEN = "hf-token"  # noqa: S105 - a name
 """The name of the secret with which the agent fetches gated models."""
 
+WEBHOOK_URL = "webhook-url"
+"""The name of the secret that says where notices are posted."""
+
 
 class Tag(StrEnum):
     """Tag keys. `Project` is ownership, `Lab` tells two labs of one account apart, the rest belong to instances."""
@@ -131,6 +134,13 @@ class Names:
 
     def secret(self, name: str) -> str:
         return f"{self.lab}/{name}"
+
+    def secret_arn(self, name: str) -> str:
+        """In a policy: of this one secret, whose ARN ends in six characters that Secrets Manager chooses.
+
+        https://docs.aws.amazon.com/secretsmanager/latest/userguide/permissions_grant-limited-resources.html
+        """
+        return self.arn("secretsmanager", f"secret:{self.secret(name)}-??????")
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"

@@ -29,6 +29,10 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     """The sandbox's: moto's answers and the functions go by it."""
     running: set["subprocess.Popen[bytes]"] = field(default_factory=set)
+    internet: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Names that lead functions to a number, and its connections to a port of this computer; every other leads where it leads."""
+    authority: str = ""
+    """The file of whoever vouches for these names."""
 
 
 RUNTIME = Runtime()
@@ -110,6 +114,7 @@ def _environment(function: Any, request: str) -> dict[str, str]:
         "_SANDBOX_TIMEOUT": str(function.timeout),
         "_SANDBOX_ARN": function.function_arn,
         **({"_SANDBOX_BOTO3": OLDER_BOTO3} if holds("runtime-with-an-older-boto3") else {}),
+        **({"_SANDBOX_INTERNET": json.dumps(RUNTIME.internet), "SSL_CERT_FILE": RUNTIME.authority} if RUNTIME.internet else {}),
         "_SANDBOX_OFFSET": str((now() - SystemClock().now()).total_seconds()),
     }
     return {**settings, **{key: str(value) for key, value in (function.environment_vars or {}).items()}}

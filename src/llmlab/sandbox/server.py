@@ -208,6 +208,10 @@ class Sandbox:
         """
         self._call("POST", "faults", {"verb": verb, "message": message})
 
+    def lead(self, hosts: Mapping[str, tuple[str, int]], authority: str | Path) -> None:
+        """Let each host's name lead functions to a number, and connections to it to a port of this computer; `authority` proves its TLS."""
+        self._call("POST", "internet", {"hosts": dict(hosts), "authority": str(authority)})
+
     def kill_container(self, instance: str, name: str, *, memory: bool = False) -> None:
         """SIGKILL a container; with `memory`, as the kernel does it when memory runs out."""
         self._call("POST", f"machines/{instance}/containers/{name}/kill", {"memory": memory})

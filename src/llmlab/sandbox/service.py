@@ -1,8 +1,8 @@
 """The sandbox itself, in one process: moto's server, completed; the machine room; metadata, events and schedules; and the control API.
 
 Control, under `/_sandbox/`: GET state · POST clock {seconds} · POST interrupt {run, notice_seconds} · POST refuse {…}, allow ·
-POST quotas {code, value} · POST delay {seconds} · POST rules {on, off, modes} · POST faults {verb, message} · GET console/<id> ·
-POST stop; machines use `/_sandbox/machines/<id>/…`.
+POST quotas {code, value} · POST delay {seconds} · POST rules {on, off, modes} · POST faults {verb, message} ·
+POST internet {hosts, authority} · GET console/<id> · POST stop; machines use `/_sandbox/machines/<id>/…`.
 """
 
 import json
@@ -236,6 +236,9 @@ class Service:
                 key: value for key, value in {**self.requests.faults, body["verb"]: body.get("message")}.items() if value
             }
             self.metadata.unready = int(self.requests.faults.get("metadata", "0"))
+        elif name == "internet":
+            completion_lambda.RUNTIME.internet = {host: (number, int(port)) for host, (number, port) in body["hosts"].items()}
+            completion_lambda.RUNTIME.authority = body["authority"]
         else:
             raise LookupError(f"the sandbox has no {name}")
 
@@ -252,6 +255,7 @@ class Service:
             self.room.machines.clear()
             self.requests.faults.clear()
             self.metadata.unready = 0
+            completion_lambda.RUNTIME.internet.clear()
             DELAY.seconds = self.delay_seconds
             SWITCH.set(self.rules)
             BackendDict.reset()

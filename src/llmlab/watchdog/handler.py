@@ -12,10 +12,11 @@ import boto3
 from botocore.config import Config
 
 from llmlab.clock import Clock, SystemClock
-from llmlab.contract import Env, Names
+from llmlab.contract import WEBHOOK_URL, Env, Names
 from llmlab.watchdog import overdue
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.events import Overdue, parse
+from llmlab.watchdog.posting import Webhook
 from llmlab.watchdog.records import Bucket
 
 LAB = "lab.json"
@@ -56,8 +57,10 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
     session = boto3.Session(region_name=region)
     config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=30)
     once = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
+    soon = Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=2, read_timeout=3)
+    names, log = Names(environment[Env.LAB], account, region), _log(clock)
     return Watchdog(
-        names=Names(environment[Env.LAB], account, region),
+        names=names,
         bucket=Bucket(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
         ec2=session.client("ec2", config=config),
         fleet_client=session.client("ec2", config=once),
@@ -68,7 +71,8 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
         scheduler_role=environment[Env.SCHEDULER_ROLE],
         max_hours=float(environment[Env.MAX_HOURS]),
         clock=clock,
-        log=_log(clock),
+        log=log,
+        webhook=Webhook(lambda: session.client("secretsmanager", config=soon), names.secret(WEBHOOK_URL), log),
     )
 
 

@@ -8,11 +8,13 @@ never not at all.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from llmlab import contract, money
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState
-from llmlab.watchdog import capacity
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
+from llmlab.watchdog import capacity, outcome
 from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.outcome import Outcome
 from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.sight import Sight
 from llmlab.watchdog.tools import Tools
@@ -20,6 +22,7 @@ from llmlab.watchdog.tools import Tools
 CLAIM_SECONDS = 50
 """After this long a call that is about to tell has told or has died. Less than the minute after which Lambda calls again what has failed.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
+NOTHING = Outcome()
 SUBJECT_LENGTH = 100
 """SNS takes no more, and ASCII only. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
@@ -32,6 +35,9 @@ class Message:
     attempts: tuple[int, ...]
     subject: str
     lines: tuple[str, ...]
+    cost: float | None = None
+    """US dollars of the run, where it is over."""
+    outcome: Outcome = NOTHING
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,11 @@ class Told:
 
 def tell(tools: Tools, sight: Sight) -> bool:
     """Tell everything that is due and was not told yet; False when another call is about to tell some of it."""
-    sent = [_send(tools, sight.run, message) for message in due(sight)]
+    sent = [_send(tools, sight.records.spec, message) for message in due(sight)]
     marker = sight.records.marker
     if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
-        sent.append(_send(tools, sight.run, _end(sight.run, sight.records, marker)))
+        ended = _end(sight.run, sight.records, marker, outcome.read(tools.bucket, sight.run, marker))
+        sent.append(_send(tools, sight.records.spec, ended))
         if sent[-1] and marker.reason.state is RunState.FAILED:
             tools.measure({Metric.FAILED_RUNS: 1})
     return all(sent)
@@ -63,23 +70,44 @@ def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
         f"Run {sight.run} saves now. {after}",
         f"hint: llmlab status {sight.run}",
     )
-    _send(tools, sight.run, Message(Notice.INTERRUPTION, (machine.attempt,), f"run {sight.run} is being interrupted", lines))
+    _send(tools, sight.records.spec, Message(Notice.INTERRUPTION, (machine.attempt,), f"run {sight.run} is being interrupted", lines))
 
 
 _NO_RESUME = "It was launched with --no-resume, so that is its end."
 
 
-def _send(tools: Tools, run: str, message: Message) -> bool:
-    """Tell it and note it; False when another call is about to."""
+def _send(tools: Tools, spec: Spec, message: Message) -> bool:
+    """Tell it and note it; False when another call is about to. The webhook comes after both, so that it can keep nobody from either."""
+    run = spec.run
     note = Told(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
     if not _claim(tools, RunKeys(run).telling(message.attempts[0], message.notice), note):
         tools.log("wait", run=run, why=f"another call tells of it: {message.notice}")
         return False
-    tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(contract.one_line(line) for line in message.lines))
+    lines = [contract.one_line(line) for line in message.lines]
+    tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(lines))
     for number in message.attempts:
         tools.bucket.write_once(RunKeys(run).told(number, message.notice), note)
     tools.log("told", run=run, notice=message.notice, attempts=message.attempts)
+    if tools.webhook:
+        tools.webhook.post(_facts(tools, spec, message, note.subject, lines))
     return True
+
+
+def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list[str]) -> dict[str, Any]:
+    """What is posted as JSON. These names are `docs/notifications.md`'s; what is not known is null."""
+    return {
+        "lab": tools.names.lab,
+        "region": tools.names.region,
+        "run": spec.run,
+        "name": spec.name or None,
+        "notice": str(message.notice),
+        "subject": subject,
+        "lines": lines,
+        "cost": message.cost,
+        "loss_before": message.outcome.first_loss,
+        "loss_after": message.outcome.last_loss,
+        "log": list(message.outcome.log),
+    }
 
 
 def _claim(tools: Tools, key: str, note: Told) -> bool:
@@ -187,7 +215,7 @@ def _ceiling(sight: Sight, used: str) -> Message:
     return Message(Notice.CEILING, (sight.newest.number,), f"run {sight.run} has used most of a limit", lines)
 
 
-def _end(run: str, records: Records, marker: Marker) -> Message:
+def _end(run: str, records: Records, marker: Marker, outcome: Outcome) -> Message:
     detail = f": {marker.detail}" if marker.detail else ""
     parts = money.total_parts(end.costs for end in records.ends.values())
     by_part = f" ({', '.join(f'{what} {money.dollars(dollars)}' for what, dollars in parts.items())})" if parts else ""
@@ -197,9 +225,15 @@ def _end(run: str, records: Records, marker: Marker) -> Message:
             f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, "
             f"{money.dollars(marker.cost)}{by_part}"
         ),
+        *(
+            [f"Loss {outcome.first_loss:.4g} at first, {outcome.last_loss:.4g} at last"]
+            if outcome.first_loss is not None and outcome.last_loss is not None
+            else []
+        ),
+        *(["Its log ends:", *(f"| {line}" for line in outcome.log)] if outcome.log else []),
         f"hint: {marker.command(run, records.spec)}",
     )
-    return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines)
+    return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines, marker.cost, outcome)
 
 
 def _place(attempt: Attempt) -> str:

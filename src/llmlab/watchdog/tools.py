@@ -7,6 +7,7 @@ from typing import Any
 
 from llmlab.clock import Clock
 from llmlab.contract import Metric, Names
+from llmlab.watchdog.posting import Webhook
 from llmlab.watchdog.records import Bucket
 
 Log = Callable[..., None]
@@ -28,6 +29,8 @@ class Tools:
     max_hours: float
     clock: Clock
     log: Log
+    webhook: Webhook | None = None
+    """Where notices go besides the topic; None where nobody listens, as in most tests."""
 
     @property
     def now(self) -> datetime:

@@ -7,11 +7,12 @@ import datetime as dt
 import importlib
 import json
 import os
+import socket
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 class Context:
@@ -48,11 +49,29 @@ def shift_clock(seconds: float) -> None:
     dt.datetime = Shifted  # type: ignore[misc]
 
 
+def play_internet(hosts: dict[str, list[str]]) -> None:
+    """Let names lead to a number, and connections to that number to a port of this computer. Nothing else of the network changes.
+
+    It is how a sandbox shows what a function posts: the function itself goes on to look at the number, and to have the name proved.
+    """
+    look_up, connect = socket.getaddrinfo, socket.create_connection
+    ports = {number: int(port) for number, port in hosts.values()}
+
+    def getaddrinfo(host: Any, *rest: Any, **named: Any) -> Any:
+        return look_up(hosts[host][0] if host in hosts else host, *rest, **named)
+
+    def create_connection(address: tuple[str, int], *rest: Any, **named: Any) -> socket.socket:
+        return connect(("127.0.0.1", ports[address[0]]) if address[0] in ports else address, *rest, **named)
+
+    vars(socket).update(getaddrinfo=getaddrinfo, create_connection=create_connection)
+
+
 def main() -> int:
     folder = Path(sys.argv[1])
     sys.path.insert(0, str(folder / "function.zip"))
     if "_SANDBOX_BOTO3" in os.environ:
         vars(importlib.import_module("boto3"))["__version__"] = os.environ["_SANDBOX_BOTO3"]
+    play_internet(json.loads(os.environ.get("_SANDBOX_INTERNET", "{}")))
     shift_clock(float(os.environ["_SANDBOX_OFFSET"]))
     answer = folder / "answer.json"
     try:
