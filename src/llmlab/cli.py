@@ -41,6 +41,11 @@ GLOBAL_OPTIONS = (
     ("-v, -vv", "More words; -vv shows each AWS call and tracebacks"),
     ("--version", "Show the version and exit"),
 )
+ABOUT = "From a folder of JSONL to a fine-tuned model on AWS GPUs, nothing left running"
+ANYWHERE = (
+    "Anywhere: --profile NAME  --region NAME  --config FILE  --json  -v  --version",
+    "Options and an example: llmlab COMMAND --help, completion: --install-completion",
+)
 VALUE_OPTIONS = ("--profile", "--region", "--config")
 
 
@@ -50,22 +55,18 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Whole sentences: Click cuts them at the width of the terminal."""
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
+        """All on one screen of 80 by 40: a line a command, whose own help says the rest."""
+        width = max(map(len, ORDER))
+        lines = ["Usage: llmlab COMMAND [OPTIONS]", "", f"  {ABOUT}", ""]
         for title, names in SECTIONS.items():
-            found = [(name, command) for name in names if (command := self.get_command(ctx, name))]
-            with formatter.section(title):
-                formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in found])
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        super().format_options(ctx, formatter)
-        with formatter.section("Anywhere on the line"):
-            formatter.write_dl(GLOBAL_OPTIONS)
+            lines += [title, *(f"  {name:{width}}  {helping.AT_A_GLANCE[name]}" for name in names)]
+        formatter.write("\n".join([*lines, "", *ANYWHERE]) + "\n")
 
 
 app = typer.Typer(
     name="llmlab",
-    help="From a folder of JSONL to a fine-tuned model on AWS GPUs, and nothing left running.",
+    help=ABOUT,
     cls=Commands,
     rich_markup_mode=None,  # rich costs a tenth of a second on every --help
     pretty_exceptions_enable=False,
@@ -78,7 +79,7 @@ helping.dress(app)
 
 @app.callback()
 def root() -> None:
-    """From a folder of JSONL to a fine-tuned model on AWS GPUs, and nothing left running."""
+    """From a folder of JSONL to a fine-tuned model on AWS GPUs, nothing left running."""
 
 
 def main(arguments: Sequence[str] | None = None, state: State | None = None) -> NoReturn:

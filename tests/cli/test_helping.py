@@ -33,6 +33,24 @@ def test_every_command_stands_in_one_section_and_has_an_example_that_is_a_line_o
             assert assert_runs(line) == "llmlab"
 
 
+def screens(group: Any, context: Any, path: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """What `--help` shows of a group and of everything in it, at 80 columns."""
+    shown = {" ".join(("llmlab", *path)): context.get_help().splitlines()}
+    for name, command in getattr(group, "commands", {}).items():
+        own = command.make_context(f"llmlab {' '.join((*path, name))}", [], resilient_parsing=True, terminal_width=80)
+        shown |= screens(command, own, (*path, name))
+    return shown
+
+
+def test_no_help_is_longer_than_a_screen() -> None:
+    root: Any = typer.main.get_command(app)
+    shown = screens(root, root.make_context("llmlab", [], resilient_parsing=True, terminal_width=80))
+    assert len(shown) > 35
+    assert {name: len(lines) for name, lines in shown.items() if len(lines) > 40} == {}
+    assert {name: lines for name, lines in shown.items() if max(map(len, lines)) > 80} == {}
+    assert [name for name in root.commands if f"\n  {name} " not in "\n".join(shown["llmlab"])] == []
+
+
 def test_the_help_of_a_launch_is_in_sections_and_leaves_no_option_out(llmlab: CommandLine, capsys: pytest.CaptureFixture[str]) -> None:
     assert llmlab("launch", "--help").code == 0
     out = capsys.readouterr().out

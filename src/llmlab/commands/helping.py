@@ -39,6 +39,33 @@ EXAMPLES = {
     "demo": "llmlab demo",
 }
 """Command → a line of it, as a user would type it."""
+AT_A_GLANCE = {
+    "init": "Write llmlab.toml, recipe.yaml and the workflow into a project",
+    "bootstrap": "Make the lab, or bring it back to what it should be",
+    "doctor": "Check account, quotas, image and lab, and say what mends each",
+    "config": "Show each setting, its value and where it came from",
+    "secret": "The Hugging Face token, and where notices are posted",
+    "image": "Make the training image with the local Docker",
+    "validate": "Check every line of a dataset, and what is wrong with which",
+    "upload": "Check a dataset and upload what has changed; or a model's folder",
+    "estimate": "VRAM, hours and dollars of a recipe on each instance type",
+    "launch": "Start a run, after its price and a question",
+    "status": "The lab and its runs, or one run",
+    "logs": "What a run says, or has said",
+    "stop": "End a run: it saves a checkpoint first",
+    "resume": "Start a run again from its newest checkpoint",
+    "connect": "A terminal on a run's instance",
+    "fetch": "Download what a run has made, checked",
+    "try": "What the base model and the tuned one say to a prompt",
+    "merge": "Base model and adapter as one model",
+    "report": "One self-contained HTML page about a run",
+    "rm": "Delete a run that is over from S3, after a question",
+    "cost": "This month by run and by service, budget and forecast",
+    "teardown": "Remove everything but the results, and ask AWS what is left",
+    "demo": "The whole way in a sandbox on this machine, in a minute or two",
+    "sandbox": "An AWS of your own on this machine: no account, no Docker",
+}
+"""Command → what it is for, on one line of `llmlab --help`; its own help says the rest."""
 OPTIONS = {
     "launch": {
         "What is trained": ("recipe", "settings", "data", "run_name", "image"),

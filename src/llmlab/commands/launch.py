@@ -22,14 +22,14 @@ RECIPE = "recipe.yaml"
 RecipeOption = Annotated[
     str,
     typer.Option(
-        help="A file, or the name of a shipped recipe.",
+        help="A file or a shipped recipe.",
         metavar="FILE",
-        show_default="recipe.yaml if there is one, else lora-1b",
+        show_default="recipe.yaml, else lora-1b",
         autocompletion=completing.recipes,
     ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="A field of the recipe, such as lora.rank=8; may be repeated.", metavar="FIELD=VALUE")
+    list[str] | None, typer.Option("--set", help="A field of the recipe, as lora.rank=8; repeatable.", metavar="FIELD=VALUE")
 ]
 DataOption = Annotated[
     str, typer.Option(help="The dataset's name.", metavar="NAME", show_default="the only one", autocompletion=completing.datasets)
@@ -38,9 +38,9 @@ TypesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--instance-type",
-        help="In order of preference; repeated or with commas.",
+        help="Types, best first.",
         metavar="TYPE",
-        show_default="the cheapest for the run",
+        show_default="the cheapest",
         autocompletion=completing.types,
     ),
 ]
@@ -116,34 +116,24 @@ def launch(
     settings: SetOption = None,
     data: DataOption = "",
     instance_type: TypesOption = None,
-    spot: Annotated[
-        bool, typer.Option("--spot/--on-demand", help="Spot costs a third and may be interrupted; the run then goes on by itself.")
-    ] = False,
+    spot: Annotated[bool, typer.Option("--spot/--on-demand", help="Spot costs a third, and may be interrupted.")] = False,
     fallback_on_demand: Annotated[bool, typer.Option("--fallback-on-demand", help="Take on-demand where no spot is to be had.")] = False,
-    fallback_after: Annotated[
-        int, typer.Option(metavar="COUNT", help="With --fallback-on-demand: interruptions after which it goes on on demand.")
-    ] = 3,
-    fallback_minutes: Annotated[
-        float, typer.Option(metavar="MINUTES", help="With --fallback-on-demand: minutes without spot after which it goes on on demand.")
-    ] = 15,
-    wait_for_capacity: Annotated[
-        float, typer.Option(metavar="MINUTES", help="Minutes to go on asking when no pool has an instance.", min=0, max=10_080)
-    ] = 0,
+    fallback_after: Annotated[int, typer.Option(metavar="COUNT", help="The same after interruptions.")] = 3,
+    fallback_minutes: Annotated[float, typer.Option(metavar="MINUTES", help="The same, so long without spot.")] = 15,
+    wait_for_capacity: Annotated[float, typer.Option(metavar="MINUTES", help="Go on asking so long.", min=0, max=10_080)] = 0,
     max_hours: Annotated[
         float | None,
-        typer.Option(metavar="HOURS", help="The most instance time over all attempts.", show_default="max_hours of llmlab.toml"),
+        typer.Option(metavar="HOURS", help="The most, in all.", show_default="llmlab.toml's"),
     ] = None,
     max_cost: Annotated[float | None, typer.Option(metavar="DOLLARS", help="The most it may cost, in US dollars.")] = None,
     no_auto_shutdown: Annotated[bool, typer.Option("--no-auto-shutdown", help="Keep the instance until the deadline.")] = False,
-    idle_minutes: Annotated[
-        float, typer.Option(metavar="MINUTES", help="End it after so many minutes of idle GPUs without a step; 0: never.")
-    ] = 20,
+    idle_minutes: Annotated[float, typer.Option(metavar="MINUTES", help="End when GPUs idle so long; 0: never.")] = 20,
     run_name: Annotated[
         str | None,
         typer.Option("--name", help="What to call it; it stands for the run in every command.", metavar="NAME", show_default=False),
     ] = None,
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Do not start it again after an interruption.")] = False,
-    wait_hours: Annotated[float, typer.Option(metavar="HOURS", help="How long an interrupted run waits for capacity.")] = 24,
+    wait_hours: Annotated[float, typer.Option(metavar="HOURS", help="Its wait after an interruption.")] = 24,
     image: Annotated[str, typer.Option(help="Tag of the training image.", metavar="TAG", show_default="the newest")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; the exit code tells how it ended.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would start.")] = False,

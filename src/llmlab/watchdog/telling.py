@@ -176,7 +176,7 @@ def _start(sight: Sight) -> Message:
             f"It costs {money.dollars(hourly)} an hour, disk and address included where they are known; "
             f"{money.dollars(newest.cost_before)} were used before."
         ),
-        f"The run may use {newest.max_hours:g} hours{most} in all; this instance ends by {_clock(newest.deadline, sight.now)}.",
+        f"The run may use {_many(newest.max_hours, 'hour')}{most} in all; this instance ends by {_clock(newest.deadline, sight.now)}.",
         "The laptop may be closed.",
         f"hint: llmlab logs {sight.run} -f",
     )
@@ -222,7 +222,7 @@ def _end(run: str, records: Records, marker: Marker, outcome: Outcome) -> Messag
     lines = (
         f"Run {run} {marker.reason.state} ({marker.reason}){detail}",
         (
-            f"Step {marker.step} of {marker.total_steps}, {marker.attempts} attempts, {marker.hours:.2f} hours, "
+            f"Step {marker.step} of {marker.total_steps}, {_many(marker.attempts, 'attempt')}, {marker.hours:.2f} hours, "
             f"{money.dollars(marker.cost)}{by_part}"
         ),
         *(
@@ -234,6 +234,10 @@ def _end(run: str, records: Records, marker: Marker, outcome: Outcome) -> Messag
         f"hint: {marker.command(run, records.spec)}",
     )
     return Message(Notice.END, (marker.attempts,), f"run {run} {marker.reason.state}", lines, marker.cost, outcome)
+
+
+def _many(count: float, what: str) -> str:
+    return f"{count:g} {what}{'' if count == 1 else 's'}"
 
 
 def _place(attempt: Attempt) -> str:
