@@ -14,12 +14,15 @@ from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
 
 from llmlab.dataset import check as module
+from llmlab.dataset.calls import openai_call, plain_call
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.clean import clean
 from llmlab.dataset.duplicates import Digests
 from llmlab.dataset.files import DataPath, find
+from llmlab.dataset.formats import Message
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import read
+from llmlab.dataset.messages import at_a_glance, read_message, read_messages
 from llmlab.dataset.report import Report, quantile
 from llmlab.dataset.tokens import estimate, measure
 from llmlab.dataset.usual import MARKS_PER_MESSAGE, usual
@@ -187,7 +190,7 @@ MORE: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
             "rejected_response",
         ]
     ),
-    st.none() | st.just([]) | WORDS | PARTS | st.booleans(),
+    st.none() | st.just([]) | WORDS | PARTS | st.booleans() | st.lists(st.lists(WORDS | st.just(1), min_size=1, max_size=2), max_size=2),
     max_size=2,
 )
 CHATS = st.one_of(
@@ -217,6 +220,60 @@ def test_the_quick_way_says_the_same(row: dict[str, Any], more: dict[str, Any]) 
         assert not example.unread
 
 
+CALL = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["c1", 1, None]),
+        "type": st.just("function"),
+        "function": st.fixed_dictionaries(
+            {},
+            optional={
+                "name": st.sampled_from(["find", "", None]),
+                "arguments": st.sampled_from(['{"a": 1}', "", "{", '"{}"', {"a": 1}, None, 3]),
+                "parameters": st.just({"b": 2}),
+            },
+        ),
+        "custom": st.just({"name": "run", "input": "x"}),
+        "name": st.just("find"),
+    },
+)
+
+
+@given(CALL)
+def test_a_plain_call_is_read_as_any_call(value: dict[str, Any]) -> None:
+    quick = plain_call(value)
+    assert quick is None or quick == openai_call(value, "x")
+
+
+def test_plain_calls_are_taken_at_a_glance() -> None:
+    function = {"name": "find", "arguments": '{"a": 1}'}
+    call = {"id": "c1", "type": "function", "function": function}
+    assert plain_call(call) == openai_call(call, "x")
+    assert at_a_glance({"role": "assistant", "content": None, "tool_calls": [call]})
+    assert at_a_glance({"role": "tool", "content": "4", "tool_call_id": "c1"})
+
+
+@given(
+    st.fixed_dictionaries(
+        {"role": ROLES, "content": WORDS | PARTS | st.none()},
+        optional={
+            "tool_calls": st.none() | st.just("") | st.just([]) | st.lists(CALL, max_size=2),
+            "tool_call_id": st.sampled_from(["c1", None]),
+            "name": st.sampled_from(["find", None]),
+            "weight": st.sampled_from([0, 1, None]),
+        },
+    )
+)
+def test_a_message_read_at_a_glance_is_read_alike(given: dict[str, Any]) -> None:
+    quick = read_messages([given], "x", set()) if at_a_glance(given) else None
+    assert quick is None or quick == _read_closely(given)
+
+
+def _read_closely(given: dict[str, Any]) -> tuple[list[Message], list[int]]:
+    messages, learned = read_message(given, "x[0]", set())
+    return messages, [len(messages) - 1] if learned else []
+
+
 def test_the_quick_way_is_taken() -> None:
     taken: list[dict[str, Any]] = [
         {"messages": CHAT, "id": 1},
@@ -227,6 +284,7 @@ def test_the_quick_way_is_taken() -> None:
         {"instruction": "a", "input": "c", "output": "b", "history": []},
         {"instruction": "a", "context": "c", "response": "b"},
         {"prompt": "a", "completion": "b", "system": "s"},
+        {"prompt": "a", "response": "b", "history": [["c", "d"]], "system": "s"},
         {"messages": CHAT, "system": [{"type": "text", "text": "s"}], "tools": []},
         {"messages": [{**CHAT[0], "id": 1}, {**CHAT[1], "weight": 1, "content": [{"type": "text", "text": "b"}]}]},
         {"messages": CHAT, "label": True},
@@ -245,7 +303,8 @@ def test_the_quick_way_is_taken() -> None:
         {"messages": [{**CHAT[0], "weight": 1}, CHAT[1]]},
         {"messages": [{"role": "system", "content": "t"}, *CHAT], "system": "s"},
         {"prompt": "a", "completion": "b", "system": "s", "system_prompt": "t"},
-        {"prompt": "a", "response": "b", "history": [["c", "d"]]},
+        {"prompt": "a", "response": "b", "history": [["c", 1]]},
+        {"instruction": "a", "input": "", "output": "b", "history": [["c", "d"]]},
         {"messages": "a"},
     ]
     assert not any(usual(row) for row in others)

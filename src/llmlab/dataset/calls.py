@@ -38,6 +38,26 @@ def call(name: object, arguments: object, identity: object, where: str) -> dict[
     return {"id": identity, **made} if isinstance(identity, str) else made
 
 
+def plain_call(value: object) -> dict[str, Any] | None:
+    """A call as OpenAI writes it, its arguments as JSON text or an object; None for one that must be looked at more closely."""
+    if type(value) is not dict or "custom" in value:
+        return None
+    function = value.get("function")
+    if type(function) is not dict or type(name := function.get("name")) is not str or not name:
+        return None
+    arguments = function.get("arguments")
+    if type(arguments) is str:
+        try:
+            arguments = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return None
+    if type(arguments) is not dict:
+        return None
+    identity = value.get("id")
+    made = {"name": name, "arguments": arguments}
+    return {"id": identity, "type": "function", "function": made} if type(identity) is str else {"type": "function", "function": made}
+
+
 def openai_call(value: object, where: str) -> dict[str, Any]:
     """A call as `{"function": {"name", "arguments"}}`, `{"custom": {"name", "input"}}`, or `{"name", "arguments"}`."""
     if not isinstance(value, dict):

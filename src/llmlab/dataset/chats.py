@@ -17,7 +17,7 @@ Row = Mapping[str, Any]
 SYSTEMS = ("system", "system_prompt", "system_message", "systemMessage")
 """Where rows keep a system prompt beside their messages: Anthropic's and LLaMA-Factory's name first, OpenOrca's and others'."""
 TOOLS = ("tools", "functions", "toolConfig", "tool_config")
-STOPS = ("stop_reason", "finish_reason", "stopReason")
+STOPS = frozenset({"stop_reason", "finish_reason", "stopReason"})
 AROUND = frozenset((*SYSTEMS, *TOOLS))
 """What every chat may have beside it."""
 
@@ -55,7 +55,7 @@ def messages_of(key: str, form: Format) -> Callable[[Row, Unread], Example]:
             messages, trained = [*system, *messages], [at + len(system) for at in trained]
         if not trained:
             raise BadRow(f"no assistant {'turn' if form is Format.CONVERSATIONS else 'message'} to train on")
-        if any(is_cut(row[stop]) for stop in STOPS if stop in row) and trained[-1] == len(messages) - 1:
+        if not STOPS.isdisjoint(row) and any(is_cut(row.get(stop)) for stop in STOPS) and trained[-1] == len(messages) - 1:
             messages[-1] = {**messages[-1], "cut": True}
         return Example(form, messages, trained, tools)
 
@@ -139,14 +139,19 @@ def history(value: object, where: str) -> tuple[list[Message], list[int]]:
         raise BadRow(f"{where} is {name_of(value)}, not an array")
     messages: list[Message] = []
     for index, turn in enumerate(value):
-        if not isinstance(turn, (list, tuple)) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+        if not isinstance(turn, (list, tuple)) or len(turn) != 2 or not (isinstance(turn[0], str) and isinstance(turn[1], str)):
             raise BadRow(f"{where}[{index}] is not a pair of strings")
         messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
     return messages, list(range(1, len(messages), 2))
 
 
+THINKING = frozenset(THOUGHTS)
+
+
 def _thinking(row: Row, said: list[Message]) -> list[Message]:
     """The answer with the thoughts that stand beside it."""
+    if THINKING.isdisjoint(row):
+        return said
     thoughts = next((row[key] for key in THOUGHTS if isinstance(row.get(key), str) and row[key]), "")
     if not thoughts:
         return said
@@ -169,7 +174,7 @@ def answer(value: object, where: str, unread: Unread) -> tuple[list[Message], li
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}], [0]
     said, trained = read_messages(_listed(value, where), where, unread)
-    if not any(message["role"] == "assistant" for message in said):
+    if not trained and not any(message["role"] == "assistant" for message in said):
         raise BadRow(f"{where} has no assistant message")
     return said, trained
 

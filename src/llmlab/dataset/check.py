@@ -14,11 +14,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from llmlab.dataset.files import DataPath, Found
 from llmlab.dataset.heads import BOM, head_of, transcript
-from llmlab.dataset.line import MOST_BYTES, Line, parse
+from llmlab.dataset.line import Line, parse
 from llmlab.dataset.lines import read_all, split, trouble
 from llmlab.dataset.report import Report, Summing
 from llmlab.dataset.tally import Tally, tally, tally_written
@@ -122,12 +121,15 @@ def _lines_between(path: Path, start: int, end: int) -> Iterator[Line]:
 
 
 def _written_between(path: Path, start: int, end: int) -> Iterator[bytes | int]:
+    return split(_between(path, start, end))
+
+
+def _between(path: Path, start: int, end: int) -> Iterator[bytes]:
     with path.open("rb") as stream:
         if start == 0 and stream.read(len(BOM)) == BOM:
             start = len(BOM)
         stream.seek(start)
-        # a part this small cannot hold a line that is too long: the file's own iterator will do, which is quicker
-        yield from _until(stream, end - start) if end - start <= MOST_BYTES else split(blocks(stream, limit=end - start))
+        yield from blocks(stream, limit=end - start)
 
 
 def tally_of(part: Part, count: Count, max_length: int | None = None) -> Tally:
@@ -135,15 +137,6 @@ def tally_of(part: Part, count: Count, max_length: int | None = None) -> Tally:
     if part.end is None:
         return tally(read_all(part.path), count, max_length)
     return tally_written(_written_between(part.path, part.start, part.end), count, max_length)
-
-
-def _until(stream: BinaryIO, length: int) -> Iterator[bytes]:
-    if length > 0:
-        for raw in stream:
-            yield raw
-            length -= len(raw)
-            if length <= 0:
-                return
 
 
 # ---------------------------------------------------------------- here, or in processes

@@ -36,7 +36,7 @@ def _form(form: Format, needs: str, read: Callable[[Row, Unread], Example], *rea
     return Form(form, tuple(needs.split()), more, read)
 
 
-_CHAT = AROUND | frozenset(STOPS)
+_CHAT = AROUND | STOPS
 _PAIR = AROUND | frozenset(THOUGHTS) | {"history"}
 _PREFERENCE = AROUND | frozenset((*ASKS, *CONVERSATIONS, "history")) - {"history"}
 

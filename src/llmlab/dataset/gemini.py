@@ -29,8 +29,23 @@ def gemini_messages(value: object, where: str) -> tuple[list[Message], list[int]
         raise BadRow(f"{where} is empty" if value == [] else f"{where} is {name_of(value)}, not an array")
     messages: list[Message] = []
     for index, content in enumerate(value):
-        messages += content_messages(content, f"{where}[{index}]")
+        said = _words_alone(content)
+        if said is None:
+            messages += content_messages(content, f"{where}[{index}]")
+        else:
+            messages.append(said)
     return messages, [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+
+
+def _words_alone(content: object) -> Message | None:
+    """The message of a content that is one text and nothing else, as most are."""
+    if type(content) is not dict or type(parts := content.get("parts")) is not list or len(parts) != 1:
+        return None
+    part, speaker = parts[0], content.get("role")
+    if type(part) is not dict or len(part) != 1 or type(text := part.get("text")) is not str or type(speaker) is not str:
+        return None
+    role = ROLES.get(speaker)
+    return {"role": role, "content": text} if role is not None and role != "tool" else None
 
 
 def content_messages(content: Any, where: str, default: str = "user") -> list[Message]:

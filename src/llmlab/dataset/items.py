@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmlab.dataset.calls import Unread, call
-from llmlab.dataset.content import text_of, tool_text
+from llmlab.dataset.content import only_text, text_of, tool_text
 from llmlab.dataset.formats import Message
 from llmlab.dataset.messages import SPEAKERS
 from llmlab.dataset.reasons import BadRow, name_of
@@ -27,6 +27,15 @@ class Turns:
     messages: list[Message] = field(default_factory=list)
     trained: list[int] = field(default_factory=list)
     learning: bool = True
+
+    def add_all(self, items: list[Any], where: str, unread: Unread) -> None:
+        """The next items."""
+        for index, item in enumerate(items):
+            said = _words_alone(item)
+            if said is None:
+                self.add(item, f"{where}[{index}]", unread)
+            else:
+                self._say(*said)
 
     def add(self, item: Any, where: str, unread: Unread) -> None:
         """The next item.
@@ -55,18 +64,21 @@ class Turns:
     def _message(self, item: Message, where: str) -> None:
         said = item.get("role")
         role = SPEAKERS.get(said.lower()) if isinstance(said, str) else None
-        if role not in {"system", "user", "assistant"}:
+        if role not in SPEAKING:
             raise BadRow(f"{where}.role is {said!r}, not one of system, developer, user, assistant")
         if item.get("content") is None:
             raise BadRow(f"{where} has no content")
-        text = text_of(item["content"], f"{where}.content", role)
+        self._say(role, text_of(item["content"], f"{where}.content", role))
+        if role == "assistant" and item.get("status") == "incomplete":
+            self.messages[-1]["cut"] = True
+
+    def _say(self, role: str, text: str) -> None:
+        """A message's words; the assistant's go on with what it is saying."""
         if role != "assistant":
             self.messages.append({"role": role, "content": text})
             return
         message = self._speaking(after_calls=False)
         message["content"] = f"{message['content']}\n{text}" if message["content"] else text
-        if item.get("status") == "incomplete":
-            message["cut"] = True
 
     def _think(self, item: Message, where: str) -> None:
         """Thoughts in full where they are there, else their summary; encrypted ones say nothing."""
@@ -112,10 +124,24 @@ class Turns:
         return message
 
 
+SPEAKING = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+
+
+def _words_alone(item: object) -> tuple[str, str] | None:
+    """Who speaks and what, of an item that is a whole message of one text, as most are."""
+    if type(item) is not dict or item.get("type") != "message" or item.get("status") == "incomplete":
+        return None
+    said, content = item.get("role"), item.get("content")
+    role = SPEAKING.get(said) if type(said) is str else None
+    if type(content) is list and len(content) == 1:
+        content = only_text(content[0])
+    return (role, content) if role is not None and type(content) is str else None
+
+
 def one_system(messages: list[Message], trained: list[int]) -> tuple[list[Message], list[int]]:
     """The system and developer messages that a conversation begins with, as one: chat templates know one, at the start."""
-    count = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    if count < 2:
+    if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "system":
         return messages, trained
+    count = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
     joined = "\n\n".join(message["content"] for message in messages[:count])
     return [{"role": "system", "content": joined}, *messages[count:]], [at - count + 1 for at in trained]

@@ -8,6 +8,7 @@ Rows of a JSON array and of a table are numbered from 1, as lines are.
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from llmlab.dataset.arrays import BLANK, NoArray, elements
 from llmlab.dataset.heads import BOM, POINTER, head_of, is_pointer, spread, transcript, wrong_kind
@@ -101,19 +102,25 @@ def _without_mark(content: Iterator[bytes]) -> Iterator[bytes]:
 
 def split(stream: Iterable[bytes], most: int = MOST_BYTES) -> Iterator[bytes | int]:
     """Lines without their newline; one that is longer than `most` comes as its length in bytes."""
+    return chain.from_iterable(_split(stream, most))  # a line costs nothing in Python then
+
+
+def _split(stream: Iterable[bytes], most: int) -> Iterator[list[bytes | int]]:
     held: list[bytes] = []
     length = 0
     for block in stream:
-        first, *rest = block.split(b"\n")
+        lines: list[bytes | int] = [*block.split(b"\n")]
+        first = cast("bytes", lines[0])
         length += len(first)
         if length <= most:
             held.append(first)
         else:
             held.clear()
-        if not rest:
+        if len(lines) == 1:
             continue
-        yield b"".join(held) if length <= most else length
-        yield from rest[:-1]
-        held, length = [rest[-1]], len(rest[-1])
+        lines[0] = b"".join(held) if length <= most else length
+        last = cast("bytes", lines.pop())
+        yield lines
+        held, length = [last], len(last)
     if length:
-        yield b"".join(held) if length <= most else length
+        yield [b"".join(held) if length <= most else length]

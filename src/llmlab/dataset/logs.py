@@ -147,14 +147,12 @@ def _responses(request: dict[str, Any], response: dict[str, Any], unread: Unread
         given = [{"role": "user", "content": given}]
     if not isinstance(given, list) or not given:
         raise BadRow("request has no input")
-    for index, item in enumerate(given):
-        turns.add(item, f"request.input[{index}]", unread)
+    turns.add_all(given, "request.input", unread)
     output = response.get("output")
     if not isinstance(output, list) or not output:
         raise BadRow("response has no output")
     turns.learning = True
-    for index, item in enumerate(output):
-        turns.add(item, f"response.output[{index}]", unread)
+    turns.add_all(output, "response.output", unread)
     if not turns.trained:
         raise BadRow("response.output has no message of the assistant")
     details = response.get("incomplete_details")
@@ -202,7 +200,8 @@ def _succeeded(row: Row) -> dict[str, Any]:
     if isinstance(row["response"], dict):
         _not_failed(row["response"])
     response = _unwrapped(row, "response")
-    _not_failed(response)
+    if response is not row["response"]:
+        _not_failed(response)
     if response.get("type") == "error" or response.get("status") in ("failed", "cancelled"):
         raise LeftOut(FAILED, f"a failed request: {response.get('status') or 'a response of type error'}")
     return response

@@ -8,7 +8,7 @@ https://docs.axolotl.ai/docs/dataset-formats/conversation.html, ms-swift's https
 
 from typing import Any, NamedTuple
 
-from llmlab.dataset.calls import Unread, openai_call, parsed, written_calls
+from llmlab.dataset.calls import Unread, openai_call, parsed, plain_call, written_calls
 from llmlab.dataset.content import Content, content_of, only_text, text_of, tool_text
 from llmlab.dataset.formats import Message
 from llmlab.dataset.keys import EMPTY, HARMLESS_IN_MESSAGE, MEANING_IN_MESSAGE, THOUGHTS, TRAIN_KEYS, is_cut
@@ -64,7 +64,7 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
                 trained.append(len(messages))
             messages.append(given)
             continue
-        simple = _simple(given)
+        simple = at_a_glance(given)
         if simple is not None:
             if simple["role"] == "assistant":
                 trained.append(len(messages))
@@ -77,34 +77,62 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
     return messages, trained
 
 
-_plain: dict[tuple[str, ...], tuple[str, str, tuple[str, ...]] | None] = {}
-"""Of a message's keys: who speaks, what is said, and whether it is learned, where there is nothing else that is read or told."""
+class Plain(NamedTuple):
+    """Where messages of one set of keys say who speaks, what, whether it is learned, and what is called or answered."""
+
+    speaker: str
+    words: str
+    learned: tuple[str, ...]
+    more: tuple[str, ...]
 
 
-def _simple(given: Message) -> Message | None:
-    """A message that says words and nothing else, which most do; None for one that must be looked at more closely."""
+CALLING = ("tool_calls", "tool_call_id", "name")
+_plain: dict[tuple[str, ...], Plain | None] = {}
+"""Of a message's keys: what they are for, where there is nothing else that is read or told."""
+
+
+def at_a_glance(given: Message) -> Message | None:
+    """A message in OpenAI's form or as simple as that, as most are; None for one that must be looked at more closely."""
     plan = plain_keys(tuple(given))
     if plan is None:
         return None
-    speaker, said = given[plan[0]], given[plan[1]]
+    name, words, learned, more = plan
+    speaker, said = given[name], given[words]
     if type(said) is list and len(said) == 1:
         said = only_text(said[0])
     role = SPEAKERS.get(speaker) if type(speaker) is str else None
-    if type(said) is not str or role not in USUAL or any(given[key] not in (None, 1) or role != "assistant" for key in plan[2]):
+    if learned and any(given[key] not in (None, 1) or role != "assistant" for key in learned):
         return None
-    return {"role": role, "content": said}
+    if more:
+        return _calling(given, role, said, more)
+    return {"role": role, "content": said} if type(said) is str and role in USUAL else None
 
 
-def plain_keys(keys: tuple[str, ...]) -> tuple[str, str, tuple[str, ...]] | None:
-    """Where a message with these keys says who speaks, what, and whether it is learned; None where it may hold more than words."""
+def _calling(given: Message, role: str | None, said: object, more: tuple[str, ...]) -> Message | None:
+    """An assistant's message with calls, or a tool's with its result."""
+    calls = given["tool_calls"] if "tool_calls" in more else None
+    if role == "tool" and not calls and type(said) is str:
+        message = {"role": role, "content": said}
+        for key in more:
+            if key != "tool_calls" and type(given[key]) is str:
+                message[key] = given[key]
+        return message
+    if role != "assistant" or type(calls) is not list or not calls or len(more) > 1 or (said is not None and type(said) is not str):
+        return None
+    made = [plain_call(one) for one in calls]
+    return {"role": role, "content": said or "", "tool_calls": made} if None not in made else None
+
+
+def plain_keys(keys: tuple[str, ...]) -> Plain | None:
+    """What messages with these keys say and where; None where they may hold more than words and calls."""
     if keys in _plain:
         return _plain[keys]
     if len(_plain) >= MOST_KNOWN:
         _plain.clear()
     speakers, words = [key for key in ("role", "from") if key in keys], [key for key in WORDS if key in keys]
-    learned = tuple(key for key in TRAIN_KEYS if key in keys)
-    rest = [key for key in keys if key not in (*speakers, *words, *learned) and key not in HARMLESS_IN_MESSAGE]
-    _plain[keys] = plan = (speakers[0], words[0], learned) if len(speakers) == len(words) == 1 and not rest else None
+    learned, more = (tuple(key for key in names if key in keys) for names in (TRAIN_KEYS, CALLING))
+    rest = [key for key in keys if key not in (*speakers, *words, *learned, *more) and key not in HARMLESS_IN_MESSAGE]
+    _plain[keys] = plan = Plain(speakers[0], words[0], learned, more) if len(speakers) == len(words) == 1 and not rest else None
     return plan
 
 

@@ -31,7 +31,7 @@ def read_preference(row: Row, unread: Unread) -> Example:
     asks = next((key for key in ASKS if row.get(key) not in EMPTY), "")
     if not asks and all(isinstance(one, str) for one in both):
         both = [_transcript(one) for one in both]
-    chosen, rejected = (answer(one, key, unread) for one, key in zip(both, ("chosen", "rejected"), strict=True))
+    chosen, rejected = answer(both[0], "chosen", unread), answer(both[1], "rejected", unread)
     if asks:
         asked = prompt(row[asks], asks, unread)
         more = row.get("input")
@@ -96,7 +96,7 @@ def read_rejected_response(row: Row, unread: Unread) -> Example:
 def answer(value: object, where: str, unread: Unread) -> list[Message]:
     """One of the two answers; of a preference every word counts."""
     said, trained = read_answer(value, where, unread)
-    if len(trained) != sum(message["role"] == "assistant" for message in said):
+    if len(trained) != len(said) and len(trained) != sum(message["role"] == "assistant" for message in said):
         raise BadRow(f"{where} has a message without loss, and a preference compares whole answers")
     return said
 
@@ -107,7 +107,7 @@ def _example(form: Format, asked: list[Message], chosen: list[Message], rejected
     Raises:
         BadRow: they are the same, or one is nothing.
     """
-    chosen, rejected = (said[len(asked) :] if said[: len(asked)] == asked else said for said in (chosen, rejected))
+    chosen, rejected = _behind(asked, chosen), _behind(asked, rejected)
     if not asked:
         raise BadRow("no prompt beside chosen and rejected")
     if chosen == rejected:
@@ -115,6 +115,12 @@ def _example(form: Format, asked: list[Message], chosen: list[Message], rejected
     if not chosen or not rejected:
         raise BadRow(f"{'rejected' if chosen else 'chosen'} adds nothing to the prompt")
     return Example(form, asked, [], tools, "", chosen, rejected)
+
+
+def _behind(asked: list[Message], said: list[Message]) -> list[Message]:
+    """What an answer adds to the prompt that it may begin with."""
+    count = len(asked)
+    return said[count:] if len(said) >= count and said[:count] == asked else said
 
 
 def _transcript(text: str) -> list[Message]:

@@ -4,63 +4,87 @@ Of those the longest is kept, and every answer in it that had a row of its own c
 message after message: `end` is where its answer ends, and its `prefixes` are where earlier answers end. A row whose end is another's prefix
 says nothing that the other does not; one whose end came before is the same again. Thoughts count: a history that has lost them is another
 text, which the model saw, and both rows are kept. Sixteen bytes an answer are held for it, and no row is read twice to know. The hash is of
-64 bits, the CRC-32 of all and the Adler-32 of each message's length and end, which takes a fifth of a cryptographic one's time: that two of
+64 bits, the CRC-32 of all and the Adler-32 of each answer's place and end, which takes a fifth of a cryptographic one's time: that two of
 a million answers are taken for each other has a chance of less than one in a thousand.
 """
 
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import adler32, crc32
 
 import orjson
 
-from llmlab.dataset.formats import Example, Format, Message
-from llmlab.dataset.usual import TAIL
-
-Prefix = tuple[int, int]
-"""The hash of a conversation up to and with an answer, and that answer's index among the messages."""
+from llmlab.dataset.formats import Example, Format
+from llmlab.dataset.tokens import Count, beside, count_bytes, estimate, says
+from llmlab.dataset.usual import MARKS_PER_MESSAGE, TAIL, Measured
 
 
 class Request(NamedTuple):
-    """A row of a log, as it was measured: `tokens` are those of the answers at its prefixes, 0 where they carry loss already."""
+    """A row of a log, as it was measured.
+
+    `prefixes` are the hashes of the conversation up to and with each answer before the last, `places` those answers' indexes among the
+    messages, `tokens` their tokens, 0 where they carry loss already.
+    """
 
     number: int
     form: Format
-    measured: tuple[int, int, int, bool]
+    measured: Measured
     tools: bool
     cut: bool
     end: int
-    prefixes: tuple[Prefix, ...]
-    tokens: tuple[int, ...]
+    prefixes: Sequence[int]
+    places: Sequence[int]
+    tokens: Sequence[int]
 
 
-def chain(example: Example) -> tuple[int, tuple[Prefix, ...]]:
-    """Where a conversation's last trained answer ends, and where the answers before it do."""
-    check = sum_ = crc32(orjson.dumps(example.tools)) if example.tools else 0
-    last = example.trained[-1]
-    prefixes: list[Prefix] = []
-    for index, message in enumerate(example.messages):
-        role, content = message["role"], message["content"].encode()
-        check = crc32(content, crc32(MARKS[role], check))
-        sum_ = adler32(content[-TAIL:], sum_ + len(content) & 0xFFFFFFFF)
-        if len(message) > 2 and ("tool_calls" in message or "reasoning_content" in message):
-            more = orjson.dumps(_more(message))
-            check, sum_ = crc32(more, check), adler32(more[-TAIL:], sum_)
+def request_of(number: int, form: Format, example: Example, count: Count) -> Request:
+    """A row of a log, measured and known by its hashes in one walk over its messages."""
+    length = check = sum_ = 0
+    if example.tools:
+        written = orjson.dumps(example.tools)
+        length, check = count_bytes(written, count), crc32(written)
+    learned, full, quick = 0, False, count is estimate
+    learning = example.trained if len(example.trained) < FEW else frozenset(example.trained)
+    ends: list[int] = []
+    places: list[int] = []
+    tokens: list[int] = []
+    for at, message in enumerate(example.messages):
+        content, role = message["content"], message["role"]
+        written = content.encode()
+        size = (len(written) + 3 >> 2 if quick else count(content)) + MARKS_PER_MESSAGE
+        check = crc32(written, check ^ MARKS[role])
+        if len(message) > 2:
+            more: list[bytes] = []
+            size += beside(message, count, more)
+            for written in more:
+                check = crc32(written, check ^ BESIDE)
+        length += size
         if role == "assistant":
-            prefixes.append((check << 32 | sum_, index))
-            if index == last:
-                break
-    end, _ = prefixes.pop()
-    return end, tuple(prefixes)
+            sum_ = adler32(written[-TAIL:], sum_ + length & 0xFFFFFFFF)
+            trained = at in learning
+            if trained:
+                learned += size
+                full = full or says(message)
+            ends.append(check << 32 | sum_)
+            places.append(at)
+            tokens.append(0 if trained else size)
+    while places[-1] != example.trained[-1]:  # what follows it is of no answer's text
+        del ends[-1], places[-1], tokens[-1]
+    end = ends.pop()
+    measured = length, learned, end + learned & LARGEST, full
+    cut = "cut" in example.messages[places.pop()]
+    return Request(number, form, measured, bool(example.tools), cut, end, ends, places, tokens[:-1])
 
 
-MARKS = {role: b"\0" + role.encode() for role in ("system", "user", "assistant", "tool")}
-
-
-def _more(message: Message) -> list[Any]:
-    return [[call["function"] for call in message.get("tool_calls", ())], message.get("reasoning_content")]
+MARKS = {role: crc32(role.encode()) for role in ("system", "user", "assistant", "tool")}
+"""What tells apart who said the same words."""
+BESIDE = crc32(b"beside")
+"""What tells calls and thoughts from words."""
+LARGEST = (1 << 64) - 1
+FEW = 4
+"""So many indexes are looked through as quickly as a set of them is made."""
 
 
 @dataclass(slots=True)
@@ -81,32 +105,31 @@ class Requests:
 
     def add(self, request: Request) -> None:
         self.numbers.append(request.number)
-        self.forms.append(_FORMS.index(request.form))
-        self.measured.extend(map(int, request.measured))
+        self.forms.append(_NUMBERS[request.form])
+        self.measured.extend(request.measured)
         self.flags.append(request.tools + 2 * request.cut)
         self.ends.append(request.end)
         self.counts.append(len(request.prefixes))
-        if not request.prefixes:
-            return
-        self.prefixes.extend(one for one, _ in request.prefixes)
-        self.places.extend(at for _, at in request.prefixes)
-        self.tokens.extend(request.tokens)
+        if request.prefixes:
+            self.prefixes.extend(request.prefixes)
+            self.places.extend(request.places)
+            self.tokens.extend(request.tokens)
 
     def __iter__(self) -> Iterator[Request]:
         start = 0
         for at, number in enumerate(self.numbers):
             length, learned, digest, full = self.measured[4 * at : 4 * at + 4]
             end = start + self.counts[at]
-            prefixes = tuple(zip(self.prefixes[start:end], self.places[start:end], strict=True))
             flags = self.flags[at]
             yield Request(
                 number, _FORMS[self.forms[at]], (length, learned, digest, bool(full)), bool(flags & 1), bool(flags & 2), self.ends[at],
-                prefixes, tuple(self.tokens[start:end]),
+                self.prefixes[start:end], self.places[start:end], self.tokens[start:end],
             )  # fmt: skip
             start = end
 
 
 _FORMS: Sequence[Format] = tuple(Format)
+_NUMBERS = {form: number for number, form in enumerate(_FORMS)}
 
 
 class More(NamedTuple):
@@ -146,8 +169,8 @@ def judge(every: Sequence[tuple[int, int, Requests]]) -> tuple[Verdicts, list[tu
                 verdicts.left_out.setdefault(file, set()).add(base + request.number)
                 continue
             seen.add(request.end)
-            answered = zip(request.prefixes, request.tokens, strict=True)
-            more = [(at, tokens, ends[one]) for (one, at), tokens in answered if tokens and one in ends]
+            answered = zip(request.prefixes, request.places, request.tokens, strict=True)
+            more = [(at, tokens, ends[prefix]) for prefix, at, tokens in answered if tokens and prefix in ends]
             if more:
                 found = More(tuple(at for at, _, _ in more), tuple(at for at, _, cut in more if cut))
                 verdicts.more.setdefault(file, {})[base + request.number] = found

@@ -32,6 +32,23 @@ def without_padding(value: Any) -> Any:
 NESTED = (dict, list)
 
 
+def _has_nulls(pa: Any, batch: Any) -> bool:
+    """Whether any value of a batch, or within one, is null: without one there is no padding."""
+    waiting = list(batch.columns)
+    while waiting:
+        values = waiting.pop()
+        if values.null_count:
+            return True
+        kind = values.type
+        if pa.types.is_struct(kind):
+            waiting += values.flatten()
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            waiting.append(values.flatten())
+        elif not (pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            return True  # seen to row by row
+    return False
+
+
 def batches(path: Path) -> Iterator[Any]:
     """A Parquet or Arrow file in batches of rows.
 
@@ -82,9 +99,10 @@ def read_table(path: Path) -> Iterator[Line]:
             yield Line(0, reason=POINTER)
             return
         for batch in batches(path):
+            padded = _has_nulls(pa, batch)
             for row in batch.to_pylist():
                 number += 1
-                yield Line(number, without_padding(row))
+                yield Line(number, without_padding(row) if padded else row)
     except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
         words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         yield Line(number + 1 if number else 0, reason=f"not {kind} file: {words}{cure}")

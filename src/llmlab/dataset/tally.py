@@ -12,8 +12,8 @@ from llmlab.dataset.formats import LOGS, Example, Format
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line, parse
 from llmlab.dataset.reasons import BadRow, LeftOut
-from llmlab.dataset.repeats import Request, Requests, chain
-from llmlab.dataset.tokens import Count, estimate, measure, sizes_of
+from llmlab.dataset.repeats import Request, Requests, request_of
+from llmlab.dataset.tokens import Count, estimate, measure
 from llmlab.dataset.usual import Measured, usual
 from llmlab.errors import one_line
 
@@ -70,15 +70,22 @@ def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None
 def tally_written(written: Iterable[bytes | int], count: Count = estimate, max_length: int | None = None) -> Tally:
     """Check and count lines of JSON as they are written; one that is too long comes as its length."""
     counting = _Counting(count, max_length)
+    loads, waiting, quick = orjson.loads, counting.waiting, counting.quick
+    number = 0
     for number, raw in enumerate(written, start=1):
         try:
-            row = orjson.loads(raw)  # type: ignore[arg-type]
+            row = loads(raw)  # type: ignore[arg-type]
         except orjson.JSONDecodeError:
             row = None
-        if type(row) is dict:
-            counting.rows(number, row)
-        else:
+        if type(row) is not dict:
             counting.line(parse(number, raw))
+        elif quick and (measured := usual(row)):  # what `rows` does, without a call for each
+            waiting[measured[0]].append((number, measured[1]))
+        else:
+            counting.row(number, row)
+        if not number % TOGETHER:
+            counting.flush()
+    counting.made.lines = number
     return counting.done()
 
 
@@ -107,42 +114,40 @@ class _Counting:
             self.rows(line.number, line.row)
         else:
             self.made.lines += 1
-            self.row(line, line.row)
+            self.row(line.number, line.row, line.form, line.unread)
 
     def rows(self, number: int, row: dict[str, Any]) -> None:
         """A row of no file's form, on the quick way where it is a usual one."""
         self.made.lines += 1
         measured = usual(row) if self.quick else None
         if measured:
-            form, figures = measured
-            waiting = self.waiting[form]
-            waiting.append((number, figures))
-            if len(waiting) >= TOGETHER:
-                self.flush(form)
+            self.waiting[measured[0]].append((number, measured[1]))
         else:
-            self.row(Line(number, row), row)
+            self.row(number, row)
+        if not self.made.lines % TOGETHER:
+            self.flush()
 
-    def row(self, line: Line, row: dict[str, Any]) -> None:
-        """A row that is not of the usual form."""
+    def row(self, number: int, row: dict[str, Any], of_file: Format | None = None, unread: tuple[str, ...] = ()) -> None:
+        """A row that is not of the usual form; of a file with a form of its own, that form, and what its reader passed over."""
         try:
             example = to_example(row)
-            form = line.form or example.format
+            form = of_file or example.format
             if form in LOGS:
-                self.made.requests.add(self._request(line.number, form, example))
+                self.made.requests.add(request_of(number, form, example, self.count))
             else:
-                self._example(line.number, form, example, measure(example, self.count))
-            if example.unread or line.unread:
-                self._unread((*example.unread, *line.unread))
+                self._example(number, form, example, measure(example, self.count))
+            if example.unread or unread:
+                self._unread((*example.unread, *unread))
         except LeftOut as error:
-            self._left_out(line.number, error.why, str(error))
+            self._left_out(number, error.why, str(error))
         except BadRow as error:
-            self._bad(line.number, str(error))
+            self._bad(number, str(error))
         except (
             RecursionError,
             orjson.JSONEncodeError,
             UnicodeEncodeError,
         ) as error:  # orjson writes 254 levels, and nothing but JSON's types
-            self._bad(line.number, "nested too deeply" if "ecursion" in str(error) else not_types(error))
+            self._bad(number, "nested too deeply" if "ecursion" in str(error) else not_types(error))
 
     def without_row(self, line: Line) -> None:
         if line.skipped:
@@ -152,24 +157,11 @@ class _Counting:
         else:
             self.made.blank += 1
 
-    def _request(self, number: int, form: Format, example: Example) -> Request:
-        end, prefixes = chain(example)
-        measured = measure(example, self.count, end)
-        learned, messages = set(example.trained), example.messages
-        earlier = [at for _, at in prefixes if at not in learned]
-        sizes = dict(zip(earlier, sizes_of([messages[at] for at in earlier], self.count, []), strict=True))
-        tokens = tuple([sizes.get(at, 0) for _, at in prefixes])
-        cut = "cut" in messages[example.trained[-1]]
-        return Request(number, form, measured, bool(example.tools), cut, end, prefixes, tokens)
-
     def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:
-        waiting = self.waiting[form]
-        waiting.append((number, measured))
+        self.waiting[form].append((number, measured))
         self.made.with_tools += bool(example.tools)
         for at in example.trained:
             self.made.cut += "cut" in example.messages[at]
-        if len(waiting) >= TOGETHER:
-            self.flush(form)
 
     def _unread(self, names: tuple[str, ...]) -> None:
         unread = self.made.unread
@@ -189,13 +181,14 @@ class _Counting:
         if len(self.made.problems) < MOST_KEPT:
             self.made.problems.append((number, reason))
 
-    def flush(self, form: Format) -> None:
-        add(self.made, form, self.waiting[form], self.max_length)
-        self.waiting[form].clear()
+    def flush(self) -> None:
+        """Add up what waits."""
+        for form, rows in self.waiting.items():
+            add(self.made, form, rows, self.max_length)
+            rows.clear()
 
     def done(self) -> Tally:
-        for form in list(self.waiting):
-            self.flush(form)
+        self.flush()
         for places in (self.made.empty_lines, self.made.over_lines):
             places.sort()
         return self.made

@@ -51,69 +51,67 @@ def counter(tokenizer: Path | None) -> Count:
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
 
 
-def measure(example: Example, count: Count, known: int | None = None) -> Measured:
-    """What there is to know of any example. `known` is a hash of all that it says, where that was made already."""
+def measure(example: Example, count: Count) -> Measured:
+    """What there is to know of any example."""
     _, messages, trained, tools, text, chosen, rejected, _, _ = example
     if text:
         size = count(text)
         return size, size, digest(text.encode("utf-8", "surrogatepass"), size), not text.isspace()
     more: list[bytes] = []
-    sizes = sizes_of(messages, count, more)
+    sizes, content = sizes_of(messages, count, more)
     length = sum(sizes)
     if tools:
         more.append(orjson.dumps(tools))
-        length += _count_bytes(more[-1], count)
+        length += count_bytes(more[-1], count)
     if chosen:
-        good, worse = (sum(sizes_of(answer, count, more)) for answer in (chosen, rejected))
-        learned, full = good + worse, any(map(_says, chosen))
-        more += [_joined(chosen), _joined(rejected)]
-        return length + max(good, worse), learned, digest(b"\0".join([_joined(messages), *more]), learned), full
+        (good, better), (bad, worse) = (sizes_of(answer, count, more) for answer in (chosen, rejected))
+        good_size, bad_size = sum(good), sum(bad)
+        learned, full = good_size + bad_size, any(map(says, chosen))
+        return length + max(good_size, bad_size), learned, digest(b"\0".join([content, *more, better, worse]), learned), full
     learned, full = 0, False
     for index in trained:
         learned += sizes[index]
-        full = full or _says(messages[index])
-    if known is not None:
-        return length, learned, known + learned & LARGEST, full
-    content = _joined(messages)
+        full = full or says(messages[index])
     return length, learned, digest(b"\0".join([content, *more]) if more else content, learned), full
 
 
-LARGEST = (1 << 64) - 1
-
-
-def _joined(messages: list[Message]) -> bytes:
-    return "\0".join([message["content"] for message in messages]).encode()
-
-
-def _says(message: Message) -> bool:
+def says(message: Message) -> bool:
+    """Whether a message has anything in it: words, or calls."""
     content = message["content"]
     return (content != "" and not content.isspace()) or "tool_calls" in message
 
 
-def sizes_of(messages: list[Message], count: Count, more: list[bytes]) -> list[int]:
-    """Tokens of each message. What they hold beside their words goes to `more`, but not calls' identities, which differ from log to log."""
-    if count is not estimate:
-        return [count(message["content"]) + MARKS_PER_MESSAGE + _beside(message, count, more) for message in messages]
-    sizes = []
-    for message in messages:
-        content = message["content"]
-        size = (len(content) if content.isascii() else len(content.encode())) + 3 >> 2
-        sizes.append(size + MARKS_PER_MESSAGE + (_beside(message, count, more) if len(message) > 2 else 0))
-    return sizes
+def sizes_of(messages: list[Message], count: Count, more: list[bytes]) -> tuple[list[int], bytes]:
+    """Tokens of each message, and what they say, in UTF-8.
+
+    What they hold beside their words goes to `more`, but not calls' identities, which differ from log to log.
+    """
+    contents = [message["content"] for message in messages]
+    joined = "\0".join(contents)
+    written = joined.encode()
+    if count is estimate and len(written) == len(joined):
+        sizes = [(len(content) + 3 >> 2) + MARKS_PER_MESSAGE for content in contents]
+    else:
+        sizes = [count(content) + MARKS_PER_MESSAGE for content in contents]
+    for at, message in enumerate(messages):
+        if len(message) > 2:
+            sizes[at] += beside(message, count, more)
+    return sizes, written
 
 
-def _beside(message: Message, count: Count, more: list[bytes]) -> int:
-    """Tokens of a message's calls and thoughts."""
+def beside(message: Message, count: Count, more: list[bytes]) -> int:
+    """Tokens of a message's calls and thoughts, which go to `more`."""
     size = 0
     if "tool_calls" in message:
         calls = message["tool_calls"]
         more.append(orjson.dumps([call["function"] for call in calls]))
-        size += _count_bytes(more[-1], count)
+        size += count_bytes(more[-1], count)
     if "reasoning_content" in message:
         more.append(message["reasoning_content"].encode())
-        size += _count_bytes(more[-1], count)
+        size += count_bytes(more[-1], count)
     return size
 
 
-def _count_bytes(text: bytes, count: Count) -> int:
+def count_bytes(text: bytes, count: Count) -> int:
+    """Tokens of what is written in UTF-8."""
     return len(text) + 3 >> 2 if count is estimate else count(text.decode())

@@ -33,7 +33,7 @@ def digest(content: bytes, learned: int) -> int:
     return crc32(content) << 32 | adler32(content[-TAIL:], learned & 0xFFFF)
 
 
-TAIL = 256
+TAIL = 64
 
 
 class Shape(NamedTuple):
@@ -52,6 +52,8 @@ class Shape(NamedTuple):
     label: str = ""
     empty: tuple[str, ...] = ()
     """Keys that a form reads and that must hold nothing in a usual row."""
+    earlier: str = ""
+    """Of a pair: the key of what was asked and answered before, as pairs of strings."""
 
 
 _shapes: dict[tuple[str, ...], Shape | None] = {}
@@ -74,7 +76,8 @@ def _worked_out(keys: tuple[str, ...]) -> Shape | None:
     systems = tuple(key for key in keys if key in SYSTEMS)
     more = MORE.get(form.format, ())
     aside = (*form.needs, *systems, *more, plan.label, *REDUNDANT.get(form.format, ()))
-    empty = tuple(key for key in keys if key not in aside and key not in HARMLESS)
+    earlier = "history" if form.format in PAIRS and "history" in keys else ""
+    empty = tuple(key for key in keys if key not in aside and key not in HARMLESS and key != earlier)
     if len(systems) > 1:
         return None
     system = systems[0] if systems else ""
@@ -82,7 +85,7 @@ def _worked_out(keys: tuple[str, ...]) -> Shape | None:
         return Shape(form.format, form.needs[0], *CHATS[form.needs], (), system, plan.label, empty)
     if form.format in PAIRS:
         after = tuple(key for key in more if key in keys)
-        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, plan.label, empty)
+        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, plan.label, empty, earlier)
     return None
 
 
@@ -97,13 +100,19 @@ PAIRS = frozenset({
 MORE = {Format.ALPACA: ("input",), Format.INSTRUCTION_RESPONSE: ("context", "input")}
 
 
+UNKNOWN = Shape(Format.TEXT, "")
+"""In the place of a shape that has not been worked out."""
+
+
 def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
     """What `measure` would find, and of which format, or None when the row is not of a usual form."""
     keys = tuple(row)
-    shape = _shapes[keys] if keys in _shapes else _shape(keys)
+    shape = _shapes.get(keys, UNKNOWN)
+    if shape is UNKNOWN:
+        shape = _shape(keys)
     if shape is None:
         return None
-    form, key, speaker, words, more, beside, label, empty = shape
+    form, key, speaker, words, more, beside, label, empty, earlier = shape
     for other in empty:
         if row[other] not in EMPTY:
             return None
@@ -119,7 +128,12 @@ def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
         if type(value) is not str:
             return None
         system = value
-    measured = _chat(row[key], speaker, words, system) if speaker else _pair(row, key, words, more, system)
+    if speaker:
+        measured = _chat(row[key], speaker, words, system)
+    elif earlier and row[earlier] not in EMPTY:
+        measured = None if more else _chat(_turns(row[earlier], row[key], row[words]), "role", "content", system)
+    else:
+        measured = _pair(row, key, words, more, system)
     return (form, measured) if measured else None
 
 
@@ -143,41 +157,51 @@ def _pair(row: Mapping[str, Any], asks: str, answers: str, more: tuple[str, ...]
     return length, learned, digest(joined.encode(), learned), answered != "" and not answered.isspace()
 
 
+def _turns(earlier: object, asked: object, answered: object) -> list[dict[str, str]] | None:
+    """A question and its answer behind earlier ones, as messages; None where they may be more than strings."""
+    turns = [*earlier, [asked, answered]] if type(earlier) is list else []
+    messages = []
+    for turn in turns:
+        if type(turn) is not list or len(turn) != 2 or type(turn[0]) is not str or type(turn[1]) is not str:
+            return None
+        messages += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
+    return None if not messages or messages[-2]["content"][:2] == "[{" or messages[-1]["content"][:2] == "[{" else messages
+
+
 def _chat(messages: object, speaker: str, words: str, system: str) -> Measured | None:
     if type(messages) is not list:
         return None
-    contents = []
-    length = learned = answers = 0
+    contents: list[str] = []
+    add = contents.append
+    length = learned = 0
     full = False
     try:
         for message in messages:
             if len(message) != 2:  # not only who speaks and what is said
                 return _mixed(messages, system)
             content = message[words]
-            size = len(content) + 3 >> 2
-            length += size
-            contents.append(content)
+            add(content)
             role = message[speaker]
-            if role in ANSWERS:
-                learned += size
-                answers += 1
+            if role == "user" or role in OTHERS:  # most are, and to compare is quicker than to look up
+                length += (len(content) + 3 >> 2) + MARKS_PER_MESSAGE
+            elif role in ANSWERS:
+                learned += (len(content) + 3 >> 2) + MARKS_PER_MESSAGE
                 if not full:
-                    full = size > 0 and not content.isspace()
-            elif role not in OTHERS:
+                    full = content != "" and not content.isspace()
+            else:
                 return None
         joined = "\0".join(contents)
     except (TypeError, KeyError, AttributeError):  # other keys, or no words
         return _mixed(messages, system)
-    if not answers or not joined.isascii():
+    if not learned or not joined.isascii():
         return None
-    length += len(contents) * MARKS_PER_MESSAGE
-    learned += answers * MARKS_PER_MESSAGE
     if system:
         if SPEAKERS[messages[0][speaker]] == "system" or not system.isascii():
             return None
         joined = f"{system}\0{joined}"
         length += (len(system) + 3 >> 2) + MARKS_PER_MESSAGE
-    return length, learned, digest(joined.encode(), learned), full
+    written = joined.encode()
+    return length + learned, learned, crc32(written) << 32 | adler32(written[-TAIL:], learned & 0xFFFF), full  # `digest`, without a call
 
 
 def _mixed(messages: list[Any], system: str) -> Measured | None:
@@ -187,20 +211,20 @@ def _mixed(messages: list[Any], system: str) -> Measured | None:
     full = False
     for message in messages:
         plan = plain_keys(tuple(message)) if type(message) is dict else None
-        if plan is None:
+        if plan is None or plan.more:
             return None
-        role, content = message[plan[0]], message[plan[1]]
+        role, content = message[plan.speaker], message[plan.words]
         if type(content) is list and len(content) == 1:
             content = only_text(content[0])
         if type(content) is not str or type(role) is not str:
             return None
         size = len(content) + 3 >> 2
         length += size
-        weights = [message[key] for key in plan[2] if message[key] is not None]
+        weights = [message[key] for key in plan.learned if message[key] is not None] if plan.learned else None
         if role in ANSWERS:
-            if any(weight not in (0, 1) for weight in weights):
+            if weights and any(weight not in (0, 1) for weight in weights):
                 return None
-            if all(weights):
+            if not weights or all(weights):
                 learned += size
                 answers += 1
                 full = full or (size > 0 and not content.isspace())
