@@ -255,7 +255,7 @@ def test_upload_a_model(lab: CommandLine, buckets: Aws) -> None:
     (folder / ".gitattributes").write_text("")
     result = lab("upload", folder, "--model", "tiny")
     assert result.code == 0
-    assert "next: llmlab launch --set model=lab:tiny" in result.err
+    assert "next: llmlab estimate --set model=lab:tiny" in result.err
     assert [file.path for file in manifest(buckets, "tiny", contract.MODELS).files] == ["config.json", "model.safetensors"]
     assert lab("upload", folder, "--model", "tiny", "--name", "x").code == 2
 

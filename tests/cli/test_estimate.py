@@ -72,7 +72,7 @@ def test_why_a_type_is_rejected(ready: CommandLine) -> None:
 def test_the_screen_shows_the_best_and_the_nearest_rejected_first(ready: CommandLine) -> None:
     short, whole = ready("estimate"), ready("estimate", "--all")
     head, *rows = short.out.split("\n\n")[1].splitlines()
-    assert head.split() == ["type", "GPU", "GiB", "market", "zone", "$/h", "week", "score", "time", "run", "why"]
+    assert head.split() == ["type", "GPU", "GiB", "market", "zone", "$/h", "week's", "$/h", "score", "time", "total", "verdict"]
     assert "chosen" in rows[0]
     assert "quota 64 of 96 vCPUs" in short.out
     assert "no price known" in short.out

@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import given, strategies as st
 
 from llmlab.aws import documents
@@ -12,7 +13,7 @@ from llmlab.aws.session import Aws
 from llmlab.contract import METRICS_FILE, DataFile, EndReason, Manifest, Marker, RunKeys, Spec
 from llmlab.errors import ExitCode
 from llmlab.ops import chart
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import CommandLine, assert_runs
 
 RUN = "20261120-100000-abcd"
 KEYS = RunKeys(RUN)
@@ -57,6 +58,18 @@ def test_a_run_that_has_not_logged_yet(lab: CommandLine, lab_aws: Aws, project: 
     leave(lab_aws, [])
     assert lab("report", RUN, "--output", "page.html").out == "page.html\n"
     assert "no step has been logged yet" in (project / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_shown_where_there_is_a_browser(lab: CommandLine, lab_aws: Aws, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(lab_aws, [])
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: bool(shown.append(address)) or len(shown) == 1)
+    first = lab("report", RUN, "--output", "a page.html")
+    assert (shown, first.err) == ([], f"next: llmlab report {RUN} --output 'a page.html' --open\n")
+    assert_runs(first.err.removeprefix("next: ").strip())
+    assert lab("report", RUN, "--output", "a page.html", "--open").err == ""
+    assert shown == [(project / "a page.html").as_uri()]
+    assert lab("report", RUN, "--open").err == "note: this computer has no browser to show it in\n"
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2000))

@@ -15,7 +15,10 @@ QUIET, ALARMING = "notBreaching", "breaching"
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm(AwsResource):
-    """Fires when `statistic` of a metric is beyond the threshold in so many periods on end. `namespace` "" is the lab's own."""
+    """A mail when a number of the lab, or of its function, stays beyond a threshold.
+
+    `namespace` "" is the lab's own.
+    """
 
     kind = "alarm"
     suffix: str

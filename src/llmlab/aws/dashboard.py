@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from llmlab.aws.owned import AwsResource
 from llmlab.aws.session import NotFound
-from llmlab.contract import PROJECT, Metric, Names
+from llmlab.contract import PROJECT, LogStream, Metric, Names
 from llmlab.infra.resource import Properties
 
 WIDTH, HEIGHT = 12, 6
+LABEL = "${PROP('Dim.Run')}"
+"""Each line of a search is called by its run. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/graph-dynamic-labels.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +66,8 @@ def mark(names: Names) -> str:
 
 def body(names: Names) -> dict[str, Any]:
     """Pure: the dashboard's body for these names."""
-    text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. {mark(names)}"
+    logs = ", ".join(f"[{stream}]({logs_address(names, stream)})" for stream in LogStream)
+    text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. Logs: {logs}. {mark(names)}"
     graphs = [
         ("Loss", [Metric.LOSS], "Average"),
         ("Tokens per second", [Metric.TOKENS_PER_SECOND], "Average"),
@@ -75,20 +79,38 @@ def body(names: Names) -> dict[str, Any]:
     widgets: list[dict[str, Any]] = [_widget("text", 0, 0, 24, 2, {"markdown": text})]
     for index, (title, metrics, statistic) in enumerate(graphs):
         found = [
-            [{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": ""}] for number, metric in enumerate(metrics)
+            [{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": LABEL}] for number, metric in enumerate(metrics)
         ]
         widgets.append(_graph(names, index, title, found))
-    lab = [[names.metrics, metric.value] for metric in (Metric.ACTIVE_INSTANCES, Metric.FAILED_RUNS, Metric.RUN_AGE_MINUTES)]
-    widgets.append(_graph(names, len(graphs), "Watchdog", lab))
+    widgets.append(_graph(names, len(graphs), "Instances, and their age", _lab(names), yAxis=AXES))
     return {"widgets": widgets}
+
+
+AXES = {"left": {"label": "count", "showUnits": False, "min": 0}, "right": {"label": "minutes", "showUnits": False, "min": 0}}
+"""https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html"""
+
+
+def _lab(names: Names) -> list[Any]:
+    """What is counted to the left, and the minutes, which would flatten it, to the right."""
+    return [
+        [names.metrics, Metric.ACTIVE_INSTANCES.value, {"label": "instances"}],
+        [names.metrics, Metric.FAILED_RUNS.value, {"label": "runs that failed"}],
+        [names.metrics, Metric.RUN_AGE_MINUTES.value, {"label": "age of the oldest instance", "yAxis": "right"}],
+    ]
+
+
+def logs_address(names: Names, stream: LogStream) -> str:
+    """The console's page of a log group, whose name it has encoded twice, and with $ for %."""
+    group = quote(quote(names.log_group(stream), safe=""), safe="").replace("%", "$")
+    return f"https://{names.region}.console.aws.amazon.com/cloudwatch/home?region={names.region}#logsV2:log-groups/log-group/{group}"
 
 
 def _by_run(names: Names, metric: Metric, statistic: str) -> str:
     return f"""SEARCH('{{"{names.metrics}","Run"}} MetricName="{metric.value}"', '{statistic}', 60)"""
 
 
-def _graph(names: Names, index: int, title: str, metrics: list[Any]) -> dict[str, Any]:
-    properties = {"title": title, "region": names.region, "view": "timeSeries", "stacked": False, "period": 60, "metrics": metrics}
+def _graph(names: Names, index: int, title: str, metrics: list[Any], **more: Any) -> dict[str, Any]:
+    properties = {"title": title, "region": names.region, "view": "timeSeries", "stacked": False, "period": 60, "metrics": metrics, **more}
     return _widget("metric", WIDTH * (index % 2), 2 + HEIGHT * (index // 2), WIDTH, HEIGHT, properties)
 
 

@@ -107,7 +107,7 @@ class EventRule(AwsResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Ec2Events(EventRule):
-    """Events of EC2 that match a pattern."""
+    """Calls the watchdog when EC2 says that an instance is about to be interrupted, or changes its state."""
 
     pattern: Mapping[str, Any]
 

@@ -17,7 +17,10 @@ POLICY = "llmlab"
 
 @dataclass(frozen=True, kw_only=True)
 class Role(AwsResource):
-    """A role with one inline policy and no other. `after` holds what must exist first (an identity provider)."""
+    """What one program of the lab may do: one policy in it, and none of anybody else's.
+
+    `after` holds what must exist first (an identity provider).
+    """
 
     kind = "role"
     role_name: str

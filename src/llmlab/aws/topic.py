@@ -18,7 +18,7 @@ https://github.com/ansible/ansible/pull/20086, https://github.com/snyk/driftctl/
 
 @dataclass(frozen=True, kw_only=True)
 class Topic(AwsResource):
-    """Statements of its policy that are not ours survive."""
+    """Where alarms, the budget and the watchdog tell. Statements of its policy that are not ours survive."""
 
     kind = "alert topic"
 

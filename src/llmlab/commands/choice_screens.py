@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmlab.ops.keeping import Keeping
     from llmlab.ops.preflight import Plan
 
+START_WORDS = f"{START_HOURS * 60:.0f}m of it to start, as assumed"
 WIDE = 110
 BEST = 6
 """How many of the best options an estimate shows without --all."""
@@ -97,7 +98,7 @@ class OptionsTable:
         columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
         drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
         for name in columns:
-            right, folded = name in {"GiB", "$/h", "week", "score", "time", "run"}, name in {"GPU", "why"}
+            right, folded = name in {"GiB", "$/h", "week's $/h", "score", "time", "total"}, name in {"GPU", "verdict"}
             narrow = 8 if name == "GPU" and not wide else None
             drawn.add_column(name, justify="right" if right else "left", no_wrap=not folded, overflow="fold", max_width=narrow)
         for one, row in zip(self.options, rows, strict=True):
@@ -118,17 +119,17 @@ def _cells(one: Option, *, wide: bool) -> dict[str, str]:
         "market": one.market,
         "$/h": about + dollars(place.price) if place else "",
         "time": duration(one.hours and one.hours * 3600),
-        "run": dollars(one.cost),
-        "why": ", ".join(filter(None, (_verdict(one), "measured" if one.measured else ""))),
+        "total": dollars(one.cost),
+        "verdict": ", ".join(filter(None, (_verdict(one), "measured" if one.measured else ""))),
     }
     if not wide:
         return cells
     extra = {
         "zone": "" if place is None or one.market == ON_DEMAND else place.zone + _others(len(one.places) - 1),
-        "week": f"{dollars(place.low)}-{dollars(place.high)}" if place and place.low is not None and place.high is not None else "",
+        "week's $/h": f"{dollars(place.low)}-{dollars(place.high)}" if place and place.low is not None and place.high is not None else "",
         "score": str(place.score) if place and place.score is not None else "",
     }
-    order = ("type", "GPU", "GiB", "market", "zone", "$/h", "week", "score", "time", "run", "why")
+    order = ("type", "GPU", "GiB", "market", "zone", "$/h", "week's $/h", "score", "time", "total", "verdict")
     return {name: (cells | extra)[name] for name in order}
 
 
@@ -173,7 +174,7 @@ def time_words(facts: "Estimate") -> str:
     """How the hours came about."""
     if not facts.tokens:
         return "of the run is not known without a dataset, so the order is by dollars for the same work"
-    words = f"estimated at {REACHED:.0%} of each GPU's peak, with {START_HOURS * 60:.0f} minutes of start and no interruption"
+    words = f"estimated at {REACHED:.0%} of each GPU's peak; {START_WORDS}, and no interruption"
     if not facts.measurements:
         return f"{words}; a first run of this model replaces that by what it measures"
     seen = ", ".join(f"{count(one.tokens_per_second)} tokens/s on {one.instance_type} (run {one.run})" for one in facts.measurements)
@@ -223,7 +224,8 @@ def chosen_words(facts: "Plan") -> str:
     words = f"{best.instance_type} ({best.gpus} x {best.gpu}), {best.market} in {place.zone} at {dollars(place.price)} an hour{score}"
     if best.hours is None or best.cost is None:
         return words
-    return f"{words}: {'measured' if best.measured else 'about'} {duration(best.hours * 3600)}, {dollars(best.cost)} with disk and address"
+    how = "by its measured speed" if best.measured else "about"
+    return f"{words}: {how} {duration(best.hours * 3600)} ({START_WORDS}), {dollars(best.cost)} with disk and address"
 
 
 def because_words(facts: "Plan") -> str:

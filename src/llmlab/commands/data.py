@@ -108,7 +108,7 @@ def upload(
         with state.ui.bar("uploading", "bytes") as progress:
             done = ops.upload_model(state.aws, state.clock, path, destination, progress)
         state.ui.show(done, lambda: upload_view(done))
-        state.ui.say(f"next: llmlab launch --set model=lab:{done.name}")
+        state.ui.say(f"next: llmlab estimate --set model=lab:{done.name}")
         return
     destination = ops.dataset_destination(state.aws, path, name)
     wanted = _recipe_at_hand(state, recipe)

@@ -1,5 +1,7 @@
 """A run as one page: report."""
 
+import shlex
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ def report(
     ctx: typer.Context,
     run: Annotated[str, typer.Argument(help="A run's id, a part of it, its name, or latest.", autocompletion=completing.runs)] = "latest",
     output: Annotated[Path | None, typer.Option(help="The file to write.", show_default="outputs/RUN/report.html")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
     from llmlab.ops.report import report as gather, write
@@ -29,3 +32,7 @@ def report(
     path = write(facts, output or Path("outputs") / name / "report.html")
     summary = {"run": name, "path": str(path), "state": facts.state, "first_loss": facts.first_loss, "last_loss": facts.last_loss}
     state.ui.show(summary, lambda: str(path))
+    if not show:
+        state.ui.say(f"next: {shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")
+    elif not webbrowser.open(path.resolve().as_uri()):
+        state.ui.say("note: this computer has no browser to show it in")

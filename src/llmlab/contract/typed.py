@@ -14,7 +14,7 @@ FLAGS = frozenset(
     {
         "--all", "--cost-explorer", "--dry-run", "--everything", "--fallback-on-demand", "--follow", "--forms", "--help",
         "--install-completion", "--json",
-        "--no-auto-shutdown", "--no-cost-explorer", "--no-resume", "--now", "--on-demand", "--plan", "--print-operator-policy",
+        "--no-auto-shutdown", "--no-cost-explorer", "--no-resume", "--now", "--on-demand", "--open", "--plan", "--print-operator-policy",
         "--request-quota", "--show-completion", "--skip-bad", "--spot", "--verbose", "--version", "--wait", "--watch", "--yes",
     }
 )  # fmt: skip
