@@ -167,8 +167,12 @@ def hub(model: Path) -> Iterator[tuple[str, set[str]]]:
             name = self.path.removeprefix(f"/a/model/resolve/{COMMIT}/")
             file = model / name
             is_file = name != self.path and file.is_file() and name not in odd
+            more = model / "additional_chat_templates"
             if self.path.startswith("/api/models/a/model/revision/"):
                 body, code = json.dumps({"sha": COMMIT, "gated": False}).encode(), 200
+            elif self.path == f"/api/models/a/model/tree/{COMMIT}/{more.name}" and more.is_dir():
+                names = [*(file.name for file in more.iterdir()), "../../x.jinja", "notes.md"]
+                body, code = json.dumps([{"type": "file", "path": f"{more.name}/{name}", "size": 1} for name in names]).encode(), 200
             else:
                 body, code = (file.read_bytes(), 200) if is_file else (b"", 403 if name in odd else 404)
             self.send_response(code)
@@ -198,6 +202,15 @@ def test_a_model_of_the_hub_is_asked_for_its_template(
     template = tried.json["template"]
     assert (template["model"], template["revision"], template["counted"]) == ("a/model", COMMIT, True)
     assert template["hash"] == ModelFiles(model).hash
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates" / "tool_use.jinja").write_text("{{ raise_exception('no tools today') }}")
+    (model / "chat_template.jinja").write_text(TEMPLATE)
+    with_tools = GOOD[0] | {"tools": [{"type": "function", "function": {"name": "add", "parameters": {}}}]}
+    rows(data, *GOOD, with_tools)
+    several = llmlab("validate", data, "--recipe", "mine.yaml", "--json")
+    assert several.json["template"]["hash"] == ModelFiles(model).hash != template["hash"]
+    assert [(problem["line"], "no tools today" in problem["reason"]) for problem in several.json["template"]["refusals"]] == [(4, True)]
+    rows(data, *GOOD)
     odd.add("tokenizer.json")
     estimated = llmlab("validate", data, "--recipe", "mine.yaml")
     assert "lengths are estimated: tokenizer.json of a/model did not come (it answers 403)" in estimated.err

@@ -1,6 +1,7 @@
 """What the laptop says of a dataset and a template before a run is what the trainer makes of them: the same rows, sequences and tokens."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,17 @@ def tokenizer() -> Any:
     return made
 
 
-def tried(folder: Path, tokenizer: Any, source: str, rows: list[dict[str, Any]]) -> tuple[Trial, Any, list[tuple[int, str]]]:
-    """What the laptop says, what the trainer makes, and which lines it refuses, with the reasons."""
+def tried(
+    folder: Path,
+    tokenizer: Any,
+    source: str | dict[str, str],
+    rows: list[dict[str, Any]],
+    change: Callable[[Path], None] = lambda _: None,
+) -> tuple[Trial, Any, list[tuple[int, str]]]:
+    """What the laptop says, what the trainer makes, and which lines it refuses, with the reasons; of the model's folder, once changed."""
     tokenizer.chat_template = source
     tokenizer.save_pretrained(folder / "model")
+    change(folder / "model")
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(one) + "\n" for one in rows))
     found = find(data)
@@ -103,6 +111,35 @@ def test_the_laptop_counts_what_is_trained(tmp_path: Path, tokenizer: Any, name:
         assert "messages[0] and messages[1] are both of the user: make them one" in dict(refused)[6]
         assert "Conversation roles must alternate user/assistant" in dict(refused)[6]
         assert "it takes no system message: put its words in front of the first question" in dict(refused)[3]
+
+
+USING = "{{- '<|start|>tools\n' + (tools | tojson) + '<|end|>\n' -}}" + TEMPLATE
+BOTH = {"default": TEMPLATE, "tool_use": USING}
+
+
+def _in_a_list(folder: Path) -> None:
+    """As transformers wrote several templates before 4.50, and models of then have them."""
+    config = folder / "tokenizer_config.json"
+    told = json.loads(config.read_text())
+    told["chat_template"] = [{"name": name, "template": source} for name, source in BOTH.items()]
+    config.write_text(json.dumps(told))
+    for file in (folder / "chat_template.jinja", *(folder / "additional_chat_templates").iterdir()):
+        file.unlink()
+
+
+def _beside_the_configs(folder: Path) -> None:
+    """Files count, and not what the configuration says as well."""
+    config = folder / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": ALTERNATE}))
+
+
+@pytest.mark.parametrize("change", [lambda _: None, _in_a_list, _beside_the_configs], ids=["files", "list", "both"])
+def test_of_several_templates_the_laptop_takes_what_the_trainer_takes(tmp_path: Path, tokenizer: Any, change: Any) -> None:
+    agrees(*tried(tmp_path, tokenizer, BOTH, ROWS, change))
+    files, theirs = ModelFiles(tmp_path / "model"), AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert files.chat_template == theirs.chat_template == BOTH
+    for tools in (None, [families.GET]):
+        assert files.get_chat_template(tools) == theirs.get_chat_template(tools=tools) == (USING if tools else TEMPLATE)
 
 
 def test_preferences_and_the_loss_of_each_token(tmp_path: Path, tokenizer: Any) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from llmlab.contract import HF_TOKEN
-from llmlab.dataset.rendering.model_files import MOST_VOCABULARY_BYTES as MOST_FILE_BYTES, SMALL, VOCABULARY
+from llmlab.dataset.rendering.model_files import MORE, MOST_VOCABULARY_BYTES as MOST_FILE_BYTES, SMALL, VOCABULARY
 from llmlab.errors import UsageError, one_line
 from llmlab.recipe import Recipe
 
@@ -28,6 +28,9 @@ SECONDS = 5.0
 MOST_BYTES = 4 << 20
 """Of an answer: a large model's lists its files."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
+MORE_NAME = re.compile(r"\w[\w.-]*\.jinja")
+MOST_MORE = 16
+"""Templates beside the default one."""
 SET_TOKEN = f"llmlab secret set {HF_TOKEN} < token.txt"
 Fetch = Callable[[str], bytes]
 T = TypeVar("T")
@@ -129,9 +132,11 @@ class Hub:
         address = f"{self._endpoint}/{urllib.parse.quote(model)}/resolve/{commit}/"
 
         def small() -> dict[str, bytes]:
-            return {name: body for name in SMALL if (body := self._file(address + name)) is not None}
+            names = [*SMALL, *self._more_templates(model, commit)]
+            return {name: body for name in names if (body := self._file(address + name)) is not None}
 
         for name, body in self._within(small).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(body)
         try:
             vocabulary = self._within(lambda: self._file(address + VOCABULARY))
@@ -141,6 +146,24 @@ class Hub:
             return commit, f"lengths are estimated: {model} has no {VOCABULARY}"
         (folder / VOCABULARY).write_bytes(vocabulary)
         return commit, ""
+
+    def _more_templates(self, model: str, commit: str) -> list[str]:
+        """A model's templates for special occasions, which have a folder of their own; few, and none whose name leads out of it.
+
+        https://github.com/huggingface/transformers/blob/main/src/transformers/utils/hub.py, `list_repo_templates`, asks the hub alike.
+
+        Raises:
+            NoAnswer: the hub does not tell.
+        """
+        try:
+            answered = self.fetch(f"{self._endpoint}/api/models/{urllib.parse.quote(model)}/tree/{commit}/{MORE}")
+        except Absent:
+            return []
+        try:
+            names = [str(entry["path"]).removeprefix(f"{MORE}/") for entry in json.loads(answered)]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise NoAnswer("its answer cannot be read") from error
+        return [f"{MORE}/{name}" for name in names if MORE_NAME.fullmatch(name)][:MOST_MORE]
 
     def _file(self, address: str) -> bytes | None:
         """A file, or None where the model has none of this name."""
