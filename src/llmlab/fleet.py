@@ -29,9 +29,14 @@ def instance_tags(names: Names, run: str, attempt: int, deadline: int, *, keep: 
     return tags | {str(Tag.KEEP): "true"} if keep else tags
 
 
-def client_token(run: str, attempt: int, *, spot: bool, again: int = 0) -> str:
-    """At most 64 characters. The same token never starts a second instance; a later request for the same attempt needs another `again`."""
-    return f"{run}-{attempt}-{'spot' if spot else 'demand'}-{again}"
+def client_token(run: str, attempt: int, claimed: str, *, spot: bool, again: int = 0) -> str:
+    """At most 64 characters. The same token never starts a second instance; a later request for the same attempt needs another `again`.
+
+    An attempt whose start broke off and was undone is claimed again later, under the same number: EC2 would give it the instance that is
+    gone, so the moment of the claim is part of the token.
+    """
+    moment = "".join(filter(str.isdigit, claimed))
+    return f"{run}-{attempt}-{moment}-{'spot' if spot else 'demand'}-{again}"
 
 
 def create_fleet_request(
@@ -41,6 +46,7 @@ def create_fleet_request(
     *,
     run: str,
     attempt: int,
+    claimed: str,
     deadline: int,
     spot: bool,
     keep: bool = False,
@@ -49,8 +55,8 @@ def create_fleet_request(
 ) -> dict[str, Any]:
     """One instance from any of the pools, now or not at all (type `instant`).
 
-    `deadline` is in seconds since 1970, `image` an AMI that overrides the template's. Spot takes the pool with the best of price and
-    free capacity; on-demand takes the pools in the order given.
+    `claimed` is when the attempt was, `deadline` is in seconds since 1970, `image` an AMI that overrides the template's. Spot takes the
+    pool with the best of price and free capacity; on-demand takes the pools in the order given.
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-allocation-strategy.html
 
     Raises:
@@ -69,7 +75,7 @@ def create_fleet_request(
     tags = _pairs(instance_tags(names, run, attempt, deadline, keep=keep))
     request: dict[str, Any] = {
         "Type": "instant",
-        "ClientToken": client_token(run, attempt, spot=spot, again=again),
+        "ClientToken": client_token(run, attempt, claimed, spot=spot, again=again),
         "LaunchTemplateConfigs": [
             {"LaunchTemplateSpecification": {"LaunchTemplateName": launch_template, "Version": "$Latest"}, "Overrides": overrides}
         ],

@@ -33,6 +33,9 @@ CHANGING = re.compile(
 )
 """Identities and moments, which differ from one play to the next."""
 
+UNNAMED = {"Body", "Code", "ZipFile", "Metadata"}
+"""Parameters that tell no call from another: contents, and the word by which a conditional write knows its own object."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -68,7 +71,7 @@ class Line:
     def name(self, params: Any, model: Any, **_: Any) -> None:
         """A call begins, which may be tried several times."""
         told = f"{model.service_model.service_name}:{model.name}"
-        asked = {key: value for key, value in params.items() if key not in {"Body", "Code", "ZipFile"}}
+        asked = {key: value for key, value in params.items() if key not in UNNAMED}
         text = CHANGING.sub("*", repr(sorted(asked.items())))
         told += f" {hashlib.sha256(text.encode()).hexdigest()[:8]}"
         with self.lock:

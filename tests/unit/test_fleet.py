@@ -18,11 +18,12 @@ POOLS = (
     Pool("g6.xlarge", "us-east-1b", "subnet-b", 0.805, 0.31),
     Pool("g6.xlarge", "us-east-1c", "subnet-c", 0.805, None),
 )
+CLAIMED = "2026-11-23T12:00:00Z"
 
 
 def request(*, spot: bool = True, keep: bool = False, pools: tuple[Pool, ...] = POOLS, again: int = 0) -> dict[str, Any]:
     return fleet.create_fleet_request(
-        NAMES, "llm-tuning-lab-run", pools, run=RUN, attempt=2, deadline=1_800_000_000, spot=spot, keep=keep, again=again
+        NAMES, "llm-tuning-lab-run", pools, run=RUN, attempt=2, claimed=CLAIMED, deadline=1_800_000_000, spot=spot, keep=keep, again=again
     )
 
 
@@ -71,12 +72,13 @@ def test_a_fleet_without_pools_is_refused() -> None:
 
 def test_tokens_differ_where_requests_do_and_fit() -> None:
     tokens = {
-        fleet.client_token(RUN, attempt, spot=spot, again=again)
+        fleet.client_token(RUN, attempt, claimed, spot=spot, again=again)
         for attempt in (1, 10, 1000)
+        for claimed in (CLAIMED, "2026-11-23T12:00:01Z")
         for spot in (True, False)
         for again in (0, 1, 99)
     }
-    assert len(tokens) == 18
+    assert len(tokens) == 36
     assert all(len(token) <= 64 and token.isascii() for token in tokens)
     assert request()["ClientToken"] == request()["ClientToken"]
 

@@ -224,7 +224,14 @@ class Lab:
         claim = dataclasses.replace(claim, **changes)
         pools = [pool for pool in self.pools if pool.zone == zone]
         request = fleet.create_fleet_request(
-            self.aws.names, self.aws.names.launch_template, pools, run=run, attempt=number, deadline=claim.deadline, spot=claim.spot
+            self.aws.names,
+            self.aws.names.launch_template,
+            pools,
+            run=run,
+            attempt=number,
+            claimed=claim.claimed,
+            deadline=claim.deadline,
+            spot=claim.spot,
         )
         got = fleet.read_create_fleet(self.aws.ec2.create_fleet(**request), self.pools).launched
         assert got is not None

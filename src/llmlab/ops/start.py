@@ -178,6 +178,7 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
             tier,
             run=spec.run,
             attempt=attempt.number,
+            claimed=attempt.claimed,
             deadline=attempt.deadline,
             spot=attempt.spot,
             keep=not spec.auto_shutdown,

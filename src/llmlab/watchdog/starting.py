@@ -104,8 +104,8 @@ def _first(tools: Tools, spec: Spec, attempt: Attempt, asks: Sequence[Ask]) -> t
 def _ask(tools: Tools, spec: Spec, attempt: Attempt, ask: Ask, number: int) -> Answer | None:
     """One CreateFleet, twice if it has to be; None when it is not known what became of it."""
     request = fleet.create_fleet_request(
-        tools.names, spec.launch_template, ask.pools, run=spec.run, attempt=attempt.number, deadline=attempt.deadline, spot=ask.spot,
-        keep=not spec.auto_shutdown, image=spec.ami, again=number,
+        tools.names, spec.launch_template, ask.pools, run=spec.run, attempt=attempt.number, claimed=attempt.claimed,
+        deadline=attempt.deadline, spot=ask.spot, keep=not spec.auto_shutdown, image=spec.ami, again=number,
     )  # fmt: skip
     for _ in range(TIMES):
         if answer := _answer(tools, request, ask.pools):
