@@ -142,6 +142,60 @@ def test_of_several_templates_the_laptop_takes_what_the_trainer_takes(tmp_path: 
         assert files.get_chat_template(tools) == theirs.get_chat_template(tools=tools) == (USING if tools else TEMPLATE)
 
 
+INSTRUCTS = (
+    "{%- for m in messages -%}{%- if m.role == 'user' -%}{{- bos_token + '[INST] ' + m.content + ' [/INST]' -}}"
+    "{%- elif m.role == 'assistant' -%}{{- ' ' + m.content + ' ' + eos_token -}}{%- endif -%}{%- endfor -%}"
+)
+
+
+def _pieces() -> Any:
+    """A tokenizer as sentencepiece's, which puts a space before every text; written as Llama 2's is."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+
+    words = [
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "▁",
+        *"abcdefghijklmnopqrstuvwxyzYSIN?.,[]/<>",
+        "▁t",
+        "he",
+        "▁the",
+        "re",
+        "▁s",
+        "Ye",
+        "▁Ye",
+    ]
+    vocabulary = {word: number for number, word in enumerate(["<unk>", "<s>", "</s>", *words])}
+    merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("r", "e"), ("▁", "s"), ("Y", "e"), ("▁", "Ye")]
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in ("<unk>", "<s>", "</s>")])
+    return made
+
+
+@pytest.mark.parametrize("model_type", ["llama", "phi3", "mistral", ""])
+@pytest.mark.parametrize("legacy", [True, False, None])
+def test_a_tokenizer_that_minds_where_a_text_is_cut_counts_alike(tmp_path: Path, model_type: str, legacy: bool | None) -> None:
+    """transformers reads the vocabulary of such a model and puts its own rules around it, unless the kind of model has others."""
+
+    def change(folder: Path) -> None:
+        _pieces().save(str(folder / "tokenizer.json"))
+        told = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True}
+        told |= {} if legacy is None else {"legacy": legacy}
+        (folder / "tokenizer_config.json").write_text(json.dumps(told))
+        if model_type:
+            (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+
+    agrees(*tried(tmp_path, make_tokenizer(0), INSTRUCTS, ROWS, change))
+    glued = INSTRUCTS.replace("' [/INST]'", "' t'").replace("' ' + m.content", "m.content")
+    trial, facts, refused = tried(
+        tmp_path, make_tokenizer(0), glued, [*ROWS[:-1], row([said("user", "Is it?"), said("assistant", "he.")])], change
+    )
+    agrees(trial, facts, refused)
+    assert dict(refused)[14].startswith("the tokens around the edge of an answer")
+
+
 def test_preferences_and_the_loss_of_each_token(tmp_path: Path, tokenizer: Any) -> None:
     pairs = [
         {"prompt": "Is it up?", "chosen": "Yes.", "rejected": "No idea, restart it."},

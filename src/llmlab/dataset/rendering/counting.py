@@ -1,18 +1,18 @@
 """How many tokens a draft becomes, and how many of them carry loss: as the trainer makes them, where the model's tokenizer is at hand.
 
-Without it they are estimated, at four bytes a token of what the template makes. A tokenizer that minds being cut tells the tokens of the
-whole; which of them carry loss is then told by where each begins.
+Without it they are estimated, at four bytes a token of what the template makes. A tokenizer that minds being cut is given the whole, and
+an answer whose edge lies within a token is refused, as in the trainer.
 """
 
 import os
-from collections.abc import Callable, Sequence as Several
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from llmlab.dataset import BadRow
 from llmlab.dataset.rendering.drafts import Draft
 from llmlab.dataset.rendering.model_files import ModelFiles
-from llmlab.dataset.rendering.parts import joins, parts_of, stretches
+from llmlab.dataset.rendering.parts import edge, joins, parts_of, stretches
 from llmlab.errors import UsageError, one_line
 
 Lengths = tuple[int, int]
@@ -61,10 +61,14 @@ class _Counting:
             self.tokenizer: Any = Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception
             raise UsageError(f"{file} is not a tokenizer: {one_line(error)}", "llmlab validate --help") from error
+        if (scheme := files.prepend_scheme) and "ByteLevel" not in f"{self.tokenizer.pre_tokenizer}{self.tokenizer.decoder}":
+            self._as_llama(scheme)
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         names = files.special_tokens_map
         self.begin, self.end = (self.tokenizer.token_to_id(names.get(name, "")) for name in ("bos_token", "eos_token"))
+        ids = (self.tokenizer.token_to_id(token) for token in files.special)
+        self.control = frozenset(number for number in ids if number is not None)
         self.joins = not any(token.get("lstrip") or token.get("rstrip") for token in files.added) and joins(self.tokenizer)
 
     def __call__(self, draft: Draft) -> Lengths:
@@ -77,7 +81,20 @@ class _Counting:
             trained = sum(size for size, (_, carries) in zip(sizes, parts, strict=True) if carries)
             return self._checked(draft, sum(sizes), trained)
         coded = self.tokenizer.encode(draft.text, add_special_tokens=False)
-        return self._checked(draft, len(coded.ids), _within(draft.spans, [start for start, _ in coded.offsets]))
+        edges = [(edge(draft.text, start, coded, self.control), edge(draft.text, end, coded, self.control)) for start, end in draft.spans]
+        return self._checked(draft, len(coded.ids), sum(end - start for start, end in edges))
+
+    def _as_llama(self, scheme: str) -> None:
+        """The rules that transformers puts around the vocabulary of a tokenizer of Llama's, whatever its file says.
+
+        https://github.com/huggingface/transformers/blob/main/src/transformers/models/llama/tokenization_llama.py
+        """
+        from tokenizers import decoders, pre_tokenizers
+
+        self.tokenizer.normalizer = None
+        self.tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+        strip = [decoders.Strip(content=" ", left=1)] if scheme != "never" else []
+        self.tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
 
     def _checked(self, draft: Draft, tokens: int, trained: int) -> Lengths:
         if not trained:
@@ -94,8 +111,3 @@ class _Counting:
         twice = self.begin is not None and len(ids) > 1 and ids[0] == ids[1] == self.begin
         size = len(ids) - twice + (self.end is not None and (not ids or ids[-1] != self.end))
         return size, max(0, size - 1)
-
-
-def _within(spans: Several[tuple[int, int]], starts: list[int]) -> int:
-    """How many of the places lie in the spans."""
-    return sum(any(first <= start < last for first, last in spans) for start in starts)

@@ -15,8 +15,9 @@ from typing import Any
 from llmlab.errors import UsageError, one_line
 
 CONFIG, TEMPLATE, NAMES, VOCABULARY = "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "tokenizer.json"
+MODEL = "config.json"
 MORE = "additional_chat_templates"
-SMALL = (CONFIG, TEMPLATE, NAMES)
+SMALL = (CONFIG, TEMPLATE, NAMES, MODEL)
 """Without the vocabulary, which has up to tens of megabytes."""
 MOST_BYTES, MOST_VOCABULARY_BYTES = 4 << 20, 256 << 20
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -96,6 +97,24 @@ class ModelFiles:
             return []
         added = self._read(VOCABULARY, MOST_VOCABULARY_BYTES).get("added_tokens")
         return [token for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+
+    @property
+    def prepend_scheme(self) -> str:
+        """Where a tokenizer of Llama's puts a space before a text: "first", "always" or "never"; "" for one that its file tells whole.
+
+        transformers 5 reads such a tokenizer's vocabulary alone and makes the rest itself, but not for kinds of models that it knows to
+        name this class wrongly, or that have another of their own; nor for vocabularies of bytes. Beyond Llama's own kind, whose files
+        are most of them, the file is believed:
+        https://github.com/huggingface/transformers/blob/main/src/transformers/models/auto/tokenization_auto.py.
+        """
+        config = self._config
+        if str(config.get("tokenizer_class")).removesuffix("Fast") != "LlamaTokenizer":
+            return ""
+        if self._read(MODEL).get("model_type", "") not in {"llama", ""}:
+            return ""
+        if config.get("add_prefix_space") is False:
+            return "never"
+        return "always" if config.get("legacy") else "first"
 
     @cached_property
     def hash(self) -> str:

@@ -1,8 +1,9 @@
 """A text cut at the edges of its answers, as it is tokenised: a server does so with the prompt."""
 
-from collections.abc import Iterator, Sequence as Several
+from collections.abc import Iterator, Sequence as Several, Set as AbstractSet
 from typing import Any
 
+from llmlab.dataset.reasons import BadRow
 from llmlab.dataset.rendering.limits import Span
 
 STRETCH = 4 << 20
@@ -18,6 +19,32 @@ def joins(tokenizer: Any) -> bool:
     decode = tokenizer.decode
     pairs = (("x", "x"), ("x ", " x"), ("x\n", "\nx"))
     return all(decode([*ids(first), *ids(second)]) == decode(ids(first + second)) for first, second in pairs)
+
+
+def edge(text: str, place: int, coded: Any, control: AbstractSet[int]) -> int:
+    """The token of a whole text that begins at a character. A control token may take the white space behind it along.
+
+    Raises:
+        BadRow: none begins there.
+    """
+    if place in {0, len(text)}:
+        return len(coded.ids) if place else 0
+    found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(coded.ids))
+    if found == len(coded.ids):
+        return int(found)
+    begins, ends = coded.token_to_chars(found)
+    if found:
+        begins = min(begins, coded.token_to_chars(found - 1)[1])  # white space between two tokens is the second's
+    if begins >= place:
+        return int(found)
+    if coded.ids[found] in control and text[place:ends].isspace():
+        return int(found) + 1
+    raise no_edge(text, place)
+
+
+def no_edge(text: str, place: int) -> BadRow:
+    """Why a conversation cannot be trained on whose tokens lie across the edge of an answer."""
+    return BadRow(f"the tokens around the edge of an answer, {text[max(0, place - 10) : place + 10]!r}, do not end there")
 
 
 def parts_of(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:

@@ -19,7 +19,7 @@ import numpy as np
 from llmlab.dataset import BadRow, Example, Kind
 from llmlab.dataset.rendering.drafts import Draft, Drafter
 from llmlab.dataset.rendering.limits import Span
-from llmlab.dataset.rendering.parts import STRETCH, joins, parts_of, stretches
+from llmlab.dataset.rendering.parts import STRETCH, edge, joins, no_edge, parts_of, stretches
 from llmlab.dataset.rendering.template import LONG_AGO, ChatTemplate
 from llmlab.trainer.examples.store import Ids, Mask
 
@@ -142,25 +142,19 @@ class Encoder:
         return _sequence(parts, [index % 2 == 1 for index in range(len(parts))], text, spans)
 
     def _token_at(self, text: str, place: int, ids: Ids, coded: Any) -> int:
-        """The token that begins at a character. A control token may take the white space behind it along."""
+        """The token that begins at a character.
+
+        Raises:
+            BadRow: none does.
+        """
+        if coded is not None:
+            return edge(text, place, coded, self.control)
         if place in {0, len(text)}:
             return len(ids) if place else 0
-        if coded is None:
-            before = self._ids(text[:place])
-            if np.array_equal(before, ids[: len(before)]):
-                return len(before)
-        else:
-            found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(ids))
-            if found == len(ids):
-                return found
-            begins, ends = coded.token_to_chars(found)
-            if found:
-                begins = min(begins, coded.token_to_chars(found - 1)[1])  # white space between two tokens is the second's
-            if begins >= place:
-                return int(found)
-            if ids[found] in self.control and text[place:ends].isspace():
-                return int(found) + 1
-        raise BadRow(f"the tokens around the edge of an answer, {text[max(0, place - 10) : place + 10]!r}, do not end there")
+        before = self._ids(text[:place])
+        if np.array_equal(before, ids[: len(before)]):
+            return len(before)
+        raise no_edge(text, place)
 
     def _ids(self, text: str) -> Ids:
         if self.fast is None:
