@@ -109,8 +109,11 @@ def main() -> int:
 
 
 def contestants(peers: Path, length: int) -> dict[str, Mapping[str, Any]]:
-    """Names and settings. What the tuned one can load is looked up in the peer's environment."""
+    """Names and settings: ours alone where the peer is not installed, in whose environment is looked up what the tuned one can load."""
     batch = BATCH_TOKENS // length
+    mine = {"max_length": length, "batch_size": batch, "accumulate": 1, "device": "auto", "lora": {**ours.RECIPE["lora"], "dropout": 0.0}}
+    if not (peers / "trl" / "bin" / "python").exists():
+        return {"ours": mine}
     plain = {"max_length": length, "per_device_train_batch_size": batch, "logging_steps": 1, "save_strategy": "no"}
     tuned = {"packing": True, "dtype": "bfloat16"}
     words = ["packing"]
@@ -125,7 +128,7 @@ def contestants(peers: Path, length: int) -> dict[str, Mapping[str, Any]]:
         words.append("FlashAttention 2 of the hub")
     name = f"TRL, tuned: {', '.join(words)}"
     return {
-        "ours": {"max_length": length, "batch_size": batch, "accumulate": 1},
+        "ours": mine,
         "trl sft, defaults": plain,
         name: plain | tuned | {"gradient_checkpointing": False},
         f"{name}, checkpointing": plain | tuned | {"gradient_checkpointing": True},

@@ -6,7 +6,7 @@ keeps for the backward pass in `tests/trainer/test_memory.py`, and as a whole to
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmlab.recipe import Recipe
@@ -15,6 +15,8 @@ CHUNK = 512
 """Positions whose logits are in memory at once."""
 FOUR_BITS = 0.55
 """Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
+EXPERTS_IN_16_BITS = "method qlora does not fit {model}: it is a mixture of experts, and 4 bits leave the experts in 16"
+"""bitsandbytes 0.50 quantises matrices, and transformers 5 holds the experts of a layer as one tensor of three dimensions."""
 STATE = 16
 """Bytes a trained weight takes: itself, its gradient and AdamW's two moments, all in 32 bits."""
 
@@ -32,6 +34,8 @@ class Shape:
     pairs: int
     embeddings: int
     """Weights of the input embedding and the head, which quantisation leaves alone."""
+    experts: int = field(default=1, kw_only=True)
+    """Of each layer; 1 where a layer is not a mixture."""
 
     def width(self, module: str) -> int:
         """Inputs plus outputs of a linear module; two times hidden for a name that is not one of the usual."""
@@ -61,14 +65,22 @@ def shape(config: Mapping[str, Any]) -> Shape | None:
     head = int(facts.get("head_dim") or hidden // heads)
     pairs = int(facts.get("num_key_value_heads") or heads)
     inner = int(facts.get("intermediate_size") or 4 * hidden)
-    experts = int(facts.get("num_local_experts") or facts.get("num_experts") or 1)
-    expert = int(facts.get("moe_intermediate_size") or inner) if experts > 1 else inner
-    active = int(facts.get("num_experts_per_tok") or 1) if experts > 1 else 1
+    count = experts(config)
+    expert = int(facts.get("moe_intermediate_size") or inner) if count > 1 else inner
+    active = int(facts.get("num_experts_per_tok") or 1) if count > 1 else 1
     attention = hidden * head * (2 * heads + 2 * pairs)
     tied = facts.get("tie_word_embeddings", config.get("tie_word_embeddings", False))
     embeddings = vocabulary * hidden * (1 if tied else 2)
-    parameters = embeddings + layers * (attention + 3 * hidden * expert * experts + 2 * hidden) + hidden
-    return Shape(parameters, layers, hidden, vocabulary, expert * active, heads * head, pairs * head, embeddings)
+    parameters = embeddings + layers * (attention + 3 * hidden * expert * count + 2 * hidden) + hidden
+    return Shape(parameters, layers, hidden, vocabulary, expert * active, heads * head, pairs * head, embeddings, experts=count)
+
+
+def experts(config: Mapping[str, Any]) -> int:
+    """How many experts a layer has, by the names that Hugging Face's configurations have for it; 1 without any."""
+    facts: Mapping[str, Any] = config.get("text_config") or config
+    names = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "num_moe_experts")
+    counts = [count for name in names if isinstance(count := facts.get(name), int)]
+    return max([1, *counts])
 
 
 def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, over: int = 1) -> dict[str, float]:

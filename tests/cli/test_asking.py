@@ -20,7 +20,7 @@ from .test_launch import assert_only_reads, nothing_left
 from .test_status import finish, launch
 
 LAUNCH = ("launch", "--spot", "--max-cost", "3", "--max-hours", "1")
-QUESTION = "start g4dn.xlarge, spot, for at most 1 hour, $"
+QUESTION = "start g6.xlarge, spot, for at most 1 hour, $"
 
 
 def alive(aws: Aws) -> int:

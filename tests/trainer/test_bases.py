@@ -1,14 +1,19 @@
 """Base models that are not as they should be: in shards, damaged, with half a tokenizer, with more rows than tokens or fewer."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from llmlab.contract import TrainerExit, WorkFolder
-from tests.trainer import work as folders
+from llmlab.contract import ADAPTER, TrainerExit, WorkFolder
+from llmlab.trainer import machine as machines
+from llmlab.trainer.machine import Machine
+from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
+
+PLAIN = {"max_steps": 2, "lora": {"rank": 4, "dropout": 0.0}}
 
 
 def owned(work: WorkFolder, model: Path) -> Path:
@@ -110,3 +115,55 @@ def test_vocabulary_and_embedding_differ(tmp_path: Path, model: Path, train: Tra
     else:
         assert code == 0, log
         assert len(folders.losses(work)) == 4
+
+
+# ------------------------------------------------------------ what gets an adapter
+
+
+def adapted(work: WorkFolder) -> set[str]:
+    """The modules of the adapter that came out, by the last part of their names, and whether one is outside the language model."""
+    from safetensors import safe_open
+
+    with safe_open(Path(work.output, ADAPTER, "adapter_model.safetensors"), "pt") as file:
+        return {name.partition(".lora_")[0] for name in file.keys()}  # noqa: SIM118 - of safetensors
+
+
+@pytest.mark.parametrize("kind", ["phimoe", "llama4_text"])
+def test_a_router_gets_no_adapter(tmp_path: Path, train: Train, kind: str) -> None:
+    """It is a linear layer that returns several tensors."""
+    work = folders.make(tmp_path / "work", architectures.make(tmp_path / "model", kind), recipe=PLAIN)
+    code, log = train(work)
+    assert code == 0, log
+    assert re.search(r"adapter: none on 2 matrices that are not plain ones of the language model \(\w+Router\)", log)
+    assert not [name for name in adapted(work) if "router" in name or name.endswith("mlp.gate")]
+    assert [name for name in adapted(work) if name.endswith("q_proj")]
+
+
+def test_of_a_model_with_eyes_the_language_model_alone_is_trained(tmp_path: Path, train: Train) -> None:
+    work = folders.make(tmp_path / "work", architectures.make(tmp_path / "model", "gemma3"), recipe=PLAIN)
+    code, log = train(work)
+    assert code == 0, log
+    assert "matrices that are not plain ones of the language model (vision_tower)" in log
+    assert adapted(work)
+    assert all("language_model" in name for name in adapted(work))
+
+
+def test_experts_without_an_adapter_are_named(tmp_path: Path, train: Train) -> None:
+    lines = {}
+    for kind in ("gpt_oss", "qwen3_moe"):
+        work = folders.make(tmp_path / f"{kind}-work", architectures.make(tmp_path / kind, kind), recipe=PLAIN)
+        code, log = train(work)
+        assert code == 0, log
+        lines[kind] = "adapter: none on the experts of 2 layers, which stay as they are" in log
+    assert lines == {"gpt_oss": True, "qwen3_moe": False}
+
+
+def test_experts_are_not_trained_in_4_bits(tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would stay in 16 bits, which no estimate counts."""
+    monkeypatch.setattr(machines, "choose", lambda *_arguments: Machine("cpu", "bfloat16"))
+    work = folders.make(tmp_path / "work", architectures.make(tmp_path / "model", "qwen3_moe"), recipe={**PLAIN, "method": "qlora"})
+    code, log = train(work)
+    ended = folders.outcome(work)
+    assert code == TrainerExit.SETUP_FAILED, log
+    assert ended.detail == "method qlora does not fit lab:tiny: it is a mixture of experts, and 4 bits leave the experts in 16"
+    assert folders.hint(ended) == "llmlab launch --set method=lora"

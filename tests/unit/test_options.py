@@ -16,7 +16,8 @@ from llmlab.ops.options import Need, Obstacle, Option, Verdict
 from llmlab.ops.pools import Limits
 from llmlab.ops.supply import BOTH, Supply
 
-RECIPE = recipes.load("lora-1b")
+RECIPE = recipes.load("lora-1b", {"precision": "fp16"})
+"""In a number format that every GPU here has, so that dollars alone tell them apart."""
 SIZE = model_size.from_name(RECIPE.model)
 ZONES = {"us-east-1a": "subnet-a", "us-east-1b": "subnet-b"}
 T4 = InstanceType("g4dn.xlarge", "T4", 1, 16, 4, 16, spot=True)
@@ -225,3 +226,42 @@ def test_nothing_left_is_an_error_with_the_way_out() -> None:
     assert no_spot.value.hint == "llmlab launch --on-demand"
     with pytest.raises(UsageError, match=r"max-cost \$0.10 pays for less than an hour .* g6.xlarge spot, \$0.30 with disk and address"):
         choose(need(), supply(L4), replace(SPOT, max_cost=0.1))
+
+
+# ------------------------------------------------------------ number formats
+
+
+def test_a_gpu_without_bf16_comes_after_those_with_it_and_in_no_run_of_theirs() -> None:
+    """However cheap it is: the run would go on in fp16 where it is moved there."""
+    there = supply(T4, L4, L40S)
+    cheap = replace(
+        there, spot={key: SpotPrice(price.now / (20 if key[0] == T4.name else 1), 0.01, 1.0) for key, price in there.spot.items()}
+    )
+    auto = replace(need(), recipe=recipes.load("lora-1b"))
+    judged = options.judge(auto, cheap, (True,))
+    possible = [one for one in judged if one.verdict is not Verdict.REJECTED]
+    assert (possible[-1].instance_type, possible[-1].reason) == (T4.name, "fp16, no bf16")
+    choice = pools.choose(judged, auto, cheap, SPOT)
+    assert {pool.instance_type for pool in choice.pools} == {L4.name, L40S.name}
+    assert f"left out {T4.name}: in fp16, the others in bf16" in choice.notes
+    fp16 = need()
+    assert pools.choose(options.judge(fp16, cheap, (True,)), fp16, cheap, SPOT).best.instance_type == T4.name
+
+
+def test_a_gpu_without_bf16_is_chosen_where_there_is_no_other_or_the_user_names_it() -> None:
+    auto = replace(need(), recipe=recipes.load("lora-1b"))
+    alone = supply(T4)
+    assert pools.choose(options.judge(auto, alone, (True,)), auto, alone, SPOT).best.instance_type == T4.name
+    named, both = replace(auto, preferred=(T4.name,)), supply(T4, L4)
+    assert pools.choose(options.judge(named, both, (True,)), named, both, SPOT).best.instance_type == T4.name
+
+
+def test_no_instance_is_chosen_for_experts_in_4_bits() -> None:
+    """They stay in 16 bits, which is several times the memory that 4 bits are estimated at."""
+    for model in ("Qwen/Qwen3-30B-A3B", "openai/gpt-oss-20b"):
+        recipe = recipes.load("lora-1b", {"method": "qlora", "model": model})
+        with pytest.raises(UsageError, match="it is a mixture of experts") as caught:
+            options.judge(replace(need(), recipe=recipe, size=model_size.from_name(model)), supply(L4), (True,))
+        assert caught.value.hint == "llmlab launch --set method=lora"
+    dense = recipes.load("lora-1b", {"method": "qlora"})
+    assert options.judge(replace(need(), recipe=dense), supply(L4), (True,))[0].verdict is Verdict.CHOSEN

@@ -35,7 +35,7 @@ BEFORE = (
     "validate data",
     "upload data --name demo",
     "upload tiny --model tiny",
-    "estimate --recipe sandbox --data demo --instance-type g4dn.xlarge,g5.xlarge",
+    "estimate --recipe sandbox --data demo --instance-type g6.xlarge,g5.xlarge",
     "launch --recipe sandbox --data demo --name demo-run --spot --max-hours 1 --yes --wait",
     "status",
     "logs demo-run --tail 5",

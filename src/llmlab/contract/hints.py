@@ -23,6 +23,7 @@ HINTS = {
     "estimate_all": "llmlab estimate --all",
     "estimate_recipe": "llmlab estimate --recipe {recipe}",
     "launch_help": "llmlab launch --help",
+    "bf16_gpus": "llmlab launch --instance-type g6.xlarge,g5.xlarge",
     "validate": "llmlab validate data/",
     "upload": "llmlab upload data/",
     "upload_skipping": "llmlab upload data/ --skip-bad",

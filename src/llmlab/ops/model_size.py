@@ -20,6 +20,8 @@ VOCABULARY = 150_000
 TIED = 4e9
 """Parameters under which today's models use one matrix for their embedding and their head."""
 NAMED = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s*([bBmM])(?![A-Za-z0-9])")
+MIXTURE = re.compile(r"-A\d+(\.\d+)?B\b|\b\d+x\d+B\b|mixtral|gpt-oss|-moe\b", re.IGNORECASE)
+"""Names of mixtures of experts: parameters that are active beside all of them, experts by their size, and families."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def from_name(model: str) -> ModelSize | None:
         return None
     number, unit = found[-1]
     parameters = int(float(number) * (1e9 if unit in "bB" else 1e6))
+    count = 2 if MIXTURE.search(model) else 1
     layers = max(12, min(80, round(6.5 * math.log2(max(parameters / 1e8, 2)))))
     hidden = 128 * max(4, round(math.sqrt(parameters / (12 * layers)) / 128))
     return ModelSize(
@@ -64,5 +67,6 @@ def from_name(model: str) -> ModelSize | None:
         query=hidden,
         pairs=hidden // 4,
         embeddings=VOCABULARY * hidden * (1 if parameters < TIED else 2),
+        experts=count,
         source="its name",
     )

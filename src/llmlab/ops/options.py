@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from statistics import median
 
-from llmlab import gpus, money
+from llmlab import footprint, gpus, money
 from llmlab.aws import prices, quotas
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import SpotPrice
 from llmlab.aws.quotas import Quota
+from llmlab.errors import UsageError
 from llmlab.ops import estimate
 from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
@@ -85,6 +86,10 @@ class Option:
     """What the work costs in the cheapest zone, disk and address included: what options are ranked by."""
 
     @property
+    def has_bf16(self) -> bool:
+        return self.gpu not in estimate.NO_BF16
+
+    @property
     def comparable(self) -> float:
         """`dollars` to compare: infinite where nobody knows."""
         return math.inf if self.dollars is None else self.dollars
@@ -105,10 +110,15 @@ def judge(need: Need, there: Supply, markets: Sequence[bool]) -> tuple[Option, .
     """Every type judged in these markets, and the known types that the region lacks.
 
     The choice first, then what is dearer, then what is rejected, the nearest to being possible first.
+
+    Raises:
+        UsageError: no type can do what the recipe asks of the model.
     """
+    if need.recipe.method == "qlora" and need.size and need.size.experts > 1:
+        raise UsageError(footprint.EXPERTS_IN_16_BITS.format(model=need.recipe.model), "llmlab launch --set method=lora")
     factor = correction(need, there.types)
     judged = [one for kind in there.types for one in _judged(kind, need, there, markets, factor)]
-    fits = sorted((one for one in judged if one.verdict is not Verdict.REJECTED), key=lambda one: _rank(one, need.preferred))
+    fits = sorted((one for one in judged if one.verdict is not Verdict.REJECTED), key=lambda one: _rank(one, need))
     judged = [one for one in judged if one.verdict is Verdict.REJECTED]
     if not need.preferred:
         here = {kind.name for kind in there.types}
@@ -184,7 +194,7 @@ def _in_market(facts: Option, kind: InstanceType, need: Need, there: Supply, fac
     quota = there.quotas.get((quotas.family(kind.name, spot=spot), spot))
     if quota and kind.vcpus > quota.free:
         return replace(priced, reason=quota_words(quota, kind.vcpus), obstacle=Obstacle.QUOTA)
-    return replace(priced, verdict=Verdict.POSSIBLE, reason="fp16, no bf16" if kind.gpu in estimate.NO_BF16 else "")
+    return replace(priced, verdict=Verdict.POSSIBLE, reason="" if priced.has_bf16 else "fp16, no bf16")
 
 
 def quota_words(quota: Quota, vcpus: int) -> str:
@@ -216,10 +226,14 @@ def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, 
 # ---------------------------------------------------------------- order
 
 
-def _rank(one: Option, preferred: Sequence[str]) -> tuple[float, float, float, str]:
-    """By the user's order, then by dollars for the work, and by the price of an hour where the speed is not known."""
-    place = preferred.index(one.instance_type) if one.instance_type in preferred else len(preferred)
-    return place, one.comparable, one.places[0].price, one.instance_type
+def _rank(one: Option, need: Need) -> tuple[float, bool, float, float, str]:
+    """By the user's order, then by dollars for the work, and by the price of an hour where the speed is not known.
+
+    Behind the others are those without bf16, where the recipe leaves the number format to the GPU: models are published in bf16, and whole
+    families of them have no finite gradients in fp16 (https://github.com/QwenLM/Qwen3/issues/670).
+    """
+    place = need.preferred.index(one.instance_type) if one.instance_type in need.preferred else len(need.preferred)
+    return place, need.recipe.precision == "auto" and not one.has_bf16, one.comparable, one.places[0].price, one.instance_type
 
 
 def _compared(fits: Sequence[Option], preferred: Sequence[str]) -> list[Option]:

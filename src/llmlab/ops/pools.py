@@ -68,11 +68,12 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
         fallback = False
     _check_cost(min(main, key=lambda one: one.places[0].price), there, limits)
     if not need.preferred:
-        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, limits, notes)]
+        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, need, limits, notes)]
         other = [
             one
             for one in other
-            if one.comparable <= main[0].comparable * DEAREST or one.instance_type in {two.instance_type for two in main}
+            if (one.comparable <= main[0].comparable * DEAREST and _same_format(one, main[0], need))
+            or one.instance_type in {two.instance_type for two in main}
         ]
     notes += _left_out(found, need)
     notes += _ceilings(main[0], limits)
@@ -85,9 +86,18 @@ def _possible(found: Iterable[Option], *, spot: bool) -> list[Option]:
     return [one for one in found if one.market == MARKETS[spot] and one.verdict is not Verdict.REJECTED]
 
 
-def _unsurprising(main: list[Option], limits: Limits, notes: list[str]) -> list[Option]:
-    """The best, without what is far dearer or would not come to its end within the run's ceilings; the best of all stays in any case."""
+def _same_format(one: Option, best: Option, need: Need) -> bool:
+    """Whether a run that moves from one type to the other goes on in the number format it began in."""
+    return need.recipe.precision != "auto" or one.has_bf16 == best.has_bf16
+
+
+def _unsurprising(main: list[Option], need: Need, limits: Limits, notes: list[str]) -> list[Option]:
+    """The best, without what is far dearer, computes otherwise or would not come to its end within the run's ceilings.
+
+    The best of all stays in any case.
+    """
     tests: tuple[tuple[str, Callable[[Option], bool]], ...] = (
+        ("in fp16, the others in bf16", lambda one: _same_format(one, main[0], need)),
         (f"longer than max-hours {limits.max_hours:g}", lambda one: not one.hours or one.hours <= limits.max_hours),
         (
             f"dearer than max-cost {money.dollars(limits.max_cost or 0)}",

@@ -60,7 +60,7 @@ def of(error: BaseException, recipe: Recipe | None) -> Failed:
         return error
     if isinstance(error, LabError):
         return SetupFailed(error.message, error.hint)
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return out_of_memory(error, recipe)
     return Failed(f"{type(error).__name__}: {_first_line(error)}")
 
@@ -75,7 +75,7 @@ def explained(recipe: Recipe, model: Any, *, checkpointing: bool | None = None) 
     try:
         yield
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise out_of_memory(error, recipe, model, checkpointing=checkpointing) from error
 
@@ -95,13 +95,32 @@ def out_of_memory(error: BaseException, recipe: Recipe | None, model: Any = None
     return OutOfMemory(words, memory.hint(memory.fits(assumed, shape, told.total, gpu=_is_gpus(error))))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """By a class of torch's own on GPUs, in words on a CPU."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is used up: a class of torch's own on GPUs, the words of CUDA's libraries, or those of a CPU."""
     return isinstance(error, MemoryError) or _is_gpus(error) or "can't allocate memory" in str(error)
 
 
+GPU_WORDS = (
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "cuda out of memory",
+    "cuda failure 2 ",
+)
+"""What CUDA, cuBLAS, cuDNN and NCCL say of a GPU without memory, in errors that are not torch's `OutOfMemoryError`, in small letters.
+
+https://docs.nvidia.com/cuda/cublas/index.html#cublasstatus-t, https://github.com/pytorch/pytorch/blob/v2.13.0/c10/cuda/CUDAException.cpp,
+https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html: "Cuda failure 2 'out of memory'".
+"""
+
+
 def _is_gpus(error: BaseException) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"
+    says = str(error).lower()
+    return (
+        type(error).__name__ == "OutOfMemoryError"
+        or any(words in says for words in GPU_WORDS)
+        or ("nccl" in says and "out of memory" in says)
+    )
 
 
 def _first_line(error: BaseException) -> str:

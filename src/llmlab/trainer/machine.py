@@ -23,6 +23,11 @@ class Machine:
     device: str
     dtype: str
 
+    @property
+    def kind(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device.partition(":")[0]
+
     def autocast(self, place: str = "") -> AbstractContextManager[Any]:
         """Compute in `dtype`, here or on another device; nothing to do in 32 bits."""
         import torch

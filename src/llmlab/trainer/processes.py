@@ -10,10 +10,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from llmlab.contract import Env
 from llmlab.trainer.devices import Gpus
+
+WAIT = timedelta(hours=3)
+"""How long a process waits for another: the first turns gigabytes of text into tokens meanwhile, which took 627 s for 5 GB on two cores,
+and NCCL's own ten minutes would end all: https://docs.pytorch.org/docs/2.13/distributed.html#torch.distributed.init_process_group"""
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,16 @@ def join(environment: Mapping[str, str], gpus: Gpus | None) -> Processes:
     if count > 1:
         from torch import distributed
 
-        distributed.init_process_group("nccl" if device != "cpu" else "gloo", rank=rank, world_size=count)
+        backend = "nccl" if device != "cpu" else "gloo"
+        distributed.init_process_group(backend, rank=rank, world_size=count, timeout=WAIT, **_bound(device))
     return Processes(rank, count, device)
+
+
+def _bound(device: str) -> dict[str, Any]:
+    """A GPU of its own, so that NCCL need not guess which one a barrier is for."""
+    import torch
+
+    return {"device_id": torch.device(device)} if device != "cpu" else {}
 
 
 def leave(processes: Processes) -> None:

@@ -43,6 +43,12 @@ class State:
     """Whether this step's was put off to leave sooner."""
     skipped: int = 0
     """Steps left out for a bad loss."""
+    unmoved: int = 0
+    """Steps in a row after which the optimizer did not move: their gradients were no numbers, or they were left out."""
+    moves: int | None = None
+    """How often the optimizer has moved; None in checkpoints that do not say."""
+    dtype: str = ""
+    """The number format that it was trained in last, by torch's name; "" in checkpoints that do not say."""
     losses: list[float] = field(default_factory=list)
     """The newest, to know a jump by."""
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -70,14 +76,15 @@ def read_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, parameter
             optimizer.state[one] = {**moments, STEP: kept[f"{name}.{STEP}"].to(one.device)}
 
 
-def take_optimizer(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-    """A copy of the optimizer's moments; every process has to ask where they lie in pieces."""
-    return {
-        f"{name}.{moment}": weights.whole(optimizer.state[one][moment])
+def take_optimizer(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], *, keep: bool = True) -> dict[str, Tensor]:
+    """A copy of the optimizer's moments, as `weights.take` of weights."""
+    moments = {
+        f"{name}.{moment}": optimizer.state[one][moment]
         for name, one in parameters.items()
         if one in optimizer.state
         for moment in (*MOMENTS, STEP)
     }
+    return weights.take(moments, keep=keep)
 
 
 class Saver:

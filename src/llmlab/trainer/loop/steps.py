@@ -33,6 +33,9 @@ REMEMBERED = 50
 """Losses that a jump is measured against."""
 ENOUGH = 10
 """Losses before which no jump is called one."""
+UNMOVED = 50
+"""Steps in a row without finite gradients, after which none will come: by the 16th the scale of the gradients is down to 1."""
+BF16_GPUS = "llmlab launch --instance-type g6.xlarge,g5.xlarge"
 
 
 @dataclass
@@ -72,15 +75,19 @@ class Loop:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a whole checkpoint, whose weights are in the model already."""
         self.state = saving.read_state(checkpoint)
-        self.best = saving.read_best(checkpoint)
+        self.best = saving.read_best(checkpoint) if self.processes.first else None
         saving.read_optimizer(checkpoint, self.optimizer, self.parameters)
-        self.scaler.load_state_dict(self.state.scaler)
+        if self.state.scaler:  # of a checkpoint in another number format there is none, and the scale is found anew
+            self.scaler.load_state_dict(self.state.scaler)
+        before, now = self.state.dtype, self.objective.machine.dtype
+        if before and before != now:
+            self.say(f"warning: the checkpoint was trained in {before}, from here on in {now}: each step rounds otherwise than before")
 
     def run(self) -> None:
         """Train to the last step, or until there is a reason to end.
 
         Raises:
-            Failed: the loss is no number or has jumped, and the recipe says to stop.
+            Failed: the loss is no number or has jumped, and the recipe says to stop; or the optimizer never moved.
         """
         self._begin()
         batches = Batches(
@@ -93,13 +100,20 @@ class Loop:
             if self.left or self.stopped_early:
                 break
         self.saver.close()
+        if self.state.step and self.state.moves == 0 and not self.left:
+            raise Failed(f"{self._in_vain()}; none of {self.state.step} steps had finite gradients", self._instead())
 
     def trained(self) -> Trained:
-        """What comes out: the weights that did best on the held-out examples, the last where none are held out."""
-        if self.best is not None and self.state.best_step != self.state.step:
+        """What comes out, in the first process: the weights that did best on the held-out examples, the last where none are held out."""
+        from_before = self.processes.share(self.best is not None and self.state.best_step != self.state.step)
+        if from_before:
             self.say(f"output: the weights of step {self.state.best_step}, whose held-out loss {self.state.best_loss:.4f} was the best")
-            weights.put(self.parameters, self.best)
-        return Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
+        taken = self.best or {} if from_before else self._take()
+        return Trained.of(self.objective.model, self.recipe, taken)
+
+    def _take(self) -> Named:
+        """A copy of what learns, for the first process alone."""
+        return weights.take(self.parameters, keep=self.processes.first)
 
     def _begin(self) -> None:
         count, state = self.processes.count, self.state
@@ -142,6 +156,7 @@ class Loop:
         loss /= weight
         rate = self.recipe.learning_rate * schedule.scale(self.recipe, number, self.plan.steps)
         norm = self._move(rate) if self._is_good(loss) else float("nan")
+        self._note_move(moved=math.isfinite(norm))
         self.speed.lap("optimizer")
         self.state.step, self.state.tokens = number + 1, self.state.tokens + step.tokens
         accuracy = (
@@ -181,6 +196,25 @@ class Loop:
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
+
+    def _note_move(self, *, moved: bool) -> None:
+        """Count steps that taught nothing.
+
+        Raises:
+            Failed: too many in a row. In fp16 whole families of models have no finite gradients: https://github.com/QwenLM/Qwen3/issues/670,
+                https://github.com/huggingface/transformers/issues/39972
+        """
+        state = self.state
+        state.moves = (state.moves if state.moves is not None else state.step) + moved
+        state.unmoved = 0 if moved else state.unmoved + 1
+        if state.unmoved >= UNMOVED:
+            raise Failed(f"{self._in_vain()}; the last {state.unmoved} steps had no finite gradients", self._instead())
+
+    def _in_vain(self) -> str:
+        return f"nothing is learned in {self.objective.machine.dtype}"
+
+    def _instead(self) -> str:
+        return BF16_GPUS if self.scaler.is_enabled() else f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}"
 
     def _is_good(self, loss: float) -> bool:
         """Whether the optimizer may move on this loss; gradients are dropped when not.
@@ -244,7 +278,7 @@ class Loop:
             better = self.state.best_loss is None or evaluated.loss < self.state.best_loss
             if better:
                 self.state.best_loss, self.state.best_step, self.state.worse = evaluated.loss, self.state.step, 0
-                self.best = weights.take(self.parameters)
+                self.best = self._take()
             else:
                 self.state.worse += 1
             self.say(f"held out: loss {evaluated.loss:.4f}, {evaluated.accuracy:.1%} right" + (", the best so far" if better else ""))
@@ -271,9 +305,10 @@ class Loop:
     def _save(self) -> None:
         began = time.perf_counter()
         self.control.phase("saving")
-        self.state.scaler, self.state.packed = self.scaler.state_dict(), self.objective.packed
-        trained = Trained.of(self.objective.model, self.recipe, weights.take(self.parameters))
-        optimizer = saving.take_optimizer(self.optimizer, self.parameters)
+        self.state.scaler = self.scaler.state_dict() or self.state.scaler
+        self.state.packed, self.state.dtype = self.objective.packed, self.objective.machine.dtype
+        trained = Trained.of(self.objective.model, self.recipe, self._take())
+        optimizer = saving.take_optimizer(self.optimizer, self.parameters, keep=self.processes.first)
         if self.processes.first:
             self.saver.save(self.state, trained, optimizer, self.best, self.metrics.path.parent / METRICS_FILE, began)
         self.last_save = self.control.clock.now()

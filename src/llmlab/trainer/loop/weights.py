@@ -1,33 +1,35 @@
-"""What learns, as plain tensors in the CPU's memory: taken from the model, put back, and written in the form that others read."""
+"""What learns, as plain tensors in the CPU's memory: taken from the model, and written in the form that others read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmlab.recipe import Recipe
 
 Named = dict[str, Tensor]
 
 
-def take(parameters: dict[str, nn.Parameter]) -> Named:
-    """A copy of each, whole also where it lies in pieces over several processes (which then all have to ask)."""
-    return {name: whole(one.detach()) for name, one in parameters.items()}
+def take(tensors: Mapping[str, Tensor], *, keep: bool = True) -> Named:
+    """A copy of each, whole also where it lies in pieces over several processes.
+
+    Then all of them have to ask, one tensor after another, and those that do not keep what comes hold one whole tensor at a time: a copy of
+    everything in each process is more than the machine's memory.
+    """
+    taken = {}
+    for name, tensor in tensors.items():
+        full = _gathered(tensor.detach())
+        if keep:
+            taken[name] = full.to("cpu", copy=True)
+    return taken
 
 
-def whole(tensor: Any) -> Tensor:
-    """A copy in the CPU's memory."""
+def _gathered(tensor: Any) -> Tensor:
     full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return full.to("cpu", copy=True)
-
-
-def put(parameters: dict[str, nn.Parameter], named: Named) -> None:
-    """The reverse of `take`."""
-    with torch.no_grad():
-        for name, one in parameters.items():
-            one.copy_(like(one, named[name]))
+    return full
 
 
 def like(parameter: Any, tensor: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from llmlab.trainer.model.attention_cpu import DocumentsAttention
 
 NAME = "llmlab_documents"
+TRIED = 32
+"""Tokens of the row that a device is tried with."""
 AMPERE = 8
 """The first compute capability that `varlen_attn` (FlashAttention 2) runs on."""
 KNOWN = {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "is_causal"}
@@ -87,16 +89,57 @@ def _whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scali
     if mask is None and window is not None and seen > window:
         distance = torch.arange(seen - tokens, seen, device=query.device)[:, None] - torch.arange(seen, device=query.device)[None]
         mask = (distance >= 0) & (distance < window)
+    shared = query.shape[1] != key.shape[1]
+    if shared and not has_grouped_kernel(str(query.device)):
+        times = query.shape[1] // key.shape[1]
+        key, value, shared = key.repeat_interleave(times, dim=1), value.repeat_interleave(times, dim=1), False
     return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None and tokens > 1, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+        query, key, value, attn_mask=mask, is_causal=mask is None and tokens > 1, scale=scaling, enable_gqa=shared
     )
+
+
+def try_on(device: str, dtype: torch.dtype, config: Any) -> None:
+    """One call forward and backward where training computes, in a model's own sizes: weights that are to be divided are tried elsewhere.
+
+    Raises:
+        RuntimeError: the device refuses them.
+    """
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    counts = (heads, *[getattr(config, "num_key_value_heads", None) or heads] * 2)
+    query, key, value = (torch.zeros(1, count, TRIED, size, device=device, dtype=dtype, requires_grad=True) for count in counts)
+    half = TRIED // 2
+    documents = Documents((0, half, TRIED), torch.tensor([0, half, TRIED], dtype=torch.int32, device=device), half)
+    with torch.enable_grad():
+        result, _ = attend(torch.nn.Module(), query, key, value, None, documents=documents)
+        torch.autograd.grad(result.sum(), (query, key, value))
+
+
+def has_grouped_kernel(device: str) -> bool:
+    """Whether heads of queries may share keys in a kernel that keeps no square of tokens by tokens.
+
+    FlashAttention alone can on a GPU, and does not run below SM 8.0. There shared heads fall to the plain kernel, of quadratic memory:
+    https://github.com/huggingface/transformers/pull/45776.
+    """
+    return not device.startswith("cuda") or torch.cuda.get_device_capability(device)[0] >= AMPERE
+
+
+def expand_shared_heads(device: str) -> None:
+    """Have transformers' own attention, which models that are not packed keep, repeat keys and values where no kernel shares them.
+
+    It asks this function of its own, which knows no compute capabilities as of 5.23.
+    """
+    from transformers.integrations import sdpa_attention
+
+    if not has_grouped_kernel(device):
+        sdpa_attention.use_gqa_in_sdpa = lambda *_arguments: False
 
 
 def _in_one_call(query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None, window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
     ends, longest = documents.on_device, documents.longest
-    query, key, value = (one[0].transpose(0, 1) for one in (query, key, value))
+    query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # an index's way back would be a copy
     reach = (-1 if window is None else window - 1, 0)
     made = varlen_attn(
         query, key, value, ends, ends, longest, longest, scale=scaling, window_size=reach, enable_gqa=query.shape[1] != key.shape[1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import rms_norm
 
 from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate
@@ -19,23 +20,29 @@ CLOSE = 1e-2
 """Relative difference of two roundings to 16 bits."""
 
 
-def fuse(model: nn.Module, adapted: nn.Module) -> str:
-    """Replace what can be replaced in place; returns what was, in words."""
+def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
+    """Replace in place what can be replaced where training computes; returns what was, in words.
+
+    On a CPU all of it; on a GPU the norms by torch's own fused operator and the gates, while dropout and the products of adapters there are
+    quicker as torch and PEFT have them.
+    """
+    on_cpu = device == "cpu"
     norms = gates = 0
     tried: dict[tuple[type, int], bool] = {}
     for module in model.modules():
-        for make in (_norm, _gate):
+        for make in (_norm if on_cpu else _norm_on_gpu, _gate):
             forward = make(module)
             if forward is None:
                 continue
-            size = int(module.weight.shape[0] if make is _norm else module.gate_proj.in_features)  # type: ignore[union-attr, index, arg-type]
+            size = int(module.gate_proj.in_features if make is _gate else module.weight.shape[0])  # type: ignore[union-attr, index, arg-type]
             known = (type(module), size)
             if known not in tried:
                 tried[known] = _same(module, forward, size)
             if tried[known]:
                 module.forward = forward
-                norms, gates = norms + (make is _norm), gates + (make is _gate)
-    drops = [(owner, name) for owner in adapted.modules() for name, one in owner.named_children() if type(one) is nn.Dropout and one.p > 0]
+                norms, gates = norms + (make is not _gate), gates + (make is _gate)
+    named = ((owner, name, child) for owner in adapted.modules() for name, child in owner.named_children())
+    drops = [(owner, name) for owner, name, child in named if on_cpu and type(child) is nn.Dropout and child.p > 0]
     for owner, name in drops:
         before = getattr(owner, name)
         setattr(owner, name, Dropout(before.p).train(before.training))
@@ -51,6 +58,10 @@ def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
     return MethodType(_norm_forward, module)
 
 
+def _norm_on_gpu(module: Any) -> Callable[[Tensor], Tensor] | None:
+    return MethodType(_norm_forward_on_gpu, module) if _norm(module) else None
+
+
 def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
     if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         return None
@@ -63,6 +74,14 @@ def _norm_forward(module: Any, x: Tensor) -> Tensor:
     """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
     made: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
     return made
+
+
+def _norm_forward_on_gpu(module: Any, x: Tensor) -> Tensor:
+    """One kernel each way where both are of one type: autocast would widen them first, which is what the fused kernel does inside."""
+    if module.weight.dtype != x.dtype:
+        return _norm_forward(module, x)
+    with torch.autocast(x.device.type, enabled=False):
+        return rms_norm(x, module.weight.shape, module.weight, module.variance_epsilon)
 
 
 def _gate_forward(module: Any, x: Tensor) -> Tensor:

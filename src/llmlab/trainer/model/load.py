@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from llmlab import footprint
 from llmlab.contract import WorkFolder
 from llmlab.recipe import Recipe
 from llmlab.trainer import memory
@@ -11,6 +12,10 @@ from llmlab.trainer.machine import Machine, Say
 
 SMALL = 5_000_000
 """Parameters under which a second thread costs more than it brings: 0.6 million took 14.2 s on two threads and 9.0 s on one."""
+
+PLAIN = {"Linear", "Linear4bit"}
+"""torch's own class of a matrix, and bitsandbytes' of one in 4 bits."""
+EXPERTS_DIMENSIONS = 3
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """PEFT's name for them."""
@@ -52,6 +57,8 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     if recipe.method == "qlora":
         options |= {"quantization_config": _four_bits(machine), "device_map": {"": machine.device}}
     place = str(resumed) if resumed and recipe.method == "full" else source(recipe, work)
+    if recipe.method == "qlora":
+        _check_experts(recipe, place)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
     except torch.cuda.OutOfMemoryError:
@@ -69,6 +76,22 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     model.config.use_cache = False
     model.train()
     return model
+
+
+def _check_experts(recipe: Recipe, place: str) -> None:
+    """That no part of the model stays in 16 bits by surprise.
+
+    Raises:
+        SetupFailed: it has experts.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(place, revision=recipe.revision).to_dict()
+    except Exception as error:
+        raise _unusable(recipe, "it cannot be loaded", error) from error
+    if footprint.experts(config) > 1:
+        raise SetupFailed(footprint.EXPERTS_IN_16_BITS.format(model=recipe.model), "llmlab launch --set method=lora")
 
 
 def share(model: Any, machine: Machine, say: Say) -> None:
@@ -99,6 +122,7 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         return model
     torch.manual_seed(recipe.seed)
     targets = recipe.lora.targets
+    left = left_alone(model)
     config = LoraConfig(
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
@@ -106,6 +130,7 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         target_modules=targets if isinstance(targets, str) else list(targets),
         use_rslora=recipe.lora.rslora,
         use_dora=recipe.lora.dora,
+        exclude_modules=sorted(left) or None,
         task_type="CAUSAL_LM",
     )
     try:
@@ -125,7 +150,44 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         set_peft_model_state_dict(model, load_file(resumed / ADAPTER_WEIGHTS))
     trainable, every = model.get_nb_trainable_parameters()
     say(f"adapter: rank {recipe.lora.rank}, {trainable:,} of {every:,} parameters trained")
+    if left:
+        kinds = ", ".join(sorted(set(left.values())))
+        say(f"adapter: none on {len(left)} matrices that are not plain ones of the language model ({kinds})")
+    if experts := _bare_experts(model):
+        say(f"adapter: none on the experts of {experts} layers, which stay as they are")
     return model
+
+
+def left_alone(model: Any) -> dict[str, str]:
+    """The matrices that get no adapter, by name, and what they are: those outside the language model, and those of a kind of their own.
+
+    A router may be an `nn.Linear` that returns several tensors, which an adapter's forward cannot; a tower of vision or sound is not used
+    by training on text, and servers refuse adapters on it: https://docs.vllm.ai/en/latest/features/lora/.
+    """
+    from torch import nn
+
+    language = {id(module) for module in model.get_decoder().modules()}
+    left = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear) or module is model.get_output_embeddings():
+            continue
+        if id(module) not in language:
+            left[name] = next(part for part in name.split(".") if part != model.base_model_prefix)
+        elif type(module).__name__ not in PLAIN:
+            left[name] = type(module).__name__
+    return left
+
+
+def _bare_experts(model: Any) -> int:
+    """How many layers hold experts, as parameters of three dimensions, on which there is no adapter."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    adapted = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer))
+    return sum(
+        not f"{name}.".startswith(adapted or ("\0",))
+        for name, module in model.named_modules()
+        if any(parameter.ndim == EXPERTS_DIMENSIONS for parameter in module.parameters(recurse=False))
+    )
 
 
 def causal(model: Any) -> Any:

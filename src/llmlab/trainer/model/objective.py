@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
+from llmlab.trainer import endings
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.model import attention
@@ -128,8 +129,9 @@ def choose(
     """
     was = model.training
     model.eval()
+    attention.expand_shared_heads(machine.device)
     with torch.no_grad(), machine.autocast(str(model.device)):
-        say(f"fused: {fuse(causal(model), model)}")
+        say(f"fused: {fuse(causal(model), model, machine.kind)}")
         packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
         if chunked and lay_out(causal(model).get_output_embeddings(), getattr(torch, machine.dtype)):
@@ -157,8 +159,11 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         base.set_attn_implementation(attention.register())
         row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
-        _states(base.train(), row, documents=row.documents)  # dropout within the attention is only asked for here
+        _way_back(base.train(), row)  # dropout within the attention is only asked for here
+        attention.try_on(machine.device, getattr(torch, machine.dtype), base.config.get_text_config())
     except (NotImplementedError, ValueError, TypeError, RuntimeError) as error:
+        if endings.is_out_of_memory(error):
+            raise
         base.set_attn_implementation(own)
         return False, f"the model's attention is not ours: {' '.join(str(error).split())[:120]}"
     finally:
@@ -167,6 +172,25 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         base.set_attn_implementation(own)
         return False, f"a packed row differs by {apart:.0e} from its documents alone, which is more than rounding"
     return True, f"a packed row gives what its documents give alone, within {apart:.0e}"
+
+
+def _way_back(base: Any, row: Row) -> None:
+    """Backward through a packed row, which a kernel may refuse whose forward it does: head sizes over 192 on some GPUs.
+
+    https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/transformers/cuda/sdp_utils.cpp
+    """
+    embedded: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        embedded.append(output.requires_grad_())
+        return output
+
+    hook = base.get_input_embeddings().register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            torch.autograd.grad(_states(base, row, documents=row.documents).float().sum(), embedded[0])
+    finally:
+        hook.remove()
 
 
 def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
