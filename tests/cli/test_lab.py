@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_plan_changes_nothing_and_says_so_with_its_exit_code(lab: CommandLine, recorder: list[str], project: Path) -> None:
-    result = lab("bootstrap", "--plan", "--email", "me@example.org")
+    result = lab("bootstrap", "--plan", "-v", "--email", "me@example.org")
     assert result.code == ExitCode.PLAN_NOT_EMPTY
     assert "+ VPC llm-tuning-lab-vpc" in result.out
     assert "    retention days: 30" in result.out
@@ -81,8 +81,14 @@ def test_what_was_given_is_remembered(lab: CommandLine, project: Path) -> None:
 
 
 def test_a_new_lab_is_planned_in_a_paragraph_and_in_full_where_asked_for(lab: CommandLine) -> None:
-    """Properties are for `--plan` and `-v`, in words rather than in AWS's documents."""
-    short, long, asked = lab("bootstrap"), lab("bootstrap", "-v"), lab("bootstrap", "--plan")
+    """Names are for `--plan`, on one screen, and properties for `-v`, in words rather than in AWS's documents."""
+    short, long, asked = lab("bootstrap"), lab("bootstrap", "-v"), lab("bootstrap", "--plan", "-v")
+    names = lab("bootstrap", "--plan", "--email", "me@example.org", "--github", "me/repository")
+    assert names.err.splitlines() == [
+        "next: llmlab bootstrap --plan --email me@example.org --github me/repository -v  # shows the properties of each"
+    ]
+    assert "+ data bucket llm-tuning-lab-data-123456789012-us-east-1" in names.out.splitlines()
+    assert len(names.out.splitlines()) + 1 == 36 + 3 <= 40
     assert "data bucket, outputs bucket, image repository" in short.err
     assert len(short.err.splitlines()) < 10
     assert "    versioning: Enabled" not in short.err.splitlines()

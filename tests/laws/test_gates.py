@@ -75,8 +75,9 @@ def test_the_spot_role(lab: Lab) -> None:
 
 
 def test_a_key_of_the_accounts_own_for_disks(lab: Lab) -> None:
+    lab.aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, Encrypted=True)
     (check,) = gates.disk_key(patient(lab))
-    assert check.health is Health.OK
+    assert check.health is Health.OK, "an encrypted disk is no key of the account's"
     key = lab.aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     lab.aws.ec2.modify_ebs_default_kms_key_id(KmsKeyId=key)
     (check,) = gates.disk_key(patient(lab))

@@ -69,7 +69,10 @@ def bootstrap(
         planned = lab_maker.make_plan(settings, state.aws, state.clock, progress)
     facts = lab_maker.preview(planned, state.aws)
     if plan:
-        state.ui.show(facts, lambda: preview_view(facts))
+        brief = _is_new(facts) and not state.ui.verbosity
+        state.ui.show(facts, lambda: preview_view(facts, properties=not brief))
+        if brief and not state.ui.as_json:
+            state.ui.say(f"next: {state.ui.again('-v')}  # shows the properties of each")
         raise typer.Exit(ExitCode.DONE if planned.empty else ExitCode.PLAN_NOT_EMPTY)
     if not planned.empty:
         _show_plan(state.ui, facts)
@@ -114,9 +117,14 @@ class _Counter:
 def _show_plan(ui: Ui, facts: "Preview") -> None:
     """Before the question the plan is narrative: stdout is for the result."""
     if not ui.as_json:
-        compact = not ui.verbosity and all(change.action == "create" for change in facts.changes)
-        for part in preview_view(facts, compact=compact):
+        compact = not ui.verbosity and _is_new(facts)
+        for part in preview_view(facts, compact=compact, properties=not compact):
             ui.tell(part)
+
+
+def _is_new(facts: "Preview") -> bool:
+    """Whether a plan only makes things, of which nobody knows anything yet that could be lost."""
+    return all(change.action == "create" for change in facts.changes)
 
 
 SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
@@ -125,8 +133,11 @@ FEW = 10
 """New resources that are named one by one where nobody asked for more words."""
 
 
-def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["RenderableType"]:
-    """One line a resource; under it, unless `compact`, its properties, those of a changed one from what they are to what they should be."""
+def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = True) -> Iterable["RenderableType"]:
+    """One line a resource, a paragraph of those to make where it is `compact`.
+
+    With `properties` they stand under it, those of a changed one from what they are to what they should be.
+    """
     from rich.text import Text
 
     yield Text(f"lab {facts.lab}, account {facts.account}, {facts.region}")
@@ -141,7 +152,7 @@ def preview_view(facts: "Preview", *, compact: bool = False) -> Iterable["Render
     for change in [*(() if compact and len(created) > FEW else created), *updated, *deleted]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
-        for one in () if compact else change.properties:
+        for one in change.properties if properties else ():
             wanted = in_words(one.wanted, here)
             words = wanted if change.action == "create" else f"{in_words(one.now, here)} → {wanted}"
             yield Hanging(f"    {one.path}: ", words)

@@ -117,7 +117,7 @@ def _quotas(patient: Patient) -> Iterator[Check]:
             continue
         says = f"{quota.used} of {quota.limit:g} vCPUs in use"
         if not vcpus:
-            yield Check(name, Health.OK, f"{says}, none of the wanted types needs it")
+            yield Check(name, Health.OK, f"{says}, and none is needed")
         elif quota.limit >= vcpus:
             yield Check(name, Health.OK, says)
         else:

@@ -8,6 +8,7 @@ is refused where the lab has none.
 
 import json
 import re
+import socket
 import threading
 import urllib.error
 import urllib.parse
@@ -72,6 +73,8 @@ def fetch(address: str, most: int = MOST_BYTES) -> bytes:
             raise Absent("it answers 404") from error
         raise NoAnswer(f"it answers {error.code}") from error
     except (OSError, ValueError) as error:
+        if isinstance(getattr(error, "reason", None), socket.gaierror):
+            raise NoAnswer("its host is not known here, as without a network") from error
         raise NoAnswer(one_line(getattr(error, "reason", error) or type(error).__name__)) from error
     return body
 

@@ -41,8 +41,24 @@ def install() -> None:
     answer(EC2Response, "TerminateInstances", lambda self, values: _terminate_instances(self, values, terminate_instances))
     answer(EC2Response, "CreateLaunchTemplate", lambda self, _: _create_template(self, create_template))
     answer(EC2Response, "DescribeSpotPriceHistory", _spot_price_history)
-    answer(EC2Response, "GetEbsDefaultKmsKeyId", lambda self, _: {"KmsKeyId": self.ec2_backend.default_kms_key_id or "alias/aws/ebs"})
+    answer(EC2Response, "GetEbsDefaultKmsKeyId", lambda self, _: {"KmsKeyId": _disk_key(self.ec2_backend)})
     answer(EC2Response, "GetSpotPlacementScores", _placement_scores)
+
+
+AWS_DISK_KEY = "alias/aws/ebs"
+
+
+def _disk_key(backend: Any) -> str:
+    """AWS's own key by its alias, also once moto has made it for the first encrypted disk; a key of the account's by its ARN.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetEbsDefaultKmsKeyId.html
+    """
+    from moto.kms import kms_backends
+
+    key: str = backend.default_kms_key_id
+    keys = kms_backends[backend.account_id][backend.region_name]
+    own = keys.alias_exists(AWS_DISK_KEY) and keys.describe_key(AWS_DISK_KEY).arn == key
+    return AWS_DISK_KEY if own or not key else key
 
 
 # ---------------------------------------------------------------- launches
