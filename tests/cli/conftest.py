@@ -56,9 +56,9 @@ class CommandLine:
     environment: Mapping[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
 
-    def __call__(self, *arguments: str | Path, stdin: str = "", answer: str | None = None) -> Result:
-        """Run one command. `answer` is typed at a terminal, `stdin` comes through a pipe."""
-        out, err = io.StringIO(), io.StringIO()
+    def __call__(self, *arguments: str | Path, stdin: str = "", answer: str | None = None, shown: bool = False) -> Result:
+        """Run one command. `answer` is typed at a terminal, `stdin` comes through a pipe; where it is `shown`, stdout is a terminal."""
+        out, err = Terminal() if shown else io.StringIO(), io.StringIO()
         source = io.StringIO(stdin) if answer is None else Terminal(answer)
         state = State(
             ui=Ui(stdin=source, stdout=out, stderr=err), environment={"HF_HUB_OFFLINE": "1", **self.environment}, clock=self.clock

@@ -1,14 +1,18 @@
 """bootstrap, doctor and teardown as they are typed."""
 
+import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.table import Table
 
-from llmlab.commands.lab import in_words
+from llmlab.aws.leftovers import Leftover
+from llmlab.commands.lab import going_view, in_words
 from llmlab.config import load
 from llmlab.errors import ExitCode
+from llmlab.ui import Ui
 from tests.cli.conftest import CommandLine
 from tests.laws.refusing import refusing
 
@@ -160,6 +164,19 @@ def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
     assert result.code == ExitCode.DONE
     assert result.json["left"] == []
     assert result.json["kept"] == ["outputs bucket llm-tuning-lab-outputs-123456789012-us-east-1"]
+
+
+def test_what_would_go_is_a_paragraph_and_what_holds_something_has_its_name() -> None:
+    gone = [Leftover("subnet", f"subnet-{number}") for number in range(12)]
+    gone += [Leftover("VPC", "vpc-1"), Leftover("instance", "i-1"), Leftover("data bucket", "d"), Leftover("secret", "lab/hf-token")]
+    out = io.StringIO()
+    for part in going_view(gone, names=False):
+        Ui(stderr=out).tell(part)
+    assert out.getvalue().splitlines() == ["- 12 x subnet, VPC", "- instance i-1", "- data bucket d", "- secret lab/hf-token"]
+    for few, names in ((gone, True), (gone[-4:], False)):
+        (every,) = going_view(few, names=names)
+        assert isinstance(every, Table)
+        assert every.row_count == len(few)
 
 
 @pytest.mark.slow  # two teardowns

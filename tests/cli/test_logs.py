@@ -49,6 +49,17 @@ def test_the_last_lines_alone(ready: CommandLine, lab_aws: Aws) -> None:
     assert len(ready("logs", run, "-f", "--since", "1h").out.splitlines()) == len(STEPS)
 
 
+def test_a_terminal_gets_a_screen_of_it_and_a_file_all(ready: CommandLine, lab_aws: Aws) -> None:
+    run, _ = launch(ready)
+    at_once(ready, lab_aws, run, LogStream.TRAINING, STEPS)
+    shown = ready("logs", run, shown=True)
+    assert texts(shown.out) == STEPS[-30:]
+    assert shown.err == f"30 earlier lines; with them: llmlab logs {run} --all\n"
+    for more in (("--all",), ("-n", "60"), ("--since", "1h"), ("--stream", "training")):
+        assert len(ready("logs", run, *more, shown=True).out.splitlines()) == len(STEPS), more
+    assert texts(ready("logs", run).out) == STEPS
+
+
 def test_following_as_json_gives_a_document_a_line(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready)
     log(ready, lab_aws, run, LogStream.TRAINING, *STEPS[:3], "\x1b[31mred")

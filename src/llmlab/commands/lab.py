@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ from llmlab.ui import Hanging, Ui, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from llmlab.aws.leftovers import Leftover
     from llmlab.ops.bootstrap import Bootstrapped, Preview
     from llmlab.ops.doctor import Checkup
     from llmlab.ops.run_state import Run
@@ -302,18 +303,37 @@ def teardown(
     found = [one for one in lab_remover.inventory(aws) if everything or not one.results]
     if found and not state.ui.as_json:
         state.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
-        state.ui.tell(table(("kind", "name"), [(one.kind, one.id) for one in found]))
+        for part in going_view(found, names=bool(state.ui.verbosity)):
+            state.ui.tell(part)
         for run in lab_remover.under_way(aws, state.clock):
             state.ui.say(under_way_words(run, everything=everything))
     if found and everything:
         _confirm_everything(state, confirm)
     elif found:
         state.ui.confirm(f"remove lab {aws.lab} and its uploaded data, and keep its results?", yes=yes)
-    facts = lab_remover.teardown(state.settings, aws, state.clock, everything=everything, progress=state.ui.say)
+    with state.ui.painted() as paint:
+        heard = paint if paint and not state.ui.verbosity else state.ui.say
+        facts = lab_remover.teardown(state.settings, aws, state.clock, everything=everything, progress=heard)
     state.ui.show(facts, lambda: torn_down_view(facts))
     if not facts.clean:
         what = facts.failure or f"{counted(len(facts.left), 'thing')} of the lab {'is' if len(facts.left) == 1 else 'are'} left"
         raise LabError(what, facts.hint or ("llmlab teardown --everything" if everything else "llmlab teardown"))
+
+
+def going_view(leftovers: "Sequence[Leftover]", *, names: bool) -> Iterable["RenderableType"]:
+    """What would go: where it is a whole lab, in a paragraph of kinds, and by name what holds something or runs."""
+    if names or len(leftovers) <= FEW:
+        yield table(("kind", "name"), [(one.kind, one.id) for one in leftovers])
+        return
+    kinds = Counter(one.kind for one in leftovers if one.kind not in HOLDING)
+    yield Hanging("- ", ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in kinds.items()), lead_style="red")
+    for one in leftovers:
+        if one.kind in HOLDING:
+            yield Hanging("- ", f"{one.kind} {one.id}", lead_style="red")
+
+
+HOLDING = frozenset({"instance", "data bucket", "outputs bucket", "image repository", "secret"})
+"""Kinds of what is more than a name: it runs, or somebody has put something into it."""
 
 
 def _confirm_everything(state: State, confirm: str | None) -> None:

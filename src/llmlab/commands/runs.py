@@ -90,7 +90,10 @@ def logs(
     ] = None,
     since: Annotated[str, typer.Option(help="Only what is newer, such as 10m or 2h.", metavar="AGE")] = "",
     tail: Annotated[
-        int | None, typer.Option("--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="all; 20 with --follow")
+        int | None,
+        typer.Option(
+            "--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="30 on a terminal; 20 with --follow"
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also what the machine's own programs say while it starts.")] = False,
 ) -> None:
@@ -117,10 +120,18 @@ def logs(
     if state.ui.as_json:
         state.ui.show(lines, list)
         return
+    earlier = len(lines) - SCREEN if state.ui.stdout.isatty() and not (stream or since or every) and tail is None else 0
+    if earlier > 0:
+        state.ui.say(f"{earlier:,} earlier lines; with them: {state.ui.again('--all')}")
+        lines = lines[earlier:]
     for line in lines:
         write_line(state, wanted, line)
     if not lines:
         state.ui.say(f"no line of {name} is newer than {since}" if since else f"every line of {name} is about its machine: see --all")
+
+
+SCREEN = 30
+"""Lines of a log that are shown on a terminal where nobody asked for more; into a pipe or a file go all."""
 
 
 def write_line(state: State, wanted: "Wanted", line: "LogLine") -> None:
