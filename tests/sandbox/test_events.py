@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.sandbox.schedules import next_time
 from llmlab.sandbox.server import Sandbox
-from tests.sandbox.conftest import Launch, describe, until, until_said, until_state
+from tests.sandbox.conftest import LIMIT_SECONDS, Launch, describe, until, until_said, until_state
 
 HANDLER = """
 import json, os, datetime
@@ -86,6 +87,42 @@ def test_an_invocation_runs_the_zip_and_logs(cloud: Aws, function: str, sandbox:
     failed = functions.invoke(FunctionName="hear", Payload=json.dumps({"fail": True}))
     assert failed["FunctionError"]
     assert json.loads(failed["Payload"].read())["errorMessage"] == "as asked"
+
+
+def test_a_name_of_the_internet_leads_a_function_to_this_computer(cloud: Aws, function: str, sandbox: Sandbox) -> None:
+    """What a function posts is seen here, and what it connects to is the number that it was told."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("package/hear.py", CALLER)
+        package.writestr("package/__init__.py", "")
+    functions: Any = cloud.client("lambda")
+    functions.update_function_code(FunctionName="hear", ZipFile=archive.getvalue())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(LIMIT_SECONDS)
+        sandbox.lead({"notices.example.org": ("93.184.215.14", server.getsockname()[1])}, "/its/own.pem")
+        facts = json.loads(functions.invoke(FunctionName="hear", Payload=b"{}")["Payload"].read())
+        connection, _ = server.accept()
+        assert connection.recv(100) == b"heard"
+        connection.close()
+    assert facts == {"numbers": ["93.184.215.14"], "authority": "/its/own.pem", "here": ["127.0.0.1"]}
+    sandbox.lead({}, "")
+    assert json.loads(functions.invoke(FunctionName="hear", Payload=b"{}")["Payload"].read()) == {"authority": None, "here": ["127.0.0.1"]}
+
+
+CALLER = """
+import os, socket
+
+def numbers(host):
+    return sorted({place[0] for *_, place in socket.getaddrinfo(host, 443, socket.AF_INET, socket.SOCK_STREAM)})
+
+def handler(event, context):
+    facts = {"authority": os.environ.get("SSL_CERT_FILE"), "here": numbers("127.0.0.1")}
+    if facts["authority"]:
+        facts["numbers"] = numbers("notices.example.org")
+        with socket.create_connection((facts["numbers"][0], 443), 60) as connection:
+            connection.sendall(b"heard")
+    return facts
+"""
 
 
 def test_rules_hear_of_instances(cloud: Aws, function: str, launch: Launch, sandbox: Sandbox) -> None:
