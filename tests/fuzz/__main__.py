@@ -36,7 +36,7 @@ def main() -> None:
     arguments = [
         sys.argv[0], str(found), str(corpus), f"-max_total_time={options.seconds}", f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={MEBIBYTES}", f"-max_len={LONGEST}", f"-artifact_prefix={options.crashes}/{options.target}-",
-        "-print_final_stats=1", "-verbosity=1",
+        "-print_final_stats=1", "-verbosity=1", "-entropic_scale_per_exec_time=1",  # what takes long, such as a bomb, is bent less often
     ]  # fmt: skip
     atheris.Setup(arguments, target)
     atheris.Fuzz()
