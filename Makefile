@@ -24,6 +24,7 @@ install: $(VENV)/installed  ## make .venv with everything, as locked
 LOCKED := --quiet --no-deps --require-hashes --requirement
 NEEDS_CUDA := import importlib.metadata as m; raise SystemExit(not any("nvidia-" in one for one in m.requires("torch") or ()))
 $(VENV)/installed: pyproject.toml requirements.lock $(wildcard locks/*.lock)
+	@echo 'installing into $(VENV), with torch: about 2.5 GB (more where it needs CUDA), in minutes and without many words'
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
@@ -35,7 +36,7 @@ $(VENV)/installed: pyproject.toml requirements.lock $(wildcard locks/*.lock)
 	@touch $@
 
 demo: install  ## the whole way, bootstrap to teardown, in a sandbox on this machine
-	$(BIN)/llmlab demo
+	$(BIN)/llmlab demo $(ARGS)
 
 e2e: install  ## the same on a machine that boots, in a container: needs Linux, root and the packages of .ci/debian-packages
 	$(BIN)/python -m pytest --docker tests/docker

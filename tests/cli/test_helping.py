@@ -1,6 +1,7 @@
 """Help that helps: sections, one example a command that is a line of it, and what a shell offers for a value."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ def test_no_help_is_longer_than_a_screen() -> None:
     assert len(shown) > 35
     assert {name: len(lines) for name, lines in shown.items() if len(lines) > 40} == {}
     assert {name: lines for name, lines in shown.items() if max(map(len, lines)) > 80} == {}
+    assert {name: lines for name, lines in shown.items() if re.search("<[a-z]+", "\n".join(lines))} == {}, "a value is said one way"
     assert [name for name in root.commands if f"\n  {name} " not in "\n".join(shown["llmlab"])] == []
 
 

@@ -1,5 +1,6 @@
 """How a command's help looks: options by what they are about, and an example that runs."""
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand
@@ -74,6 +75,16 @@ OPTIONS = {
     }
 }
 """Command → sections of its help, by the names of the parameters; the rest stands under the usual headings."""
+TYPE = re.compile(r"<(?:list\[)?([a-z| ]+)\]?>")
+"""How Typer writes a value of which nobody has said what it is."""
+OF_TYPE = {"int": "COUNT", "float": "NUMBER", "path": "PATH"}
+VALUES = {
+    "lab": "NAME", "email": "ADDRESS", "github": "OWNER/REPOSITORY", "github_ids": "ID/ID", "budget": "DOLLARS", "vpc_id": "ID",
+    "subnet_id": "ID", "permissions_boundary": "ARN", "tag": "TAG", "context": "FOLDER", "name": "NAME", "model": "NAME",
+    "stream": "STREAM", "max_hours": "HOURS", "max_cost": "DOLLARS", "only": "PARTS", "confirm": "NAME", "folder": "FOLDER",
+    "limit_minutes": "MINUTES", "notice_seconds": "SECONDS", "wait_for_capacity": "MINUTES", "max_length": "TOKENS", "max_tokens": "TOKENS",
+}  # fmt: skip
+"""Option → what its value is, as the other options say it of theirs."""
 ANYWHERE = ("--profile", "--region", "--config", "--json", "--verbose")
 """Options that may stand on every line, for completion."""
 
@@ -82,16 +93,20 @@ class Command(TyperCommand):
     """A command with sections and an example in its help."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        arguments: list[tuple[str, str]] = []
+        records: dict[str, tuple[str, str]] = {}
+        for one in self.get_params(ctx):
+            name, (left, right) = str(one.name), one.get_help_record(ctx) or ("", "")
+            if left and one.param_type_name == "argument":
+                arguments.append((TYPE.sub("", left).strip().upper(), right))
+            elif left:
+                records[name] = (_with_value(name, left), right)
         sections = OPTIONS.get(self.name or "", {})
-        if not sections:
-            super().format_options(ctx, formatter)
-            return
-        records = {str(one.name): record for one in self.get_params(ctx) if (record := one.get_help_record(ctx))}
-        for title, names in sections.items():
-            with formatter.section(title):
-                formatter.write_dl([records.pop(name) for name in names])
-        with formatter.section("Options"):
-            formatter.write_dl(list(records.values()))
+        parts = {title: [records.pop(name) for name in names] for title, names in sections.items()}
+        for title, rows in {"Arguments": arguments, **parts, "Options": list(records.values())}.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         super().format_epilog(ctx, formatter)
@@ -107,6 +122,11 @@ class Command(TyperCommand):
             kinds = [type(one) for one in super().shell_complete(ctx, "--")]
             found += [kinds[0](name) for name in ANYWHERE if kinds and name.startswith(incomplete)]
         return found
+
+
+def _with_value(option: str, left: str) -> str:
+    """An option with what its value is, or which values it may have."""
+    return TYPE.sub(lambda kind: kind[1] if "|" in kind[1] else VALUES.get(option, OF_TYPE.get(kind[1].split()[0], "TEXT")), left)
 
 
 def dress(app: Any) -> None:
