@@ -1,17 +1,21 @@
 """One bar through a whole run, on a terminal of any width; lines where there is none."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from llmlab.aws.session import Aws
 from llmlab.commands import progress, run_screens
-from llmlab.contract import RunState
+from llmlab.contract import EndReason, RunState
 from llmlab.ops.run_state import Run
+from llmlab.ops.runs import detail
 from llmlab.ui import Ui
 
 from .conftest import CommandLine, Terminal
-from .test_status import beat, launch
+from .test_status import beat, finish, launch
 
 RUN = "20261129-161107-wmru"
 
@@ -63,3 +67,32 @@ def test_a_run_that_goes_on_has_its_bar_on_its_screen(ready: CommandLine, lab_aw
     name, instance = launch(ready)
     beat(ready, lab_aws, name, instance)
     assert "progress    ━━━━━━━━━───────  57%  training" in ready("status", name).out
+
+
+def test_a_run_that_was_followed_ends_in_how_it_went_and_not_in_what_was_shown_before(ready: CommandLine, lab_aws: Aws) -> None:
+    name, _ = launch(ready)
+    finish(ready, lab_aws, name, EndReason.COMPLETED)
+    facts = detail(lab_aws, name, ready.clock.now())
+
+    def shown(parts: Iterator[Any]) -> list[str]:
+        out = io.StringIO()
+        for part in parts:
+            Ui(stderr=out).tell(part)
+        return out.getvalue().splitlines()
+
+    def heads(lines: list[str]) -> set[str]:
+        return {line.split()[0] for line in lines if line}
+
+    whole, end = shown(run_screens.one_run(facts, ready.clock.now())), shown(run_screens.ended(facts, ready.clock.now()))
+    assert heads(whole) - heads(end) >= {
+        "recipe",
+        "data",
+        "image",
+        "machine",
+        "attempt",
+    }
+    assert {"run", "state", "time", "cost", "ended"} <= heads(end)
+    assert set(end) <= set(whole)
+    (attempt,) = facts.attempts
+    twice = replace(facts, attempts=(attempt, attempt))
+    assert any(line.startswith("attempt") for line in shown(run_screens.ended(twice, ready.clock.now())))

@@ -13,6 +13,7 @@ from llmlab.ui import table
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from llmlab.contract import Spec
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
     from llmlab.ops.removing import Leaving
@@ -150,13 +151,21 @@ def _lab_words(facts: "Overview") -> str:
 
 def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
     """Everything about one run."""
-    yield pairs(list(_about(facts, now)))
+    yield pairs([*_course(facts, now), *_parts(facts.spec)])
     if facts.attempts:
         yield ""
         yield AttemptsTable(facts)
 
 
-def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
+def ended(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
+    """How a run that was followed went: of what it is made stands above, and a single attempt is the run itself."""
+    yield pairs(list(_course(facts, now)))
+    if len(facts.attempts) > 1:
+        yield ""
+        yield AttemptsTable(facts)
+
+
+def _course(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     run, spec = facts.run, facts.spec
     yield "run", run.run + (f" ({run.name})" if run.name else "")
     yield "state", state_words(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else "")
@@ -190,6 +199,9 @@ def _about(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
         yield "afterwards", "the instance stays until the deadline (--no-auto-shutdown)"
     if run.instance:
         yield "instance", f"{run.instance}, {run.instance_type} in {run.zone}, {'spot' if run.spot else 'on-demand'}"
+
+
+def _parts(spec: "Spec") -> Iterator[tuple[str, str]]:
     yield "recipe", f"{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
     examples = spec.data.facts.get("examples")
     yield "data", spec.data.name + (f", {count(examples)} examples" if isinstance(examples, int) else "")

@@ -253,7 +253,7 @@ def follow(state: State, run: str) -> None:
     with state.ui.painted() as paint:
         ended = op(state.aws, run, state.clock, changed)
     facts = detail(state.aws, run, state.clock.now())
-    state.ui.show(facts, lambda: run_screens.one_run(facts, state.clock.now()))
+    state.ui.show(facts, lambda: run_screens.ended(facts, state.clock.now()))
     if ended.state != "succeeded":
         raise LabError(f"{run} ended as {run_screens.state_words(ended)}{': ' if ended.detail else ''}{ended.detail}", ended.hint)
     state.ui.say(f"next: {ended.hint}")
