@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from llmlab.dataset import find
+from llmlab.dataset import find, trial as trials
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.rendering import template as templating
 from llmlab.dataset.rendering.model_files import ModelFiles
 from llmlab.dataset.trial import Trial, try_on
+from llmlab.errors import LabError
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.trainer.examples.blocks import Rules, make
 from llmlab.trainer.examples.tokens import Encoder
@@ -194,6 +195,40 @@ def test_a_tokenizer_that_minds_where_a_text_is_cut_counts_alike(tmp_path: Path,
     )
     agrees(trial, facts, refused)
     assert dict(refused)[14].startswith("the tokens around the edge of an answer")
+
+
+def test_processes_find_what_one_finds(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the parts: the same counts, places and refusals; those kept with their words are the first, of several parts as of one."""
+    trial, _, refused = tried(tmp_path, tokenizer, ALTERNATE, ROWS * 3)
+    found = find(tmp_path / "data.jsonl")
+    report, files = check(found, max_length=512), ModelFiles(tmp_path / "model")
+    monkeypatch.setattr(trials, "PART", 2048)
+    assert len(list(parts(found.files, trials.PART))) > 5
+    done: list[float] = []
+    assert try_on(found, report, files, processes=2, progress=lambda so_far, _all: done.append(so_far)) == trial
+    assert done == sorted(done)
+    assert done[-1] == found.size
+    assert try_on(found, report, files, processes=1) == trial
+    assert len(refused) > 6
+    monkeypatch.setattr(trials, "MOST_KEPT", 4)
+    short = try_on(found, report, files)
+    assert short.refusals == trial.refusals[:4]
+    assert short.refused == trial.refused
+
+
+def test_a_template_that_never_ends_stops_processes_too(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One row alone makes it go on, so that a process of the pool meets it."""
+    loop = "{% if messages[0].content == 'many' %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
+    endless = loop + FORGETS
+    tokenizer.chat_template = endless
+    tokenizer.save_pretrained(tmp_path / "model")
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(one) + "\n" for one in ROWS * 3))
+    found = find(data)
+    report = check(found)
+    monkeypatch.setattr(trials, "PART", 2048)
+    with pytest.raises(LabError, match="chat template"):
+        try_on(found, report, ModelFiles(tmp_path / "model"), processes=2)
 
 
 def test_preferences_and_the_loss_of_each_token(tmp_path: Path, tokenizer: Any) -> None:
