@@ -55,13 +55,15 @@ def _alike(chosen: list[Message], rejected: list[Message]) -> int:
     return next((at for at, (good, worse) in enumerate(pairs) if good != worse), min(len(chosen), len(rejected)))
 
 
+INPUT = frozenset({"messages", "tools", "parallel_tool_calls"})
+
+
 def read_openai_preference(row: Row, unread: Unread) -> Example:
     """`input`, `preferred_output`, `non_preferred_output`."""
     given = row["input"]
     if isinstance(given, dict):
-        unread.update(
-            f"input.{key}" for key in given if key not in {"messages", "tools", "parallel_tool_calls"} and given[key] not in EMPTY
-        )
+        if not INPUT.issuperset(given):
+            unread.update(f"input.{key}" for key in given if key not in INPUT and given[key] not in EMPTY)
         tools = tool_definitions(given.get("tools"), "input.tools", unread)
         asked = read_messages(given.get("messages"), "input.messages", unread)[0]
     else:

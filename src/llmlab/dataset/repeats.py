@@ -39,8 +39,8 @@ class Request(NamedTuple):
     tokens: Sequence[int]
 
 
-def request_of(number: int, form: Format, example: Example, count: Count) -> Request:
-    """A row of a log, measured and known by its hashes in one walk over its messages."""
+def _walked(example: Example, count: Count) -> tuple[int, int, bool, int, list[int], list[int], list[int]]:
+    """A row's length, tokens with loss, whether an answer says anything, and `Request`'s end, prefixes, places and tokens, in one walk."""
     length = check = sum_ = 0
     if example.tools:
         written = orjson.dumps(example.tools)
@@ -72,10 +72,9 @@ def request_of(number: int, form: Format, example: Example, count: Count) -> Req
             tokens.append(0 if trained else size)
     while places[-1] != example.trained[-1]:  # what follows it is of no answer's text
         del ends[-1], places[-1], tokens[-1]
-    end = ends.pop()
-    measured = length, learned, end + learned & LARGEST, full
-    cut = "cut" in example.messages[places.pop()]
-    return Request(number, form, measured, bool(example.tools), cut, end, ends, places, tokens[:-1])
+    places.pop()
+    tokens.pop()
+    return length, learned, full, ends.pop(), ends, places, tokens
 
 
 MARKS = {role: crc32(role.encode()) for role in ("system", "user", "assistant", "tool")}
@@ -103,17 +102,19 @@ class Requests:
     places: "array[int]" = field(default_factory=lambda: array("I"))
     tokens: "array[int]" = field(default_factory=lambda: array("I"))
 
-    def add(self, request: Request) -> None:
-        self.numbers.append(request.number)
-        self.forms.append(_NUMBERS[request.form])
-        self.measured.extend(request.measured)
-        self.flags.append(request.tools + 2 * request.cut)
-        self.ends.append(request.end)
-        self.counts.append(len(request.prefixes))
-        if request.prefixes:
-            self.prefixes.extend(request.prefixes)
-            self.places.extend(request.places)
-            self.tokens.extend(request.tokens)
+    def add(self, number: int, form: Format, example: Example, count: Count) -> None:
+        """A row."""
+        length, learned, full, end, prefixes, places, tokens = _walked(example, count)
+        self.numbers.append(number)
+        self.forms.append(_NUMBERS[form])
+        self.measured.extend((length, learned, end + learned & LARGEST, full))
+        self.flags.append(bool(example.tools) + 2 * ("cut" in example.messages[example.trained[-1]]))
+        self.ends.append(end)
+        self.counts.append(len(prefixes))
+        if prefixes:
+            self.prefixes.extend(prefixes)
+            self.places.extend(places)
+            self.tokens.extend(tokens)
 
     def __iter__(self) -> Iterator[Request]:
         start = 0

@@ -12,7 +12,7 @@ from llmlab.dataset.formats import LOGS, Example, Format
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line, parse
 from llmlab.dataset.reasons import BadRow, LeftOut
-from llmlab.dataset.repeats import Request, Requests, request_of
+from llmlab.dataset.repeats import Request, Requests
 from llmlab.dataset.tokens import Count, estimate, measure
 from llmlab.dataset.usual import Measured, usual
 from llmlab.errors import one_line
@@ -133,7 +133,7 @@ class _Counting:
             example = to_example(row)
             form = of_file or example.format
             if form in LOGS:
-                self.made.requests.add(request_of(number, form, example, self.count))
+                self.made.requests.add(number, form, example, self.count)
             else:
                 self._example(number, form, example, measure(example, self.count))
             if example.unread or unread:
