@@ -354,3 +354,13 @@ def test_a_listing_of_versions_holds_no_bodies(lab_aws: Aws) -> None:
     assert most < 6 * len(body)
     s3.delete_object(Bucket="many", Key="k0")
     assert s3.get_object(Bucket="many", Key="k1")["Body"].read() == body
+
+
+def test_a_topic_of_the_same_tags_is_made_again(lab_aws: Aws) -> None:
+    """In whatever order: a request whose answer was lost is sent again. Other tags are refused."""
+    client: Any = lab_aws.client("sns")
+    tags = [{"Key": "Project", "Value": "p"}, {"Key": "Lab", "Value": "l"}]
+    arns = {client.create_topic(Name="t", Tags=given)["TopicArn"] for given in (tags, tags, tags[::-1])}
+    assert len(arns) == 1
+    with pytest.raises(AwsError, match="already exists with different tags"):
+        client.create_topic(Name="t", Tags=tags[:1])

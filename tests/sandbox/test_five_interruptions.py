@@ -11,7 +11,7 @@ import pytest
 
 from llmlab import contract, money
 from llmlab.clock import SystemClock, wait_until
-from llmlab.contract import AttemptEnd, EndReason, RunKeys, WorkFolder
+from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys, WorkFolder
 from llmlab.trainer.loop.checkpoints import STAGING
 from tests.sandbox.whole_runs import Lab
 
@@ -93,12 +93,17 @@ def test_a_run_interrupted_five_times_ends_like_one_that_was_not(lab: Lab) -> No
 
     assert (done.reason, done.attempts) == (EndReason.COMPLETED, 6)
     assert lab.losses(run) == lab.losses(whole)
+    assert done.loss == lab.losses(whole)[done.step]
     assert lab.adapter(run) == lab.adapter(whole)
     ends = [lab.bucket.load(AttemptEnd, keys.attempt_end(number)) for number in range(1, 7)]
     reasons = [end.reason for end in ends if end]
     assert reasons == [EndReason.SPOT_INTERRUPTED] * 5 + [EndReason.COMPLETED]
     saved = [end.step for end in ends if end]
     assert saved == sorted(saved)
+    assert 3 <= saved[1] < done.step, "what a notice leaves time for"
+    assert f"checkpoint {saved[1]} is here" in lab.logged(run, LogStream.AGENT)
+    ways = [one["StateReason"]["Code"] for one in lab.instances(run)]
+    assert ways == ["Server.SpotInstanceTermination"] * 5 + ["Client.InstanceInitiatedShutdown"]
     assert done.cost == pytest.approx(sum(end.cost for end in ends if end), abs=1e-6)
     assert done.hours == pytest.approx(sum(end.hours for end in ends if end), abs=1e-6)
     assert all(end.cost == pytest.approx(money.total(end.costs)) for end in ends if end)

@@ -6,35 +6,11 @@ import re
 
 import pytest
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, LogStream, Marker, RunKeys
 from tests.sandbox.whole_runs import ENDLESS, Lab
 
 pytestmark = pytest.mark.slow
-
-
-def test_an_interrupted_run_ends_like_one_that_was_not(lab: Lab) -> None:
-    """Notice → checkpoint → AWS takes the instance → the watchdog starts attempt 2 → SUCCESS, with the losses of an uninterrupted run."""
-    settings = ("epochs=24", "save_steps=1000", "lora.dropout=0.1")  # long enough for a notice that is seen late
-    whole = lab.launch(*settings)
-    assert lab.marker(whole).reason is EndReason.COMPLETED
-    run = lab.launch(*settings)
-    keys = RunKeys(run)
-    lab.until_trained(run, 3)
-    assert len(lab.sandbox.interrupt(run, notice_seconds=90)) == 1
-    done = lab.marker(run)
-    first = lab.bucket.load(AttemptEnd, keys.attempt_end(1))
-    assert first is not None
-    assert (first.reason, first.costs[money.INSTANCE]) == (EndReason.SPOT_INTERRUPTED, 0.0)
-    assert 3 <= first.step < done.step
-    assert (done.reason, done.attempts) == (EndReason.COMPLETED, 2)
-    assert [one["StateReason"]["Code"] for one in lab.instances(run)] == [
-        "Server.SpotInstanceTermination",
-        "Client.InstanceInitiatedShutdown",
-    ]
-    assert f"checkpoint {first.step} is here" in lab.logged(run, LogStream.AGENT)
-    assert lab.losses(run) == lab.losses(whole)
-    assert done.loss == lab.losses(whole)[done.step]
 
 
 def assert_failed(lab: Lab, run: str, reason: EndReason, words: str, attempts: int = 1) -> Marker:

@@ -19,7 +19,7 @@ def _read(call: Call, result: Any, arn: str) -> Any:
 
 def _other_tags(call: Call) -> bool:
     topic = call.backend("sns").topics.get(f"arn:aws:sns:{call.region}:{call.account}:{call.values['Name']}")
-    return topic is not None and "Tags" in call.values and sorted(map(str, topic._tags or [])) != sorted(map(str, call.values["Tags"]))
+    return topic is not None and "Tags" in call.values and topic._tags != {tag["Key"]: tag["Value"] for tag in call.values["Tags"]}
 
 
 ROWS = (
