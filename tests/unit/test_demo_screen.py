@@ -57,7 +57,7 @@ def test_one_line_of_what_a_command_says_is_shown(tmp_path: Path, monkeypatch: p
     assert "examples" not in painted
     quiet = io.StringIO()
     stage(tmp_path, said, 0, monkeypatch, quiet).play("validate data")
-    assert quiet.getvalue() == "$ llmlab validate data\n  19,822 (estimated at 4 bytes a token)\n"
+    assert quiet.getvalue() == "$ llmlab validate data\n  tokens 19,822 (estimated at 4 bytes a token)\n"
 
 
 def test_what_a_failing_command_said_last_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,10 +152,7 @@ def price_words(charges: "Sequence[Charge]", options: Sequence[Option]) -> str:
     beside = " + ".join(f"{one.what} {'~' if one.approximate else ''}{dollars(one.hourly)}" for one in charges)
     sources = ", ".join(dict.fromkeys(one.source for one in charges))
     listed = "~ by the shipped table" if any(one.approximate for one in options) else "by the Pricing API"
-    return (
-        f"instance + {beside} an hour ({sources}), x time; spot: the price of now in the cheapest zone and the week's range, "
-        f"by EC2's price history; on-demand: {listed}"
-    )
+    return f"instance + {beside} an hour ({sources}), x time; spot: the cheapest zone's of now; on-demand: {listed}"
 
 
 def keeping_words(facts: "Keeping") -> str:
@@ -176,7 +173,7 @@ def time_words(facts: "Estimate") -> str:
         return "of the run is not known without a dataset, so the order is by dollars for the same work"
     words = f"estimated at {REACHED:.0%} of each GPU's peak; {START_WORDS}, and no interruption"
     if not facts.measurements:
-        return f"{words}; a first run of this model replaces that by what it measures"
+        return f"{words}; a first run of this model measures it"
     seen = ", ".join(f"{count(one.tokens_per_second)} tokens/s on {one.instance_type} (run {one.run})" for one in facts.measurements)
     return f"measured {seen}; elsewhere {words}, x {facts.correction:.2f} as measured"
 

@@ -45,8 +45,8 @@ BEFORE = (
 )
 AFTER = ("teardown --yes",)
 ONE_LINE = {
-    "bootstrap": r"^resources +(.*)",
-    "validate": r"^tokens +(.*)",
+    "bootstrap": r"^(resources) +(.*)",
+    "validate": r"^(tokens) +(.*)",
     "estimate": r"^(.* chosen.*)",
     "launch": r"^(instance +i-.*)",
     "fetch": r"^(\S+: .* checked by SHA-256)",
