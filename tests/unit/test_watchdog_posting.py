@@ -50,9 +50,9 @@ class Server:
 
     def _serve(self) -> None:
         while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
+            connection, _ = self._listener.accept()
+            if self.over.is_set():
+                connection.close()
                 return
             with suppress(OSError), self._tls.wrap_socket(connection, server_side=True) if self._tls else connection as stream:
                 self.requests.append(_request(stream))
@@ -65,9 +65,9 @@ class Server:
 
     def close(self) -> None:
         self.over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        socket.create_connection(self._listener.getsockname(), LONG).close()
         self._thread.join(LONG)
+        self._listener.close()
 
     @property
     def posted(self) -> list[Any]:

@@ -105,15 +105,14 @@ class Webhook:
         thread = threading.Thread(target=_exchange, args=(connection, target, content, outcome), daemon=True)
         thread.start()
         thread.join(self.limit_seconds)
-        if not outcome:
+        result = outcome[0] if outcome else TimeoutError()
+        if isinstance(result, TimeoutError):  # this wait's, or the connection's own of the same length
             self.given_up = True
             connection.shut()
             raise WebhookError(f"the webhook gave no answer within {self.limit_seconds:g} s")
-        if isinstance(outcome[0], TimeoutError):
-            self.given_up = True
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 class _Connection(http.client.HTTPSConnection):
