@@ -53,8 +53,8 @@ def test_a_terminal_gets_a_screen_of_it_and_a_file_all(ready: CommandLine, lab_a
     run, _ = launch(ready)
     at_once(ready, lab_aws, run, LogStream.TRAINING, STEPS)
     shown = ready("logs", run, shown=True)
-    assert texts(shown.out) == STEPS[-30:]
-    assert shown.err == f"30 earlier lines; with them: llmlab logs {run} --all\n"
+    assert texts(shown.out) == STEPS[-20:]
+    assert shown.err == f"40 earlier lines; with them: llmlab logs {run} --all\n"
     for more in (("--all",), ("-n", "60"), ("--since", "1h"), ("--stream", "training")):
         assert len(ready("logs", run, *more, shown=True).out.splitlines()) == len(STEPS), more
     assert texts(ready("logs", run).out) == STEPS

@@ -78,7 +78,7 @@ def test_a_run_that_was_followed_ends_in_how_it_went_and_not_in_what_was_shown_b
         out = io.StringIO()
         for part in parts:
             Ui(stderr=out).tell(part)
-        return out.getvalue().splitlines()
+        return [" ".join(line.split()) for line in out.getvalue().splitlines()]
 
     def heads(lines: list[str]) -> set[str]:
         return {line.split()[0] for line in lines if line}

@@ -13,7 +13,6 @@ from llmlab.ui import table
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-    from llmlab.contract import Spec
     from llmlab.ops.launch import Launch
     from llmlab.ops.overview import Overview
     from llmlab.ops.removing import Leaving
@@ -151,7 +150,7 @@ def _lab_words(facts: "Overview") -> str:
 
 def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
     """Everything about one run."""
-    yield pairs([*_course(facts, now), *_parts(facts.spec)])
+    yield pairs([*_course(facts, now), *_parts(facts)])
     if facts.attempts:
         yield ""
         yield AttemptsTable(facts)
@@ -197,11 +196,12 @@ def _course(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
         yield "heard", f"{duration((now - run.heard).total_seconds())} ago"
     if not run.state.final and not spec.auto_shutdown:
         yield "afterwards", "the instance stays until the deadline (--no-auto-shutdown)"
+
+
+def _parts(facts: "Detail") -> Iterator[tuple[str, str]]:
+    run, spec = facts.run, facts.spec
     if run.instance:
         yield "instance", f"{run.instance}, {run.instance_type} in {run.zone}, {'spot' if run.spot else 'on-demand'}"
-
-
-def _parts(spec: "Spec") -> Iterator[tuple[str, str]]:
     yield "recipe", f"{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
     examples = spec.data.facts.get("examples")
     yield "data", spec.data.name + (f", {count(examples)} examples" if isinstance(examples, int) else "")

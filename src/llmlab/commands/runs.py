@@ -92,7 +92,7 @@ def logs(
     tail: Annotated[
         int | None,
         typer.Option(
-            "--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="30 on a terminal; 20 with --follow"
+            "--tail", "-n", help="Only the last lines.", min=0, metavar="LINES", show_default="all; 20 on a terminal and with --follow"
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also what the machine's own programs say while it starts.")] = False,
@@ -130,7 +130,7 @@ def logs(
         state.ui.say(f"no line of {name} is newer than {since}" if since else f"every line of {name} is about its machine: see --all")
 
 
-SCREEN = 30
+SCREEN = 20
 """Lines of a log that are shown on a terminal where nobody asked for more; into a pipe or a file go all."""
 
 
