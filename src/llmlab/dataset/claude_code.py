@@ -56,12 +56,11 @@ class ClaudeCode:
 
     def _owner(self, row: dict[str, Any]) -> str:
         """Which conversation of the file a line belongs to: the main one, or a subagent's."""
-        uuid, parent = str(row.get("uuid")), str(row.get("parentUuid"))
-        key = self.MAIN
-        if row.get("isSidechain"):
-            agent = row.get("agentId")
-            key = agent if isinstance(agent, str) and agent else self.owner.get(parent) or uuid
-            self.owner[uuid] = key
+        if not row.get("isSidechain"):
+            return self.MAIN
+        uuid, agent = str(row.get("uuid")), row.get("agentId")
+        key = agent if isinstance(agent, str) and agent else self.owner.get(str(row.get("parentUuid"))) or uuid
+        self.owner[uuid] = key
         return key
 
     def _add(self, conversation: Conversation, number: int, row: dict[str, Any], message: dict[str, Any], size: int) -> Iterator[Line]:
