@@ -175,8 +175,9 @@ def _pieces() -> Any:
     return made
 
 
-@pytest.mark.parametrize("model_type", ["llama", "phi3", "mistral", ""])
-@pytest.mark.parametrize("legacy", [True, False, None])
+@pytest.mark.parametrize(
+    ("model_type", "legacy"), [("llama", True), ("llama", False), ("llama", None), ("", False), ("phi3", False), ("mistral", True)]
+)
 def test_a_tokenizer_that_minds_where_a_text_is_cut_counts_alike(tmp_path: Path, model_type: str, legacy: bool | None) -> None:
     """transformers reads the vocabulary of such a model and puts its own rules around it, unless the kind of model has others."""
 
