@@ -86,6 +86,20 @@ def test_asked_to_leave_and_resumed(
     same(work, whole)
 
 
+def test_one_that_has_no_step_left_says_the_loss_of_the_last_one(tmp_path: Path, model: Path, train: Train) -> None:
+    """Its machine was taken back while it uploaded what came out."""
+    work = folders.make(tmp_path, model, recipe={**RECIPE, "epochs": 1}, count=COUNT)
+    assert train(work)[0] == 0
+    last = folders.losses(work)[-1]
+    assert folders.progress(work).loss == last[1]
+    shutil.rmtree(work.output)
+    Path(work.progress).unlink()
+    code, log = train(work)
+    assert code == 0, log
+    assert "step 1/" not in log
+    assert (folders.progress(work).step, folders.progress(work).loss) == last[:2]
+
+
 def test_in_16_bits_too(tmp_path: Path, model: Path, train: Train) -> None:
     """There the head's weights are laid out anew by the process that goes on."""
     recipe = {**RECIPE, "precision": "bf16"}

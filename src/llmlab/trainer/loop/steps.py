@@ -318,7 +318,7 @@ class Loop:
 
     def _report(self, phase: str, row: dict[str, Any] | None) -> None:
         seconds = time.perf_counter() - self.started
-        row = row or {}
+        row = row or {"loss": self.state.losses[-1] if self.state.losses else None}  # before the first step of one that goes on
         self.control.progress(
             Progress(
                 phase, self.state.step, self.plan.steps, self.plan.epoch(self.state.step), row.get("loss"), row.get("learning_rate"),
