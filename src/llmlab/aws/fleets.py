@@ -21,7 +21,7 @@ YOUNG_SECONDS = 120
 """How long a new instance profile, and the account's new role for spot, may take to be visible to EC2; terraform waits as long."""
 
 INCONSISTENT = "IdempotentParameterMismatch"
-"""An earlier start of this attempt, which was undone, has used the token.
+"""An earlier start of this attempt, which was undone, has used the token: the next try has another.
 
 https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
 """
@@ -57,8 +57,6 @@ def create(aws: Aws, build: Callable[[int], dict[str, Any]], numbers: Iterator[i
         answer = _ask(aws, build(next(numbers)), pools)
         if answer.launched:
             return answer.launched
-        if any(error.code == INCONSISTENT for error in answer.errors):
-            continue
         if not any(_again(error) for error in answer.errors) or clock.now().timestamp() >= deadline:
             raise refusal(answer, pools, aws.region)
         clock.sleep(5)
@@ -80,13 +78,13 @@ def _ask_once(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answe
         return read_create_fleet(aws.client("ec2", attempts=1).create_fleet(**request), pools)
     except AwsError as error:
         found = PoolError("", "", error.code, str(error.response.get("Error", {}).get("Message", "")))
-        if _again(found) or found.code == INCONSISTENT or found.refusal in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
+        if _again(found) or found.refusal in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
             return Answer(None, (found,))
         raise
 
 
 def _again(error: PoolError) -> bool:
-    return error.code in refusals.THROTTLED or refusals.is_young(error.code, error.message)
+    return error.code in {*refusals.THROTTLED, INCONSISTENT} or refusals.is_young(error.code, error.message)
 
 
 def refusal(answer: Answer, pools: Sequence[Pool], region: str) -> LabError:

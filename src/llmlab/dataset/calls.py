@@ -54,8 +54,8 @@ def plain_call(value: object) -> dict[str, Any] | None:
     if type(arguments) is not dict:
         return None
     identity = value.get("id")
-    made = {"name": name, "arguments": arguments}
-    return {"id": identity, "type": "function", "function": made} if type(identity) is str else {"type": "function", "function": made}
+    called = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": identity, **called} if type(identity) is str else called
 
 
 def openai_call(value: object, where: str) -> dict[str, Any]:

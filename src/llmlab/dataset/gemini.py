@@ -29,11 +29,11 @@ def gemini_messages(value: object, where: str) -> tuple[list[Message], list[int]
         raise BadRow(f"{where} is empty" if value == [] else f"{where} is {name_of(value)}, not an array")
     messages: list[Message] = []
     for index, content in enumerate(value):
-        said = _words_alone(content)
-        if said is None:
+        message = _words_alone(content)
+        if message is None:
             messages += content_messages(content, f"{where}[{index}]")
         else:
-            messages.append(said)
+            messages.append(message)
     return messages, [index for index, message in enumerate(messages) if message["role"] == "assistant"]
 
 

@@ -31,11 +31,11 @@ class Turns:
     def add_all(self, items: list[Any], where: str, unread: Unread) -> None:
         """The next items."""
         for index, item in enumerate(items):
-            said = _words_alone(item)
-            if said is None:
+            words = _words_alone(item)
+            if words is None:
                 self.add(item, f"{where}[{index}]", unread)
             else:
-                self._say(*said)
+                self._say(*words)
 
     def add(self, item: Any, where: str, unread: Unread) -> None:
         """The next item.
@@ -131,8 +131,8 @@ def _words_alone(item: object) -> tuple[str, str] | None:
     """Who speaks and what, of an item that is a whole message of one text, as most are."""
     if type(item) is not dict or item.get("type") != "message" or item.get("status") == "incomplete":
         return None
-    said, content = item.get("role"), item.get("content")
-    role = SPEAKING.get(said) if type(said) is str else None
+    speaker, content = item.get("role"), item.get("content")
+    role = SPEAKING.get(speaker) if type(speaker) is str else None
     if type(content) is list and len(content) == 1:
         content = only_text(content[0])
     return (role, content) if role is not None and type(content) is str else None

@@ -196,12 +196,12 @@ def _succeeded(row: Row) -> dict[str, Any]:
         if row.get("error") not in EMPTY:
             raise LeftOut(FAILED, f"a failed request: {_words(row['error'])}")
         raise BadRow("request without response (session)")
-    given = row["response"]
+    wrapped = row["response"]
     _not_failed(row)
-    if isinstance(given, dict):
-        _not_failed(given)
+    if isinstance(wrapped, dict):
+        _not_failed(wrapped)
     response = _unwrapped(row, "response")
-    if response is not given:
+    if response is not wrapped:
         _not_failed(response)
     if response.get("type") == "error" or response.get("status") in ("failed", "cancelled"):
         raise LeftOut(FAILED, f"a failed request: {response.get('status') or 'a response of type error'}")

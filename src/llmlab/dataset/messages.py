@@ -119,8 +119,8 @@ def _calling(given: Message, role: str | None, said: object, more: tuple[str, ..
         return message
     if role != "assistant" or type(calls) is not list or not calls or len(more) > 1 or (said is not None and type(said) is not str):
         return None
-    made = [plain_call(one) for one in calls]
-    return {"role": role, "content": said or "", "tool_calls": made} if None not in made else None
+    plain = [plain_call(call) for call in calls]
+    return {"role": role, "content": said or "", "tool_calls": plain} if None not in plain else None
 
 
 def plain_keys(keys: tuple[str, ...]) -> Plain | None:
