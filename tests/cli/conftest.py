@@ -20,6 +20,7 @@ from llmlab.cli import main
 from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.commands.state import State
 from llmlab.ui import Ui
+from tests.snapshots import Snapshot
 
 
 class Terminal(io.StringIO):
@@ -147,8 +148,14 @@ def lab(llmlab: CommandLine, lab_aws: Aws) -> CommandLine:
 EXAMPLES = b'{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}\n' * 40
 
 
+@pytest.fixture(scope="session")
+def _lab_snapshots() -> list[Snapshot]:
+    """The lab of `ready`, once it was made."""
+    return []
+
+
 @pytest.fixture
-def ready(lab: CommandLine, lab_aws: Aws) -> CommandLine:
+def ready(lab: CommandLine, lab_aws: Aws, _lab_snapshots: list[Snapshot]) -> CommandLine:
     """The command line on a bootstrapped lab with one image and one dataset, on a clock that moves only when slept on."""
     from llmlab import stack
     from llmlab.config import Settings
@@ -156,9 +163,13 @@ def ready(lab: CommandLine, lab_aws: Aws) -> CommandLine:
     from llmlab.infra.plan import plan
 
     lab.clock = ManualClock(SystemClock().now().replace(microsecond=0))
+    if _lab_snapshots:
+        _lab_snapshots[0].put_back()
+        return lab
     apply(plan(stack.build(Settings(), lab_aws, lab.clock)))
     put_image(lab_aws, "latest")
     put_dataset(lab_aws, "sums")
+    _lab_snapshots.append(Snapshot())
     return lab
 
 

@@ -145,6 +145,7 @@ def test_doctor_exit_code_and_hints(lab: CommandLine) -> None:
     assert "mend: llmlab bootstrap" in words
 
 
+@pytest.mark.slow
 def test_what_a_variable_gave_a_lab_is_remembered_so_that_the_cure_of_the_check_up_lasts(lab: CommandLine, project: Path) -> None:
     """What `doctor` says of an AMI that ends, and nothing differs afterwards."""
     lab("bootstrap", "--yes")
@@ -192,6 +193,7 @@ def test_everything_wants_the_name_typed(lab: CommandLine) -> None:
     assert lab("teardown", "--everything", "--confirm", "llm-tuning-lab", "--json").json["deleted"] == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_is_told(lab: CommandLine, lab_aws: "Aws") -> None:
     """Somebody's subnet in our network: exit 1, which one it is, and the command that ends it."""
     lab("bootstrap", "--yes")

@@ -20,6 +20,7 @@ def keys(aws: Aws) -> list[str]:
     return documents.keys_under(aws, aws.names.outputs_bucket, "")
 
 
+@pytest.mark.slow
 def test_a_name_stands_for_its_run_in_every_command(ready: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     run, instance = launch(ready, "--name", "faq-v2")
     ready.clock.sleep(5)
@@ -99,6 +100,7 @@ def test_what_is_no_name_is_refused_before_aws_is_asked(lab: CommandLine, record
     assert recorder == []
 
 
+@pytest.mark.slow
 def test_a_resumed_run_takes_its_name_again_unless_a_living_one_has_it(ready: CommandLine, lab_aws: Aws) -> None:
     first, _ = launch(ready, "--name", "faq-v2")
     ready("stop", first, "--now")

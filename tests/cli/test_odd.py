@@ -33,6 +33,7 @@ def states(ready: CommandLine) -> dict[str, str]:
     return {one["run"]: one["state"] for one in result.json["runs"]}
 
 
+@pytest.mark.slow
 def test_an_odd_tag(ready: CommandLine, lab_aws: Aws) -> None:
     (_, odd), (run, _) = launch(ready), launch(ready)
     for value in NUMBERS:
@@ -75,6 +76,7 @@ def test_an_odd_marker_of_a_run_that_is_over(ready: CommandLine, lab_aws: Aws) -
     assert f"{odd} unreadable" in ready("status").out
 
 
+@pytest.mark.slow
 def test_an_odd_key(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready)
     for key in (

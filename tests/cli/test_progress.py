@@ -63,12 +63,14 @@ def test_a_painted_line_is_cut_to_the_terminal_and_gone_afterwards(monkeypatch: 
         assert nothing is None
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_its_bar_on_its_screen(ready: CommandLine, lab_aws: Aws) -> None:
     name, instance = launch(ready)
     beat(ready, lab_aws, name, instance)
     assert "progress    ━━━━━━━━━───────  57%  training" in ready("status", name).out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_followed_ends_in_how_it_went_and_not_in_what_was_shown_before(ready: CommandLine, lab_aws: Aws) -> None:
     name, _ = launch(ready)
     finish(ready, lab_aws, name, EndReason.COMPLETED)

@@ -62,6 +62,7 @@ def test_an_empty_lab(ready: CommandLine) -> None:
     assert "next: llmlab launch" in result.err
 
 
+@pytest.mark.slow
 def test_results_without_a_lab(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready)
     finish(ready, lab_aws, run, EndReason.COMPLETED)
@@ -366,6 +367,7 @@ def test_connect_names_what_is_missing(ready: CommandLine, monkeypatch: pytest.M
     assert ready("connect", run, "--port-forward", "http").error == "--port-forward takes PORT or LOCAL:REMOTE, not http"
 
 
+@pytest.mark.slow
 def test_in_a_small_lab_every_shown_run_has_its_details(ready: CommandLine, lab_aws: Aws) -> None:
     for _ in range(5):
         run, _ = launch(ready)
@@ -377,7 +379,11 @@ def test_in_a_small_lab_every_shown_run_has_its_details(ready: CommandLine, lab_
 
 
 @pytest.mark.parametrize(
-    ("step", "lost"), [(40, "what comes after its checkpoint of step 40 is lost"), (0, "it has no checkpoint, so all of it is lost")]
+    ("step", "lost"),
+    [
+        (40, "what comes after its checkpoint of step 40 is lost"),
+        pytest.param(0, "it has no checkpoint, so all of it is lost", marks=pytest.mark.slow),
+    ],
 )
 def test_a_teardown_names_the_runs_that_it_ends_and_leaves_them_stopped(ready: CommandLine, lab_aws: Aws, step: int, lost: str) -> None:
     run, instance = launch(ready)

@@ -42,6 +42,7 @@ def test_a_lab_without_data_costs_less_than_a_dollar(either: tuple[Lab, int]) ->
     assert found.monthly == pytest.approx(2 * 730 * 0.005 / 1000)  # the sweep's listings: of all it uses, S3 has no free requests
 
 
+@pytest.mark.slow
 def test_what_it_costs_where_the_free_tier_is_used_up(lab: Lab) -> None:
     """The dashboard is what is worth naming, and it can be left out; else the function that is called every minute, and the alarms."""
     lab.apply()

@@ -60,6 +60,7 @@ def test_a_deletion_waits_for_what_still_hangs_on_it(lab: Lab) -> None:
     assert waited(lab, since) >= 30
 
 
+@pytest.mark.slow
 def test_a_deletion_does_not_wait_for_ever(lab: Lab) -> None:
     network = {one.kind: one for one in some(lab, *NETWORK)}
     network["S3 endpoint"].delete()

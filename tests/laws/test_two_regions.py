@@ -106,6 +106,7 @@ def test_the_old_budget_stays_until_the_new_one_stands(lab: Lab) -> None:
     assert budgets(lab) == ["llm-tuning-lab-us-east-1-monthly"]
 
 
+@pytest.mark.slow
 def test_the_old_budget_stays_while_another_region_uses_it(lab: Lab, other: Lab) -> None:
     """Only our alerts end; the last region deletes it, by bootstrap or by teardown."""
     apply(some(lab))

@@ -80,6 +80,7 @@ def test_a_role_that_lambda_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> No
     assert plan(stack.build(Settings(), lab_aws, clock)).empty
 
 
+@pytest.mark.slow
 def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> None:
     from llmlab import stack
     from llmlab.aws import one_time_schedules
@@ -101,6 +102,7 @@ def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") ->
     assert one_time_schedules.delete(lab_aws, lab_aws.names.schedule_group, schedule_name(run, 1))
 
 
+@pytest.mark.slow
 def test_the_wait_is_bounded_and_says_what_it_was_for(lab_aws: "Aws") -> None:
     from llmlab import stack
 

@@ -170,7 +170,8 @@ def test_a_lab_is_made_and_taken_away(late: CommandLine, lab_aws: Aws, clock: Ma
     assert everything(lab_aws) - {"role AWSServiceRoleForEC2Spot"} == before
 
 
-@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", DELAYS)
 def test_a_run_of_which_nothing_is_shown_yet(lab: CommandLine, lab_aws: Aws, seconds: float) -> None:
     """It starts, it is not resumed beside itself, and what stops it ends its instance."""
     DELAY.seconds = seconds
@@ -187,7 +188,8 @@ def test_a_run_of_which_nothing_is_shown_yet(lab: CommandLine, lab_aws: Aws, sec
     assert len(live(lab_aws)) == 1
 
 
-@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", DELAYS)
 def test_a_launch_with_a_new_profile(lab: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     from moto.iam.models import iam_backends
 
@@ -199,7 +201,8 @@ def test_a_launch_with_a_new_profile(lab: CommandLine, lab_aws: Aws, clock: Manu
     assert (clock.now() - began).total_seconds() >= seconds
 
 
-@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", DELAYS)
 def test_a_teardown_right_after_a_launch(lab: CommandLine, lab_aws: Aws, seconds: float) -> None:
     DELAY.seconds = seconds
     ended(lab(*LAUNCH))
@@ -217,7 +220,8 @@ def test_a_launch_that_breaks_off_leaves_no_instance(lab: CommandLine, lab_aws: 
     assert live(lab_aws) == []
 
 
-@pytest.mark.parametrize("seconds", sampled(DELAYS, 30))
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", DELAYS)
 def test_a_fetch_of_what_has_just_ended(lab: CommandLine, lab_aws: Aws, clock: ManualClock, seconds: float) -> None:
     DELAY.seconds = seconds
     ended(lab(*LAUNCH))
@@ -292,6 +296,7 @@ def test_without_waiting_for_what_was_made_a_lab_is_not_made(late: CommandLine, 
     assert (result.code, result.error) == (1, "there is no VPC llm-tuning-lab-vpc")
 
 
+@pytest.mark.slow
 def test_without_a_look_at_the_claim_a_new_instance_is_missed(lab: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_state, "VISIBLE_SECONDS", 0)
     DELAY.seconds = 30
@@ -302,6 +307,7 @@ def test_without_a_look_at_the_claim_a_new_instance_is_missed(lab: CommandLine, 
     assert len(live(lab_aws)) == 1
 
 
+@pytest.mark.slow
 def test_without_looking_long_enough_a_launch_that_breaks_off_says_what_it_leaves(
     lab: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +327,7 @@ def test_without_looking_long_enough_a_launch_that_breaks_off_says_what_it_leave
     assert len(live(lab_aws)) == 1
 
 
+@pytest.mark.slow
 def test_one_that_was_not_known_when_it_was_to_end_is_told_again(lab: CommandLine, lab_aws: Aws, clock: ManualClock) -> None:
     """EC2 does not forget: it may answer from a place that has not heard of it yet."""
     ended(lab(*LAUNCH))

@@ -93,6 +93,7 @@ def test_a_merge_that_is_not_the_same_is_not_kept(tmp_path: Path, model: Path, a
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_asked_beside_its_base(tmp_path: Path, model: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     work: WorkFolder = folders.make(tmp_path, model, count=8, recipe={**RECIPE, "method": "full"})
     assert train(work)[0] == 0

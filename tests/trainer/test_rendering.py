@@ -63,6 +63,7 @@ def both(source: str, messages: list[Any], tools: list[Any], *, prompt: bool, ma
     return tried(theirs), tried(ours)
 
 
+@pytest.mark.slow
 def test_every_template_is_rendered_as_transformers_renders_it() -> None:
     published = [*templates().values(), *twins().values()]
     sources = [*OWN, *WAYS, *(source for source in published if "strftime_now" not in source)]

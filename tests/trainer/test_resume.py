@@ -100,6 +100,7 @@ def test_one_that_has_no_step_left_says_the_loss_of_the_last_one(tmp_path: Path,
     assert (folders.progress(work).step, folders.progress(work).loss) == last[:2]
 
 
+@pytest.mark.slow
 def test_in_16_bits_too(tmp_path: Path, model: Path, train: Train) -> None:
     """There the head's weights are laid out anew by the process that goes on."""
     recipe = {**RECIPE, "precision": "bf16"}
@@ -128,6 +129,7 @@ def test_packing_is_as_in_the_checkpoint(tmp_path: Path, model: Path, train: Tra
     same(work, whole)
 
 
+@pytest.mark.slow
 def test_a_packed_checkpoint_goes_on_where_packing_is_not_exact(tmp_path: Path, model: Path, train: Train) -> None:
     """With the same examples in each step: without dropout its losses are those of the run that stayed packed."""
     recipe = {**RECIPE, "lora": {"rank": 4, "dropout": 0.0}}

@@ -10,6 +10,7 @@ from llmlab.agent.ending import Totals, write_end
 from llmlab.agent.imds import HttpImds
 from llmlab.agent.verdict import Verdict
 from llmlab.contract import DataFile, EndReason, Marker
+from tests.sampling import sampled
 
 from .agent_doubles import START, Machine, machine
 
@@ -32,7 +33,7 @@ def leaves_when_asked(m: Machine, moments: list[float]) -> None:
     m.at(10, look)
 
 
-@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+@pytest.mark.parametrize("jump", sampled([HOUR, -HOUR], HOUR))
 def test_a_clock_that_jumps(tmp_path: Path, jump: float) -> None:
     """The agent goes by the clock that it has: it asks for the end at its deadline, early or late by the jump and by no more. Late is
     what the machine's own timer, which no clock moves, and the guards outside are for.

@@ -10,6 +10,7 @@ from llmlab import contract
 from llmlab.agent.gpu import HARDWARE_XIDS, Fault, GpuUse, NvidiaGpus
 from llmlab.agent.verdict import TrainingExit, judge
 from llmlab.contract import EndReason, Marker, Outcome, Progress, Request
+from tests.sampling import sampled
 from tests.unit.agent_doubles import START, Machine, machine
 from tests.unit.nvml_double import Nvml
 
@@ -74,7 +75,7 @@ def test_a_machine_without_a_gpu_counts_as_idle(here: Machine) -> None:
     assert here.end.detail.startswith("nothing moved for 20 minutes before it began, with no GPU to be seen")
 
 
-@pytest.mark.parametrize("phase", ["loading", "tokenizing", "evaluating", "saving"])
+@pytest.mark.parametrize("phase", sampled(["loading", "tokenizing", "evaluating", "saving"], "saving"))
 def test_a_long_phase_that_moves_is_left_alone(here: Machine, phase: str) -> None:
     """Three hours of it, with a word every ten minutes."""
     every(here, 600, 3 * 3600, lambda index: show(here, Progress(phase, 7, 500, moves=index)))

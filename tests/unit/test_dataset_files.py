@@ -22,6 +22,7 @@ from llmlab.dataset.check import check
 from llmlab.dataset.clean import clean
 from llmlab.dataset.suffixes import rows_of, split_of, suffix_of
 from llmlab.errors import UsageError
+from tests.sampling import sampled
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "2 + 2?", "completion": "4"},
@@ -90,7 +91,7 @@ def test_rows_of_each_way_of_writing(tmp_path: Path, name: str, content: bytes) 
     assert [line.row for line in read(cleaned)] == ROWS
 
 
-@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+@pytest.mark.parametrize("size", sampled([1, 7, 4096, 1 << 20], 7, 4096, 1 << 20))
 @pytest.mark.parametrize("indent", [0, orjson.OPT_INDENT_2])
 def test_elements_are_elements_whatever_the_blocks(size: int, indent: int) -> None:
     values = [{"a": 'x[],{}"\\', "b": [1, {"c": "é" * 50}]}, {}, {"m": [{"role": "user", "content": "hi\n" * 900}] * 3}, 12, "x", None]
