@@ -108,7 +108,7 @@ docs: install  ## write the generated pages of docs/ anew, and user data and pol
 # what a clean install picks today; torch's CUDA libraries are left out, because they differ from machine to machine
 lock: install  ## resolve the versions anew into requirements.lock, and their hashes into locks/
 	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" \
-	&& "$$folder/bin/pip" install --quiet $(TORCH) && "$$folder/bin/pip" install --quiet '.[dev,sandbox,trainer]' \
+	&& "$$folder/bin/pip" install --quiet $(TORCH) && "$$folder/bin/pip" install --quiet '.[dev,sandbox,trainer,gpu]' \
 	&& { echo "# made by 'make lock': the versions, which locks/ repeats with hashes"; \
 	     "$$folder/bin/pip" freeze --exclude llmlab | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' | grep -vE '^(nvidia-(cu|nccl|nvjit|nvtx|nvshmem|cusparselt)|cuda-|triton)'; } > requirements.lock
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python locks/make.py

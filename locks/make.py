@@ -49,7 +49,7 @@ def write(name: str, requirements: Iterable[str]) -> None:
 
 
 def main() -> None:
-    everything = compiled(("dev", "sandbox", "trainer"))
+    everything = compiled(("dev", "sandbox", "trainer", "gpu"))
     image = compiled(("trainer", "gpu"))
     (torch,) = [one for one in everything if TORCH.match(one)]
     version = TORCH.match(torch)

@@ -69,7 +69,7 @@ class Recipe(BaseModel):
 
     objective: Literal["sft", "dpo"] = Field("sft", description="sft: say what the assistant says; dpo: prefer chosen to rejected answers")
     method: Literal["lora", "qlora", "full"] = Field(
-        "lora", description="lora; qlora: the same over a base model held in 4 bits (needs a GPU); full: every weight"
+        "lora", description="lora; qlora: the same over a base model held in 4 bits; full: every weight"
     )
     model: str = Field(description="Hugging Face name, or lab:NAME for a model uploaded with llmlab upload --model NAME", min_length=1)
     revision: str = Field("main", description="branch, tag or commit of a Hugging Face model", min_length=1)

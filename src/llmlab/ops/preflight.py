@@ -119,8 +119,6 @@ def check_device(recipe: Recipe) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if recipe.device == "cpu" and recipe.method == "qlora":
-        raise UsageError("method qlora needs a GPU, and the recipe says device: cpu", "llmlab launch --set device=auto")
     if recipe.device == "cpu" and recipe.precision == "fp16":
         raise UsageError("precision fp16 needs a GPU, and the recipe says device: cpu", "llmlab launch --set precision=auto")
 

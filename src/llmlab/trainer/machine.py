@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from llmlab.recipe import Recipe
@@ -74,11 +75,11 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     """
     import torch
 
+    if recipe.method == "qlora" and not find_spec("bitsandbytes"):
+        raise SetupFailed("method qlora needs the package bitsandbytes, which is not installed", "llmlab launch --set method=lora")
     if device == "cpu":
         why = "as the recipe says" if recipe.device == "cpu" else "which stands in for a GPU"
         say(f"device: CPU with {torch.get_num_threads()} threads, {why}")
-        if recipe.method == "qlora":
-            raise SetupFailed("method qlora needs a GPU: its 4-bit kernels are CUDA's", "llmlab launch --set method=lora")
         dtype = {"auto": "float32", "fp32": "float32", "bf16": "bfloat16"}.get(recipe.precision)
         if dtype is None:
             raise SetupFailed("precision fp16 needs a GPU: its gradients are scaled there", "llmlab launch --set precision=auto")

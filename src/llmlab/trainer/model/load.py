@@ -73,9 +73,22 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", _upload(recipe))
+    if recipe.method == "qlora" and machine.device == "cpu":
+        _keep_layout(model)
     model.config.use_cache = False
     model.train()
     return model
+
+
+def _keep_layout(model: Any) -> None:
+    """Evaluate over the same 4-bit weights as train.
+
+    On a CPU with bf16 instructions, bitsandbytes lays a matrix out anew in the first evaluation, with its scales rounded to 16 bits, and
+    fails where rows are no multiple of 32: bitsandbytes 0.50, nn/modules.py, `Linear4bit.forward`.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _check_experts(recipe: Recipe, place: str) -> None:
