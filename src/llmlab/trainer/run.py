@@ -98,7 +98,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
     control.phase("saving")
     trained = loop.trained()
     if processes.first:
-        place = output.write(work, trained, tokenizer, spec, recipe, examples, metrics)
+        place = output.write(work, trained, tokenizer, spec, recipe, examples, metrics, say)
         say(f"output: {place}")
     metrics.close()
     control.phase("finished")

@@ -16,7 +16,7 @@ from typing import Any
 from llmlab.errors import LabError
 from llmlab.files import files_below, replace_text, sync
 from llmlab.trainer.model.generate import encode
-from llmlab.trainer.results import ollama, origin
+from llmlab.trainer.results import base_files, ollama, origin
 from llmlab.trainer.results.answer import quietly, refuse
 
 PROMPT = "Say in two sentences what you are for."
@@ -61,7 +61,10 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
     whole = tuned.merge_and_unload(safe_merge=True)
     dtype = str(whole.dtype).removeprefix("torch.")
     whole.save_pretrained(str(aside), max_shard_size=shard)
-    tokenizer.save_pretrained(str(aside))
+    base_folder = origin.folder_of(model, revision)
+    base_files.write_config(aside, base_folder)
+    base_files.write_generation_config(aside, base_folder)
+    base_files.write_tokenizer(aside, tokenizer, [base_folder, adapter])
     replace_text(aside / "Modelfile", ollama.modelfile(tokenizer, "."))
     for name in (origin.FILE, "README.md"):
         if (adapter / name).is_file():

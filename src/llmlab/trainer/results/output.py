@@ -16,13 +16,14 @@ from llmlab.trainer.examples.data import Data
 from llmlab.trainer.loop.evaluate import SAMPLES
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.loop.weights import Trained
+from llmlab.trainer.machine import Say
 from llmlab.trainer.model.load import source
-from llmlab.trainer.results import ollama, origin
+from llmlab.trainer.results import base_files, ollama, origin
 from llmlab.trainer.results.card import best_step, card
 from llmlab.trainer.results.origin import Origin
 
 
-def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics) -> Path:
+def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics, say: Say) -> Path:
     """Write the adapter or model folder and the card; the folder is returned."""
     output = Path(work.output)
     full = recipe.method == "full"
@@ -31,7 +32,12 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     trained.save(aside, published_type(source(recipe, work), recipe.revision) if full else None)
-    tokenizer.save_pretrained(str(aside))
+    base_folder = origin.folder_of(source(recipe, work), recipe.revision)
+    if full:
+        base_files.write_config(aside, base_folder)
+    base_files.write_generation_config(aside, base_folder)
+    if not base_files.write_tokenizer(aside, tokenizer, [base_folder]):
+        say("warning: the tokenizer is in the form of transformers 5, because the base's files do not open as they did for training")
     comes_from = origin_of(work, spec, recipe)
     origin.write(aside, comes_from)
     base = recipe.lab_model or recipe.model
