@@ -14,6 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from llmlab import chat_template as chat_templates
+from llmlab.chat_template import ChatTemplate
 from llmlab.errors import UsageError, one_line
 
 LAB_MODEL = "lab:"
@@ -73,6 +75,9 @@ class Recipe(BaseModel):
     )
     model: str = Field(description="Hugging Face name, or lab:NAME for a model uploaded with llmlab upload --model NAME", min_length=1)
     revision: str = Field("main", description="branch, tag or commit of a Hugging Face model", min_length=1)
+    chat_template: ChatTemplate | None = Field(
+        None, description="a file beside the recipe with the chat template (Jinja) to use instead of the model's own"
+    )
     max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example")
     too_long: Literal["drop", "split"] = Field(
         "drop", description="examples over max_length are left out, or split between turns; counted either way"
@@ -121,6 +126,13 @@ class Recipe(BaseModel):
             raise ValueError("must be a Hugging Face name such as Qwen/Qwen2.5-1.5B-Instruct, or lab:NAME")
         return model
 
+    @field_validator("chat_template", mode="before")
+    @classmethod
+    def _filed(cls, template: object) -> object:
+        if not isinstance(template, (ChatTemplate, dict, type(None))):
+            raise ValueError("must be the name of a file")  # noqa: TRY004 - pydantic makes words of this one
+        return template
+
     @property
     def lab_model(self) -> str | None:
         """The name of the uploaded model, or None for one of Hugging Face's."""
@@ -130,6 +142,16 @@ class Recipe(BaseModel):
     def step_examples(self) -> int:
         """Examples of one optimizer step, over all GPUs together: the number of GPUs changes the speed and not the training."""
         return self.batch_size * self.accumulate
+
+    @property
+    def whose_template(self) -> str:
+        """The chat template of this training, in words."""
+        return f"the chat template {self.chat_template.file}" if self.chat_template else f"the chat template of {self.model}"
+
+    def shown(self) -> dict[str, Any]:
+        """The fields as a person reads and writes them: of a chat template its file's name, not its text."""
+        values = self.model_dump(mode="json")
+        return values | ({"chat_template": self.chat_template.file} if self.chat_template else {})
 
 
 SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "evaluation": Evaluation}
@@ -174,6 +196,9 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
         raise UsageError(f"{file} is not a recipe: it must be a list of `field: value` lines", "llmlab init")
     for name, text in (overrides or {}).items():
         _override(values, name, text)
+    if isinstance(named := values.get("chat_template"), str):
+        typed = "chat_template" in (overrides or {})
+        values["chat_template"] = chat_templates.read(named, Path(named)) if typed else chat_templates.beside(file, named)
     return check(values, source=str(file), overrides=overrides)
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,48 @@ def test_a_model_of_the_lab_is_tried_by_upload_and_known_to_launch(
     (model / "chat_template.jinja").write_text(TEMPLATE + "!")
     assert ready("upload", model, "--model", "tiny").code == 0
     assert "was not tried on sums (sums was tried with the template of lab:tiny)" in " ".join(ready(*launch).out.split())
+
+
+def test_the_recipes_own_template_is_tried_and_travels_with_the_run(
+    ready: CommandLine, lab_aws: Aws, model: Path, data: Path, project: Path
+) -> None:
+    """It takes what the model's own refuses, and what was tried with one says nothing of the other."""
+    launch = ("launch", "--data", "sums", "--dry-run", "--instance-type", "g6.xlarge")
+    recipe, template = project / "recipe.yaml", project / "mine.jinja"
+    template.write_text("{%- for m in messages -%}{{- '<|start|>' + m.role + '\n' + m.content + '<|end|>\n' -}}{%- endfor -%}")
+    recipe.write_text("model: lab:tiny\nmax_length: 128\nchat_template: mine.jinja\n")
+    rows(data, *GOOD, TWICE)
+    assert ready("upload", model, "--model", "tiny").code == 0
+    sent = ready("upload", data)
+    assert sent.code == 0, sent.err
+    assert "the recipe's, tried on every row" in " ".join(sent.out.split())
+    facts = manifest(lab_aws).facts["template"]
+    assert (facts["template"], facts["refused"]) == (sha256(template.read_bytes()).hexdigest(), 0)
+    allowed = ready(*launch)
+    assert allowed.code == 0, allowed.err
+    assert "was not tried" not in allowed.out + allowed.err
+    own = ready(*launch, "--set", "chat_template=null")
+    assert "the chat template of lab:tiny was not tried on sums (sums was tried with another recipe's template)" in " ".join(
+        (own.out + own.err).split()
+    )
+    template.write_text("{{ raise_exception('Never') }}")
+    changed = ready(*launch)
+    assert "the chat template mine.jinja was not tried on sums" in " ".join((changed.out + changed.err).split())
+    refused = ready("validate", data)
+    assert refused.code == 1
+    assert refused.error == "4 rows are refused by the recipe's chat template"
+    folder = ready("validate", data, "--tokenizer", model, "--json").json["template"]
+    assert (folder["refused"], folder["folder"]) == (4, str(model))
+
+
+@pytest.mark.parametrize("command", [("validate", "sums"), ("launch", "--data", "sums", "--dry-run")])
+def test_a_template_that_is_no_jinja_is_one_sentence(llmlab: CommandLine, data: Path, project: Path, command: tuple[str, ...]) -> None:
+    (project / "mine.jinja").write_text("{% for m in messages %}\n{{ m.content }")
+    (project / "recipe.yaml").write_text("model: lab:tiny\nchat_template: mine.jinja\n")
+    result = llmlab(*command)
+    assert result.code == 2
+    assert result.error == "the chat template mine.jinja cannot be read in line 2: unexpected '}'"
+    assert "--set chat_template=null" in result.hint
 
 
 def test_estimate_counts_the_sequences_that_fit(ready: CommandLine, lab_aws: Aws, model: Path, data: Path, project: Path) -> None:

@@ -1,5 +1,6 @@
 """What comes out loads where it is said to load: PEFT, transformers, and by vLLM's rules in vLLM."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -105,6 +106,28 @@ def test_a_full_model_loads_with_its_tokenizer(full: WorkFolder, model: Path) ->
     assert "All weights of `lab:tiny`, trained with llmlab in run" in text
     assert "vllm serve model" in text
     assert "FROM .\n" in (folder / "Modelfile").read_text()
+
+
+def test_the_recipes_own_template_is_what_it_learns_answers_and_hands_back(model: Path, train: Train, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    text = "{% for m in messages %}<|{{ m.role }}|> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|> {% endif %}"
+    template = {"file": "mine.jinja", "sha256": hashlib.sha256(text.encode()).hexdigest(), "text": text}
+    recipe = {"max_steps": 2, "chat_template": template, "evaluation": {"prompts": ["2+2?"], "prompt_tokens": 2}}
+    own = folders.make(tmp_path / "own", model, count=4, recipe=recipe)
+    models = folders.make(tmp_path / "models", model, count=4, recipe={**recipe, "chat_template": None})
+    for work in (own, models):
+        code, log = train(work)
+        assert code == 0, log
+    adapter = Path(own.output, ADAPTER)
+    assert AutoTokenizer.from_pretrained(adapter).chat_template == text
+    assert folders.losses(own) != folders.losses(models)
+    assert folders.progress(own).tokens != folders.progress(models).tokens
+    card_text = (adapter / "README.md").read_text()
+    assert f"`mine.jinja`, SHA-256 `{template['sha256']}`" in card_text
+    assert "chat_template: mine.jinja" in card_text
+    assert text not in card_text
+    assert '<|assistant|> """' in (adapter / "Modelfile").read_text()
 
 
 def test_the_card_holds_data_recipe_versions_and_curves(trained: WorkFolder) -> None:

@@ -1,5 +1,7 @@
 """Recipes: what ships parses, what is wrong is said in words."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,59 @@ def test_a_recipe_survives_its_documents(one: recipe.Recipe) -> None:
     dumped = one.model_dump(mode="json")
     assert recipe.check(dumped) == one
     assert recipe.check(yaml.safe_load(yaml.safe_dump(dumped))) == one
+
+
+class TestChatTemplate:
+    """A file beside the recipe, whose text travels."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        (tmp_path / "mine.jinja").write_bytes("{% for m in messages %}\r\n{{ m.content }}é{% endfor %}".encode())
+        file = tmp_path / "recipe.yaml"
+        file.write_text("model: lab:tiny\nchat_template: mine.jinja\n")
+        return file
+
+    def test_its_text_and_hash_go_into_the_run_and_come_back(self, file: Path) -> None:
+        loaded = recipe.load(file)
+        assert loaded.chat_template
+        assert loaded.chat_template.text == "{% for m in messages %}\n{{ m.content }}é{% endfor %}"
+        assert loaded.chat_template.sha256 == sha256(loaded.chat_template.text.encode()).hexdigest()
+        assert recipe.check(json.loads(json.dumps(loaded.model_dump(mode="json")))) == loaded
+        assert recipe.load(file, {"chat_template": "null"}).chat_template is None
+        assert yaml.safe_load(yaml.safe_dump(loaded.shown()))["chat_template"] == "mine.jinja"
+
+    def test_a_text_that_is_not_the_hashs_is_refused(self, file: Path) -> None:
+        values = recipe.load(file).model_dump(mode="json")
+        values["chat_template"]["text"] += " "
+        with pytest.raises(UsageError, match=r"chat_template: must have the SHA-256 of the text of mine\.jinja"):
+            recipe.check(values)
+
+    def test_a_file_named_on_the_command_line_lies_where_it_was_typed(self, file: Path) -> None:
+        other = file.parent / "elsewhere" / "other.jinja"
+        other.parent.mkdir()
+        other.write_text("other")
+        loaded = recipe.load(file, {"chat_template": str(other)})
+        assert loaded.chat_template
+        assert (loaded.chat_template.file, loaded.chat_template.text) == (str(other), "other")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            ("none.jinja", None, "chat_template names {folder}/none.jinja, and there is no such file"),
+            ("../secret", None, "chat_template names ../secret, which does not lie beside recipe.yaml"),
+            ("/etc/passwd", None, "chat_template names /etc/passwd, which does not lie beside recipe.yaml"),
+            ("mine.jinja", b"", "the chat template {folder}/mine.jinja is empty"),
+            ("mine.jinja", b"\xff", "the chat template {folder}/mine.jinja cannot be read: "),
+            ("mine.jinja", b"x" * 65537, "the chat template {folder}/mine.jinja is larger than 64 KiB"),
+            ("[mine.jinja]", None, "chat_template: must be the name of a file, not ['mine.jinja'] ("),
+            ("3", None, "chat_template: must be the name of a file, not 3 ("),
+        ],
+    )
+    def test_what_is_none_is_said_in_words(self, file: Path, name: str, content: bytes | None, words: str) -> None:
+        file.write_text(f"model: lab:tiny\nchat_template: {name}\n")
+        if content is not None:
+            (file.parent / name).write_bytes(content)
+        with pytest.raises(UsageError) as raised:
+            recipe.load(file)
+        assert raised.value.message.startswith(words.format(folder=file.parent))
+        assert raised.value.hint.startswith("llmlab ")

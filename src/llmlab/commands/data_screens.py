@@ -37,7 +37,8 @@ def document_of(trial: "Trial | None") -> dict[str, Any]:
 
 def refused_words(trial: "Trial") -> str:
     """How many rows a template refuses."""
-    whose = f"the chat template of {trial.model}" if trial.model else "the chat template"
+    of = f"the chat template of {trial.model}" if trial.model else "the chat template"
+    whose = "the recipe's chat template" if trial.template else of
     return f"{trial.refused:,} {'row is' if trial.refused == 1 else 'rows are'} refused by {whose}"
 
 
@@ -74,7 +75,7 @@ def report_view(state: State, report: "Report", trial: "Trial | None" = None) ->
 
 def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:
     """What a chat template does with the rows."""
-    whose = f"of {trial.model}, " if trial.model else ""
+    whose = "the recipe's, " if trial.template else f"of {trial.model}, " if trial.model else ""
     refused = f", {trial.refused:,} refused" if trial.refused else ""
     yield "template", f"{whose}tried on every row{refused}"
     if trial.several:

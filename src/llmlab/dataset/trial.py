@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from llmlab.dataset.check import Part, parts
@@ -41,6 +42,8 @@ class Trial:
     revision: str
     folder: str
     hash: str
+    template: str
+    """The SHA-256 of the recipe's own template; empty where it is the model's."""
     counted: bool
     """With the model's tokenizer; else estimated."""
     examples: int
@@ -84,7 +87,7 @@ class Trial:
     def facts(self) -> dict[str, Any]:
         """What the manifest keeps."""
         lines = [{"at": problem.place, "reason": problem.reason[:SHORT]} for problem in self.refusals[:SHOWN_PLACES]]
-        keys = ("model", "revision", "hash", "refused", "sequences", "several", "tokens_by_length", "sequences_by_length")
+        keys = ("model", "revision", "hash", "template", "refused", "sequences", "several", "tokens_by_length", "sequences_by_length")
         return {key: getattr(self, key) for key in keys} | {"refused_lines": lines}
 
 
@@ -104,7 +107,7 @@ def try_on(
         LabError: the template does more than any honest one, the tokenizer cannot be read, or a process was killed.
     """
     objective = "dpo" if report.kinds.get(Kind.PREFERENCE) else "sft"
-    trying = Trying(files.folder, objective, report.max_length or 0)
+    trying = Trying(files, objective, report.max_length or 0)
     asked = [part for part in _parts(found, report) if found.files[part.file].split != TEST]
     size = sum(part.size for part in asked)
     processes = processes or (1 if size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8)))
@@ -128,6 +131,7 @@ def try_on(
         progress(done, size)
     return Trial(
         model=model, revision=revision, folder="" if model else str(files.folder), hash=files.hash,
+        template=sha256(files.template.encode()).hexdigest() if files.template else "",
         counted=trying.counted, examples=total.lengths.total(), refused=total.refused, refusals=tuple(problems),
         sequences=total.sequences, several=total.several, tokens=total.tokens, trained_tokens=total.trained,
         median_tokens=quantile(total.lengths, 0.5), p95_tokens=quantile(total.lengths, 0.95), longest_tokens=total.longest[0],

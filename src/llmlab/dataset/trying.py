@@ -57,9 +57,8 @@ class Tried:
 class Trying:
     """A template and a tokenizer, ready to be tried; one in each process."""
 
-    def __init__(self, folder: Path, objective: str, max_length: int) -> None:
-        self.arguments = (folder, objective, max_length)
-        files = ModelFiles(folder)
+    def __init__(self, files: ModelFiles, objective: str, max_length: int) -> None:
+        self.arguments = (files.folder, files.template, objective, max_length)
         self.drafter = Drafter(ChatTemplate(files, special=files.special), objective)
         self.count: Callable[[Draft], Lengths] = counting(files)
         self.counted = files.vocabulary is not None and is_installed()
@@ -139,11 +138,11 @@ def run(asked: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -
 _trying: Trying
 
 
-def _start(folder: Path, objective: str, max_length: int) -> None:
+def _start(folder: Path, template: str, objective: str, max_length: int) -> None:
     """In each process. Ctrl-C reaches it as well as the parent, which is the one to speak."""
     global _trying  # noqa: PLW0603 - a process's own, made once
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
-    _trying = Trying(folder, objective, max_length)
+    _trying = Trying(ModelFiles(folder, template), objective, max_length)
 
 
 def _try(part: Part, left_out: set[int], more: dict[int, More]) -> Tried:

@@ -17,6 +17,7 @@ from llmlab.dataset.rendering.model_files import MORE, MOST_BYTES, MOST_VOCABULA
 from llmlab.errors import LabError
 from llmlab.ops.extras import install_command
 from llmlab.ops.hub import Hub, NoAnswer
+from llmlab.ops.suited import check_own_template
 from llmlab.recipe import Recipe
 
 
@@ -39,9 +40,14 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
         lab: gives the account, which only a model of the lab needs.
         hub: where the other models are.
         folder: an empty folder for what is fetched.
+
+    Raises:
+        UsageError: the recipe's own template cannot be read.
     """
+    check_own_template(recipe)
+    template = recipe.chat_template.text if recipe and recipe.chat_template else ""
     if named is not None:
-        files = ModelFiles(named)
+        files = ModelFiles(named, template)
         return AtHand(files, notes=_without(files)) if files.exist else AtHand()
     if recipe is None:
         return AtHand()
@@ -53,8 +59,8 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
             revision, note = hub.files(recipe, folder)
     except (LabError, NoAnswer) as error:
         where = "give its folder with --tokenizer"
-        return AtHand(notes=(f"the chat template of {recipe.model} was not tried on the data: {error}; {where}",))
-    files = ModelFiles(folder)
+        return AtHand(notes=(f"{recipe.whose_template} was not tried on the data: {error}; {where}",))
+    files = ModelFiles(folder, template)
     return AtHand(files, recipe.model, revision, (note,) if note else _without(files))
 
 

@@ -93,6 +93,7 @@ def check_limits(wish: Wish) -> None:
     check_cost(wish.max_cost)
     check_patience(wish)
     check_device(wish.recipe)
+    suited.check_own_template(wish.recipe)
     if wish.max_hours <= START_HOURS:
         raise UsageError(
             f"max-hours {wish.max_hours:g} is over before training begins: an instance takes about {START_HOURS * 60:.0f} minutes to start",

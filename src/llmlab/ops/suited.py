@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmlab.chat_template import MODELS_OWN
 from llmlab.contract import Manifest
 from llmlab.dataset.formats import Kind
 from llmlab.dataset.lengths import fitting
 from llmlab.dataset.report import LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
-from llmlab.errors import DataError, LabError, one_line
+from llmlab.errors import DataError, LabError, UsageError, one_line
 from llmlab.ops.hub import COMMIT
 from llmlab.recipe import Recipe, load
 
@@ -44,26 +45,28 @@ def check_template(recipe: Recipe, data: Manifest, model: Manifest | None) -> st
         return ""
     told = data.facts.get(TEMPLATE)
     if not isinstance(told, dict) or not _is_of(told, recipe, model):
-        whose = f"was tried with the template of {told['model']}" if isinstance(told, dict) and told.get("model") else "was tried with none"
+        whose = f"was tried with {_of(told) if isinstance(told, dict) else 'none'}"
         return (
-            f"the chat template of {recipe.model} was not tried on {data.name} ({data.name} {whose}), so rows that it refuses show on the "
+            f"{recipe.whose_template} was not tried on {data.name} ({data.name} {whose}), so rows that it refuses show on the "
             f"machine: {again} with this recipe at hand tries it"
         )
     refused = told.get("refused")
     if type(refused) is not int or refused <= 0:
         return ""
     if data.facts.get(SKIP_BAD):
-        return f"left out, because the chat template of {recipe.model} refuses them: {refused:,} of the rows"
+        return f"left out, because {recipe.whose_template} refuses them: {refused:,} of the rows"
     lines = told.get("refused_lines")
     first = lines[0] if isinstance(lines, list) and lines and isinstance(lines[0], dict) else {}
     where = f" ({one_line(first['at'])}: {one_line(first['reason'])})" if first.keys() >= {"at", "reason"} else ""
     rows = f"{refused:,} {'row' if refused == 1 else 'rows'}"
-    raise DataError(f"the chat template of {recipe.model} refuses {rows} of {data.name}{where}", f"{again} --skip-bad")
+    raise DataError(f"{recipe.whose_template} refuses {rows} of {data.name}{where}", f"{again} --skip-bad")
 
 
 def _is_of(told: Mapping[str, Any], recipe: Recipe, model: Manifest | None) -> bool:
-    """Whether the template that was tried is the one that the recipe's model has."""
-    if model is not None:
+    """Whether the template that was tried is the one that the training will have: the recipe's own, or its model's."""
+    if told.get("template", "") != (recipe.chat_template.sha256 if recipe.chat_template else ""):
+        return False
+    if model is not None and not recipe.chat_template:
         own = model.facts.get(TEMPLATE)
         if isinstance(own, dict) and own.get("hash"):
             return bool(own["hash"] == told.get("hash"))
@@ -71,6 +74,33 @@ def _is_of(told: Mapping[str, Any], recipe: Recipe, model: Manifest | None) -> b
         return False
     commits = {told.get("revision"), recipe.revision}
     return len(commits) == 1 or not all(isinstance(commit, str) and COMMIT.fullmatch(commit) for commit in commits)
+
+
+def check_own_template(recipe: Recipe | None) -> None:
+    """That a recipe's own chat template can be read at all; what it makes of the rows is seen when it is tried on them.
+
+    Raises:
+        UsageError: it is no Jinja.
+    """
+    if recipe is None or recipe.chat_template is None:
+        return
+    from jinja2.exceptions import TemplateError  # takes a tenth of a second
+
+    from llmlab.dataset.rendering import sandbox
+
+    try:
+        sandbox.compiled(recipe.chat_template.text)
+    except (TemplateError, RecursionError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f" in line {line}" if line else ""
+        raise UsageError(f"{recipe.whose_template} cannot be read{where}: {one_line(error).rstrip('.')}", MODELS_OWN) from error
+
+
+def _of(told: Mapping[str, Any]) -> str:
+    """Whose template was tried."""
+    if told.get("template"):
+        return "another recipe's template"
+    return f"the template of {told['model']}" if told.get("model") else "none"
 
 
 def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:

@@ -28,11 +28,13 @@ class ModelFiles:
     """The folder of a model, or of its tokenizer's files alone. It has what a tokenizer of transformers has of templates."""
 
     folder: Path
+    template: str = ""
+    """A recipe's, in place of the folder's own."""
 
     @property
     def exist(self) -> bool:
         """Whether there is anything that tells of a template."""
-        return (self.folder / CONFIG).is_file() or (self.folder / TEMPLATE).is_file()
+        return bool(self.template) or (self.folder / CONFIG).is_file() or (self.folder / TEMPLATE).is_file()
 
     @property
     def vocabulary(self) -> Path | None:
@@ -42,6 +44,8 @@ class ModelFiles:
     @cached_property
     def chat_template(self) -> str | dict[str, str] | None:
         """The template, several by their names, or none."""
+        if self.template:
+            return self.template
         files = {"default": self.folder / TEMPLATE}
         files |= {file.stem: file for file in sorted((self.folder / MORE).glob("*.jinja"))}
         found = {name: self._text(file) for name, file in files.items() if file.is_file()}

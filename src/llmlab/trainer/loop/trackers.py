@@ -131,7 +131,7 @@ def flat(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """The recipe's fields by dotted name."""
-    for name, value in recipe.model_dump(mode="json").items():
+    for name, value in recipe.shown().items():
         if isinstance(value, dict):
             yield from ((f"{name}.{inner}", one) for inner, one in value.items())
         else:

@@ -49,8 +49,9 @@ def card(spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping
             "## Recipe",
             "",
             "```yaml",
-            yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False).strip(),
+            yaml.safe_dump(recipe.shown(), sort_keys=False).strip(),
             "```",
+            *_template(recipe),
             "",
             "## Base model",
             "",
@@ -150,6 +151,11 @@ def spread(numbers: Sequence[int], most: int = POINTS) -> list[int]:
     if len(numbers) <= most:
         return list(numbers)
     return [numbers[round(at * (len(numbers) - 1) / (most - 1))] for at in range(most)]
+
+
+def _template(recipe: Recipe) -> Iterator[str]:
+    if template := recipe.chat_template:
+        yield from ("", f"The chat template is the recipe's, not the base model's: `{template.file}`, SHA-256 `{template.sha256}`.")
 
 
 def _base(recipe: Recipe, origin: Origin) -> Iterator[str]:
