@@ -92,6 +92,7 @@ class Recipe(BaseModel):
     learning_rate: float = Field(2e-4, gt=0, le=1, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how the learning rate goes on after the warm-up")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    warmup_steps: int | None = Field(None, ge=0, description="steps in which it rises, instead of warmup")
     weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     seed: int = Field(0, ge=0, lt=2**32, description="of shuffling, initial adapter weights and dropout")
@@ -151,11 +152,14 @@ class Recipe(BaseModel):
     def shown(self) -> dict[str, Any]:
         """The fields as a person reads and writes them: of a chat template its file's name, not its text."""
         values = self.model_dump(mode="json")
+        del values["warmup" if self.warmup_steps is not None else "warmup_steps"]
         return values | ({"chat_template": self.chat_template.file} if self.chat_template else {})
 
 
 SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "evaluation": Evaluation}
 """Fields that have fields of their own."""
+INSTEAD = {"warmup": "warmup_steps", "warmup_steps": "warmup"}
+"""Two ways to say one thing: a recipe has one of them, and a `--set` of one is instead of the other."""
 
 
 def shipped() -> dict[str, Path]:
@@ -194,12 +198,22 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
         values = {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{file} is not a recipe: it must be a list of `field: value` lines", "llmlab init")
+    for name in (overrides or {}).keys() & INSTEAD.keys():
+        if INSTEAD[name] not in (overrides or {}):
+            values.pop(INSTEAD[name], None)
     for name, text in (overrides or {}).items():
         _override(values, name, text)
     if isinstance(named := values.get("chat_template"), str):
         typed = "chat_template" in (overrides or {})
         values["chat_template"] = chat_templates.read(named, Path(named)) if typed else chat_templates.beside(file, named)
-    return check(values, source=str(file), overrides=overrides)
+    recipe = check(values, source=str(file), overrides=overrides)
+    if values.keys() >= INSTEAD.keys() and recipe.warmup_steps is not None:
+        raise UsageError(
+            f"the warm-up stands there twice, as warmup {recipe.warmup:g} and as warmup_steps {recipe.warmup_steps} ({file})",
+            f"llmlab launch --set warmup_steps={recipe.warmup_steps}",
+            without=["warmup"],
+        )
+    return recipe
 
 
 def find(path: str | Path | None) -> Path:
@@ -277,14 +291,15 @@ def _sentence(error: ErrorDetails, name: str, where: str) -> str:
 
 
 def _hint(error: ErrorDetails, name: str, where: str, overrides: Mapping[str, str]) -> str:
+    example = f"llmlab estimate --recipe {where if where != '--set' else DEFAULT}"
     if error["type"] == "extra_forbidden":
         unknown = _dotted(error)
         near = _nearest(unknown)
         if near and unknown in overrides:
             return f"llmlab launch --set {near}={overrides[unknown]}"
-        return f"llmlab estimate --recipe {where if where != '--set' else DEFAULT}"
+        return example
     default = next((text for known, text, _ in fields() if known == name and text), "Qwen/Qwen2.5-1.5B-Instruct" if name == "model" else "")
-    return f"llmlab launch --set {name}={default}" if default else f"llmlab estimate --recipe {where}"
+    return f"llmlab launch --set {name}={default}" if default else example
 
 
 def _nearest(unknown: str) -> str:

@@ -68,3 +68,23 @@ def test_the_learning_rate_is_transformers(kind: str) -> None:
             its.step()
             seen += 1
     assert seen == 118
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear", "constant"])
+def test_a_warm_up_in_steps_is_transformers(kind: str) -> None:
+    import torch
+    from transformers import TrainingArguments, get_scheduler
+
+    names = {"constant": "constant_with_warmup"}
+    seen = set()
+    for steps, warmup in ((1, 0), (7, 3), (10, 10), (5, 20)):
+        recipe = recipes.check({"model": "a/b", "schedule": kind, "warmup": 0.5, "warmup_steps": warmup})
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        arguments = TrainingArguments(warmup_steps=warmup, use_cpu=True, report_to=[])
+        its = get_scheduler(names.get(kind, kind), optimizer, arguments.get_warmup_steps(steps), steps)
+        for step in range(steps):
+            assert schedule.scale(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            optimizer.step()
+            its.step()
+            seen.add((steps, step))
+    assert len(seen) == 23

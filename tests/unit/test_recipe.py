@@ -126,6 +126,31 @@ def test_a_recipe_survives_its_documents(one: recipe.Recipe) -> None:
     assert recipe.check(yaml.safe_load(yaml.safe_dump(dumped))) == one
 
 
+def test_a_field_without_a_default_hints_at_a_recipe_that_works() -> None:
+    with pytest.raises(UsageError, match="max_steps: must be greater than or equal to 1, not 0") as raised:
+        recipe.load("sandbox", {"max_steps": "0"})
+    assert raised.value.hint == f"llmlab estimate --recipe {recipe.DEFAULT}"
+
+
+def test_a_warm_up_is_a_share_or_steps(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: lab:tiny\nwarmup: 0.1\nwarmup_steps: 20\n")
+    with pytest.raises(UsageError) as raised:
+        recipe.load(file)
+    assert raised.value.message == f"the warm-up stands there twice, as warmup 0.1 and as warmup_steps 20 ({file})"
+    assert raised.value.hint == "llmlab launch --set warmup_steps=20"
+    assert recipe.load(file, {"warmup_steps": "20"}).warmup_steps == 20
+    assert recipe.load(file, {"warmup": "0.2"}).warmup_steps is None
+    with pytest.raises(UsageError, match="twice"):
+        recipe.load(file, {"warmup": "0.2", "warmup_steps": "5"})
+    file.write_text("model: lab:tiny\nwarmup: 0.1\nwarmup_steps: null\n")
+    assert recipe.load(file).warmup == 0.1
+    by_steps = recipe.load("sandbox", {"warmup_steps": "0"})
+    assert recipe.check(by_steps.model_dump(mode="json")) == by_steps
+    file.write_text(yaml.safe_dump(by_steps.shown()))
+    assert recipe.load(file) == by_steps
+
+
 class TestChatTemplate:
     """A file beside the recipe, whose text travels."""
 

@@ -105,3 +105,11 @@ def test_lengths_in_steps_lose_nobody_and_are_exact_at_powers_of_two(lengths: li
 
 def test_lengths_of_any_dataset_are_few() -> None:
     assert len(steps(dict.fromkeys(range(0, 1_000_000, 97), 1) | dict.fromkeys(range(9000), 1))) < 257 + 16 * 13
+
+
+@pytest.mark.parametrize(("fields", "steps"), [({"max_steps": 20}, 20), ({"epochs": 2, "accumulate": 8}, 26)])
+def test_a_warm_up_longer_than_the_training_is_said(fields: dict[str, Any], steps: int) -> None:
+    data = manifest(examples=100)
+    words = f"the learning rate never reaches its peak: warmup_steps is {steps}, and the training has about {steps} steps"
+    assert words in check(recipe(warmup_steps=steps, **fields), data)
+    assert check(recipe(warmup_steps=steps - 1, **fields), data) == ()

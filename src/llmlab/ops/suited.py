@@ -14,6 +14,7 @@ from llmlab.dataset.lengths import fitting
 from llmlab.dataset.report import LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.errors import DataError, LabError, UsageError, one_line
+from llmlab.ops import estimate
 from llmlab.ops.hub import COMMIT
 from llmlab.recipe import Recipe, load
 
@@ -26,7 +27,7 @@ def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
     """
     kinds = _counts(data.facts.get("kinds"))
     check_kinds(recipe, kinds, data.name)
-    return tuple(filter(None, (_parts(data), _lengths(recipe, data))))
+    return tuple(filter(None, (_parts(data), _lengths(recipe, data), _warm_up(recipe, data))))
 
 
 def check_template(recipe: Recipe, data: Manifest, model: Manifest | None) -> str:
@@ -171,6 +172,14 @@ def _parts(data: Manifest) -> str:
     held = f"{counts[VALID]:,} examples of files named valid are held out" if counts.get(VALID) else ""
     kept = f"{counts[TEST]:,} of files named test are not trained on" if counts.get(TEST) else ""
     return " and ".join(filter(None, (held, kept)))
+
+
+def _warm_up(recipe: Recipe, data: Manifest) -> str:
+    """What is to say of a warm-up that does not end before the training does."""
+    steps = estimate.steps(recipe, data)
+    if not steps or recipe.warmup_steps is None or recipe.warmup_steps < steps:
+        return ""
+    return f"the learning rate never reaches its peak: warmup_steps is {recipe.warmup_steps:,}, and the training has about {steps:,} steps"
 
 
 def _lengths(recipe: Recipe, data: Manifest) -> str:

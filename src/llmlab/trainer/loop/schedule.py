@@ -7,13 +7,18 @@ from llmlab.recipe import Recipe
 
 def scale(recipe: Recipe, step: int, steps: int) -> float:
     """The learning rate at a step (from 0) as a share of its peak: transformers' schedules, so that curves compare."""
-    warm = math.ceil(recipe.warmup * steps)
+    warm = warm_up(recipe, steps)
     if step < warm:
         return step / max(1, warm)
     gone = (step - warm) / max(1, steps - warm)
     if recipe.schedule == "constant":
         return 1.0
     return max(0.0, 1 - gone if recipe.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * gone)))
+
+
+def warm_up(recipe: Recipe, steps: int) -> int:
+    """The steps in which the learning rate rises, as transformers' `TrainingArguments.get_warmup_steps` counts them."""
+    return recipe.warmup_steps if recipe.warmup_steps is not None else math.ceil(recipe.warmup * steps)
 
 
 def seed(base: int, step: int, rank: int) -> int:

@@ -121,6 +121,8 @@ class Loop:
             f"training: steps {state.step} to {self.plan.steps}, {self.recipe.step_examples} examples each"
             + (f", on {count} processes" if count > 1 else "")
         )
+        if (warm := schedule.warm_up(self.recipe, self.plan.steps)) >= self.plan.steps > 1:
+            self.say(f"warning: the learning rate never reaches its peak: it rises for {warm} steps, and there are {self.plan.steps}")
         self.started = time.perf_counter()
         self.last_save = self.last_step = self.control.clock.now()
         self._report("training", None)
