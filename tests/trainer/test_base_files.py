@@ -205,12 +205,12 @@ GEMMA = {
 }
 
 
-def saved_as(out: Path, **changes: Any) -> None:
+def saved_as(out: Path, *, whole: bool = False, **changes: Any) -> None:
     """The config as transformers 5 saves it while training."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(out.parent / "base")
-    part = getattr(config, "text_config", config)
+    part = config if whole else getattr(config, "text_config", config)
     for name, value in {"use_cache": False, "dtype": "float32", **changes}.items():
         setattr(part, name, value)
     part.save_pretrained(out)
@@ -233,6 +233,19 @@ def test_of_a_model_that_sees_the_language_part_is_in_the_bases_words(tmp_path: 
     assert not {"rope_parameters", "vision_config", "text_config", "use_cache"} & told.keys()
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_that_still_sees_gets_what_prepares_pictures(tmp_path: Path, out: Path, whole: bool) -> None:
+    (tmp_path / "base").mkdir()
+    bases.write(tmp_path / "base/config.json", GEMMA)
+    bases.write(tmp_path / "base/preprocessor_config.json", {"image_processor_type": "Gemma3ImageProcessor", "size": {"height": 28}})
+    bases.write(tmp_path / "base/processor_config.json", {"processor_class": "Gemma3Processor"})
+    saved_as(out, whole=whole, **({} if whole else {"architectures": ["Gemma3ForCausalLM"], "eos_token_id": [1, 106]}))
+    base_files.write_config(out, tmp_path / "base")
+    prepares = ("preprocessor_config.json", "processor_config.json")
+    assert bases.digests(out, prepares) == (bases.digests(tmp_path / "base", prepares) if whole else {})
+    assert len(bases.digests(out, ("config.json",)).items() & bases.digests(tmp_path / "base", ("config.json",)).items()) == whole
+
+
 def test_weights_that_came_out_whole_are_not_said_to_be_quantized(tmp_path: Path, model: Path, out: Path) -> None:
     base = bases.written_by_4(tmp_path / "base", model)
     own = bases.read(base / "config.json")
@@ -251,6 +264,15 @@ def test_a_config_that_training_changed_keeps_what_training_did_not_mean(tmp_pat
     base_files.write_config(out, base)
     told = bases.read(out / "config.json")
     assert (told["vocab_size"], told["use_cache"], told["dtype"]) == (600, True, "float32")
+
+
+def test_a_config_that_only_training_could_read_is_left_as_it_was_saved(tmp_path: Path, model: Path, out: Path) -> None:
+    base = bases.written_by_4(tmp_path / "base", model)
+    saved_as(out)
+    bases.write(base / "config.json", {"model_type": "of nobody", "use_cache": True, "quantization_config": {}, "text_config": {}})
+    base_files.write_config(out, base)
+    told = bases.read(out / "config.json")
+    assert (told["model_type"], told["use_cache"]) == ("llama", True)
 
 
 def test_without_a_generation_config_of_the_base_there_is_none(tmp_path: Path, out: Path) -> None:

@@ -27,6 +27,8 @@ TOKENIZER = (
     "vocab.txt", "tekken.json", "*.model", "tokenizer.model.*", "*.tiktoken",
 )  # fmt: skip
 """What the tokenizers of transformers are read from (`vocab_files_names` of each, https://github.com/huggingface/transformers)."""
+PROCESSORS = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
+"""What makes numbers of pictures and sound (https://huggingface.co/docs/transformers/main/en/processors); servers ask for it."""
 PLAIN_CLASS = "PreTrainedTokenizerFast"
 """The class that reads tokenizer.json as it stands, by the name that transformers 4 and 5 both know; 5 has another of its own."""
 NEW_CLASS = "TokenizersBackend"
@@ -68,21 +70,22 @@ def write_config(folder: Path, base: Path | None) -> None:
     """The base's config for the whole model that transformers has saved in a folder.
 
     The base's file is taken as it is where transformers reads the same from it as from its own. The weights of a base in 4 or 8 bits come
-    out without `quantization_config`, and of a model that also sees or hears the language part alone does.
+    out without `quantization_config`, and of a model that also sees or hears the language part alone may; a whole one gets its processor.
     """
     if base is None or not (base / MODEL).is_file():
         return
     saved = _config(folder)
     text = (base / MODEL).read_text(encoding="utf-8")
     for candidate in _configs(text, json.loads((folder / MODEL).read_text(encoding="utf-8"))):
-        with TemporaryDirectory() as aside:
-            Path(aside, MODEL).write_text(candidate, encoding="utf-8")
-            if _config(Path(aside)) == saved:
-                replace_text(folder / MODEL, candidate)
-                return
-    told = json.loads(text)
-    known = {"use_cache": told.get("use_cache", True), "dtype": told.get("dtype", told.get("torch_dtype"))}
-    _change(folder / MODEL, {key: value for key, value in known.items() if value is not None})
+        if _reads_as(candidate, saved):
+            replace_text(folder / MODEL, candidate)
+            break
+    else:
+        _keep_words(folder / MODEL, json.loads(text))
+    if json.loads((folder / MODEL).read_text(encoding="utf-8")).get("model_type") == json.loads(text).get("model_type"):
+        for name in PROCESSORS:
+            if (base / name).is_file():
+                shutil.copyfile(base / name, folder / name)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -200,6 +203,14 @@ def _configs(text: str, saved: Mapping[str, Any]) -> Iterator[str]:
         yield _written({**kept, **kinds, **part, **names})
 
 
+def _reads_as(text: str, saved: Any) -> bool:
+    """Whether transformers makes the same of a config.json with this text."""
+    with TemporaryDirectory() as aside, suppress(Exception):  # what is tried here may be no config at all, in any way
+        Path(aside, MODEL).write_text(text, encoding="utf-8")
+        return bool(_config(Path(aside)) == saved)
+    return False
+
+
 def _config(folder: Path) -> Any:
     """What transformers makes of a config, without what says nothing of the weights."""
     from transformers import AutoConfig
@@ -213,6 +224,12 @@ def _essence(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _essence(inner) for key, inner in value.items() if key not in INCIDENTAL}
     return [_essence(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _keep_words(file: Path, told: Mapping[str, Any]) -> None:
+    """Put what the base says of caching and of its number format into a config that is otherwise the trained model's."""
+    known = {"use_cache": told.get("use_cache", True), "dtype": told.get("dtype", told.get("torch_dtype"))}
+    _change(file, {key: value for key, value in known.items() if value is not None})
 
 
 def _change(file: Path, keys: Mapping[str, Any]) -> None:
