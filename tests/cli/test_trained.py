@@ -79,7 +79,7 @@ def test_a_model_too_large_for_a_cpu_is_not_even_downloaded(lab: CommandLine, la
 
 MERGED = {
     "folder": "x", "files": 5, "size": 1000, "dtype": "float32", "prompt": "p", "difference": 1e-6, "logit": 2.0, "same_words": 1.0,
-    "checked": True,
+    "checked": True, "own_tokenizer": True,
 }  # fmt: skip
 
 
@@ -133,6 +133,10 @@ def test_the_programs_own_words_come_through() -> None:
 def test_views_say_how_exact_it_is() -> None:
     from llmlab.commands.trained import merged_view
 
-    text = "\n".join(merged_view(merge.Merged(run=RUN, base="outputs/models/tiny", **MERGED)))
+    made = merge.Merged(run=RUN, base="outputs/models/tiny", **MERGED)
+    text = "\n".join(merged_view(made))
+    assert "warning" not in text
+    other = "\n".join(merged_view(replace(made, own_tokenizer=False)))
+    assert "warning: the tokenizer is in the form of transformers 5" in other
     assert "logits differ from base and adapter by at most 1e-06 (5.0e-07 of the largest), and 100% of" in text
     assert "its weights are those the adapter was trained on" in text

@@ -102,6 +102,15 @@ def test_another_template_is_all_that_changes(base: Path, out: Path) -> None:
     assert told == {**own, "chat_template": TEMPLATE}
 
 
+def test_a_template_with_line_ends_of_windows_is_the_same_template(base: Path, out: Path) -> None:
+    """Jinja takes every line end for one of Unix: https://jinja.palletsprojects.com/en/stable/api/#jinja2.Environment."""
+    tokenizer = opened(base)
+    tokenizer.chat_template = TEMPLATE.replace("%}", "%}\r\n")
+    assert base_files.write_tokenizer(out, tokenizer, [base])
+    assert bases.said(opened(out)) == bases.said(tokenizer)
+    assert "tokenizer.json" not in changed(base, out)
+
+
 def test_another_template_stands_wherever_the_base_has_one(tmp_path: Path, model: Path, out: Path) -> None:
     base = bases.written_by_4(tmp_path / "base", model)
     (base / "chat_template.jinja").write_text(OTHER)

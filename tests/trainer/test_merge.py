@@ -43,6 +43,7 @@ def test_merged_is_base_and_adapter(tmp_path: Path, model: Path, adapter: Path, 
     assert made["dtype"] == "float32"
     assert made["difference"] < 1e-4 * made["logit"]
     assert made["same_words"] == 1.0
+    assert made["own_tokenizer"]
     assert len(list(out.glob("model-*.safetensors"))) > 1
     assert made["files"] == len([path for path in out.rglob("*") if path.is_file()])
     assert AutoTokenizer.from_pretrained(out).chat_template

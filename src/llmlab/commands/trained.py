@@ -88,3 +88,5 @@ def merged_view(made: "Merged") -> Iterator["RenderableType"]:
         f"logits differ from base and adapter by at most {made.difference:.2g} ({share:.1e} of the largest), "
         f"and {made.same_words:.0%} of a prompt's positions go on with the same token"
     )
+    if not made.own_tokenizer:
+        yield "warning: the tokenizer is in the form of transformers 5, because the base's files do not open as the adapter's do"

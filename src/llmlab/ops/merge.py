@@ -31,6 +31,8 @@ class Merged:
     logit: float
     same_words: float
     checked: bool
+    own_tokenizer: bool
+    """Whether the tokenizer's files are the base model's; transformers 4 may not open others."""
 
 
 def merge(

@@ -117,9 +117,15 @@ def _opened(folder: Path) -> Any:
 
 
 def _same(opened: Any, tokenizer: Any) -> bool:
-    if opened is None or opened.chat_template != tokenizer.chat_template:
+    if opened is None or not _same_template(opened, tokenizer):
         return False
     return _tokenization(opened) == _tokenization(tokenizer)
+
+
+def _same_template(opened: Any, tokenizer: Any) -> bool:
+    """Whether both have one template, or the same ones by name; Jinja and transformers take every line end for one of Unix."""
+    texts, others = (json.dumps(each.chat_template, sort_keys=True).replace("\\r\\n", "\\n") for each in (opened, tokenizer))
+    return texts == others
 
 
 def _tokenization(tokenizer: Any) -> tuple[Any, dict[str, Any]]:
@@ -166,7 +172,7 @@ def _put_template(folder: Path, opened: Any, tokenizer: Any) -> bool:
     https://github.com/ggml-org/llama.cpp/blob/master/gguf-py/gguf/vocab.py.
     """
     template = tokenizer.chat_template
-    if opened is None or opened.chat_template == template:
+    if opened is None or _same_template(opened, tokenizer):
         return False
     shutil.rmtree(folder / MORE, ignore_errors=True)
     texts = template if isinstance(template, dict) else {"default": template} if template else {}

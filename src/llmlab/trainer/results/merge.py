@@ -40,6 +40,8 @@ class Merged:
     """Share of the prompt's positions at which both would go on with the same token."""
     checked: bool
     """Whether the base model was known to be the adapter's own."""
+    own_tokenizer: bool
+    """Whether the tokenizer's files are the base's, else transformers wrote them in its own form."""
 
 
 def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: str = PROMPT, shard: str = SHARD) -> Merged:
@@ -64,7 +66,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
     base_folder = origin.folder_of(model, revision)
     base_files.write_config(aside, base_folder)
     base_files.write_generation_config(aside, base_folder)
-    base_files.write_tokenizer(aside, tokenizer, [base_folder, adapter])
+    own_tokenizer = base_files.write_tokenizer(aside, tokenizer, [base_folder, adapter])
     replace_text(aside / "Modelfile", ollama.modelfile(tokenizer, "."))
     for name in (origin.FILE, "README.md"):
         if (adapter / name).is_file():
@@ -90,6 +92,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
         logit=largest,
         same_words=float((found.argmax(-1) == wanted.argmax(-1)).float().mean()),
         checked=checked,
+        own_tokenizer=own_tokenizer,
     )
 
 
