@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,15 @@ def build(kind: str, method: str, dtype: str, *, rank: int = 16, dropout: float 
     if method == "lora":
         model = get_peft_model(model, LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM"))
     return model.train()
+
+
+def cast_nothing(model: Any) -> None:
+    """Adapters take their input as it comes, as the trainer has it."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
 
 
 @contextmanager
@@ -89,13 +99,14 @@ def test_no_case_is_missing() -> None:
 
 @pytest.mark.parametrize("case", SHAPES)
 def test_the_formula_for_activations_is_what_torch_keeps(case: str) -> None:
+    """Of models as transformers and PEFT have them."""
     given = SHAPES[case]
     model = build(**given)
     half = given["dtype"] == "bfloat16"
     asked = recipe(method=given["method"], lora={"rank": given.get("rank", 16), "dropout": given.get("dropout", 0.0)})
     shape = memory.shape_of(model)
     assert shape is not None
-    said = footprint.activations(asked, shape, TOKENS, checkpointing=False, kind=2 if half else 4)
+    said = footprint.activations(asked, replace(shape, fused=False), TOKENS, checkpointing=False, kind=2 if half else 4)
     measured = kept_bytes(model, autocast=half)
     assert 0.85 * measured < said < 1.25 * measured, f"{said / measured:.3f}"
 
@@ -104,9 +115,10 @@ def test_the_formula_for_activations_is_what_torch_keeps(case: str) -> None:
 def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> None:
     """A packed row of three documents with its loss; full training holds its weights in 32 bits and computes in half of them."""
     import numpy as np
+    import torch
 
     from llmlab.trainer.machine import Machine
-    from llmlab.trainer.model import attention
+    from llmlab.trainer.model import attention, fusing
     from llmlab.trainer.model.objective import Objective
     from llmlab.trainer.model.rows import packed_row
 
@@ -114,6 +126,9 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     attention.register()
     (model.get_base_model() if method == "lora" else model).set_attn_implementation(attention.NAME)
     asked = recipe(method=method, precision="bf16" if dtype == "bfloat16" else "fp32")
+    cast_nothing(model)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        fusing.fuse(model.get_base_model() if method == "lora" else model, model, "cpu")
     objective = Objective(model, asked, Machine("cpu", dtype), packed=True, chunked=True)
     draw = np.random.default_rng(0)
     row = packed_row([(draw.integers(0, 512, length), np.ones(length, np.int64)) for length in (200, 200, TOKENS - 400)], 3)
@@ -125,13 +140,51 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     assert 0.85 * total(kept) < said < 1.25 * total(kept), f"{said / total(kept):.3f}"
 
 
+@pytest.mark.parametrize("shape", ["llama", "qwen3", "wide", "rank 64"])
+@pytest.mark.parametrize("adapters", ["ours", "PEFT's"])
+def test_fused_pieces_keep_what_the_formula_says(shape: str, adapters: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the adapters are PEFT's own. Shapes as of an 8B model: the gate is 3.5 times as wide as the model."""
+    import torch
+
+    from llmlab.trainer.model import fusing
+
+    if adapters == "PEFT's":
+        monkeypatch.setattr(fusing, "fuse_adapters", lambda _adapted: 0)
+    given: dict[str, Any] = {"llama": {}, "qwen3": {"kind": "qwen3"}, "wide": {"intermediate_size": 640}, "rank 64": {"rank": 64}}[shape]
+    model = build(**{"kind": "llama", "method": "lora", "dtype": "bfloat16", "intermediate_size": 448, **given})
+    cast_nothing(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert "9 norms, 4 gates" in fusing.fuse(model.get_base_model(), model, "cpu") or shape == "qwen3"
+    counted = memory.shape_of(model)
+    assert counted is not None
+    assert counted.fused
+    said = footprint.activations(recipe(lora={"rank": given.get("rank", 16)}), counted, TOKENS, checkpointing=False, kind=2)
+    measured = kept_bytes(model, autocast=True)
+    assert 0.9 * measured < said < 1.1 * measured, f"{said / measured:.3f}"
+
+
+@pytest.mark.parametrize("kind", sorted(footprint.FUSED))
+def test_what_is_counted_as_fused_is(kind: str) -> None:
+    import torch
+
+    from llmlab.trainer.model.fusing import fuse
+
+    model = build(kind, "full", "bfloat16", pad_token_id=0).requires_grad_(False)
+    norms = sum(type(module).__name__.endswith("RMSNorm") for module in model.modules())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fuse(model, model, "cpu").startswith(f"{norms} norms, 4 gates")
+    shape = memory.shape_of(model)
+    assert shape is not None
+    assert shape.fused
+
+
 def test_with_checkpointing_each_layers_input_is_kept() -> None:
     model = build("llama", "lora", "float32")
     model.enable_input_require_grads()
     model.get_base_model().activation_checkpointing_enable()
     shape = memory.shape_of(model)
     assert shape is not None
-    asked = recipe()
+    asked, shape = recipe(), replace(shape, fused=False)
     said = footprint.activations(asked, shape, TOKENS, checkpointing=True, kind=4)
     measured = kept_bytes(model, autocast=False) + TOKENS * footprint.of_layer(asked, shape, 4)  # one layer while it is recomputed
     assert 0.85 * measured < said < 1.25 * measured
@@ -180,7 +233,7 @@ def test_out_of_memory_names_what_took_it_and_a_setting_that_would_fit() -> None
         raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has\nmore")
     told = caught.value
     assert told.reason is EndReason.OUT_OF_MEMORY
-    assert "it needs about: activations of 32,768 tokens 1.2 GiB, weights 4 MiB, gradients and optimizer 2 MiB, loss" in told.message
+    assert "it needs about: activations of 32,768 tokens 1.1 GiB, weights 4 MiB, gradients and optimizer 2 MiB, loss" in told.message
     assert told.message.endswith("2.50 GiB more was asked for")
     assert "\n" not in told.message
     assert told.hint == "llmlab launch --set batch_size=2 --set accumulate=16"

@@ -15,11 +15,11 @@ import pytest
 from llmlab import footprint
 from llmlab.trainer import memory
 from tests.sampling import sampled
-from tests.trainer.test_memory import build, recipe
+from tests.trainer.test_memory import build, cast_nothing, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # PEFT, of transformers
-LOW, HIGH = 0.88, 1.12
-"""The estimate may be 15 % below what torch takes and 25 % above; these 28 cases lie between 0.91 and 1.08."""
+LOW, HIGH = 0.86, 1.12
+"""The estimate may be 15 % below what torch takes and 25 % above; these 28 cases lie between 0.87 and 1.11."""
 SANDBOX = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2}
 WIDER = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 4}
 CASES: dict[str, dict[str, Any]] = {
@@ -87,6 +87,7 @@ def measured(asked: Any, model: Any, dtype: str, documents: Sequence[int], items
 
     from llmlab.trainer.machine import Machine
     from llmlab.trainer.model import attention
+    from llmlab.trainer.model.fusing import fuse
     from llmlab.trainer.model.objective import Objective
     from llmlab.trainer.model.rows import packed_row
 
@@ -96,7 +97,12 @@ def measured(asked: Any, model: Any, dtype: str, documents: Sequence[int], items
     if again:
         model.enable_input_require_grads()
         inner.gradient_checkpointing_enable({"use_reentrant": False})
-    objective = Objective(model, asked, Machine("cpu", dtype), packed=True, chunked=True)
+    machine = Machine("cpu", dtype)
+    if asked.method == "lora":
+        cast_nothing(model)
+    with torch.no_grad(), machine.autocast("cpu"):
+        fuse(inner, model, "cpu")
+    objective = Objective(model, asked, machine, packed=True, chunked=True)
     draw = np.random.default_rng(0)
     row = packed_row([(draw.integers(0, 512, length), np.ones(length, np.int64)) for length in documents], items)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad])

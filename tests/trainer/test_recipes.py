@@ -82,7 +82,7 @@ def test_the_estimate_moves_with_the_recipe() -> None:
     assert of(lora={"rank": 32})["gradients and optimizer"] == pytest.approx(2 * lora["gradients and optimizer"])
     assert of(lora={"targets": ["q_proj"]})["gradients and optimizer"] < lora["gradients and optimizer"] / 5
     assert of(objective="dpo")["activations"] == pytest.approx(2 * lora["activations"])
-    assert of(gradient_checkpointing=False)["activations"] > 10 * lora["activations"]
+    assert of(gradient_checkpointing=False)["activations"] > 9 * lora["activations"]
     assert of(max_length=32_768)["loss head"] == lora["loss head"], "logits are held by the chunk"
     assert memory(recipes.check({"model": "a/b", "method": "full"}), size, over=8)["gradients and optimizer"] * 8 == pytest.approx(
         full["gradients and optimizer"]
