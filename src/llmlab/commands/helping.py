@@ -83,6 +83,7 @@ VALUES = {
     "subnet_id": "ID", "permissions_boundary": "ARN", "tag": "TAG", "context": "FOLDER", "name": "NAME", "model": "NAME",
     "stream": "STREAM", "max_hours": "HOURS", "max_cost": "DOLLARS", "only": "PARTS", "confirm": "NAME", "folder": "FOLDER",
     "limit_minutes": "MINUTES", "notice_seconds": "SECONDS", "wait_for_capacity": "MINUTES", "max_length": "TOKENS", "max_tokens": "TOKENS",
+    "gpu": "TYPE",
 }  # fmt: skip
 """Option → what its value is, as the other options say it of theirs."""
 ANYWHERE = ("--profile", "--region", "--config", "--json", "--verbose")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmlab.commands import operator_policy
+from llmlab.commands import completing, operator_policy
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
 from llmlab.ui import Hanging, Ui, table
@@ -238,12 +238,25 @@ def doctor(
     request_quota: Annotated[
         bool, typer.Option("--request-quota", help="Ask AWS for larger vCPU quotas, for those that are too small, instead of checking.")
     ] = False,
+    gpu: Annotated[
+        str,
+        typer.Option(
+            help="Train a tiny model for minutes on a machine of this type instead, after its price and a question.",
+            show_default=False,
+            autocompletion=completing.types,
+        ),
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
     from llmlab.ops.doctor import doctor as examine, without_account
 
     state: State = ctx.obj
+    if gpu:
+        from llmlab.commands.gpu_check import check_gpu
+
+        check_gpu(state, gpu, yes=yes, both=request_quota)
+        return
     if request_quota:
         ask_for_quotas(state, yes=yes)
         return

@@ -15,6 +15,8 @@ from llmlab.ui import Hanging
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
     from llmlab.ops.compare import Estimate
+    from llmlab.ops.launch import Launch
+    from llmlab.ops.preflight import Wish
     from llmlab.recipe import Recipe
 
 RECIPE = "recipe.yaml"
@@ -142,7 +144,6 @@ def launch(
     """Start a run: checks, prices and quotas first, a question, then one instance. The laptop may be closed afterwards."""
     from llmlab.commands import choice_screens, run_screens
     from llmlab.ops.hub import Hub
-    from llmlab.ops.launch import launch as start
     from llmlab.ops.preflight import Wish, check
 
     state: State = ctx.obj
@@ -165,14 +166,11 @@ def launch(
         command=state.ui.again(),
         name=run_name,
     )
-    plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
     if dry_run:
+        plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
         state.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
         return
-    for title, words in choice_screens.plan(plan, name):
-        state.ui.tell(Hanging(f"{title:<9} ", words))
-    state.ui.confirm(choice_screens.question(plan), yes=yes)
-    facts = start(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_for_capacity)
+    facts = start(state, wish, name, wait_minutes=wait_for_capacity, yes=yes)
     if not wait:
         state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
         state.ui.say(f"next: llmlab logs {facts.run} -f")
@@ -180,6 +178,20 @@ def launch(
     for title, words in run_screens.launched(facts):
         state.ui.tell(Hanging(f"{title:<9} ", words))
     follow(state, facts.run)
+
+
+def start(state: State, wish: "Wish", name: str, *, wait_minutes: float, yes: bool) -> "Launch":
+    """Everything checked, what it would be and cost shown, a question, and an instance. `name` is what the recipe is called."""
+    from llmlab.commands import choice_screens
+    from llmlab.ops.hub import Hub
+    from llmlab.ops.launch import launch as start_run
+    from llmlab.ops.preflight import check
+
+    plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
+    for title, words in choice_screens.plan(plan, name):
+        state.ui.tell(Hanging(f"{title:<9} ", words))
+    state.ui.confirm(choice_screens.question(plan), yes=yes)
+    return start_run(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_minutes)
 
 
 def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe"]:

@@ -56,6 +56,7 @@ FORMS: dict[str, Any] = {
     "bootstrap --print-operator-policy": dict[str, Any],
     "doctor": Checkup,
     "doctor --request-quota": list[Increase],
+    "doctor --gpu": Launch,
     "validate": REPORT,
     "validate --forms": [FORM],
     "upload": Uploaded,

@@ -39,6 +39,8 @@ def parse_log_stream_name(name: str) -> tuple[str, int]:
 
 DATASETS = "datasets/"
 MODELS = "models/"
+GPU_CHECK = "llmlab-gpu-check"
+"""The name of the dataset and the model that `doctor --gpu` trains."""
 RUNS = "runs/"
 ENDED = "ended/"
 """An empty object `ended/<run>/<end reason>` follows each marker, so that one listing tells how a thousand runs ended. The watchdog writes

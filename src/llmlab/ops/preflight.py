@@ -267,7 +267,7 @@ def dataset(aws: Aws, name: str) -> Manifest:
         manifest = documents.read(aws, Manifest, bucket, contract.dataset_prefix(name) + MANIFEST)
         if manifest:
             return manifest
-    names = documents.names_under(aws, bucket, contract.DATASETS)
+    names = _datasets(aws)
     if not names:
         raise UsageError(
             "no dataset has been uploaded yet" if not name else f"there is no dataset {name}, and no other one", "llmlab upload data/"
@@ -285,9 +285,14 @@ def dataset(aws: Aws, name: str) -> Manifest:
 
 def dataset_if_any(aws: Aws, name: str) -> Manifest | None:
     """As `dataset`, but None where there is none at all, or several and none was named: an estimate does without."""
-    if not name and len(documents.names_under(aws, aws.names.data_bucket, contract.DATASETS)) != 1:
+    if not name and len(_datasets(aws)) != 1:
         return None
     return dataset(aws, name)
+
+
+def _datasets(aws: Aws) -> list[str]:
+    """The user's own: a check of a GPU leaves the user's only dataset the only one."""
+    return [name for name in documents.names_under(aws, aws.names.data_bucket, contract.DATASETS) if name != contract.GPU_CHECK]
 
 
 def not_uploaded(aws: Aws, name: str | None) -> LabError | None:
