@@ -18,7 +18,7 @@ from llmlab import chat_template as chat_templates
 from llmlab.chat_template import ChatTemplate
 from llmlab.errors import UsageError, one_line
 
-LAB_MODEL = "lab:"
+LAB_MODEL = chat_templates.LAB
 """`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
 DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
@@ -76,7 +76,8 @@ class Recipe(BaseModel):
     model: str = Field(description="Hugging Face name, or lab:NAME for a model uploaded with llmlab upload --model NAME", min_length=1)
     revision: str = Field("main", description="branch, tag or commit of a Hugging Face model", min_length=1)
     chat_template: ChatTemplate | None = Field(
-        None, description="a file beside the recipe with the chat template (Jinja) to use instead of the model's own"
+        None,
+        description="instead of the model's own: a file with one (Jinja) beside the recipe, or lab:NAME for an uploaded model's",
     )
     max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example")
     too_long: Literal["drop", "split"] = Field(
@@ -204,8 +205,7 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
     for name, text in (overrides or {}).items():
         _override(values, name, text)
     if isinstance(named := values.get("chat_template"), str):
-        typed = "chat_template" in (overrides or {})
-        values["chat_template"] = chat_templates.read(named, Path(named)) if typed else chat_templates.beside(file, named)
+        values["chat_template"] = _template(file, named, typed="chat_template" in (overrides or {}))
     recipe = check(values, source=str(file), overrides=overrides)
     if values.keys() >= INSTEAD.keys() and recipe.warmup_steps is not None:
         raise UsageError(
@@ -214,6 +214,13 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
             without=["warmup"],
         )
     return recipe
+
+
+def _template(file: Path, named: str, *, typed: bool) -> ChatTemplate | dict[str, str]:
+    """The template that a recipe's file names, or that was typed."""
+    if named.startswith(LAB_MODEL):
+        return {"file": named}
+    return chat_templates.read(named, Path(named)) if typed else chat_templates.beside(file, named)
 
 
 def find(path: str | Path | None) -> Path:

@@ -175,6 +175,36 @@ def test_the_recipes_own_template_is_tried_and_travels_with_the_run(
     assert (folder["refused"], folder["folder"]) == (4, str(model))
 
 
+def test_the_template_of_another_model_of_the_lab(ready: CommandLine, model: Path, data: Path, project: Path) -> None:
+    launch = ("launch", "--data", "sums", "--dry-run", "--instance-type", "g6.xlarge")
+    (project / "recipe.yaml").write_text("model: lab:tiny\nchat_template: lab:other\n")
+    missing = ready("validate", data)
+    assert missing.code == 0
+    assert "no chat template was tried on the data: no model other has been uploaded" in missing.err
+    other = project / "other"
+    shutil.copytree(model, other)
+    (other / "tokenizer_config.json").write_text(
+        json.dumps({"chat_template": "{% for m in messages %}<|im_start|>{{ m.role }} {{ m.content }}<|end|>{% endfor %}"})
+    )
+    for folder in (model, other):
+        assert ready("upload", folder, "--model", folder.name).code == 0
+    sent = ready("upload", data)
+    assert sent.code == 0, sent.err
+    words = " ".join(sent.err.split())
+    assert "the chat template lab:other writes <|im_start|>, which are no tokens of lab:tiny: it reads them letter by letter" in words
+    allowed = ready(*launch, "--json")
+    assert allowed.code == 0, allowed.err
+    assert "was not tried" not in allowed.out
+    template = allowed.json["request"]["recipe"]["chat_template"]
+    assert (template["file"], template["text"][:12]) == ("lab:other", "{% for m in ")
+    assert template["sha256"] == sha256(template["text"].encode()).hexdigest()
+    (other / "tokenizer_config.json").write_text("{}")
+    assert ready("upload", other, "--model", "other").code == 0
+    bare = ready(*launch)
+    assert bare.code == 1
+    assert bare.error == "the model other has no chat template"
+
+
 @pytest.mark.parametrize("command", [("validate", "sums"), ("launch", "--data", "sums", "--dry-run")])
 def test_a_template_that_is_no_jinja_is_one_sentence(llmlab: CommandLine, data: Path, project: Path, command: tuple[str, ...]) -> None:
     (project / "mine.jinja").write_text("{% for m in messages %}\n{{ m.content }")

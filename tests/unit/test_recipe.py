@@ -176,6 +176,14 @@ class TestChatTemplate:
         with pytest.raises(UsageError, match=r"chat_template: must have the SHA-256 of the text of mine\.jinja"):
             recipe.check(values)
 
+    def test_another_models_is_named_and_comes_with_the_run(self, file: Path) -> None:
+        loaded = recipe.load(file, {"chat_template": "lab:other"})
+        assert loaded.chat_template
+        assert (loaded.chat_template.lab_model, loaded.chat_template.text) == ("other", "")
+        assert loaded.shown()["chat_template"] == "lab:other"
+        with pytest.raises(UsageError, match=r"chat_template: must have the text of mine\.jinja"):
+            recipe.check({"model": "lab:tiny", "chat_template": {"file": "mine.jinja"}})
+
     def test_a_file_named_on_the_command_line_lies_where_it_was_typed(self, file: Path) -> None:
         other = file.parent / "elsewhere" / "other.jinja"
         other.parent.mkdir()
@@ -190,9 +198,12 @@ class TestChatTemplate:
             ("none.jinja", None, "chat_template names {folder}/none.jinja, and there is no such file"),
             ("../secret", None, "chat_template names ../secret, which does not lie beside recipe.yaml"),
             ("/etc/passwd", None, "chat_template names /etc/passwd, which does not lie beside recipe.yaml"),
-            ("mine.jinja", b"", "the chat template {folder}/mine.jinja is empty"),
-            ("mine.jinja", b"\xff", "the chat template {folder}/mine.jinja cannot be read: "),
-            ("mine.jinja", b"x" * 65537, "the chat template {folder}/mine.jinja is larger than 64 KiB"),
+            ("mine.jinja", b"", "the chat template mine.jinja is empty"),
+            ("mine.jinja", b"\xff", "the chat template mine.jinja cannot be read: "),
+            ("mine.jinja", b"x" * 65536 + "é".encode(), "the chat template mine.jinja is larger than 64 KiB"),
+            ('"a\\0b"', None, "the chat template a"),
+            ("x" * 300, None, "the chat template xxx"),
+            ('"lab:"', None, "chat_template: must have the text of lab:, not {{'file': 'lab:'}} ("),
             ("[mine.jinja]", None, "chat_template: must be the name of a file, not ['mine.jinja'] ("),
             ("3", None, "chat_template: must be the name of a file, not 3 ("),
         ],

@@ -4,21 +4,28 @@ A folder that the user names is taken as it is. Of a model of the lab or of the 
 folder of the caller's. What cannot be had is said, and the data is looked at without.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
-from llmlab import contract
+from llmlab import chat_template, contract
 from llmlab.aws import documents
 from llmlab.aws.session import Aws
+from llmlab.chat_template import MODELS_OWN
 from llmlab.contract import MANIFEST, Manifest
 from llmlab.dataset.rendering.counting import is_installed
 from llmlab.dataset.rendering.model_files import MORE, MOST_BYTES, MOST_VOCABULARY_BYTES, SMALL, VOCABULARY, ModelFiles
-from llmlab.errors import LabError
+from llmlab.errors import LabError, UsageError
 from llmlab.ops.extras import install_command
 from llmlab.ops.hub import Hub, NoAnswer
 from llmlab.ops.suited import check_own_template
 from llmlab.recipe import Recipe
+
+CONTROL = re.compile(r"<\|[^|<>\s{}'\"]{1,40}\|>|</?[a-z]+_of_[a-z]+>")
+"""How control tokens are written by most families of models: `<|im_end|>`, `<end_of_turn>`."""
+SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,16 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
     Raises:
         UsageError: the recipe's own template cannot be read.
     """
-    check_own_template(recipe)
+    try:
+        recipe = with_template(recipe, lab) if recipe else None
+    except UsageError:
+        raise
+    except LabError as error:
+        return AtHand(notes=(f"no chat template was tried on the data: {error}",))
     template = recipe.chat_template.text if recipe and recipe.chat_template else ""
     if named is not None:
         files = ModelFiles(named, template)
-        return AtHand(files, notes=_without(files)) if files.exist else AtHand()
+        return AtHand(files, notes=_said(recipe, files)) if files.exist else AtHand()
     if recipe is None:
         return AtHand()
     revision, note = "", ""
@@ -61,7 +73,41 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
         where = "give its folder with --tokenizer"
         return AtHand(notes=(f"{recipe.whose_template} was not tried on the data: {error}; {where}",))
     files = ModelFiles(folder, template)
-    return AtHand(files, recipe.model, revision, (note,) if note else _without(files))
+    return AtHand(files, recipe.model, revision, (note,) if note else _said(recipe, files))
+
+
+def with_template(recipe: Recipe, lab: Callable[[], Aws]) -> Recipe:
+    """The recipe with the text of its own chat template, which may be that of an uploaded model.
+
+    Raises:
+        UsageError: the text is no template.
+        LabError: there is no such model, it has no template, or AWS says no.
+    """
+    template = recipe.chat_template
+    if template and template.lab_model and not template.text:
+        with TemporaryDirectory(prefix="llmlab-") as folder:
+            _from_lab(lab(), template.lab_model, Path(folder), vocabulary=False)
+            text = ModelFiles(Path(folder)).get_chat_template()
+        if not text:
+            raise LabError(f"the model {template.lab_model} has no chat template", MODELS_OWN)
+        recipe = recipe.model_copy(update={"chat_template": chat_template.of(template.file, text)})
+    check_own_template(recipe)
+    return recipe
+
+
+def _said(recipe: Recipe | None, files: ModelFiles) -> tuple[str, ...]:
+    """What is to say of the files at hand."""
+    return (*_without(files), *(_strange(recipe, files) if recipe and files.template and files.vocabulary else ()))
+
+
+def _strange(recipe: Recipe, files: ModelFiles) -> tuple[str, ...]:
+    """What is to say of control tokens that a recipe's template writes and the model's tokenizer does not have."""
+    known = {*files.special, *(str(token.get("content")) for token in files.added)}
+    strange = sorted({*CONTROL.findall(files.template)} - known)
+    if not strange:
+        return ()
+    some = ", ".join(strange[:SHOWN]) + (" and more" if strange[SHOWN:] else "")
+    return (f"{recipe.whose_template} writes {some}, which are no tokens of {recipe.model}: it reads them letter by letter",)
 
 
 def _without(files: ModelFiles) -> tuple[str, ...]:
@@ -71,7 +117,7 @@ def _without(files: ModelFiles) -> tuple[str, ...]:
     return (f"lengths are estimated: counting them needs the package tokenizers: {install_command('tokenizer')}",)
 
 
-def _from_lab(aws: Aws, name: str, folder: Path) -> None:
+def _from_lab(aws: Aws, name: str, folder: Path, *, vocabulary: bool = True) -> None:
     """Fetch the files of a model that was uploaded.
 
     Raises:
@@ -83,7 +129,7 @@ def _from_lab(aws: Aws, name: str, folder: Path) -> None:
         raise LabError(f"no model {name} has been uploaded", f"llmlab upload {name}/ --model {name}")
     for file in manifest.files:
         path = PurePosixPath(file.path)
-        if file.path not in {*SMALL, VOCABULARY} and not (str(path.parent) == MORE and path.suffix == ".jinja"):
+        if file.path not in {*SMALL, *([VOCABULARY] if vocabulary else ())} and not (str(path.parent) == MORE and path.suffix == ".jinja"):
             continue
         most = MOST_VOCABULARY_BYTES if file.path == VOCABULARY else MOST_BYTES
         answer = aws.s3.get_object(Bucket=bucket, Key=prefix + file.path)

@@ -18,7 +18,7 @@ from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
 from llmlab.contract import MANIFEST, Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
-from llmlab.ops import estimate, keeping, measured, model_size, options, pools, suited, supply
+from llmlab.ops import at_hand, estimate, keeping, measured, model_size, options, pools, suited, supply
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
@@ -155,6 +155,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
     """
     check_limits(wish)
     check_name(wish.name)
+    wish = replace(wish, recipe=at_hand.with_template(wish.recipe, lambda: aws))
     wanted = wish.instance_types or settings.instance_types
     markets = supply.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
     with ThreadPoolExecutor(8) as pool:

@@ -38,6 +38,8 @@ def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
         if tokenizer.eos_token is None:
             raise SetupFailed(f"the tokenizer of {recipe.model} has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token  # labels are our own, so the end of an answer still carries loss
+    if recipe.chat_template and not recipe.chat_template.text:
+        raise SetupFailed(f"the run has no text of {recipe.whose_template}", "llmlab launch --set chat_template=null")
     if recipe.chat_template:
         tokenizer.chat_template = recipe.chat_template.text
     return tokenizer
