@@ -17,8 +17,8 @@ FOUR_BITS = 0.55
 """Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
 EXPERTS_IN_16_BITS = "method qlora does not fit {model}: it is a mixture of experts, and 4 bits leave the experts in 16"
 """bitsandbytes 0.50 quantises matrices, and transformers 5 holds the experts of a layer as one tensor of three dimensions."""
-STATE = 16
-"""Bytes a trained weight takes: itself, its gradient and AdamW's two moments, all in 32 bits."""
+MOMENTS = {"adamw": 8.0, "adamw_8bit": 2 * (1 + 4 / 256)}
+"""Bytes of AdamW's two moments of a weight, by the recipe's optimizer; bitsandbytes has 8 bits and, for each 256 of them, a scale of 32."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     """Bytes on one GPU by what takes them; `over` is the number of GPUs that weights and optimizer are spread over.
 
     Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora; for full the half-precision copies that autocast makes of
-    the 32-bit ones, and with dpo a frozen copy to compare with. Trained weights: `STATE` bytes each. Activations: see `activations`, and a
+    the 32-bit ones, and with dpo a frozen copy to compare with. Trained weights: `state` bytes each. Activations: see `activations`, and a
     fused gate's gradient while its inputs are still there. Loss head: one chunk of positions by the vocabulary. With `checkpointing` None
     the recipe's own word holds, and auto counts as on, the least that the training needs.
     """
@@ -108,7 +108,7 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     reference = 4 * shape.parameters if recipe.objective == "dpo" and recipe.method == "full" else 0
     return {
         "weights": (weights + reference) / over,
-        "gradients and optimizer": trained(recipe, shape) * STATE / over,
+        "gradients and optimizer": trained(recipe, shape) * state(recipe) / over,
         "activations": activations(recipe, shape, row_tokens(recipe), checkpointing=recomputed) + slope,
         "loss head": loss_head(recipe, shape, row_tokens(recipe)),
     }
@@ -122,6 +122,11 @@ def element(recipe: Recipe) -> int:
 def row_tokens(recipe: Recipe) -> int:
     """The most tokens of one forward pass; a preference is two sequences."""
     return recipe.batch_size * recipe.max_length * (2 if recipe.objective == "dpo" else 1)
+
+
+def state(recipe: Recipe) -> float:
+    """Bytes a trained weight takes: itself, its gradient and AdamW's two moments; the first two in 32 bits."""
+    return 8 + MOMENTS[recipe.optimizer]
 
 
 def trained(recipe: Recipe, shape: Shape) -> int:

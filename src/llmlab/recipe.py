@@ -94,6 +94,12 @@ class Recipe(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how the learning rate goes on after the warm-up")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
     warmup_steps: int | None = Field(None, ge=0, description="steps in which it rises, instead of warmup")
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw", description="adamw: moments in 32 bits; adamw_8bit: in 8 (bitsandbytes), a quarter of their memory"
+    )
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's share of the mean of gradients that a step keeps")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's share of the mean of their squares that a step keeps")
+    adam_epsilon: float = Field(1e-8, gt=0, le=1, description="AdamW's term against division by zero")
     weight_decay: float = Field(0.0, ge=0, le=1, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
     seed: int = Field(0, ge=0, lt=2**32, description="of shuffling, initial adapter weights and dropout")
@@ -144,6 +150,14 @@ class Recipe(BaseModel):
     def step_examples(self) -> int:
         """Examples of one optimizer step, over all GPUs together: the number of GPUs changes the speed and not the training."""
         return self.batch_size * self.accumulate
+
+    @property
+    def whole_copies(self) -> str:
+        """What of this recipe cannot be divided over GPUs, so that each has a copy; "" when everything can.
+
+        FSDP2 divides tensors along their first dimension, and bitsandbytes' 4-bit weights and 8-bit moments are blocks of a flat one.
+        """
+        return "method qlora" if self.method == "qlora" else f"optimizer {self.optimizer}" if self.optimizer != "adamw" else ""
 
     @property
     def whose_template(self) -> str:

@@ -46,10 +46,10 @@ def memory(recipe: Recipe, size: ModelSize, over: int = 1, *, checkpointing: boo
 def spread(kind: InstanceType, recipe: Recipe, size: ModelSize, *, checkpointing: bool | None = None) -> dict[str, float]:
     """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
 
-    4-bit weights are never divided.
+    4-bit weights and 8-bit moments are never divided.
     """
     parts = memory(recipe, size, checkpointing=checkpointing)
-    if kind.gpus > 1 and recipe.method != "qlora" and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
+    if kind.gpus > 1 and not recipe.whole_copies and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
         return memory(recipe, size, kind.gpus, checkpointing=checkpointing)
     return parts
 

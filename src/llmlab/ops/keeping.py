@@ -12,8 +12,8 @@ from llmlab.ops.model_size import ModelSize
 from llmlab.recipe import Recipe
 
 GB = 1e9
-WEIGHT, MOMENTS = 4, 8
-"""Bytes of a trained weight in a checkpoint, in 32 bits, and of AdamW's two moments of it."""
+WEIGHT = 4
+"""Bytes of a trained weight in a checkpoint, in 32 bits; AdamW's two moments of it are beside it."""
 HALF = 2
 """Bytes of a weight in the result of a full training; an adapter's stay in 32 bits."""
 STREAM_GB = 0.05
@@ -39,7 +39,7 @@ def of(recipe: Recipe, size: ModelSize | None) -> Keeping | None:
     if size is None:
         return None
     trained, best = footprint.trained(recipe, size), int(recipe.evaluation.share > 0)
-    checkpoint = trained * (WEIGHT + MOMENTS + WEIGHT * best) / GB
+    checkpoint = trained * (WEIGHT + footprint.MOMENTS[recipe.optimizer] + WEIGHT * best) / GB
     count = recipe.keep_checkpoints + best
     stored = count * checkpoint + trained * (HALF if recipe.method == "full" else WEIGHT) / GB
     logs = STREAMS * STREAM_GB

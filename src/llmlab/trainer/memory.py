@@ -54,7 +54,7 @@ def use(recipe: Recipe, model: Any | None, *, checkpointing: bool | None = None)
         made = footprint.parts(_here(recipe), shape, checkpointing=checkpointing)
         parts = {
             "weights": counted["weights"],
-            "gradients and optimizer": counted["trained"] * (footprint.STATE - 4),
+            "gradients and optimizer": counted["trained"] * (footprint.state(recipe) - 4),
             f"activations of {tokens:,} tokens": made["activations"],
             "loss head": made["loss head"],
         }
@@ -84,7 +84,7 @@ def auto_checkpointing(
     tokens = footprint.row_tokens(recipe)
     kept = footprint.activations(recipe, shape, tokens, checkpointing=False, kind=kind)
     learning = footprint.trained(recipe, shape) if trained is None else trained
-    others = learning * (footprint.STATE - 4) + footprint.loss_head(recipe, shape, tokens)
+    others = learning * (footprint.state(recipe) - 4) + footprint.loss_head(recipe, shape, tokens)
     there = max(0.0, free * ROOM - others)
     words = f"activations of {tokens:,} tokens take about {_size(kept)}, and {_size(there)} is free for them"
     return kept > there, words

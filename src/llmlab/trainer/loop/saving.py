@@ -14,19 +14,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmlab.contract import CHECKPOINT_STATE as STATE, METRICS_FILE, checkpoint_name
-from llmlab.trainer.loop import checkpoints, weights
+from llmlab.trainer.loop import checkpoints
 from llmlab.trainer.loop.weights import Named, Trained
 
 OPTIMIZER = "optimizer.safetensors"
 BEST = "best.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
-STEP = "step"
-"""AdamW's own names."""
 
 
 @dataclass
@@ -67,24 +63,9 @@ def read_best(checkpoint: Path) -> Named | None:
     return load_file(path) if path.is_file() else None
 
 
-def read_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]) -> None:
-    """Put the optimizer's moments back."""
-    kept = load_file(checkpoint / OPTIMIZER)
-    for name, one in parameters.items():
-        if f"{name}.{STEP}" in kept:
-            moments = {moment: weights.like(one, kept[f"{name}.{moment}"]) for moment in MOMENTS}
-            optimizer.state[one] = {**moments, STEP: kept[f"{name}.{STEP}"].to(one.device)}
-
-
-def take_optimizer(optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter], *, keep: bool = True) -> dict[str, Tensor]:
-    """A copy of the optimizer's moments, as `weights.take` of weights."""
-    moments = {
-        f"{name}.{moment}": optimizer.state[one][moment]
-        for name, one in parameters.items()
-        if one in optimizer.state
-        for moment in (*MOMENTS, STEP)
-    }
-    return weights.take(moments, keep=keep)
+def read_optimizer(checkpoint: Path) -> Named:
+    """What `optimizers.take` took."""
+    return load_file(checkpoint / OPTIMIZER)
 
 
 class Saver:

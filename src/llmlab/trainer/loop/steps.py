@@ -19,7 +19,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Failed
 from llmlab.trainer.examples.data import Data
-from llmlab.trainer.loop import checkpoints, evaluate, saving, schedule, weights
+from llmlab.trainer.loop import checkpoints, evaluate, optimizers, saving, schedule, weights
 from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.loop.saving import Saver, State
@@ -59,9 +59,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.parameters = dict(self.objective.trained())
-        self.optimizer = torch.optim.AdamW(
-            list(self.parameters.values()), lr=self.recipe.learning_rate, weight_decay=self.recipe.weight_decay, fused=True
-        )
+        self.optimizer = optimizers.build(self.recipe, self.parameters)
         self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.machine.dtype == "float16")
         self.plan = Plan.of(self.recipe, len(self.data.train))
         self.divided = any(hasattr(one, "full_tensor") for one in self.parameters.values())
@@ -76,7 +74,7 @@ class Loop:
         """Go on from a whole checkpoint, whose weights are in the model already."""
         self.state = saving.read_state(checkpoint)
         self.best = saving.read_best(checkpoint) if self.processes.first else None
-        saving.read_optimizer(checkpoint, self.optimizer, self.parameters)
+        optimizers.put_back(self.optimizer, self.parameters, saving.read_optimizer(checkpoint))
         if self.state.scaler:  # of a checkpoint in another number format there is none, and the scale is found anew
             self.scaler.load_state_dict(self.state.scaler)
         before, now = self.state.dtype, self.objective.machine.dtype
@@ -310,7 +308,7 @@ class Loop:
         self.state.scaler = self.scaler.state_dict() or self.state.scaler
         self.state.packed, self.state.dtype = self.objective.packed, self.objective.machine.dtype
         trained = Trained.of(self.objective.model, self.recipe, self._take())
-        optimizer = saving.take_optimizer(self.optimizer, self.parameters, keep=self.processes.first)
+        optimizer = optimizers.take(self.optimizer, self.parameters, keep=self.processes.first)
         if self.processes.first:
             self.saver.save(self.state, trained, optimizer, self.best, self.metrics.path.parent / METRICS_FILE, began)
         self.last_save = self.control.clock.now()

@@ -20,19 +20,19 @@ def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
     """Whether the weights are to be divided; the reason is said.
 
     Raises:
-        SetupFailed: 4-bit weights cannot be.
+        SetupFailed: they cannot be.
     """
     if processes.count == 1:
         return False
-    if recipe.method == "qlora":
+    if recipe.whole_copies:
         if recipe.parallel == "fsdp":
-            raise SetupFailed("method qlora keeps a copy on each GPU: 4-bit weights are not divided", "llmlab launch --set parallel=auto")
-        say(f"parallel: a copy on each of {processes.count} GPUs, 4-bit weights are not divided")
+            raise SetupFailed(f"{recipe.whole_copies} keeps a copy on each GPU", "llmlab launch --set parallel=auto")
+        say(f"parallel: a copy on each of {processes.count} GPUs, because of {recipe.whole_copies}")
         return False
     if recipe.parallel != "auto" or processes.device == "cpu":
         say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.count} processes, asked for")
         return recipe.parallel == "fsdp"
-    needed = copy_bytes(model)
+    needed = copy_bytes(model, recipe)
     there = torch.cuda.get_device_properties(processes.device).total_memory
     fits = needed <= ROOM * there
     size = f"{needed / 2**30:.1f} of {there / 2**30:.0f} GiB"
@@ -40,9 +40,9 @@ def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
     return not fits
 
 
-def copy_bytes(model: Any) -> int:
+def copy_bytes(model: Any, recipe: Recipe) -> float:
     """Bytes of a copy with its gradients and optimizer."""
-    return sum(one.numel() * (footprint.STATE if one.requires_grad else one.element_size()) for one in model.parameters())
+    return float(sum(one.numel() * (footprint.state(recipe) if one.requires_grad else one.element_size()) for one in model.parameters()))
 
 
 def divide(objective: Objective, machine: Machine, processes: Processes) -> None:

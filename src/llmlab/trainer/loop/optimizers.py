@@ -1,0 +1,74 @@
+"""AdamW, as torch has it or with its moments in 8 bits, and what of it a checkpoint keeps.
+
+8 bits are bitsandbytes' (Dettmers et al. 2021, arXiv 2110.02861): a byte for each moment, with a scale for every block of 256, and 32 bits
+for tensors of fewer than 4,096 weights. The table of what a byte stands for is the library's and not kept.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.loop import weights
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""torch's own names."""
+IN_8_BITS = ("state1", "state2", "absmax1", "absmax2")
+"""bitsandbytes' own: the moments, and the scales of their blocks."""
+STEP = "step"
+
+Parameters = dict[str, nn.Parameter]
+
+
+def build(recipe: Recipe, parameters: Parameters) -> torch.optim.Optimizer:
+    """The recipe's optimizer.
+
+    Raises:
+        SetupFailed: it wants a package that is not installed.
+    """
+    options: dict[str, Any] = {
+        "lr": recipe.learning_rate,
+        "betas": (recipe.adam_beta1, recipe.adam_beta2),
+        "eps": recipe.adam_epsilon,
+        "weight_decay": recipe.weight_decay,
+    }
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(list(parameters.values()), **options, fused=True)
+    if not find_spec("bitsandbytes"):
+        raise SetupFailed(
+            f"optimizer {recipe.optimizer} needs the package bitsandbytes, which is not installed", "llmlab launch --set optimizer=adamw"
+        )
+    library: Any = import_module("bitsandbytes.optim")  # it has no types
+    optimizer: torch.optim.Optimizer = library.AdamW8bit(list(parameters.values()), **options)
+    return optimizer
+
+
+def take(optimizer: torch.optim.Optimizer, parameters: Parameters, *, keep: bool = True) -> dict[str, Tensor]:
+    """A copy of the optimizer's moments, as `weights.take` of weights."""
+    moments = {
+        f"{name}.{moment}": torch.as_tensor(optimizer.state[one][moment])
+        for name, one in parameters.items()
+        if one in optimizer.state
+        for moment in (*MOMENTS, *IN_8_BITS, STEP)
+        if moment in optimizer.state[one]
+    }
+    return weights.take(moments, keep=keep)
+
+
+def put_back(optimizer: Any, parameters: Parameters, kept: dict[str, Tensor]) -> None:
+    """Put the moments that `take` took into a new optimizer."""
+    for number, (name, one) in enumerate(parameters.items()):
+        if f"{name}.{STEP}" not in kept:
+            continue
+        step = kept[f"{name}.{STEP}"]
+        if f"{name}.{IN_8_BITS[0]}" in kept:
+            optimizer.init_state(optimizer.param_groups[0], one, 0, number)  # which makes the table
+            moments = {moment: kept[f"{name}.{moment}"].to(one.device) for moment in IN_8_BITS if f"{name}.{moment}" in kept}
+            optimizer.state[one] |= {**moments, STEP: int(step)}
+        else:
+            moments = {moment: weights.like(one, kept[f"{name}.{moment}"]) for moment in MOMENTS}
+            optimizer.state[one] = {**moments, STEP: step.to(one.device)}
