@@ -1,6 +1,7 @@
 """Public architectures, whole or cut to a few layers, of random weights, with documents of one length for them."""
 
 import json
+import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -62,19 +63,25 @@ TINY = Model(
 
 def make(folder: Path, model: Model, device: str, length: int, documents: int) -> Path:
     """A folder as `assets.make` leaves one: the random model, made on the device, and documents of just under `length` tokens."""
+    from transformers import AutoTokenizer
+
     name = "".join(letter if letter.isalnum() else "-" for letter in model.name)
-    place = folder / f"{name}-{length}"
+    place = folder / f"{name}-{documents}x{length}"
     if (place / "tokens.json").is_file():
         return place
     chance = random.Random(assets.SEED)
     shape = assets.SMALL if device == "cpu" else assets.MID
     language = assets.vocabulary_of(shape.words, chance)
-    tokenizer = assets.learn_tokenizer(language, shape.vocabulary)
     whole = folder / f"{name}-model"
-    if not (whole / "config.json").is_file():
+    if whole.is_dir():
+        tokenizer = AutoTokenizer.from_pretrained(whole)
+    else:
+        tokenizer = assets.learn_tokenizer(language, shape.vocabulary)
+        aside = folder / f"{name}-model-{os.getpid()}"  # a part that is killed meanwhile leaves no half of a model to the next
         built = build(model, device, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-        built.save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
+        built.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        aside.rename(whole)
     place.mkdir(parents=True, exist_ok=True)
     (place / "model").unlink(missing_ok=True)
     (place / "model").symlink_to(whole.resolve())

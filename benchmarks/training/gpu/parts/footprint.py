@@ -15,7 +15,7 @@ from benchmarks.training.gpu.running import Job, Skipped, Tell
 from benchmarks.training.gpu.shapes import EIGHT_B, ONE_B, TINY, Model, build
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import WorkFolder
-from llmlab.trainer import memory
+from llmlab.trainer import endings, memory
 from llmlab.trainer.machine import Machine
 
 LOW, HIGH = 0.85, 1.25
@@ -56,7 +56,9 @@ def run(job: Job, tell: Tell) -> None:
             tell.skip(case.name, str(skipped))
             continue
         except RuntimeError as error:
-            tell.check(case.name, False, str(error))
+            if not endings.is_out_of_memory(error):
+                raise
+            tell.skip(case.name, "it does not fit this GPU")
             continue
         whole = sum(said.values())
         words = f"said {whole / 2**20:,.0f} MiB, was {real / 2**20:,.0f} MiB, {whole / real:.2f} of it"

@@ -5,6 +5,7 @@ used up; each training is a figure, and the speed is that of the steps after the
 flash-attn (or `kernels`) are in the peer's environment, TRL's tuned setting uses them, and its name says so.
 """
 
+import gc
 import math
 import statistics
 import subprocess
@@ -125,6 +126,7 @@ def _measure(job: Job, sort: Sort, contestant: str, settings: Mapping[str, Any])
     """Tokens a second once warm, and GiB of GPU memory at most, None on a CPU."""
     assets = make(job.folder, sort.model, job.device, sort.length, sort.documents)
     if contestant != OURS:
+        _make_room(job)
         measured = run_peer(job.peers / "trl" / "bin" / "python", "run_trl.py", assets, job.folder / "trl", settings)
         warm = measured.marks[-1] - measured.marks[WARM_STEPS]
         return measured.tokens / measured.steps * (measured.steps - WARM_STEPS) / warm, measured.gpu_bytes / 2**30
@@ -139,6 +141,15 @@ def _measure(job: Job, sort: Sort, contestant: str, settings: Mapping[str, Any])
     tokens = rows[-1]["tokens"] - rows[WARM_STEPS - 1]["tokens"]
     memory = max((row["memory_gib"] for row in rows if "memory_gib" in row), default=None)
     return tokens / sum(row["seconds"] for row in rows[WARM_STEPS:]), memory
+
+
+def _make_room(job: Job) -> None:
+    """What our trainings in this process still hold of the GPU would be the peer's."""
+    import torch
+
+    if not job.on_cpu:
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
