@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from llmlab import contract, footprint, recipe as recipes
 from llmlab.contract import Request, TrainerExit
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.loop import optimizers
+from llmlab.trainer.model import sharding
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask, same
@@ -94,6 +96,7 @@ def test_a_checkpoint_keeps_what_the_estimate_counts(kind: str) -> None:
     assert footprint.state(recipe(optimizer=kind)) == 8 + sizes / 512**2
 
 
+@pytest.mark.slow  # three trainings; what is taken and put back is above
 @needs_bitsandbytes
 def test_a_training_in_8_bits_is_resumed_as_if_uninterrupted(tmp_path: Path, model: Path, train: Train) -> None:
     fields = {"epochs": 2, "batch_size": 2, "accumulate": 2, "optimizer": "adamw_8bit", "adam_beta2": 0.95, "warmup_steps": 3}
@@ -113,6 +116,17 @@ def test_a_training_in_8_bits_is_resumed_as_if_uninterrupted(tmp_path: Path, mod
     assert "resuming: from checkpoint-4" in log
     same(work, whole)
     assert folders.losses(whole) != folders.losses(plain)
+
+
+def test_moments_in_blocks_are_not_divided_over_gpus() -> None:
+    lines: list[str] = []
+    gpus: Any = SimpleNamespace(count=2, device="cpu")
+    assert not sharding.divides(None, recipe(optimizer="adamw_8bit"), gpus, lines.append)
+    assert lines == ["parallel: a copy on each of 2 GPUs, because of optimizer adamw_8bit"]
+    assert sharding.divides(None, recipe(parallel="fsdp"), gpus, lines.append)
+    with pytest.raises(SetupFailed, match="optimizer adamw_8bit keeps a copy on each GPU") as raised:
+        sharding.divides(None, recipe(optimizer="adamw_8bit", parallel="fsdp"), gpus, lines.append)
+    assert raised.value.hint == "llmlab launch --set parallel=auto"
 
 
 def test_without_its_package_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
