@@ -8,6 +8,7 @@ nothing of a GPU. Ends with 1 where something did not hold.
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print("\n".join(plan(parts, given.minutes * 60, seconds=given.dry_run, cpu=given.cpu)))
         return 0
     _prepare(cpu=given.cpu)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the part under way is ended too
     with tempfile.TemporaryDirectory(prefix="llmlab-gpu-") as scratch:
         job = Job("cpu" if given.cpu else "cuda:0", Path(scratch), given.peers.absolute())
         if not given.cpu and (fault := _fault()):

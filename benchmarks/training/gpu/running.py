@@ -137,6 +137,7 @@ def _play(part: Part, job: Job, tell: Tell, be: Be) -> None:
 def _be(part: Part, job: Job, tell: Tell, log: Path, be: Be) -> int:
     """The part's own process, whose words go to its log."""
     os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with log.open("w", encoding="utf-8", buffering=1) as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
