@@ -1,5 +1,6 @@
 """What the machine is good for, and what the libraries read from its environment; each choice comes with its reason."""
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -39,7 +40,7 @@ class Machine:
 
 
 def prepare() -> None:
-    """Environment that the libraries read when they are imported.
+    """What the libraries read when they are imported.
 
     OpenMP's threads spin for about a tenth of a millisecond while they wait, and then sleep. On a machine with other work, the agent's
     say, spinning on made small models up to twenty times slower; sleeping at once made a training on two quiet cores take 1.4 to 1.7 times
@@ -51,6 +52,7 @@ def prepare() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # it warns of a kernel for answers that it looks for online
 
 
 @cache
