@@ -18,10 +18,11 @@ FOUND = {
     2146: "a machine kept with --no-auto-shutdown stood in the way of the next attempt for nine hours, which nobody counted",
     4200: "a resume took dollars that did not pay for the start, and the run ended over its ceiling",
     4022: "a machine kept with --no-auto-shutdown lived on when its money was used up",
+    7141: "an event that came late found the claim of a call that had told since, and people were told of one end three times",
 }
 
 
-@pytest.mark.parametrize("seed", sampled(FOUND, 31, 4022, 4200))
+@pytest.mark.parametrize("seed", sampled(FOUND, 31, 4200, 7141))
 def test_what_a_seed_has_found_is_mended(seed: int) -> None:
     found = many.play(seed)
     assert found.violations == [], FOUND[seed]

@@ -1,6 +1,7 @@
 """What people are told: each thing once, in words they understand."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,23 @@ def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_die
     ((subject, _),) = lab.sent()
     assert subject.endswith("has started")
     assert (1, Notice.START) in lab.told()
+
+
+def test_what_another_call_has_told_since_this_look_is_not_told_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that takes more than a minute finds a claim that is old, of one that did not die."""
+    due = telling.due
+
+    def told_meanwhile(sight: Any) -> list[telling.Message]:
+        messages = due(sight)
+        note = contract.dump(telling.Told(contract.build_timestamp(lab.clock.now() - timedelta(minutes=2)), "of another call")).encode()
+        for key in (KEYS.telling(1, Notice.START), KEYS.told(1, Notice.START)):
+            lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=key, Body=note)
+        return messages
+
+    attempt = lab.launch()
+    monkeypatch.setattr(telling, "due", told_meanwhile)
+    lab.wake(gone(attempt, "running"))
+    assert lab.sent() == []
 
 
 def test_a_warning_is_told_at_once_and_changes_nothing(lab: Lab) -> None:

@@ -49,7 +49,7 @@ class Told:
 
 
 def tell(tools: Tools, sight: Sight) -> bool:
-    """Tell everything that is due and was not told yet; False when another call is about to tell some of it."""
+    """Tell everything that is due and was not told yet; False when another call is about to tell some of it, or has since this look."""
     sent = [_send(tools, sight.records.spec, message) for message in due(sight)]
     marker = sight.records.marker
     if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
@@ -77,10 +77,10 @@ _NO_RESUME = "It was launched with --no-resume, so that is its end."
 
 
 def _send(tools: Tools, spec: Spec, message: Message) -> bool:
-    """Tell it and note it; False when another call is about to. The webhook comes after both, so that it can keep nobody from either."""
+    """Tell it and note it; False when another call does. The webhook comes after both, so that it can keep nobody from either."""
     run = spec.run
     note = Told(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
-    if not _claim(tools, RunKeys(run).telling(message.attempts[0], message.notice), note):
+    if not _claim(tools, RunKeys(run), message, note):
         tools.log("wait", run=run, why=f"another call tells of it: {message.notice}")
         return False
     lines = [contract.one_line(line) for line in message.lines]
@@ -110,12 +110,18 @@ def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list
     }
 
 
-def _claim(tools: Tools, key: str, note: Told) -> bool:
-    """Whether it is this call's to tell: nobody has claimed it, or who did has died since."""
+def _claim(tools: Tools, keys: RunKeys, message: Message, note: Told) -> bool:
+    """Whether it is this call's to tell: nobody has claimed it, or who did has died since without telling.
+
+    A claim may be old because this call is: it has looked more than a minute ago, and the other has told in between.
+    """
+    key = keys.telling(message.attempts[0], message.notice)
     if tools.bucket.write_once(key, note):
         return True
     there = tools.bucket.load(Told, key)
     if there and (tools.now - contract.parse_timestamp(there.at)).total_seconds() < CLAIM_SECONDS:
+        return False
+    if tools.bucket.load(Told, keys.told(message.attempts[0], message.notice)):
         return False
     tools.bucket.write(key, note)
     return True
