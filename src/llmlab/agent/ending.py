@@ -55,7 +55,7 @@ def write_end(
             say(f"this attempt was ended already: {there.reason}")
             return
     if verdict.reason.resumable or smaller:
-        say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog starts the next one'}")
+        say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog decides whether another follows'}")
         return
     marker = Marker(
         job.run, verdict.reason, at, job.attempt, verdict.detail, "", step,
