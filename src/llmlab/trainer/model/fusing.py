@@ -23,8 +23,7 @@ CLOSE = 1e-2
 def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
     """Replace in place what can be replaced where training computes; returns what was, in words.
 
-    On a CPU all of it; on a GPU the norms by torch's own fused operator and the gates, while dropout and the products of adapters there are
-    quicker as torch and PEFT have them.
+    On a CPU all of it. On a GPU the norms by torch's own fused operator, the gates, and adapters without dropout, which is torch's there.
     """
     on_cpu = device == "cpu"
     norms = gates = 0

@@ -32,7 +32,7 @@ TILE = 64
 
 def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x @ matrix + bias`, x (rows, in), matrix (in, out)."""
-    size = _at_once(len(x), x.shape[1], matrix.shape[1])
+    size = _at_once(len(x), x.shape[1], matrix.shape[1]) if x.device.type == "cpu" else len(x)
     if size >= len(x):
         return x @ matrix if bias is None else torch.addmm(bias, x, matrix)
     made = x.new_empty(len(x), matrix.shape[1])
@@ -81,21 +81,24 @@ class FrozenProduct(torch.autograd.Function):
 
 
 def is_frozen(module: nn.Module, dtype: torch.dtype | None = None) -> bool:
-    """Whether a module is a matrix on a CPU that does not learn, in 16 bits; `dtype` is of its products, its own by default."""
+    """Whether a module is a matrix that does not learn, in 16 bits; `dtype` is of its products, its own by default."""
     return (
         type(module) is nn.Linear
-        and module.weight.device.type == "cpu"
         and (dtype or module.weight.dtype).itemsize == 2
         and not module.weight.requires_grad
         and (module.bias is None or not module.bias.requires_grad)
     )
 
 
+def _is_on_cpu(matrix: Any) -> bool:
+    return bool(matrix.weight.device.type == "cpu")
+
+
 def fuse_products(model: nn.Module, head: nn.Module | None) -> int:
     """Replace the forward of a model's frozen matrices in place, where either way may be in pieces; returns how many. Its head is left."""
     count = 0
     for module in model.modules():
-        if module is not head and is_frozen(module):
+        if module is not head and is_frozen(module) and _is_on_cpu(module):
             out, into = module.weight.shape  # type: ignore[misc]
             if _may_be_alone(into, out) or _may_be_alone(out, into):
                 module.forward = MethodType(_forward, module)
@@ -141,7 +144,7 @@ class Frozen:
 
 def lay_out(head: nn.Module, dtype: torch.dtype) -> bool:
     """Lay out a head for training in `dtype`, each way where that gives the same bits; returns whether any was."""
-    if not is_frozen(head, dtype):
+    if not (is_frozen(head, dtype) and _is_on_cpu(head)):
         return False
     made = Frozen(head.weight.detach().to(dtype))  # type: ignore[operator]
     done = made.forward.laid_out or made.backward.laid_out
