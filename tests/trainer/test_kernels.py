@@ -7,7 +7,7 @@ the tensors that go in and come out, so no cache is counted.
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any
 
@@ -91,7 +91,7 @@ rms_norm.register_autograd(_way_back, setup_context=_keep)
 
 
 @pytest.fixture
-def layer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernels, Kernels]]:
+def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kernels, Kernels]]]:
     """One layer forward and backward, with adapters as ours or as PEFT's."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -130,7 +130,9 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Kernels, Kerne
                 result.backward(slope)
         return forward, backward
 
-    return count
+    yield count
+    monkeypatch.undo()
+    attention.register()  # which transformers keeps by name
 
 
 def test_a_layer_keeps_to_its_budget(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:
