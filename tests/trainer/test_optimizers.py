@@ -13,6 +13,7 @@ from torch import nn
 
 from llmlab import contract, footprint, recipe as recipes
 from llmlab.contract import Request, TrainerExit
+from llmlab.trainer import machine
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.loop import optimizers
 from llmlab.trainer.model import sharding
@@ -130,7 +131,7 @@ def test_moments_in_blocks_are_not_divided_over_gpus() -> None:
 
 
 def test_without_its_package_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimizers, "find_spec", lambda _name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda _name: None)
     with pytest.raises(SetupFailed, match="optimizer adamw_8bit needs the package bitsandbytes, which is not installed") as raised:
         optimizers.build(recipe(optimizer="adamw_8bit"), parameters())
     assert raised.value.hint == "llmlab launch --set optimizer=adamw"

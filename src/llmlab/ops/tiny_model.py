@@ -135,9 +135,9 @@ def _weights() -> bytes:
         parts.append(bytes(half))
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [size, size + len(half)]}
         size += len(half)
-    told = json.dumps(header).encode()
-    told += b" " * (-len(told) % 8)
-    return len(told).to_bytes(8, "little") + told + b"".join(parts)
+    described = json.dumps(header).encode()
+    described += b" " * (-len(described) % 8)
+    return len(described).to_bytes(8, "little") + described + b"".join(parts)
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:

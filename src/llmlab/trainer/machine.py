@@ -69,6 +69,16 @@ def offline(recipe: Recipe) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def need_bitsandbytes(what: str, hint: str) -> None:
+    """That the package is there which `what` of a recipe needs.
+
+    Raises:
+        SetupFailed: it is not installed; the hint does without.
+    """
+    if not find_spec("bitsandbytes"):
+        raise SetupFailed(f"{what} needs the package bitsandbytes, which is not installed", hint)
+
+
 def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     """The number format for a device.
 
@@ -77,8 +87,8 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     """
     import torch
 
-    if recipe.method == "qlora" and not find_spec("bitsandbytes"):
-        raise SetupFailed("method qlora needs the package bitsandbytes, which is not installed", "llmlab launch --set method=lora")
+    if recipe.method == "qlora":
+        need_bitsandbytes("method qlora", "llmlab launch --set method=lora")
     if device == "cpu":
         why = "as the recipe says" if recipe.device == "cpu" else "which stands in for a GPU"
         say(f"device: CPU with {torch.get_num_threads()} threads, {why}")

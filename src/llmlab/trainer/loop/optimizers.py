@@ -5,15 +5,14 @@ for tensors of fewer than 4,096 weights. The table of what a byte stands for is 
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.loop import weights
+from llmlab.trainer.machine import need_bitsandbytes
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """torch's own names."""
@@ -38,10 +37,7 @@ def build(recipe: Recipe, parameters: Parameters) -> torch.optim.Optimizer:
     }
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(list(parameters.values()), **options, fused=True)
-    if not find_spec("bitsandbytes"):
-        raise SetupFailed(
-            f"optimizer {recipe.optimizer} needs the package bitsandbytes, which is not installed", "llmlab launch --set optimizer=adamw"
-        )
+    need_bitsandbytes(f"optimizer {recipe.optimizer}", "llmlab launch --set optimizer=adamw")
     library: Any = import_module("bitsandbytes.optim")  # it has no types
     optimizer: torch.optim.Optimizer = library.AdamW8bit(list(parameters.values()), **options)
     return optimizer
@@ -50,25 +46,25 @@ def build(recipe: Recipe, parameters: Parameters) -> torch.optim.Optimizer:
 def take(optimizer: torch.optim.Optimizer, parameters: Parameters, *, keep: bool = True) -> dict[str, Tensor]:
     """A copy of the optimizer's moments, as `weights.take` of weights."""
     moments = {
-        f"{name}.{moment}": torch.as_tensor(optimizer.state[one][moment])
-        for name, one in parameters.items()
-        if one in optimizer.state
+        f"{name}.{moment}": torch.as_tensor(optimizer.state[parameter][moment])
+        for name, parameter in parameters.items()
+        if parameter in optimizer.state
         for moment in (*MOMENTS, *IN_8_BITS, STEP)
-        if moment in optimizer.state[one]
+        if moment in optimizer.state[parameter]
     }
     return weights.take(moments, keep=keep)
 
 
 def put_back(optimizer: Any, parameters: Parameters, kept: dict[str, Tensor]) -> None:
     """Put the moments that `take` took into a new optimizer."""
-    for number, (name, one) in enumerate(parameters.items()):
+    for number, (name, parameter) in enumerate(parameters.items()):
         if f"{name}.{STEP}" not in kept:
             continue
         step = kept[f"{name}.{STEP}"]
         if f"{name}.{IN_8_BITS[0]}" in kept:
-            optimizer.init_state(optimizer.param_groups[0], one, 0, number)  # which makes the table
-            moments = {moment: kept[f"{name}.{moment}"].to(one.device) for moment in IN_8_BITS if f"{name}.{moment}" in kept}
-            optimizer.state[one] |= {**moments, STEP: int(step)}
+            optimizer.init_state(optimizer.param_groups[0], parameter, 0, number)  # which makes the table
+            moments = {moment: kept[f"{name}.{moment}"].to(parameter.device) for moment in IN_8_BITS if f"{name}.{moment}" in kept}
+            optimizer.state[parameter] |= {**moments, STEP: int(step)}
         else:
-            moments = {moment: weights.like(one, kept[f"{name}.{moment}"]) for moment in MOMENTS}
-            optimizer.state[one] = {**moments, STEP: step.to(one.device)}
+            moments = {moment: weights.like(parameter, kept[f"{name}.{moment}"]) for moment in MOMENTS}
+            optimizer.state[parameter] = {**moments, STEP: step.to(parameter.device)}

@@ -198,9 +198,9 @@ def _put_template(folder: Path, opened: Any, tokenizer: Any) -> bool:
 def _configs(text: str, saved: Mapping[str, Any]) -> Iterator[str]:
     """What may be the config of a whole model, made from its base's file: as it is, in whole numbers, the language part alone."""
     yield text
-    told = json.loads(text)
-    plain = {key: value for key, value in told.items() if key != "quantization_config"}
-    if plain != told:
+    base = json.loads(text)
+    plain = {key: value for key, value in base.items() if key != "quantization_config"}
+    if plain != base:
         yield _written(plain)
     if isinstance(part := plain.get("text_config"), dict):
         names = {key: saved[key] for key in ("architectures", "model_type") if key in saved}
@@ -232,17 +232,17 @@ def _essence(value: Any) -> Any:
     return [_essence(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _keep_words(file: Path, told: Mapping[str, Any]) -> None:
+def _keep_words(file: Path, base: Mapping[str, Any]) -> None:
     """Put what the base says of caching and of its number format into a config that is otherwise the trained model's."""
-    known = {"use_cache": told.get("use_cache", True), "dtype": told.get("dtype", told.get("torch_dtype"))}
+    known = {"use_cache": base.get("use_cache", True), "dtype": base.get("dtype", base.get("torch_dtype"))}
     _change(file, {key: value for key, value in known.items() if value is not None})
 
 
 def _change(file: Path, keys: Mapping[str, Any]) -> None:
     """Set keys of a JSON file; the others, their order and values, stay."""
-    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    replace_text(file, _written({**told, **keys}))
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    replace_text(file, _written({**content, **keys}))
 
 
-def _written(told: Mapping[str, Any]) -> str:
-    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
+def _written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
