@@ -1,0 +1,44 @@
+"""The fields of a recipe that have fields of their own."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Lora(BaseModel):
+    """The adapter: `alpha / rank` scales what it adds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(16, ge=1, le=512, description="inner size of the adapter's two matrices")
+    alpha: float = Field(32, gt=0, description="scale of the adapter, divided by the rank")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inputs dropped in training")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="module names the adapter is put on, or all-linear")
+    rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)")
+    dora: bool = Field(False, description="learn the weights' magnitude beside their direction (arXiv 2402.09353); slower")
+
+
+class Dpo(BaseModel):
+    """Direct preference optimisation (arXiv 2305.18290): the chosen answer made likelier than the rejected one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beta: float = Field(0.1, gt=0, le=10, description="how strongly the model is held to what it said before")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of preferences taken to be the wrong way round")
+
+
+class Evaluation(BaseModel):
+    """Held-out examples, chosen by a hash of each, so that added data moves none of them; and prompts the model answers meanwhile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(0.0, ge=0, le=0.5, description="share of the examples held out; 0 holds out none")
+    most_examples: int = Field(500, ge=1, le=1_000_000, description="held-out examples that an evaluation reads at most")
+    steps: int | None = Field(None, ge=1, description="optimizer steps between evaluations, besides one at each epoch's end")
+    patience: int | None = Field(None, ge=1, description="evaluations without a better loss after which training ends early")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="answered at the start, at each evaluation and at the end")
+    prompt_tokens: int = Field(64, ge=1, le=4096, description="tokens of each such answer")
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "evaluation": Evaluation}
+"""Fields that have fields of their own."""
