@@ -92,11 +92,11 @@ rms_norm.register_autograd(_way_back, setup_context=_keep)
 
 @pytest.fixture
 def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kernels, Kernels]]]:
-    """One layer forward and backward, with adapters as ours or as PEFT's."""
+    """One layer forward and backward, with adapters and rotation as ours, or as PEFT's and transformers'."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from llmlab.trainer.model import adapted, attention, fusing
+    from llmlab.trainer.model import adapted, attention, fusing, rotation
     from tests.trainer.test_memory import cast_nothing
 
     def attend(_module: Any, query: Any, key: Any, value: Any, *_rest: Any, documents: Any, scaling: float, **_more: Any) -> Any:
@@ -117,6 +117,9 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kerne
                     module.forward = MethodType(lambda norm, x: rms_norm(x, norm.weight, norm.variance_epsilon)[0], module)
                 elif fusing._gate(module):
                     module.forward = fusing._gate(module)
+            with torch.device("cpu"):
+                turned = rotation.fuse_rotations(model, torch.bfloat16, torch.device("cpu")) if fused else 0
+            assert turned == fused
             assert adapted.fuse_adapters(model) == 7 if fused else True
             inner = model.get_base_model().model
             states = torch.empty(1, TOKENS, config.hidden_size, dtype=torch.bfloat16, requires_grad=True)
@@ -136,12 +139,12 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kerne
 
 
 def test_a_layer_keeps_to_its_budget(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:
-    """139 kernels and 14.9 GB with PEFT's own adapters; two of ours are zeros that `varlen_attn` has made for what has no gradient."""
+    """Two are zeros that `varlen_attn` has made for what has no gradient."""
     forward, backward = layer(fused=True)
     launches = forward.launches.total() + backward.launches.total()
     moved = (forward.pointwise + backward.pointwise) / 1e9
-    assert launches <= 111, (forward.launches, backward.launches)
-    assert moved <= 9.0, (forward.bytes, backward.bytes)
+    assert launches <= 93, (forward.launches, backward.launches)
+    assert moved <= 6.7, (forward.bytes, backward.bytes)
 
 
 def test_the_products_are_those_of_the_arithmetic(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:
@@ -150,11 +153,11 @@ def test_the_products_are_those_of_the_arithmetic(layer: Callable[..., tuple[Ker
     assert [sum(kernels.launches[name] for name in PRODUCTS[:3]) for kernels in (forward, backward)] == [3 * 7, 5 * 7]
 
 
-def test_an_adapter_of_pefts_launches_more_and_moves_more(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:
-    """What the budget would not notice missing is not worth its code."""
+def test_without_ours_a_layer_launches_more_and_moves_more(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:
+    """139 kernels and 14.9 GB with PEFT's own adapters and transformers' own rotation."""
     ours, theirs = layer(fused=True), layer(fused=False)
     launches = [sum(kernels.launches.total() for kernels in both) for both in (ours, theirs)]
     moved = [sum(kernels.pointwise for kernels in both) for both in (ours, theirs)]
-    assert launches[0] < launches[1] - 20
-    assert moved[0] < 0.7 * moved[1]
+    assert launches[0] < launches[1] - 40
+    assert moved[0] < 0.5 * moved[1]
     assert math.isfinite(moved[0])

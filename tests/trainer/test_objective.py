@@ -144,7 +144,7 @@ def test_what_was_fused_is_copied_whole() -> None:
     ids = torch.arange(10)[None]
     with torch.no_grad():
         plain = model(ids).logits
-        assert fuse(model, model, "cpu") == "5 norms, 2 gates"
+        assert fuse(model, model, "cpu") == "5 norms, 2 gates, 2 rotations"
         assert (model(ids).logits - plain).abs().max() < 1e-5
         copy = deepcopy(model)
         for one in model.parameters():

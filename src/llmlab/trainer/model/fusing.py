@@ -15,6 +15,7 @@ from torch.nn.functional import rms_norm
 from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate
 from llmlab.trainer.model.products import fuse_products
+from llmlab.trainer.model.rotation import fuse_rotations
 
 CLOSE = 1e-2
 """Relative difference of two roundings to 16 bits."""
@@ -23,7 +24,8 @@ CLOSE = 1e-2
 def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
     """Replace in place what can be replaced where training computes; returns what was, in words.
 
-    On a CPU all of it. On a GPU the norms by torch's own fused operator, the gates, and adapters without dropout, which is torch's there.
+    On a CPU all of it. On a GPU the norms by torch's own fused operator, rotations, gates, and adapters without dropout, which is torch's
+    there.
     """
     on_cpu = device == "cpu"
     norms = gates = 0
@@ -40,13 +42,16 @@ def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
             if tried[known]:
                 module.forward = forward
                 norms, gates = norms + (make is not _gate), gates + (make is _gate)
+    weight = next(model.parameters())
+    rotations = fuse_rotations(model, _computed(weight), weight.device)
     named = ((owner, name, child) for owner in adapted.modules() for name, child in owner.named_children())
     drops = [(owner, name) for owner, name, child in named if on_cpu and type(child) is nn.Dropout and child.p > 0]
     for owner, name in drops:
         before = getattr(owner, name)
         setattr(owner, name, Dropout(before.p).train(before.training))
     products = fuse_products(model, model.get_output_embeddings())  # type: ignore[operator]
-    pieces = {"norms": norms, "gates": gates, "dropouts": len(drops), "adapters": fuse_adapters(adapted), "products": products}
+    pieces = {"norms": norms, "gates": gates, "rotations": rotations, "dropouts": len(drops)}
+    pieces |= {"adapters": fuse_adapters(adapted), "products": products}
     made = [f"{count} {word}" for word, count in pieces.items() if count]
     return ", ".join(made) or "nothing"
 
@@ -91,12 +96,17 @@ def _gate_forward(module: Any, x: Tensor) -> Tensor:
 def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:
     """Whether a module gives on random input what ours gives; that one raises means that it does not."""
     weight = next(module.parameters())
-    dtype = torch.get_autocast_dtype(weight.device.type) if torch.is_autocast_enabled(weight.device.type) else weight.dtype
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, 8, size, generator=generator).to(weight.device, dtype)
+    x = torch.randn(1, 8, size, generator=generator).to(weight.device, _computed(weight))
     with torch.no_grad():
         try:
             one, other = module(x).float(), forward(x).float()
         except (RuntimeError, TypeError):
             return False
     return one.shape == other.shape and bool((one - other).norm() <= CLOSE * one.norm())
+
+
+def _computed(weight: Tensor) -> torch.dtype:
+    """The type that products with a weight are computed in."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
