@@ -347,7 +347,7 @@ VARIATIONS: dict[str, list[tuple[Any, Expected]]] = {
         (orjson.dumps(PAIR, option=orjson.OPT_INDENT_2), "data.jsonl the file is a JSON object written over several lines: write one object a line"), (b"[" + lines(PAIR)[:-1] + b",\n" + lines(PAIR)[:-1] + b"]", "data.jsonl the file is a JSON array written over several lines"),
     ],
     "a question and its answer": [
-        ({"question": "q", "answer": "w"}, ANSWERED), ({"question": "q", "answer": "w", "id": 3, "source": "x"}, ANSWERED), ({"system_prompt": "s", "question": "q", "response": "w"}, "system: s\nuser: q\nassistant*: w"), ({"prompt": "q", "response": "w"}, ANSWERED),
+        ({"question": "q", "answer": "w"}, ANSWERED), ({"question": "q", "answer": "w", "id": 3, "source": "x"}, ANSWERED), ({"system_prompt": "s", "question": "q", "response": "w"}, "system: s\nuser: q\nassistant*: w"), ({"prompt": "q", "response": "w"}, ANSWERED), ({"prompt": "q", "answer": "w"}, ANSWERED), ({"prompt": "q", "answer": 4}, "user: q\nassistant*: 4"), ({"prompt": "q", "answer": {"a": 4}}, "data.jsonl:1 answer"),
         ({"query": "q", "response": "w"}, ANSWERED), ({"input": "q", "output": "w"}, ANSWERED), ({"a.csv": b"question,answer\nq,w\n"}, ANSWERED), ({"question": "q", "answer": ["w", "v"]}, "data.jsonl:1 answer[0] is a string, not an object"), ({"question": "q", "answer": 4}, "data.jsonl:1 answer is a number, not a string"),
         ({"question": "q", "answer": "w", "context": "c"}, (ANSWERED, "unread context")),
     ],

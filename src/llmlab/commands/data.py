@@ -13,6 +13,7 @@ from llmlab.errors import DataError, ExitCode, UsageError
 if TYPE_CHECKING:
     from llmlab.dataset.report import Report
     from llmlab.dataset.trial import Trial
+    from llmlab.ops.reward_trial import RewardsTried
     from llmlab.recipe import Recipe
 
 OUTPUTS = Path("outputs")
@@ -56,6 +57,10 @@ def _show_forms(ctx: typer.Context, wanted: bool) -> None:
     raise typer.Exit
 
 
+RewardOption = Annotated[
+    Path | None,
+    typer.Option("--reward", help="A Python file with one function that rewards completions, to try on the rows.", metavar="FILE"),
+]
 Forms = Annotated[
     bool, typer.Option("--forms", help="Print every form a row may have, with an example.", is_eager=True, callback=_show_forms)
 ]
@@ -68,15 +73,17 @@ def validate(
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
     recipe: RecipeFile = "",
+    reward: RewardOption = None,
     forms: Forms = False,  # noqa: ARG001 - its callback has done it
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
     state: State = ctx.obj
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
+    rewards = _rewards_tried(state, path, report, reward)
     good = not report.bad and not (trial and trial.refused)
-    facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial)
-    state.ui.show(facts, lambda: report_view(state, report, trial))
+    facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial, rewards)
+    state.ui.show(facts, lambda: report_view(state, report, trial, rewards))
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
     if trial and trial.refused and not skip_bad:
         raise DataError(refused_words(trial), f"llmlab validate {path} --skip-bad")
@@ -178,6 +185,25 @@ def _checked(
             return report, None
         with state.ui.bar("trying the chat template", "bytes") as progress:
             return tried(path, report, model, progress)
+
+
+def _rewards_tried(state: State, path: Path, report: "Report", file: Path | None) -> "RewardsTried | None":
+    """What a reward's file says of the rows, where one is named and there are any."""
+    if file is None or not report.examples:
+        return None
+    from shlex import join
+
+    from llmlab.ops.reward_trial import try_rewards
+    from llmlab.rewards import files
+    from llmlab.rewards.scoring import Limits
+
+    reward = files.read(str(file), file)
+    hint = join(["llmlab", "validate", str(path), "--reward", str(file)])
+    with state.ui.bar("trying the reward", "rows") as progress:
+        tried = try_rewards(path, [reward.asked()], Limits(), hint, progress)
+    if tried.lacks:
+        state.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
+    return tried
 
 
 def _recipe_at_hand(state: State, name: str) -> "Recipe | None":

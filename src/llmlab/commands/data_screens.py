@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmlab.dataset.report import Report
     from llmlab.dataset.trial import Trial
     from llmlab.ops.fetch import Fetched
+    from llmlab.ops.reward_trial import RewardsTried
     from llmlab.ops.upload import Uploaded
 
 SHOWN_PROBLEMS = 20
@@ -30,9 +31,9 @@ def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
             yield f"  {json.dumps(example, ensure_ascii=False)}"
 
 
-def document_of(trial: "Trial | None") -> dict[str, Any]:
-    """What is printed as JSON of a template that was tried."""
-    return {"template": trial}
+def document_of(trial: "Trial | None", rewards: "RewardsTried | None" = None) -> dict[str, Any]:
+    """What is printed as JSON of a template and of rewards that were tried."""
+    return {"template": trial, "rewards": rewards}
 
 
 def refused_words(trial: "Trial") -> str:
@@ -42,7 +43,9 @@ def refused_words(trial: "Trial") -> str:
     return f"{trial.refused:,} {'row is' if trial.refused == 1 else 'rows are'} refused by {whose}"
 
 
-def report_view(state: State, report: "Report", trial: "Trial | None" = None) -> Iterator["RenderableType"]:
+def report_view(
+    state: State, report: "Report", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
+) -> Iterator["RenderableType"]:
     """Files, then what is known of all of them, then the bad lines and those that the template refuses."""
     yield table(
         ("file", "size", "examples", "bad", "format"),
@@ -54,7 +57,8 @@ def report_view(state: State, report: "Report", trial: "Trial | None" = None) ->
     )
     yield ""
     if report.examples or report.skipped:
-        facts = table(("", ""), [*facts_of(report, trial), *(_template_facts(trial) if trial else ())])
+        more = [*(_template_facts(trial) if trial else ()), *(_reward_facts(rewards) if rewards else ())]
+        facts = table(("", ""), [*facts_of(report, trial), *more])
         facts.show_header = False  # type: ignore[union-attr]
         yield facts
     limit = None if state.ui.verbosity else SHOWN_PROBLEMS
@@ -86,6 +90,19 @@ def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:
     for count, what in ((trial.tools_ignored, "tools"), (trial.thoughts_ignored, "thoughts")):
         if count:
             yield f"{what} lost", f"{count:,} examples have {what}, which the template does not show to the model"
+
+
+def _reward_facts(rewards: "RewardsTried") -> Iterator[tuple[str, str]]:
+    """What each reward says of the rows' answers, and of saying nothing."""
+    for one in rewards.rewards:
+        rows = f"the first {one.rows:,} rows" if rewards.more else f"{one.rows:,} {'row' if one.rows == 1 else 'rows'}"
+        words = f"{one.reward}: mean {one.mean:.3g} for the answers of {rows} ({one.lowest:.3g} to {one.highest:.3g})"
+        words += f", {one.empty_mean:.3g} for an empty completion"
+        if one.alike:
+            words += f"; {one.alike:,} {'row gets' if one.alike == 1 else 'rows get'} the same for both"
+        yield "reward", words
+    if rewards.left_out:
+        yield "no reward", f"{rewards.left_out:,} {'row has' if rewards.left_out == 1 else 'rows have'} no prompt with an answer"
 
 
 def facts_of(report: "Report", trial: "Trial | None" = None) -> Iterator[tuple[str, str]]:

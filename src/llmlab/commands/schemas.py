@@ -39,13 +39,14 @@ from llmlab.ops.overview import Overview
 from llmlab.ops.preflight import Plan
 from llmlab.ops.removing import Leaving
 from llmlab.ops.resume import Resumed
+from llmlab.ops.reward_trial import RewardsTried
 from llmlab.ops.runs import Detail
 from llmlab.ops.stop import Stopped
 from llmlab.ops.teardown import TornDown
 from llmlab.ops.upload import Uploaded
 
 ERROR = {"error": str, "hint": str, "exit_code": int}
-REPORT: dict[str, Any] = {"ok": bool, "trained_share": float, "template": Trial | None}
+REPORT: dict[str, Any] = {"ok": bool, "trained_share": float, "template": Trial | None, "rewards": RewardsTried | None}
 REPORT |= {one.name: one.type for one in fields(Report) if one.name not in {"verdicts", LENGTHS}}
 FORM = {"form": str, "keys": str, "becomes": str, "examples": list[Any], "described": list[str]}
 FORMS: dict[str, Any] = {

@@ -116,7 +116,7 @@ def pair_of(asks: str, answers: str, form: Format, more: tuple[str, ...] = ()) -
             asked = [*asked[:-1], {**asked[-1], "content": f"{asked[-1]['content']}\n\n{added}".lstrip("\n")}]
         earlier, learned = history(row.get("history"), "history")
         messages = [*system, *earlier, *asked]
-        said, trained = answer(row[answers], answers, unread)
+        said, trained = answer(_number_as_text(row[answers]) if form is Format.PROMPT_ANSWER else row[answers], answers, unread)
         if not trained:
             raise BadRow(f"{answers} has no assistant message that carries loss")
         said = _thinking(row, said)
@@ -177,6 +177,11 @@ def answer(value: object, where: str, unread: Unread) -> tuple[list[Message], li
     if not trained and not any(message["role"] == "assistant" for message in said):
         raise BadRow(f"{where} has no assistant message")
     return said, trained
+
+
+def _number_as_text(value: object) -> object:
+    """A number that is the answer as JSON writes it; every other value as it is."""
+    return orjson.dumps(value).decode() if type(value) in {int, float} else value
 
 
 def _listed(value: object, where: str) -> object:

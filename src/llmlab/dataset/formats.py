@@ -34,6 +34,7 @@ class Format(StrEnum):
     ALPACA = "alpaca"
     INSTRUCTION_RESPONSE = "instruction-response"
     PROMPT_RESPONSE = "prompt-response"
+    PROMPT_ANSWER = "prompt-answer"
     QUERY_RESPONSE = "query-response"
     QUESTION_ANSWER = "question-answer"
     QUESTION_RESPONSE = "question-response"

@@ -62,6 +62,7 @@ FORMS: tuple[Form, ...] = (
         "input",
     ),
     _form(Format.PROMPT_RESPONSE, "prompt response", pair_of("prompt", "response", Format.PROMPT_RESPONSE), _PAIR),
+    _form(Format.PROMPT_ANSWER, "prompt answer", pair_of("prompt", "answer", Format.PROMPT_ANSWER), _PAIR),
     _form(Format.QUERY_RESPONSE, "query response", pair_of("query", "response", Format.QUERY_RESPONSE), _PAIR),
     _form(Format.QUESTION_ANSWER, "question answer", pair_of("question", "answer", Format.QUESTION_ANSWER), _PAIR),
     _form(Format.QUESTION_RESPONSE, "question response", pair_of("question", "response", Format.QUESTION_RESPONSE), _PAIR),

@@ -120,6 +120,11 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
         ("https://huggingface.co/datasets/databricks/databricks-dolly-15k", _AXOLOTL),
     ),
     Format.PROMPT_RESPONSE: ("a chat", ({"prompt": "2 + 2?", "response": "4"},), ("https://github.com/mosaicml/llm-foundry/blob/main/scripts/train/finetune_example/README.md", _MS_SWIFT)),
+    Format.PROMPT_ANSWER: (
+        "a chat, as strings or messages; an answer may be a number",
+        ({"prompt": "2 + 2?", "answer": 4}, {"prompt": [_HI], "answer": "4"}),
+        ("https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function", "https://docs.predibase.com/user-guide/fine-tuning/grpo"),
+    ),
     Format.QUERY_RESPONSE: (
         "a chat, `history` as in alpaca",
         ({"query": "And 3 + 3?", "response": "6", "history": [["2 + 2?", "4"]]},),

@@ -94,8 +94,8 @@ CHATS = {
     ("items",): ("from", "value"),
 }  # fmt: skip
 PAIRS = frozenset({
-    Format.PROMPT_COMPLETION, Format.PROMPT_RESPONSE, Format.ALPACA, Format.INSTRUCTION_RESPONSE, Format.QUERY_RESPONSE,
-    Format.QUESTION_ANSWER, Format.QUESTION_RESPONSE, Format.INPUT_OUTPUT,
+    Format.PROMPT_COMPLETION, Format.PROMPT_RESPONSE, Format.PROMPT_ANSWER, Format.ALPACA, Format.INSTRUCTION_RESPONSE,
+    Format.QUERY_RESPONSE, Format.QUESTION_ANSWER, Format.QUESTION_RESPONSE, Format.INPUT_OUTPUT,
 })  # fmt: skip
 MORE = {Format.ALPACA: ("input",), Format.INSTRUCTION_RESPONSE: ("context", "input")}
 

@@ -1,0 +1,46 @@
+"""A row as a question with the answer that a reward compares with: what `objective: grpo` and a reward that is tried read of a chat."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from llmlab.dataset.formats import Example, Kind, Message
+from llmlab.dataset.forms import keys_of, plan_of
+from llmlab.dataset.reasons import BadRow
+
+OWN = frozenset({"prompts", "completions", "completion_ids", "answer", "trainer_state", "log_extra", "log_metric", "environments"})
+"""Names that a reward function's arguments have already, in TRL:
+https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function."""
+
+
+class Prompt(NamedTuple):
+    """`prompt` as a reward function gets it: the row's string, or messages. `columns` are the row's keys that its form does not read."""
+
+    prompt: str | list[Message]
+    messages: list[Message]
+    tools: list[dict[str, Any]]
+    answer: str
+    columns: dict[str, Any]
+
+    def completion(self, text: str) -> str | list[Message]:
+        """A text as the completion of this prompt: a string of a string, messages of messages, as TRL has it."""
+        return text if isinstance(self.prompt, str) else [{"role": "assistant", "content": text}]
+
+
+def prompt_of(row: Mapping[str, Any], example: Example) -> Prompt:
+    """The question and the answer of a row.
+
+    Raises:
+        BadRow: it is no chat, nothing is asked in it, or its last answer is not words alone.
+    """
+    if example.kind is not Kind.CHAT:
+        raise BadRow(f"a {example.kind} has no prompt with an answer")
+    *messages, last = example.messages
+    if not messages or last["role"] != "assistant" or last.get("tool_calls") or not isinstance(last.get("content"), str):
+        raise BadRow("no prompt with an answer in words as the last message")
+    form = plan_of(keys_of(row)).form
+    needs = form.needs if form else ()
+    reads = form.reads | OWN if form else OWN
+    asked = row.get(needs[0]) if len(needs) == 2 else None
+    plain = isinstance(asked, str) and len(messages) == 1
+    columns = {key: value for key, value in row.items() if key not in needs and key not in reads}
+    return Prompt(asked if plain and isinstance(asked, str) else messages, messages, example.tools, last["content"], columns)

@@ -1,0 +1,51 @@
+"""A reward tried on a dataset before a run, as typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import CommandLine
+
+EXACT = "def reward(completions, answer, **columns):\n    return [float(one == right) for one, right in zip(completions, answer)]\n"
+
+
+@pytest.fixture
+def data(project: Path) -> Path:
+    folder = project / "sums"
+    folder.mkdir()
+    rows = [{"prompt": f"{number} + 1?", "answer": number + 1} for number in range(3)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"messages": [
+        {"role": "user", "content": "4 + 1?"}, {"role": "assistant", "content": "5"},
+    ]}]))  # fmt: skip
+    (project / "reward.py").write_text(EXACT)
+    return folder
+
+
+def test_validate_tries_a_reward_on_the_rows(llmlab: CommandLine, data: Path, project: Path) -> None:
+    good = llmlab("validate", data, "--reward", project / "reward.py")
+    assert good.code == 0, good.err
+    assert "reward.py: mean 0.75 for the answers of 4 rows (0 to 1), 0 for an empty completion; 1 row gets the same for both" in good.out
+    tried = llmlab("validate", data, "--reward", project / "reward.py", "--json").json["rewards"]
+    assert tried["rewards"][0]["rows"] == 4
+    assert (tried["rewards"][0]["mean"], tried["rewards"][0]["empty_mean"], tried["rewards"][0]["alike"]) == (0.75, 0, 1)
+    assert len(tried["rewards"][0]["sha256"]) == 64
+    assert llmlab("validate", data, "--json").json["rewards"] is None
+
+
+def test_a_reward_that_fails_is_told_with_the_row(llmlab: CommandLine, data: Path, project: Path) -> None:
+    file = project / "reward.py"
+    file.write_text("def reward(completions, **columns):\n    return [float(one) for one in completions]\n")
+    bad = llmlab("validate", data, "--reward", file)
+    assert bad.code == 1
+    assert bad.error.startswith(f"the reward {file} raised an error: ValueError: could not convert string to float: ''")
+    assert bad.error.endswith("in line 2 (train.jsonl:1, with an empty completion)")
+    assert bad.hint == f"llmlab validate {data} --reward {file}"
+    missing = llmlab("validate", data, "--reward", project / "none.py")
+    assert (missing.code, missing.error) == (2, f"there is no file {project / 'none.py'} with a reward")
+
+
+def test_no_row_with_an_answer_is_told(llmlab: CommandLine, data: Path, project: Path) -> None:
+    (data / "train.jsonl").write_text('{"text": "Once upon a time."}\n')
+    none = llmlab("validate", data, "--reward", project / "reward.py")
+    assert (none.code, none.error) == (1, f"no row of {data} has a prompt and an answer that a reward could be tried on")
