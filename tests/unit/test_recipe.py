@@ -216,3 +216,36 @@ class TestChatTemplate:
             recipe.load(file)
         assert raised.value.message.startswith(words.format(folder=file.parent))
         assert raised.value.hint.startswith("llmlab ")
+
+
+UNFIT = {
+    "engine: trl\npacking: true": ("engine trl pads its batches, so packing true cannot be had ({file})", "packing=auto"),
+    "engine: trl\nparallel: fsdp": (
+        "engine trl trains on one GPU, so there is nothing for parallel fsdp to divide ({file})",
+        "parallel=auto",
+    ),
+    "engine: trl\non_bad_loss: skip": (
+        "engine trl moves the weights by every step, so on_bad_loss skip cannot leave one out ({file})",
+        "on_bad_loss=stop",
+    ),
+    "engine: trl\nobjective: dpo\ndpo: {label_smoothing: 0.1}": ("engine trl has no dpo.label_smoothing ({file})", "dpo.label_smoothing=0"),
+    "engine: trl\nlora: {targets: [q_proj, lm_head]}": (
+        "engine trl computes the loss from lm_head's own weights, so lora.targets cannot name lm_head ({file})",
+        "lora.targets=all-linear",
+    ),
+}
+
+
+@pytest.mark.parametrize("text", UNFIT)
+def test_what_an_engine_cannot_do_is_refused(tmp_path: Path, text: str) -> None:
+    """On the laptop already: every command that reads a recipe reads it here. What the hint sets is taken."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"model: some/model\n{text}")
+    message, mends = UNFIT[text]
+    with pytest.raises(UsageError) as caught:
+        recipe.load(file)
+    assert (caught.value.message, caught.value.hint) == (message.format(file=file), f"llmlab launch --set {mends}")
+    name, _, value = mends.partition("=")
+    assert recipe.load(file, {name: value}).by_trl
+    if "objective" not in text:
+        assert not recipe.load(file, {"engine": "own"}).by_trl

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from llmlab import chat_template as chat_templates
 from llmlab.chat_template import ChatTemplate
 from llmlab.errors import UsageError, one_line
+from llmlab.recipe.engines import TRL_ALONE, fits_trl
 from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Lora
 
 LAB_MODEL = chat_templates.LAB
@@ -36,6 +37,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     objective: Literal["sft", "dpo"] = Field("sft", description="sft: say what the assistant says; dpo: prefer chosen to rejected answers")
+    engine: Literal["own", "trl"] = Field("own", description="whose training loop: llmlab's own, or TRL's trainer of the objective")
     method: Literal["lora", "qlora", "full"] = Field(
         "lora", description="lora; qlora: the same over a base model held in 4 bits; full: every weight"
     )
@@ -111,6 +113,11 @@ class Recipe(BaseModel):
     def lab_model(self) -> str | None:
         """The name of the uploaded model, or None for one of Hugging Face's."""
         return self.model.removeprefix(LAB_MODEL) if self.model.startswith(LAB_MODEL) else None
+
+    @property
+    def by_trl(self) -> bool:
+        """Whether TRL's trainer does the steps."""
+        return self.engine == "trl" or self.objective in TRL_ALONE
 
     @property
     def step_examples(self) -> int:
@@ -225,10 +232,10 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
     """The recipe of plain values, as they stand in a file or in `Spec.recipe`.
 
     Raises:
-        UsageError: an unknown field or a wrong value, the first of them.
+        UsageError: an unknown field or a wrong value, the first of them; or fields that the engine cannot do together.
     """
     try:
-        return Recipe.model_validate(values)
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
@@ -237,6 +244,9 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         raise UsageError(
             one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[_dotted(first)]
         ) from error
+    if recipe.by_trl:
+        fits_trl(recipe, source)
+    return recipe
 
 
 def fields() -> Iterator[tuple[str, str, str]]:

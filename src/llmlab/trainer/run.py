@@ -21,6 +21,7 @@ from llmlab.trainer.processes import Processes
 from llmlab.trainer.results import output
 
 if TYPE_CHECKING:
+    from llmlab.trainer.loop.steps import Loop
     from llmlab.trainer.model.objective import Objective
 
 
@@ -58,10 +59,13 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
     """
     from llmlab.trainer.loop.saving import Saver
     from llmlab.trainer.loop.speed import Speed
-    from llmlab.trainer.loop.steps import Loop
 
     control.phase("loading")
     _quiet()
+    if recipe.by_trl and processes.count > 1:
+        raise SetupFailed(
+            f"TRL's trainers train on one GPU here, and this machine has {processes.count}", "llmlab launch --instance-type g6.xlarge"
+        )
     machine = machines.choose(recipe, processes.device, say)
     tokenizer = load_tokenizer(recipe, work)
 
@@ -74,7 +78,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
     start = processes.share(resume_from(Path(work.checkpoints), say) if processes.first else None)
     objective = build(work, recipe, machine, tokenizer, examples, start, processes, say)
     metrics = Metrics(Path(work.output), recipe, spec.run, start, writes=processes.first)
-    loop = Loop(
+    loop = _loop(recipe)(
         recipe,
         examples,
         objective,
@@ -148,13 +152,27 @@ def build(
     if recipe.method != "qlora" and not divided:
         adapted.to(machine.device)
     packed = saving.read_state(start).packed if start else None
-    made = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
+    if recipe.by_trl:
+        made = objectives.plain(adapted, recipe, machine, examples.train, say)
+    else:
+        made = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
     if start and made.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
         made.refer_to(load_model(recipe, work, machine, tokenizer))
     if divided:
         sharding.divide(made, machine, processes)
     made.checkpointing = speed_up(adapted, recipe, machine, say)
     return made
+
+
+def _loop(recipe: Recipe) -> "type[Loop]":
+    """Whose loop takes the steps."""
+    from llmlab.trainer.loop.steps import Loop
+
+    if not recipe.by_trl:
+        return Loop
+    from llmlab.trainer.trl.steps import TrlLoop  # which takes seconds to import
+
+    return TrlLoop
 
 
 def _quiet() -> None:

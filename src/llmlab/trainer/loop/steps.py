@@ -19,8 +19,10 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Failed
 from llmlab.trainer.examples.data import Data
+from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop import checkpoints, evaluate, optimizers, saving, schedule, weights
 from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
+from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.loop.saving import Saver, State
 from llmlab.trainer.loop.speed import Speed
@@ -97,6 +99,14 @@ class Loop:
             self._between(row)
             if self.left or self.stopped_early:
                 break
+        self._close()
+
+    def _close(self) -> None:
+        """Everything on the disk, and something learned.
+
+        Raises:
+            Failed: the optimizer never moved.
+        """
         self.saver.close()
         if self.state.step and self.state.moves == 0 and not self.left:
             raise Failed(f"{self._in_vain()}; none of {self.state.step} steps had finite gradients", self._instead())
@@ -273,7 +283,7 @@ class Loop:
         row: dict[str, Any] = {}
         self.control.phase("evaluating")
         if self.data.held_out is not None:
-            evaluated = evaluate.evaluate(self.objective, self.data.held_out, self.recipe, self.processes, self.control.moved)
+            evaluated = self._held_out(self.data.held_out)
             row = evaluated.row(self.recipe.objective)
             better = self.state.best_loss is None or evaluated.loss < self.state.best_loss
             if better:
@@ -291,6 +301,10 @@ class Loop:
                 self.control.moved()
         self.control.phase("training")
         return row
+
+    def _held_out(self, held_out: Tokens) -> Evaluated:
+        """How good the model is on examples that it never trains on."""
+        return evaluate.evaluate(self.objective, held_out, self.recipe, self.processes, self.control.moved)
 
     def _has_lost_patience(self) -> bool:
         patience = self.recipe.evaluation.patience

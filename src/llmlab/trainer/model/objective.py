@@ -144,6 +144,17 @@ def choose(
     return Objective(model, recipe, machine, packed=packed, chunked=chunked)
 
 
+def plain(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:
+    """The objective of a model that another's loop trains: nothing of it replaced, padded, its head in chunks where that is exact."""
+    was = model.training
+    model.eval()
+    with torch.no_grad(), machine.autocast(str(model.device)):
+        chunked, why = _chunks(causal(model), machine, tokens)
+    model.train(was)
+    say(f"loss head of evaluations: {'in chunks, where there is loss' if chunked else 'whole'}, {why}")
+    return Objective(model, recipe, machine, packed=False, chunked=chunked)
+
+
 def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
     """Whether a row of documents gives the hidden states of each alone."""
     if recipe.packing is False:

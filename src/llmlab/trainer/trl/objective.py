@@ -1,0 +1,129 @@
+"""What TRL's objectives have in common: how a trainer of theirs is made, and what a batch of it holds.
+
+An objective is one class: the trainer's class and its own settings, how sequences become a batch, and which of TRL's numbers go into the
+metrics. Data come as token ids with our masks, so that TRL renders, cuts and tokenises nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.machine import Machine
+from llmlab.trainer.trl.stepping import Stepping
+
+Batch = dict[str, Any]
+OF_THE_START = "ref"
+"""The copy that TRL makes of an adapter to compare with, and which is taken away again: of a training that goes on it would be a copy of
+what was learned before, while the model without its adapter is what it was before the first step."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a trainer of TRL's is made of. `reference` is None where the model without its adapter is what it is compared with."""
+
+    recipe: Recipe
+    machine: Machine
+    model: Any
+    reference: Any
+    tokenizer: Any
+    optimizer: torch.optim.Optimizer
+    folder: Path
+    """TRL's own, within the work folder; nothing in it is kept."""
+    steps: int
+    """Optimizer steps that are left."""
+
+
+class TrlObjective:
+    """One objective of TRL's. `tokens` are what it trains on."""
+
+    row: Mapping[str, Any] = {"input_ids": [0], "labels": [0]}
+    """Stands for the data where TRL looks at the first row; the batches come from us."""
+
+    def __init__(self, recipe: Recipe, tokens: Tokens) -> None:
+        self.recipe, self.tokens = recipe, tokens
+
+    def trainer(self, given: Given) -> Stepping:
+        """The trainer, before its first step."""
+        raise NotImplementedError
+
+    def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
+        """What the trainer's `compute_loss` reads, of some items."""
+        raise NotImplementedError
+
+    def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
+        """TRL's numbers of a step under the names of ours."""
+        raise NotImplementedError
+
+    def batches(self, tokens: Tokens, items: Sequence[int]) -> list[Batch]:
+        """The items in their order, `batch_size` at a time."""
+        size = self.recipe.batch_size
+        return [self.batch(tokens, items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def arguments(given: Given) -> dict[str, Any]:
+    """What every trainer is told: the recipe in TRL's words, and that it saves, reports and sends nothing by itself.
+
+    To the trainer a batch is a whole step, so it accumulates none (`Stepping`).
+    """
+    recipe, machine = given.recipe, given.machine
+    return {
+        "output_dir": str(given.folder), "max_steps": given.steps, "seed": recipe.seed,
+        "per_device_train_batch_size": recipe.batch_size, "per_device_eval_batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "max_grad_norm": recipe.max_grad_norm,
+        "use_cpu": machine.kind == "cpu", "bf16": machine.dtype == "bfloat16", "fp16": machine.dtype == "float16",
+        "gradient_checkpointing": False,  # it is on already where it helps
+        "max_length": None,  # what is too long was left out or split, and said
+        "save_strategy": "no", "eval_strategy": "no", "report_to": "none", "push_to_hub": False, "disable_tqdm": True,
+        "logging_strategy": "steps", "logging_steps": 1, "logging_nan_inf_filter": False, "remove_unused_columns": False,
+    }  # fmt: skip
+
+
+def make(kind: Any, settings: Any, given: Given, row: Mapping[str, Any], **more: Any) -> Stepping:
+    """A trainer of one of our classes with our optimizer, whose learning rate is set before each step."""
+    from datasets import Dataset
+
+    learned = {name: one.detach().clone() for name, one in given.model.named_parameters() if one.requires_grad}
+    made: Stepping = kind(
+        model=given.model,
+        args=settings,
+        train_dataset=Dataset.from_list([dict(row)]),
+        data_collator=_as_it_is,
+        processing_class=given.tokenizer,
+        optimizers=(given.optimizer, torch.optim.lr_scheduler.LambdaLR(given.optimizer, lambda _step: 1.0)),
+        **more,
+    )
+    if OF_THE_START in getattr(given.model, "peft_config", {}):
+        given.model.delete_adapter(OF_THE_START)
+    for name, one in given.model.named_parameters():
+        if name in learned:
+            one.data = learned[name]  # over 4 bits TRL makes 16 of what learns, in which a small step is lost
+    return made
+
+
+def padded(rows: Iterable[np.ndarray[Any, Any]], fill: int = 0) -> Tensor:
+    """Rows under each other, padded on the right to the longest; int64."""
+    every = list(rows)
+    table = np.full((len(every), max(len(one) for one in every)), fill, np.int64)
+    for at, one in enumerate(every):
+        table[at, : len(one)] = one
+    return torch.from_numpy(table)
+
+
+def sequences(tokens: Tokens, numbers: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, attention mask and loss mask of some sequences, each (sequences, longest)."""
+    read = [tokens.sequence(number) for number in numbers]
+    spoken = [mask.copy() for _, mask in read]
+    for mask in spoken:
+        mask[:1] = 0  # nothing comes before a sequence's first token, so nothing can predict it
+    return padded(ids for ids, _ in read), padded(np.ones(len(ids)) for ids, _ in read), padded(spoken)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,28 @@
+"""SFTTrainer: say what the assistant says."""
+
+from collections.abc import Mapping, Sequence
+
+from trl import SFTConfig, SFTTrainer
+
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make, sequences
+from llmlab.trainer.trl.stepping import Stepping
+
+
+class SteppingSft(Stepping, SFTTrainer):  # type: ignore[misc]
+    """SFTTrainer on our steps."""
+
+
+class Sft(TrlObjective):
+    """Loss is the mean over all tokens of a step that carry it."""
+
+    def trainer(self, given: Given) -> Stepping:
+        settings = SFTConfig(**arguments(given), dataset_kwargs={"skip_prepare_dataset": True})
+        return make(SteppingSft, settings, given, self.row)
+
+    def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
+        ids, attention, spoken = sequences(tokens, items)
+        return {"input_ids": ids, "attention_mask": attention, "labels": ids.masked_fill(spoken == 0, -100)}
+
+    def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
+        return {"token_accuracy": logs.get("mean_token_accuracy")}

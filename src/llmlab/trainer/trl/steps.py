@@ -1,0 +1,143 @@
+"""llmlab's loop with a trainer of TRL's in it: TRL goes forward, backward and moves the optimizer, everything between steps is ours.
+
+A step's examples, learning rate and random numbers follow from its number here too, so that going on from a checkpoint is the same as
+never having stopped: the order of the data, the counters and the optimizer exactly, and bit by bit on a CPU. Checkpoints are llmlab's own.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, TrainerCallback
+
+from llmlab.recipe import Recipe
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop import schedule
+from llmlab.trainer.loop.batches import Step
+from llmlab.trainer.loop.steps import Loop
+from llmlab.trainer.trl import words
+from llmlab.trainer.trl.objective import Batch, Given, TrlObjective
+from llmlab.trainer.trl.stepping import Stepping
+
+
+def objective_of(recipe: Recipe, tokens: Tokens) -> TrlObjective:
+    """The recipe's objective; TRL's trainers take seconds to import, so that each is imported alone."""
+    if recipe.objective == "dpo":
+        from llmlab.trainer.trl.dpo import Dpo
+
+        return Dpo(recipe, tokens)
+    from llmlab.trainer.trl.sft import Sft
+
+    return Sft(recipe, tokens)
+
+
+class TrlLoop(Loop):
+    """One training by a trainer of TRL's."""
+
+    trainer: Stepping
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.taught = objective_of(self.recipe, self.data.train)
+
+    def run(self) -> None:
+        """As `Loop.run`.
+
+        Raises:
+            Failed: as there, or TRL refuses the recipe.
+        """
+        tokens = self.data.train
+        lengths, trained = tokens.lengths(), np.asarray(tokens.trained).reshape(len(tokens), tokens.width).sum(1)
+        self.lengths, self.trained_tokens = lengths, trained
+        with words.of_the_recipe(self.recipe):
+            self.trainer = self._trainer()
+            self._begin()
+            if not self.stopped_early and self.state.step < self.plan.steps:
+                self.trainer.train()
+        self._close()
+
+    def _trainer(self) -> Stepping:
+        given = Given(
+            self.recipe,
+            self.objective.machine,
+            self.objective.model,
+            self.objective.reference,
+            self.tokenizer,
+            self.optimizer,
+            Path(self.control.work.cache) / "trl",
+            max(1, self.plan.steps - self.state.step),
+        )
+        trainer = self.taught.trainer(given)
+        trainer.steps, trainer.weigh = self._steps, self._weigh
+        trainer.remove_callback(PrinterCallback)  # it prints beside our log
+        trainer.add_callback(Between(self))
+        if trainer.accelerator.scaler is not None:
+            if kept := self.scaler.state_dict():
+                trainer.accelerator.scaler.load_state_dict(kept)
+            self.scaler = trainer.accelerator.scaler
+        return trainer
+
+    def _steps(self) -> Iterator[list[Batch]]:
+        """The batches of each step that is left."""
+        for number in range(self.state.step, self.plan.steps):
+            items = self.plan.items(number)
+            tokens, trained = int(self.lengths[items].sum()), int(self.trained_tokens[items].sum())
+            self.coming = Step((), len(items), tokens, trained)
+            yield self.taught.batches(self.data.train, [int(item) for item in items])
+
+    def _weigh(self, loss: float) -> None:
+        self.speed.lap("compute")
+        self._is_good(loss)
+
+    # ------------------------------------------------------------ what TRL tells
+
+    def begin_step(self, optimizer: Any) -> None:
+        """Learning rate and random numbers of the step that begins."""
+        number = self.state.step
+        torch.manual_seed(schedule.seed(self.recipe.seed, number, self.processes.rank))
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate
+        self.speed.begin()
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step that is taken."""
+        return self.recipe.learning_rate * schedule.scale(self.recipe, self.state.step, self.plan.steps)
+
+    def end_step(self, logs: Mapping[str, float]) -> None:
+        """A step's row of metrics, and what is due between it and the next."""
+        norm, rate, step = float(logs.get("grad_norm", 0.0)), self.rate, self.coming
+        if not self.scaler.is_enabled() and not math.isfinite(norm):
+            self._refuse(f"the gradient's norm is {norm:.4g} at step {self.state.step + 1}", self.state.step)
+        self._note_move(moved=math.isfinite(norm))
+        self.speed.lap("optimizer")
+        self.overdue, self.leaving = self._pressed()
+        self.state.step, self.state.tokens = self.state.step + 1, self.state.tokens + step.tokens
+        self._between(
+            {
+                "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": logs["loss"], "learning_rate": rate,
+                "grad_norm": norm if math.isfinite(norm) else None, **self.taught.metrics(logs), "tokens": self.state.tokens,
+                **self.speed.end(step.tokens, step.trained),
+            }
+        )  # fmt: skip
+
+
+class Between(TrainerCallback):  # type: ignore[misc] # transformers is looked into by nobody
+    """Tells the loop of each step."""
+
+    def __init__(self, loop: TrlLoop) -> None:
+        self.loop = loop
+
+    def on_step_begin(self, _args: Any, _state: Any, _control: Any, **told: Any) -> None:
+        self.loop.begin_step(told["optimizer"])
+
+    def on_log(self, _args: Any, _state: Any, control: Any, **told: Any) -> None:
+        """A step's numbers come when the optimizer has moved; evaluations and the end of training are logged as well."""
+        logs = told["logs"]
+        if "learning_rate" not in logs or "loss" not in logs:
+            return
+        self.loop.end_step(logs)
+        control.should_training_stop = control.should_training_stop or bool(self.loop.left or self.loop.stopped_early)

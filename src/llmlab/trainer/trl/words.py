@@ -1,0 +1,55 @@
+"""TRL's and transformers' words in errors, as the recipe's fields."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmlab.errors import LabError, one_line
+from llmlab.recipe import Recipe
+from llmlab.trainer import endings
+from llmlab.trainer.endings import SetupFailed
+
+FIELDS = {
+    "per_device_train_batch_size": "batch_size",
+    "per_device_eval_batch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "accumulate",
+    "num_train_epochs": "epochs",
+    "lr_scheduler_type": "schedule",
+    "warmup_ratio": "warmup",
+    "target_modules": "lora.targets",
+    "lora_dropout": "lora.dropout",
+    "lora_alpha": "lora.alpha",
+    "label_smoothing": "dpo.label_smoothing",
+    "padding_free": "packing",
+    "activation_checkpointing": "gradient_checkpointing",
+    "bf16": "precision",
+    "fp16": "precision",
+    "optim": "optimizer",
+    "train_dataset": "the data",
+}
+"""What TRL, transformers and PEFT call a field, and what the recipe calls it."""
+WORDS = re.compile(rf"`?\b(?:args\.)?({'|'.join(sorted(FIELDS, key=len, reverse=True))})\b`?(?:=\S+)?")
+
+
+def translated(text: str, objective: str) -> str:
+    """A sentence of theirs with the recipe's fields in it."""
+    return WORDS.sub(lambda found: FIELDS[found[1]], text).replace("`beta`", f"{objective}.beta")
+
+
+@contextmanager
+def of_the_recipe(recipe: Recipe) -> Iterator[None]:
+    """Within it, what TRL refuses is said of the recipe's fields.
+
+    Raises:
+        SetupFailed: TRL refused something.
+    """
+    try:
+        yield
+    except LabError:
+        raise
+    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+        if endings.is_out_of_memory(error):
+            raise
+        first = one_line(str(error)).partition(". ")[0].rstrip(".")
+        raise SetupFailed(f"TRL's trainer refuses this: {translated(first, recipe.objective)}", "llmlab launch --set engine=own") from error

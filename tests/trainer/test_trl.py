@@ -1,0 +1,189 @@
+"""TRL's own trainers under our contract: our loop's numbers, our checkpoints and requests, and nothing written elsewhere."""
+
+import inspect
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmlab.contract import ADAPTER, EndReason, Env, TrainerExit, WorkFolder
+from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.loop import checkpoints
+from tests.sampling import sampled
+from tests.trainer import work as folders
+from tests.trainer.conftest import Train
+from tests.trainer.stable import Stable
+from tests.trainer.test_resume import Interrupting, ask, same, terminate
+
+STEPS = 20
+SAME: dict[str, dict[str, Any]] = {
+    "sft": {"batch_size": 2, "accumulate": 2},
+    "sft, full": {"method": "full", "batch_size": 4},
+    "dpo": {"objective": "dpo", "batch_size": 2, "accumulate": 2},
+    "dpo, full": {"objective": "dpo", "method": "full", "batch_size": 1, "accumulate": 4},
+}
+FORMS = {"sft": "messages", "dpo": "preference"}
+LEFT: dict[str, dict[str, Any]] = {
+    "sft": {"method": "lora"},
+    "sft, full": {"method": "full"},
+    "dpo": {"objective": "dpo"},
+    "dpo, full": {"objective": "dpo", "method": "full"},
+}
+"""14 examples, some held out, in steps of 4: the last one of an epoch is short. Dropout is on where there is an adapter."""
+
+
+def test_no_case_is_missing() -> None:
+    assert len(SAME) == len(LEFT) == 4
+    assert len(WORDS) == 4
+
+
+def make(root: Path, model: Path, **recipe: Any) -> WorkFolder:
+    common = {"engine": "trl", "epochs": 3, "batch_size": 2, "accumulate": 2, "evaluation": {"share": 0.2, "steps": 2}}
+    objective = recipe.get("objective", "sft")
+    return folders.make(root, model, form=FORMS[objective], count=14, recipe={**common, **recipe})
+
+
+@pytest.mark.parametrize("case", sampled(SAME, "sft"))
+def test_twenty_steps_are_our_loops(tmp_path: Path, model: Path, train: Train, case: str) -> None:
+    """The same examples in the same order, the same masks, weights and learning rates: so the same losses."""
+    recipe = {"max_steps": STEPS, "lora": {"rank": 4, "dropout": 0.0}, "warmup": 0.1, **SAME[case]}
+    seen = []
+    for engine in ("own", "trl"):
+        form = FORMS[recipe.get("objective", "sft")]
+        work = folders.make(tmp_path / engine, model, form=form, count=16, recipe={**recipe, "engine": engine})
+        code, log = train(work)
+        assert code == 0, log
+        seen.append(work)
+    ours, its = (folders.losses(work) for work in seen)
+    assert len(ours) == len(its) == STEPS
+    for (step, loss, norm), (at, other, size) in zip(ours, its, strict=True):
+        assert step == at
+        assert loss == pytest.approx(other, abs=1e-5), step
+        assert norm == pytest.approx(size, rel=1e-3), step
+    assert ours[-1][1] < ours[0][1] - 0.02
+    assert folders.progress(seen[0]).tokens == folders.progress(seen[1]).tokens
+
+
+@pytest.mark.parametrize("case", sampled(LEFT, "dpo"))
+def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, case: str) -> None:
+    """Losses, evaluations, counters and weights bit by bit, on a CPU."""
+    whole, work = (make(tmp_path / name, model, **LEFT[case]) for name in ("whole", "work"))
+    code, log = train(whole)
+    assert code == 0, log
+    act = terminate if "full" in case else ask
+    code, log = train(work, Interrupting(work, 4, act))
+    assert code == TrainerExit.STOPPED_ON_REQUEST, log
+    assert folders.outcome(work).reason is (EndReason.INSTANCE_LOST if "full" in case else EndReason.SPOT_INTERRUPTED)
+    assert checkpoints.find(Path(work.checkpoints)).step == folders.outcome(work).step == 5
+    Path(work.request).unlink(missing_ok=True)
+    shutil.rmtree(work.output)  # the next attempt is another machine: it gets checkpoints and nothing else
+    shutil.rmtree(work.cache)
+    code, log = train(work)
+    assert code == 0, log
+    assert "resuming: from checkpoint-5" in log
+    same(work, whole)
+    assert folders.evaluated(work) == folders.evaluated(whole)
+    assert len(folders.evaluated(whole)) >= 4
+
+
+@pytest.mark.slow  # each attempt is a process of its own that imports TRL
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_killed_at_two_random_moments(tmp_path: Path, model: Path, stable: Stable, kind: signal.Signals) -> None:
+    killed(tmp_path, model, stable, "sft" if kind == signal.SIGKILL else "dpo", kind, 2)
+
+
+@pytest.mark.hours
+@pytest.mark.parametrize("case", LEFT)
+def test_killed_at_ten_random_moments(tmp_path: Path, model: Path, stable: Stable, case: str) -> None:
+    assert killed(tmp_path, model, stable, case, signal.SIGKILL, 5) >= 5
+    assert killed(tmp_path, model, stable, case, signal.SIGTERM, 5) >= 5
+
+
+def killed(root: Path, model: Path, stable: Stable, case: str, kind: signal.Signals, times: int) -> int:
+    """Kill a run at random moments of its second half, whose first is starting, and compare what comes out; how often it was killed."""
+    recipe = {**LEFT[case], "save_steps": 1, "keep_checkpoints": 2}
+    whole = make(root / f"whole {kind.name}", model, **recipe)
+    done, log = stable.run(whole)
+    assert done.codes == [0], log
+    draw, seen = random.Random(f"{case} {kind}"), 0
+    for number in count():
+        work = make(root / f"{kind.name} {number}", model, **recipe)
+        for attempt in count():
+            after = None if seen >= times or attempt > 2 else draw.uniform(0.5 * done.seconds, 0.95 * done.seconds)
+            ended, log = stable.run(work, after=after, signal=int(kind))
+            if ended.codes == [0]:
+                break
+            assert ended.codes[0] in {-kind, TrainerExit.STOPPED_ON_REQUEST}, log
+            seen += 1
+        same(work, whole)
+        assert folders.evaluated(work) == folders.evaluated(whole)
+        if seen >= times or number >= 3 * times:
+            return seen
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.slow  # two processes that import everything
+def test_what_comes_out_is_what_our_loop_writes(tmp_path: Path, model: Path, train: Train) -> None:
+    """The same files, in the work folder, in an empty home that stays empty; nothing of TRL's is among them."""
+    files = {}
+    home = tmp_path / "home"
+    home.mkdir()
+    for engine in ("own", "trl"):
+        recipe = {"engine": engine, "evaluation": {"share": 0.2, "prompts": ["What is the rule?"], "prompt_tokens": 4}}
+        work = folders.make(tmp_path / engine, model, recipe=recipe)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home), Env.WORK: work.root, "OMP_NUM_THREADS": "1", "TMPDIR": str(home)}
+        command = [sys.executable, "-m", "llmlab.trainer"]
+        done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert "wandb" not in done.stdout
+        kept = (*Path(work.output).rglob("*"), *Path(work.checkpoints).rglob("*"))
+        files[engine] = {str(one.relative_to(work.root)) for one in kept if "tensorboard" not in str(one)}
+        assert [one for one in home.rglob("*") if one.is_file()] == []
+    assert files["trl"] == files["own"]
+    assert any(name.endswith(f"output/{ADAPTER}/adapter_model.safetensors") for name in files["trl"])
+
+
+WORDS = {
+    "`per_device_train_batch_size` must be at least 2": "batch_size must be at least 2",
+    "set `args.gradient_accumulation_steps=4` or `bf16=False`": "set accumulate or precision",
+    "the `target_modules` of the adapter": "the lora.targets of the adapter",
+    "a larger `beta` is needed": "a larger dpo.beta is needed",
+}
+
+
+@pytest.mark.parametrize("theirs", WORDS)
+def test_trls_words_are_the_recipes_fields(theirs: str) -> None:
+    from llmlab.trainer.trl.words import translated
+
+    assert translated(theirs, "dpo") == WORDS[theirs]
+
+
+def test_what_trl_refuses_is_a_setup_that_failed() -> None:
+    from llmlab import recipe as recipes
+    from llmlab.trainer.trl.words import of_the_recipe
+
+    with pytest.raises(SetupFailed) as caught, of_the_recipe(recipes.check({"model": "a/b", "engine": "trl"})):
+        raise ValueError("`num_train_epochs` is wrong. See the documentation.")
+    assert caught.value.message == "TRL's trainer refuses this: epochs is wrong"
+    assert caught.value.hint == "llmlab launch --set engine=own"
+
+
+def test_what_is_private_of_trl_is_there_in_the_locked_version() -> None:
+    """`_prepare_dataset` is overridden where a trainer has no public way to be given tokens."""
+    import trl
+
+    assert f"trl=={version('trl')}" in {line.split()[0].rstrip(";") for line in Path("requirements.lock").read_text().splitlines() if line}
+    seen = 0
+    for kind in (trl.DPOTrainer, trl.KTOTrainer):
+        assert list(inspect.signature(kind._prepare_dataset).parameters) == ["self", "dataset", "processing_class", "args", "dataset_name"]
+        seen += 1
+    assert seen == 2
