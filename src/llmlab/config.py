@@ -46,6 +46,9 @@ class Settings(BaseModel):
     ubuntu: Literal["22.04", "24.04", "26.04"] = Field("22.04", description="Ubuntu release of the Deep Learning AMI")
     ami: str | None = Field(None, description="an AMI to pin instead of the newest one", pattern=r"^ami-[0-9a-f]+$")
     disk_gib: int = Field(200, ge=50, le=16384, description="root volume")
+    disk_mb_per_second: int = Field(
+        500, ge=125, le=750, description="its throughput, for what does not fit on the machine's own disks; 125 cost nothing more"
+    )
     max_hours: float = Field(6, gt=0, le=168, description="the most a run may take over all its attempts")
     training_network: bool = Field(False, description="whether training containers may reach the network; models are there without")
     log_days: Annotated[Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365], BeforeValidator(_whole)] = Field(

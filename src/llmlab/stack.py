@@ -55,6 +55,7 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
         security_group=group,
         image=settings.ami or f"resolve:ssm:{amis.parameter(settings.ubuntu)}",
         disk_gib=settings.disk_gib,
+        disk_mb_per_second=settings.disk_mb_per_second,
         user_data=render(UserData(aws.names, settings.max_hours)),
         ssh_key=settings.ssh_key,
         **here,

@@ -79,7 +79,7 @@ def test_the_screen_shows_the_best_and_the_nearest_rejected_first(ready: Command
     more = short.out.split("\n\n")[2]
     assert more.partition(": ")[2] == "llmlab estimate --all"
     assert len(whole.out.split("\n\n")[1].splitlines()) == 1 + len(rows) + int(more.split()[0])
-    assert "disk $0.02 + address $0.0050 an hour (Pricing API)" in short.out
+    assert "disk $0.04 + address $0.0050 an hour (Pricing API)" in short.out
     assert "estimated at 30% of each GPU's peak" in short.out
     assert short.err.startswith("next: llmlab launch --spot\n")
 
@@ -179,7 +179,7 @@ def test_a_silent_price_list_makes_prices_approximate(ready: CommandLine, lab_aw
     assert spec
     assert {(charge.source, charge.approximate) for charge in spec.charges} == {("shipped table", True)}
     assert all(pool.approximate and pool.on_demand_price == prices.APPROXIMATE["g6.xlarge"] for pool in spec.pools)
-    assert "disk ~$0.02 + address ~$0.0050 an hour (shipped table)" in shown
+    assert "disk ~$0.04 + address ~$0.0050 an hour (shipped table)" in shown
     assert f"~{money.dollars(prices.APPROXIMATE['g6.xlarge'])}" in shown
     assert "~$" not in ready("estimate").out
 

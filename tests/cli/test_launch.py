@@ -57,7 +57,8 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert 0 < attempt.price < next(pool.on_demand_price for pool in spec.pools if pool.instance_type == attempt.instance_type)
     beside = sum(charge.hourly for charge in spec.charges)
     assert {charge.what: charge.source for charge in spec.charges} == {"disk": "Pricing API", "address": "Pricing API"}
-    assert beside == pytest.approx(200 * 0.08 / 730 + 0.005, abs=1e-5)
+    assert beside == pytest.approx((200 * 0.08 + (500 - 125) * 0.04) / 730 + 0.005, abs=1e-5), "the size, the throughput, the address"
+    assert spec.hub_bytes == 2 * 1_500_000_000, "the recipe's model in 16 bits, which the machine has to have room for"
     assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
     assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
     schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
@@ -318,7 +319,7 @@ BAD = (
     (
         ["--max-cost", "0.1"],
         2,
-        "max-cost $0.10 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.55",
+        "max-cost $0.10 pays for less than an hour of the cheapest that fits: g4dn.xlarge on-demand, $0.57",
         "llmlab launch --",
     ),
     (

@@ -37,7 +37,7 @@ def test_bash_and_shellcheck_accept_it(tmp_path: Path) -> None:
 
 def test_the_longest_names_fit() -> None:
     longest = Names("a" * 28, "123456789012", "ap-southeast-1")
-    assert 2 * len(user_data.packed(rendered(longest, 168))) <= user_data.LIMIT, "half of what EC2 takes: time to make it shorter"
+    assert len(user_data.packed(rendered(longest, 168))) <= 10 * 1024, "of the 16 KiB that EC2 takes: time to make it shorter"
 
 
 def test_what_is_packed_can_be_read_again() -> None:
@@ -191,6 +191,106 @@ def test_where_neither_way_works_the_first_one_s_words_are_told(tmp_path: Path) 
     words = "run_container agent a refused || last_words agent"
     said = bash(tmp_path, "without=0", ENGINE, function("run_in"), function("last_words"), function("run_container"), words)
     assert said[-1] == "docker run -d --name a --gpus all -e A=b refused"
+
+
+DISKS = """
+scratch=$1/scratch nvme=$1/opt/dlami/nvme root=$1
+mkdir -p "$scratch" "$root/dev/disk/by-id"
+say() { echo "said $*" | sed "s#$root##g"; }
+sleep() { waits=$((waits + 1)); }
+limited() { shift; "$@"; }
+called() { echo "$*" | sed "s#$root##g" >>"$scratch/calls"; }
+plug() { touch "$root/dev/$1"; ln -s "$root/dev/$1" "$root/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_$2"; }
+systemctl() { called "systemctl $*"; [ "$1" != cat ] || [ -n "$unit" ]; }
+mountpoint() { [ "$waits" -ge "$mounted_after" ]; }
+lsblk() { echo "${!#} $holds "; }
+vgcreate() { called "vgcreate $*"; }
+lvcreate() { called "lvcreate $*"; }
+mkfs.ext4() { called "mkfs.ext4 $*"; [ -z "$broken" ] || { echo "no room on $broken"; return 1; }; }
+mount() { called "mount $*"; }
+docker() { echo "$images"; }
+waits=0 unit=yes mounted_after=0 holds="" broken="" images=""
+"""
+"""A machine whose disks are plugged in by `plug DEVICE NAME`; `mounted_after` so many looks by the AMI's `unit`, or never."""
+FOUND = """
+own=()
+while read -r device; do own+=("$device"); done < <(own_disks)
+mount_disks "${own[@]}"
+echo "ended with $?, ${#own[@]} disks"
+cat "$scratch/calls" 2>/dev/null || true
+"""
+NEVER = "mounted_after=99 "
+
+
+def disks(folder: Path, setting: str, words: str = FOUND) -> list[str]:
+    names = ("run_in", "last_words", "own_disks", "mount_disks", "make_volume", "move_engine")
+    return bash(folder, DISKS, setting, *(function(name) for name in names), words)
+
+
+ONE, TWO = "plug nvme1n1 AWS1; plug nvme1n1 AWS1_1; plug nvme1n1p1 AWS1-part1\n", "plug nvme2n1 AWS2\n"
+VOLUME = ["mkfs.ext4 -q -m 0 -E nodiscard {}", "mount -o noatime {} /opt/dlami/nvme"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (ONE, ["said the machine's own disks (1) are mounted at /opt/dlami/nvme, waited 0 s for", "ended with 0, 1 disks"]),
+        (
+            f"mounted_after=3\n{ONE}{TWO}",
+            ["said the machine's own disks (2) are mounted at /opt/dlami/nvme, waited 6 s for", "ended with 0, 2 disks"],
+        ),
+        (
+            f"{NEVER}unit=\n{ONE}",
+            ["said the machine's own disks (1) were made a volume at /opt/dlami/nvme", "ended with 0, 1 disks"]
+            + [line.format("/dev/nvme1n1") for line in VOLUME],
+        ),
+        (
+            f"{NEVER}unit=\n{ONE}{TWO}",
+            [
+                "said the machine's own disks (2) were made a volume at /opt/dlami/nvme", "ended with 0, 2 disks",
+                "vgcreate llmlab /dev/nvme1n1 /dev/nvme2n1", "lvcreate -y -i 2 -l 100%FREE -n own llmlab",
+            ] + [line.format("/dev/llmlab/own") for line in VOLUME],
+        ),
+        (
+            f"{NEVER}unit= holds=xfs\n{ONE}",
+            ["said /dev/nvme1n1 holds something, is not at /opt/dlami/nvme, and stays as it is", "ended with 1, 1 disks"],
+        ),
+        (
+            f"{NEVER}unit= broken=it\n{ONE}",
+            [
+                "said the machine's own disks (1) do not become a volume: no room on it", "ended with 1, 1 disks",
+                VOLUME[0].format("/dev/nvme1n1"),
+            ],
+        ),
+    ],
+    ids=["mounted", "late", "raw", "several", "used", "broken"],
+)  # fmt: skip
+def test_the_machines_own_disks_are_waited_for_and_made_a_volume_only_where_nobody_uses_them(
+    tmp_path: Path, setting: str, said: list[str]
+) -> None:
+    assert [line for line in disks(tmp_path, setting) if not line.startswith(("systemctl", "/", "no room"))] == said
+
+
+def test_the_wait_for_the_machines_own_disks_has_a_limit(tmp_path: Path) -> None:
+    said = disks(tmp_path, f"{NEVER}holds=LVM2_member\n{ONE}", FOUND + 'echo "waited $waits times"')
+    assert "ended with 1, 1 disks" in said
+    assert said[-1] == "waited 30 times"
+
+
+MOVING = "move_engine; cat $scratch/calls 2>/dev/null"
+
+
+def test_docker_s_data_and_containerd_s_lie_on_the_machines_own_disks(tmp_path: Path) -> None:
+    """The engine stands still meanwhile; what came with the AMI would be hidden, so then it stays."""
+    assert disks(tmp_path, "", MOVING) == [
+        "systemctl stop docker.socket docker.service containerd.service",
+        "mount --bind /opt/dlami/nvme/docker /var/lib/docker",
+        "mount --bind /opt/dlami/nvme/containerd /var/lib/containerd",
+        "systemctl start docker.service",
+    ]
+    (tmp_path / "scratch/calls").unlink()
+    assert disks(tmp_path, "images=0123456789ab", MOVING) == ["said the AMI's engine has images, so it stays where it is"]
+    assert rendered().index("  move_engine\n") < rendered().index("\ncheck_engine\npull &"), "before anything is pulled"
 
 
 PULLING = """

@@ -256,6 +256,56 @@ touch "$logs/$training_log.log" "$logs/$agent_log.log"
 run_in cloudwatch amazon-cloudwatch-agent-ctl -a fetch-config -m ec2 -s -c "file:$scratch/cloudwatch.json" ||
   say "no logs in CloudWatch: $(last_words cloudwatch)"
 
+nvme="$root/opt/dlami/nvme"
+own_disks() {
+  local name
+  for name in "$root"/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*; do
+    case $name in *-part*) continue ;; esac
+    if [ -e "$name" ]; then readlink -f "$name"; fi
+  done | sort -u
+}
+mount_disks() {
+  local device try volume=$1
+  for try in {1..30}; do
+    if mountpoint -q "$nvme"; then
+      say "the machine's own disks ($#) are mounted at $nvme, waited $(((try - 1) * 2)) s for"
+      return
+    fi
+    systemctl cat dlami-nvme.service >/dev/null 2>&1 || break
+    sleep 2
+  done
+  for device in "$@"; do
+    if [ "$(lsblk -nrpo NAME,FSTYPE,MOUNTPOINT "$device" | tr -d ' ')" != "$device" ]; then
+      say "$device holds something, is not at $nvme, and stays as it is"
+      return 1
+    fi
+  done
+  if [ $# -gt 1 ]; then
+    volume=/dev/llmlab/own
+    run_in disks vgcreate llmlab "$@" && run_in disks lvcreate -y -i $# -l 100%FREE -n own llmlab
+  fi && run_in disks mkfs.ext4 -q -m 0 -E nodiscard "$volume" && mkdir -p "$nvme" && run_in disks mount -o noatime "$volume" "$nvme" || {
+    say "the machine's own disks ($#) do not become a volume: $(last_words disks)"
+    return 1
+  }
+  say "the machine's own disks ($#) were made a volume at $nvme"
+}
+move_engine() {
+  local place
+  if [ -n "$(limited 60 docker image ls --quiet 2>/dev/null)" ]; then
+    say "the AMI's engine has images, so it stays where it is"
+    return
+  fi
+  systemctl stop docker.socket docker.service containerd.service
+  for place in docker containerd; do
+    mkdir -p "$nvme/$place" "$root/var/lib/$place" && run_in disks mount --bind "$nvme/$place" "$root/var/lib/$place" ||
+      say "$root/var/lib/$place stays on the root disk: $(last_words disks)"
+  done
+  systemctl start docker.service
+}
+free_kib() {
+  df -Pk "$1" | awk 'NR == 2 { print $4 }'
+}
+
 
 phase "spec"
 printf '[default]\nregion = %s\ns3 =\n  max_concurrent_requests = 32\n' "$region" >"$AWS_CONFIG_FILE"
@@ -273,7 +323,7 @@ print(spec["image"])
 print(data["name"])
 print(model["name"])
 print("bridge" if spec.get("training_network") is True else "none")
-print(sum(file["size"] for file in data["files"] + model["files"]) // 1024 + 2 * 1024 * 1024)
+print((sum(file["size"] for file in data["files"] + model["files"]) + int(spec.get("hub_bytes") or 0)) // 1024 + 2 * 1024 * 1024)
 '
 {
   read -r image
@@ -287,25 +337,26 @@ EOF
 if [ -z "${needed_kib:-}" ]; then fail "the run's spec is not one"; fi
 
 phase "folders"
-nvme="$root/opt/dlami/nvme"
-for device in "$root"/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*; do
-  if [ ! -e "$device" ]; then break; fi
-  for _ in {1..30}; do
-    if mountpoint -q "$nvme"; then break 2; fi
-    sleep 2
-  done
-  say "the machine's own disks are not mounted at $nvme"
-  break
-done
-if mountpoint -q "$nvme" 2>/dev/null; then work="$nvme/llmlab"; fi
+own=()
+while read -r device; do own+=("$device"); done < <(own_disks)
+if [ -z "${own[0]:-}" ]; then
+  say "the machine has no disks of its own: work and images lie on its root disk"
+elif ! mount_disks "${own[@]}"; then
+  say "the machine's own disks cannot be used: work and images lie on its root disk"
+elif [ "$(free_kib "$nvme")" -lt "$needed_kib" ] && [ "$(free_kib "$root/var/lib")" -gt "$(free_kib "$nvme")" ]; then
+  say "the machine's own disks are too small: work and images lie on its root disk"
+else
+  work="$nvme/llmlab"
+  move_engine
+fi
 if ! run_in folders mkdir -p "$work$data" "$work$model" "$work$checkpoints" \
   "$work$output" "$work$control" "$work$cache" "$scratch$host"; then
   fail "$(last_words folders)"
 fi
-say "work folder: $work"
-free_kib=$(df -Pk "$work" | awk 'NR == 2 { print $4 }')
-if [ "${free_kib:-0}" -lt "$needed_kib" ]; then
-  fail "no space: $((free_kib / 1024 / 1024)) GiB free in $work, $((needed_kib / 1024 / 1024)) GiB needed"
+free=$(free_kib "$work")
+say "work folder: $work, $((free / 1024 / 1024)) GiB free"
+if [ "$free" -lt "$needed_kib" ]; then
+  fail "no space: $((free / 1024 / 1024)) GiB free in $work, $((needed_kib / 1024 / 1024)) GiB needed"
 fi
 cp "$scratch/spec.json" "$work$spec"
 dd if=/dev/zero of="$work/reserve" bs=1048576 count=16 2>/dev/null # given back at the end, so that a full disk can still be reported

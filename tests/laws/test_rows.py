@@ -145,9 +145,10 @@ def test_launch_template(made: Lab) -> None:
     options = {key: data["MetadataOptions"][key] for key in ("HttpTokens", "HttpPutResponseHopLimit", "InstanceMetadataTags")}
     assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1, "InstanceMetadataTags": "enabled"}
     (disk,) = data["BlockDeviceMappings"]
-    assert {key: disk["Ebs"][key] for key in ("VolumeSize", "VolumeType", "Encrypted", "DeleteOnTermination")} == {
+    assert {key: disk["Ebs"][key] for key in ("VolumeSize", "VolumeType", "Throughput", "Encrypted", "DeleteOnTermination")} == {
         "VolumeSize": 200,
         "VolumeType": "gp3",
+        "Throughput": 500,
         "Encrypted": True,
         "DeleteOnTermination": True,
     }

@@ -46,13 +46,13 @@ def launch(cloud: Aws) -> Launch:
     ssm: Any = cloud.client("ssm")
     image = ssm.get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
 
-    def start(script: str, *, spot: bool = False, **more: Any) -> str:
+    def start(script: str, *, spot: bool = False, instance_type: str = "g6.xlarge", **more: Any) -> str:
         if spot:
             more["InstanceMarketOptions"] = {"MarketType": "spot"}
         ec2: Any = cloud.ec2
         answer = ec2.run_instances(
             ImageId=image,
-            InstanceType="g6.xlarge",
+            InstanceType=instance_type,
             MinCount=1,
             MaxCount=1,
             UserData=f"#!/bin/bash\n{script}\n",

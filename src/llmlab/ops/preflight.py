@@ -28,6 +28,8 @@ from llmlab.ops.pools import Limits
 from llmlab.recipe import LAB_MODEL, Recipe
 
 MOST_HOURS = 168
+STORED_BYTES = 2
+"""Of a parameter, as the hub's models are stored: in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Plan:
     keeping: Keeping | None = None
     """What the run leaves in S3 and in CloudWatch, which `most_cost` does not count."""
     training_network: bool = False
+    hub_bytes: int = 0
+    """About what the hub's model takes of a disk, 0 where nobody knows."""
 
 
 def check_limits(wish: Wish) -> None:
@@ -211,6 +215,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         ),
         preferred=wanted,
         keeping=keeping.of(wish.recipe, need.size),
+        hub_bytes=STORED_BYTES * need.size.parameters if need.size and not wish.recipe.lab_model else 0,
     )
 
 

@@ -70,7 +70,7 @@ def ask(
     notes: list[str] = []
     with ThreadPoolExecutor(7) as pool:
         asked_subnets = pool.submit(_subnets, aws, settings, homeless=homeless)
-        asked_charges = pool.submit(charges.read, aws, settings.disk_gib)
+        asked_charges = pool.submit(charges.read, aws, settings.disk_gib, settings.disk_mb_per_second)
         types = instance_types.asked(aws, names)
         found = [one.name for one in types]
         asked_offers = pool.submit(instance_types.offered, aws, found)
@@ -108,7 +108,8 @@ def listed(settings: Settings, names: Sequence[str], markets: Sequence[bool], wh
     notes = [f"{why}, so these are list prices of {catalogue.REGION} as noted in {catalogue.NOTED}, and quotas were not checked"]
     if spot:
         notes.append("spot is counted at the on-demand price, the most that it can cost")
-    return Supply(catalogue.REGION, tuple(chosen), {}, offers, on_demand, spot, False, {}, charges.shipped(settings.disk_gib), tuple(notes))
+    beside = charges.shipped(settings.disk_gib, settings.disk_mb_per_second)
+    return Supply(catalogue.REGION, tuple(chosen), {}, offers, on_demand, spot, False, {}, beside, tuple(notes))
 
 
 def scores(aws: Aws, names: Sequence[str]) -> tuple[dict[str, int], str]:

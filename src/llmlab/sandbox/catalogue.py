@@ -35,6 +35,8 @@ FACTORS = {
 OTHER_FACTOR = 1.22
 GP3_MONTH = 0.08
 """A gigabyte-month of gp3 in us-east-1."""
+THROUGHPUT_MONTH = 40.96
+"""A month of one GiB/s of gp3 in us-east-1."""
 ADDRESS_HOUR = 0.005
 """An hour of a public IPv4 address, anywhere."""
 SPOT_STEP = timedelta(hours=6)

@@ -7,7 +7,7 @@ import sys
 import types
 from typing import Any
 
-from llmlab.sandbox.catalogue import ADDRESS_HOUR, GP3_MONTH, ON_DEMAND, factor, on_demand_price
+from llmlab.sandbox.catalogue import ADDRESS_HOUR, GP3_MONTH, ON_DEMAND, THROUGHPUT_MONTH, factor, on_demand_price
 from llmlab.sandbox.completion import answer
 
 
@@ -77,9 +77,13 @@ def _product(instance_type: str, region: str) -> dict[str, Any]:
 
 
 def _storage(region: str) -> list[dict[str, Any]]:
-    """A gigabyte-month of gp3."""
+    """A gigabyte-month of gp3, and a month of a GiB/s."""
     attributes = {"volumeApiName": "gp3", "volumeType": "General Purpose", "usagetype": "EBS:VolumeUsage.gp3"}
-    return [_listed("AmazonEC2", "Storage", region, attributes, "GB-Mo", GP3_MONTH * factor(region))]
+    throughput = {"volumeApiName": "gp3", "usagetype": "EBS:VolumeP-Throughput.gp3"}
+    return [
+        _listed("AmazonEC2", "Storage", region, attributes, "GB-Mo", GP3_MONTH * factor(region)),
+        _listed("AmazonEC2", "Provisioned Throughput", region, throughput, "GiBps-mo", THROUGHPUT_MONTH * factor(region)),
+    ]
 
 
 def _addresses(region: str) -> list[dict[str, Any]]:

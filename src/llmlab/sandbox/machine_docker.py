@@ -17,6 +17,7 @@ from llmlab.sandbox.estate.images import BUNDLE
 from llmlab.sandbox.estate.namespace import RESOLVER
 from llmlab.sandbox.estate.services import Serving
 from llmlab.sandbox.imds import MAC
+from llmlab.sandbox.own_disks import OwnDisks
 
 LOG = logging.getLogger(__name__)
 STOP_SECONDS = 30
@@ -35,11 +36,13 @@ FREEDOM = (
 class DockerHost:
     """One machine's container. `metadata` answers its metadata requests; `powered_off` is called when it has switched itself off."""
 
-    def __init__(self, instance: Any, folder: Path, estate: Estate, metadata: Any, powered_off: Callable[[str], None]) -> None:
+    def __init__(
+        self, instance: Any, folder: Path, estate: Estate, metadata: Any, powered_off: Callable[[str], None], disks: OwnDisks
+    ) -> None:
         self.identity = str(instance.id)
         self.address = str(instance.private_ip)
         self.hops = int(instance.metadata_options.http_put_response_hop_limit)
-        self.folder, self.estate, self.metadata, self.powered_off = folder, estate, metadata, powered_off
+        self.folder, self.estate, self.metadata, self.powered_off, self.disks = folder, estate, metadata, powered_off, disks
         self.name = f"llmlab-{self.identity}"
         self._serving: Serving | None = None
         self._lock = threading.Lock()
@@ -87,6 +90,8 @@ class DockerHost:
         estate = self.estate
         options = ["--name", self.name, "--label", f"{LABEL}={estate.owner}", "--hostname", f"ip-{self.address.replace('.', '-')}"]
         options += ["--network", "none", "--dns", RESOLVER, "--cgroupns", "host", "--tty"]
+        if self.disks.count:  # a mount point with a file system of its own, as the AMI's unit makes it
+            options += ["--volume", "/opt/dlami/nvme", "--env", f"OWN_DISKS={self.disks.count}"]
         options += ["--volume", f"{estate.authority.certificate}:{BUNDLE}:ro"]
         estate.engine.run("run", "--detach", *options, *FREEDOM, estate.host_image)
         pid = int(estate.engine.run("inspect", "--format", "{{.State.Pid}}", self.name))

@@ -4,6 +4,7 @@ The downside, said plainly: nothing keeps the script from the rest of this compu
 """
 
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -13,26 +14,29 @@ from pathlib import Path
 import llmlab
 from llmlab.aws.user_data import MAGIC
 from llmlab.contract import Env
+from llmlab.sandbox.own_disks import OwnDisks
 
 PROGRAMS = Path(__file__).parent / "programs"
 STAND_INS = {
     "docker": "docker.py",
     "tmux": "tmux.py",
     "amazon-cloudwatch-agent-ctl": "cloudwatch.py",
+    **dict.fromkeys(("lsblk", "vgcreate", "lvcreate", "mkfs.ext4", "mount", "mountpoint"), "disks.py"),
     **dict.fromkeys(("systemctl", "systemd-run", "poweroff", "shutdown", "halt", "reboot", "snap"), "power.py"),
 }
-NEED_NAME = {"power.py"}
+NEED_NAME = {"power.py", "disks.py"}
 ROOT_FOLDERS = ("root", "tmp", "run", "var/log", "var/lib", "opt", "etc", "home/ubuntu")
 END_SECONDS = 12
 
 
 class ProcessHost:
-    """One machine's processes. `endpoint` is the sandbox's own address."""
+    """One machine's processes. `endpoint` is the sandbox's own address, `disks` what the machine's type has besides its root disk."""
 
-    def __init__(self, identity: str, folder: Path, endpoint: str) -> None:
+    def __init__(self, identity: str, folder: Path, endpoint: str, disks: OwnDisks) -> None:
         self.identity = identity
         self.folder = folder
         self.endpoint = endpoint
+        self.disks = disks
         self._keeper: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -40,6 +44,7 @@ class ProcessHost:
         for place in ("groups", "containers", "bin", *(f"root/{name}" for name in ROOT_FOLDERS)):
             (self.folder / place).mkdir(parents=True, exist_ok=True)
         self._stand_ins()
+        self._plug_in_disks()
         (self.folder / "console.log").touch()
         script = gzip.decompress(user_data) if user_data.startswith(MAGIC) else user_data  # as cloud-init does
         (self.folder / "user-data").write_bytes(script if script.startswith(b"#!") else b"#!/bin/sh\n")
@@ -109,6 +114,25 @@ class ProcessHost:
     def console(self) -> bytes:
         log = self.folder / "console.log"
         return log.read_bytes() if log.exists() else b""
+
+    def _plug_in_disks(self) -> None:
+        """Each by two of the names that udev gives it; with the AMI's unit, which has mounted them or is about to, or without."""
+        root = self.folder / "root"
+        names = root / "dev/disk/by-id"
+        names.mkdir(parents=True)
+        for number in range(1, self.disks.count + 1):
+            device = root / f"dev/nvme{number}n1"
+            device.touch()
+            for name in (f"{self.disks.NAME}AWS{number:017d}", f"{self.disks.NAME}AWS{number:017d}_1"):
+                (names / name).symlink_to(device)
+        state: dict[str, object] = {"due": 2 if self.disks.state == "late" else 0}
+        if self.disks.count and self.disks.has_unit:
+            (root / "opt/dlami/nvme").mkdir(parents=True)
+            (root / f"etc/{self.disks.UNIT}").touch()
+            state["mounts"] = {str(root / "opt/dlami/nvme"): "/dev/mapper/vg.01-lv_ephemeral"}
+        if self.disks.state == "used":
+            state["holds"] = {str(root / "dev/nvme1n1"): "xfs"}
+        (self.folder / "disks.json").write_text(json.dumps(state), encoding="utf-8")
 
     def _stand_ins(self) -> None:
         """A shell script each, because a shebang has no room for a path with spaces."""

@@ -14,8 +14,9 @@ API_VERSION = "1.41"
 class Requests:
     """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message.
 
-    Three are no verbs: of `engine` none answers, `version` is the one of the API that the engine claims to speak, and `gpus` is what
-    the trainer sees when it looks at its GPUs (`trainer.devices.of`): the machines have none.
+    Four are no verbs: of `engine` none answers, `version` is the one of the API that the engine claims to speak, `gpus` is what
+    the trainer sees when it looks at its GPUs (`trainer.devices.of`): the machines have none. `disks` is how a new machine finds its own
+    (`own_disks.OwnDisks`).
     """
 
     def __init__(self, room: Room) -> None:

@@ -16,7 +16,16 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from llmlab.clock import SystemClock
-from llmlab.sandbox import completion, completion_compute, completion_fis, completion_lambda, completion_registry, market, registry
+from llmlab.sandbox import (
+    completion,
+    completion_compute,
+    completion_fis,
+    completion_lambda,
+    completion_registry,
+    market,
+    own_disks,
+    registry,
+)
 from llmlab.sandbox.completion import LOCK
 from llmlab.sandbox.completion_delays import DELAY
 from llmlab.sandbox.estate.estate import Estate
@@ -121,10 +130,11 @@ class Service:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _host(self, instance: Any, folder: Path) -> Host:
+        disks = own_disks.of(instance.instance_type, self.requests.faults.get("disks", ""))
         if self.estate is None:
-            return ProcessHost(str(instance.id), folder, self.endpoint)
+            return ProcessHost(str(instance.id), folder, self.endpoint, disks)
         identity = str(instance.id)
-        return DockerHost(instance, folder, self.estate, lambda *call: self._metadata(identity, *call), self.room.power_off)
+        return DockerHost(instance, folder, self.estate, lambda *call: self._metadata(identity, *call), self.room.power_off, disks)
 
     def _api(self, region: str, service: str, operation: str, parameters: dict[str, Any]) -> None:
         """A universal target: any call of any service, here by way of our own front door."""

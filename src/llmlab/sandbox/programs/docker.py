@@ -63,6 +63,8 @@ def login(words: list[str]) -> None:
 def pull(words: list[str]) -> None:
     reference = words[-1]
     check_image(reference, "pull")
+    with (FOLDER / "pulled").open("a", encoding="utf-8") as pulled:
+        pulled.write(f"{reference}\n")
     say(reference)
 
 
@@ -81,7 +83,10 @@ def check_image(reference: str, verb: str) -> None:
 
 
 def image(words: list[str]) -> None:
-    """`image inspect` with a format, of an image that runs this very llmlab on this very computer."""
+    """`image ls` of what was pulled; `image inspect` with a format, of an image that runs this very llmlab on this very computer."""
+    if words[:1] == ["ls"]:
+        sys.stdout.write((FOLDER / "pulled").read_text(encoding="utf-8") if (FOLDER / "pulled").exists() else "")
+        return
     if words[:1] != ["inspect"]:
         info(words)
         return

@@ -33,6 +33,9 @@ def systemctl(arguments: list[str], _: str) -> None:
         state = call("GET", "state")[1]["running"]
         print(state)  # noqa: T201
         sys.exit(0 if state == "running" else 1)
+    elif verb == "cat":
+        if not all((FOLDER / "root/etc" / unit).exists() for unit in units):
+            die(f"No files found for {', '.join(units)}.")
     elif verb in {"stop", "disable", "kill", "mask"}:
         if verb == "mask":
             note("masked", units)
