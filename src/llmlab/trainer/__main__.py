@@ -123,4 +123,5 @@ def _told(failed: Failed, control: Control, out: TextIO) -> int:
 
 
 if __name__ == "__main__":
+    run.spare_imports(WorkFolder(os.environ.get(Env.WORK) or WorkFolder.root))
     sys.exit(main())

@@ -1,5 +1,6 @@
 """One training, from top to bottom: parse, data, model, train, save."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,12 @@ def wants_gpus(work: WorkFolder) -> bool:
         return parse(work)[1].device != "cpu"
     except SetupFailed:
         return False
+
+
+def spare_imports(work: WorkFolder) -> None:
+    """For a process that trains this and nothing else: keep from it what the recipe does not use."""
+    with suppress(SetupFailed):  # told when it is parsed
+        machines.spare_bitsandbytes(parse(work)[1], Path(work.model, "config.json"))
 
 
 def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, processes: Processes, say: Say) -> None:

@@ -13,11 +13,17 @@ ADDRESS = "https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 
 
 @cache
-def _shape(operation: str) -> Any:
+def models() -> Any:
+    """The session that reads them: to make one takes 20 ms."""
     import botocore.session
 
+    return botocore.session.get_session()
+
+
+@cache
+def _shape(operation: str) -> Any:
     service, _, name = operation.partition(":")
-    model = botocore.session.get_session().get_service_model(service)
+    model = models().get_service_model(service)
     return model.operation_model(name).input_shape if name in model.operation_names else None
 
 
