@@ -127,9 +127,40 @@ def recipe() -> str:
     return (
         f"{NOTE}\n# Recipe\n\nWhat to train, as YAML. `--set lora.rank=8` overrides one field for one launch.\n\n"
         + table(("field", "default", "what it is", "may be"), list(rows(Recipe)))
+        + which()
         + "\n## Recipes that ship\n\n`llmlab launch --recipe NAME`; `llmlab init` writes the first into your project.\n\n"
         + shipped()
     )
+
+
+def which() -> str:
+    """When to use which objective and whose training loop, and what an interruption leaves exact."""
+    objectives = (
+        ("answers to imitate: chats, pairs, texts", "`sft`", "llmlab's own loop, or `engine: trl` (SFTTrainer)"),
+        ("two answers to a prompt, a better and a worse one", "`dpo`", "llmlab's own loop, or `engine: trl` (DPOTrainer)"),
+        ("single answers, each labelled good or bad", "`kto`", "TRL's KTOTrainer, whatever `engine` says"),
+    )
+    kept = (
+        ("`engine: own`", "exactly", "exactly", "bit by bit"),
+        ("`engine: trl`, `kto`", "exactly", "exactly", "bit by bit"),
+    )
+    return f"""
+## Which objective, whose loop
+
+{table(("you have", "objective", "is trained by"), objectives)}
+`engine: own` is the faster one (documents packed into rows, fused norms and gates) and divides a step over several GPUs. `engine: trl` is
+for who wants TRL's own numbers, to compare with a script, on one GPU: it pads, can leave no step out (`on_bad_loss: stop` alone) and has no
+`dpo.label_smoothing`. The losses of both are the same within 1e-5 over 20 steps in 32 bits; only where the batches of a step are not
+equally large do TRL's DPO and KTO weigh otherwise, as the mean of the batches' means.
+
+What is usual is measured for `kto` on the other answers of a batch, so `batch_size` is 2 at least, and better 4 or more. TRL pairs each
+question with the answer before it in the order of the data; here that order is shuffled anew in each epoch.
+
+Interrupted at any moment and resumed from the newest whole checkpoint, beside a run that nobody interrupted:
+
+{table(("", "order of the data, steps, tokens, learning rate, random numbers", "weights and optimizer", "losses on a CPU"), kept)}
+On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
+"""
 
 
 def shipped() -> str:

@@ -94,9 +94,9 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     """Bytes on one GPU by what takes them; `over` is the number of GPUs that weights and optimizer are spread over.
 
     Weights: 2 bytes each (4 in fp32), in 4 bits with their constants for qlora; for full the half-precision copies that autocast makes of
-    the 32-bit ones, and with dpo a frozen copy to compare with. Trained weights: `state` bytes each. Activations: see `activations`, and a
-    fused gate's gradient while its inputs are still there. Loss head: one chunk of positions by the vocabulary. With `checkpointing` None
-    the recipe's own word holds, and auto counts as on, the least that the training needs.
+    the 32-bit ones, and with dpo and kto a frozen copy to compare with. Trained weights: `state` bytes each. Activations: see
+    `activations`, and a fused gate's gradient while its inputs are still there. Loss head: one chunk of positions by the vocabulary. With
+    `checkpointing` None the recipe's own word holds, and auto counts as on, the least that the training needs.
     """
     kind = element(recipe)
     quantised = shape.parameters - shape.embeddings if recipe.method == "qlora" else 0
@@ -104,8 +104,8 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     if recipe.method == "full":
         weights = (shape.parameters - shape.embeddings) * kind if kind < 4 else 0
     recomputed = recipe.gradient_checkpointing is not False if checkpointing is None else checkpointing
-    slope = row_tokens(recipe) * shape.inner * kind if shape.fused else 0
-    reference = 4 * shape.parameters if recipe.objective == "dpo" and recipe.method == "full" else 0
+    slope = row_tokens(recipe) * shape.inner * kind if shape.fused and not recipe.by_trl else 0
+    reference = 4 * shape.parameters if recipe.objective in {"dpo", "kto"} and recipe.method == "full" else 0
     return {
         "weights": (weights + reference) / over,
         "gradients and optimizer": trained(recipe, shape) * state(recipe) / over,
@@ -160,7 +160,7 @@ def of_layer(recipe: Recipe, shape: Shape, kind: int) -> float:
     Adapters keep their inner values, and under dropout what was dropped of their inputs.
 
     """
-    if shape.fused:
+    if shape.fused and not recipe.by_trl:  # TRL's trainers have the model as it is
         return _of_fused_layer(recipe, shape, kind)
     inputs = 6 * shape.hidden
     dropped = recipe.method != "full" and recipe.lora.dropout > 0

@@ -514,7 +514,6 @@ def test_a_transcript_goes_as_rows(lab: CommandLine, buckets: Aws) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"prompt": "a", "completion": "b", "label": False}], "1 row has a label: unpaired preferences (KTO)"),
         ([{"text": "a"}, {"prompt": "a", "chosen": "b", "rejected": "c"}], "text and preference examples cannot be trained together"),
         (LOG[2:], "no line of data can be trained on: 1 failed requests"),
     ],
@@ -529,6 +528,47 @@ def test_what_no_objective_learns_from_is_refused(
         assert result.code == 1
         assert words in result.error
         assert result.hint == "llmlab validate --forms"
+    assert writes(recorder) == []
+
+
+LABELLED = [{"prompt": f"{number} + 1?", "completion": str(number), "label": number % 2 == 0} for number in range(6)]
+
+
+def test_labels_are_taken_where_they_are_said_to_be_for_kto(lab: CommandLine, buckets: Aws, recorder: list[str]) -> None:
+    write(Path("data/a.jsonl"), *LABELLED)
+    for command in ("validate", "upload"):
+        result = lab(command, "data")
+        assert result.code == 1
+        assert "6 rows have a label: unpaired preferences, which objective kto learns from and no other" in result.error
+        assert result.hint == "llmlab validate data --objective kto"
+    assert writes(recorder) == []
+    assert lab("validate", "data", "--objective", "kto", "--json").json["labels"] == {"good": 3, "bad": 3}
+    result = lab("upload", "data", "--objective", "kto")
+    assert result.code == 0, result.error
+    facts = manifest(buckets).facts
+    assert (facts["objective"], facts["labels"], facts["kinds"]) == ("kto", {"good": 3, "bad": 3}, {"kto": 6})
+
+
+@pytest.mark.parametrize(
+    ("rows", "objective", "words", "hint"),
+    [
+        (LABELLED[::2], "kto", "every label of data says that the answer is good, and objective kto learns from good and bad ones",
+         "llmlab validate --forms"),
+        (LABELLED, "sft", "objective kto learns from the rows of data, and objective sft does not", "llmlab validate data --objective kto"),
+        (GOOD, "kto", "objective sft learns from the rows of data, and objective kto does not", "llmlab validate data --objective sft"),
+        ([*LABELLED, GOOD[0]], "kto", "kto and chat examples cannot be trained together", "llmlab validate --forms"),
+    ],
+)  # fmt: skip
+def test_what_an_objective_does_not_learn_from_is_not_uploaded_for_it(
+    lab: CommandLine, buckets: Aws, recorder: list[str], rows: list[Any], objective: str, words: str, hint: str
+) -> None:
+    assert buckets
+    write(Path("data/a.jsonl"), *rows)
+    for command in ("validate", "upload"):
+        result = lab(command, "data", "--objective", objective)
+        assert result.code == 1
+        assert words in result.error
+        assert result.hint == hint
     assert writes(recorder) == []
 
 

@@ -44,14 +44,16 @@ NAMES = sorted(recipes.shipped())
 
 
 def test_what_ships() -> None:
-    assert NAMES == ["dpo", "full-1b", "lora-1b", "lora-8b", "qlora-70b", "qlora-8b", "sandbox"]
+    assert NAMES == ["dpo", "full-1b", "kto", "lora-1b", "lora-8b", "qlora-70b", "qlora-8b", "sandbox"]
     loaded = [recipes.load(name) for name in NAMES]
     assert {one.model for one in loaded} == set(MODELS)
-    assert {(one.objective, one.method) for one in loaded} == {("sft", "lora"), ("sft", "qlora"), ("sft", "full"), ("dpo", "lora")}
+    assert {(one.objective, one.method) for one in loaded} == {
+        ("sft", "lora"), ("sft", "qlora"), ("sft", "full"), ("dpo", "lora"), ("kto", "lora"),
+    }  # fmt: skip
 
 
 def test_no_case_is_missing() -> None:
-    assert len(NAMES) == 7
+    assert len(NAMES) == 8
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,7 +121,7 @@ def test_it_starts_on_a_small_model_of_its_architecture(tmp_path: Path, train: T
     recipe = recipes.load(name)
     method = {"qlora": "lora"}.get(recipe.method, recipe.method)  # 4-bit kernels need a GPU
     model = shrunken(tmp_path / "model", MODELS[recipe.model][0])
-    form = "preference" if recipe.objective == "dpo" else "messages"
+    form = {"dpo": "preference", "kto": "kto"}.get(recipe.objective, "messages")
     values = recipe.model_dump(mode="json") | SMALLER | {"method": method}
     work = folders.make(tmp_path / "work", model, form=form, count=24, recipe=values)
     code, log = train(work)

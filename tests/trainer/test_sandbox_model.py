@@ -61,4 +61,4 @@ def test_examples_are_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:
         assert one.read_bytes() == two.read_bytes() != other.read_bytes()
         assert len([json.loads(line) for line in one.read_text().splitlines()]) == 5
         seen += 1
-    assert seen == 7
+    assert seen == 8

@@ -10,7 +10,7 @@ from llmlab.sandbox.examples import FORMATS
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
-SFT = [form for form in FORMATS if form != "preference"]
+SFT = [form for form in FORMATS if form not in {"preference", "kto"}]
 
 
 def test_no_case_is_missing() -> None:

@@ -1,6 +1,7 @@
 """TRL's own trainers under our contract: our loop's numbers, our checkpoints and requests, and nothing written elsewhere."""
 
 import inspect
+import json
 import os
 import random
 import shutil
@@ -14,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from llmlab.contract import ADAPTER, EndReason, Env, TrainerExit, WorkFolder
+from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.loop import checkpoints
 from tests.sampling import sampled
-from tests.trainer import work as folders
+from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable
 from tests.trainer.test_resume import Interrupting, ask, same, terminate
@@ -30,18 +31,20 @@ SAME: dict[str, dict[str, Any]] = {
     "dpo": {"objective": "dpo", "batch_size": 2, "accumulate": 2},
     "dpo, full": {"objective": "dpo", "method": "full", "batch_size": 1, "accumulate": 4},
 }
-FORMS = {"sft": "messages", "dpo": "preference"}
+FORMS = {"sft": "messages", "dpo": "preference", "kto": "kto"}
 LEFT: dict[str, dict[str, Any]] = {
     "sft": {"method": "lora"},
     "sft, full": {"method": "full"},
     "dpo": {"objective": "dpo"},
     "dpo, full": {"objective": "dpo", "method": "full"},
+    "kto": {"objective": "kto"},
+    "kto, full": {"objective": "kto", "method": "full"},
 }
 """14 examples, some held out, in steps of 4: the last one of an epoch is short. Dropout is on where there is an adapter."""
 
 
 def test_no_case_is_missing() -> None:
-    assert len(SAME) == len(LEFT) == 4
+    assert (len(SAME), len(LEFT)) == (4, 6)
     assert len(WORDS) == 4
 
 
@@ -70,6 +73,48 @@ def test_twenty_steps_are_our_loops(tmp_path: Path, model: Path, train: Train, c
         assert norm == pytest.approx(size, rel=1e-3), step
     assert ours[-1][1] < ours[0][1] - 0.02
     assert folders.progress(seen[0]).tokens == folders.progress(seen[1]).tokens
+
+
+@pytest.mark.parametrize("method", sampled(["lora", "full"], "lora"))
+def test_kto_is_a_bare_script_of_trls(tmp_path: Path, model: Path, train: Train, method: str) -> None:
+    """On the same tokens, labels and pairs, in the same order, from the same weights."""
+    recipe = {
+        "objective": "kto", "method": method, "max_steps": STEPS, "batch_size": 4, "accumulate": 2, "lora": {"rank": 4, "dropout": 0.0},
+        "kto": {"beta": 0.3, "desirable_weight": 1.5},
+    }  # fmt: skip
+    work = folders.make(tmp_path, model, form="kto", count=16, recipe=recipe)
+    code, log = train(work)
+    assert code == 0, log
+    ours, its = folders.losses(work), yardstick.kto(work, STEPS)
+    assert len(ours) == len(its.norms) == STEPS
+    for (step, loss, norm), other, size in zip(ours, its.losses, its.norms, strict=True):
+        assert loss == pytest.approx(other, abs=1e-5), step
+        assert norm == pytest.approx(size, rel=1e-3), step
+    assert ours[-1][1] < ours[0][1] - 0.02
+
+
+@pytest.mark.slow  # enough steps to see it
+def test_kto_turns_the_margin(tmp_path: Path, model: Path, train: Train) -> None:
+    """Answers that it never trained on: the good ones are rewarded above the bad ones."""
+    recipe = {"objective": "kto", "batch_size": 8, "epochs": 4, "learning_rate": 0.003, "evaluation": {"share": 0.25}}
+    work = folders.make(tmp_path, model, form="kto", count=64, recipe=recipe)
+    code, log = train(work)
+    assert code == 0, log
+    rows = [json.loads(line) for line in Path(work.output, METRICS_FILE).read_text().splitlines()]
+    told = [row["eval_margin"] for row in rows if "eval_loss" in row]
+    assert len(told) == 5
+    assert told[0] == pytest.approx(0, abs=1e-5)
+    assert told[-1] > 0.5
+    assert {"margin", "reward_good", "reward_bad", "kl", "grad_norm", "tokens"} <= set(rows[-1])
+    assert rows[-1]["reward_good"] > rows[-1]["reward_bad"]
+
+
+def test_labels_of_one_kind_alone_are_refused_on_the_machine_too(tmp_path: Path, model: Path, train: Train) -> None:
+    rows = [{"prompt": f"q {number}", "completion": "w", "label": True} for number in range(6)]
+    work = folders.make(tmp_path, model, rows, recipe={"objective": "kto"})
+    code, log = train(work)
+    assert code == TrainerExit.DATA_ERROR, log
+    assert "is labelled good, and objective kto learns from good and bad ones side by side" in log
 
 
 @pytest.mark.parametrize("case", sampled(LEFT, "dpo"))

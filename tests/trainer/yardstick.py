@@ -31,11 +31,15 @@ class Start:
     tokenizer: Any
     tokens: Any
 
-    def rows(self, steps: int) -> Iterator[tuple[list[int], list[bool]]]:
-        """Ids and mask of each sequence in the order of training."""
+    def plan(self) -> Any:
+        """What each step trains."""
         from llmlab.trainer.loop.batches import Plan
 
-        plan = Plan.of(self.recipe, len(self.tokens))
+        return Plan.of(self.recipe, len(self.tokens))
+
+    def rows(self, steps: int) -> Iterator[tuple[list[int], list[bool]]]:
+        """Ids and mask of each sequence in the order of training."""
+        plan = self.plan()
         for step in range(steps):
             for item in plan.items(step):
                 for one in range(self.tokens.width):
@@ -150,3 +154,36 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
+
+
+def kto(work: WorkFolder, steps: int) -> Curve:
+    """TRL's KTOTrainer, which pairs each question with the answer before it in the order of the data."""
+    with quiet():
+        import trl
+        from datasets import Dataset
+
+        begun = start(work)
+        plan, rows = begun.plan(), []
+        for step in range(steps):
+            for item in plan.items(step):
+                ids, mask = begun.tokens.sequence(int(item))
+                first = int(mask.argmax())
+                rows.append(
+                    {
+                        "prompt_ids": ids[:first].tolist(),
+                        "completion_ids": spoken(ids.tolist(), mask.astype(bool).tolist()),
+                        "label": bool(begun.tokens.good[int(item)]),
+                    }
+                )
+        size = begun.recipe.batch_size
+        for at, row in enumerate(rows):
+            before = at - 1 if at % size else min(at + size, len(rows)) - 1
+            row["KL_completion_ids"] = rows[before]["completion_ids"]
+        given = begun.recipe.kto
+        settings = trl.KTOConfig(
+            **common(begun.recipe, work, steps),
+            beta=given.beta,
+            desirable_weight=given.desirable_weight,
+            undesirable_weight=given.undesirable_weight,
+        )
+        return trained(trl.KTOTrainer, begun, settings, Dataset.from_list(rows))

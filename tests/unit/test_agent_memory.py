@@ -31,7 +31,9 @@ def test_memory_that_ran_out_is_left_to_the_watchdog_once(tmp_path: Path) -> Non
     assert again.outputs.document(Marker, again.job.keys.failure).reason is EndReason.OUT_OF_MEMORY
 
 
-@pytest.mark.parametrize("recipe", [{"batch_size": 1}, {"batch_size": 5}, {"batch_size": 8, "on_out_of_memory": "stop"}])
+@pytest.mark.parametrize(
+    "recipe", [{"batch_size": 1}, {"batch_size": 5}, {"batch_size": 8, "on_out_of_memory": "stop"}, {"batch_size": 2, "objective": "kto"}]
+)
 def test_memory_that_ran_out_for_good_is_marked(tmp_path: Path, recipe: dict[str, Any]) -> None:
     here = machine(tmp_path)
     out_of_memory(here, recipe)

@@ -287,7 +287,6 @@ def test_the_quick_way_is_taken() -> None:
         {"prompt": "a", "response": "b", "history": [["c", "d"]], "system": "s"},
         {"messages": CHAT, "system": [{"type": "text", "text": "s"}], "tools": []},
         {"messages": [{**CHAT[0], "id": 1}, {**CHAT[1], "weight": 1, "content": [{"type": "text", "text": "b"}]}]},
-        {"messages": CHAT, "label": True},
         {"conversation": CHAT, "toxic": False},
     ]
     assert all(usual(row) for row in taken)
@@ -297,6 +296,7 @@ def test_the_quick_way_is_taken() -> None:
         {"messages": []},
         {"messages": CHAT, "tools": [{"name": "f"}]},
         {"messages": CHAT, "label": "math"},
+        {"messages": CHAT, "label": True},
         {"messages": CHAT, "persona": "x"},
         {"messages": CHAT, "images": ["x"]},
         {"messages": CHAT, "rejected_response": "x"},

@@ -24,7 +24,7 @@ T4 = InstanceType("g4dn.xlarge", "T4", 1, 16, 4, 16, spot=True)
 L4 = InstanceType("g6.xlarge", "L4", 1, 22, 4, 16, spot=True)
 L40S = InstanceType("g6e.xlarge", "L40S", 1, 44, 4, 32, spot=True)
 H100 = InstanceType("p5.4xlarge", "H100", 1, 80, 16, 256, spot=True)
-HOURLY = {"g4dn.xlarge": 0.526, "g6.xlarge": 0.805, "g6e.xlarge": 1.861, "p5.4xlarge": 6.88}
+HOURLY = {"g4dn.xlarge": 0.526, "g6.xlarge": 0.805, "g6e.xlarge": 1.861, "p5.4xlarge": 6.88, "g6.12xlarge": 4.6}
 TOKENS = 20e6
 SPOT = Limits(spot=True, fallback=False, max_hours=24, max_cost=None)
 
@@ -117,6 +117,21 @@ def test_each_obstacle_has_its_reason() -> None:
     kinds = [one.obstacle for one in found.values()]
     assert kinds == sorted(kinds, key=lambda kind: list(Obstacle).index(kind or Obstacle.REGION)), "the nearest to being possible first"
     assert set(kinds) == {Obstacle.QUOTA, Obstacle.MEMORY, Obstacle.MARKET, Obstacle.ZONE, Obstacle.REGION}
+
+
+def test_where_trl_trains_several_gpus_are_not_paid_for() -> None:
+    """A type that one copy of the model fits is no bargain with three idle GPUs beside it."""
+    four = replace(L4, name="g6.12xlarge", gpus=4)
+    asked = replace(need(), recipe=RECIPE.model_copy(update={"engine": "trl"}))
+    there = supply(L4, four)
+    found = {one.instance_type: one for one in options.judge(asked, there, (False,))}
+    assert (found["g6.12xlarge"].reason, found["g6.12xlarge"].obstacle) == (
+        "has 4 GPUs, and TRL's trainers train on one here",
+        Obstacle.GPUS,
+    )
+    assert found["g6.xlarge"].verdict is Verdict.CHOSEN
+    found = {one.instance_type: one for one in options.judge(need(), there, (False,))}
+    assert found["g6.12xlarge"].verdict is not Verdict.REJECTED, "our own loop trains on all of them"
 
 
 def test_the_quota_counts_what_runs() -> None:

@@ -40,15 +40,19 @@ def recipe(**fields: Any) -> recipes.Recipe:
             "no objective learns from together",
             "llmlab upload data/ --name sums",
         ),
-        ({"kto": 2, "chat": 1}, "sft", r"2 of the 3 examples of sums have a label \(KTO\)", "llmlab validate --forms"),
-        ({"kto": 2}, "dpo", r"have a label \(KTO\)", "llmlab validate --forms"),
+        ({"kto": 2, "chat": 1}, "sft", "2 of the 3 examples of sums have a label and the others chat", "llmlab upload data/ --name sums"),
+        ({"kto": 2, "chat": 1}, "kto", "2 of the 3 examples of sums have a label and the others chat", "llmlab upload data/ --name sums"),
+        ({"kto": 2}, "dpo", "all 2 examples of sums have a label", "llmlab launch --data sums --set objective=kto --set batch_size=2"),
+        ({"kto": 2}, "sft", "all 2 examples of sums have a label", "llmlab launch --data sums --set objective=kto --set batch_size=2"),
+        ({"chat": 2}, "kto", "none of the 2 examples of sums has a label", "llmlab launch --data sums --set objective=sft"),
+        ({"preference": 2}, "kto", "all 2 examples of sums are preferences", "llmlab launch --data sums --set objective=dpo"),
     ],
 )
 def test_what_the_objective_does_not_learn_from_is_refused_with_what_does(
     kinds: dict[str, int], objective: str, reason: str, hint: str
 ) -> None:
     with pytest.raises(DataError, match=reason) as raised:
-        check(recipe(objective=objective), manifest(kinds=kinds))
+        check(recipe(objective=objective, batch_size=2 if objective == "kto" else 1), manifest(kinds=kinds))
     assert raised.value.hint == hint
 
 
@@ -56,6 +60,14 @@ def test_what_the_objective_does_not_learn_from_is_refused_with_what_does(
 def test_a_manifest_that_says_less_passes(facts: dict[str, Any]) -> None:
     for objective in ("sft", "dpo"):
         assert check(recipe(objective=objective), manifest(**facts)) == ()
+
+
+def test_labels_that_all_say_the_same_are_refused() -> None:
+    learns = recipe(objective="kto", batch_size=2)
+    with pytest.raises(DataError, match="every label of sums says that the answer is bad"):
+        check(learns, manifest(kinds={"kto": 3}, labels={"bad": 3}))
+    assert check(learns, manifest(kinds={"kto": 3}, labels={"bad": 2, "good": 1})) == ()
+    assert check(learns, manifest(kinds={"kto": 3})) == (), "an upload that does not say"
 
 
 def test_what_learns_passes_without_a_word() -> None:

@@ -1,7 +1,7 @@
 """Data: validate, upload and fetch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,12 @@ Tokenizer = Annotated[
 RecipeFile = Annotated[
     str,
     typer.Option("--recipe", help="The recipe to compare the data with.", metavar="FILE", show_default="recipe.yaml if there is one"),
+]
+
+
+Objective = Annotated[
+    Literal["sft", "dpo", "kto"] | None,
+    typer.Option(help="What the data are for; rows with a label are for kto alone.", show_default="what their form says"),
 ]
 
 
@@ -73,6 +79,7 @@ def validate(
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
     recipe: RecipeFile = "",
+    objective: Objective = None,
     reward: RewardOption = None,
     forms: Forms = False,  # noqa: ARG001 - its callback has done it
 ) -> None:
@@ -84,9 +91,9 @@ def validate(
     good = not report.bad and not (trial and trial.refused)
     facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial, rewards)
     state.ui.show(facts, lambda: report_view(state, report, trial, rewards))
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=f"llmlab validate {path}")
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=_again("validate", path, objective=objective), objective=objective)
     if trial and trial.refused and not skip_bad:
-        raise DataError(refused_words(trial), f"llmlab validate {path} --skip-bad")
+        raise DataError(refused_words(trial), f"{_again('validate', path, objective=objective)} --skip-bad")
     _other_objective(state, wanted, report, path.resolve().name)
 
 
@@ -99,6 +106,7 @@ def upload(
     max_length: MaxLength = None,
     tokenizer: Tokenizer = None,
     recipe: RecipeFile = "",
+    objective: Objective = None,
 ) -> None:
     """Check a dataset and upload what has changed of it; or a model folder, with --model."""
     from llmlab.ops import upload as ops
@@ -125,10 +133,12 @@ def upload(
             {"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial),
             lambda: report_view(state, report, trial),
         )
-    again = f"llmlab upload {path}" + (f" --name {name}" if name else "")
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded")
+    again = _again("upload", path, name=name, objective=objective)
+    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded", objective=objective)
     with state.ui.bar("uploading", "bytes") as progress:
-        done = ops.upload_dataset(state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad, trial=trial)
+        done = ops.upload_dataset(
+            state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad, trial=trial, objective=objective
+        )
     state.ui.show(done, lambda: ["", *upload_view(done)])
     other = _other_objective(state, wanted, report, done.name)
     if trial and trial.refused and not skip_bad:
@@ -233,10 +243,17 @@ def _other_objective(state: State, recipe: "Recipe | None", report: "Report", na
     return error.hint if error and error.hint else ""
 
 
-def _fail_if_bad(state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "") -> None:
+def _again(command: str, path: Path, **options: str | None) -> str:
+    """The command as it was typed, for one that goes further."""
+    return " ".join([f"llmlab {command} {path}", *(f"--{name} {value}" for name, value in options.items() if value)])
+
+
+def _fail_if_bad(
+    state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "", objective: str | None = None
+) -> None:
     from llmlab.ops.validate import refuse
 
-    refuse(path, report)
+    refuse(path, report, objective)
     if not report.bad:
         return
     if skip_bad:

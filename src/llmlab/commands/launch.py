@@ -107,7 +107,7 @@ def estimate_without(
 
     if data and not Path(data).exists():
         raise LabError(f"dataset {data} is in the account, and {why.message}", why.hint, why.exit_code)
-    manifest = as_manifest(Path(data)) if data else None
+    manifest = as_manifest(Path(data), recipe.objective) if data else None
     size = model_size.from_name(recipe.model) if recipe.lab_model is None else None
     return by_list_prices(state.settings, recipe, size, manifest, why.message, names=types, markets=markets)
 

@@ -4,6 +4,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 Message = dict[str, Any]
+GOOD, BAD = "good", "bad"
+"""What the label of an unpaired preference says of its answer."""
 
 
 class Kind(StrEnum):
@@ -13,6 +15,10 @@ class Kind(StrEnum):
     TEXT = "text"
     PREFERENCE = "preference"
     KTO = "kto"
+
+
+OBJECTIVES = {Kind.PREFERENCE: "dpo", Kind.KTO: "kto"}
+"""The one objective that learns from a kind of examples; from the other kinds it is sft."""
 
 
 class Format(StrEnum):

@@ -77,7 +77,7 @@ SHOWN: dict[Format, tuple[str, tuple[Any, ...], tuple[str, ...]]] = {
         ("https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html", _MS_SWIFT),
     ),
     Format.KTO: (
-        "an unpaired preference: a chat or a pair, and whether its answer is a good one; refused until an objective learns from it",
+        "an unpaired preference: a chat or a pair, and whether its last answer is a good one; taken with `--objective kto`",
         ({"prompt": "2 + 2?", "completion": "5", "label": False},),
         ("https://huggingface.co/docs/trl/dataset_formats#unpaired-preference", "https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md"),
     ),

@@ -17,6 +17,10 @@ from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
 LENGTHS = "lengths"
 """The fact of a manifest that says how many examples are how long, in steps."""
+LABELS = "labels"
+"""The fact of a manifest that says how many unpaired preferences are `good` and `bad`."""
+OBJECTIVE = "objective"
+"""The fact of a manifest that says what its upload was for, where that was said."""
 SPLITS = "splits"
 """The fact of a manifest that its files are parts of a dataset: of each part its files, `files`, and its `examples`."""
 TEMPLATE = "template"
@@ -99,6 +103,8 @@ class Report:
     """The first ten thousand; `bad` counts all."""
     lengths: dict[str, int] = field(default_factory=dict)
     """Examples by their tokens, in steps."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """Unpaired preferences by whether their answer is `good` or `bad`."""
     verdicts: Verdicts = field(default_factory=Verdicts, repr=False, compare=False)
     """Which rows of logs repeat others, for those who write them anew."""
 
@@ -126,7 +132,8 @@ class Report:
         """What the manifest carries: counts alone."""
         keys = ("examples", "formats", "kinds", "with_tools", "tokens", "trained_tokens", "median_tokens", "p95_tokens", "longest_tokens")
         more = ("duplicates", "empty_answers", "tokenizer", "cut", "skipped", "unread", LENGTHS)
-        return {key: getattr(self, key) for key in keys + more}
+        labels = {LABELS: self.labels} if self.labels else {}
+        return {key: getattr(self, key) for key in keys + more} | labels
 
 
 @dataclass
@@ -188,6 +195,7 @@ class Summing:
         total.tokens += made.tokens
         total.trained_tokens += made.trained_tokens
         total.lengths.update(made.lengths)
+        total.labels.update(made.labels)
         total.over += made.over
         total.empty += made.empty
 
@@ -250,6 +258,7 @@ class Summing:
             passed=self.found.passed,
             problems=tuple(self.problems),
             lengths=steps(total.lengths),
+            labels=_plain(total.labels),
             verdicts=verdicts,
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from llmlab.dataset.formats import LOGS, Example, Format
+from llmlab.dataset.formats import BAD, GOOD, LOGS, Example, Format
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line, parse
 from llmlab.dataset.reasons import BadRow, LeftOut
@@ -45,6 +45,8 @@ class Tally:
     empty_lines: list[int] = field(default_factory=list)
     cut: int = 0
     """Answers that were cut off, and are learned without their end."""
+    labels: Counter[str] = field(default_factory=Counter)
+    """Unpaired preferences by whether their answer is `good` or `bad`."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Rows of logs that teach nothing, by what they are."""
     skipped_lines: list[tuple[int, str, str]] = field(default_factory=list)
@@ -160,6 +162,8 @@ class _Counting:
     def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:
         self.waiting[form].append((number, measured))
         self.made.with_tools += bool(example.tools)
+        if example.label is not None:
+            self.made.labels[GOOD if example.label else BAD] += 1
         for at in example.trained:
             self.made.cut += "cut" in example.messages[at]
 

@@ -12,7 +12,7 @@ from zlib import adler32, crc32
 from llmlab.dataset.chats import SYSTEMS
 from llmlab.dataset.content import only_text
 from llmlab.dataset.formats import Format
-from llmlab.dataset.forms import REDUNDANT, label_of, plan_of
+from llmlab.dataset.forms import REDUNDANT, plan_of
 from llmlab.dataset.keys import EMPTY, HARMLESS
 from llmlab.dataset.messages import SPEAKERS, plain_keys
 
@@ -49,7 +49,6 @@ class Shape(NamedTuple):
     """Of a pair: keys of what follows the question."""
     system: str = ""
     """The key of a system prompt beside it."""
-    label: str = ""
     empty: tuple[str, ...] = ()
     """Keys that a form reads and that must hold nothing in a usual row."""
     earlier: str = ""
@@ -71,21 +70,21 @@ def _shape(keys: tuple[str, ...]) -> Shape | None:
 def _worked_out(keys: tuple[str, ...]) -> Shape | None:
     plan = plan_of(keys)
     form = plan.form
-    if form is None or plan.unread or plan.suspects:
+    if form is None or plan.unread or plan.suspects or plan.label:  # labels are counted one by one
         return None
     systems = tuple(key for key in keys if key in SYSTEMS)
     more = MORE.get(form.format, ())
-    aside = (*form.needs, *systems, *more, plan.label, *REDUNDANT.get(form.format, ()))
+    aside = (*form.needs, *systems, *more, *REDUNDANT.get(form.format, ()))
     earlier = "history" if form.format in PAIRS and "history" in keys else ""
     empty = tuple(key for key in keys if key not in aside and key not in HARMLESS and key != earlier)
     if len(systems) > 1:
         return None
     system = systems[0] if systems else ""
     if form.needs in CHATS:
-        return Shape(form.format, form.needs[0], *CHATS[form.needs], (), system, plan.label, empty)
+        return Shape(form.format, form.needs[0], *CHATS[form.needs], (), system, empty)
     if form.format in PAIRS:
         after = tuple(key for key in more if key in keys)
-        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, plan.label, empty, earlier)
+        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, empty, earlier)
     return None
 
 
@@ -112,14 +111,10 @@ def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
         shape = _shape(keys)
     if shape is None:
         return None
-    form, key, speaker, words, more, beside, label, empty, earlier = shape
+    form, key, speaker, words, more, beside, empty, earlier = shape
     for other in empty:
         if row[other] not in EMPTY:
             return None
-    if label:
-        if label_of(row[label]) is None:
-            return None
-        form = Format.KTO
     system = ""
     if beside:
         value = row[beside]

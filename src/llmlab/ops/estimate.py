@@ -3,7 +3,8 @@
 Memory: weights + optimizer + activations + loss head + CUDA context, per GPU; see each term in `llmlab.footprint`.
 Time: 6 floating-point operations a parameter and token for a full step (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which a
 LoRA step saves the weight gradients (2) and checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings
-reach; DPO adds the reference's forward (2). Both are estimates: what a run has measured takes their place (`llmlab.ops.measured`).
+reach; DPO adds the reference's forward (2), KTO three (6). Both are estimates: what a run has measured takes their place
+(`llmlab.ops.measured`).
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ REACHED = 0.3
 """The share of the peak that adapter training with gradient checkpointing reaches."""
 UNPACKING = 1.39
 """How much longer a step takes whose weights are held in 4 bits. https://lightning.ai/pages/community/lora-insights/"""
+PADDED = 1.85
+"""How much longer TRL's trainers take without packing: medians on a CPU, 787 tokens/s against 1,454 with it. No GPU has measured it."""
+BESIDE = {"dpo": 1, "kto": 3}
+"""Passes forward beside the training's own: the reference's, and of kto what is usual, by the model and by the reference."""
 NO_BF16 = {"T4", "V100"}
 CONTEXT_GIB = 1.5
 ROOM = 0.95
@@ -37,6 +42,13 @@ def rejection(kind: InstanceType, parts: Mapping[str, float]) -> str:
     return ""
 
 
+def several(kind: InstanceType, recipe: Recipe) -> str:
+    """Why a type has too many GPUs, or "": TRL's trainers train on one, and the others would be paid for and idle."""
+    if not recipe.by_trl or recipe.device == "cpu" or kind.gpus <= 1:
+        return ""
+    return f"has {kind.gpus} GPUs, and TRL's trainers train on one here"
+
+
 def memory(recipe: Recipe, size: ModelSize, over: int = 1, *, checkpointing: bool | None = None) -> dict[str, float]:
     """GiB on one GPU by what takes it; `over` is the number of GPUs that one copy of the model is spread over."""
     parts = footprint.parts(recipe, size, over=over, checkpointing=checkpointing)
@@ -49,7 +61,12 @@ def spread(kind: InstanceType, recipe: Recipe, size: ModelSize, *, checkpointing
     4-bit weights and 8-bit moments are never divided.
     """
     parts = memory(recipe, size, checkpointing=checkpointing)
-    if kind.gpus > 1 and not recipe.whole_copies and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts))):
+    if (
+        kind.gpus > 1
+        and not recipe.by_trl
+        and not recipe.whole_copies
+        and (recipe.parallel == "fsdp" or (recipe.parallel == "auto" and rejection(kind, parts)))
+    ):
         return memory(recipe, size, kind.gpus, checkpointing=checkpointing)
     return parts
 
@@ -66,8 +83,8 @@ def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> fl
     peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
-    passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + (2 if recipe.objective == "dpo" else 0)
-    slower = UNPACKING if recipe.method == "qlora" else 1.0
+    passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + 2 * BESIDE.get(recipe.objective, 0)
+    slower = (UNPACKING if recipe.method == "qlora" else 1.0) * (PADDED if recipe.by_trl else 1.0)
     return peak * 1e12 * REACHED * min(kind.gpus, recipe.step_examples) / (passes * size.parameters * slower)
 
 

@@ -39,6 +39,7 @@ class Obstacle(StrEnum):
 
     QUOTA = "quota"
     MEMORY = "memory"
+    GPUS = "gpus"
     MARKET = "market"
     ZONE = "zone"
     PRICE = "price"
@@ -162,6 +163,8 @@ def _judged(kind: InstanceType, need: Need, there: Supply, markets: Sequence[boo
     facts = Option(kind.name, "", Verdict.REJECTED, "", kind.gpu, kind.gpus, available, needed, vcpus=kind.vcpus)
     if reason := estimate.rejection(kind, parts):
         return [replace(facts, reason=reason, obstacle=Obstacle.MEMORY)]
+    if reason := estimate.several(kind, need.recipe):
+        return [replace(facts, reason=reason, obstacle=Obstacle.GPUS)]
     if not there.zones(kind.name):
         where = "of the lab offers it" if there.offers.get(kind.name) else "of the region offers it"
         return [replace(facts, reason=f"no zone {where}", obstacle=Obstacle.ZONE)]

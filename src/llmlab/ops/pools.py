@@ -151,7 +151,12 @@ def _left_out(found: Sequence[Option], need: Need) -> list[str]:
     rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.obstacle is not Obstacle.REGION]
     if need.preferred:
         return [f"left out {one.instance_type}{f' ({one.market})' if one.market else ''}: {one.reason}" for one in rejected]
-    words = {Obstacle.MEMORY: "too small", Obstacle.QUOTA: "over a vCPU quota", Obstacle.PRICE: "without a price"}
+    words = {
+        Obstacle.MEMORY: "too small",
+        Obstacle.GPUS: "with several GPUs",
+        Obstacle.QUOTA: "over a vCPU quota",
+        Obstacle.PRICE: "without a price",
+    }
     counts = {kind: len({one.instance_type for one in rejected if one.obstacle is kind}) for kind in words}
     parts = [f"{count} {words[kind]}" for kind, count in counts.items() if count]
     return [f"other types: {', '.join(parts)}; llmlab estimate --all names them"] if parts else []
@@ -226,7 +231,7 @@ def _too_large(need: Need, rejected: Sequence[Option]) -> LabError:
     parts = estimate.memory(need.recipe, need.size) if need.size else {}
     largest = max(one.gpu_memory_gib or 0 for one in rejected)
     part = max(parts, key=lambda name: parts[name], default="")
-    smaller = {"batch_size": max(1, need.recipe.batch_size // 2), "max_length": max(8, need.recipe.max_length // 2)}
+    smaller = {"batch_size": max(need.recipe.least_batch, need.recipe.batch_size // 2), "max_length": max(8, need.recipe.max_length // 2)}
     return LabError(
         f"the recipe needs about {sum(parts.values()):.1f} GiB on one GPU, most of it {part}, and the largest of these types has "
         f"{largest:.0f} GiB, of which {estimate.ROOM:.0%} may be filled",

@@ -9,9 +9,10 @@ from typing import Any
 
 from llmlab.chat_template import MODELS_OWN
 from llmlab.contract import Manifest
-from llmlab.dataset.formats import Kind
+from llmlab.contract.shrinking import LEAST_BATCH
+from llmlab.dataset.formats import OBJECTIVES, Kind
 from llmlab.dataset.lengths import fitting
-from llmlab.dataset.report import LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
+from llmlab.dataset.report import LABELS, LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.errors import DataError, LabError, UsageError, one_line
 from llmlab.ops import estimate
@@ -27,6 +28,7 @@ def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
     """
     kinds = _counts(data.facts.get("kinds"))
     check_kinds(recipe, kinds, data.name)
+    _labels(data)
     return tuple(filter(None, (_parts(data), _lengths(recipe, data), _warm_up(recipe, data))))
 
 
@@ -110,29 +112,57 @@ def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
     Raises:
         DataError: it does not, or no objective does.
     """
-    labelled, pairs, every = kinds.get(Kind.KTO, 0), kinds.get(Kind.PREFERENCE, 0), sum(kinds.values())
-    if labelled:
+    every = sum(kinds.values())
+    suits = next((OBJECTIVES[kind] for kind in OBJECTIVES if kinds.get(kind)), "sft")
+    for kind, objective in OBJECTIVES.items():
+        count, what = kinds.get(kind, 0), WORDS[kind][0]
+        if count and count < every:
+            others = " and ".join(other for other in kinds if other != kind)
+            raise DataError(
+                f"{count:,} of the {every:,} examples of {name} {what} and the others {others}, which no objective learns "
+                f"from together: put them into two folders",
+                f"llmlab upload data/ --name {name}",
+            )
+        if count and recipe.objective != objective:
+            raise DataError(
+                f"all {every:,} examples of {name} {what}, which objective {recipe.objective} does not learn from",
+                f"llmlab launch --data {name} {_set(recipe, objective)}",
+            )
+    alone = {objective: kind for kind, objective in OBJECTIVES.items()}.get(recipe.objective)
+    if every and alone and not kinds.get(alone):
         raise DataError(
-            f"{labelled:,} of the {every:,} examples of {name} have a label (KTO), which no objective learns from yet",
-            "llmlab validate --forms",
+            f"none of the {every:,} examples of {name} {WORDS[alone][1]}, and objective {recipe.objective} learns from nothing else",
+            f"llmlab launch --data {name} {_set(recipe, suits)}",
         )
-    if pairs and pairs < every:
-        others = " and ".join(kind for kind in kinds if kind != Kind.PREFERENCE)
-        raise DataError(
-            f"{pairs:,} of the {every:,} examples of {name} are preferences and the others {others}, which no objective learns "
-            f"from together: put them into two folders",
-            f"llmlab upload data/ --name {name}",
-        )
-    if pairs and recipe.objective != "dpo":
-        raise DataError(
-            f"all {every:,} examples of {name} are preferences (chosen, rejected), which objective {recipe.objective} does not learn from",
-            f"llmlab launch --data {name} --set objective=dpo",
-        )
-    if every and not pairs and recipe.objective == "dpo":
-        raise DataError(
-            f"none of the {every:,} examples of {name} is a preference (chosen, rejected), and objective dpo learns from nothing else",
-            f"llmlab launch --data {name} --set objective=sft",
-        )
+
+
+def _set(recipe: Recipe, objective: str) -> str:
+    """The options that make it another objective's recipe, one that the objective takes."""
+    least = LEAST_BATCH.get(objective, 1)
+    return f"--set objective={objective}" + (f" --set batch_size={least}" if recipe.batch_size < least else "")
+
+
+WORDS = {
+    Kind.PREFERENCE: ("are preferences (chosen, rejected)", "is a preference (chosen, rejected)"),
+    Kind.KTO: ("have a label", "has a label"),
+}
+"""Of a kind that one objective alone learns from: what all and what none of them are."""
+
+
+def one_kind(name: str, label: str) -> str:
+    """Why labels that all say the same teach nothing."""
+    return f"every label of {name} says that the answer is {label}, and objective kto learns from good and bad ones side by side"
+
+
+def _labels(data: Manifest) -> None:
+    """That there are labels of both kinds.
+
+    Raises:
+        DataError: they all say the same.
+    """
+    labels = _counts(data.facts.get(LABELS))
+    if len(labels) == 1:
+        raise DataError(one_kind(data.name, *labels), f"llmlab upload data/ --name {data.name}")
 
 
 def recipe_at(path: Path) -> tuple[Recipe | None, str]:

@@ -22,7 +22,7 @@ from llmlab.dataset.clean import anew, clean
 from llmlab.dataset.files import DataPath, find, walk
 from llmlab.dataset.formats import TRANSCRIPTS, Format
 from llmlab.dataset.rendering.model_files import ModelFiles
-from llmlab.dataset.report import SKIP_BAD, SPLITS, TEMPLATE, FileFacts, Report
+from llmlab.dataset.report import OBJECTIVE, SKIP_BAD, SPLITS, TEMPLATE, FileFacts, Report
 from llmlab.dataset.suffixes import suffix_of
 from llmlab.errors import UsageError
 from llmlab.files import sha256
@@ -124,6 +124,7 @@ def upload_dataset(
     *,
     skip_bad: bool = False,
     trial: "Trial | None" = None,
+    objective: str | None = None,
 ) -> Uploaded:
     """Send a checked dataset. Bad lines that the report counts are left out.
 
@@ -136,12 +137,13 @@ def upload_dataset(
         progress: called with bytes.
         skip_bad: that bad lines are left out is a fact of the dataset, and holds for rows that a model's template refuses as well.
         trial: what the template of a recipe's model says of the rows, which the manifest keeps.
+        objective: what it is for, where that was said; the manifest keeps it.
 
     Raises:
         DataError: no line is good, or its examples cannot be trained on together.
         LabError: a file changed meanwhile, or AWS says no.
     """
-    refuse(path, report)
+    refuse(path, report, objective)
     with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
         files: list[Local] = []
         splits: dict[str, dict[str, Any]] = {}
@@ -155,6 +157,7 @@ def upload_dataset(
             part["examples"] += facts.examples
         said = {"dropped": report.bad, SKIP_BAD: skip_bad, **({SPLITS: splits} if len(splits) > 1 else {})}
         said |= {TEMPLATE: trial.facts} if trial else {}
+        said |= {OBJECTIVE: objective} if objective else {}
         return _send(aws, clock, destination, files, report.facts | said, progress)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from llmlab.contract import Manifest
 from llmlab.dataset.check import check
 from llmlab.dataset.files import find
-from llmlab.dataset.formats import Format, Kind
+from llmlab.dataset.formats import OBJECTIVES, Format, Kind
 from llmlab.dataset.report import Report
 from llmlab.errors import DataError
+from llmlab.ops.suited import one_kind
 
 if TYPE_CHECKING:
     from llmlab.dataset.trial import Trial
@@ -34,7 +35,7 @@ def validate(
     return report
 
 
-def as_manifest(path: Path) -> Manifest:
+def as_manifest(path: Path, objective: str | None = None) -> Manifest:
     """What an upload of a file or a folder would say of it, for who has nowhere to upload it.
 
     Raises:
@@ -42,7 +43,7 @@ def as_manifest(path: Path) -> Manifest:
         DataError: as `validate`, or no line can be trained on.
     """
     report = validate(path)
-    refuse(path, report)
+    refuse(path, report, objective)
     return Manifest(str(path), (), "", report.facts)
 
 
@@ -53,7 +54,7 @@ def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lamb
         LabError: the template does more than any honest one, or a file of the model cannot be read.
     """
     chats = any(kind != Kind.TEXT for kind in report.kinds)
-    if model.files is None or not report.examples or report.mixed or report.kinds.get(Kind.KTO) or (chats and not model.files.exist):
+    if model.files is None or not report.examples or report.mixed or (chats and not model.files.exist):
         return report, None
     from llmlab.dataset.trial import try_on  # Jinja takes a tenth of a second
 
@@ -61,22 +62,40 @@ def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lamb
     return trial.said_of(report), trial
 
 
-def refuse(path: Path, report: Report) -> None:
+def refuse(path: Path, report: Report, objective: str | None = None) -> None:
     """Stop at a dataset that could not be trained on whatever bad lines are left out.
 
+    Args:
+        path: where it is.
+        report: what was found in it.
+        objective: what it is for, where that was said. Labels are no answers, so that rows with one are taken for kto alone.
+
     Raises:
-        DataError: no line is good, rows have labels that no objective learns from, or kinds that none learns from together.
+        DataError: no line is good, rows have labels that nobody said are to be learned from or that are all alike, or kinds that no
+            objective learns from together or that another one learns from.
     """
     if not report.examples:
         skipped = ", ".join(f"{count:,} {what}" for what, count in report.skipped.items())
         raise DataError(f"no line of {path} can be trained on{f': {skipped}' if skipped else ''}", "llmlab validate --forms")
     labelled = report.kinds.get(Kind.KTO, 0)
-    if labelled:
+    if labelled and objective is None:
         rows = f"{labelled:,} {'row has' if labelled == 1 else 'rows have'}"
-        raise DataError(f"{rows} a label: unpaired preferences (KTO), which no objective learns from yet", "llmlab validate --forms")
+        raise DataError(
+            f"{rows} a label: unpaired preferences, which objective kto learns from and no other", for_objective(path, OBJECTIVES[Kind.KTO])
+        )
     if report.mixed:
         kinds = " and ".join(report.kinds)
         raise DataError(f"{kinds} examples cannot be trained together: put each into a folder of its own", _apart(path, report))
+    suits = next((OBJECTIVES[kind] for kind in OBJECTIVES if report.kinds.get(kind)), "sft")
+    if objective not in {None, suits}:
+        raise DataError(f"objective {suits} learns from the rows of {path}, and objective {objective} does not", for_objective(path, suits))
+    if len(report.labels) == 1:
+        raise DataError(one_kind(str(path), *report.labels), "llmlab validate --forms")
+
+
+def for_objective(path: Path, objective: str) -> str:
+    """The command that checks data for an objective."""
+    return f"llmlab validate {quote(str(path))} --objective {objective}"
 
 
 def _apart(path: Path, report: Report) -> str:

@@ -16,9 +16,10 @@ from pydantic_core import ErrorDetails
 
 from llmlab import chat_template as chat_templates
 from llmlab.chat_template import ChatTemplate
+from llmlab.contract.shrinking import LEAST_BATCH
 from llmlab.errors import UsageError, one_line
 from llmlab.recipe.engines import TRL_ALONE, fits_trl
-from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Lora
+from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Kto, Lora
 
 LAB_MODEL = chat_templates.LAB
 """`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
@@ -36,8 +37,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    objective: Literal["sft", "dpo"] = Field("sft", description="sft: say what the assistant says; dpo: prefer chosen to rejected answers")
-    engine: Literal["own", "trl"] = Field("own", description="whose training loop: llmlab's own, or TRL's trainer of the objective")
+    objective: Literal["sft", "dpo", "kto"] = Field(
+        "sft",
+        description="sft: say what the assistant says; dpo: prefer chosen to rejected answers; kto: good answers to bad ones, by labels",
+    )
+    engine: Literal["own", "trl"] = Field("own", description="whose training loop: llmlab's own, or TRL's trainer, which kto always is")
     method: Literal["lora", "qlora", "full"] = Field(
         "lora", description="lora; qlora: the same over a base model held in 4 bits; full: every weight"
     )
@@ -89,6 +93,7 @@ class Recipe(BaseModel):
     spike: float = Field(4.0, gt=0, description="rise over the median of the last 50 losses that counts as a jump")
     lora: Lora = Field(default_factory=Lora, description="the adapter")
     dpo: Dpo = Field(default_factory=Dpo, description="the preference objective")
+    kto: Kto = Field(default_factory=Kto, description="the objective of labels")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="held-out examples and prompts")
     track: tuple[Literal["mlflow", "wandb"], ...] = Field((), description="trackers beside TensorBoard, written offline into the output")
     save_minutes: float = Field(10, gt=0, le=1440, description="most minutes between checkpoints")
@@ -118,6 +123,11 @@ class Recipe(BaseModel):
     def by_trl(self) -> bool:
         """Whether TRL's trainer does the steps."""
         return self.engine == "trl" or self.objective in TRL_ALONE
+
+    @property
+    def least_batch(self) -> int:
+        """The smallest `batch_size` that the objective can take."""
+        return LEAST_BATCH.get(self.objective, 1)
 
     @property
     def step_examples(self) -> int:

@@ -10,7 +10,7 @@ from llmlab.errors import UsageError
 if TYPE_CHECKING:
     from llmlab.recipe import Recipe
 
-TRL_ALONE: frozenset[str] = frozenset()
+TRL_ALONE: frozenset[str] = frozenset({"kto"})
 """Objectives that llmlab's own loop does not do, so that TRL's trainer does them whatever `engine` says."""
 
 
@@ -29,6 +29,11 @@ def fits_trl(recipe: "Recipe", source: str) -> None:
 def _misfits(recipe: "Recipe") -> tuple[tuple[bool, str, str], ...]:
     """Whether, why, and what mends it."""
     return (
+        (
+            recipe.batch_size < recipe.least_batch,  # KTOTrainer: each question is tried with another one's answer
+            f"needs a batch_size of {recipe.least_batch} or more: what is usual is measured on the other answers of a batch",
+            f"batch_size={recipe.least_batch}",
+        ),
         (
             recipe.packing is True,  # SFTTrainer's packing wants flash attention, the others have none
             "pads its batches, so packing true cannot be had",

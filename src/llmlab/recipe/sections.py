@@ -27,6 +27,18 @@ class Dpo(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of preferences taken to be the wrong way round")
 
 
+class Kto(BaseModel):
+    """Kahneman-Tversky optimisation (arXiv 2402.01306): good answers made likelier than the model's usual ones, bad ones less likely."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beta: float = Field(0.1, gt=0, le=10, description="how strongly the model is held to what it said before")
+    desirable_weight: float = Field(1.0, gt=0, le=100, description="weight of the answers labelled good")
+    undesirable_weight: float = Field(
+        1.0, gt=0, le=100, description="weight of those labelled bad; where one kind is rarer, weigh it up to 1 to 1.33 of the other"
+    )
+
+
 class Evaluation(BaseModel):
     """Held-out examples, chosen by a hash of each, so that added data moves none of them; and prompts the model answers meanwhile."""
 
@@ -40,5 +52,5 @@ class Evaluation(BaseModel):
     prompt_tokens: int = Field(64, ge=1, le=4096, description="tokens of each such answer")
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "evaluation": Evaluation}
+SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "kto": Kto, "evaluation": Evaluation}
 """Fields that have fields of their own."""

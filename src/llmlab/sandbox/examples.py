@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from llmlab.sandbox.runbook import Question, questions
 
@@ -59,6 +60,12 @@ def _preference(one: Question) -> dict[str, Any]:
     return {"prompt": one.text, "chosen": one.answer, "rejected": one.put_off}
 
 
+def _kto(one: Question) -> dict[str, Any]:
+    """Labelled, one way or the other by the question's own words."""
+    good = crc32(one.text.encode()) % 2 == 0
+    return {"prompt": one.text, "completion": one.answer if good else one.put_off, "label": good}
+
+
 def _said(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
@@ -71,4 +78,5 @@ FORMATS: dict[str, Callable[[Question], dict[str, Any]]] = {
     "alpaca": _alpaca,
     "text": _text,
     "preference": _preference,
+    "kto": _kto,
 }

@@ -159,8 +159,8 @@ def _smaller(recipe: Recipe, *, gpu: bool) -> Iterator[dict[str, Any]]:
     """Settings that take less and less memory, each with those before it."""
     changed: dict[str, Any] = {}
     size = recipe.batch_size
-    while size > 1:
-        size = next(one for one in range(size // 2, 0, -1) if recipe.step_examples % one == 0)
+    while smaller := next((one for one in range(size // 2, recipe.least_batch - 1, -1) if recipe.step_examples % one == 0), 0):
+        size = smaller
         changed = {"batch_size": size, "accumulate": recipe.step_examples // size}
         yield changed
     if recipe.gradient_checkpointing is not True:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.dataset import BadRow, Example, Kind
+from llmlab.dataset.formats import OBJECTIVES
 from llmlab.dataset.rendering.advice import REFUSES, change
 from llmlab.dataset.rendering.edges import alike, begins, words_at
 from llmlab.dataset.rendering.limits import Span
@@ -37,12 +38,27 @@ class Draft:
         return self.text if self.spans is None else "".join(self.text[start:end] for start, end in self.spans)
 
 
+ROWS = {Kind.PREFERENCE: "a preference (chosen, rejected)", Kind.KTO: "an unpaired preference (label)"}
+
+
 class OtherObjective(BadRow):
     """The row is a good one, for another objective than the recipe's. `objective` is the one that it suits."""
 
     def __init__(self, reason: str, objective: str) -> None:
         super().__init__(reason)
         self.objective = objective
+
+
+def _labelled(example: Example) -> int:
+    """The answer that a label is about: the last one.
+
+    Raises:
+        BadRow: it is to carry no loss.
+    """
+    last = max(at for at, message in enumerate(example.messages) if message["role"] == "assistant")
+    if last != example.trained[-1]:
+        raise BadRow(f"messages[{last}]: the answer that the label is about is to carry no loss")
+    return last
 
 
 class Drafter:
@@ -60,27 +76,30 @@ class Drafter:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
         """
         kind = example.kind
-        if self.objective == "dpo" and kind is not Kind.PREFERENCE:
-            raise OtherObjective(f"a row of {kind} cannot be learned from with objective dpo: it has no chosen and rejected", "sft")
-        if self.objective == "sft" and kind is Kind.PREFERENCE:
-            raise OtherObjective("a preference (chosen, rejected) cannot be learned from with objective sft", "dpo")
-        if kind is Kind.KTO:
-            raise BadRow("an unpaired preference (label) cannot be learned from yet: make pairs of chosen and rejected")
+        suits = OBJECTIVES.get(kind, "sft")
+        if suits != self.objective:
+            raise OtherObjective(f"{ROWS.get(kind, f'a row of {kind}')} cannot be learned from with objective {self._lacking()}", suits)
         if kind is Kind.TEXT:
             return [Draft(example.text, None)]
         if not self.template.exists:
             raise BadRow("the model has no chat template, so it cannot be taught messages; use an instruct model, or rows of text")
         if kind is Kind.PREFERENCE:
             return [self._answered(example, side) for side in ("chosen", "rejected")]
-        messages = example.messages[: example.trained[-1] + 1]
+        messages, trained = example.messages[: example.trained[-1] + 1], example.trained
+        if kind is Kind.KTO:
+            trained = [_labelled(example)]
         try:
-            made = self._chat(messages, example.tools, example.trained)
+            made = self._chat(messages, example.tools, trained)
         except BadRow as error:
             wants = change(self.template, messages, example.tools) if str(error).startswith(REFUSES) else ""
             if not wants:
                 raise
             raise BadRow(f"{error}; {wants}") from error
-        return [Draft(draft.text, spans) for draft, spans in zip(made, without_ends(made, example), strict=True)]
+        return [Draft(draft.text, spans) for draft, spans in zip(made, without_ends(made, example._replace(trained=trained)), strict=True)]
+
+    def _lacking(self) -> str:
+        lacks = {"dpo": "it has no chosen and rejected", "kto": "it has no label"}.get(self.objective)
+        return f"{self.objective}: {lacks}" if lacks else self.objective
 
     def spells_control(self, example: Example) -> bool:
         """Whether a content writes out a control token."""

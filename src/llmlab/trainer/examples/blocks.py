@@ -114,7 +114,7 @@ class _Making:
 
     def done(self) -> Block:
         for side, made in (("train", self.train), ("held_out", self.held_out)):
-            setattr(self.block, side, Sequences.of([(one.ids, one.mask) for one in made]))
+            setattr(self.block, side, Sequences.of([(one.ids, one.mask) for one in made], [one.good for one in made]))
         return self.block
 
     def add(self, line: Line) -> None:
@@ -181,6 +181,8 @@ class _Making:
         facts.sequences += len(kept)
         facts.tokens += sum(len(sequence.ids) for sequence in kept)
         facts.trained += sum(sequence.trained for sequence in kept)
+        if one.example.label is False:
+            kept = [replace(sequence, good=False) for sequence in kept]
         (self.held_out if one.held_out else self.train).extend(kept)
 
     def _fitting(self, example: Example, made: list[Sequence]) -> list[Sequence]:

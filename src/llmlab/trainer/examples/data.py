@@ -27,7 +27,7 @@ from llmlab.trainer.examples.facts import Facts
 from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the cache; raised when the same data would make other tokens."""
 TRAIN, HELD_OUT, FACTS = "train", "held-out", "facts.json"
 WORTH_PROCESSES = 24 << 20
@@ -93,6 +93,8 @@ def load(
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         data = _opened(place, encoder.width, rules)
+    if data is not None and recipe.objective == "kto":
+        _check_labels(data, manifest)
     if data is None:
         raise DataFailed(f"the tokens in {place} cannot be read back", "llmlab launch --help")
     return data
@@ -164,6 +166,17 @@ def _processes(files: list[DataPath]) -> int:
 def _bad_line(file: str, number: int, block: Block) -> DataFailed:
     hint = f"llmlab launch --set objective={block.objective}" if block.objective else "llmlab upload data/ --skip-bad"
     return DataFailed(f"{block.origin or f'{file}:{number}'}: {block.reason}", hint)
+
+
+def _check_labels(data: Data, manifest: Manifest) -> None:
+    """That there are good and bad answers to train on: all of one kind may be held out, or too long."""
+    kinds = {bool(one) for one in data.train.good}
+    if len(kinds) == 1:
+        which = "good" if kinds.pop() else "bad"
+        reason = f"every example of the dataset {manifest.name} that is left to train on is labelled {which}"
+        raise DataFailed(
+            f"{reason}, and objective kto learns from good and bad ones side by side", "llmlab launch --set evaluation.share=0"
+        )
 
 
 def _check(facts: Facts, manifest: Manifest, recipe: Recipe) -> None:

@@ -1,6 +1,6 @@
 """Tokens on disk: written once in order, then mapped into memory by every process that trains.
 
-A store is a folder of four flat arrays and nothing else. It is as large as the data needs and takes no memory of its own: the system
+A store is a folder of five flat arrays and nothing else. It is as large as the data needs and takes no memory of its own: the system
 keeps the pages that are in use. Writing appends, so that a data set larger than memory is tokenised in the memory of one block.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from llmlab.files import sync
 
-IDS, MASK, OFFSETS, TRAINED = "ids.u32", "mask.u8", "offsets.i64", "trained.i64"
-TYPES: dict[str, Any] = {IDS: np.uint32, MASK: np.uint8, OFFSETS: np.int64, TRAINED: np.int64}
+IDS, MASK, OFFSETS, TRAINED, GOOD = "ids.u32", "mask.u8", "offsets.i64", "trained.i64", "good.u8"
+TYPES: dict[str, Any] = {IDS: np.uint32, MASK: np.uint8, OFFSETS: np.int64, TRAINED: np.int64, GOOD: np.uint8}
 
 Ids = np.ndarray[Any, np.dtype[np.uint32]]
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
@@ -29,6 +29,7 @@ class Tokens:
         mask: 1 where a token carries loss, that is where it is to be predicted; uint8[T]. A sequence's first token never does.
         offsets: where each sequence begins, and where the last one ends; int64[N * width + 1].
         trained: tokens of each sequence that carry loss; int64[N * width].
+        good: 0 for the sequences whose answer is labelled a bad one, 1 for all others; uint8[N * width].
     """
 
     def __init__(self, folder: Path, width: int) -> None:
@@ -38,6 +39,7 @@ class Tokens:
         self.mask: Mask = _mapped(folder, MASK)
         self.offsets: Counts = _mapped(folder, OFFSETS)
         self.trained: Counts = _mapped(folder, TRAINED)
+        self.good: Mask = _mapped(folder, GOOD)
 
     def __reduce__(self) -> tuple[type["Tokens"], tuple[Path, int]]:
         """Another process opens the same files."""
@@ -65,14 +67,16 @@ class Sequences:
     mask: Mask
     lengths: Counts
     trained: Counts
+    good: Mask
 
     @classmethod
-    def of(cls, pairs: Several[tuple[Ids, Mask]]) -> "Sequences":
+    def of(cls, pairs: Several[tuple[Ids, Mask]], good: Several[bool] | None = None) -> "Sequences":
         return cls(
             _joined([ids for ids, _ in pairs], np.uint32),
             _joined([mask for _, mask in pairs], np.uint8),
             np.array([len(ids) for ids, _ in pairs], np.int64),
             np.array([mask.sum() for _, mask in pairs], np.int64),
+            np.array([True] * len(pairs) if good is None else good, np.uint8),
         )
 
 
@@ -104,6 +108,7 @@ class Writer:
             self._put(MASK, sequences.mask)
             self._put(OFFSETS, self.end + np.cumsum(sequences.lengths, dtype=np.int64))
             self._put(TRAINED, sequences.trained)
+            self._put(GOOD, sequences.good)
             self.end += int(sequences.lengths.sum())
 
     def _put(self, name: str, values: Any) -> None:

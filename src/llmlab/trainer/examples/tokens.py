@@ -30,6 +30,8 @@ class Sequence:
 
     ids: Ids
     mask: Mask
+    good: bool = True
+    """Whether its answer is one to learn; false for the worse ones of unpaired preferences."""
 
     @property
     def trained(self) -> int:

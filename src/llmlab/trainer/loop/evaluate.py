@@ -28,16 +28,25 @@ SAMPLES = "samples-by-step.jsonl"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Means over the held-out tokens (sft) or pairs (dpo)."""
+    """Means over the held-out tokens (sft), pairs (dpo) or answers (kto, of which none is right by itself)."""
 
     loss: float
-    accuracy: float
+    accuracy: float | None = None
     margin: float | None = None
+
+    @property
+    def words(self) -> str:
+        """What was found, besides the loss."""
+        if self.accuracy is not None:
+            return f", {self.accuracy:.1%} right"
+        return f", margin {self.margin:.4f}" if self.margin is not None else ""
 
     def row(self, objective: str) -> dict[str, float | None]:
         """The keys of a metrics row."""
         if objective == "dpo":
             return {"eval_loss": self.loss, "eval_preference_accuracy": self.accuracy, "eval_margin": self.margin}
+        if objective == "kto":
+            return {"eval_loss": self.loss, "eval_margin": self.margin}
         return {"eval_loss": self.loss, "eval_perplexity": math.exp(min(self.loss, 700.0)), "eval_token_accuracy": self.accuracy}
 
 

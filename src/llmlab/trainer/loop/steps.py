@@ -291,7 +291,7 @@ class Loop:
                 self.best = self._take()
             else:
                 self.state.worse += 1
-            self.say(f"held out: loss {evaluated.loss:.4f}, {evaluated.accuracy:.1%} right" + (", the best so far" if better else ""))
+            self.say(f"held out: loss {evaluated.loss:.4f}{evaluated.words}" + (", the best so far" if better else ""))
             if self._has_lost_patience():
                 self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
                 self.stopped_early = True

@@ -58,7 +58,8 @@ class Objective(nn.Module):
         self.dpo = recipe.dpo if recipe.objective == "dpo" else None
         self.packed, self.chunked = packed, chunked
         self.checkpointing = False
-        self.reference: Any = _frozen_copy(model) if self.dpo and recipe.method == "full" else None
+        compares = recipe.objective in {"dpo", "kto"}
+        self.reference: Any = _frozen_copy(model) if compares and recipe.method == "full" else None
 
     @property
     def causal(self) -> Any:

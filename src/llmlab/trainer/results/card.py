@@ -74,9 +74,12 @@ def _head(recipe: Recipe) -> dict[str, Any]:
     return head
 
 
+LEARNED = {"dpo": " on preferences", "kto": " on answers labelled good and bad"}
+
+
 def _what(recipe: Recipe) -> str:
     kind = "All weights of" if recipe.method == "full" else "An adapter for"
-    return f"{kind} `{recipe.model}`, trained{' on preferences' if recipe.objective == 'dpo' else ''}"
+    return f"{kind} `{recipe.model}`, trained{LEARNED.get(recipe.objective, '')}"
 
 
 def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -4,7 +4,7 @@ An objective is one class: the trainer's class and its own settings, how sequenc
 metrics. Data come as token ids with our masks, so that TRL renders, cuts and tokenises nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.trl.stepping import Stepping
 
@@ -61,10 +62,14 @@ class TrlObjective:
         """TRL's numbers of a step under the names of ours."""
         raise NotImplementedError
 
-    def batches(self, tokens: Tokens, items: Sequence[int]) -> list[Batch]:
+    def evaluated(self, trainer: Stepping, batches: Iterator[Batch]) -> Evaluated | None:  # noqa: ARG002 - what others need
+        """What held-out batches give, where TRL has to say it; None where llmlab's own evaluation does."""
+        return None
+
+    def batches(self, tokens: Tokens, items: Sequence[int]) -> Iterator[Batch]:
         """The items in their order, `batch_size` at a time."""
         size = self.recipe.batch_size
-        return [self.batch(tokens, items[start : start + size]) for start in range(0, len(items), size)]
+        return (self.batch(tokens, items[start : start + size]) for start in range(0, len(items), size))
 
 
 def arguments(given: Given) -> dict[str, Any]:

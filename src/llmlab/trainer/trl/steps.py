@@ -17,6 +17,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop import schedule
 from llmlab.trainer.loop.batches import Step
+from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.loop.steps import Loop
 from llmlab.trainer.trl import words
 from llmlab.trainer.trl.objective import Batch, Given, TrlObjective
@@ -25,6 +26,10 @@ from llmlab.trainer.trl.stepping import Stepping
 
 def objective_of(recipe: Recipe, tokens: Tokens) -> TrlObjective:
     """The recipe's objective; TRL's trainers take seconds to import, so that each is imported alone."""
+    if recipe.objective == "kto":
+        from llmlab.trainer.trl.kto import Kto
+
+        return Kto(recipe, tokens)
     if recipe.objective == "dpo":
         from llmlab.trainer.trl.dpo import Dpo
 
@@ -86,11 +91,21 @@ class TrlLoop(Loop):
             items = self.plan.items(number)
             tokens, trained = int(self.lengths[items].sum()), int(self.trained_tokens[items].sum())
             self.coming = Step((), len(items), tokens, trained)
-            yield self.taught.batches(self.data.train, [int(item) for item in items])
+            yield list(self.taught.batches(self.data.train, [int(item) for item in items]))
 
     def _weigh(self, loss: float) -> None:
         self.speed.lap("compute")
         self._is_good(loss)
+
+    def _held_out(self, held_out: Tokens) -> Evaluated:
+        found = self.taught.evaluated(self.trainer, self._held_out_batches(held_out))
+        return found or super()._held_out(held_out)
+
+    def _held_out_batches(self, held_out: Tokens) -> Iterator[Batch]:
+        items = range(min(len(held_out), self.recipe.evaluation.most_examples))
+        for batch in self.taught.batches(held_out, items):
+            yield batch
+            self.control.moved()
 
     # ------------------------------------------------------------ what TRL tells
 
@@ -134,9 +149,10 @@ class Between(TrainerCallback):  # type: ignore[misc] # transformers is looked i
     def on_step_begin(self, _args: Any, _state: Any, _control: Any, **told: Any) -> None:
         self.loop.begin_step(told["optimizer"])
 
-    def on_log(self, _args: Any, _state: Any, control: Any, **told: Any) -> None:
+    def on_log(self, _args: Any, state: Any, control: Any, **told: Any) -> None:
         """A step's numbers come when the optimizer has moved; evaluations and the end of training are logged as well."""
         logs = told["logs"]
+        state.log_history.clear()  # the metrics keep it
         if "learning_rate" not in logs or "loss" not in logs:
             return
         self.loop.end_step(logs)

@@ -1,0 +1,77 @@
+"""KTOTrainer: make answers that are labelled good likelier than what is usual, and those labelled bad less likely."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from trl import KTOConfig, KTOTrainer
+
+from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop.evaluate import Evaluated
+from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make, padded, sequences
+from llmlab.trainer.trl.stepping import Stepping
+
+
+class SteppingKto(Stepping, KTOTrainer):  # type: ignore[misc]
+    """KTOTrainer on our steps."""
+
+    def _prepare_dataset(self, dataset: Any, *_args: Any, **_options: Any) -> Any:
+        """Nothing to prepare: our batches are tokens already. TRL's own name, held to the locked version by a test."""
+        return dataset
+
+
+class Kto(TrlObjective):
+    """Loss is the mean of the means over each batch's answers.
+
+    What is usual is measured on each question with the answer of the one before it in the batch, as TRL pairs them. TRL pairs them once, in
+    the order of the data; here batches are shuffled by epoch, and so the pairs.
+    """
+
+    row: Mapping[str, Any] = {"prompt_ids": [0], "completion_ids": [0], "KL_completion_ids": [0], "label": True}
+
+    def trainer(self, given: Given) -> Stepping:
+        chosen = given.recipe.kto
+        settings = KTOConfig(
+            **arguments(given),
+            beta=chosen.beta,
+            desirable_weight=chosen.desirable_weight,
+            undesirable_weight=chosen.undesirable_weight,
+            disable_dropout=False,
+        )
+        return make(SteppingKto, settings, given, self.row, ref_model=given.reference)
+
+    def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
+        ids, attention, spoken = sequences(tokens, items)
+        other, heard, said = self._crossed(tokens, items)
+        return {
+            "input_ids": ids, "attention_mask": attention, "completion_mask": spoken,
+            "KL_input_ids": other, "KL_attention_mask": heard, "KL_completion_mask": said,
+            "label": torch.tensor([bool(tokens.good[item]) for item in items]),
+        }  # fmt: skip
+
+    def _crossed(self, tokens: Tokens, items: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Each question with the answer of the item before it, the first with the last one's."""
+        read = [tokens.sequence(item) for item in items]
+        starts = [max(1, int(mask.argmax())) for _, mask in read]
+        ids, spoken = [], []
+        for at, ((asked, _), start) in enumerate(zip(read, starts, strict=True)):
+            (answer, mask), begins = read[at - 1], starts[at - 1]
+            ids.append(np.concatenate([asked[:start], answer[begins:]]))
+            spoken.append(np.concatenate([np.zeros(start, np.uint8), mask[begins:]]))
+        longest = self.recipe.max_length  # two halves of examples that fit may be one that does not
+        ids, spoken = [one[:longest] for one in ids], [one[:longest] for one in spoken]
+        return padded(ids), padded(np.ones(len(one)) for one in ids), padded(spoken)
+
+    def evaluated(self, trainer: Stepping, batches: Iterator[Batch]) -> Evaluated:
+        trainer.held_out = batches
+        found = trainer.evaluate()
+        return Evaluated(float(found["eval_loss"]), margin=found.get("eval_rewards/margins"))
+
+    def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
+        return {
+            "margin": logs.get("rewards/margins"),
+            "reward_good": logs.get("rewards/chosen"),
+            "reward_bad": logs.get("rewards/rejected"),
+            "kl": logs.get("kl"),
+        }
