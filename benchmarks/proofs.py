@@ -93,6 +93,18 @@ def fuzzers(rows: list[Counted]) -> str:
     return table(("target", "inputs", "edges", "features", "laws broken"), ([row[name] for name in names] for row in rows))
 
 
+def families(rows: list[Counted]) -> str:
+    """The counts of each way, and below them why families were refused."""
+    names = ("way", "families", "trained", "packed", "refused", "wrong")
+    met: dict[str, dict[str, int]] = {}
+    for row in rows:
+        for reason, families_ in row["reasons"].items():
+            met.setdefault(reason, {})[f"{row['way']} ({', '.join(families_)})"] = len(families_)
+    listed = "".join(f"- {reason}: {counts(ways)}\n" for reason, ways in sorted(met.items()))
+    told = f"\nRefused, each before its first step:\n\n{listed}" if listed else ""
+    return table(names, ([row[name] for name in names] for row in rows)) + told
+
+
 def planted(rows: list[Counted]) -> str:
     return "".join(f"{number(row['bugs'])} bugs: {counts({key: value for key, value in row.items() if key != 'bugs'})}.\n" for row in rows)
 
@@ -108,6 +120,7 @@ TITLES: Mapping[str, tuple[str, Callable[[list[Counted]], str]]] = {
     "faults": ("A fault at every call", faults),
     "deliveries": ("Events delivered twice, side by side, late, or never", deliveries),
     "concurrent": ("Commands side by side", concurrent),
+    "families": ("Every family of causal language models that transformers has, tiny and random", families),
     "fuzzers": ("Fuzzing", fuzzers),
 }
 

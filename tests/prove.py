@@ -175,6 +175,12 @@ def meetings() -> tuple[tuple[str, ...], ...]:
     return tuple(("-m", "tests.faults.concurrent", "--seeds", str(SEEDS), "--only", meeting.name) for meeting in concurrent.meetings())
 
 
+def families() -> tuple[tuple[str, ...], ...]:
+    from tests.families.trying import WAYS
+
+    return tuple(("-m", "tests.families", "--way", way) for way in WAYS)
+
+
 PARTS = (
     Part("runs", (("-m", "pytest", "--quiet", "--hours", "-m", "hours"),), tested, ("not passed",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
@@ -182,6 +188,7 @@ PARTS = (
     Part("faults", faults(), lines, ("wrong",)),
     Part("deliveries", deliveries(), lines, ("wrong",)),
     Part("concurrent", meetings(), lines, ("wrong",)),
+    Part("families", families(), lines, ("wrong",)),
     Part("fuzzers", fuzzers(), fuzzed, ("broken",)),
 )  # fmt: skip
 

@@ -18,7 +18,7 @@ class Speed:
     def __init__(self, model: Any, device: str, processes: int) -> None:
         every = [(one.numel() * (2 if _is_packed(one) else 1), one.requires_grad) for one in model.parameters()]
         embedding = model.get_input_embeddings().weight
-        table = 0 if model.config.get_text_config().tie_word_embeddings else embedding.numel()
+        table = 0 if getattr(model.config.get_text_config(), "tie_word_embeddings", False) else embedding.numel()
         self.per_token = 4 * (sum(count for count, _ in every) - table) + 2 * sum(count for count, learns in every if learns)
         self.cuda = device != "cpu"
         self.device = device

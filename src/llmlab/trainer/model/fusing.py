@@ -69,8 +69,8 @@ def _norm_on_gpu(module: Any) -> Callable[[Tensor], Tensor] | None:
 def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
     if not all(hasattr(module, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn")):
         return None
-    if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"}:
-        return None
+    if type(module.act_fn).__name__ not in {"SiLU", "SiLUActivation"} or not hasattr(module.gate_proj, "in_features"):
+        return None  # experts hold their matrices under the same names
     return MethodType(_gate_forward, module)
 
 

@@ -16,6 +16,9 @@ SMALL = 5_000_000
 PLAIN = {"Linear", "Linear4bit"}
 """torch's own class of a matrix, and bitsandbytes' of one in 4 bits."""
 EXPERTS_DIMENSIONS = 3
+MAMBA = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+UNADAPTED = {"out_proj"}
+"""What PEFT refuses to adapt in models of these types: `_check_lora_target_modules_mamba` of peft 0.21, tuners/tuners_utils.py."""
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 """PEFT's name for them."""
@@ -72,11 +75,11 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     missing = sorted(report["missing_keys"])
     if missing:
         raise SetupFailed(
-            f"the files of the model {recipe.model} lack {len(missing)} of its weights, such as {missing[0]}", _upload(recipe)
+            f"the files of the model {recipe.model} lack {len(missing)} of its weights, such as {missing[0]}", another(recipe)
         )
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
-        raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", _upload(recipe))
+        raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", another(recipe))
     if recipe.method == "qlora" and machine.device == "cpu":
         _keep_layout(model)
     model.config.use_cache = False
@@ -154,10 +157,10 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         model = get_peft_model(model, config)
     except ValueError as error:
         # PEFT adapts the experts of a mixture as parameters, for which it has no dropout; the targets are not at fault then
-        mends = "lora.dropout=0" if "lora_dropout" in str(error) else "lora.targets=all-linear"
-        raise SetupFailed(
-            f"the recipe does not fit the model: {str(error).splitlines()[0].rstrip('.')}", f"llmlab launch --set {mends}"
-        ) from error
+        mends = "method=full" if targets == "all-linear" else "lora.targets=all-linear"
+        mends = "lora.dropout=0" if "lora_dropout" in str(error) else mends
+        words = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        raise SetupFailed(f"the recipe does not fit the model: {words}", f"llmlab launch --set {mends}") from error
     model.peft_config["default"].base_model_name_or_path = recipe.model
     model.peft_config["default"].revision = None if recipe.lab_model else recipe.revision
     for module in model.modules():
@@ -192,6 +195,8 @@ def left_alone(model: Any) -> dict[str, str]:
             left[name] = next(part for part in name.split(".") if part != model.base_model_prefix)
         elif type(module).__name__ not in PLAIN:
             left[name] = type(module).__name__
+        elif model.config.model_type in MAMBA and name.rpartition(".")[2] in UNADAPTED:
+            left[name] = "a state space's out_proj"
     return left
 
 
@@ -200,11 +205,14 @@ def _bare_experts(model: Any) -> int:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     adapted = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer))
-    return sum(
-        not f"{name}.".startswith(adapted or ("\0",))
-        for name, module in model.named_modules()
-        if any(parameter.ndim == EXPERTS_DIMENSIONS for parameter in module.parameters(recurse=False))
-    )
+    return sum(not f"{name}.".startswith(adapted or ("\0",)) for name, module in model.named_modules() if holds_experts(module))
+
+
+def holds_experts(module: Any) -> bool:
+    """Whether a module has parameters of three dimensions, matrices behind each other; a convolution's are none."""
+    from torch.nn.modules.conv import _ConvNd
+
+    return not isinstance(module, _ConvNd) and any(parameter.ndim == EXPERTS_DIMENSIONS for parameter in module.parameters(recurse=False))
 
 
 def causal(model: Any) -> Any:
@@ -218,9 +226,17 @@ def decoder(model: Any) -> Any:
 
 
 def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
-    """Activation checkpointing and compilation, where they help; returns whether the former is on."""
+    """Activation checkpointing and compilation, where they help; returns whether the former is on.
+
+    Raises:
+        SetupFailed: the recipe asks for what the model's class does not have.
+    """
     inner = causal(model)
-    if recipe.gradient_checkpointing == "auto":
+    if not inner.supports_gradient_checkpointing:
+        if recipe.gradient_checkpointing is True:
+            raise SetupFailed(f"the model {recipe.model} cannot recompute activations", "llmlab launch --set gradient_checkpointing=auto")
+        checkpointing, reason = False, "the model cannot recompute activations"
+    elif recipe.gradient_checkpointing == "auto":
         trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
         size = 4 if machine.dtype == "float32" else 2
         checkpointing, reason = memory.auto_checkpointing(inner.config, recipe, memory.free(), kind=size, trained=trained)
@@ -247,7 +263,7 @@ def source(recipe: Recipe, work: WorkFolder) -> str:
     if not recipe.lab_model:
         return str(folder) if here else recipe.model
     if not here:
-        raise SetupFailed(f"the model {recipe.model} has no config.json", _upload(recipe))
+        raise SetupFailed(f"the model {recipe.model} has no config.json", another(recipe))
     return str(folder)
 
 
@@ -266,10 +282,11 @@ def _four_bits(machine: Machine) -> Any:
 
 def _unusable(recipe: Recipe, what: str, error: Exception) -> SetupFailed:
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return SetupFailed(f"the model {recipe.model} cannot be used, {what}: {reason.rstrip('.')}", _upload(recipe))
+    return SetupFailed(f"the model {recipe.model} cannot be used, {what}: {reason.rstrip('.')}", another(recipe))
 
 
-def _upload(recipe: Recipe) -> str:
+def another(recipe: Recipe) -> str:
+    """The hint for a model that cannot be used."""
     if recipe.lab_model:
         return f"llmlab upload MODEL_FOLDER --model {recipe.lab_model}"
     return "llmlab launch --set model=Qwen/Qwen2.5-1.5B-Instruct"

@@ -8,7 +8,7 @@ is on only where a packed row gives what each document gives alone, and the chun
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
 from llmlab.trainer import endings
+from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.model import attention
 from llmlab.trainer.model.fusing import fuse
-from llmlab.trainer.model.load import causal, decoder
+from llmlab.trainer.model.load import another, causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model.products import lay_out
 from llmlab.trainer.model.rows import Row, packed_row, padded_row
@@ -127,11 +128,15 @@ def choose(
 
     `before` is whether the checkpoint that the training goes on from was packed, None without one. It is followed, unless packing is not
     exact here: then the examples of each step stay the same, and dropout falls elsewhere.
+
+    Raises:
+        SetupFailed: the model computes nothing, or looks ahead.
     """
     was = model.training
     model.eval()
     attention.expand_shared_heads(machine.device)
     with torch.no_grad(), machine.autocast(str(model.device)):
+        _check_causal(causal(model), recipe, machine, tokens)
         say(f"fused: {fuse(causal(model), model, machine.kind)}")
         packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
         chunked, why_chunked = _chunks(causal(model), machine, tokens)
@@ -146,14 +151,44 @@ def choose(
 
 
 def plain(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:
-    """The objective of a model that another's loop trains: nothing of it replaced, padded, its head in chunks where that is exact."""
+    """The objective of a model that another's loop trains: nothing of it replaced, padded, its head in chunks where that is exact.
+
+    Raises:
+        SetupFailed: the model computes nothing, or looks ahead.
+    """
     was = model.training
     model.eval()
     with torch.no_grad(), machine.autocast(str(model.device)):
+        _check_causal(causal(model), recipe, machine, tokens)
         chunked, why = _chunks(causal(model), machine, tokens)
     model.train(was)
     say(f"loss head of evaluations: {'in chunks, where there is loss' if chunked else 'whole'}, {why}")
     return Objective(model, recipe, machine, packed=False, chunked=chunked)
+
+
+def _check_causal(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> None:
+    """That the model computes what training gives it, and nothing at a token from those behind it, which are what it learns to say.
+
+    Encoders such as BERT's have a head for this use, and look both ways unless their configuration says `is_decoder`.
+
+    Raises:
+        SetupFailed: one of the two does not hold.
+    """
+    row = padded_row(_some(tokens)[:1], 1).to(str(base.device))
+    last = row.ids.clone()
+    last[0, row.tokens - 1] = (last[0, row.tokens - 1] + 1) % base.get_input_embeddings().weight.shape[0]
+    try:
+        one, other = (_states(base, replace(row, ids=ids))[:-1] for ids in (row.ids, last))
+    except Exception as error:
+        if endings.is_out_of_memory(error) or endings.NO_DETERMINISTIC in str(error):
+            raise
+        words = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
+        raise SetupFailed(f"the model {recipe.model} does not compute what training gives it: {words}", another(recipe)) from error
+    if len(one) and _difference(other, one) > CLOSE[machine.dtype]:
+        raise SetupFailed(
+            f"the model {recipe.model} looks ahead: what it computes at a token depends on those behind it, so it cannot learn to go on",
+            another(recipe),
+        )
 
 
 def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
