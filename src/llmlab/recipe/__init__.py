@@ -84,6 +84,9 @@ class Recipe(BaseModel):
     gradient_checkpointing: Literal["auto", True, False] = Field(
         "auto", description="recompute activations to save memory; auto: where they would not fit"
     )
+    deterministic: bool = Field(
+        False, description="the same bits again on GPUs of the same type and number: slower, and a model without such kernels is refused"
+    )
     compile: Literal["auto", True, False] = Field("auto", description="torch.compile the model's layers; auto: off until measured to win")
     parallel: Literal["auto", "ddp", "fsdp"] = Field("auto", description="several GPUs: a copy on each (ddp), or one over all (fsdp)")
     on_bad_loss: Literal["stop", "skip"] = Field("stop", description="a loss that is no number or jumps: stop, or leave that step out")

@@ -18,6 +18,10 @@ CODES = {
 }
 
 
+NO_DETERMINISTIC = "does not have a deterministic implementation"
+"""torch's own words: https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/Context.cpp, `alertNotDeterministic`."""
+
+
 class Failed(LabError):
     """A training that cannot go on. `reason` is what the run's marker will carry."""
 
@@ -62,6 +66,11 @@ def of(error: BaseException, recipe: Recipe | None) -> Failed:
         return SetupFailed(error.message, error.hint)
     if is_out_of_memory(error):
         return out_of_memory(error, recipe)
+    if recipe is not None and recipe.deterministic and NO_DETERMINISTIC in str(error):
+        operator = str(error).partition(NO_DETERMINISTIC)[0].strip()
+        return SetupFailed(
+            f"{recipe.model} cannot be trained bit by bit: {operator} has no deterministic form", "llmlab launch --set deterministic=false"
+        )
     return Failed(f"{type(error).__name__}: {_first_line(error)}")
 
 

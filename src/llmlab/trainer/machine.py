@@ -73,6 +73,22 @@ def offline(recipe: Recipe) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def determine(recipe: Recipe, say: Say) -> None:
+    """Whether torch may take kernels that sum in no fixed order; cuBLAS reads its workspace's form at its first product.
+
+    https://docs.pytorch.org/docs/2.13/generated/torch.use_deterministic_algorithms.html,
+    https://docs.nvidia.com/cuda/cublas/index.html#results-reproducibility
+    """
+    if recipe.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    import torch
+
+    torch.use_deterministic_algorithms(recipe.deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing here reads what it has not written
+    if recipe.deterministic:
+        say("deterministic: on, the same bits again on the same type and number of GPUs, and slower")
+
+
 def need_bitsandbytes(what: str, hint: str) -> None:
     """That the package is there which `what` of a recipe needs.
 

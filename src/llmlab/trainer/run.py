@@ -73,6 +73,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         raise SetupFailed(
             f"TRL's trainers train on one GPU here, and this machine has {processes.count}", "llmlab launch --instance-type g6.xlarge"
         )
+    machines.determine(recipe, say)
     machine = machines.choose(recipe, processes.device, say)
     tokenizer = load_tokenizer(recipe, work)
 
