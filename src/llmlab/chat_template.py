@@ -5,18 +5,18 @@ The form is Jinja's, as transformers has it: https://huggingface.co/docs/transfo
 
 from hashlib import sha256
 from pathlib import Path
-from shlex import quote
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmlab.errors import UsageError, one_line
+from llmlab.recipe_files import Wanted
 
 MOST_BYTES = 64 << 10
 """Of a template's file; the longest that models are published with have about 30 KiB (Cohere's, for tools and citations)."""
 LAB = "lab:"
 """`lab:NAME` is a model that was uploaded with `llmlab upload --model NAME`."""
 MODELS_OWN = "llmlab launch --set chat_template=null"
+WANTED = Wanted("chat_template", "the chat template", MOST_BYTES, MODELS_OWN)
 
 
 class ChatTemplate(BaseModel):
@@ -48,30 +48,16 @@ def of(name: str, text: str) -> ChatTemplate:
     Raises:
         UsageError: its text cannot be one.
     """
-    if len(text.encode()) > MOST_BYTES:
-        raise _too_large(name)
-    if not text.strip():
-        raise UsageError(f"the chat template {one_line(name)} is empty", MODELS_OWN)
-    return ChatTemplate(file=name, sha256=sha256(text.encode()).hexdigest(), text=text)
+    return _made(name, WANTED.checked(name, text))
 
 
 def beside(recipe: Path, name: str) -> ChatTemplate:
-    """The template in a file of the recipe's folder or below: a recipe may be a stranger's, and must not send what lies elsewhere.
+    """The template in a file of the recipe's folder or below.
 
     Raises:
         UsageError: it lies elsewhere, or as `read`.
     """
-    try:
-        folder = recipe.parent.resolve()
-        path = (folder / name).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreadable(name, error) from error
-    if not path.is_relative_to(folder):
-        raise UsageError(
-            f"chat_template names {one_line(name)}, which does not lie beside {recipe.name}",
-            f"llmlab launch --set {quote(f'chat_template={path}')}",
-        )
-    return read(name, path)
+    return _made(name, WANTED.beside(recipe, name))
 
 
 def read(name: str, path: Path) -> ChatTemplate:
@@ -80,22 +66,8 @@ def read(name: str, path: Path) -> ChatTemplate:
     Raises:
         UsageError: there is no such file, or it cannot be a template.
     """
-    try:
-        if not path.is_file():
-            raise UsageError(f"chat_template names {one_line(path)}, and there is no such file", MODELS_OWN)
-        with path.open("rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise _too_large(name)
-        text = raw.decode().replace("\r\n", "\n")
-    except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from error
-    return of(name, text)
+    return _made(name, WANTED.read(name, path))
 
 
-def _too_large(name: str) -> UsageError:
-    return UsageError(f"the chat template {one_line(name)} is larger than {MOST_BYTES >> 10} KiB", MODELS_OWN)
-
-
-def _unreadable(name: str, error: Exception) -> UsageError:
-    return UsageError(f"the chat template {one_line(name)} cannot be read: {one_line(error)}", MODELS_OWN)
+def _made(name: str, text: str) -> ChatTemplate:
+    return ChatTemplate(file=name, sha256=sha256(text.encode()).hexdigest(), text=text)

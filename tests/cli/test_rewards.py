@@ -42,7 +42,7 @@ def test_a_reward_that_fails_is_told_with_the_row(llmlab: CommandLine, data: Pat
     assert bad.error.endswith("in line 2 (train.jsonl:1, with an empty completion)")
     assert bad.hint == f"llmlab validate {data} --reward {file}"
     missing = llmlab("validate", data, "--reward", project / "none.py")
-    assert (missing.code, missing.error) == (2, f"there is no file {project / 'none.py'} with a reward")
+    assert (missing.code, missing.error) == (2, f"--reward names {project / 'none.py'}, and there is no such file")
 
 
 def test_no_row_with_an_answer_is_told(llmlab: CommandLine, data: Path, project: Path) -> None:

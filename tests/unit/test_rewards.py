@@ -326,7 +326,7 @@ def test_a_file_travels_with_its_text_and_its_sha_256(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "there is no file reward.py"), (b" \n", "is empty"), (b"#" * (65 << 10), "is larger than 64 KiB"), (b"\xff", "cannot be read")],
+    [(None, "and there is no such file"), (b" \n", "is empty"), (b"#" * (65 << 10), "is larger than 64 KiB"), (b"\xff", "cannot be read")],
 )
 def test_a_file_that_cannot_be_one(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "reward.py"

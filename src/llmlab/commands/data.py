@@ -207,7 +207,7 @@ def _rewards_tried(state: State, path: Path, report: "Report", file: Path | None
     from llmlab.rewards import files
     from llmlab.rewards.scoring import Limits
 
-    reward = files.read(str(file), file)
+    reward = files.read(str(file), file, files.OPTION)
     hint = join(["llmlab", "validate", str(path), "--reward", str(file)])
     with state.ui.bar("trying the reward", "rows") as progress:
         tried = try_rewards(path, [reward.asked()], Limits(), hint, progress)

@@ -6,11 +6,12 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from llmlab.errors import UsageError, one_line
+from llmlab.recipe_files import Wanted
 
 MOST_BYTES = 64 << 10
 """Of a reward's file: a spec is read in one piece by all who look at a run."""
-EXAMPLE = "llmlab validate --help"
+WANTED = Wanted("grpo.rewards", "the reward", MOST_BYTES, "llmlab launch --set grpo.rewards=[exact_match]")
+OPTION = Wanted("--reward", "the reward", MOST_BYTES, "llmlab validate --help")
 
 
 class RewardFile(BaseModel):
@@ -33,23 +34,23 @@ class RewardFile(BaseModel):
         return {"kind": "file", "name": self.file, "text": self.text, "sha256": self.sha256}
 
 
-def read(name: str, path: Path) -> RewardFile:
+def beside(recipe: Path, name: str) -> RewardFile:
+    """The reward in a file of the recipe's folder or below.
+
+    Raises:
+        UsageError: it lies elsewhere, or as `read`.
+    """
+    return _made(name, WANTED.beside(recipe, name))
+
+
+def read(name: str, path: Path, wanted: Wanted = WANTED) -> RewardFile:
     """The reward in a file that is called `name`.
 
     Raises:
         UsageError: there is no such file, or it is empty, too large or no text.
     """
-    shown = one_line(name)
-    try:
-        if not path.is_file():
-            raise UsageError(f"there is no file {shown} with a reward", EXAMPLE)
-        with path.open("rb") as stream:
-            raw = stream.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise UsageError(f"the reward's file {shown} is larger than {MOST_BYTES >> 10} KiB", EXAMPLE)
-        text = raw.decode()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the reward's file {shown} cannot be read: {one_line(error)}", EXAMPLE) from error
-    if not text.strip():
-        raise UsageError(f"the reward's file {shown} is empty", EXAMPLE)
+    return _made(name, wanted.read(name, path))
+
+
+def _made(name: str, text: str) -> RewardFile:
     return RewardFile(file=name, sha256=sha256(text.encode()).hexdigest(), text=text)
