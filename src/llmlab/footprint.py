@@ -106,12 +106,29 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     recomputed = recipe.gradient_checkpointing is not False if checkpointing is None else checkpointing
     slope = row_tokens(recipe) * shape.inner * kind if shape.fused and not recipe.by_trl else 0
     reference = 4 * shape.parameters if recipe.objective in {"dpo", "kto"} and recipe.method == "full" else 0
-    return {
+    taken = {
         "weights": (weights + reference) / over,
         "gradients and optimizer": trained(recipe, shape) * state(recipe) / over,
         "activations": activations(recipe, shape, row_tokens(recipe), checkpointing=recomputed) + slope,
         "loss head": loss_head(recipe, shape, row_tokens(recipe)),
     }
+    if recipe.objective == "grpo":  # which is over before a step goes forward, so that what it takes is there for that again
+        taken["generation"] = max(0.0, generation(recipe, shape) - taken["activations"] - taken["loss head"])
+    return taken
+
+
+def generation(recipe: Recipe, shape: Shape) -> float:
+    """Bytes that transformers takes while it makes the completions of a step, all of them at once.
+
+    Keys and values of every token in every layer; of each sequence's next token the logits, and what sampling makes of them in 32 bits
+    (scaled, sorted and as probabilities); one layer in full over all prompts, as they are read. Held to no measurement on a GPU.
+    """
+    kind = element(recipe)
+    sequences = recipe.batch_size * recipe.accumulate
+    cache = sequences * recipe.max_length * shape.layers * 2 * shape.pairs * kind
+    logits = sequences * shape.vocabulary * (kind + 3 * 4)
+    prompts = sequences * (recipe.max_length - recipe.grpo.max_completion_length)
+    return float(cache + logits + prompts * (3 * shape.hidden + 2 * shape.inner + shape.query + 2 * shape.pairs) * kind)
 
 
 def element(recipe: Recipe) -> int:

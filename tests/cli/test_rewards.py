@@ -1,10 +1,16 @@
 """A reward tried on a dataset before a run, as typed."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from llmlab import recipe as recipes
+from llmlab.aws import documents
+from llmlab.aws.session import Aws
+from llmlab.contract import RunKeys, Spec
+from llmlab.errors import UsageError
 from tests.cli.conftest import CommandLine
 
 EXACT = "def reward(completions, answer, **columns):\n    return [float(one == right) for one, right in zip(completions, answer)]\n"
@@ -49,3 +55,45 @@ def test_no_row_with_an_answer_is_told(llmlab: CommandLine, data: Path, project:
     (data / "train.jsonl").write_text('{"text": "Once upon a time."}\n')
     none = llmlab("validate", data, "--reward", project / "reward.py")
     assert (none.code, none.error) == (1, f"no row of {data} has a prompt and an answer that a reward could be tried on")
+
+
+RECIPE = (
+    "model: lab:tiny\nobjective: grpo\nbatch_size: 8\ngrpo: {num_generations: 4, rewards: [exact_match, {file: reward.py, weight: 0.5}]}\n"
+)
+
+
+def test_validate_tries_the_rewards_of_the_recipe_at_hand(llmlab: CommandLine, data: Path, project: Path) -> None:
+    (project / "recipe.yaml").write_text(RECIPE)
+    good = llmlab("validate", data)
+    assert good.code == 0, good.err
+    for name in ("exact_match", "reward.py"):
+        assert f"{name}: mean" in good.out
+    (project / "reward.py").write_text("def reward(completions):\n    return [None] * len(completions)\n")
+    bad = llmlab("validate", data)
+    assert (bad.code, bad.error) == (1, "the reward reward.py returned None for completion 1, which is no finite number (train.jsonl:1)")
+
+
+def test_a_reward_travels_in_the_spec_with_its_sha_256(ready: CommandLine, lab_aws: Aws, data: Path, project: Path) -> None:
+    (project / "recipe.yaml").write_text(RECIPE.replace("lab:tiny", "some/model-1b"))
+    assert ready("upload", data).code == 0
+    told = " ".join(ready("estimate", "--data", "sums").out.split())
+    assert "right within a factor of 3" in told
+    assert "generation" in told
+    done = ready("launch", "--data", "sums", "--yes", "--instance-type", "g6.xlarge", "--json")
+    assert done.code == 0, done.err
+    spec = documents.read(lab_aws, Spec, lab_aws.names.outputs_bucket, RunKeys(done.json["run"]).spec)
+    assert spec is not None
+    carried = spec.recipe["grpo"]["rewards"][1]["file"]
+    assert carried == {"file": "reward.py", "text": EXACT, "sha256": sha256(EXACT.encode()).hexdigest()}
+    assert recipes.check(spec.recipe).shown()["grpo"]["rewards"] == ["exact_match", {"file": "reward.py", "weight": 0.5}]
+    carried["text"] += "#"
+    with pytest.raises(UsageError, match=r"must have the SHA-256 of the text of reward\.py"):
+        recipes.check(spec.recipe)
+
+
+def test_a_reward_elsewhere_is_not_sent(llmlab: CommandLine, data: Path, project: Path) -> None:
+    (project / "recipes").mkdir()
+    (project / "recipes" / "mine.yaml").write_text(RECIPE.replace("file: reward.py", "file: ../reward.py"))
+    refused = llmlab("validate", data, "--recipe", "recipes/mine.yaml")
+    assert (refused.code, refused.error) == (2, "grpo.rewards names ../reward.py, which does not lie beside mine.yaml")
+    assert refused.hint.startswith("llmlab ")

@@ -44,16 +44,16 @@ NAMES = sorted(recipes.shipped())
 
 
 def test_what_ships() -> None:
-    assert NAMES == ["dpo", "full-1b", "kto", "lora-1b", "lora-8b", "qlora-70b", "qlora-8b", "sandbox"]
+    assert NAMES == ["dpo", "full-1b", "grpo", "kto", "lora-1b", "lora-8b", "qlora-70b", "qlora-8b", "sandbox"]
     loaded = [recipes.load(name) for name in NAMES]
     assert {one.model for one in loaded} == set(MODELS)
     assert {(one.objective, one.method) for one in loaded} == {
-        ("sft", "lora"), ("sft", "qlora"), ("sft", "full"), ("dpo", "lora"), ("kto", "lora"),
+        ("sft", "lora"), ("sft", "qlora"), ("sft", "full"), ("dpo", "lora"), ("kto", "lora"), ("grpo", "lora"),
     }  # fmt: skip
 
 
 def test_no_case_is_missing() -> None:
-    assert len(NAMES) == 8
+    assert len(NAMES) == 9
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +64,8 @@ def test_it_fits_the_gpu_its_comment_names(name: str) -> None:
     assert size is not None
     assert size.parameters == pytest.approx(parameters, rel=0.02)
     parts = memory(recipe, size)
-    assert set(parts) == {"weights", "gradients and optimizer", "activations", "loss head", "CUDA"}
+    assert set(parts) - {"generation"} == {"weights", "gradients and optimizer", "activations", "loss head", "CUDA"}
+    assert ("generation" in parts) == (recipe.objective == "grpo")
     assert all(amount > 0 for part, amount in parts.items() if part != "weights")
     sold = re.search(r"(\d+) GB", recipes.shipped()[name].read_text())
     assert bool(sold) == (name != "sandbox")
@@ -123,6 +124,7 @@ def test_it_starts_on_a_small_model_of_its_architecture(tmp_path: Path, train: T
     model = shrunken(tmp_path / "model", MODELS[recipe.model][0])
     form = {"dpo": "preference", "kto": "kto"}.get(recipe.objective, "messages")
     values = recipe.model_dump(mode="json") | SMALLER | {"method": method}
+    values["grpo"] |= {"num_generations": 2, "max_completion_length": 8}
     work = folders.make(tmp_path / "work", model, form=form, count=24, recipe=values)
     code, log = train(work)
     assert code == 0, log

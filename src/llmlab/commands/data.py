@@ -1,5 +1,6 @@
 """Data: validate, upload and fetch."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -87,7 +88,8 @@ def validate(
     state: State = ctx.obj
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
-    rewards = _rewards_tried(state, path, report, reward)
+    again = shlex.join(["llmlab", "validate", str(path), *(["--reward", str(reward)] if reward else [])])
+    rewards = _rewards_tried(state, path, report, reward, wanted, again)
     good = not report.bad and not (trial and trial.refused)
     facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial, rewards)
     state.ui.show(facts, lambda: report_view(state, report, trial, rewards))
@@ -128,12 +130,13 @@ def upload(
     destination = ops.dataset_destination(state.aws, path, name)
     wanted = _recipe_at_hand(state, recipe)
     report, trial = _checked(state, path, max_length, tokenizer, wanted)
+    again = _again("upload", path, name=name, objective=objective)
+    rewards = _rewards_tried(state, path, report, None, wanted, again)
     if not state.ui.as_json or (report.bad and not skip_bad):
         state.ui.show(
-            {"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial),
-            lambda: report_view(state, report, trial),
+            {"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial, rewards),
+            lambda: report_view(state, report, trial, rewards),
         )
-    again = _again("upload", path, name=name, objective=objective)
     _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded", objective=objective)
     with state.ui.bar("uploading", "bytes") as progress:
         done = ops.upload_dataset(
@@ -197,20 +200,27 @@ def _checked(
             return tried(path, report, model, progress)
 
 
-def _rewards_tried(state: State, path: Path, report: "Report", file: Path | None) -> "RewardsTried | None":
-    """What a reward's file says of the rows, where one is named and there are any."""
-    if file is None or not report.examples:
-        return None
-    from shlex import join
-
-    from llmlab.ops.reward_trial import try_rewards
+def _rewards_tried(
+    state: State, path: Path, report: "Report", file: Path | None, recipe: "Recipe | None", again: str
+) -> "RewardsTried | None":
+    """What the rewards of a file or of the recipe say of the rows, where there are both; `again` is the command to come back with."""
     from llmlab.rewards import files
     from llmlab.rewards.scoring import Limits
 
-    reward = files.read(str(file), file, files.OPTION)
-    hint = join(["llmlab", "validate", str(path), "--reward", str(file)])
-    with state.ui.bar("trying the reward", "rows") as progress:
-        tried = try_rewards(path, [reward.asked()], Limits(), hint, progress)
+    limits = Limits()
+    if file is not None:
+        asked = [files.read(str(file), file, files.OPTION).asked()]
+    elif recipe is not None and recipe.objective == "grpo":
+        asked = [reward.asked() for reward in recipe.grpo.rewards]
+        limits = Limits(recipe.grpo.reward_seconds, recipe.grpo.reward_memory_gib)
+    else:
+        return None
+    if not report.examples:
+        return None
+    from llmlab.ops.reward_trial import try_rewards
+
+    with state.ui.bar("trying the rewards", "rows") as progress:
+        tried = try_rewards(path, asked, limits, again, progress)
     if tried.lacks:
         state.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
     return tried

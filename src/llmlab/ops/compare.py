@@ -127,6 +127,6 @@ def _estimate(
         keeping=keeping.of(recipe, size),
         measurements=tuple(need.seen.values()),
         correction=options.correction(need, there.types),
-        notes=(*there.notes, *filter(None, silent)),
+        notes=(*there.notes, *filter(None, (*silent, estimate.uncertainty(recipe)))),
         options=found,
     )

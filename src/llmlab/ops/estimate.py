@@ -26,6 +26,10 @@ PADDED = 1.85
 """How much longer TRL's trainers take without packing: medians on a CPU, 787 tokens/s against 1,454 with it. No GPU has measured it."""
 BESIDE = {"dpo": 1, "kto": 3}
 """Passes forward beside the training's own: the reference's, and of kto what is usual, by the model and by the reference."""
+LAYER_SECONDS = 0.001
+"""Of the kernels of one layer, launched from Python: some 30 tokens a second for the 28 layers of a 1.5B model, on any GPU."""
+PRODUCTS_PER_BYTE = 300
+"""How many 16-bit products a GPU makes in the time in which it reads a byte: 117 (A10G) to 419 (L40S), by NVIDIA's data sheets."""
 NO_BF16 = {"T4", "V100"}
 CONTEXT_GIB = 1.5
 ROOM = 0.95
@@ -83,9 +87,33 @@ def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> fl
     peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
-    passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + 2 * BESIDE.get(recipe.objective, 0)
+    beside = int(recipe.grpo.beta > 0) if recipe.objective == "grpo" else BESIDE.get(recipe.objective, 0)
+    passes = (6 if recipe.method == "full" else 4) + (2 if recomputes(kind, recipe, size) else 0) + 2 * beside
     slower = (UNPACKING if recipe.method == "qlora" else 1.0) * (PADDED if recipe.by_trl else 1.0)
+    if recipe.objective == "grpo":
+        trained = passes * size.parameters * slower / (peak * 1e12 * REACHED)
+        return 1 / (trained + next_token_seconds(peak, size) * slower / (recipe.batch_size * recipe.accumulate))
     return peak * 1e12 * REACHED * min(kind.gpus, recipe.step_examples) / (passes * size.parameters * slower)
+
+
+def next_token_seconds(peak: float, size: ModelSize) -> float:
+    """How long transformers takes for the next token of all of a step's completions together.
+
+    That Python launches each layer's kernels, and that every weight is read once, whatever the number of completions.
+    https://github.com/huggingface/transformers/issues/43089 tells of the first; nobody here has measured either.
+    """
+    return size.layers * LAYER_SECONDS + 2 * size.parameters * PRODUCTS_PER_BYTE / (peak * 1e12)
+
+
+def uncertainty(recipe: Recipe) -> str:
+    """What is to say of hours that are estimated from more than the data; "" where the data tells them."""
+    if recipe.objective != "grpo":
+        return ""
+    return (
+        f"the hours of objective grpo assume completions of {recipe.grpo.max_completion_length:,} tokens, the most the recipe allows, and "
+        "transformers' generation as nobody has measured it here: take them and the memory of generation as right within a factor of 3, "
+        "until a run of this recipe has been measured"
+    )
 
 
 def hours(tokens: float, per_second: float) -> float:
@@ -99,6 +127,8 @@ def training_tokens(recipe: Recipe, data: Manifest) -> float | None:
     if not epoch:
         return None
     items = data_items(data, recipe)
+    if recipe.objective == "grpo":  # each prompt is read and answered several times
+        epoch = recipe.completions * (epoch + (items or 0) * recipe.grpo.max_completion_length)
     if recipe.max_steps and items:
         return epoch * recipe.max_steps * recipe.step_examples / items
     return epoch * recipe.epochs

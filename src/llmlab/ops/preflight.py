@@ -209,7 +209,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
                 None,
                 (
                     *(_idle(wish.recipe), _open(settings), *fit, shown, moving, "" if need.size else unknown),
-                    *(*there.notes, silent, *choice.notes),
+                    *(*there.notes, silent, *choice.notes, estimate.uncertainty(wish.recipe)),
                 ),
             )
         ),

@@ -86,7 +86,9 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
 
     return [
         chart.line("Loss", column("loss")),
-        chart.line("Loss on held-out examples", column("eval_loss")),
+        chart.line("Loss on held-out examples", column("eval_loss")) if not column("eval_reward") else None,
+        chart.line("Reward", column("reward")),
+        chart.line("Reward on held-out prompts", column("eval_reward")),
         chart.line("Learning rate", column("learning_rate")),
         chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
     ]
@@ -141,6 +143,8 @@ def write(facts: Report, path: Path) -> Path:
 def plain(value: object) -> str:
     """A value of a recipe as a reader would write it: `yes`, `a 1, b 2`, `none`."""
     if isinstance(value, Mapping):
+        if value.keys() >= {"file", "sha256", "text"}:
+            return str(value["file"])  # of a file its name, not its text
         return ", ".join(f"{name} {plain(one)}" for name, one in value.items() if one is not None and one != [])
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"

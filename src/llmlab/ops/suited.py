@@ -134,6 +134,11 @@ def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
             f"none of the {every:,} examples of {name} {WORDS[alone][1]}, and objective {recipe.objective} learns from nothing else",
             f"llmlab launch --data {name} {_set(recipe, suits)}",
         )
+    if (texts := kinds.get(Kind.TEXT, 0)) and recipe.objective == "grpo":
+        raise DataError(
+            f"{texts:,} of the {every:,} examples of {name} are text, and objective grpo learns from prompts with answers alone",
+            f"llmlab launch --data {name} {_set(recipe, 'sft')}",
+        )
 
 
 def _set(recipe: Recipe, objective: str) -> str:

@@ -18,8 +18,9 @@ from llmlab import chat_template as chat_templates
 from llmlab.chat_template import ChatTemplate
 from llmlab.contract.shrinking import LEAST_BATCH
 from llmlab.errors import UsageError, one_line
-from llmlab.recipe.engines import TRL_ALONE, fits_trl
-from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Kto, Lora
+from llmlab.recipe.engines import TRL_ALONE, fits_grpo, fits_trl
+from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Grpo, Kto, Lora
+from llmlab.rewards import files as reward_files
 
 LAB_MODEL = chat_templates.LAB
 """`model: lab:NAME` is a model folder uploaded with `llmlab upload --model NAME`."""
@@ -37,11 +38,16 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    objective: Literal["sft", "dpo", "kto"] = Field(
+    objective: Literal["sft", "dpo", "kto", "grpo"] = Field(
         "sft",
-        description="sft: say what the assistant says; dpo: prefer chosen to rejected answers; kto: good answers to bad ones, by labels",
+        description=(
+            "sft: say what the assistant says; dpo: prefer chosen to rejected answers; kto: good answers to bad ones, by labels; "
+            "grpo: earn rewards that are checked"
+        ),
     )
-    engine: Literal["own", "trl"] = Field("own", description="whose training loop: llmlab's own, or TRL's trainer, which kto always is")
+    engine: Literal["own", "trl"] = Field(
+        "own", description="whose training loop: llmlab's own, or TRL's trainer, which kto and grpo always are"
+    )
     method: Literal["lora", "qlora", "full"] = Field(
         "lora", description="lora; qlora: the same over a base model held in 4 bits; full: every weight"
     )
@@ -97,6 +103,7 @@ class Recipe(BaseModel):
     lora: Lora = Field(default_factory=Lora, description="the adapter")
     dpo: Dpo = Field(default_factory=Dpo, description="the preference objective")
     kto: Kto = Field(default_factory=Kto, description="the objective of labels")
+    grpo: Grpo = Field(default_factory=Grpo, description="the objective of rewards")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="held-out examples and prompts")
     track: tuple[Literal["mlflow", "wandb"], ...] = Field((), description="trackers beside TensorBoard, written offline into the output")
     save_minutes: float = Field(10, gt=0, le=1440, description="most minutes between checkpoints")
@@ -134,8 +141,16 @@ class Recipe(BaseModel):
 
     @property
     def step_examples(self) -> int:
-        """Examples of one optimizer step, over all GPUs together: the number of GPUs changes the speed and not the training."""
-        return self.batch_size * self.accumulate
+        """Examples of one optimizer step, over all GPUs together: the number of GPUs changes the speed and not the training.
+
+        With objective grpo a batch's items are completions, and an example is a prompt with all of its own.
+        """
+        return max(1, self.batch_size * self.accumulate // self.completions)
+
+    @property
+    def completions(self) -> int:
+        """Sequences that a step makes of one example: its completions with objective grpo, else the example itself."""
+        return self.grpo.num_generations if self.objective == "grpo" else 1
 
     @property
     def whole_copies(self) -> str:
@@ -151,9 +166,10 @@ class Recipe(BaseModel):
         return f"the chat template {self.chat_template.file}" if self.chat_template else f"the chat template of {self.model}"
 
     def shown(self) -> dict[str, Any]:
-        """The fields as a person reads and writes them: of a chat template its file's name, not its text."""
+        """The fields as a person reads and writes them: of a file its name, not its text."""
         values = self.model_dump(mode="json")
         del values["warmup" if self.warmup_steps is not None else "warmup_steps"]
+        values["grpo"]["rewards"] = [reward.shown() for reward in self.grpo.rewards]
         return values | ({"chat_template": self.chat_template.file} if self.chat_template else {})
 
 
@@ -204,6 +220,7 @@ def load(path: str | Path | None = None, overrides: Mapping[str, str] | None = N
         _override(values, name, text)
     if isinstance(named := values.get("chat_template"), str):
         values["chat_template"] = _template(file, named, typed="chat_template" in (overrides or {}))
+    _rewards(file, values, typed="grpo.rewards" in (overrides or {}))
     recipe = check(values, source=str(file), overrides=overrides)
     if values.keys() >= INSTEAD.keys() and recipe.warmup_steps is not None:
         raise UsageError(
@@ -219,6 +236,15 @@ def _template(file: Path, named: str, *, typed: bool) -> ChatTemplate | dict[str
     if named.startswith(LAB_MODEL):
         return {"file": named}
     return chat_templates.read(named, Path(named)) if typed else chat_templates.beside(file, named)
+
+
+def _rewards(file: Path, values: dict[str, Any], *, typed: bool) -> None:
+    """Put the text of each reward's file where its name stands."""
+    section = values.get("grpo")
+    chosen = section.get("rewards") if isinstance(section, dict) else None
+    for reward in chosen if isinstance(chosen, list) else ():
+        if isinstance(reward, dict) and isinstance(named := reward.get("file"), str):
+            reward["file"] = reward_files.read(named, Path(named)) if typed else reward_files.beside(file, named)
 
 
 def find(path: str | Path | None) -> Path:
@@ -259,6 +285,8 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         ) from error
     if recipe.by_trl:
         fits_trl(recipe, source)
+    if recipe.objective == "grpo":
+        fits_grpo(recipe, source)
     return recipe
 
 

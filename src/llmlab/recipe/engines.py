@@ -3,6 +3,7 @@
 The sentences are about the recipe's fields, and TRL 1.16 is why: its trainers' own refusals are meant for who writes a script.
 """
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from llmlab.errors import UsageError
@@ -10,7 +11,7 @@ from llmlab.errors import UsageError
 if TYPE_CHECKING:
     from llmlab.recipe import Recipe
 
-TRL_ALONE: frozenset[str] = frozenset({"kto"})
+TRL_ALONE: frozenset[str] = frozenset({"kto", "grpo"})
 """Objectives that llmlab's own loop does not do, so that TRL's trainer does them whatever `engine` says."""
 
 
@@ -56,3 +57,39 @@ def _misfits(recipe: "Recipe") -> tuple[tuple[bool, str, str], ...]:
             "lora.targets=all-linear",
         ),
     )
+
+
+def fits_grpo(recipe: "Recipe", source: str) -> None:
+    """That completions can be made and compared as the recipe says.
+
+    Raises:
+        UsageError: they cannot; the hint says what can.
+    """
+    grpo = recipe.grpo
+    step, group = recipe.batch_size * recipe.accumulate, grpo.num_generations
+    for wrong, why, mends in (
+        (not grpo.rewards, "has no rewards: nothing says which completions are better", "grpo.rewards=[exact_match]"),
+        (
+            step % group != 0,  # https://huggingface.co/docs/trl/grpo_trainer#trl.GRPOConfig: whole groups alone
+            f"makes {step:,} completions a step (batch_size x accumulate), which groups of grpo.num_generations {group} do not divide",
+            f"accumulate={_whole_groups(recipe.batch_size, recipe.accumulate, group)}",
+        ),
+        (
+            grpo.max_completion_length >= recipe.max_length,
+            f"has no room for a prompt in max_length {recipe.max_length} beside grpo.max_completion_length {grpo.max_completion_length}",
+            f"max_length={2 * grpo.max_completion_length}",
+        ),
+        (
+            grpo.beta > 0 and recipe.method == "full",  # TRL loads the copy it compares with from the hub, by name
+            f"compares with the model before training by leaving the adapter out, so method full cannot have grpo.beta {grpo.beta:g}",
+            "grpo.beta=0",
+        ),
+        (recipe.too_long == "split", "makes its own completions, so that too_long split has nothing to split", "too_long=drop"),
+    ):
+        if wrong:
+            raise UsageError(f"objective grpo {why} ({source})", f"llmlab launch --set {quote(mends)}", without=[mends.partition("=")[0]])
+
+
+def _whole_groups(batch_size: int, accumulate: int, group: int) -> int:
+    """The least accumulation of no fewer batches whose completions are whole groups."""
+    return next(count for count in range(accumulate, accumulate + group + 1) if batch_size * count % group == 0)

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from llmlab.rewards.choice import Reward
+
 
 class Lora(BaseModel):
     """The adapter: `alpha / rank` scales what it adds."""
@@ -39,6 +41,29 @@ class Kto(BaseModel):
     )
 
 
+class Grpo(BaseModel):
+    """Group relative policy optimisation (arXiv 2402.03300): of several completions of a prompt, those of a higher reward made likelier."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_generations: int = Field(
+        8, ge=2, le=512, description="completions of each prompt that are compared with each other; divides a step"
+    )
+    max_completion_length: int = Field(256, ge=1, le=131_072, description="tokens of the longest completion; it ends there")
+    temperature: float = Field(1.0, gt=0, le=10, description="of sampling: completions that are all alike teach nothing")
+    beta: float = Field(0.0, ge=0, le=10, description="how strongly the model is held to what it said before; 0 is not at all")
+    rewards: tuple[Reward, ...] = Field(
+        (),
+        max_length=16,
+        description=(
+            "what a completion is worth, as a sum: exact_match, similarity, {regex: P}, {json_schema: S}, {length: {shortest, longest}}, "
+            "{file: reward.py} beside the recipe; each may have a weight"
+        ),
+    )
+    reward_seconds: float = Field(10.0, gt=0, le=3600, description="seconds in which the rewards of one prompt's completions must be there")
+    reward_memory_gib: float = Field(4.0, ge=0.5, le=1024, description="GiB of address space that the process of the rewards may have")
+
+
 class Evaluation(BaseModel):
     """Held-out examples, chosen by a hash of each, so that added data moves none of them; and prompts the model answers meanwhile."""
 
@@ -52,5 +77,5 @@ class Evaluation(BaseModel):
     prompt_tokens: int = Field(64, ge=1, le=4096, description="tokens of each such answer")
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "kto": Kto, "evaluation": Evaluation}
+SECTIONS: dict[str, type[BaseModel]] = {"lora": Lora, "dpo": Dpo, "kto": Kto, "grpo": Grpo, "evaluation": Evaluation}
 """Fields that have fields of their own."""

@@ -57,6 +57,7 @@ def use(recipe: Recipe, model: Any | None, *, checkpointing: bool | None = None)
             "gradients and optimizer": counted["trained"] * (footprint.state(recipe) - 4),
             f"activations of {tokens:,} tokens": made["activations"],
             "loss head": made["loss head"],
+            **({"generation": made["generation"]} if made.get("generation") else {}),
         }
     return Use(parts, peak(), total())
 
@@ -158,10 +159,10 @@ def _here(recipe: Recipe) -> Recipe:
 def _smaller(recipe: Recipe, *, gpu: bool) -> Iterator[dict[str, Any]]:
     """Settings that take less and less memory, each with those before it."""
     changed: dict[str, Any] = {}
-    size = recipe.batch_size
-    while smaller := next((one for one in range(size // 2, recipe.least_batch - 1, -1) if recipe.step_examples % one == 0), 0):
+    size, step = recipe.batch_size, recipe.batch_size * recipe.accumulate
+    while smaller := next((one for one in range(size // 2, recipe.least_batch - 1, -1) if step % one == 0), 0):
         size = smaller
-        changed = {"batch_size": size, "accumulate": recipe.step_examples // size}
+        changed = {"batch_size": size, "accumulate": step // size}
         yield changed
     if recipe.gradient_checkpointing is not True:
         changed = changed | {"gradient_checkpointing": True}
@@ -173,8 +174,9 @@ def _smaller(recipe: Recipe, *, gpu: bool) -> Iterator[dict[str, Any]]:
         changed = changed | {"method": "qlora"}
         yield changed
     length = recipe.max_length
-    while length > 8:
-        length = max(8, length // 2)
+    least = recipe.grpo.max_completion_length + 8 if recipe.objective == "grpo" else 8
+    while length > least:
+        length = max(least, length // 2)
         yield changed | {"max_length": length}
 
 

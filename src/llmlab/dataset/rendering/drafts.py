@@ -77,7 +77,7 @@ class Drafter:
         """
         kind = example.kind
         suits = OBJECTIVES.get(kind, "sft")
-        if suits != self.objective:
+        if suits != self.objective and not (kind is Kind.CHAT and self.objective == "grpo"):
             raise OtherObjective(f"{ROWS.get(kind, f'a row of {kind}')} cannot be learned from with objective {self._lacking()}", suits)
         if kind is Kind.TEXT:
             return [Draft(example.text, None)]

@@ -14,8 +14,9 @@ import orjson
 from llmlab import dataset
 from llmlab.dataset import BadRow, Example, Kind, LeftOut, Line
 from llmlab.dataset.origin import origin_of
+from llmlab.dataset.prompts import Prompt, prompt_of
 from llmlab.dataset.rendering.drafts import Draft, OtherObjective
-from llmlab.trainer.examples import cutting
+from llmlab.trainer.examples import cutting, prompts
 from llmlab.trainer.examples.facts import Facts
 from llmlab.trainer.examples.store import Sequences
 from llmlab.trainer.examples.tokens import Encoder, Sequence
@@ -34,6 +35,8 @@ class Rules:
     split: bool
     share: float
     skip_bad: bool
+    completion: int = 0
+    """Tokens that a completion may have, where the model makes its own; the row's answer takes none then."""
     valid: tuple[int, ...] = ()
     """Files that are held out whole; where there are some, of the others nothing is."""
 
@@ -50,6 +53,9 @@ class Block:
     facts: Facts = field(default_factory=Facts)
     train: Sequences = field(default_factory=lambda: Sequences.of([]))
     held_out: Sequences = field(default_factory=lambda: Sequences.of([]))
+    train_prompts: list[bytes] = field(default_factory=list)
+    held_out_prompts: list[bytes] = field(default_factory=list)
+    """Where rewards are asked: what they are asked about, a line for each sequence."""
     control_at: int = 0
     """The first line that spells a control token; 0 for none."""
     bad_at: int | None = None
@@ -94,6 +100,7 @@ class _Pending:
     drafts: list[Draft]
     held_out: bool
     origin: str
+    prompt: Prompt | None = None
 
 
 class _Making:
@@ -137,6 +144,10 @@ class _Making:
     def _example(self, number: int, row: dict[str, Any]) -> None:
         example = dataset.to_example(row)
         place = place_of(example)
+        prompt = None
+        if self.rules.completion and example.kind is Kind.CHAT:
+            prompt = prompt_of(row, example)
+            example = example._replace(trained=[len(example.messages) - 1])
         drafts = self.encoder.drafter.drafts(example)
         facts = self.block.facts
         facts.tools_ignored += bool(example.tools) and not self.encoder.template.shows_tools
@@ -145,7 +156,7 @@ class _Making:
             facts.control += 1
             self.block.control_at = self.block.control_at or number
         facts.cut += sum("cut" in example.messages[at] for at in example.trained)
-        self.pending.append(_Pending(number, example, drafts, place < self.rules.share, origin_of(row)))
+        self.pending.append(_Pending(number, example, drafts, place < self.rules.share, origin_of(row), prompt))
         self.characters += sum(len(draft.text) for draft in drafts)
 
     def _bad(self, number: int, error: BadRow, origin: str = "") -> None:
@@ -184,11 +195,16 @@ class _Making:
         if one.example.label is False:
             kept = [replace(sequence, good=False) for sequence in kept]
         (self.held_out if one.held_out else self.train).extend(kept)
+        if one.prompt:
+            side = self.block.held_out_prompts if one.held_out else self.block.train_prompts
+            side.append(prompts.line_of(one.prompt, one.number, one.origin))
 
     def _fitting(self, example: Example, made: list[Sequence]) -> list[Sequence]:
         """The sequences as they are, split, or none of them."""
         facts, most = self.block.facts, self.rules.max_length
         longest = max(len(sequence.ids) for sequence in made)
+        if self.rules.completion:
+            longest = int(made[0].mask.argmax()) + self.rules.completion
         if longest <= most:
             if not any(sequence.trained for sequence in made):
                 facts.empty += 1

@@ -21,9 +21,10 @@ from llmlab.dataset.suffixes import TEST, VALID
 from llmlab.files import replace_text
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import DataFailed
-from llmlab.trainer.examples import workers
+from llmlab.trainer.examples import prompts, workers
 from llmlab.trainer.examples.blocks import Block, Rules, Tick
 from llmlab.trainer.examples.facts import Facts
+from llmlab.trainer.examples.prompts import Asked
 from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
@@ -43,6 +44,9 @@ class Data:
     held_out: Tokens | None
     facts: Facts
     share: float = 0.0
+    prompts: tuple[Asked, ...] = ()
+    held_out_prompts: tuple[Asked, ...] = ()
+    """Where rewards are asked: what about, in the order of the tokens."""
 
     def lines(self, max_length: int) -> Iterator[str]:
         """The counts in words."""
@@ -75,7 +79,8 @@ def load(
     """
     valid = tuple(index for index, file in enumerate(_files(folder, manifest)) if file.split == VALID)
     share = 0.0 if valid else recipe.evaluation.share
-    rules = Rules(recipe.max_length, recipe.too_long == "split", share, bool(manifest.facts.get(SKIP_BAD)), valid)
+    completion = recipe.grpo.max_completion_length if recipe.objective == "grpo" else 0
+    rules = Rules(recipe.max_length, recipe.too_long == "split", share, bool(manifest.facts.get(SKIP_BAD)), completion, valid)
     encoder = encoder.suited(recipe.objective, parse_timestamp(manifest.created))
     place = cache / key(manifest, encoder, rules)
     data = _opened(place, encoder.width, rules)
@@ -116,8 +121,11 @@ def _opened(place: Path, width: int, rules: Rules) -> Data | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    held_out = Tokens(place / HELD_OUT, width)
-    return Data(Tokens(place / TRAIN, width), held_out if len(held_out) else None, facts, rules.share)
+    train, held_out = Tokens(place / TRAIN, width), Tokens(place / HELD_OUT, width)
+    asked, others = (prompts.read(place / side) if rules.completion else () for side in (TRAIN, HELD_OUT))
+    if rules.completion and (len(asked), len(others)) != (len(train), len(held_out)):
+        return None
+    return Data(train, held_out if len(held_out) else None, facts, rules.share, asked, others)
 
 
 def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, tick: Tick, processes: int) -> Facts:
@@ -134,6 +142,11 @@ def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, t
             facts.add(block.facts)
             train.append(block.train)
             held_out.append(block.held_out)
+            for side, lines in ((TRAIN, block.train_prompts), (HELD_OUT, block.held_out_prompts)):
+                if lines:
+                    prompts.write(aside / side, prompts.placed(lines, files[file].name, first))
+    for side in (TRAIN, HELD_OUT):
+        prompts.close(aside / side)
     written: dict[str, Any] = {"facts": asdict(facts), "sizes": {side: sizes(aside / side) for side in (TRAIN, HELD_OUT)}}
     replace_text(aside / FACTS, json.dumps(written), durable=True)
     return facts

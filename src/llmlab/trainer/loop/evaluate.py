@@ -28,15 +28,22 @@ SAMPLES = "samples-by-step.jsonl"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Means over the held-out tokens (sft), pairs (dpo) or answers (kto, of which none is right by itself)."""
+    """Means over the held-out tokens (sft), pairs (dpo), answers (kto, of which none is right by itself) or prompts (grpo).
+
+    A reward's negative stands for the loss.
+    """
 
     loss: float
     accuracy: float | None = None
     margin: float | None = None
 
+    reward: float | None = None
+
     @property
     def words(self) -> str:
         """What was found, besides the loss."""
+        if self.reward is not None:
+            return f", reward {self.reward:.4f}"
         if self.accuracy is not None:
             return f", {self.accuracy:.1%} right"
         return f", margin {self.margin:.4f}" if self.margin is not None else ""
@@ -47,6 +54,8 @@ class Evaluated:
             return {"eval_loss": self.loss, "eval_preference_accuracy": self.accuracy, "eval_margin": self.margin}
         if objective == "kto":
             return {"eval_loss": self.loss, "eval_margin": self.margin}
+        if objective == "grpo":
+            return {"eval_loss": self.loss, "eval_reward": self.reward}
         return {"eval_loss": self.loss, "eval_perplexity": math.exp(min(self.loss, 700.0)), "eval_token_accuracy": self.accuracy}
 
 

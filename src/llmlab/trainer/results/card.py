@@ -74,7 +74,7 @@ def _head(recipe: Recipe) -> dict[str, Any]:
     return head
 
 
-LEARNED = {"dpo": " on preferences", "kto": " on answers labelled good and bad"}
+LEARNED = {"dpo": " on preferences", "kto": " on answers labelled good and bad", "grpo": " on rewards"}
 
 
 def _what(recipe: Recipe) -> str:

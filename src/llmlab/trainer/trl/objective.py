@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.loop.batches import Step
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.trl.stepping import Stepping
@@ -66,6 +67,25 @@ class TrlObjective:
         """What held-out batches give, where TRL has to say it; None where llmlab's own evaluation does."""
         return None
 
+    def counted(self, step: Step, _items: Sequence[int], _logs: Mapping[str, float]) -> tuple[int, int]:
+        """A step's tokens, and those of them that carry loss."""
+        return step.tokens, step.trained
+
+    def note(self, _step: Step, _logs: Mapping[str, float]) -> str:
+        """What is to say of a step, if anything."""
+        return ""
+
+    def begun(self) -> tuple[str, ...]:
+        """What is to say before the first step, a line each."""
+        return ()
+
+    def ended(self) -> str:
+        """What is to say of the training when it ends, if anything."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing more is asked."""
+
     def batches(self, tokens: Tokens, items: Sequence[int]) -> Iterator[Batch]:
         """The items in their order, `batch_size` at a time."""
         size = self.recipe.batch_size
@@ -94,15 +114,17 @@ def make(kind: Any, settings: Any, given: Given, row: Mapping[str, Any], **more:
     """A trainer of one of our classes with our optimizer, whose learning rate is set before each step."""
     from datasets import Dataset
 
+    options = {"data_collator": _as_it_is} | more
+    if options["data_collator"] is None:  # this trainer has one of its own
+        del options["data_collator"]
     learned = {name: one.detach().clone() for name, one in given.model.named_parameters() if one.requires_grad}
     made: Stepping = kind(
         model=given.model,
         args=settings,
         train_dataset=Dataset.from_list([dict(row)]),
-        data_collator=_as_it_is,
         processing_class=given.tokenizer,
         optimizers=(given.optimizer, torch.optim.lr_scheduler.LambdaLR(given.optimizer, lambda _step: 1.0)),
-        **more,
+        **options,
     )
     if OF_THE_START in getattr(given.model, "peft_config", {}):
         given.model.delete_adapter(OF_THE_START)

@@ -14,6 +14,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from llmlab.recipe import Recipe
+from llmlab.trainer.examples.data import Data
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop import schedule
 from llmlab.trainer.loop.batches import Step
@@ -24,19 +25,23 @@ from llmlab.trainer.trl.objective import Batch, Given, TrlObjective
 from llmlab.trainer.trl.stepping import Stepping
 
 
-def objective_of(recipe: Recipe, tokens: Tokens) -> TrlObjective:
+def objective_of(recipe: Recipe, data: Data) -> TrlObjective:
     """The recipe's objective; TRL's trainers take seconds to import, so that each is imported alone."""
     if recipe.objective == "kto":
         from llmlab.trainer.trl.kto import Kto
 
-        return Kto(recipe, tokens)
+        return Kto(recipe, data.train)
+    if recipe.objective == "grpo":
+        from llmlab.trainer.trl.grpo import Grpo
+
+        return Grpo(recipe, data)
     if recipe.objective == "dpo":
         from llmlab.trainer.trl.dpo import Dpo
 
-        return Dpo(recipe, tokens)
+        return Dpo(recipe, data.train)
     from llmlab.trainer.trl.sft import Sft
 
-    return Sft(recipe, tokens)
+    return Sft(recipe, data.train)
 
 
 class TrlLoop(Loop):
@@ -46,7 +51,7 @@ class TrlLoop(Loop):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.taught = objective_of(self.recipe, self.data.train)
+        self.taught = objective_of(self.recipe, self.data)
 
     def run(self) -> None:
         """As `Loop.run`.
@@ -57,11 +62,18 @@ class TrlLoop(Loop):
         tokens = self.data.train
         lengths, trained = tokens.lengths(), np.asarray(tokens.trained).reshape(len(tokens), tokens.width).sum(1)
         self.lengths, self.trained_tokens = lengths, trained
-        with words.of_the_recipe(self.recipe):
-            self.trainer = self._trainer()
-            self._begin()
-            if not self.stopped_early and self.state.step < self.plan.steps:
-                self.trainer.train()
+        try:
+            with words.of_the_recipe(self.recipe):
+                self.trainer = self._trainer()
+                for line in self.taught.begun():
+                    self.say(line)
+                self._begin()
+                if not self.stopped_early and self.state.step < self.plan.steps:
+                    self.trainer.train()
+        finally:
+            self.taught.close()
+        if told := self.taught.ended():
+            self.say(told)
         self._close()
 
     def _trainer(self) -> Stepping:
@@ -90,8 +102,8 @@ class TrlLoop(Loop):
         for number in range(self.state.step, self.plan.steps):
             items = self.plan.items(number)
             tokens, trained = int(self.lengths[items].sum()), int(self.trained_tokens[items].sum())
-            self.coming = Step((), len(items), tokens, trained)
-            yield list(self.taught.batches(self.data.train, [int(item) for item in items]))
+            self.coming, self.items = Step((), len(items), tokens, trained), [int(item) for item in items]
+            yield list(self.taught.batches(self.data.train, self.items))
 
     def _weigh(self, loss: float) -> None:
         self.speed.lap("compute")
@@ -130,12 +142,15 @@ class TrlLoop(Loop):
         self._note_move(moved=math.isfinite(norm))
         self.speed.lap("optimizer")
         self.overdue, self.leaving = self._pressed()
-        self.state.step, self.state.tokens = self.state.step + 1, self.state.tokens + step.tokens
+        tokens, trained = self.taught.counted(step, self.items, logs)
+        self.state.step, self.state.tokens = self.state.step + 1, self.state.tokens + tokens
+        if note := self.taught.note(step, logs):
+            self.say(note)
         self._between(
             {
                 "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": logs["loss"], "learning_rate": rate,
                 "grad_norm": norm if math.isfinite(norm) else None, **self.taught.metrics(logs), "tokens": self.state.tokens,
-                **self.speed.end(step.tokens, step.trained),
+                **self.speed.end(tokens, trained),
             }
         )  # fmt: skip
 

@@ -1,0 +1,68 @@
+"""What a reward is asked about beside the tokens: of each row its prompt, its answer and its other keys, in a file beside the store's.
+
+Training reads the tokens of a prompt, which end where the answer's begin; a reward reads these.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from llmlab.dataset.prompts import Prompt
+from llmlab.files import sync
+
+PROMPTS = "prompts.jsonl"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row. `prompt` is as the row has it, a string or messages, and `place` says where: `train.jsonl:7`."""
+
+    place: str
+    prompt: str | list[dict[str, Any]]
+    messages: list[dict[str, Any]]
+    answer: str
+    columns: dict[str, Any]
+
+    def completion(self, text: str) -> str | list[dict[str, Any]]:
+        """A text as a completion, in the form of the prompt."""
+        return Prompt(self.prompt, self.messages, [], self.answer, self.columns).completion(text)
+
+
+def line_of(prompt: Prompt, number: int, origin: str) -> bytes:
+    """A prompt as a line of JSON, which knows its own line; values that JSON has not, such as dates, become strings."""
+    kept = {"line": number, "origin": origin, **prompt._asdict()}
+    del kept["tools"]
+    return orjson.dumps(kept, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+def placed(lines: Iterable[bytes], file: str, first: int) -> Iterator[bytes]:
+    """The lines with the place of each in its file, whose part begins behind line `first`."""
+    for line in lines:
+        kept = orjson.loads(line)
+        place = kept.pop("origin") or f"{file}:{kept['line'] + first}"
+        del kept["line"]
+        yield orjson.dumps({"place": place, **kept})
+
+
+def write(folder: Path, lines: Iterable[bytes]) -> None:
+    """Append to the file of one side."""
+    with (folder / PROMPTS).open("ab") as stream:
+        stream.writelines(line + b"\n" for line in lines)
+
+
+def close(folder: Path) -> None:
+    """Wait until the file is on the disk, where there is one."""
+    if (folder / PROMPTS).is_file():
+        sync(folder / PROMPTS)
+
+
+def read(folder: Path) -> tuple[Asked, ...]:
+    """All of them, in the order of the tokens; none where training asks nothing."""
+    path = folder / PROMPTS
+    if not path.is_file():
+        return ()
+    with path.open("rb") as stream:
+        return tuple(Asked(**orjson.loads(line)) for line in stream)
