@@ -27,6 +27,7 @@ from llmlab.contract import PROJECT, Names
 from llmlab.dataset.forms import shown as forms
 from llmlab.errors import ExitCode
 from llmlab.recipe import SECTIONS, Recipe
+from llmlab.rewards.listed import LISTED
 from llmlab.sandbox.refusals.rule import On, Rule
 from llmlab.sandbox.refusals.table import ROWS
 
@@ -128,6 +129,7 @@ def recipe() -> str:
         f"{NOTE}\n# Recipe\n\nWhat to train, as YAML. `--set lora.rank=8` overrides one field for one launch.\n\n"
         + table(("field", "default", "what it is", "may be"), list(rows(Recipe)))
         + which()
+        + rewarded()
         + "\n## Recipes that ship\n\n`llmlab launch --recipe NAME`; `llmlab init` writes the first into your project.\n\n"
         + shipped()
     )
@@ -139,10 +141,12 @@ def which() -> str:
         ("answers to imitate: chats, pairs, texts", "`sft`", "llmlab's own loop, or `engine: trl` (SFTTrainer)"),
         ("two answers to a prompt, a better and a worse one", "`dpo`", "llmlab's own loop, or `engine: trl` (DPOTrainer)"),
         ("single answers, each labelled good or bad", "`kto`", "TRL's KTOTrainer, whatever `engine` says"),
+        ("prompts, and what tells a good answer when it is given", "`grpo`", "TRL's GRPOTrainer, whatever `engine` says"),
     )
     kept = (
         ("`engine: own`", "exactly", "exactly", "bit by bit"),
         ("`engine: trl`, `kto`", "exactly", "exactly", "bit by bit"),
+        ("`grpo`", "exactly, completions too, as far as its rewards answer the same again", "exactly", "bit by bit"),
     )
     return f"""
 ## Which objective, whose loop
@@ -160,6 +164,40 @@ Interrupted at any moment and resumed from the newest whole checkpoint, beside a
 
 {table(("", "order of the data, steps, tokens, learning rate, random numbers", "weights and optimizer", "losses on a CPU"), kept)}
 On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
+"""
+
+
+def rewarded() -> str:
+    """The rewards of `objective: grpo`: which there are, how a file's is called, and what it is kept from."""
+    listed = [(f"`{name}`", sentence(LISTED[name])) for name in LISTED]
+    return f"""
+## Rewards
+
+With `objective: grpo` each prompt is answered `grpo.num_generations` times, and what earns more than the others of its group becomes
+likelier. `batch_size x accumulate` are completions there, whole groups of them; the dataset has rows of `prompt` and `answer`, or any chat
+that ends with an answer. What a completion is worth is the sum of `grpo.rewards` by their weights:
+
+{table(("reward", "is"), listed)}
+Or a Python file beside the recipe with one function (or one that is called `reward`), called as TRL calls one for each prompt:
+
+```python
+def reward(completions, answer, **columns):
+    return [float(said.strip() == right) for said, right in zip(completions, answer)]
+```
+
+`prompts`, `completions`, `answer` and each other key of the row are lists of one length, as many as the prompt has completions; prompts and
+completions are strings where the row's prompt is one, else messages. It returns a number for each completion. The file travels with the
+run, with its SHA-256, and may import what the training image has.
+
+All rewards are computed in a process of their own, which has `grpo.reward_seconds` for the completions of a prompt and
+`grpo.reward_memory_gib` of memory, no environment, no network, starts no programs, and reads and writes no files but those of Python and of
+an empty folder: by Landlock and a filter of system calls on Linux, and as a user of its own where it is root. What of this a system cannot
+hold is said. What it prints is thrown away. A reward that raises, does not end, or returns anything but a finite number for each completion
+ends the run as `data_error`, with the row.
+
+`llmlab validate data/` tries the recipe's rewards on the rows, `--reward FILE` any file, each on the row's own answer and on an empty
+completion: a reward that does not tell these apart teaches little. Where all completions of a group get the same reward nothing is learned
+from them; the log counts such groups.
 """
 
 
@@ -254,7 +292,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
-def sentence(kind: type) -> str:
+def sentence(kind: object) -> str:
     """The first paragraph of a docstring, on one line."""
     return " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
 

@@ -11,6 +11,7 @@ from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import RunKeys, Spec
 from llmlab.errors import UsageError
+from llmlab.ops.reward_trial import missing
 from tests.cli.conftest import CommandLine
 
 EXACT = "def reward(completions, answer, **columns):\n    return [float(one == right) for one, right in zip(completions, answer)]\n"
@@ -97,3 +98,9 @@ def test_a_reward_elsewhere_is_not_sent(llmlab: CommandLine, data: Path, project
     refused = llmlab("validate", data, "--recipe", "recipes/mine.yaml")
     assert (refused.code, refused.error) == (2, "grpo.rewards names ../reward.py, which does not lie beside mine.yaml")
     assert refused.hint.startswith("llmlab ")
+
+
+def test_a_schema_needs_its_package_which_is_said() -> None:
+    asked = [{"kind": "json_schema", "schema": {}}]
+    assert missing(asked, lambda _name: None).startswith("json_schema needs the package jsonschema: pip install")
+    assert missing(asked) == missing([{"kind": "similarity"}], lambda _name: None) == ""

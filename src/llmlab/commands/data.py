@@ -217,7 +217,11 @@ def _rewards_tried(
         return None
     if not report.examples:
         return None
-    from llmlab.ops.reward_trial import try_rewards
+    from llmlab.ops.reward_trial import missing, try_rewards
+
+    if lacking := missing(asked):
+        state.ui.say(f"the rewards were not tried on the data: {lacking}", "yellow")
+        return None
 
     with state.ui.bar("trying the rewards", "rows") as progress:
         tried = try_rewards(path, asked, limits, again, progress)

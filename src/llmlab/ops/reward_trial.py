@@ -1,5 +1,6 @@
 """A reward tried on the data's own rows before a run: on each row's answer, and on a completion that says nothing."""
 
+import importlib.util
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from llmlab.dataset.prompts import Prompt, prompt_of
 from llmlab.dataset.reasons import BadRow, LeftOut
 from llmlab.dataset.suffixes import TEST
 from llmlab.errors import DataError
+from llmlab.ops.extras import install_command
 from llmlab.rewards.scoring import Group, Limits, Scorer
 
 MOST_ROWS = 2_000
@@ -45,6 +47,13 @@ class RewardsTried:
     """Whether there were more rows than are tried."""
     holds: tuple[str, ...]
     lacks: tuple[str, ...]
+
+
+def missing(rewards: Sequence[Mapping[str, Any]], installed: Callable[[str], object] = importlib.util.find_spec) -> str:
+    """What these rewards need that is not installed here, with the command that installs it; "" when nothing is."""
+    if all(reward["kind"] != "json_schema" for reward in rewards) or installed("jsonschema") is not None:
+        return ""
+    return f"json_schema needs the package jsonschema: {install_command('rewards')}"
 
 
 def try_rewards(

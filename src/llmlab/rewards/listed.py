@@ -20,13 +20,13 @@ def exact_match(_: Settings) -> Reward:
 
 
 def regex(settings: Settings) -> Reward:
-    """1 where the `pattern` is found in the completion (https://docs.python.org/3/library/re.html)."""
+    """1 where the pattern is found in the completion (https://docs.python.org/3/library/re.html); `{regex: '^[0-9]+$'}`."""
     pattern = re.compile(settings["pattern"])
     return lambda completion, _: float(pattern.search(completion) is not None)
 
 
 def json_schema(settings: Settings) -> Reward:
-    """1 where the completion is JSON and as the `schema` says; 0 where it is none or another."""
+    """1 where the completion is JSON and as the schema says; `{json_schema: {type: object, required: [name]}}`."""
     from jsonschema.validators import validator_for
 
     schema = settings["schema"]
@@ -44,7 +44,7 @@ def json_schema(settings: Settings) -> Reward:
 
 
 def length(settings: Settings) -> Reward:
-    """1 for a completion of `shortest` to `longest` characters; less, the further from that: 0 for none, and for twice the longest."""
+    """1 within `{length: {shortest: 20, longest: 200}}` characters; less, the further from that: 0 for none and for twice the longest."""
     shortest, longest = settings["shortest"], settings["longest"]
 
     def reward(completion: str, _: str) -> float:
