@@ -36,7 +36,11 @@ def section(proof: Mapping[str, Counted]) -> str:
 def when(counted: Counted) -> str:
     if not counted.get("version"):
         return "Counted before `make prove` kept its counts."
-    return f"{counted['day']}, version {counted['version']}, {number(counted['seconds'])} s on {counted['cores']} cores."
+    if "seconds" in counted:
+        took = f"{number(counted['seconds'])} s on {counted['cores']} cores"
+    else:
+        took = f"programs of {number(counted['seconds of programs'])} s together, {counted['cores']} at a time"
+    return f"{counted['day']}, version {counted['version']}, {took}."
 
 
 def number(value: object) -> str:

@@ -1,7 +1,10 @@
 """`python -m tests.prove [PART ...]`: the proofs that take hours, one after another, and what each of them counted.
 
 The counts of each part that was played go to benchmarks/proof.json, and from there into benchmarks/RESULTS.md (`benchmarks.proofs`). The
-exit code is 1 when something did not hold. Each part is a program of its own, whose help says how to look at one of its cases.
+exit code is 1 when something did not hold. Each part is programs of their own, whose help says how to look at one of their cases.
+
+What is interrupted goes on: what a program counted is kept in `.prove/` as it ends, and is not played again at the same commit unless
+`--again` says so.
 """
 
 import argparse
@@ -11,21 +14,28 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import proofs
 from llmlab.clock import Clock, SystemClock
+from llmlab.files import replace_text
 
 ROOT = Path(__file__).parents[1]
+PLAYED = ROOT / ".prove"
+"""A file for each commit: how the programs ended that were played at it."""
+CHANGED = "+"
+"""At the end of a version whose files differ from its commit: nothing is kept of it."""
 CORES = os.cpu_count() or 1
 SEEDS = 20
 """Of commands side by side."""
 SCHEDULES = 10_000
 FUZZ_SECONDS = 45
 SIMULATION = ("-m", "llmlab.sandbox.simulation")
+ERROR_KEPT = 20_000
+"""Characters of standard error that are kept of a program: libFuzzer counts there."""
 WORDS = 2000
 """Characters of what a part says that did not hold."""
 
@@ -38,12 +48,13 @@ Read = Callable[["Done"], list[Row]]
 
 @dataclass(frozen=True)
 class Done:
-    """How a program of a part ended."""
+    """How a program of a part ended, and after how long."""
 
     arguments: tuple[str, ...]
     code: int
     out: str
     err: str
+    seconds: float = 0
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,13 @@ class Part:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.prove", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*(part.name for part in PARTS), []], help=f"of {', '.join(names())}")
-    wanted = parser.parse_args().parts or names()
-    held = [prove(part, SystemClock()) for part in PARTS if part.name in wanted]
+    parser.add_argument("--again", action="store_true", help="also what was played at this commit before")
+    asked = parser.parse_args()
+    played = Played(PLAYED, version())
+    if asked.again:
+        played.forget()
+    wanted = asked.parts or names()
+    held = [prove(part, SystemClock(), played) for part in PARTS if part.name in wanted]
     proofs.write()
     sys.exit(not all(held))
 
@@ -72,39 +88,84 @@ def names() -> list[str]:
     return [part.name for part in PARTS]
 
 
-def prove(part: Part, clock: Clock) -> bool:
-    """Play a part and keep its counts; whether all of it held."""
-    began, rows, held = clock.now(), [], True
-    with ThreadPoolExecutor(CORES) as pool:
-        for done in pool.map(play, part.programs):
-            rows += part.read(done)
-            held &= done.code == 0
+class Played:
+    """How programs ended at one version."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.version = version
+        self.file = folder / f"{version}.json"
+
+    def read(self) -> dict[tuple[str, ...], Done]:
+        """By their arguments; none where nothing is kept."""
+        if self.version.endswith(CHANGED) or not self.file.exists():
+            return {}
+        ended = [Done(**{**one, "arguments": tuple(one["arguments"])}) for one in json.loads(self.file.read_text(encoding="utf-8"))]
+        return {done.arguments: done for done in ended}
+
+    def keep(self, done: Done) -> None:
+        """One more; what failed is to be played again."""
+        if self.version.endswith(CHANGED) or done.code:
+            return
+        self.file.parent.mkdir(exist_ok=True)
+        ended = [asdict(one) for one in {**self.read(), done.arguments: replace(done, err=done.err[-ERROR_KEPT:])}.values()]
+        replace_text(self.file, json.dumps(ended))
+
+    def forget(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+def prove(part: Part, clock: Clock, played: Played, file: Path = proofs.FILE, cores: int = CORES) -> bool:
+    """Play what of a part was not played yet, and keep its counts; whether all of it held."""
+    began, ended = clock.now(), played.read()
+    ended = {arguments: ended[arguments] for arguments in part.programs if arguments in ended}
+    if ended:
+        sys.stdout.write(f"{part.name}: {len(ended)} of {len(part.programs)} programs were played at {played.version} before\n")
+    with ThreadPoolExecutor(cores) as pool:
+        for future in as_completed([pool.submit(play, program, clock) for program in part.programs if program not in ended]):
+            done = future.result()
+            ended[done.arguments] = done
+            played.keep(done)
             if done.code:
                 sys.stderr.write(f"python {' '.join(done.arguments)} ended with {done.code}\n{done.out[-WORDS:]}{done.err[-WORDS:]}\n")
-    seconds = round((clock.now() - began).total_seconds())
-    held &= bool(rows) and not part.broken(rows)
-    keep(part.name, {"version": version(), "day": f"{began:%Y-%m-%d}", "cores": CORES, "seconds": seconds, "rows": rows})
-    sys.stdout.write(f"{part.name}: {len(rows)} rows of counts in {seconds} s, {'all held' if held else 'NOT ALL HELD'}\n")
+            else:
+                sys.stdout.write(
+                    f"{part.name}: {len(ended)} of {len(part.programs)} programs, {done.arguments[-1]} in {done.seconds:.0f} s\n"
+                )
+                sys.stdout.flush()
+    rows = [row for program in part.programs for row in part.read(ended[program])]
+    seconds = round(sum(done.seconds for done in ended.values()))
+    held = all(done.code == 0 for done in ended.values()) and bool(rows) and not part.broken(rows)
+    keep(
+        part.name,
+        {"version": played.version, "day": f"{began:%Y-%m-%d}", "cores": cores, "seconds of programs": seconds, "rows": rows},
+        file,
+    )
+    sys.stdout.write(f"{part.name}: {len(rows)} rows of counts in {seconds} s of its programs, {'all held' if held else 'NOT ALL HELD'}\n")
     sys.stdout.flush()
     return held
 
 
-def play(arguments: tuple[str, ...]) -> Done:
+def play(arguments: tuple[str, ...], clock: Clock) -> Done:
+    began = clock.now()
     ended = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
-    return Done(arguments, ended.returncode, ended.stdout, ended.stderr)
+    return Done(arguments, ended.returncode, ended.stdout, ended.stderr, (clock.now() - began).total_seconds())
 
 
-def keep(name: str, counted: Row, file: Path = proofs.FILE) -> None:
+def keep(name: str, counted: Row, file: Path) -> None:
     """Put a part's counts in the place of those from before."""
     known = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**known, name: counted}, indent=1) + "\n", encoding="utf-8")
 
 
 def version() -> str:
-    """The commit; with a plus where files differ from it."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """The commit; with a plus where files differ from it, those aside into which proofs are written."""
+    ours = [f":(exclude){path.relative_to(ROOT)}" for path in (proofs.FILE, proofs.PAGE)]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *ours)
+    return _git("describe", "--always", "--exclude=*") + CHANGED * bool(changed)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 

@@ -1,0 +1,55 @@
+"""What a proof of hours keeps, so that it can be interrupted."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from llmlab.clock import ManualClock
+from tests import prove
+from tests.prove import CHANGED, Done, Part, Played
+
+PROGRAM = "import json, pathlib, sys; path = pathlib.Path({file!r}); path.write_text(path.read_text() + {name!r}); print(json.dumps({{'name': {name!r}, 'wrong': 0}})); sys.exit({code})"  # noqa: E501 - one line of Python
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """In place of benchmarks/proof.json."""
+    file = tmp_path / "proof.json"
+    file.write_text("{}", encoding="utf-8")
+    return file
+
+
+def part(log: Path, **codes: int) -> Part:
+    programs = tuple(("-c", PROGRAM.format(file=str(log), name=name, code=code)) for name, code in codes.items())
+    return Part("faults", programs, prove.lines, ("wrong",))
+
+
+def test_what_was_played_at_a_commit_is_not_played_again(tmp_path: Path, kept: Path, clock: ManualClock) -> None:
+    log = tmp_path / "log"
+    log.write_text("", encoding="utf-8")
+    played = Played(tmp_path / "played", "abc")
+    assert not prove.prove(part(log, first=0, second=1), clock, played, kept, cores=1)
+    assert prove.prove(part(log, first=0, second=0), clock, played, kept, cores=1)
+    assert log.read_text(encoding="utf-8") == "firstsecondsecond"
+    counted = json.loads(kept.read_text(encoding="utf-8"))["faults"]
+    assert (counted["version"], counted["rows"]) == ("abc", [{"name": "first", "wrong": 0}, {"name": "second", "wrong": 0}])
+    played.forget()
+    assert prove.prove(part(log, first=0, second=0), clock, played, kept, cores=1)
+    assert log.read_text(encoding="utf-8") == "firstsecondsecondfirstsecond"
+
+
+@pytest.mark.parametrize(("version", "code", "remembered"), [("abc", 0, True), ("abc", 1, False), (f"abc{CHANGED}", 0, False)])
+def test_what_is_remembered(tmp_path: Path, version: str, code: int, remembered: bool) -> None:
+    """What failed is played again, and files that are no commit's are no proof of one."""
+    played = Played(tmp_path, version)
+    done = Done(("-c", "pass"), code, "out", "error", 1.5)
+    played.keep(done)
+    assert played.read() == ({done.arguments: done} if remembered else {})
+    assert Played(tmp_path, "other").read() == {}
