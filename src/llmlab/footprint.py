@@ -36,6 +36,10 @@ class Shape:
     """Weights of the input embedding and the head, which quantisation leaves alone."""
     experts: int = field(default=1, kw_only=True)
     """Of each layer; 1 where a layer is not a mixture."""
+    expert: int = field(default=0, kw_only=True)
+    """Inner width of one of them; 0 where a layer is not a mixture."""
+    converted: bool = field(default=False, kw_only=True)
+    """Whether PEFT puts all-linear's adapters on the experts and their router too."""
     fused: bool = field(default=False, kw_only=True)
     """Whether the trainer puts its fused norms and gates, which keep less, in the places of the model's."""
 
@@ -55,8 +59,19 @@ class Shape:
 FUSED = frozenset({"llama", "ministral", "ministral3", "mistral", "qwen2", "qwen3", "granite", "smollm3"})
 """Architectures in which every norm and gate is replaced, as `tests/trainer/test_memory.py` sees. There are more, counted as they are."""
 
+CONVERTED = frozenset({
+    "afmoe", "cohere2_moe", "deepseek_v2", "deepseek_v3", "dots1", "ernie4_5_moe", "exaone_moe", "flex_olmo", "glm4_moe", "hunyuan_v1_moe",
+    "minimax", "minimax_m2", "mixtral", "olmoe", "qwen3_moe", "qwen3_next",
+})  # fmt: skip
+"""Mixtures whose experts were matrices of their own before transformers 5. PEFT puts an adapter on what holds them now, of twice the
+rank where two were made one: `_convert_peft_config_moe` of peft 0.21, utils/transformers_weight_conversion.py."""
+
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 """What all-linear means for the usual decoder."""
+
+
+EXPERTS = ("gate_proj", "up_proj", "down_proj")
+"""Those of `LINEAR` that a mixture holds as parameters instead."""
 
 
 def shape(config: Mapping[str, Any]) -> Shape | None:
@@ -79,7 +94,11 @@ def shape(config: Mapping[str, Any]) -> Shape | None:
     parameters = embeddings + layers * (attention + 3 * hidden * expert * count + 2 * hidden) + hidden
     widths = (expert * active, heads * head, pairs * head)
     fused = facts.get("model_type", config.get("model_type")) in FUSED
-    return Shape(parameters, layers, hidden, vocabulary, *widths, embeddings, experts=count, fused=fused)
+    converted = facts.get("model_type", config.get("model_type")) in CONVERTED
+    return Shape(
+        parameters, layers, hidden, vocabulary, *widths, embeddings,
+        experts=count, expert=expert if count > 1 else 0, converted=converted, fused=fused,
+    )  # fmt: skip
 
 
 def experts(config: Mapping[str, Any]) -> int:
@@ -106,11 +125,13 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
     recomputed = recipe.gradient_checkpointing is not False if checkpointing is None else checkpointing
     slope = row_tokens(recipe) * shape.inner * kind if shape.fused and not recipe.by_trl else 0
     reference = 4 * shape.parameters if recipe.objective in {"dpo", "kto"} and recipe.method == "full" else 0
+    added = adapted_experts(recipe, shape, checkpointing=recomputed)
     taken = {
         "weights": (weights + reference) / over,
         "gradients and optimizer": trained(recipe, shape) * state(recipe) / over,
         "activations": activations(recipe, shape, row_tokens(recipe), checkpointing=recomputed) + slope,
         "loss head": loss_head(recipe, shape, row_tokens(recipe)),
+        **({"adapted experts": added} if added else {}),
     }
     if recipe.objective == "grpo":  # which is over before a step goes forward, so that what it takes is there for that again
         taken["generation"] = max(0.0, generation(recipe, shape) - taken["activations"] - taken["loss head"])
@@ -152,7 +173,27 @@ def trained(recipe: Recipe, shape: Shape) -> int:
         return shape.parameters
     targets = LINEAR if recipe.lora.targets == "all-linear" else recipe.lora.targets
     magnitudes = sum(shape.width(one) for one in targets) // 2 if recipe.lora.dora else 0
-    return shape.layers * (sum(shape.width(one) for one in targets) * recipe.lora.rank + magnitudes)
+    if shape.expert and recipe.lora.targets == "all-linear":
+        targets = tuple(one for one in LINEAR if one not in EXPERTS)
+    widths = sum(shape.width(one) for one in targets) + experts_widths(recipe, shape)
+    return shape.layers * (widths * recipe.lora.rank + magnitudes)
+
+
+def adapted_experts(recipe: Recipe, shape: Shape, *, checkpointing: bool) -> float:
+    """Bytes of the experts with their adapters added, which is how PEFT has them compute, and of the gradient of one layer's."""
+    if recipe.method == "full" or not experts_widths(recipe, shape):
+        return 0.0
+    layer = shape.experts * 3 * shape.hidden * shape.expert * element(recipe)
+    return float(layer * ((1 if checkpointing else shape.layers) + 1))
+
+
+def experts_widths(recipe: Recipe, shape: Shape) -> int:
+    """Inputs and outputs of a layer's experts that get an adapter, times their number, and twice where PEFT's has twice the rank."""
+    into, out = shape.hidden + 2 * shape.expert, shape.expert + shape.hidden
+    if shape.converted and recipe.lora.targets == "all-linear":
+        return shape.experts * (2 * into + out) + shape.hidden + shape.experts
+    known = {"gate_up_proj": into, "down_proj": out}
+    return shape.experts * sum(known.get(name.rpartition(".")[2], into) for name in recipe.lora.target_parameters if shape.expert)
 
 
 def activations(recipe: Recipe, shape: Shape, tokens: int, *, checkpointing: bool, kind: int | None = None) -> float:

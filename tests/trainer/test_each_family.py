@@ -18,6 +18,7 @@ CASES = {
         "adapter: none on 2 matrices that are not plain ones of the language model (a state space's out_proj)",
     ),
     ("inkling_text", "lora"): (TRAINED, "adapter: none on the experts of"),
+    ("falcon", "lora"): (TRAINED, "adapter: rank 4, 3,712 of"),
     ("deepseek_v3", "full"): (TRAINED, "packing: off"),
     ("mixtral", "qlora"): (REFUSED, "method qlora does not fit MODEL: it is a mixture of experts"),
 }
@@ -30,7 +31,7 @@ def test_every_family_has_its_place() -> None:
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert (configs.NOT_TRIED.keys() | configs.OTHERWISE.keys()) <= known
     assert len(families()) >= 160
-    assert len(CASES) == 8
+    assert len(CASES) == 9
     assert {way for _, way in CASES} <= set(WAYS)
 
 

@@ -18,6 +18,7 @@ from llmlab import chat_template as chat_templates
 from llmlab.chat_template import ChatTemplate
 from llmlab.contract.shrinking import LEAST_BATCH
 from llmlab.errors import UsageError, one_line
+from llmlab.recipe.adapters import check_adapter
 from llmlab.recipe.engines import TRL_ALONE, fits_grpo, fits_trl
 from llmlab.recipe.sections import SECTIONS, Dpo, Evaluation, Grpo, Kto, Lora
 from llmlab.rewards import files as reward_files
@@ -271,7 +272,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
     """The recipe of plain values, as they stand in a file or in `Spec.recipe`.
 
     Raises:
-        UsageError: an unknown field or a wrong value, the first of them; or fields that the engine cannot do together.
+        UsageError: an unknown field or a wrong value, the first of them; or fields that the adapter or the engine cannot do together.
     """
     try:
         recipe = Recipe.model_validate(values)
@@ -283,6 +284,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         raise UsageError(
             one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[_dotted(first)]
         ) from error
+    check_adapter(recipe, source)
     if recipe.by_trl:
         fits_trl(recipe, source)
     if recipe.objective == "grpo":

@@ -16,6 +16,10 @@ class Lora(BaseModel):
     alpha: float = Field(32, gt=0, description="scale of the adapter, divided by the rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the adapter's inputs dropped in training")
     targets: Literal["all-linear"] | tuple[str, ...] = Field("all-linear", description="module names the adapter is put on, or all-linear")
+    target_parameters: tuple[str, ...] = Field(
+        (),
+        description="parameters beside the targets, by the ends of their names, such as mlp.experts.down_proj: experts in one tensor",
+    )
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)")
     dora: bool = Field(False, description="learn the weights' magnitude beside their direction (arXiv 2402.09353); slower")
 

@@ -57,7 +57,7 @@ def use(recipe: Recipe, model: Any | None, *, checkpointing: bool | None = None)
             "gradients and optimizer": counted["trained"] * (footprint.state(recipe) - 4),
             f"activations of {tokens:,} tokens": made["activations"],
             "loss head": made["loss head"],
-            **({"generation": made["generation"]} if made.get("generation") else {}),
+            **{name: amount for name, amount in made.items() if name in {"generation", "adapted experts"} and amount},
         }
     return Use(parts, peak(), total())
 
@@ -84,6 +84,7 @@ def auto_checkpointing(
         return True, "the model's shape is not a usual one, so nobody knows whether its activations fit"
     tokens = footprint.row_tokens(recipe)
     kept = footprint.activations(recipe, shape, tokens, checkpointing=False, kind=kind)
+    kept += footprint.adapted_experts(recipe, shape, checkpointing=False)
     learning = footprint.trained(recipe, shape) if trained is None else trained
     others = learning * (footprint.state(recipe) - 4) + footprint.loss_head(recipe, shape, tokens)
     there = max(0.0, free * ROOM - others)

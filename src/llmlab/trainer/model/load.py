@@ -148,6 +148,7 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        target_parameters=parameters_meant(model, recipe),
         use_rslora=recipe.lora.rslora,
         use_dora=recipe.lora.dora,
         exclude_modules=sorted(left) or None,
@@ -173,9 +174,36 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
     if left:
         kinds = ", ".join(sorted(set(left.values())))
         say(f"adapter: none on {len(left)} matrices that are not plain ones of the language model ({kinds})")
+    if recipe.lora.target_parameters:
+        say(f"adapter: also on {', '.join(recipe.lora.target_parameters)}")
     if experts := _bare_experts(model):
         say(f"adapter: none on the experts of {experts} layers, which stay as they are")
     return model
+
+
+def parameters_meant(model: Any, recipe: Recipe) -> list[str] | None:
+    """The parameters beside modules that get an adapter, as PEFT takes them; None for none.
+
+    Raises:
+        SetupFailed: the model has no such parameter.
+    """
+    ends = recipe.lora.target_parameters
+    names = [name for name, parameter in model.named_parameters() if parameter.ndim > 1]
+    for end in ends:
+        if not any(f".{name}".endswith(f".{end}") for name in names):
+            stacked = sorted({_end(name) for name, parameter in model.named_parameters() if parameter.ndim == EXPERTS_DIMENSIONS})
+            has = f"its experts are {', '.join(stacked)}" if stacked else "it holds no experts as parameters"
+            mends = f"[{','.join(stacked)}]"
+            raise SetupFailed(
+                f"the model {recipe.model} has no parameter {end}: {has}", f"llmlab launch --set lora.target_parameters={mends}"
+            )
+    return list(ends) or None
+
+
+def _end(name: str) -> str:
+    """A parameter's name within its layer: `mlp.experts.down_proj` of `model.layers.0.mlp.experts.down_proj`."""
+    parts = name.split(".")
+    return ".".join(parts[1 + max((at for at, part in enumerate(parts) if part.isdigit()), default=-1) :])
 
 
 def left_alone(model: Any) -> dict[str, str]:
@@ -193,11 +221,24 @@ def left_alone(model: Any) -> dict[str, str]:
             continue
         if id(module) not in language:
             left[name] = next(part for part in name.split(".") if part != model.base_model_prefix)
-        elif type(module).__name__ not in PLAIN:
+        elif type(module).__name__ not in PLAIN and not _is_matrix(module):
             left[name] = type(module).__name__
         elif model.config.model_type in MAMBA and name.rpartition(".")[2] in UNADAPTED:
             left[name] = "a state space's out_proj"
     return left
+
+
+def _is_matrix(module: Any) -> bool:
+    """Whether a class of a model's own does what `nn.Linear` does: Falcon's does, a router gives several tensors."""
+    import torch
+
+    x = torch.ones(1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
+    try:
+        with torch.no_grad():
+            made = module(x)
+            return isinstance(made, torch.Tensor) and torch.equal(made, torch.nn.functional.linear(x, module.weight, module.bias))
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
 
 
 def _bare_experts(model: Any) -> int:
