@@ -6,7 +6,6 @@ What npm's packages carry is fetched, and nothing of it is the project's; the te
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -88,13 +87,13 @@ CALLS = {
 ONE_CALL = "the chat template does not show each of the 2 tool calls of this answer: give each an answer of its own"
 NO_CALLS = "the chat template does not show the tool calls of this answer"
 REFUSED = {
-    **{("gpt-oss", "two calls"): ONE_CALL},
+    ("gpt-oss", "two calls"): ONE_CALL,
     **{(family, case): NO_CALLS for family in ("DeepSeek V3", "DeepSeek R1 distilled") for case in CALLS},
 }
 EMPTY_THOUGHTS, FINAL = "<think>\n\n</think>\n\n", "<|channel|>final<|message|>"
 BEFORE = {"Qwen3": EMPTY_THOUGHTS, "Qwen3 as TRL has it": EMPTY_THOUGHTS, "gpt-oss": FINAL}
 """What these templates write before an answer, which the model generates, too."""
-ENDS = ("<|im_end|>", "<|return|>", "<｜end▁of▁sentence｜>")
+ENDS = ("<|im_end|>", "<|return|>", "<\uff5cend\u2581of\u2581sentence\uff5c>")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -104,7 +103,7 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def encoder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
+def encoder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     from transformers import AutoTokenizer
 
     require_packages(transformers_4.HERE)
@@ -117,7 +116,7 @@ def encoder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         config.pop("chat_template", None)
         (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
         (folder / "chat_template.jinja").write_text(templates()[template], encoding="utf-8")
-    yield Encoder(AutoTokenizer.from_pretrained(folder))
+    return Encoder(AutoTokenizer.from_pretrained(folder))
 
 
 def example(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Example:
