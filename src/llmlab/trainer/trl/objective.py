@@ -4,8 +4,10 @@ An objective is one class: the trainer's class and its own settings, how sequenc
 metrics. Data come as token ids with our masks, so that TRL renders, cuts and tokenises nothing.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +89,13 @@ class TrlObjective:
         """Nothing more is asked."""
 
     def batches(self, tokens: Tokens, items: Sequence[int]) -> Iterator[Batch]:
-        """The items in their order, `batch_size` at a time."""
-        size = self.recipe.batch_size
-        return (self.batch(tokens, items[start : start + size]) for start in range(0, len(items), size))
+        """The items in their order, at most `batch_size` at a time: of batches that are alike, the mean of their means is nearly the mean.
+
+        So a step has no batch of one example as long as it has another, which KTO could compare with itself alone.
+        """
+        count = math.ceil(len(items) / self.recipe.batch_size)
+        edges = [len(items) * at // count for at in range(count + 1)]
+        return (self.batch(tokens, items[start:end]) for start, end in pairwise(edges))
 
 
 def arguments(given: Given) -> dict[str, Any]:
