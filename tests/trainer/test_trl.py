@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
-from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.endings import Failed, SetupFailed
 from llmlab.trainer.loop import checkpoints
 from tests.sampling import sampled
 from tests.trainer import work as folders, yardstick
@@ -220,6 +220,11 @@ def test_what_trl_refuses_is_a_setup_that_failed() -> None:
         raise ValueError("`num_train_epochs` is wrong. See the documentation.")
     assert caught.value.message == "TRL's trainer refuses this: epochs is wrong"
     assert caught.value.hint == "llmlab launch --set engine=own"
+    kto = recipes.check({"model": "a/b", "objective": "kto", "batch_size": 2})
+    with pytest.raises(Failed) as failed, of_the_recipe(kto, begun=True):
+        raise TypeError("a larger `beta` is needed")
+    assert (failed.value.message, failed.value.hint) == ("TRL's trainer failed: a larger kto.beta is needed", "")
+    assert failed.value.reason is EndReason.TRAINING_ERROR
 
 
 def test_what_is_private_of_trl_is_there_in_the_locked_version() -> None:

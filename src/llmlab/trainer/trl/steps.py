@@ -65,6 +65,7 @@ class TrlLoop(Loop):
         try:
             with words.of_the_recipe(self.recipe):
                 self.trainer = self._trainer()
+            with words.of_the_recipe(self.recipe, begun=True):
                 for line in self.taught.begun():
                     self.say(line)
                 self._begin()

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from llmlab.errors import LabError, one_line
 from llmlab.recipe import Recipe
+from llmlab.recipe.engines import TRL_ALONE
 from llmlab.trainer import endings
-from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.endings import Failed, SetupFailed
 
 FIELDS = {
     "per_device_train_batch_size": "batch_size",
@@ -38,11 +39,12 @@ def translated(text: str, objective: str) -> str:
 
 
 @contextmanager
-def of_the_recipe(recipe: Recipe) -> Iterator[None]:
-    """Within it, what TRL refuses is said of the recipe's fields.
+def of_the_recipe(recipe: Recipe, *, begun: bool = False) -> Iterator[None]:
+    """Within it, what TRL refuses is said of the recipe's fields; `begun` is whether it has taken the recipe already.
 
     Raises:
-        SetupFailed: TRL refused something.
+        SetupFailed: TRL refuses the recipe.
+        Failed: it refused something later.
     """
     try:
         yield
@@ -52,4 +54,6 @@ def of_the_recipe(recipe: Recipe) -> Iterator[None]:
         if endings.is_out_of_memory(error):
             raise
         first = one_line(str(error)).partition(". ")[0].rstrip(".")
-        raise SetupFailed(f"TRL's trainer refuses this: {translated(first, recipe.objective)}", "llmlab launch --set engine=own") from error
+        told = f"TRL's trainer {'failed' if begun else 'refuses this'}: {translated(first, recipe.objective)}"
+        hint = "" if recipe.objective in TRL_ALONE else "llmlab launch --set engine=own"
+        raise (Failed if begun else SetupFailed)(told, hint) from error
