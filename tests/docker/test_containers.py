@@ -65,6 +65,32 @@ print(json.dumps({
 """Runs in the training container, under the user and network that the trainer has."""
 
 
+REWARD = """
+import json
+from llmlab.rewards.scoring import Group, Limits, RewardFailed, Scorer
+
+bodies = {
+    "network": "socket.create_connection(('169.254.169.254', 80))", "datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    "fork": "os.fork()", "program": "subprocess.run(['id'])", "end who asks": "os.kill(os.getppid(), 9)",
+    "write the work": "open('/work/control/outcome.json', 'w')", "write /tmp": "open('/tmp/reward', 'w')",
+    "read the data": "open('/work/spec.json').read()", "variables": "assert not [one for one in os.environ if 'LLMLAB' in one]",
+    "its own folder": "open('mine', 'w').close()", "leave": "sys.exit(0)", "loop": "exec('while True: pass')",
+    "memory": "bytearray(3 << 30)",
+}
+told = {}
+for name, body in bodies.items():
+    text = f"import os, socket, subprocess, sys\\ndef reward(completions):\\n    {body}\\n    return [1.0]"
+    try:
+        with Scorer([{"kind": "file", "name": "reward.py", "text": text}], Limits(5, 2)) as scorer:
+            told["holds"], told["lacks"] = scorer.holds, scorer.lacks
+            told[name] = str(scorer.score(Group("?", ["!"], "!", {}, "train.jsonl:1")))
+    except RewardFailed as error:
+        told[name] = str(error)
+print(json.dumps(told))
+"""
+"""Runs there as well: a reward's process, and what it tries."""
+
+
 @pytest.fixture(scope="module")
 def training(docker_lab: DockerLab) -> Iterator[str]:
     """A run that trains for as long as the tests of this file need it, and no longer: it takes a core from whatever runs beside it."""
@@ -94,6 +120,23 @@ def test_what_the_training_container_is_kept_from(docker_lab: DockerLab, trainin
     assert (found["write /tmp"], found["write cache"]) == ("", "")
     assert int(found["processes"]) == 16384
     assert found["own work"] == "", "it can write where it should: the refusals above are not for want of a disk"
+
+
+def test_what_a_reward_is_kept_from(docker_lab: DockerLab, training: str) -> None:
+    """By Landlock, which Docker's own filter lets a container ask for (https://github.com/moby/moby/pull/43199), and a filter beside it."""
+    answer = docker_lab.on(training, "docker", "exec", "--interactive", "llmlab-training", "python", "-", stdin=REWARD)
+    found = parsed(answer.stdout or answer.stderr)
+    assert {"a limit of memory", "a filter of system calls"} <= set(found["holds"])
+    landlock = any(held.startswith("Landlock ") for held in found["holds"])
+    assert landlock == (found["lacks"] == []), "what this kernel cannot hold is told"
+    for what in ("network", "datagram", "fork", "program", "end who asks"):
+        assert "Operation not permitted" in found[what], (what, found[what])
+    for what in ("write the work", "write /tmp", "read the data") if landlock else ():
+        assert "Permission denied" in found[what], (what, found[what])
+    assert (found["variables"], found["its own folder"]) == ("[[1.0]]", "[[1.0]]")
+    assert "ended itself: SystemExit" in found["leave"]
+    assert "did not end within 5 seconds" in found["loop"]
+    assert "needs more than 2 GiB of memory" in found["memory"]
 
 
 def test_the_agent_has_what_the_trainer_has_not(docker_lab: DockerLab, training: str) -> None:

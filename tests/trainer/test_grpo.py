@@ -122,6 +122,12 @@ def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train) -
     code, log = train(work)
     assert code == 0, log
     assert "resuming: from checkpoint-3" in log
+    best = max(row["eval_reward"] for row in metrics(work) if "eval_reward" in row)
+    assert "held out: reward " in log
+    assert f"  reward {trained_rows(work)[-1]['reward']:.4f}  " in log
+    card = Path(work.output, contract.ADAPTER, "README.md").read_text()
+    assert f"| reward of held-out prompts | {best:.4f}, the best" in card
+    assert "| step | reward | its deviation | learning rate | held-out reward |" in card
     same(work, whole)
     assert [row["reward"] for row in trained_rows(work)] == [row["reward"] for row in trained_rows(whole)]
     assert folders.evaluated(work) == folders.evaluated(whole)

@@ -41,12 +41,12 @@ class Evaluated:
 
     @property
     def words(self) -> str:
-        """What was found, besides the loss."""
+        """What was found."""
         if self.reward is not None:
-            return f", reward {self.reward:.4f}"
+            return f"reward {self.reward:.4f}"
         if self.accuracy is not None:
-            return f", {self.accuracy:.1%} right"
-        return f", margin {self.margin:.4f}" if self.margin is not None else ""
+            return f"loss {self.loss:.4f}, {self.accuracy:.1%} right"
+        return f"loss {self.loss:.4f}" + (f", margin {self.margin:.4f}" if self.margin is not None else "")
 
     def row(self, objective: str) -> dict[str, float | None]:
         """The keys of a metrics row."""

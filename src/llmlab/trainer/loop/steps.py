@@ -115,7 +115,9 @@ class Loop:
         """What comes out, in the first process: the weights that did best on the held-out examples, the last where none are held out."""
         from_before = self.processes.share(self.best is not None and self.state.best_step != self.state.step)
         if from_before:
-            self.say(f"output: the weights of step {self.state.best_step}, whose held-out loss {self.state.best_loss:.4f} was the best")
+            best = self.state.best_loss or 0.0
+            what = f"reward {-best:.4f}" if self.recipe.objective == "grpo" else f"loss {best:.4f}"
+            self.say(f"output: the weights of step {self.state.best_step}, whose held-out {what} was the best")
         taken = self.best or {} if from_before else self._take()
         return Trained.of(self.objective.model, self.recipe, taken)
 
@@ -291,7 +293,7 @@ class Loop:
                 self.best = self._take()
             else:
                 self.state.worse += 1
-            self.say(f"held out: loss {evaluated.loss:.4f}{evaluated.words}" + (", the best so far" if better else ""))
+            self.say(f"held out: {evaluated.words}" + (", the best so far" if better else ""))
             if self._has_lost_patience():
                 self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
                 self.stopped_early = True
@@ -341,7 +343,8 @@ class Loop:
         )  # fmt: skip
 
     def _say_step(self, row: dict[str, Any]) -> None:
+        reward = f"reward {row['reward']:.4f}  " if "reward" in row else ""
         self.say(
-            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  learning rate {row['learning_rate']:.2e}  "
+            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  {reward}learning rate {row['learning_rate']:.2e}  "
             f"{row['tokens_per_second']:,.0f} tokens/s"
         )

@@ -96,7 +96,9 @@ def _ended(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     ]
     if evaluated:
         lowest = next(row["eval_loss"] for row in evaluated if row["step"] == best)
-        facts += [("loss on held-out examples", f"{lowest:.4f}, the best, after step {best}, whose weights these are")]
+        rewarded = "eval_reward" in evaluated[0]  # whose negative stands for the loss
+        what, value = ("reward of held-out prompts", -lowest) if rewarded else ("loss on held-out examples", lowest)
+        facts += [(what, f"{value:.4f}, the best, after step {best}, whose weights these are")]
     yield from ("| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts), "")
 
 
@@ -142,10 +144,16 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     evaluated = [number for number, row in enumerate(rows) if "eval_loss" in row]
     chosen = sorted({*spread(range(len(rows))), *spread(evaluated)})
-    yield from ("| step | loss | learning rate | held-out loss | held-out perplexity |", "|---|---|---|---|---|")
+    cells: tuple[tuple[str, str], ...] = (
+        ("loss", ".4f"), ("learning_rate", ".2e"), ("eval_loss", ".4f"), ("eval_perplexity", ".3f"),
+    )  # fmt: skip
+    names = "| step | loss | learning rate | held-out loss | held-out perplexity |"
+    if any("reward" in row for row in rows):
+        cells = (("reward", ".4f"), ("reward_std", ".4f"), ("learning_rate", ".2e"), ("eval_reward", ".4f"))
+        names = "| step | reward | its deviation | learning rate | held-out reward |"
+    yield from (names, "|---|---|---|---|---|")
     for number in chosen:
         row = rows[number]
-        cells = (("loss", ".4f"), ("learning_rate", ".2e"), ("eval_loss", ".4f"), ("eval_perplexity", ".3f"))
         yield f"| {row.get('step', '')} | " + " | ".join(format(row[key], form) if key in row else "" for key, form in cells) + " |"
 
 
