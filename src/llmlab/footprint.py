@@ -176,7 +176,12 @@ def trained(recipe: Recipe, shape: Shape) -> int:
     if shape.expert and recipe.lora.targets == "all-linear":
         targets = tuple(one for one in LINEAR if one not in EXPERTS)
     widths = sum(shape.width(one) for one in targets) + experts_widths(recipe, shape)
-    return shape.layers * (widths * recipe.lora.rank + magnitudes)
+    return shape.layers * (widths * recipe.lora.rank + magnitudes) + sum(whole(name, shape) for name in recipe.lora.modules_to_save)
+
+
+def whole(module: str, shape: Shape) -> int:
+    """Weights of a module that learns whole: the embedding's or the head's, else a norm's of each layer."""
+    return shape.vocabulary * shape.hidden if module in {"embed_tokens", "lm_head"} else shape.layers * shape.hidden
 
 
 def adapted_experts(recipe: Recipe, shape: Shape, *, checkpointing: bool) -> float:
@@ -247,5 +252,6 @@ def _of_fused_layer(recipe: Recipe, shape: Shape, kind: int) -> float:
 def loss_head(recipe: Recipe, shape: Shape, tokens: int) -> float:
     """Bytes of one chunk's logits in 32 bits and, in half precision, of their gradient; the gradient of a trained head beside them."""
     kind = element(recipe)
+    learns = recipe.method == "full" or "lm_head" in recipe.lora.modules_to_save
     chunk = min(CHUNK, tokens) * shape.vocabulary * (4 + (kind if kind < 4 else 0))
-    return chunk + (4 * shape.vocabulary * shape.hidden if recipe.method == "full" else 0)
+    return chunk + (4 * shape.vocabulary * shape.hidden if learns else 0)

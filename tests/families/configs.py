@@ -31,6 +31,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 32},
     "falcon": {"head_dim": None},
     "falcon_h1": STATES | {"mamba_d_ssm": 64},
+    "fuyu": SIZE,
     "gemma2": {"query_pre_attn_scalar": 8},
     "gemma3_text": {"query_pre_attn_scalar": 8},
     "gemma4_text": {"vocab_size_per_layer_input": 600, "hidden_size_per_layer_input": 8, "global_head_dim": 8, "num_kv_shared_layers": 0},
@@ -69,10 +70,18 @@ NOT_TRIED = {
 """Families without a small configuration here, and why."""
 
 
+def _known(family: str) -> dict[str, Any]:
+    """Those of the usual fields that a family's configuration has: others would stand in it, and tell of experts where there are none."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(family)
+    return {key: value for key, value in USUAL.items() if key in config.to_dict() or key in config.attribute_map}
+
+
 def fields(family: str, tokenizer: Any) -> dict[str, Any]:
     """What `AutoConfig.for_model` takes: a few rows more than the tokenizer has tokens, as real models have."""
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    sized = USUAL | {"vocab_size": len(tokenizer) + 8} | ends
+    sized = _known(WITH_EYES.get(family, family)) | {"vocab_size": len(tokenizer) + 8} | ends
     if family in WITH_EYES:
         text = {key: value for key, value in (sized | OTHERWISE.get(WITH_EYES[family], {})).items() if value is not None}
         return {"model_type": family, "text_config": {"model_type": WITH_EYES[family], **text}, "vision_config": EYES, **ends}

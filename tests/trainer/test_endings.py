@@ -158,7 +158,7 @@ def test_dropout_on_a_mixture_of_experts_is_what_is_to_be_changed() -> None:
     """PEFT adapts experts as parameters, without dropout: https://huggingface.co/docs/peft/package_reference/lora."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from llmlab.trainer.model.load import adapt
+    from llmlab.trainer.model.adapter import adapt
 
     config = AutoConfig.for_model("qwen3_moe", vocab_size=64, **architectures.SIZE, **architectures.EXPERTS)
     model = AutoModelForCausalLM.from_config(config)

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import ADAPTER, TrainerExit
-from llmlab.trainer.model.load import adapt
+from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.results import merge
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train

@@ -51,7 +51,8 @@ def start(work: WorkFolder) -> Start:
     from llmlab.trainer.examples import data
     from llmlab.trainer.examples.tokens import Encoder
     from llmlab.trainer.machine import Machine
-    from llmlab.trainer.model.load import adapt, load_model, load_tokenizer
+    from llmlab.trainer.model.adapter import adapt
+    from llmlab.trainer.model.load import load_model, load_tokenizer
 
     spec = contract.load(Spec, Path(work.spec).read_bytes())
     recipe = recipes.check(spec.recipe)

@@ -29,3 +29,13 @@ def test_alone_or_without_an_adapter_they_fit() -> None:
     for changed in ({}, {"method": "full", "lora": {"dropout": 0.5}}):
         lora = {"target_parameters": ["down_proj"], **changed.get("lora", {})}  # type: ignore[attr-defined]
         assert recipes.check({"model": "a/b", **changed, "lora": lora}).lora.target_parameters == ("down_proj",)
+
+
+def test_a_module_is_trained_whole_or_with_an_adapter() -> None:
+    lora = {"targets": ["q_proj", "lm_head"], "modules_to_save": ["embed_tokens", "lm_head"]}
+    with pytest.raises(UsageError, match=r"^lm_head cannot be trained whole, by lora\.modules_to_save, and with an adapter") as caught:
+        recipes.check({"model": "a/b", "lora": lora})
+    assert caught.value.hint == "llmlab launch --set 'lora.modules_to_save=[embed_tokens]'"
+    assert recipes.check({"model": "a/b", "method": "full", "lora": lora}).method == "full"
+    with pytest.raises(UsageError, match=r"engine trl is not tried with lora\.modules_to_save"):
+        recipes.check({"model": "a/b", "engine": "trl", "lora": {"modules_to_save": ["lm_head"]}})

@@ -1,5 +1,6 @@
 """What of an adapter's fields does not go together, said before a machine is paid for."""
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from llmlab.errors import UsageError
@@ -18,7 +19,14 @@ def check_adapter(recipe: "Recipe", source: str) -> None:
         UsageError: it cannot; the hint does without.
     """
     lora = recipe.lora
-    if recipe.method == "full" or not lora.target_parameters:
+    if recipe.method == "full":
+        return
+    targets = () if lora.targets == "all-linear" else lora.targets
+    if both := sorted(set(targets) & set(lora.modules_to_save)):
+        mends = f"lora.modules_to_save=[{','.join(name for name in lora.modules_to_save if name not in both)}]"
+        message = f"{' and '.join(both)} cannot be trained whole, by lora.modules_to_save, and with an adapter, by lora.targets ({source})"
+        raise UsageError(message, f"llmlab launch --set {quote(mends)}", without=["lora.modules_to_save"])
+    if not lora.target_parameters:
         return
     misfits = (
         (lora.dropout > 0, f"and not with lora.dropout {lora.dropout:g}", "lora.dropout=0"),

@@ -56,6 +56,11 @@ def _misfits(recipe: "Recipe") -> tuple[tuple[bool, str, str], ...]:
             "computes the loss from lm_head's own weights, so lora.targets cannot name lm_head",
             "lora.targets=all-linear",
         ),
+        (
+            recipe.method != "full" and bool(recipe.lora.modules_to_save),
+            "is not tried with lora.modules_to_save",
+            "lora.modules_to_save=[]",
+        ),
     )
 
 

@@ -20,6 +20,10 @@ class Lora(BaseModel):
         (),
         description="parameters beside the targets, by the ends of their names, such as mlp.experts.down_proj: experts in one tensor",
     )
+    modules_to_save: tuple[str, ...] = Field(
+        (),
+        description="modules trained whole beside the adapter and saved with it, such as embed_tokens and lm_head for tokens not yet met",
+    )
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)")
     dora: bool = Field(False, description="learn the weights' magnitude beside their direction (arXiv 2402.09353); slower")
 

@@ -17,7 +17,8 @@ from llmlab.trainer.examples.tokens import Encoder
 from llmlab.trainer.loop import checkpoints
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.machine import Machine, Say
-from llmlab.trainer.model.load import adapt, load_model, load_tokenizer, share, speed_up
+from llmlab.trainer.model.adapter import adapt
+from llmlab.trainer.model.load import load_model, load_tokenizer, share, speed_up
 from llmlab.trainer.processes import Processes
 from llmlab.trainer.results import output
 

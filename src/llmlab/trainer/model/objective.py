@@ -20,6 +20,7 @@ from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.machine import Machine
 from llmlab.trainer.model import attention
+from llmlab.trainer.model.adapter import head_of
 from llmlab.trainer.model.fusing import fuse
 from llmlab.trainer.model.load import another, causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
@@ -97,7 +98,7 @@ class Objective(nn.Module):
             logits = model(**inputs).logits
             return of_logits(logits.reshape(-1, logits.shape[-1])[row.places], row.targets)
         states = decoder(model)(**inputs).last_hidden_state
-        return token_losses(states.reshape(-1, states.shape[-1])[row.places], model.get_output_embeddings(), row.targets)
+        return token_losses(states.reshape(-1, states.shape[-1])[row.places], head_of(model), row.targets)
 
     def _reference_losses(self, row: Row) -> tuple[Tensor, Tensor]:
         """What the model said before training: itself without the adapter, or a copy that was kept."""
@@ -242,7 +243,7 @@ def _way_back(base: Any, row: Row) -> None:
 
 def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
     """Whether hidden states and head alone give the losses that the whole model gives."""
-    head = base.get_output_embeddings()
+    head = head_of(base)
     if type(head) is not nn.Linear:
         return False, "the model's head is more than one matrix"
     row = padded_row(_some(tokens)[:1], 1).to(str(base.device))

@@ -202,6 +202,8 @@ def _configs(text: str, saved: Mapping[str, Any]) -> Iterator[str]:
     plain = {key: value for key, value in base.items() if key != "quantization_config"}
     if plain != base:
         yield _written(plain)
+    if "tie_word_embeddings" in saved:  # a module that learned whole is tied to nothing
+        yield _written({**plain, "tie_word_embeddings": saved["tie_word_embeddings"]})
     if isinstance(part := plain.get("text_config"), dict):
         names = {key: saved[key] for key in ("architectures", "model_type") if key in saved}
         kept = {key: saved[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings") if key in saved}
