@@ -92,6 +92,31 @@ def test_every_format_becomes_the_same_conversation(load: Load, encoder: Encoder
     assert seen == 5
 
 
+def test_a_label_stays_with_its_answer(load: Load, encoder: Encoder) -> None:
+    """Through tokenising, holding out and the files on the disk, and where a label follows a conversation of several answers."""
+    rows = [{"prompt": f"q {number}", "completion": f"w {number}", "label": number % 3 == 0} for number in range(12)]
+    earlier = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "q 12"}]
+    rows.append({"messages": [*earlier, {"role": "assistant", "content": "w 12"}], "kto_tag": True})
+    made = load(rows, {"objective": "kto", "batch_size": 2, "evaluation": {"share": 0.3}})
+    assert made.held_out is not None
+    seen = {}
+    for tokens in (made.train, made.held_out):
+        for item in range(len(tokens)):
+            ids, mask = tokens.sequence(item)
+            learned = encoder.tokenizer.decode(ids[mask.astype(bool)])
+            number = int(learned.removeprefix("w ").split("<")[0])
+            assert learned.startswith(f"w {number}<"), "loss is on the last answer alone"
+            seen[number] = bool(tokens.good[item])
+    assert seen == {number: number % 3 == 0 for number in range(13)}
+
+
+def test_a_labelled_answer_without_loss_is_refused(load: Load) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "w"}, {"role": "user", "content": "r"}]
+    row = {"messages": [*said, {"role": "assistant", "content": "x", "weight": 0}], "label": True}
+    with pytest.raises(DataFailed, match=r"messages\[3\]: the answer that the label is about is to carry no loss"):
+        load([row], {"objective": "kto", "batch_size": 2})
+
+
 def test_a_store_is_what_the_interface_says(load: Load) -> None:
     made = load([*chats(6), {"text": "restart the server"}], {"evaluation": {"share": 0.3}})
     assert made.held_out is not None
