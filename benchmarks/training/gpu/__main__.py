@@ -104,9 +104,9 @@ def _import(job: Job) -> None:
         import llmlab.trainer.loop.steps
         import llmlab.trainer.results.output  # noqa: F401 - imported for its imports
         from llmlab import recipe as recipes
-        from llmlab.trainer.model import load
+        from llmlab.trainer.model.adapter import adapt
 
-        load.adapt(shapes.build(shapes.TINY, "cpu"), recipes.check(trainings.RECIPE), None, lambda _line: None)
+        adapt(shapes.build(shapes.TINY, "cpu"), recipes.check(trainings.RECIPE), None, lambda _line: None)
     trainings.small(job)
 
 

@@ -69,6 +69,7 @@ def run(job: Job, tell: Tell) -> None:
 def compared(job: Job, case: Case) -> tuple[dict[str, float], float]:
     """The estimate by its parts, and the real peak, in bytes."""
     from llmlab.trainer.model import attention, load, objective as objectives
+    from llmlab.trainer.model.adapter import adapt
 
     recipe = recipes.check(
         {"model": "lab:bench", "method": case.method, "max_length": case.length, "gradient_checkpointing": case.recomputed}
@@ -80,7 +81,7 @@ def compared(job: Job, case: Case) -> tuple[dict[str, float], float]:
     model = _in_four_bits(job, case, recipe, machine) if case.method == "qlora" else build(
         case.model, job.device, "float32" if case.method == "full" else "bfloat16"
     )  # fmt: skip
-    adapted = load.adapt(model.train(), recipe, None, print)
+    adapted = adapt(model.train(), recipe, None, print)
     inner = load.causal(adapted)
     inner.config.use_cache = False
     attention.register()
