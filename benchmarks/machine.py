@@ -38,7 +38,7 @@ STEPS = (
 NOT_ZERO = {**demo.NOT_ZERO, "connect": (ExitCode.FAILED, ExitCode.REFUSED)}
 """Nobody can be connected to a machine that is gone."""
 STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) (.*)")
-PHASE = re.compile(r"([a-z ]+): (\d+) s$")
+PHASE = re.compile(r"([a-z -]+): (\d+) s$")
 GONE_SECONDS = 120
 HOUR = 3600
 TRAINING = "training: the first step to the last"
@@ -95,10 +95,10 @@ def phases(setup: str, training: datetime, first_step: datetime, launched: datet
     early = sum(took.get(name, 0) for name in ("identity", "deadline", "logs", "spec", "folders"))
     yield Phase("boot: from the launch to the user data", (began - launched).total_seconds(), "yes, of a whole system on a new disk")
     yield Phase("deadline, logs, spec, folders", early, "yes")
-    yield Phase("image and data", took["image and data"], "yes; the CUDA image is larger, the network faster")
+    yield Phase("engine and the agent's image", took["image and data"], "yes")
+    yield Phase("— the agent's image alone", took["agent-image"], "", part=True)
+    yield Phase("agent: data and model, while the image comes", took["agent"], "yes; the CUDA image is larger, the network faster")
     yield Phase("— the image alone: login, pull, unpack", took["image"], "", part=True)
-    yield Phase("— the data and the model alone", took["data"] + took.get("model", 0), "", part=True)
-    yield Phase("agent: data and checkpoint checked", took["agent"], "yes")
     yield Phase("training container: torch, model, data, until the first step", (first_step - training).total_seconds(), "yes")
     yield Phase(TRAINING, (trained - first_step).total_seconds(), "what is paid for")
     yield Phase("last sync and marker", took["upload"], "yes")

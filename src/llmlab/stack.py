@@ -67,7 +67,7 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
         group,
         DataBucket(**here),
         outputs,
-        Registry(**here),
+        *(Registry(repository=repository, **here) for repository in aws.names.repositories),
         *identity,
         template,
         *logs.values(),

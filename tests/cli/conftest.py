@@ -173,7 +173,7 @@ def ready(lab: CommandLine, lab_aws: Aws, _lab_snapshots: list[Snapshot]) -> Com
     return lab
 
 
-def put_image(aws: Aws, tag: str, says: object = None) -> None:
+def put_image(aws: Aws, tag: str, says: object = None, repository: str = "") -> None:
     """An image that `says` something of itself: its configuration."""
     from llmlab.sandbox.completion_registry import BLOBS
 
@@ -184,7 +184,7 @@ def put_image(aws: Aws, tag: str, says: object = None) -> None:
         {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "tag": tag, "layers": [], **known}
     )
     digest = f"sha256:{hashlib.sha256(tag.encode()).hexdigest()}"
-    aws.client("ecr").put_image(repositoryName=aws.names.repository, imageManifest=manifest, imageTag=tag, imageDigest=digest)
+    aws.client("ecr").put_image(repositoryName=repository or aws.names.repository, imageManifest=manifest, imageTag=tag, imageDigest=digest)
 
 
 def put_dataset(aws: Aws, name: str, **facts: Any) -> None:

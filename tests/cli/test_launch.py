@@ -1,5 +1,6 @@
 """`launch` through `main`: what it makes, what it refuses, and that nothing is left when it breaks off."""
 
+import hashlib
 import http.server
 import json
 import shlex
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmlab import pricing, timers
-from llmlab.aws import documents, instances
+from llmlab.aws import documents, images, instances
 from llmlab.aws.session import Aws
 from llmlab.contract import IMAGE_LABEL, VERSION, Attempt, Pool, RunKeys, Spec, Tag
 from llmlab.sandbox import market
@@ -38,6 +39,37 @@ def assert_only_reads(calls: list[str]) -> None:
     assert calls
     verbs = {call.partition(":")[2] for call in calls}
     assert all(verb.startswith(("Get", "List", "Describe", "Head", "BatchGet")) for verb in verbs), verbs
+
+
+@pytest.mark.parametrize(
+    ("training", "agent", "chosen"),
+    [
+        ((), (), ""),
+        (("c1",), ("c1",), "c1"),
+        (("c1", "c2"), ("c1",), ""),
+        ((), ("latest",), "latest"),
+    ],
+    ids=["no image of the agent's", "pushed together", "the training image alone is newer", "latest alone"],
+)
+def test_the_agent_s_image_is_the_one_pushed_beside_the_training_image(
+    lab_aws: Aws, training: tuple[str, ...], agent: tuple[str, ...], chosen: str
+) -> None:
+    """One of another push may be of another llmlab; without one the agent runs from the training image."""
+    ecr: Any = lab_aws.client("ecr")
+    for repository, tags in zip(lab_aws.names.repositories, (("latest", *training), agent), strict=True):
+        ecr.create_repository(repositoryName=repository)
+        for tag in tags:
+            put_image(lab_aws, tag, repository=repository)
+    image = images.choose(lab_aws, training[-1] if training else "")
+    digest = hashlib.sha256(chosen.encode()).hexdigest()
+    assert image.agent == (f"{lab_aws.names.registry}/{lab_aws.names.agent_repository}@sha256:{digest}" if chosen else "")
+
+
+def test_a_lab_without_a_repository_for_the_agent_has_no_image_of_it(lab_aws: Aws) -> None:
+    """One that was made before there was one."""
+    lab_aws.client("ecr").create_repository(repositoryName=lab_aws.names.repository)
+    put_image(lab_aws, "latest")
+    assert images.choose(lab_aws).agent == ""
 
 
 def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:

@@ -7,15 +7,27 @@ import pytest
 
 from llmlab import __version__
 from llmlab.contract import IMAGE_LABEL, VERSION
-from llmlab.sandbox.estate.images import REPOSITORY
+from llmlab.sandbox.estate.images import REPOSITORIES, REPOSITORY
 from tests.docker.conftest import DockerLab
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 MOST_BYTES = 2.3e9
 """Unpacked, with torch for CPUs; 1.9e9 on the day this was written."""
+TORCH_LAYERS = 5
+AGENT_REPOSITORY = REPOSITORIES[1]
+LAUNCHER = """
+import ctypes, pathlib, subprocess, sysconfig, tempfile
+folder = pathlib.Path(tempfile.mkdtemp())
+(folder / "launcher.c").write_text("#include <Python.h>\\nint launched(void) { return (int)Py_IsInitialized() + 41; }\\n")
+include = sysconfig.get_path("include")
+command = ["gcc", "-O3", "-shared", "-fPIC", f"-I{include}", "-o", str(folder / "launcher.so"), str(folder / "launcher.c")]
+subprocess.run(command, check=True)
+print(ctypes.PyDLL(str(folder / "launcher.so")).launched())
+"""
+"""As Triton makes a launcher of its own for each kernel."""
 LOOK = """
 import importlib.util, json, os, pathlib, shutil
-programs = "gcc g++ cc c++ clang ld make cmake nvcc pip pip3 git curl wget".split()
+programs = "gcc cc ld g++ c++ clang make cmake nvcc pip pip3 git curl wget".split()
 places = ["/root/.cache", "/home/llmlab/.cache", "/var/cache/pip", "/build", "/wanted"]
 written = [path for path in ("/opt/src", "/opt/torch", "/opt/llmlab", "/usr", "/etc") if os.access(path, os.W_OK)]
 import torch, transformers, peft, llmlab.trainer, llmlab.agent
@@ -48,10 +60,37 @@ def test_what_is_in_it(docker_lab: DockerLab, image: dict[str, Any]) -> None:
     found = json.loads(inside(docker_lab, image, "python", "-", stdin=LOOK).splitlines()[-1])
     assert found["user"] == int(image["Config"]["User"]) == 10001
     assert {key: found[key] for key in ("programs", "modules", "places", "written")} == {
-        "programs": [], "modules": [], "places": [], "written": [],
+        "programs": ["gcc", "cc", "ld"], "modules": [], "places": [], "written": [],
     }  # fmt: skip
     assert (found["torch"], found["transformers"]) == ("/opt/torch", "/opt/llmlab"), "each in a layer of its own"
     assert image["Size"] < MOST_BYTES
+
+
+def test_the_agent_s_image_has_no_torch_and_runs_the_agent(docker_lab: DockerLab) -> None:
+    """Under 200 MB compressed, as the registry has it."""
+    plain = docker_lab.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", AGENT_REPOSITORY).stdout.split()
+    image = {"Id": next(name for name in plain if not name.endswith(("-here", ":latest")))}
+    words = "import importlib.util as i, llmlab.agent.__main__, llmlab.agent.hub, huggingface_hub, pynvml; print(i.find_spec('torch'))"
+    assert inside(docker_lab, image, "python", "-c", words).strip() == "None"
+    described: Any = docker_lab.aws.client("ecr").batch_get_image(
+        repositoryName=docker_lab.aws.names.agent_repository, imageIds=[{"imageTag": "latest"}]
+    )
+    layers = json.loads(described["images"][0]["imageManifest"])["layers"]
+    assert 20e6 < sum(layer["size"] for layer in layers) < 200e6
+
+
+def test_torch_comes_in_layers_of_about_one_size(docker_lab: DockerLab, image: dict[str, Any]) -> None:
+    told = docker_lab.docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image["Id"]).stdout
+    sizes = [int(line.split()[0]) for line in told.splitlines() if " in /opt/torch" in line]
+    assert len(sizes) == TORCH_LAYERS, told
+    assert max(sizes) < sum(sizes) * 0.6, "torch for CPUs is one large file, and the rest"
+
+
+def test_triton_s_launchers_compile_as_the_training_container_runs(docker_lab: DockerLab, image: dict[str, Any]) -> None:
+    """With a root that is read-only, no network and `/tmp` alone to write to."""
+    flags = ["--read-only", "--tmpfs", "/tmp:exec,size=2g", "--network", "none"]
+    answer = docker_lab.docker("run", "--rm", "--interactive", *flags, image["Id"], "python", "-", stdin=LAUNCHER)
+    assert answer.stdout.strip() == "42", answer.stderr
 
 
 def test_what_it_says_of_itself(image: dict[str, Any]) -> None:

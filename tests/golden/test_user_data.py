@@ -290,11 +290,13 @@ def test_docker_s_data_and_containerd_s_lie_on_the_machines_own_disks(tmp_path: 
     ]
     (tmp_path / "scratch/calls").unlink()
     assert disks(tmp_path, "images=0123456789ab", MOVING) == ["said the AMI's engine has images, so it stays where it is"]
-    assert rendered().index("  move_engine\n") < rendered().index("\ncheck_engine\npull &"), "before anything is pulled"
+    assert rendered().index("  move_engine\n") < rendered().index('\ncheck_engine\nif [ -n "$agent_image" ]; then'), (
+        "before anything is pulled"
+    )
 
 
 PULLING = """
-scratch=$1 image=i region=r registry=g pull_seconds=1200
+scratch=$1 region=r registry=g pull_seconds=1200
 say() { echo "said $*"; }
 aws() { :; }
 sleep() { :; }
@@ -307,9 +309,50 @@ docker() { case $1 in pull) SECONDS=$((SECONDS + 700)); return 1 ;; esac; }
 
 
 def test_a_pull_has_an_end_and_then_another_machine_is_tried(tmp_path: Path) -> None:
-    said = bash(tmp_path, PULLING, function("run_in"), function("last_words"), function("pull"), 'pull; echo "ended with $?"')
+    said = bash(tmp_path, PULLING, function("run_in"), function("last_words"), function("pull"), 'pull i image; echo "ended with $?"')
     assert [line for line in said if line.startswith(("within", "ended"))] == ["within 1200 s", "within 500 s", "ended with 2"]
     assert "reason=$lost" in rendered()
+
+
+FETCHING = """
+scratch=$1 image=training base_model=tiny data_bucket=b datasets=d/ dataset=n models=m/ work=/w data=/data model=/model
+check_engine() { :; }
+phase() { :; }
+pull() { echo "pull $2"; return "$code"; }
+pulled() { echo "pulled $*"; }
+download() { echo "download $1"; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("agent_image=own code=0", ["pull agent-image", "pulled 0 own agent-image", "pull image"]),
+        ("agent_image= code=0", ["download data", "download model", "pull image", "pulled 0 training image"]),
+        ("agent_image= code=2", ["download data", "download model", "pull image", "pulled 2 training image"]),
+    ],
+    ids=["an image of its own", "a run of before", "a pull that failed"],
+)
+def test_an_agent_with_an_image_of_its_own_fetches_while_the_training_image_comes(tmp_path: Path, setting: str, said: list[str]) -> None:
+    """A spec without one has the machine's script fetch, as it always did. How the pull ended is there for who waits for it."""
+    script = rendered()
+    block = script[script.index("\ncheck_engine\nif [ -n ") : script.index('\nwait "$quiet"')]
+    told = bash(tmp_path, FETCHING, setting, block, "wait; cat $scratch/pull.exit")
+    assert sorted(told[:-1]) == sorted(said)
+    assert told[-1] == setting[-1]
+    assert '"${agent_image:-$image}" python -m llmlab.agent' in script.replace("\\\n", " ")
+
+
+def test_a_training_image_that_did_not_come_ends_the_wait_for_the_agent(tmp_path: Path) -> None:
+    script = rendered()
+    waiting = script[script.index("\nawait 7200 ") : script.index('\nphase "training container"')]
+    stubs = """
+scratch=$1 marked=/marked ready=/ready agent_image=own image=training
+await() { echo "await ${*:3}" | sed "s#$scratch##g"; }
+pulled() { echo "pulled $*"; exit; }
+"""
+    (tmp_path / "pull.exit").write_text("2\n", encoding="utf-8")
+    assert bash(tmp_path, stubs, waiting) == ["await /marked /pull.exit", "pulled 2 training image"]
 
 
 @pytest.mark.parametrize(("reason", "written"), [("instance_lost", ["end"]), ("setup_failed", ["end", "FAILURE"])])

@@ -23,8 +23,9 @@ def test_the_wheel_carries_templates_recipes_and_the_build_context(tmp_path: Pat
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"llmlab/templates/{path.name}" for path in (ROOT / "templates").iterdir()}
     wanted |= {f"llmlab/recipes/{path.name}" for path in (ROOT / "recipes").iterdir()}
-    locks = ("docker/locks/torch.lock", "docker/locks/cuda.lock", "docker/locks/image.lock", "docker/locks/cli.lock")
-    wanted |= {f"llmlab/{name}" for name in ("docker/Dockerfile", "docker/LICENSE", *locks)}
+    locks = ("docker/locks/torch.lock", "docker/locks/cuda.lock", "docker/locks/image.lock", "docker/locks/agent.lock")
+    locks += ("docker/locks/cli.lock",)
+    wanted |= {f"llmlab/{name}" for name in ("docker/Dockerfile", "docker/layers.py", "docker/LICENSE", *locks)}
     wanted |= {f"llmlab/{path.relative_to(ROOT / 'src/llmlab')}" for path in (ROOT / "src/llmlab").rglob("*.py")}
     assert len(wanted) > 100
     assert not wanted - names

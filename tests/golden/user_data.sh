@@ -265,7 +265,7 @@ own_disks() {
   done | sort -u
 }
 mount_disks() {
-  local device try volume=$1
+  local device try
   for try in {1..30}; do
     if mountpoint -q "$nvme"; then
       say "the machine's own disks ($#) are mounted at $nvme, waited $(((try - 1) * 2)) s for"
@@ -280,14 +280,19 @@ mount_disks() {
       return 1
     fi
   done
-  if [ $# -gt 1 ]; then
-    volume=/dev/llmlab/own
-    run_in disks vgcreate llmlab "$@" && run_in disks lvcreate -y -i $# -l 100%FREE -n own llmlab
-  fi && run_in disks mkfs.ext4 -q -m 0 -E nodiscard "$volume" && mkdir -p "$nvme" && run_in disks mount -o noatime "$volume" "$nvme" || {
+  if ! run_in disks make_volume "$@"; then
     say "the machine's own disks ($#) do not become a volume: $(last_words disks)"
     return 1
-  }
+  fi
   say "the machine's own disks ($#) were made a volume at $nvme"
+}
+make_volume() {
+  local volume=$1
+  if [ $# -gt 1 ]; then
+    volume=/dev/llmlab/own
+    if ! vgcreate llmlab "$@" || ! lvcreate -y -i $# -l 100%FREE -n own llmlab; then return 1; fi
+  fi
+  mkfs.ext4 -q -m 0 -E nodiscard "$volume" && mkdir -p "$nvme" && mount -o noatime "$volume" "$nvme"
 }
 move_engine() {
   local place
@@ -297,8 +302,10 @@ move_engine() {
   fi
   systemctl stop docker.socket docker.service containerd.service
   for place in docker containerd; do
-    mkdir -p "$nvme/$place" "$root/var/lib/$place" && run_in disks mount --bind "$nvme/$place" "$root/var/lib/$place" ||
+    mkdir -p "$nvme/$place" "$root/var/lib/$place"
+    if ! run_in disks mount --bind "$nvme/$place" "$root/var/lib/$place"; then
       say "$root/var/lib/$place stays on the root disk: $(last_words disks)"
+    fi
   done
   systemctl start docker.service
 }
@@ -320,6 +327,7 @@ import json, sys
 spec = json.load(open(sys.argv[1]))
 data, model = spec["data"], spec.get("model") or {"name": "", "files": []}
 print(spec["image"])
+print(spec.get("agent_image") or "")
 print(data["name"])
 print(model["name"])
 print("bridge" if spec.get("training_network") is True else "none")
@@ -327,6 +335,7 @@ print((sum(file["size"] for file in data["files"] + model["files"]) + int(spec.g
 '
 {
   read -r image
+  read -r agent_image
   read -r dataset
   read -r base_model
   read -r network
@@ -381,19 +390,27 @@ pull() {
   for try in 1 2 3; do
     aws ecr get-login-password --region "$region" | docker login --username AWS --password-stdin "$registry" 2>&1 |
       grep -Ev '^WARNING! Your password|^Configure a credential helper|^https://docs|^$' # it is kept in memory, for twelve hours
-    if run_in pull limited "$((pull_seconds - SECONDS + begun))" docker pull --quiet "$image"; then
-      say "image: $((SECONDS - begun)) s"
+    if run_in "pull-$2" limited "$((pull_seconds - SECONDS + begun))" docker pull --quiet "$1"; then
+      say "$2: $((SECONDS - begun)) s"
       return 0
     fi
     if [ "$((SECONDS - begun))" -ge "$pull_seconds" ]; then return 2; fi
-    case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no space'* | *'no matching manifest'*) return 1 ;; esac
+    case $(last_words "pull-$2") in *'not found'* | *'manifest unknown'* | *'no space'* | *'no matching manifest'*) return 1 ;; esac
     if [ "$try" -lt 3 ]; then sleep "$((try * 5))"; fi
   done
   return 1
 }
 push="llmlab image push"
-check_image() {
-  local made here version
+pulled() {
+  local made here version image=$2
+  if [ "$1" = 2 ]; then
+    reason=$lost
+    fail "the image $image was not here after $pull_seconds s"
+  fi
+  if [ "$1" != 0 ]; then
+    case $(last_words "pull-$3") in *'not found'* | *'manifest unknown'* | *'no matching manifest'*) ;; *) push="" ;; esac
+    fail "the image $image cannot be pulled: $(last_words "pull-$3")" "$push"
+  fi
   read -r made version <<EOF
 $(docker image inspect -f "{{.Architecture}} {{index .Config.Labels \"$image_label\"}}" "$image")
 EOF
@@ -410,23 +427,23 @@ download() {
   say "$1: $((SECONDS - begun)) s"
 }
 check_engine
-pull &
+if [ -n "$agent_image" ]; then
+  pull "$agent_image" agent-image
+  pulled $? "$agent_image" agent-image
+fi
+(
+  pull "$image" image
+  printf '%s\n' $? >"$scratch/pull.exit"
+) &
 pulling=$!
-download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the data cannot be downloaded: $(last_words data)"
-if [ -n "$base_model" ]; then
-  download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
+if [ -z "$agent_image" ]; then
+  download data "s3://$data_bucket/$datasets$dataset/" "$work$data" || fail "the data cannot be downloaded: $(last_words data)"
+  if [ -n "$base_model" ]; then
+    download model "s3://$data_bucket/$models$base_model/" "$work$model" || fail "the model cannot be downloaded: $(last_words model)"
+  fi
+  wait "$pulling"
+  pulled "$(cat "$scratch/pull.exit")" "$image" image
 fi
-wait "$pulling"
-pulled=$?
-if [ "$pulled" = 2 ]; then
-  reason=$lost
-  fail "the image $image was not here after $pull_seconds s"
-fi
-if [ "$pulled" != 0 ]; then
-  case $(last_words pull) in *'not found'* | *'manifest unknown'* | *'no matching manifest'*) ;; *) push="" ;; esac
-  fail "the image $image cannot be pulled: $(last_words pull)" "$push"
-fi
-check_image
 
 
 wait "$quiet"
@@ -456,7 +473,7 @@ start_agent() {
   agents=$((agents + 1)) beat=$SECONDS
   run_container agent "llmlab-agent-$agents" --network host -v "$work:$container" -v "$logs:$container$log_folder" \
     -v "$scratch$host:$container$host" -e "HF_HOME=$container$cache/hub" -e "$data_variable=$data_bucket" -e "$outputs_variable=$outputs_bucket" \
-    -e AWS_REGION -e AWS_ENDPOINT_URL -e AWS_EC2_METADATA_SERVICE_ENDPOINT "$image" python -m llmlab.agent || return 1
+    -e AWS_REGION -e AWS_ENDPOINT_URL -e AWS_EC2_METADATA_SERVICE_ENDPOINT "${agent_image:-$image}" python -m llmlab.agent || return 1
   follow "llmlab-agent-$agents" "$agent_log"
   (
     code=$(docker wait "llmlab-agent-$agents") || code=${code:-lost}
@@ -491,6 +508,8 @@ await() {
 phase "agent"
 chmod -R a+rwX "$work" "$scratch$host" "$logs/$training_log.log" # the user of the containers is not root, made none of these, and the agent writes to that log
 start_agent || fail "the agent's container does not start: $(last_words agent)"
+await 7200 "the image, and the agent to check data, model and checkpoint" "$scratch$marked" "$scratch/pull.exit"
+if [ -n "$agent_image" ] && [ -e "$scratch/pull.exit" ]; then pulled "$(cat "$scratch/pull.exit")" "$image" image; fi
 await 7200 "the agent to check data, model and checkpoint" "$scratch$ready" "$scratch$marked"
 if [ -e "$scratch$marked" ]; then exit 1; fi # it has said why
 

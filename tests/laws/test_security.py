@@ -72,7 +72,7 @@ def test_the_locks_say_the_same_and_every_package_has_a_hash() -> None:
     versions = dict(line.split(" ")[0].split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
     wanted = {plain(name): version for name, version in versions.items()}
     locks = sorted((ROOT / "locks").glob("*.lock"))
-    assert len(locks) == 5
+    assert len(locks) == 6
     for lock in locks:
         requirements = re.split(r"\n(?=[A-Za-z])", lock.read_text(encoding="utf-8").partition("\n")[2].strip())
         assert requirements
@@ -85,7 +85,7 @@ def test_the_locks_say_the_same_and_every_package_has_a_hash() -> None:
 def test_the_image_installs_by_hash_alone() -> None:
     text = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     installs = re.findall(r"pip install ([^&;]*)", text)
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert [one for one in installs if "--require-hashes" not in one or "--no-deps" not in one] == []
 
 
@@ -119,7 +119,8 @@ def test_no_script_of_a_workflow_has_an_expression_in_it() -> None:
 def test_the_workflow_builds_with_the_arguments_that_the_dockerfile_has() -> None:
     """`llmlab image` is held to the same ones in tests/unit/test_image.py."""
     steps = yaml.safe_load((ROOT / ".github/workflows/build-push-ecr.yml").read_text(encoding="utf-8"))["jobs"]["image"]["steps"]
-    (given,) = [step["with"]["build-args"] for step in steps if "build-args" in step.get("with", {})]
+    agent, given = [step["with"]["build-args"] for step in steps if "build-args" in step.get("with", {})]
+    assert agent == given, "the agent's image says the same of itself"
     text = (ROOT / "docker/Dockerfile").read_text(encoding="utf-8")
     declared = {word.partition("=")[0] for line in re.findall(r"^ARG (.*)", text, re.MULTILINE) for word in line.split()}
     passed = {line.partition("=")[0] for line in given.split("\n") if line}

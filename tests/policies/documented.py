@@ -21,13 +21,13 @@ class Documented:
 
 def documented(names: Names) -> dict[str, list[Documented]]:
     """Role → programs."""
-    repository = names.arn("ecr", f"repository/{names.repository}")
+    repositories = [names.arn("ecr", f"repository/{repository}") for repository in names.repositories]
     sign_in = Request("ecr:GetAuthorizationToken", "*")
-    pull = tuple(Request(f"ecr:{action}", repository) for action in ("BatchGetImage", "GetDownloadUrlForLayer"))
+    pull = tuple(Request(f"ecr:{action}", one) for one in repositories for action in ("BatchGetImage", "GetDownloadUrlForLayer"))
     upload = ("BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage")
     push = Documented(
         "docker push", "https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html",
-        (sign_in, *pull, *(Request(f"ecr:{action}", repository) for action in upload)),
+        (sign_in, *pull, *(Request(f"ecr:{action}", one) for one in repositories for action in upload)),
     )  # fmt: skip
     channels = ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
     # a channel is named by the instance or the session, which the agent does not choose
@@ -65,7 +65,7 @@ def documented(names: Names) -> dict[str, list[Documented]]:
             Documented(
                 "aws ecr describe-image-scan-findings",
                 "https://docs.aws.amazon.com/cli/latest/reference/ecr/describe-image-scan-findings.html",
-                (Request("ecr:DescribeImageScanFindings", repository),),
+                tuple(Request("ecr:DescribeImageScanFindings", one) for one in repositories),
             ),
         ],
     }  # fmt: skip
@@ -75,4 +75,8 @@ def asked_by_the_workflow(names: Names, text: str) -> list[Request]:
     """What the workflow's own `aws ecr …` lines ask for."""
     found = re.findall(r"\baws ecr ([\w-]+)", text)
     actions = {"".join(word.capitalize() for word in one.split("-")) for one in found}
-    return [Request(f"ecr:{action}", names.arn("ecr", f"repository/{names.repository}")) for action in sorted(actions)]
+    return [
+        Request(f"ecr:{action}", names.arn("ecr", f"repository/{repository}"))
+        for action in sorted(actions)
+        for repository in names.repositories
+    ]

@@ -49,6 +49,24 @@ def test_what_docker_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "--provenance=false" in command
 
 
+def test_the_agent_s_image_is_built_first_from_a_stage_of_the_same_dockerfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = docker(tmp_path, monkeypatch)
+    built = image.build("lab-training", ("v1",), lambda _: None, now=NOW, extra=("--build-arg", "BASE_IMAGE=mine"), agent="lab-agent")
+    assert (built.agent, built.references) == (("lab-agent:v1",), ("lab-training:v1",))
+    agent, training = [line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("build ")]
+    assert "--target agent --tag lab-agent:v1 " in agent
+    assert "--target" not in training
+
+
+def test_a_clone_of_before_the_agent_s_image_builds_the_one_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker(tmp_path, monkeypatch)
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/Dockerfile").write_text("ARG BASE_IMAGE=mine\nFROM ${BASE_IMAGE}\n", encoding="utf-8")
+    extra = ("--build-arg", "BASE_IMAGE=mine")
+    built = image.build("lab-training", ("v1",), lambda _: None, now=NOW, folder=tmp_path, extra=extra, agent="lab-agent")
+    assert (built.agent, built.references) == ((), ("lab-training:v1",))
+
+
 def test_a_docker_without_buildx_is_not_asked_for_what_it_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = docker(tmp_path, monkeypatch, buildx=1)
     build()

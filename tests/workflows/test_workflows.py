@@ -78,7 +78,7 @@ def scanned(folder: Path, *answers: str) -> subprocess.CompletedProcess[str]:
         program.chmod(0o755)
     (script,) = [one["run"] for one in yaml.safe_load(WRITTEN)["jobs"]["image"]["steps"] if "scan" in one.get("name", "")]
     environment = {
-        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]), "REPOSITORY": "r", "TAG": "t", "ALLOWED": "false",
+        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]), "REPOSITORIES": "r", "TAG": "t", "ALLOWED": "false",
         "GITHUB_STEP_SUMMARY": str(folder / "summary"),
     }  # fmt: skip
     return subprocess.run(

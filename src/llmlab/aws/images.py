@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,13 @@ ARCHITECTURE = "amd64"
 
 @dataclass(frozen=True)
 class Image:
-    """One image. `reference` is `registry/repository@sha256:…`, `size` in bytes, compressed."""
+    """One image. `reference` is `registry/repository@sha256:…`, `size` in bytes, compressed; `agent` that of the agent's own beside it."""
 
     reference: str
     tags: tuple[str, ...]
     pushed: datetime
     size: int
+    agent: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,18 @@ def described(aws: Aws, image: Image) -> Described | None:
         return None
 
 
-def find(aws: Aws, tag: str = "") -> Image | None:
-    """The image of a tag, or the newest tagged one; None when there is none.
+def find(aws: Aws, tag: str = "", repository: str = "") -> Image | None:
+    """The image of a tag, or the newest tagged one; None when there is none. `repository`: another one than the training image's.
 
     Raises:
         NotFound: the lab has no repository.
     """
-    ecr = aws.client("ecr")
+    ecr, repository = aws.client("ecr"), repository or aws.names.repository
     try:
         if tag:
-            found = ecr.describe_images(repositoryName=aws.names.repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+            found = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
         else:
-            pages = ecr.get_paginator("describe_images").paginate(repositoryName=aws.names.repository, filter={"tagStatus": "TAGGED"})
+            pages = ecr.get_paginator("describe_images").paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"})
             found = [image for page in pages for image in page["imageDetails"]]
     except NotFound as error:
         if error.code == "ImageNotFoundException":
@@ -72,7 +73,7 @@ def find(aws: Aws, tag: str = "") -> Image | None:
         return None
     image = max(found, key=lambda one: one["imagePushedAt"])
     return Image(
-        reference=f"{aws.names.registry}/{aws.names.repository}@{image['imageDigest']}",
+        reference=f"{aws.names.registry}/{repository}@{image['imageDigest']}",
         tags=tuple(sorted(image.get("imageTags", []))),
         pushed=image["imagePushedAt"],
         size=int(image.get("imageSizeInBytes", 0)),
@@ -80,7 +81,7 @@ def find(aws: Aws, tag: str = "") -> Image | None:
 
 
 def choose(aws: Aws, tag: str = "") -> Image:
-    """As `find`, but there must be one.
+    """As `find`, but there must be one; with the agent's image that was pushed beside it.
 
     Raises:
         LabError: there is none, with the way to get it.
@@ -89,4 +90,17 @@ def choose(aws: Aws, tag: str = "") -> Image:
     if image is None:
         which = f"no training image tagged {tag}" if tag else "no training image"
         raise LabError(f"there is {which} in {aws.names.repository}", "llmlab image push")
-    return image
+    return replace(image, agent=_agent(aws, image))
+
+
+def _agent(aws: Aws, image: Image) -> str:
+    """The agent's image that has a tag of this training image, the commit before `latest`; "" where a lab or a push is older than it."""
+    tags = [tag for tag in image.tags if tag != "latest"] or list(image.tags)
+    for tag in tags:
+        try:
+            found = find(aws, tag, aws.names.agent_repository)
+        except NotFound:
+            return ""
+        if found is not None:
+            return found.reference
+    return ""

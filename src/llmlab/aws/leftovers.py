@@ -139,7 +139,7 @@ def _repository(aws: Aws) -> Iterator[Leftover]:
     client = aws.client("ecr")
     for page in client.get_paginator("describe_repositories").paginate():
         for one in page["repositories"]:
-            if one["repositoryName"] == aws.names.repository:
+            if one["repositoryName"] in aws.names.repositories:
                 tags = client.list_tags_for_resource(resourceArn=one["repositoryArn"])["tags"]
                 yield from _if_ours(aws, "image repository", one["repositoryName"], tags)
 

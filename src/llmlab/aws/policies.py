@@ -7,7 +7,7 @@ every parameter of the account.
 
 from collections.abc import Mapping
 
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned
 from llmlab.contract import ENDED, FAILED_EVENTS, HF_TOKEN, RUNS, WEBHOOK_URL, LogStream, Names, RunKeys
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -73,9 +73,7 @@ def instance(names: Names) -> Policy:
             allow("ReadRuns", "s3:GetObject", f"{outputs}/{RUNS}*"),
             allow("WriteRuns", actions("s3", "PutObject", "AbortMultipartUpload"), [f"{outputs}/{key}" for key in written_by_machines()]),
             allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
-            allow(
-                "PullImage", actions("ecr", "GetDownloadUrlForLayer", "BatchGetImage"), names.arn("ecr", f"repository/{names.repository}")
-            ),
+            allow("PullImage", actions("ecr", "GetDownloadUrlForLayer", "BatchGetImage"), images(names)),
             allow(
                 "WriteLogs",
                 actions("logs", "CreateLogStream", "PutLogEvents"),
@@ -193,7 +191,7 @@ def github_push(names: Names) -> Policy:
     return document(
         [
             allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
-            allow("PushImage", [*PUSH, "ecr:DescribeImageScanFindings"], names.arn("ecr", f"repository/{names.repository}")),
+            allow("PushImage", [*PUSH, "ecr:DescribeImageScanFindings"], images(names)),
         ]
     )
 

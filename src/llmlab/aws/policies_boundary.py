@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from llmlab.aws.policies import IMAGES, PUSH
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned
 from llmlab.contract import HF_TOKEN, WEBHOOK_URL, LogStream, Names, RunKeys
 
 SERVICES = ["ec2.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
@@ -40,7 +40,7 @@ def boundary(names: Names) -> Policy:
             allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
             allow("Pass", "iam:PassRole", names.role_arn(f"{names.prefix}-*"), StringEquals={"iam:PassedToService": SERVICES}),
             allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),
-            allow("Images", [*PUSH, "ecr:DescribeImageScanFindings"], names.arn("ecr", f"repository/{names.repository}")),
+            allow("Images", [*PUSH, "ecr:DescribeImageScanFindings"], images(names)),
             allow("WriteLogs", actions("logs", "CreateLogStream", "PutLogEvents"), log_groups(names)),
             allow_anywhere("WriteMetrics", "cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": names.metrics}),
             allow("ReadSecrets", "secretsmanager:GetSecretValue", [names.secret_arn(HF_TOKEN), names.secret_arn(WEBHOOK_URL)]),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llmlab.contract import Names
+
 Policy = dict[str, Any]
 
 ANYWHERE = {
@@ -33,6 +35,11 @@ def merged(existing: Sequence[Policy], ours: Sequence[Policy]) -> Policy:
     """Our statements in place of those with the same Sid; the others stay."""
     sids = {statement["Sid"] for statement in ours}
     return document([*(one for one in existing if one.get("Sid") not in sids), *ours])
+
+
+def images(names: Names) -> list[str]:
+    """The repositories of a lab."""
+    return [names.arn("ecr", f"repository/{repository}") for repository in names.repositories]
 
 
 def allow(sid: str, actions: str | list[str], resources: str | list[str], **condition: Mapping[str, Any]) -> Policy:

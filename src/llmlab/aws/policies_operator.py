@@ -2,7 +2,7 @@
 
 from llmlab.aws.policies import GITHUB, IMAGES, PUSH, starting
 from llmlab.aws.policies_boundary import SERVICES, boundary, boundary_arn, boundary_name, log_groups
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, owned, size
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned, size
 from llmlab.contract import Names
 
 LARGEST = 6144
@@ -234,7 +234,7 @@ def _storage(names: Names) -> list[Policy]:
                     "TagResource",
                 ),
             ],
-            names.arn("ecr", f"repository/{names.repository}"),
+            images(names),
         ),
         allow(
             "KeepSecrets",

@@ -1,4 +1,4 @@
-"""Where the training image lives."""
+"""Where the training image lives, and the agent's."""
 
 import json
 from collections.abc import Mapping
@@ -32,10 +32,11 @@ class Registry(AwsResource):
     """A private repository, scanned on push, that keeps the last ten tagged and three untagged images."""
 
     kind = "image repository"
+    repository: str
 
     @property
     def name(self) -> str:
-        return self.names.repository
+        return self.repository
 
     @property
     def client(self) -> Any:

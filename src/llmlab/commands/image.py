@@ -1,4 +1,4 @@
-"""The training image with the local Docker: image build, image push."""
+"""The training image and the agent's with the local Docker: image build, image push."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,9 +27,9 @@ def build(ctx: typer.Context, tag: Tag = __version__, context: Context = None, e
     from llmlab.ops import image
 
     state: State = ctx.obj
-    repository = Names(state.settings.lab, "", "").repository
-    facts = image.build(repository, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or ())
-    state.ui.show(facts, lambda: "\n".join(facts.references))
+    repository, agent = Names(state.settings.lab, "", "").repositories
+    facts = image.build(repository, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or (), agent=agent)
+    state.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references)))
 
 
 def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None, extra: Extra = None) -> None:
@@ -38,7 +38,7 @@ def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None, ex
 
     state: State = ctx.obj
     facts = image.push(state.aws, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or ())
-    state.ui.show(facts, lambda: "\n".join((*facts.references, facts.digest)))
+    state.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references, facts.digest)))
 
 
 def tags(tag: str) -> tuple[str, ...]:

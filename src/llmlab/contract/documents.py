@@ -130,6 +130,8 @@ class Spec:
     """The line that launched it, as it was typed."""
     training_network: bool = False
     """Whether the training container may reach a network."""
+    agent_image: str = ""
+    """The agent's own, as `image`; "": the agent runs from the training image."""
     hub_bytes: int = 0
     """About how much of the disk the hub's model takes; 0 of an uploaded one, and where nobody knows."""
     name: str = ""

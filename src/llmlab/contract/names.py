@@ -71,6 +71,15 @@ class Names:
         return f"{self.lab}-training"
 
     @property
+    def agent_repository(self) -> str:
+        """Of the agent's own image."""
+        return f"{self.lab}-agent"
+
+    @property
+    def repositories(self) -> tuple[str, str]:
+        return self.repository, self.agent_repository
+
+    @property
     def registry(self) -> str:
         return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 

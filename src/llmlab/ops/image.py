@@ -1,4 +1,4 @@
-"""The training image with the local Docker: build it from what is installed here, push it to the lab's repository.
+"""The training image and the agent's with the local Docker: build them from what is installed here, push them to the lab's repositories.
 
 The build context is a clone's own tree, or, when llmlab was installed as a wheel, a folder put together from the package: the image
 then holds the very version that was typed.
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from typing import Any
 import llmlab
 from llmlab import contract
 from llmlab.aws.images import ARCHITECTURE
-from llmlab.aws.session import Aws
+from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError, UsageError
 
 PACKAGE = Path(llmlab.__file__).parent
 DOCKERFILE = Path("docker/Dockerfile")
+LAYERS = "layers.py"
+"""What the Dockerfile divides torch with."""
+AGENT = "agent"
+"""The stage of the Dockerfile that is the agent's image."""
 BASE_ARGUMENT = "BASE_IMAGE="
 PLATFORM = f"linux/{ARCHITECTURE}"
 Say = Callable[[str], None]
@@ -31,36 +35,44 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Built:
-    """References of the image that was built; `pushed` when they are in the registry too, then with its `digest`."""
+    """References of the image that was built, and of the agent's; `pushed` when they are in the registry too, then with its `digest`."""
 
     references: tuple[str, ...]
     pushed: bool
     digest: str = ""
+    agent: tuple[str, ...] = ()
 
 
-def build(repository: str, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = ()) -> Built:
+def build(
+    repository: str, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = (), agent: str = ""
+) -> Built:
     """Build the image for the instances' architecture, tagged `repository:tag` for each tag. `extra` are more options of docker build.
+
+    `agent`: the repository of the agent's image, which is a stage of the same Dockerfile and is built first; a clone of before has none.
 
     Raises:
         UsageError: no Dockerfile in `folder`.
         LabError: no Docker engine, or the build failed.
     """
     check_engine()
-    references = tuple(f"{repository}:{tag}" for tag in tags)
     with context(folder) as root:
         command = ["docker", "build", "--platform", PLATFORM, "--file", str(root / DOCKERFILE)]
         if has_buildx():
             command.append("--provenance=false")  # else what is pushed is an index of two, one of which is no image
         for name, value in {**labels(root, now), **base(root, extra, say)}.items():
             command += ["--build-arg", f"{name}={value}"]
-        for reference in references:
-            command += ["--tag", reference]
-        stream([*command, *extra, str(root)], say, failed="the image was not built")
-    return Built(references, pushed=False)
+        has_agent = bool(agent) and f" AS {AGENT}\n" in (root / DOCKERFILE).read_text(encoding="utf-8")
+        wanted = {agent: ("--target", AGENT), repository: ()} if has_agent else {repository: ()}
+        built = {}
+        for name, target in wanted.items():
+            built[name] = tuple(f"{name}:{tag}" for tag in tags)
+            words = [word for reference in built[name] for word in ("--tag", reference)]
+            stream([*command, *target, *words, *extra, str(root)], say, failed="the image was not built")
+    return Built(built[repository], pushed=False, agent=built.get(agent, ()))
 
 
 def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = ()) -> Built:
-    """Build, then push to the lab's repository.
+    """Build, then push to the lab's repositories; a lab of before has none for the agent, which then runs from the training image.
 
     Raises:
         NotFound: the lab has no repository yet.
@@ -68,15 +80,20 @@ def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path
     check_engine()
     ecr: Any = aws.client("ecr")
     repository: str = ecr.describe_repositories(repositoryNames=[aws.names.repository])["repositories"][0]["repositoryUri"]
+    try:
+        agent: str = ecr.describe_repositories(repositoryNames=[aws.names.agent_repository])["repositories"][0]["repositoryUri"]
+    except NotFound:
+        agent = ""
+        say(f"there is no {aws.names.agent_repository} yet, so machines start without the agent's own image: llmlab bootstrap")
     token: str = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     name, _, password = base64.b64decode(token).decode().partition(":")
     sign_in(repository.partition("/")[0], name, password)
-    built = build(repository, tags, say, now=now, folder=folder, extra=extra)
-    for reference in built.references:
+    built = build(repository, tags, say, now=now, folder=folder, extra=extra, agent=agent)
+    for reference in (*built.agent, *built.references):
         stream(["docker", "push", reference], say, failed=f"{reference} was not pushed")
     inspect = ["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", built.references[0]]
     answer = subprocess.run(inspect, capture_output=True, text=True, check=False)
-    return Built(built.references, pushed=True, digest=answer.stdout.strip().partition("@")[2])
+    return replace(built, pushed=True, digest=answer.stdout.strip().partition("@")[2])
 
 
 def labels(root: Path, now: datetime) -> dict[str, str]:
@@ -175,7 +192,8 @@ def assembled(root: Path) -> Path:
     """A clone's build context, from what the wheel carries: only what the Dockerfile copies."""
     shutil.copytree(PACKAGE / "docker", root, dirs_exist_ok=True)
     (root / DOCKERFILE).parent.mkdir()
-    (root / DOCKERFILE.name).replace(root / DOCKERFILE)
+    for name in (DOCKERFILE.name, LAYERS):
+        (root / name).replace(root / DOCKERFILE.parent / name)
     shutil.copytree(PACKAGE, root / "src/llmlab", ignore=shutil.ignore_patterns("__pycache__", "docker"))
     (root / "README.md").write_text("llmlab\n", encoding="utf-8")
     return root

@@ -123,7 +123,7 @@ def workflow(settings: Settings) -> str:
     names = Names(settings.lab, "ACCOUNT", region)
     facts = {
         "branch": settings.github_branch, "lab": settings.lab, "region": region,
-        "role": names.github_role, "repository": names.repository, "folder": INSTALLED.as_posix(),
+        "role": names.github_role, "repositories": " ".join(names.repositories), "folder": INSTALLED.as_posix(),
     }  # fmt: skip
     return TEMPLATES.get_template("build-push-ecr.yml.j2").render(facts)
 

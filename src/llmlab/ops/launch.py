@@ -116,6 +116,7 @@ def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
         command=wish.command,
         training_network=plan.training_network,
         hub_bytes=plan.hub_bytes,
+        agent_image=plan.image.agent,
         name=wish.name or "",
     )
 

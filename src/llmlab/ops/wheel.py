@@ -22,7 +22,7 @@ LOCK = Path("docker/locks/cli.lock")
 """Below the package: what the command line needs, each package with its hashes."""
 WHEEL = "Wheel-Version: 1.0\nGenerator: llmlab\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 ENTRY_POINTS = "[console_scripts]\nllmlab = llmlab.cli:main\n"
-LOCKS = ("torch.lock", "cuda.lock", "image.lock", "cli.lock")
+LOCKS = ("torch.lock", "cuda.lock", "image.lock", "agent.lock", "cli.lock")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can tell: the same files are the same bytes."""
 
@@ -58,7 +58,7 @@ def files() -> Iterator[tuple[str, Path]]:
             yield f"llmlab/{path.relative_to(PACKAGE).as_posix()}", path
     clone = PACKAGE.parent.parent
     if not (PACKAGE / "docker").is_dir():
-        yield "llmlab/docker/Dockerfile", clone / "docker/Dockerfile"
+        yield from ((f"llmlab/docker/{name}", clone / "docker" / name) for name in ("Dockerfile", "layers.py"))
         yield "llmlab/docker/LICENSE", clone / "LICENSE"
         yield from ((f"llmlab/docker/locks/{name}", clone / "locks" / name) for name in LOCKS)
 

@@ -1,4 +1,4 @@
-"""The sandbox's image registry: moto's ECR says what there is, and each new training repository holds one image already.
+"""The sandbox's image registry: moto's ECR says what there is, and each new repository of a lab holds one image already.
 
 Containers of it run this Python, so the image has no layers; its manifest and digest are real. In Docker mode a registry really has it.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from llmlab import __version__
-from llmlab.contract import IMAGE_LABEL, VERSION
+from llmlab.contract import IMAGE_LABEL, VERSION, Names
 from llmlab.sandbox.completion import LOCK, answer
 from llmlab.sandbox.completion_registry import BLOBS
 
-TRAINING = "-training"
+ENDS = tuple(repository.removeprefix("x") for repository in Names("x", "", "").repositories)
+"""Of the names of a lab's repositories."""
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 SHELVES: list[Callable[[str], str]] = []
 """When set, called with a repository's name: puts an image into it for real, and returns its manifest."""
@@ -23,14 +24,14 @@ STANDING: list[object] = []
 
 
 def install() -> None:
-    """Let CreateRepository of a training repository push an image into it."""
+    """Let CreateRepository of a lab's repository push an image into it."""
     from moto.ecr.responses import ECRResponse
 
     original = ECRResponse.create_repository
 
     def create(self: Any, values: dict[str, Any]) -> Any:
         result = original(self)
-        if STANDING and values["repositoryName"].endswith(TRAINING):
+        if STANDING and values["repositoryName"].endswith(ENDS):
             push(self.ecr_backend, values["repositoryName"])
         return result
 

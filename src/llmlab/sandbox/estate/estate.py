@@ -83,7 +83,7 @@ class Estate:
             self.authority.make(self.clock.now())
             images = Images(self.engine, self.authority.certificate, say)
             self.host_image = images.host()
-            self.shelf.fill(images.training(), say)
+            self.shelf.fill(images.of_lab(), say)
             self.namespace.create()
             self.shelf.open(self.namespace, self.authority, password)
             self.handler = handler

@@ -1,6 +1,6 @@
-"""The two images of Docker mode, each made once and kept until what it is made of changes: a host like EC2's, and the training image.
+"""The images of Docker mode, each made once and kept until what it is made of changes: a host like EC2's, and the lab's two.
 
-Both stand on one base that mmdebstrap makes of Debian packages, so that no registry is needed. The training image is built by the
+Both stand on one base that mmdebstrap makes of Debian packages, so that no registry is needed. The lab's are built by the
 project's own Dockerfile through `llmlab image build`; a layer over it adds the one thing that differs from AWS: the sandbox's authority.
 """
 
@@ -32,7 +32,8 @@ STAND_IN = ("sandbox/programs/__init__.py", "sandbox/programs/machine.py", "sand
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's bundle of authorities, here and in the images."""
 LAB = "llmlab-sandbox"
-REPOSITORY = Names(LAB, "", "").repository
+REPOSITORIES = Names(LAB, "", "").repositories
+REPOSITORY = REPOSITORIES[0]
 
 
 class Images:
@@ -59,25 +60,32 @@ class Images:
             self._forget_others(reference)
         return reference
 
-    def training(self) -> str:
-        """The training image of this very llmlab, on CPUs."""
+    def of_lab(self) -> list[str]:
+        """The training image of this very llmlab, on CPUs, and the agent's."""
         base = self._base()
         clone = PACKAGE.parent.parent
         locks = next(folder / "locks" for folder in (clone, PACKAGE / "docker") if (folder / "locks").is_dir())
         dockerfile = next(path for path in (clone / "docker/Dockerfile", PACKAGE / "docker/Dockerfile") if path.is_file())
-        files = [*sorted(locks.glob("*.lock")), dockerfile, self.authority, *sorted(PACKAGE.rglob("*.py"))]
+        files = [
+            *sorted(locks.glob("*.lock")),
+            dockerfile,
+            dockerfile.with_name("layers.py"),
+            self.authority,
+            *sorted(PACKAGE.rglob("*.py")),
+        ]
         tag = _digest([base], files)
-        reference = f"{REPOSITORY}:{tag}-here"
-        if not self.engine.has(reference):
-            self.say("the training image is built, which takes minutes the first time")
-            plain = f"{REPOSITORY}:{tag}"
+        references = [f"{repository}:{tag}-here" for repository in REPOSITORIES]
+        if not all(self.engine.has(reference) for reference in references):
+            self.say("the training image and the agent's are built, which takes minutes the first time")
             with packages.build_arguments() as settings:
                 command = [sys.executable, "-m", "llmlab", "image", "build", "--tag", tag]
                 command += ["--", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", *settings]
                 self.engine.stream(command, failed="the training image was not built", environment={Env.LAB: LAB})
-            self._trusting(plain, reference)
-            self._forget_others(reference, plain, f"{REPOSITORY}:latest")
-        return reference
+            for repository, reference in zip(REPOSITORIES, references, strict=True):
+                plain = f"{repository}:{tag}"
+                self._trusting(plain, reference)
+                self._forget_others(reference, plain, f"{repository}:latest")
+        return references
 
     def _trusting(self, plain: str, reference: str) -> None:
         """The same image, in which the AWS SDK trusts the sandbox's authority."""

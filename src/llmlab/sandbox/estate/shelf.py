@@ -1,6 +1,6 @@
-"""The registry that stands for ECR: `docker-registry` with ECR's login, and an image that is in every training repository from the start.
+"""The registry that stands for ECR: `docker-registry` with ECR's login, and an image that is in a lab's every repository from the start.
 
-The image is pushed once and kept in the cache folder; a sandbox's registry links to those layers and has repositories of its own.
+The images are pushed once and kept in the cache folder; a sandbox's registry links to those layers and has repositories of its own.
 """
 
 import hashlib
@@ -8,10 +8,11 @@ import json
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from llmlab.clock import Clock, wait_until
+from llmlab.contract import Names
 from llmlab.errors import LabError
 from llmlab.sandbox.estate.authority import Authority
 from llmlab.sandbox.estate.engine import Engine
@@ -24,7 +25,8 @@ PORT = 45070
 USER = "AWS"
 STORAGE = Path("docker/registry/v2")
 """Where docker-registry keeps everything, below its root; `repositories/NAME` is a folder of links into `blobs`."""
-TRAINING = "training"
+KINDS = tuple(repository.removeprefix("x-") for repository in Names("x", "", "").repositories)
+"""The ends of the names of a lab's repositories, by which the cache has their images."""
 START_SECONDS = 20
 
 
@@ -35,28 +37,30 @@ class Shelf:
         self.folder, self.cache, self.engine, self.clock = folder, cache, engine, clock
         self._process: subprocess.Popen[bytes] | None = None
 
-    def fill(self, reference: str, say: Say) -> None:
-        """Push the training image into the cache, if it is not there yet."""
-        noted = self.cache / "training"
-        if noted.exists() and noted.read_text(encoding="utf-8") == reference:
+    def fill(self, references: Sequence[str], say: Say) -> None:
+        """Push the training image and the agent's into the cache, if they are not there yet."""
+        noted = self.cache / "filled"
+        if noted.exists() and noted.read_text(encoding="utf-8").split() == list(references):
             return
-        say("the training image is pushed to the registry")
+        say("the training image and the agent's are pushed to the registry")
         noted.unlink(missing_ok=True)
         self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         address = _free_address()
         process = self._serve(self.cache, self.folder / "filling.json", {"addr": address}, {}, [])
-        pushed = f"{address}/{TRAINING}:latest"
+        pushed = [f"{address}/{kind}:latest" for kind in KINDS]
         try:
             self._wait(process, lambda: _reachable(address))
-            self.engine.run("tag", reference, pushed)
-            self.engine.stream(["docker", "push", "--quiet", pushed], failed="the training image was not pushed")
+            for reference, name in zip(references, pushed, strict=True):
+                self.engine.run("tag", reference, name)
+                self.engine.stream(["docker", "push", "--quiet", name], failed="an image was not pushed")
         finally:
-            self.engine.attempt("image", "rm", pushed)
+            for name in pushed:
+                self.engine.attempt("image", "rm", name)
             process.terminate()
             process.wait()
         clean = ["docker-registry", "garbage-collect", "--delete-untagged", str(self.folder / "filling.json")]  # the last image's layers
         self.engine.stream(clean, failed="the registry was not cleaned")
-        noted.write_text(reference, encoding="utf-8")
+        noted.write_text("\n".join(references), encoding="utf-8")
 
     def open(self, namespace: Namespace, authority: Authority, password: str) -> None:
         """Serve on AWS's side of the network, for `AWS` and this password."""
@@ -71,9 +75,9 @@ class Shelf:
         self._process = self._serve(self.folder, self.folder / "serving.json", http, auth, namespace.entered([]))
 
     def put(self, repository: str) -> str:
-        """The training image, now in this repository too; returns its manifest."""
+        """The image of its kind, now in this repository too; returns its manifest."""
         target = self.folder / STORAGE / "repositories" / repository
-        source = self.cache / STORAGE / "repositories" / TRAINING
+        source = self.cache / STORAGE / "repositories" / next(kind for kind in KINDS if repository.endswith(kind))
         shutil.copytree(source, target, dirs_exist_ok=True)
         digest = (source / "_manifests/tags/latest/current/link").read_text(encoding="ascii").partition(":")[2]
         manifest = (self.cache / STORAGE / "blobs/sha256" / digest[:2] / digest / "data").read_bytes()
