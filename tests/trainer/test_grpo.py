@@ -134,6 +134,16 @@ def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train) -
     assert len(folders.evaluated(whole)) >= 4
 
 
+def test_each_step_makes_its_own_completions(tmp_path: Path, model: Path, train: Train) -> None:
+    """Behind an epoch's last step, too, which has fewer prompts and so fewer batches."""
+    work = make(tmp_path, model, count=4, rewards=[file(VOWELS)], batch_size=4, accumulate=3, epochs=2)
+    code, log = train(work)
+    assert code == 0, log
+    seen = trained_rows(work)
+    assert len(seen) == 4
+    assert len({row["reward"] for row in seen}) > 1
+
+
 def test_a_reward_that_fails_ends_the_run_with_the_row(tmp_path: Path, model: Path, train: Train) -> None:
     text = "def reward(completions, answer, **others):\n    return [1.0 if 'router' in one else None for one in answer]\n"
     work = make(tmp_path, model, rewards=[file(text)])
