@@ -67,7 +67,7 @@ def test_a_pattern_without_an_end_is_stopped() -> None:
 
 @pytest.mark.slow  # the package takes a second to load
 def test_a_schema_that_is_none_is_told_when_it_is_loaded() -> None:
-    with pytest.raises(RewardFailed, match="the rewards cannot be loaded: SchemaError"):
+    with pytest.raises(RewardFailed, match=r"^the rewards cannot be loaded: SchemaError"):
         score({"kind": "json_schema", "schema": {"type": "thing"}}, "{}")
 
 
@@ -181,6 +181,12 @@ def test_an_error_in_a_file_is_told_with_the_row_and_the_line() -> None:
 
 def test_a_loop_is_ended() -> None:
     assert failure(code("while True: pass"), seconds=0.3) == "the reward reward.py did not end within 0.3 seconds (train.jsonl:3)"
+
+
+def test_of_several_rewards_all_are_named_where_one_of_them_does_not_end() -> None:
+    with Scorer([{"kind": "exact_match"}, written(code("while True: pass"))], Limits(0.3)) as scorer, pytest.raises(RewardFailed) as stop:
+        scorer.score(Group("?", ["!"], "!", {}, "train.jsonl:3"))
+    assert str(stop.value) == "the rewards exact_match and reward.py did not end within 0.3 seconds (train.jsonl:3)"
 
 
 def test_who_does_not_read_is_ended() -> None:

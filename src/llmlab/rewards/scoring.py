@@ -203,13 +203,13 @@ class Scorer:
 
     def _ended(self, what: str, place: str) -> RewardFailed:
         """The failure of a process that is of no further use."""
-        names = [name for name in map(self.name, range(len(self.rewards))) if name]
+        names = dict.fromkeys(self.name(at) for at in range(len(self.rewards)))
         self.close()
-        return self._said(" and ".join(dict.fromkeys(names)), what, place)
+        return self._said(f"{'rewards' if len(names) > 1 else 'reward'} {' and '.join(names)}", what, place)
 
     def _failure(self, answer: Mapping[str, Any], place: str, count: int) -> RewardFailed:
         at = answer.get("reward")
-        name = self.name(at) if isinstance(at, int) and 0 <= at < len(self.rewards) else "the rewards"
+        whose = f"reward {self.name(at)}" if isinstance(at, int) and 0 <= at < len(self.rewards) else "rewards"
         detail, kind = one_line(answer.get("detail", "")), answer.get("kind")
         line = f" in line {answer['line']}" if isinstance(answer.get("line"), int) else ""
         if kind == "memory":
@@ -223,7 +223,7 @@ class Scorer:
         if count and kind == "unfit":
             what += f", one for each of {count} completions"
         self.close()
-        return self._said(name, what, place)
+        return self._said(whose, what, place)
 
     def _checked(self, at: int, values: object, group: Group) -> list[float]:
         """A reward's numbers, if that is what they are."""
@@ -244,13 +244,13 @@ class Scorer:
         else:
             shown = one_line(value["shown"]) if isinstance(value, dict) and "shown" in value else type(value).__name__
         self.close()
-        raise self._said(self.name(at), f"returned {shown} for completion {number + 1}, which is no finite number", place)
+        raise self._said(f"reward {self.name(at)}", f"returned {shown} for completion {number + 1}, which is no finite number", place)
 
     def name(self, at: int) -> str:
         """What a reward is called in sentences and metrics."""
         reward = self.rewards[at]
         return str(reward["name"] if reward["kind"] == "file" else reward["kind"])
 
-    def _said(self, name: str, what: str, place: str) -> RewardFailed:
+    def _said(self, whose: str, what: str, place: str) -> RewardFailed:
         where = f" ({one_line(place)})" if place else ""
-        return RewardFailed(one_line(f"the reward {name} {what}{where}"), self.hint)
+        return RewardFailed(one_line(f"the {whose} {what}{where}"), self.hint)
