@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
@@ -18,7 +19,6 @@ import pytest
 from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
 from llmlab.trainer.endings import Failed, SetupFailed
 from llmlab.trainer.loop import checkpoints
-from tests.sampling import sampled
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable
@@ -54,7 +54,13 @@ def make(root: Path, model: Path, **recipe: Any) -> WorkFolder:
     return folders.make(root, model, form=FORMS[objective], count=14, recipe={**common, **recipe})
 
 
-@pytest.mark.parametrize("case", sampled(SAME, "sft"))
+def tiered(cases: Iterable[str], quick: set[str], slow: set[str]) -> list[Any]:
+    """Parameters for a test: some for `make test`, some for `make test-all`, and the others for `make prove`, which has the time."""
+    marks = dict.fromkeys(quick, ()) | dict.fromkeys(slow, (pytest.mark.slow,))
+    return [pytest.param(name, marks=marks.get(name, (pytest.mark.hours,))) for name in cases]
+
+
+@pytest.mark.parametrize("case", tiered(SAME, {"sft"}, {"dpo"}))
 def test_twenty_steps_are_our_loops(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     """The same examples in the same order, the same masks, weights and learning rates: so the same losses."""
     recipe = {"max_steps": STEPS, "lora": {"rank": 4, "dropout": 0.0}, "warmup": 0.1, **SAME[case]}
@@ -75,7 +81,7 @@ def test_twenty_steps_are_our_loops(tmp_path: Path, model: Path, train: Train, c
     assert folders.progress(seen[0]).tokens == folders.progress(seen[1]).tokens
 
 
-@pytest.mark.parametrize("method", sampled(["lora", "full"], "lora"))
+@pytest.mark.parametrize("method", tiered(["lora", "full"], set(), {"lora"}))
 def test_kto_is_a_bare_script_of_trls(tmp_path: Path, model: Path, train: Train, method: str) -> None:
     """On the same tokens, labels and pairs, in the same order, from the same weights."""
     recipe = {
@@ -117,7 +123,7 @@ def test_labels_of_one_kind_alone_are_refused_on_the_machine_too(tmp_path: Path,
     assert "is labelled good, and objective kto learns from good and bad ones side by side" in log
 
 
-@pytest.mark.parametrize("case", sampled(LEFT, "dpo"))
+@pytest.mark.parametrize("case", tiered(LEFT, {"dpo"}, {"kto"}))
 def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     """Losses, evaluations, counters and weights bit by bit, on a CPU."""
     whole, work = (make(tmp_path / name, model, **LEFT[case]) for name in ("whole", "work"))
@@ -140,9 +146,8 @@ def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, c
 
 
 @pytest.mark.slow  # each attempt is a process of its own that imports TRL
-@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
-def test_killed_at_two_random_moments(tmp_path: Path, model: Path, stable: Stable, kind: signal.Signals) -> None:
-    killed(tmp_path, model, stable, "sft" if kind == signal.SIGKILL else "dpo", kind, 2)
+def test_killed_at_a_random_moment(tmp_path: Path, model: Path, stable: Stable) -> None:
+    killed(tmp_path, model, stable, "kto", signal.SIGKILL, 1)
 
 
 @pytest.mark.hours
@@ -177,24 +182,27 @@ def killed(root: Path, model: Path, stable: Stable, case: str, kind: signal.Sign
 
 @pytest.mark.slow  # two processes that import everything
 def test_what_comes_out_is_what_our_loop_writes(tmp_path: Path, model: Path, train: Train) -> None:
-    """The same files, in the work folder, in an empty home that stays empty; nothing of TRL's is among them."""
-    files = {}
+    """The same files, in the work folder, beside an empty home that stays empty; nothing of TRL's is among them."""
     home = tmp_path / "home"
     home.mkdir()
-    for engine in ("own", "trl"):
-        recipe = {"engine": engine, "evaluation": {"share": 0.2, "prompts": ["What is the rule?"], "prompt_tokens": 4}}
-        work = folders.make(tmp_path / engine, model, recipe=recipe)
-        environment = {"PATH": os.environ["PATH"], "HOME": str(home), Env.WORK: work.root, "OMP_NUM_THREADS": "1", "TMPDIR": str(home)}
-        command = [sys.executable, "-m", "llmlab.trainer"]
-        done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr == ""
-        assert "wandb" not in done.stdout
-        kept = (*Path(work.output).rglob("*"), *Path(work.checkpoints).rglob("*"))
-        files[engine] = {str(one.relative_to(work.root)) for one in kept if "tensorboard" not in str(one)}
-        assert [one for one in home.rglob("*") if one.is_file()] == []
-    assert files["trl"] == files["own"]
-    assert any(name.endswith(f"output/{ADAPTER}/adapter_model.safetensors") for name in files["trl"])
+    recipe = {"evaluation": {"share": 0.2, "prompts": ["What is the rule?"], "prompt_tokens": 4}}
+    own, trl = (folders.make(tmp_path / engine, model, recipe={**recipe, "engine": engine}) for engine in ("own", "trl"))
+    assert train(own)[0] == 0
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), Env.WORK: trl.root, "OMP_NUM_THREADS": "1", "TMPDIR": str(home)}
+    command = [sys.executable, "-m", "llmlab.trainer"]
+    done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert [one for one in home.rglob("*") if one.is_file()] == []
+    assert f"output/{ADAPTER}/adapter_model.safetensors" in written(trl)
+    assert written(trl) == written(own)
+
+
+def written(work: WorkFolder) -> set[str]:
+    """What of a run is uploaded, but for the names of TensorBoard's files, which hold the time."""
+    parts = {"output": Path(work.output), "checkpoints": Path(work.checkpoints)}
+    every = {f"{name}/{file.relative_to(part)}" for name, part in parts.items() for file in part.rglob("*")}
+    return {name for name in every if "tensorboard" not in name}
 
 
 WORDS = {
