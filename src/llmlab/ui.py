@@ -17,7 +17,8 @@ from llmlab.contract import CONTROL, HIDDEN, one_line, typed, visible
 from llmlab.errors import ExitCode, Interrupted, LabError, Refused
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.table import Table
 
 PIPE_COLUMNS = 500
 """What is not read in a terminal is not folded."""
@@ -218,7 +219,7 @@ def _console(stream: TextIO) -> "Console":
 def _print(console: "Console", part: "RenderableType") -> None:
     """Print; into a pipe without the blanks that fill a table's last column."""
     if console.is_terminal:
-        console.print(part)
+        console.print(part, crop=False)  # what is wider than the terminal is `CommandLine`, which it wraps
         return
     with console.capture() as captured:
         console.print(part)
@@ -244,15 +245,47 @@ class Hanging:
             yield Text.assemble((self.lead if number == 0 else " " * len(self.lead), self.lead_style), line)
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
-) -> "RenderableType":
-    """A borderless table; columns named in `right` are numbers, those in `whole` are never wrapped."""
+class CommandLine:
+    """A command to be copied: only the terminal wraps it, so that no line break comes into it."""
+
+    def __init__(self, lead: str, command: str) -> None:
+        self.text = visible(lead + command)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[RenderableType]":
+        from rich.text import Text
+
+        yield Text(self.text, no_wrap=True, overflow="ignore")
+
+
+def empty_table(**look: Any) -> "Table":
+    """An empty table of rich's in which no number is ever cut: a column that is not to be wrapped stays as wide as its cells.
+
+    Where the terminal is narrower than that, it wraps the lines itself.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        drawn.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in whole)
+    class Whole(Table):
+        def add_row(self, *cells: Any, **options: Any) -> None:
+            for column, cell in zip(self.columns, cells, strict=True):
+                if column.no_wrap:
+                    column.min_width = max(column.min_width or cell_len(visible(str(column.header))), cell_len(visible(str(cell))))
+            super().add_row(*cells, **options)
+
+        def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+            least = self.__rich_measure__(console, options.update(max_width=PIPE_COLUMNS)).minimum
+            yield from super().__rich_console__(console, options.update(max_width=max(least, options.max_width)))
+
+    return Whole(box=None, pad_edge=False, **{"header_style": "bold", **look})
+
+
+def table(
+    names: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> "RenderableType":
+    """A borderless table; columns named in `right` are numbers, those and the ones in `whole` are never wrapped."""
+    drawn = empty_table()
+    for name in names:
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in {*right, *whole})
     for row in rows:
         drawn.add_row(*("" if cell is None else str(cell) for cell in row))
     return drawn

@@ -10,7 +10,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.errors import LabError
-from llmlab.ui import Hanging, Ui, table
+from llmlab.ui import CommandLine, Hanging, Ui, table
 
 FORGED = "loss [bold]1.0[/] :x:\x1b]0;title\x07\x1b[2J\x9b31m\u202egnp.exe\u2028"
 SHOWN = "[bold]1.0[/] :x:␛]0;title␛[2J\ufffd31m\ufffdgnp.exe"
@@ -64,6 +64,7 @@ PRINTING: dict[str, Callable[[Ui], object]] = {
     "show strings": lambda ui: ui.show(None, lambda: iter([FORGED, "", FORGED])),
     "show a table": lambda ui: ui.show(None, lambda: table([FORGED], [[FORGED]])),
     "show what hangs": lambda ui: ui.show(None, lambda: Hanging(FORGED, FORGED)),
+    "show a command": lambda ui: ui.show(None, lambda: CommandLine(FORGED, FORGED)),
     "show what draws itself": lambda ui: ui.show(None, Drawn),
     "tell": lambda ui: ui.tell(table(["a"], [[FORGED]])),
     "bar": progress,
@@ -123,3 +124,26 @@ def test_of_a_line_that_draws_over_itself_the_last_is_seen() -> None:
     ui = Ui(stdout=io.StringIO(), stderr=io.StringIO(), stdin=io.StringIO())
     ui.line("10%\r50%\r100%\r")
     assert written(ui) == "100%\n"
+
+
+def test_a_command_to_be_copied_has_no_line_break_of_ours_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    command = "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status TagKey=Project,Status=Active"
+    out = Terminal()
+    Ui(stdin=io.StringIO(), stdout=out, stderr=io.StringIO()).show(
+        None, lambda: [CommandLine("mend: ", command), Hanging("lead ", "words " * 20)]
+    )
+    first, *others = STYLE.sub("", out.getvalue()).splitlines()
+    assert first == f"mend: {command}"
+    assert len(others) > 3
+    assert max(map(len, others)) <= 40
+
+
+def test_no_number_of_a_table_is_cut_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = Terminal()
+    names, cells = ("type", "about", "$/h", "total"), ("p4d.24xlarge", "words that may be folded", "$21.9576", "$1,234.56")
+    Ui(stdin=io.StringIO(), stdout=out, stderr=io.StringIO()).show(None, lambda: table(names, [cells], right=names[2:], whole=names[:1]))
+    text = STYLE.sub("", out.getvalue())
+    assert [word in text for word in (*names, "p4d.24xlarge", "$21.9576", "$1,234.56")] == [True] * 7
+    assert " ".join(text.split()).count("folded") == 1

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from llmlab.commands.words import count, dollars, duration, hours
 from llmlab.ops.estimate import REACHED, START_HOURS
 from llmlab.ops.options import MARKETS, ON_DEMAND, SPOT, Obstacle, Option, Verdict
-from llmlab.ui import Hanging
+from llmlab.ui import Hanging, empty_table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -91,12 +91,10 @@ class OptionsTable:
         self.options = options
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        from rich.table import Table
-
         wide = options.max_width >= WIDE
         rows = [_cells(one, wide=wide) for one in self.options]
         columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
-        drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        drawn = empty_table(padding=(0, 1, 0, 0))
         for name in columns:
             right, folded = name in {"GiB", "$/h", "week's $/h", "score", "time", "total"}, name in {"GPU", "verdict"}
             narrow = 8 if name == "GPU" and not wide else None

@@ -12,7 +12,7 @@ import typer
 from llmlab.commands import completing, operator_policy
 from llmlab.commands.state import State
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
-from llmlab.ui import Hanging, Ui, table
+from llmlab.ui import CommandLine, Hanging, Ui, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -299,7 +299,7 @@ def checkup_view(facts: "Checkup") -> Iterable["RenderableType"]:
     for check in facts.checks:
         yield Hanging(f"{check.health:8}{check.name:{width}}  ", check.message, lead_style=HEALTH[check.health])
         if check.hint and check.health != "ok":
-            yield Hanging(f"{'':8}mend: ", check.hint)
+            yield CommandLine(f"{'':8}mend: ", check.hint)
 
 
 def teardown(

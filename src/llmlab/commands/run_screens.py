@@ -8,7 +8,7 @@ from llmlab.commands import progress
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
 from llmlab.contract import EndReason, RunState
 from llmlab.money import total_parts
-from llmlab.ui import table
+from llmlab.ui import empty_table, table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -105,9 +105,7 @@ class RunsTable:
 
     @staticmethod
     def _drawn(columns: dict[str, list[object]]) -> "RenderableType":
-        from rich.table import Table
-
-        drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+        drawn = empty_table(padding=(0, 1, 0, 0))
         for name in columns:
             left = name in {"run", "name", "state", "instance"}
             drawn.add_column(name, justify="left" if left else "right", no_wrap=name not in {"name", "state"}, overflow="fold")
@@ -234,9 +232,7 @@ class AttemptsTable:
 
 def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
     """Names and values in two columns."""
-    from rich.table import Table
-
-    drawn = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    drawn = empty_table(show_header=False, padding=(0, 2, 0, 0))
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in rows:
