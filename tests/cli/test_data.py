@@ -540,11 +540,13 @@ def test_labels_are_taken_where_they_are_said_to_be_for_kto(lab: CommandLine, bu
         result = lab(command, "data")
         assert result.code == 1
         assert "6 rows have a label: unpaired preferences, which objective kto learns from and no other" in result.error
-        assert result.hint == "llmlab validate data --objective kto"
+        assert result.hint == f"llmlab {command} data --objective kto"
     assert writes(recorder) == []
     assert lab("validate", "data", "--objective", "kto", "--json").json["labels"] == {"good": 3, "bad": 3}
+    assert "3 good and 3 bad" in lab("validate", "data", "--objective", "kto").out
     result = lab("upload", "data", "--objective", "kto")
     assert result.code == 0, result.error
+    assert "next: llmlab launch --data data --recipe kto" in result.err
     facts = manifest(buckets).facts
     assert (facts["objective"], facts["labels"], facts["kinds"]) == ("kto", {"good": 3, "bad": 3}, {"kto": 6})
 
@@ -554,8 +556,9 @@ def test_labels_are_taken_where_they_are_said_to_be_for_kto(lab: CommandLine, bu
     [
         (LABELLED[::2], "kto", "every label of data says that the answer is good, and objective kto learns from good and bad ones",
          "llmlab validate --forms"),
-        (LABELLED, "sft", "objective kto learns from the rows of data, and objective sft does not", "llmlab validate data --objective kto"),
-        (GOOD, "kto", "objective sft learns from the rows of data, and objective kto does not", "llmlab validate data --objective sft"),
+        (LABELLED, "sft", "objective kto learns from the rows of data, and objective sft does not",
+         "llmlab {command} data --objective kto"),
+        (GOOD, "kto", "objective sft learns from the rows of data, and objective kto does not", "llmlab {command} data --objective sft"),
         ([*LABELLED, GOOD[0]], "kto", "kto and chat examples cannot be trained together", "llmlab validate --forms"),
     ],
 )  # fmt: skip
@@ -568,7 +571,7 @@ def test_what_an_objective_does_not_learn_from_is_not_uploaded_for_it(
         result = lab(command, "data", "--objective", objective)
         assert result.code == 1
         assert words in result.error
-        assert result.hint == hint
+        assert result.hint == hint.format(command=command)
     assert writes(recorder) == []
 
 

@@ -148,7 +148,8 @@ def upload(
         state.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
         state.ui.say(f"next: {again} --skip-bad")
         return
-    state.ui.say(f"next: {other or f'llmlab launch --data {done.name}'}")
+    recipes = f" --recipe {objective}" if objective in {"dpo", "kto"} and wanted is None else ""
+    state.ui.say(f"next: {other or f'llmlab launch --data {done.name}{recipes}'}")
 
 
 def fetch(
@@ -267,7 +268,7 @@ def _fail_if_bad(
 ) -> None:
     from llmlab.ops.validate import refuse
 
-    refuse(path, report, objective)
+    refuse(path, report, objective, then.partition(" --objective ")[0])
     if not report.bad:
         return
     if skip_bad:

@@ -110,6 +110,8 @@ def facts_of(report: "Report", trial: "Trial | None" = None) -> Iterator[tuple[s
     tools = f", {report.with_tools:,} with tools" if report.with_tools else ""
     forms = ": " + ", ".join(f"{count:,} {form}" for form, count in report.formats.items()) if len(report.formats) > 1 else ""
     yield "examples", f"{report.examples:,}{forms}{tools}"
+    if report.labels:
+        yield "labels", " and ".join(f"{count:,} {label}" for label, count in report.labels.items())
     how = f"counted with {report.tokenizer}" if report.tokenizer else "estimated at 4 bytes a token"
     how += ", template and tools included" if trial else ""
     yield "tokens", f"{report.tokens:,} ({how})"

@@ -62,18 +62,20 @@ def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lamb
     return trial.said_of(report), trial
 
 
-def refuse(path: Path, report: Report, objective: str | None = None) -> None:
+def refuse(path: Path, report: Report, objective: str | None = None, again: str = "") -> None:
     """Stop at a dataset that could not be trained on whatever bad lines are left out.
 
     Args:
         path: where it is.
         report: what was found in it.
         objective: what it is for, where that was said. Labels are no answers, so that rows with one are taken for kto alone.
+        again: the command as it was typed without an objective, `llmlab validate PATH` unless it is told.
 
     Raises:
         DataError: no line is good, rows have labels that nobody said are to be learned from or that are all alike, or kinds that no
             objective learns from together or that another one learns from.
     """
+    again = again or f"llmlab validate {quote(str(path))}"
     if not report.examples:
         skipped = ", ".join(f"{count:,} {what}" for what, count in report.skipped.items())
         raise DataError(f"no line of {path} can be trained on{f': {skipped}' if skipped else ''}", "llmlab validate --forms")
@@ -81,21 +83,19 @@ def refuse(path: Path, report: Report, objective: str | None = None) -> None:
     if labelled and objective is None:
         rows = f"{labelled:,} {'row has' if labelled == 1 else 'rows have'}"
         raise DataError(
-            f"{rows} a label: unpaired preferences, which objective kto learns from and no other", for_objective(path, OBJECTIVES[Kind.KTO])
+            f"{rows} a label: unpaired preferences, which objective kto learns from and no other",
+            f"{again} --objective {OBJECTIVES[Kind.KTO]}",
         )
     if report.mixed:
         kinds = " and ".join(report.kinds)
         raise DataError(f"{kinds} examples cannot be trained together: put each into a folder of its own", _apart(path, report))
     suits = next((OBJECTIVES[kind] for kind in OBJECTIVES if report.kinds.get(kind)), "sft")
     if objective not in {None, suits}:
-        raise DataError(f"objective {suits} learns from the rows of {path}, and objective {objective} does not", for_objective(path, suits))
+        raise DataError(
+            f"objective {suits} learns from the rows of {path}, and objective {objective} does not", f"{again} --objective {suits}"
+        )
     if len(report.labels) == 1:
         raise DataError(one_kind(str(path), *report.labels), "llmlab validate --forms")
-
-
-def for_objective(path: Path, objective: str) -> str:
-    """The command that checks data for an objective."""
-    return f"llmlab validate {quote(str(path))} --objective {objective}"
 
 
 def _apart(path: Path, report: Report) -> str:
