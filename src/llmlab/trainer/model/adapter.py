@@ -152,7 +152,10 @@ def left_alone(model: Any) -> dict[str, str]:
     """
     from torch import nn
 
-    language = {id(module) for module in model.get_decoder().modules()}
+    inner = model.get_decoder()
+    if inner is model.get_output_embeddings():  # ModernBERT's decoder calls its head so
+        inner = model.base_model
+    language = {id(module) for module in inner.modules()}
     left = {}
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear) or module is model.get_output_embeddings():
