@@ -228,6 +228,7 @@ def test_a_hostile_file_is_held(tmp_path: Path) -> None:
             with pytest.raises(RewardFailed) as stop:
                 score(written(code(body, BEFORE)), "4", **columns)
             assert reason in str(stop.value), what
+        assert "cannot be loaded: PermissionError: [Errno 1] Operation not permitted" in failure("import socket\nsocket.socket()\n")
         with pytest.raises(BlockingIOError):
             server.accept()
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]

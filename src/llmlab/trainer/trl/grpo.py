@@ -123,6 +123,8 @@ class Grpo(TrlObjective):
         self.rewards = Rewards(recipe, data.prompts)
         self.groups = self.alike = 0
         """Groups so far, and those whose completions all got the same reward."""
+        self.vain = 0
+        """Steps of which nothing was learned."""
 
     def trainer(self, given: Given) -> Stepping:
         grpo, recipe = self.recipe.grpo, self.recipe
@@ -195,9 +197,6 @@ class Grpo(TrlObjective):
             f"warning: nothing is learned from this step, the {self.vain}. such: in each of its {step.items} groups all "
             f"{self.recipe.completions} completions got the same reward"
         )
-
-    vain = 0
-    """Steps of which nothing was learned."""
 
     def begun(self) -> tuple[str, ...]:
         scorer = self.rewards.scorer
