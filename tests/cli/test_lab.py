@@ -27,7 +27,7 @@ def test_plan_changes_nothing_and_says_so_with_its_exit_code(lab: CommandLine, r
     assert "    retention days: 30" in result.out
     assert "    target: function:llm-tuning-lab-watchdog\n" in result.out
     assert "arn:aws" not in result.out, "of this account, which the first line tells"
-    assert result.out.splitlines()[-1] == "34 to create, 0 to change, 0 as they should be"
+    assert result.out.splitlines()[-1] == "35 to create, 0 to change, 0 as they should be"
     assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
     assert list(project.iterdir()) == []
 
@@ -40,17 +40,17 @@ def test_an_arn_of_another_account_is_shown_whole() -> None:
 def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> None:
     made = lab("bootstrap", "--yes", "--json", "--github", "me/repo", "--budget", "70")
     assert made.code == ExitCode.DONE
-    assert made.json["created"] == 35
+    assert made.json["created"] == 36
     assert made.json["github_role"].endswith(":role/llm-tuning-lab-us-east-1-github-push")
     again = lab("bootstrap", "--plan")
-    assert (again.code, again.out.splitlines()[-1]) == (ExitCode.DONE, "nothing to do: all 35 resources are as they should be")
+    assert (again.code, again.out.splitlines()[-1]) == (ExitCode.DONE, "nothing to do: all 36 resources are as they should be")
     lab_aws.client("logs").delete_retention_policy(logGroupName="/llm-tuning-lab/setup")
     drift = lab("bootstrap", "--plan")
     assert drift.code == ExitCode.PLAN_NOT_EMPTY
     assert drift.out.splitlines()[1:] == [
         "~ log group /llm-tuning-lab/setup",
         "    retention days: none → 30",
-        "0 to create, 1 to change, 34 as they should be",
+        "0 to create, 1 to change, 35 as they should be",
     ]
     (change,) = lab("bootstrap", "--plan", "--json").json["changes"]
     assert change == {
@@ -92,8 +92,8 @@ def test_a_new_lab_is_planned_in_a_paragraph_and_in_full_where_asked_for(lab: Co
         "next: llmlab bootstrap --plan --email me@example.org --github me/repository -v  # shows the properties of each"
     ]
     assert "+ data bucket llm-tuning-lab-data-123456789012-us-east-1" in names.out.splitlines()
-    assert len(names.out.splitlines()) + 1 == 36 + 3 <= 40
-    assert "data bucket, outputs bucket, image repository" in short.err
+    assert len(names.out.splitlines()) + 1 == 37 + 3 <= 40
+    assert "data bucket, outputs bucket, 2 x image repository" in short.err
     assert len(short.err.splitlines()) < 10
     assert "    versioning: Enabled" not in short.err.splitlines()
     for words in (long.err, asked.out):
