@@ -140,6 +140,7 @@ def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, c
     code, log = train(work)
     assert code == 0, log
     assert "resuming: from checkpoint-5" in log
+    assert f"engine: TRL {version('trl')}, {case[:3].upper()}Trainer" in log
     same(work, whole)
     assert folders.evaluated(work) == folders.evaluated(whole)
     assert len(folders.evaluated(whole)) >= 4

@@ -6,6 +6,7 @@ never having stopped: the order of the data, the counters and the optimizer exac
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def objective_of(recipe: Recipe, data: Data) -> TrlObjective:
     return Sft(recipe, data.train)
 
 
+def _name_of(trainer: Stepping) -> str:
+    """What TRL calls it."""
+    return next(one.__name__ for one in type(trainer).__mro__ if one.__module__.startswith("trl."))
+
+
 class TrlLoop(Loop):
     """One training by a trainer of TRL's."""
 
@@ -66,6 +72,7 @@ class TrlLoop(Loop):
             with words.of_the_recipe(self.recipe):
                 self.trainer = self._trainer()
             with words.of_the_recipe(self.recipe, begun=True):
+                self.say(f"engine: TRL {version('trl')}, {_name_of(self.trainer)}, which pads its batches")
                 for line in self.taught.begun():
                     self.say(line)
                 self._begin()
