@@ -1,6 +1,6 @@
 """The rotation of queries and keys by their positions (RoPE, arXiv 2104.09864), with its gradient by hand.
 
-transformers writes it as five passes forward and, by autograd, nine back, for queries and keys each. By torch's own `addcmul_` on the two
+transformers writes it as five passes forward and, by autograd, ten back, for queries and keys each. By torch's own `addcmul_` on the two
 halves of a head it is three each way, rounded twice in place of three times. A library's Triton kernel would be one for both, and could be
 tried on no CPU.
 """
