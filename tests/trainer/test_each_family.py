@@ -20,6 +20,7 @@ CASES = {
     ("inkling_text", "lora"): (TRAINED, "adapter: none on the experts of"),
     ("falcon", "lora"): (TRAINED, "adapter: rank 4, 3,712 of"),
     ("modernbert-decoder", "lora"): (TRAINED, "adapter: rank 4, "),
+    ("rwkv", "lora"): (TRAINED, "packing: off, "),
     ("deepseek_v3", "full"): (TRAINED, "packing: off"),
     ("mixtral", "qlora"): (REFUSED, "method qlora does not fit MODEL: it is a mixture of experts"),
 }
@@ -32,7 +33,7 @@ def test_every_family_has_its_place() -> None:
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert (configs.NOT_TRIED.keys() | configs.OTHERWISE.keys()) <= known
     assert len(families()) >= 160
-    assert len(CASES) == 10
+    assert len(CASES) == 11
     assert {way for _, way in CASES} <= set(WAYS)
 
 
