@@ -101,6 +101,17 @@ def training(docker_lab: DockerLab) -> Iterator[str]:
     docker_lab.marker(run)
 
 
+def test_images_and_what_is_fetched_lie_on_the_machines_own_disks(docker_lab: DockerLab, training: str) -> None:
+    """Docker's folder is the disk's, so what the engine has unpacked is there."""
+    setup = docker_lab.on(training, "cat", "/var/log/llmlab/setup.log").stdout
+    assert "the machine's own disks (1) are mounted at /opt/dlami/nvme" in setup, setup
+    assert "work folder: /opt/dlami/nvme/llmlab, " in setup
+    for folder in ("/var/lib/docker", "/var/lib/containerd"):
+        assert docker_lab.on(training, "mountpoint", "-q", folder).returncode == 0, folder
+    layers = docker_lab.on(training, "du", "-sm", "/opt/dlami/nvme/docker").stdout.split()
+    assert int(layers[0]) > 1000, "MB of the training image, unpacked"
+
+
 def test_what_the_training_container_is_kept_from(docker_lab: DockerLab, training: str) -> None:
     answer = docker_lab.on(training, "docker", "exec", "--interactive", "llmlab-training", "python", "-", stdin=PROBE)
     found = parsed(answer.stdout or answer.stderr)
