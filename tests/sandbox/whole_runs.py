@@ -57,8 +57,10 @@ class Lab:
         """The id of a new run; of the newest image, or of one by its tag."""
         words = [word for setting in ("epochs=1", *settings) for word in ("--set", setting)]
         wanted = ("--image", image) if image else ()
+        before = set(self.bucket.runs())
         self.run("launch", "--yes", "--data", "d", "--recipe", "sandbox", *words, "--spot", "--max-hours", str(hours), *wanted)
-        return max(self.bucket.runs())
+        (run,) = set(self.bucket.runs()) - before
+        return run
 
     def instances(self, run: str) -> list[dict[str, Any]]:
         """The run's instances, oldest first."""
