@@ -21,6 +21,7 @@ CASES = {
     ("falcon", "lora"): (TRAINED, "adapter: rank 4, 3,712 of"),
     ("modernbert-decoder", "lora"): (TRAINED, "adapter: rank 4, "),
     ("rwkv", "lora"): (TRAINED, "packing: off, "),
+    ("rwkv", "dpo"): (TRAINED, "packing: off, "),
     ("deepseek_v3", "full"): (TRAINED, "packing: off"),
     ("mixtral", "qlora"): (REFUSED, "method qlora does not fit MODEL: it is a mixture of experts"),
 }
@@ -33,7 +34,7 @@ def test_every_family_has_its_place() -> None:
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert (configs.NOT_TRIED.keys() | configs.OTHERWISE.keys()) <= known
     assert len(families()) >= 160
-    assert len(CASES) == 11
+    assert len(CASES) == 12
     assert {way for _, way in CASES} <= set(WAYS)
 
 

@@ -72,11 +72,12 @@ class Objective(nn.Module):
             return self._result(row)
 
     def _result(self, row: Row) -> Result:
-        losses, hits = self.token_losses(self.causal, row)
         if self.dpo is None:
+            losses, hits = self.token_losses(self.causal, row)
             return Result(losses.sum(), hits.sum())
-        with torch.no_grad():
+        with torch.no_grad():  # first, while nothing of what learns is kept for its gradient: RWKV changes weights in place for evaluation
             before, _ = self._reference_losses(row)
+        losses, _ = self.token_losses(self.causal, row)
         gain = (before - losses).new_zeros(row.sequences).index_add(0, row.owners, before - losses)
         chosen, rejected = gain[0::2], gain[1::2]
         each = preference_losses(chosen, rejected, self.dpo.beta, self.dpo.label_smoothing)
