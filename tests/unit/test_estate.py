@@ -1,6 +1,7 @@
 """Docker mode, as far as it needs neither root nor an engine."""
 
 import os
+import socket
 import ssl
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from llmlab.errors import LabError
-from llmlab.sandbox.estate import packages, requirements
+from llmlab.sandbox.estate import packages, requirements, shelf
 from llmlab.sandbox.estate.authority import VALID, Authority, names
 from llmlab.sandbox.estate.estate import Owner, cache_folder
 
@@ -121,3 +122,14 @@ def test_the_cache_is_where_this_user_keeps_such_things() -> None:
 def test_root_in_a_container_without_privileges_is_no_root(effective: str, missing: list[str]) -> None:
     """The third is what a Docker engine leaves to root by default."""
     assert requirements.capabilities_missing(f"Name:\tpython\nCapPrm:\t{0:016x}\nCapEff:\t{effective}\n") == missing
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_port_that_is_taken_is_not_the_registrys(listens: bool) -> None:
+    """Also where nobody listens at it: any connection's own end may have been given this port."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        if listens:
+            holder.listen()
+        taken = holder.getsockname()[1]
+        assert shelf.free_address(taken) != f"127.0.0.1:{taken}"

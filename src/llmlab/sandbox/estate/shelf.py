@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from llmlab.clock import Clock, wait_until
@@ -45,7 +46,7 @@ class Shelf:
         say("the training image and the agent's are pushed to the registry")
         noted.unlink(missing_ok=True)
         self.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        address = _free_address()
+        address = free_address()
         process = self._serve(self.cache, self.folder / "filling.json", {"addr": address}, {}, [])
         pushed = [f"{address}/{kind}:latest" for kind in KINDS]
         try:
@@ -113,15 +114,16 @@ class Shelf:
             raise LabError(f"the registry did not start: {words[-1] if words else 'it said nothing'}", "docker-registry --version")
 
 
-def _free_address() -> str:
-    """On `PORT`, or on another one when that is taken."""
-    for port in (PORT, 0):
+def free_address(wanted: int = PORT) -> str:
+    """On the port that is wanted, or on another one when that is taken: by who listens, or by one end of anybody's connection."""
+    for port in (wanted, 0):
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if port and _reachable(f"{LOOPBACK}:{port}"):
                 continue
-            free.bind((LOOPBACK, port))
-            return f"{LOOPBACK}:{free.getsockname()[1]}"
+            with suppress(OSError):
+                free.bind((LOOPBACK, port))
+                return f"{LOOPBACK}:{free.getsockname()[1]}"
     raise AssertionError("port 0 is always free")
 
 
