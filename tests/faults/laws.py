@@ -105,10 +105,12 @@ def saved_stop(stage: Stage, first: Outcome, way: Way) -> None:
 
 
 def pushed(stage: Stage, _first: Outcome, _way: Way) -> None:
-    """Docker was let in, has built, and was told to push each tag, in this order and to the end."""
+    """Docker was let in, has built both images, and was told to push each tag of them, the training image's last, in this order."""
     said = (stage.folder / DOCKER_WORDS).read_text().splitlines()
-    registry = f"{stage.eyes.names.registry}/{stage.eyes.names.repository}"
-    wanted = ["login --username", "build --platform", *(f"push {registry}:{tag}" for tag in (__version__, "latest"))]
+    names = stage.eyes.names
+    repositories = [f"{names.registry}/{repository}" for repository in (names.agent_repository, names.repository)]
+    pushes = [f"push {repository}:{tag}" for repository in repositories for tag in (__version__, "latest")]
+    wanted = ["login --username", "build --platform", "build --platform", *pushes]
     assert [one for one in said if one in wanted][-len(wanted) :] == wanted, said
 
 
