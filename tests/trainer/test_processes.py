@@ -36,6 +36,10 @@ def test_no_case_is_missing() -> None:
     assert len(CASES) == 10
 
 
+BF16 = 2**-8
+"""How far apart two neighbours of bf16 are, relatively: rows of another length sum in another order, and are rounded to it."""
+
+
 @pytest.mark.slow  # some two seconds for each case, most of it two or four processes on one or two cores
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_losses_on_one_two_and_four(tmp_path: Path, model: Path, stable: Stable, case: str) -> None:
@@ -54,7 +58,7 @@ def test_the_same_losses_on_one_two_and_four(tmp_path: Path, model: Path, stable
     assert len(seen[1][1]) >= 2
     for count in (2, 4):
         for one, two in zip([*seen[count][0], *seen[count][1]], [*seen[1][0], *seen[1][1]], strict=True):
-            assert one == pytest.approx(two, rel=2e-3 if "precision" in changed else 2e-5)
+            assert one == pytest.approx(two, rel=BF16 if "precision" in changed else 2e-5)
 
 
 @pytest.mark.slow  # seven processes, as above
