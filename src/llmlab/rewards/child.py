@@ -2,8 +2,8 @@
 
 The first line says which rewards there are. The process confines itself, loads them and answers `{"ready": true}` with what holds it, or
 `{"error": …}`. Each further line has a prompt's completions: `{"prompt", "completions", "answer", "columns"}`; the answer has a list of
-numbers for each reward, or the error and which reward made it. A file's function is called as TRL calls one
-(https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function): with lists under `prompts`, `completions`, `answer` and the
+numbers for each reward, or the error and which reward made it. Each line has a `number`, which its answer repeats. A file's function is
+called as TRL calls one (https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function): with lists under `prompts`, `completions`, `answer` and the
 row's other keys.
 """
 
@@ -36,21 +36,22 @@ def main() -> None:
     """Serve until there is no further line."""
     requests, answers = _streams()
     asked = json.loads(requests.readline())
-    rewards = asked["rewards"]
+    rewards, number = asked["rewards"], asked["number"]
     try:
         listed = {at: _listed(reward) for at, reward in enumerate(rewards) if reward["kind"] != "file"}
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
-        return _write(answers, {"error": "load", "detail": _words(error)})
+        return _write(answers, {"error": "load", "detail": _words(error), "number": number})
     holds, lacks = confine(os.environ["HOME"], asked["memory_bytes"])
     computes: list[Compute] = []
     for at, reward in enumerate(rewards):
         try:
             computes.append(listed[at] if at in listed else _of_file(reward["name"], reward["text"]))
         except BaseException as error:  # noqa: BLE001
-            return _write(answers, {"error": "load", "reward": at, **_told(error, reward)})
-    _write(answers, {"ready": True, "holds": holds, "lacks": lacks})
+            return _write(answers, {"error": "load", "reward": at, **_told(error, reward), "number": number})
+    _write(answers, {"ready": True, "holds": holds, "lacks": lacks, "number": number})
     while line := requests.readline():
-        _write(answers, _answer(json.loads(line), rewards, computes))
+        group = json.loads(line)
+        _write(answers, {**_answer(group, rewards, computes), "number": group["number"]})
     return None
 
 

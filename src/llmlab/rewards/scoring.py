@@ -7,6 +7,7 @@ judged here: it runs what a user wrote.
 import json
 import math
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -151,7 +152,8 @@ class Scorer:
         assert process.stdin is not None
         assert process.stdout is not None
         out, into = process.stdin.fileno(), process.stdout.fileno()
-        pending = memoryview(json.dumps(asked).encode() + b"\n")
+        number = secrets.token_hex(8)  # so that what a file itself writes into the pipe is no answer
+        pending = memoryview(json.dumps({**asked, "number": number}).encode() + b"\n")
         until = time.monotonic() + seconds
         while b"\n" not in self._left:
             left = until - time.monotonic()
@@ -176,7 +178,7 @@ class Scorer:
             answer = json.loads(line)
         except (ValueError, RecursionError):
             answer = None
-        if not isinstance(answer, dict) or self._left:
+        if not isinstance(answer, dict) or answer.get("number") != number or self._left:
             raise self._ended("answered what is no list of rewards", place)
         return answer
 
