@@ -74,6 +74,7 @@ def test_validate_tries_the_rewards_of_the_recipe_at_hand(llmlab: CommandLine, d
     assert (bad.code, bad.error) == (1, "the reward reward.py returned None for completion 1, which is no finite number (train.jsonl:1)")
 
 
+@pytest.mark.slow  # needs a lab, and the quick tests of launch have one of each other part of a spec
 def test_a_reward_travels_in_the_spec_with_its_sha_256(ready: CommandLine, lab_aws: Aws, data: Path, project: Path) -> None:
     (project / "recipe.yaml").write_text(RECIPE.replace("lab:tiny", "some/model-1b"))
     assert ready("upload", data).code == 0

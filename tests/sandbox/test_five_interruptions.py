@@ -15,7 +15,7 @@ from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys, WorkFolde
 from llmlab.trainer.loop.checkpoints import STAGING
 from tests.sandbox.whole_runs import Lab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.hours, pytest.mark.timeout(1800)]  # seven machines, one after another
 SETTINGS = ("epochs=10", "save_steps=5", "lora.dropout=0.1", "lora.rank=256")
 """An adapter so large that writing a checkpoint takes long enough to be met in it."""
 

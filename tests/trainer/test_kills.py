@@ -55,7 +55,7 @@ class Tally:
 
 @pytest.mark.slow  # fifty kills and twenty signals, each a start of some tenths of a second
 @pytest.mark.parametrize("kind", KILLS, ids=["SIGKILL", "SIGTERM"])
-@pytest.mark.parametrize("method", RECIPES)
+@pytest.mark.parametrize("method", ["lora", *(pytest.param(name, marks=pytest.mark.hours) for name in RECIPES if name != "lora")])
 def test_killed_at_random_moments(
     tmp_path: Path, model: Path, stable: Stable, capsys: pytest.CaptureFixture[str], method: str, kind: signal.Signals
 ) -> None:

@@ -123,7 +123,7 @@ def test_labels_of_one_kind_alone_are_refused_on_the_machine_too(tmp_path: Path,
     assert "is labelled good, and objective kto learns from good and bad ones side by side" in log
 
 
-@pytest.mark.parametrize("case", tiered(LEFT, {"dpo"}, {"kto"}))
+@pytest.mark.parametrize("case", tiered(LEFT, set(), {"dpo", "kto"}))
 def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, case: str) -> None:
     """Losses, evaluations, counters and weights bit by bit, on a CPU."""
     whole, work = (make(tmp_path / name, model, **LEFT[case]) for name in ("whole", "work"))

@@ -3,8 +3,8 @@
 The first line says which rewards there are. The process confines itself, loads them and answers `{"ready": true}` with what holds it, or
 `{"error": …}`. Each further line has a prompt's completions: `{"prompt", "completions", "answer", "columns"}`; the answer has a list of
 numbers for each reward, or the error and which reward made it. Each line has a `number`, which its answer repeats. A file's function is
-called as TRL calls one (https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function): with lists under `prompts`, `completions`, `answer` and the
-row's other keys.
+called as TRL calls one: with lists under `prompts`, `completions`, `answer` and the row's other keys.
+https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function
 """
 
 import asyncio
