@@ -28,7 +28,7 @@ session.client("ec2").describe_instances(Filters=tags)
 s3.list_objects_v2(Bucket=bucket, Prefix="runs/", Delimiter="/")
 ended = [item["Key"].split("/") for item in s3.list_objects_v2(Bucket=bucket, Prefix="ended/").get("Contents", [])]
 session.client("ecr").describe_images(repositoryName=f"{lab}-training", filter={"tagStatus": "TAGGED"})
-session.client("budgets", region_name="us-east-1").describe_budget(AccountId=account, BudgetName=f"{lab}-monthly")
+session.client("budgets", region_name="us-east-1").describe_budget(AccountId=account, BudgetName=f"{lab}-{region}-monthly")
 for _, run, reason in sorted(ended, reverse=True)[:10]:
     json.loads(s3.get_object(Bucket=bucket, Key=f"runs/{run}/" + ("SUCCESS" if reason == "completed" else "FAILURE"))["Body"].read())
 """
