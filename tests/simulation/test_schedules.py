@@ -11,7 +11,7 @@ from llmlab.sandbox.simulation.weather import Strike
 from llmlab.sandbox.simulation.world import Parts
 
 TWENTY = 20
-BATCH = int(os.environ.get("LLMLAB_SCHEDULES") or 200)
+BATCH = int(os.environ.get("LLMLAB_SCHEDULES") or 120)
 """How many schedules a run of all tests plays. 10,000 of them take `python -m llmlab.sandbox.simulation --schedules 10000`."""
 
 
@@ -43,14 +43,14 @@ def test_nothing_is_violated_in_twenty(twenty: Summary) -> None:
     assert twenty.attempts > TWENTY
 
 
-@pytest.mark.slow  # some 30 s for 200 schedules
+@pytest.mark.slow  # some 30 s for 120 schedules
 def test_nothing_is_violated(batch: Summary) -> None:
     assert batch.violations == []
     assert batch.schedules == BATCH
     assert batch.checks == BATCH * len(invariants.ALL)
 
 
-@pytest.mark.slow  # of the same 200 schedules
+@pytest.mark.slow  # of the same 120 schedules
 def test_enough_has_happened(batch: Summary) -> None:
     """All kinds of strikes and of bad weather, and most ways for a run to end."""
     assert batch.attempts > 2 * BATCH
