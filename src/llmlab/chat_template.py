@@ -3,37 +3,29 @@
 The form is Jinja's, as transformers has it: https://huggingface.co/docs/transformers/main/en/chat_templating_writing.
 """
 
-from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from llmlab.recipe_files import Wanted
+from llmlab.recipe_files import MOST_BYTES, TextFile, Wanted
 
-MOST_BYTES = 64 << 10
-"""Of a template's file; the longest that models are published with have about 30 KiB (Cohere's, for tools and citations)."""
 LAB = "lab:"
 """`lab:NAME` is a model that was uploaded with `llmlab upload --model NAME`."""
 MODELS_OWN = "llmlab launch --set chat_template=null"
-WANTED = Wanted("chat_template", "the chat template", MOST_BYTES, MODELS_OWN)
+WANTED = Wanted("chat_template", "the chat template", MODELS_OWN)
 
 
-class ChatTemplate(BaseModel):
-    """The text of a file, and the name that it had; of a model of the lab, which `lab:NAME` names, the text comes before a run."""
+class ChatTemplate(TextFile):
+    """A template; of a model of the lab, which `lab:NAME` names, the text comes before a run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str = Field(min_length=1, max_length=4096)
     sha256: str = ""
     text: str = Field("", max_length=MOST_BYTES)
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _has_text(self) -> Self:
         if not self.text and not self.lab_model:
             raise ValueError(f"must have the text of {self.file}")
-        if self.text and sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest() != self.sha256:
-            raise ValueError(f"must have the SHA-256 of the text of {self.file}")
         return self
 
     @property
@@ -48,7 +40,7 @@ def of(name: str, text: str) -> ChatTemplate:
     Raises:
         UsageError: its text cannot be one.
     """
-    return _made(name, WANTED.checked(name, text))
+    return ChatTemplate.of(name, WANTED.checked(name, text))
 
 
 def beside(recipe: Path, name: str) -> ChatTemplate:
@@ -57,7 +49,7 @@ def beside(recipe: Path, name: str) -> ChatTemplate:
     Raises:
         UsageError: it lies elsewhere, or as `read`.
     """
-    return _made(name, WANTED.beside(recipe, name))
+    return ChatTemplate.of(name, WANTED.beside(recipe, name))
 
 
 def read(name: str, path: Path) -> ChatTemplate:
@@ -66,8 +58,4 @@ def read(name: str, path: Path) -> ChatTemplate:
     Raises:
         UsageError: there is no such file, or it cannot be a template.
     """
-    return _made(name, WANTED.read(name, path))
-
-
-def _made(name: str, text: str) -> ChatTemplate:
-    return ChatTemplate(file=name, sha256=sha256(text.encode()).hexdigest(), text=text)
+    return ChatTemplate.of(name, WANTED.read(name, path))

@@ -1,5 +1,6 @@
 """The formats a row may have by name, and the one shape that all of them become: an `Example`, with messages in OpenAI's form."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -19,6 +20,11 @@ class Kind(StrEnum):
 
 OBJECTIVES = {Kind.PREFERENCE: "dpo", Kind.KTO: "kto"}
 """The one objective that learns from a kind of examples; from the other kinds it is sft."""
+
+
+def objective_of(kinds: Mapping[str, int]) -> str:
+    """The objective that learns from examples of these kinds, by their counts."""
+    return next((objective for kind, objective in OBJECTIVES.items() if kinds.get(kind)), "sft")
 
 
 class Format(StrEnum):

@@ -22,8 +22,13 @@ class Prompt(NamedTuple):
     columns: dict[str, Any]
 
     def completion(self, text: str) -> str | list[Message]:
-        """A text as the completion of this prompt: a string of a string, messages of messages, as TRL has it."""
-        return text if isinstance(self.prompt, str) else [{"role": "assistant", "content": text}]
+        """A text as the completion of this prompt."""
+        return completion_of(self.prompt, text)
+
+
+def completion_of(prompt: str | list[Message], text: str) -> str | list[Message]:
+    """A text as the completion of a prompt: a string of a string, messages of messages, as TRL has it."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
 def prompt_of(row: Mapping[str, Any], example: Example) -> Prompt:
@@ -40,7 +45,6 @@ def prompt_of(row: Mapping[str, Any], example: Example) -> Prompt:
     form = plan_of(keys_of(row)).form
     needs = form.needs if form else ()
     reads = form.reads | OWN if form else OWN
-    asked = row.get(needs[0]) if len(needs) == 2 else None
-    plain = isinstance(asked, str) and len(messages) == 1
+    question = row.get(needs[0]) if len(needs) == 2 and len(messages) == 1 else None
     columns = {key: value for key, value in row.items() if key not in needs and key not in reads}
-    return Prompt(asked if plain and isinstance(asked, str) else messages, messages, example.tools, last["content"], columns)
+    return Prompt(question if isinstance(question, str) else messages, messages, example.tools, last["content"], columns)

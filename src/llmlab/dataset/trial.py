@@ -14,7 +14,7 @@ from typing import Any
 from llmlab.dataset.check import Part, parts
 from llmlab.dataset.duplicates import SHOWN_PLACES
 from llmlab.dataset.files import Found
-from llmlab.dataset.formats import OBJECTIVES
+from llmlab.dataset.formats import objective_of
 from llmlab.dataset.lengths import fitting, steps
 from llmlab.dataset.rendering.model_files import ModelFiles
 from llmlab.dataset.report import Problem, Report, quantile
@@ -106,8 +106,7 @@ def try_on(
     Raises:
         LabError: the template does more than any honest one, the tokenizer cannot be read, or a process was killed.
     """
-    objective = next((OBJECTIVES[kind] for kind in OBJECTIVES if report.kinds.get(kind)), "sft")
-    trying = Trying(files, objective, report.max_length or 0)
+    trying = Trying(files, objective_of(report.kinds), report.max_length or 0)
     asked = [part for part in _parts(found, report) if found.files[part.file].split != TEST]
     size = sum(part.size for part in asked)
     processes = processes or (1 if size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8)))

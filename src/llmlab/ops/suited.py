@@ -10,7 +10,7 @@ from typing import Any
 from llmlab.chat_template import MODELS_OWN
 from llmlab.contract import Manifest
 from llmlab.contract.shrinking import LEAST_BATCH
-from llmlab.dataset.formats import OBJECTIVES, Kind
+from llmlab.dataset.formats import OBJECTIVES, Kind, objective_of
 from llmlab.dataset.lengths import fitting
 from llmlab.dataset.report import LABELS, LENGTHS, SKIP_BAD, SPLITS, TEMPLATE
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
@@ -113,7 +113,6 @@ def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
         DataError: it does not, or no objective does.
     """
     every = sum(kinds.values())
-    suits = next((OBJECTIVES[kind] for kind in OBJECTIVES if kinds.get(kind)), "sft")
     for kind, objective in OBJECTIVES.items():
         count, what = kinds.get(kind, 0), WORDS[kind][0]
         if count and count < every:
@@ -132,7 +131,7 @@ def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
     if every and alone and not kinds.get(alone):
         raise DataError(
             f"none of the {every:,} examples of {name} {WORDS[alone][1]}, and objective {recipe.objective} learns from nothing else",
-            f"llmlab launch --data {name} {_set(recipe, suits)}",
+            f"llmlab launch --data {name} {_set(recipe, objective_of(kinds))}",
         )
     if (texts := kinds.get(Kind.TEXT, 0)) and recipe.objective == "grpo":
         raise DataError(

@@ -121,9 +121,7 @@ class Recipe(BaseModel):
     @field_validator("chat_template", mode="before")
     @classmethod
     def _filed(cls, template: object) -> object:
-        if not isinstance(template, (ChatTemplate, dict, type(None))):
-            raise ValueError("must be the name of a file")  # noqa: TRY004 - pydantic makes words of this one
-        return template
+        return ChatTemplate.named(template)
 
     @property
     def lab_model(self) -> str | None:

@@ -1,9 +1,8 @@
 """What of an adapter's fields does not go together, said before a machine is paid for."""
 
-from shlex import quote
 from typing import TYPE_CHECKING
 
-from llmlab.errors import UsageError
+from llmlab.recipe.misfits import Misfit, refuse
 
 if TYPE_CHECKING:
     from llmlab.recipe import Recipe
@@ -22,18 +21,18 @@ def check_adapter(recipe: "Recipe", source: str) -> None:
     if recipe.method == "full":
         return
     targets = () if lora.targets == "all-linear" else lora.targets
-    if both := sorted(set(targets) & set(lora.modules_to_save)):
-        mends = f"lora.modules_to_save=[{','.join(name for name in lora.modules_to_save if name not in both)}]"
-        message = f"{' and '.join(both)} cannot be trained whole, by lora.modules_to_save, and with an adapter, by lora.targets ({source})"
-        raise UsageError(message, f"llmlab launch --set {quote(mends)}", without=["lora.modules_to_save"])
-    if not lora.target_parameters:
-        return
-    misfits = (
-        (lora.dropout > 0, f"and not with lora.dropout {lora.dropout:g}", "lora.dropout=0"),
-        (lora.dora, "and not with lora.dora", "lora.dora=false"),
-        (recipe.method == "qlora", "and not with method qlora, which leaves parameters in 16 bits", "method=lora"),
+    both = sorted(set(targets) & set(lora.modules_to_save))
+    alone = ",".join(name for name in lora.modules_to_save if name not in both)
+    twice = "cannot be trained whole, by lora.modules_to_save, and with an adapter, by lora.targets"
+    refuse(" and ".join(both), [Misfit(bool(both), twice, f"lora.modules_to_save=[{alone}]")], source)
+    if lora.target_parameters:
+        refuse("lora.target_parameters learn as they are,", _parameters_misfits(recipe), source)
+
+
+def _parameters_misfits(recipe: "Recipe") -> tuple[Misfit, ...]:
+    lora = recipe.lora
+    return (
+        Misfit(lora.dropout > 0, f"and not with lora.dropout {lora.dropout:g}", "lora.dropout=0"),
+        Misfit(lora.dora, "and not with lora.dora", "lora.dora=false"),
+        Misfit(recipe.method == "qlora", "and not with method qlora, which leaves parameters in 16 bits", "method=lora"),
     )
-    for wrong, words, mends in misfits:
-        if wrong:
-            message = f"lora.target_parameters learn as they are, {words} ({source})"
-            raise UsageError(message, f"llmlab launch --set {mends}", without=[mends.partition("=")[0]])

@@ -70,9 +70,7 @@ class Reward(BaseModel):
     @field_validator("file", mode="before")
     @classmethod
     def _filed(cls, file: object) -> object:
-        if not isinstance(file, (RewardFile, dict, type(None))):
-            raise ValueError("must be the name of a file")  # noqa: TRY004 - pydantic makes words of this one
-        return file
+        return RewardFile.named(file)
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from llmlab.dataset.prompts import Prompt
+from llmlab.dataset.prompts import Prompt, completion_of
 from llmlab.files import sync
 
 PROMPTS = "prompts.jsonl"
@@ -27,8 +27,8 @@ class Asked:
     columns: dict[str, Any]
 
     def completion(self, text: str) -> str | list[dict[str, Any]]:
-        """A text as a completion, in the form of the prompt."""
-        return Prompt(self.prompt, self.messages, [], self.answer, self.columns).completion(text)
+        """A text as the completion of this prompt."""
+        return completion_of(self.prompt, text)
 
 
 def line_of(prompt: Prompt, number: int, origin: str) -> bytes:

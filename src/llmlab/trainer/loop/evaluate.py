@@ -36,7 +36,6 @@ class Evaluated:
     loss: float
     accuracy: float | None = None
     margin: float | None = None
-
     reward: float | None = None
 
     @property

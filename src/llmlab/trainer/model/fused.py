@@ -14,6 +14,14 @@ CACHED = 2**17
 """Numbers of a norm that are worked on at once on a CPU: 512 KiB in 32 bits, several of which fit in two cores' second caches."""
 DRAWN = 2**15
 """Dropout's probability is a whole multiple of one over this."""
+CLOSE = 1e-2
+"""Relative difference of two roundings to 16 bits."""
+
+
+def close(theirs: Tensor, ours: Tensor) -> bool:
+    """Whether a piece of ours has given what the model's own has, but for rounding."""
+    expected, actual = theirs.float(), ours.float()
+    return expected.shape == actual.shape and bool((expected - actual).norm() <= CLOSE * expected.norm())
 
 
 class RmsNorm(torch.autograd.Function):

@@ -13,12 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
 from llmlab.trainer.model.adapted import fuse_adapters
-from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate
+from llmlab.trainer.model.fused import Dropout, RmsNorm, SiluGate, close
 from llmlab.trainer.model.products import fuse_products
 from llmlab.trainer.model.rotation import fuse_rotations
-
-CLOSE = 1e-2
-"""Relative difference of two roundings to 16 bits."""
 
 
 def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
@@ -100,10 +97,9 @@ def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> 
     x = torch.randn(1, 8, size, generator=generator).to(weight.device, _computed(weight))
     with torch.no_grad():
         try:
-            one, other = module(x).float(), forward(x).float()
+            return close(module(x), forward(x))
         except (RuntimeError, TypeError):
             return False
-    return one.shape == other.shape and bool((one - other).norm() <= CLOSE * one.norm())
 
 
 def _computed(weight: Tensor) -> torch.dtype:
