@@ -433,7 +433,8 @@ if [ -n "$agent_image" ]; then
 fi
 (
   pull "$image" image
-  printf '%s\n' $? >"$scratch/pull.exit"
+  printf '%s\n' $? >"$scratch/pull.part"
+  mv "$scratch/pull.part" "$scratch/pull.exit" # who waits for it reads it at once
 ) &
 pulling=$!
 if [ -z "$agent_image" ]; then
