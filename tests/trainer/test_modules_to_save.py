@@ -12,7 +12,7 @@ from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.results import merge
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
-from tests.trainer.test_resume import Interrupting, ask
+from tests.trainer.test_resume import interrupted
 
 ENDS = ["embed_tokens", "lm_head"]
 RECIPE: dict[str, Any] = {"max_steps": 4, "learning_rate": 0.02, "lora": {"rank": 4, "dropout": 0.0, "modules_to_save": ENDS}}
@@ -38,10 +38,7 @@ def test_they_learn_resume_merge_and_open_elsewhere(tmp_path: Path, train: Train
     assert "adapter: beside it the whole of embed_tokens, lm_head" in log
     assert "loss head: in chunks" in log
     assert "packing: on" in log
-    assert train(work, Interrupting(work, 1, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
-    Path(work.request).unlink()
-    code, log = train(work)
-    assert "resuming: from checkpoint-2" in log
+    interrupted(train, work, 1)
     assert folders.losses(work) == folders.losses(whole)
     assert folders.weights(work) == folders.weights(whole)
     adapter = Path(whole.output, ADAPTER)

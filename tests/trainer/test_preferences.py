@@ -1,18 +1,17 @@
 """Preferences: the same whatever the batches, exact on resuming, better at telling the two answers apart. `test_yardstick` has the loss."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmlab import contract
-from llmlab.contract import TrainerExit, WorkFolder
+from llmlab.contract import WorkFolder
 from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
-from tests.trainer.test_resume import Interrupting, ask
+from tests.trainer.test_resume import interrupted
 
 DPO: dict[str, Any] = {"objective": "dpo", "lora": {"rank": 4, "dropout": 0.0}}
 
@@ -50,13 +49,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path, model: Path, train: Train, met
     whole, work = (make(tmp_path / name, model, **recipe) for name in ("whole", "interrupted"))
     code, log = train(whole)
     assert code == 0, log
-    code, log = train(work, Interrupting(work, 4, ask))
-    assert code == TrainerExit.STOPPED_ON_REQUEST, log
-    Path(work.request).unlink()
-    shutil.rmtree(work.output)
-    code, log = train(work)
-    assert code == 0, log
-    assert "resuming: from checkpoint-5" in log
+    interrupted(train, work, 4)
     assert folders.losses(work) == folders.losses(whole)
     assert folders.weights(work) == folders.weights(whole)
     told = [(one["step"], one["eval_loss"]) for one in rows(work) if "eval_loss" in one]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from llmlab.trainer.model.load import load_model, load_tokenizer
 from llmlab.trainer.results import merge
 from tests.trainer import test_preferences, work as folders
 from tests.trainer.conftest import Train
-from tests.trainer.test_resume import Interrupting, ask
+from tests.trainer.test_resume import interrupted
 
 QLORA = {"method": "qlora", "epochs": 3, "learning_rate": 0.02, "evaluation": {"share": 0.2, "steps": 2}}
 
@@ -72,12 +71,7 @@ def test_it_learns(quantised: WorkFolder) -> None:
 
 def test_resumed_is_uninterrupted(tmp_path: Path, model: Path, train: Train, quantised: WorkFolder) -> None:
     work = folders.make(tmp_path, model, count=20, recipe=QLORA)
-    assert train(work, Interrupting(work, 5, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
-    Path(work.request).unlink()
-    shutil.rmtree(work.output)
-    code, log = train(work)
-    assert code == 0, log
-    assert "resuming: from checkpoint-6" in log
+    interrupted(train, work, 5)
     assert folders.losses(work) == folders.losses(quantised)
     assert folders.weights(work) == folders.weights(quantised)
     assert evaluated(work) == evaluated(quantised)

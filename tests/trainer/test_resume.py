@@ -43,6 +43,19 @@ def ask(work: WorkFolder) -> None:
     Path(work.request).write_text(contract.dump(Request(EndReason.SPOT_INTERRUPTED, "2026-11-23T12:00:00Z")))
 
 
+def interrupted(train: Train, work: WorkFolder, at_step: int, act: Callable[[WorkFolder], None] = ask) -> str:
+    """Train until somebody asks to leave at a step, and go on from the checkpoint of the next one; the log of what went on."""
+    code, log = train(work, Interrupting(work, at_step, act))
+    assert code == TrainerExit.STOPPED_ON_REQUEST, log
+    Path(work.request).unlink(missing_ok=True)
+    shutil.rmtree(work.output)  # the next attempt is another machine: it gets checkpoints and nothing else
+    shutil.rmtree(work.cache)
+    code, log = train(work)
+    assert code == 0, log
+    assert f"resuming: from checkpoint-{at_step + 1}" in log
+    return log
+
+
 def terminate(_work: WorkFolder) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -12,7 +12,7 @@ from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.results import merge
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
-from tests.trainer.test_resume import Interrupting, ask
+from tests.trainer.test_resume import interrupted
 
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 RECIPE: dict[str, Any] = {"max_steps": 4, "learning_rate": 0.02, "lora": {"rank": 4, "dropout": 0.0, "target_parameters": EXPERTS}}
@@ -38,10 +38,7 @@ def test_experts_learn_resume_and_merge(tmp_path: Path, train: Train) -> None:
     assert code == 0, log
     assert "adapter: also on mlp.experts.gate_up_proj, mlp.experts.down_proj" in log
     assert "adapter: none on the experts" not in log
-    assert train(work, Interrupting(work, 1, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
-    Path(work.request).unlink()
-    code, log = train(work)
-    assert "resuming: from checkpoint-2" in log
+    interrupted(train, work, 1)
     assert folders.losses(work) == folders.losses(whole)
     assert folders.weights(work) == folders.weights(whole)
     adapter = Path(whole.output, ADAPTER)

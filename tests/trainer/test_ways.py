@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from llmlab.contract import TrainerExit
 from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
-from tests.trainer.test_resume import Interrupting, ask
+from tests.trainer.test_resume import interrupted
 
 WAYS: dict[str, dict[str, Any]] = {
     "rsLoRA": {"lora": {"rank": 4, "alpha": 8, "rslora": True}},
@@ -36,11 +35,7 @@ def test_each_way_learns_and_resumes(tmp_path: Path, model: Path, train: Train, 
     assert code == 0, log
     losses = folders.losses(whole)
     assert losses[-1][1] < losses[0][1] - 0.1
-    assert train(work, Interrupting(work, 5, ask))[0] == TrainerExit.STOPPED_ON_REQUEST
-    Path(work.request).unlink()
-    code, log = train(work)
-    assert code == 0, log
-    assert "resuming: from checkpoint-6" in log
+    interrupted(train, work, 5)
     assert folders.losses(work) == losses
     assert folders.weights(work) == folders.weights(whole)
 
