@@ -174,8 +174,8 @@ def trained(recipe: Recipe, shape: Shape) -> int:
     targets = LINEAR if recipe.lora.targets == "all-linear" else recipe.lora.targets
     magnitudes = sum(shape.width(one) for one in targets) // 2 if recipe.lora.dora else 0
     if shape.expert and recipe.lora.targets == "all-linear":
-        targets = tuple(one for one in LINEAR if one not in EXPERTS)
-    widths = sum(shape.width(one) for one in targets) + experts_widths(recipe, shape)
+        targets = tuple(name for name in LINEAR if name not in EXPERTS)
+    widths = sum(shape.width(name) for name in targets) + experts_widths(recipe, shape)
     return shape.layers * (widths * recipe.lora.rank + magnitudes) + sum(whole(name, shape) for name in recipe.lora.modules_to_save)
 
 

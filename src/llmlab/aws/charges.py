@@ -57,8 +57,8 @@ def _disk(aws: Aws) -> float | None:
 
 def _throughput(aws: Aws) -> float | None:
     """US dollars a month of one MB/s."""
-    found = price_list.products(aws, "AmazonEC2", {"productFamily": "Provisioned Throughput", "volumeApiName": "gp3"})
-    price = price_list.dollars(found)
+    products = price_list.products(aws, "AmazonEC2", {"productFamily": "Provisioned Throughput", "volumeApiName": "gp3"})
+    price = price_list.dollars(products)
     return None if price is None else price / GIB_MIB
 
 

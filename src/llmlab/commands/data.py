@@ -210,9 +210,9 @@ def _rewards_tried(
 
     limits = Limits()
     if file is not None:
-        asked = [files.read(str(file), file, files.OPTION).asked()]
+        chosen = [files.read(str(file), file, files.OPTION).asked()]
     elif recipe is not None and recipe.objective == "grpo":
-        asked = [reward.asked() for reward in recipe.grpo.rewards]
+        chosen = [reward.asked() for reward in recipe.grpo.rewards]
         limits = Limits(recipe.grpo.reward_seconds, recipe.grpo.reward_memory_gib)
     else:
         return None
@@ -220,12 +220,12 @@ def _rewards_tried(
         return None
     from llmlab.ops.reward_trial import missing, try_rewards
 
-    if lacking := missing(asked):
+    if lacking := missing(chosen):
         state.ui.say(f"the rewards were not tried on the data: {lacking}", "yellow")
         return None
 
     with state.ui.bar("trying the rewards", "rows") as progress:
-        tried = try_rewards(path, asked, limits, again, progress)
+        tried = try_rewards(path, chosen, limits, again, progress)
     if tried.lacks:
         state.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
     return tried

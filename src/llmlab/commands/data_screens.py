@@ -94,12 +94,12 @@ def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:
 
 def _reward_facts(rewards: "RewardsTried") -> Iterator[tuple[str, str]]:
     """What each reward says of the rows' answers, and of saying nothing."""
-    for one in rewards.rewards:
-        rows = f"the first {one.rows:,} rows" if rewards.more else f"{one.rows:,} {'row' if one.rows == 1 else 'rows'}"
-        words = f"{one.reward}: mean {one.mean:.3g} for the answers of {rows} ({one.lowest:.3g} to {one.highest:.3g})"
-        words += f", {one.empty_mean:.3g} for an empty completion"
-        if one.alike:
-            words += f"; {one.alike:,} {'row gets' if one.alike == 1 else 'rows get'} the same for both"
+    for trial in rewards.rewards:
+        rows = f"the first {trial.rows:,} rows" if rewards.more else f"{trial.rows:,} {'row' if trial.rows == 1 else 'rows'}"
+        words = f"{trial.reward}: mean {trial.mean:.3g} for the answers of {rows} ({trial.lowest:.3g} to {trial.highest:.3g})"
+        words += f", {trial.empty_mean:.3g} for an empty completion"
+        if trial.alike:
+            words += f"; {trial.alike:,} {'row gets' if trial.alike == 1 else 'rows get'} the same for both"
         yield "reward", words
     if rewards.left_out:
         yield "no reward", f"{rewards.left_out:,} {'row has' if rewards.left_out == 1 else 'rows have'} no prompt with an answer"

@@ -111,10 +111,10 @@ def _trial(scorer: Scorer, at: int, pairs: Sequence[tuple[float, float]]) -> Rew
 
 def _prompts(path: Path) -> Iterator[tuple[str, Prompt | None]]:
     """Each row that is trained on with its place; None for one that has no prompt with an answer."""
-    found = files.find(path)
+    dataset = files.find(path)
     begins: dict[int, int] = {}
-    for part in parts(found.files):
-        file = found.files[part.file]
+    for part in parts(dataset.files):
+        file = dataset.files[part.file]
         if file.split == TEST:
             continue
         begin = begins.get(part.file, 0)

@@ -35,13 +35,13 @@ class Unfit(Exception):
 def main() -> None:
     """Serve until there is no further line."""
     requests, answers = _streams()
-    asked = json.loads(requests.readline())
-    rewards, number = asked["rewards"], asked["number"]
+    first = json.loads(requests.readline())
+    rewards, number = first["rewards"], first["number"]
     try:
         listed = {at: _listed(reward) for at, reward in enumerate(rewards) if reward["kind"] != "file"}
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
         return _write(answers, {"error": "load", "detail": _words(error), "number": number})
-    holds, lacks = confine(os.environ["HOME"], asked["memory_bytes"])
+    holds, lacks = confine(os.environ["HOME"], first["memory_bytes"])
     computes: list[Compute] = []
     for at, reward in enumerate(rewards):
         try:
@@ -103,9 +103,13 @@ def _of_file(name: str, text: str) -> Compute:
     def reward(group: Group) -> list[Any]:
         count = len(group["completions"])
         columns = {key: [value] * count for key, value in group["columns"].items()}
-        given = {**columns, "prompts": [group["prompt"]] * count, "completions": group["completions"], "answer": [group["answer"]] * count}
-        answered = function(**(given if any_key else {key: value for key, value in given.items() if key in keys}))
-        return _list(answered)
+        arguments = {
+            **columns,
+            "prompts": [group["prompt"]] * count,
+            "completions": group["completions"],
+            "answer": [group["answer"]] * count,
+        }
+        return _list(function(**(arguments if any_key else {key: value for key, value in arguments.items() if key in keys})))
 
     parameters = inspect.signature(function).parameters.values()
     any_key = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

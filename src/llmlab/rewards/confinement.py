@@ -64,9 +64,9 @@ def _limits(memory_bytes: int) -> tuple[list[str], list[str]]:
 
 def _read_folders() -> list[str]:
     """What Python itself and the packages of this environment are read from."""
-    found = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *(path for path in sys.path if path), *SYSTEM}
-    found |= {os.path.realpath(path) for path in found}
-    return sorted(path for path in found if path != "/")
+    folders = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *(path for path in sys.path if path), *SYSTEM}
+    folders |= {os.path.realpath(path) for path in folders}
+    return sorted(path for path in folders if path != "/")
 
 
 def _become_nobody(scratch: str) -> bool:

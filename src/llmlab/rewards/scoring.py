@@ -129,8 +129,8 @@ class Scorer:
         Raises:
             RewardFailed: a reward raised, took too long or too much, or answered anything else; the row is named.
         """
-        asked = {"prompt": group.prompt, "completions": group.completions, "answer": group.answer, "columns": dict(group.columns)}
-        answer = self._exchange(asked, self.limits.seconds, group.place)
+        question = {"prompt": group.prompt, "completions": group.completions, "answer": group.answer, "columns": dict(group.columns)}
+        answer = self._exchange(question, self.limits.seconds, group.place)
         if "error" in answer:
             raise self._failure(answer, group.place, len(group.completions))
         numbers = answer.get("rewards")
@@ -146,14 +146,14 @@ class Scorer:
 
     # ------------------------------------------------------------ one line there, one line back
 
-    def _exchange(self, asked: Mapping[str, Any], seconds: float, place: str) -> dict[str, Any]:
+    def _exchange(self, question: Mapping[str, Any], seconds: float, place: str) -> dict[str, Any]:
         process = self._process
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
         out, into = process.stdin.fileno(), process.stdout.fileno()
         number = secrets.token_hex(8)  # so that what a file itself writes into the pipe is no answer
-        pending = memoryview(json.dumps({**asked, "number": number}).encode() + b"\n")
+        pending = memoryview(json.dumps({**question, "number": number}).encode() + b"\n")
         until = time.monotonic() + seconds
         while b"\n" not in self._left:
             left = until - time.monotonic()
@@ -238,8 +238,8 @@ class Scorer:
     def _number(self, at: int, number: int, value: object, place: str) -> float:
         if type(value) in {int, float}:
             try:
-                if math.isfinite(made := float(value)):  # type: ignore[arg-type]
-                    return made
+                if math.isfinite(reward := float(value)):  # type: ignore[arg-type]
+                    return reward
             except OverflowError:
                 pass
             shown = one_line(value)[:40]

@@ -49,19 +49,19 @@ def program(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
         return []
     name, column = ARCHITECTURES[machine]
     refuse = (RETURN, 0, 0, REFUSE | errno.EPERM)
-    made = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, name), (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
+    instructions = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 1, 0, name), (RETURN, 0, 0, KILL), (LOAD, 0, 0, NUMBER)]
     if machine == "x86_64":
-        made += [(AT_LEAST, 0, 1, X32), refuse]
+        instructions += [(AT_LEAST, 0, 1, X32), refuse]
     for numbers in DENIED.values():
         if numbers[column] >= 0:
-            made += [(EQUAL, 0, 1, numbers[column]), refuse]
+            instructions += [(EQUAL, 0, 1, numbers[column]), refuse]
     # glibc asks for threads by clone where there is no clone3, and the filter cannot read what clone3's pointer points to
-    made += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, REFUSE | errno.ENOSYS)]
+    instructions += [(EQUAL, 0, 1, CLONE3[column]), (RETURN, 0, 0, REFUSE | errno.ENOSYS)]
     allow = (RETURN, 0, 0, ALLOW)
-    made += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (ANY_BIT, 0, 1, CLONE_THREAD), allow, refuse]
-    made += [(EQUAL, 0, 4, TGKILL[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 0, 1, pid), allow, refuse]
-    made += [(EQUAL, 0, 5, PRLIMIT[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, 0), (EQUAL, 0, 1, pid), allow, refuse]
-    return [*made, allow]
+    instructions += [(EQUAL, 0, 4, CLONE[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (ANY_BIT, 0, 1, CLONE_THREAD), allow, refuse]
+    instructions += [(EQUAL, 0, 4, TGKILL[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 0, 1, pid), allow, refuse]
+    instructions += [(EQUAL, 0, 5, PRLIMIT[column]), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, 0), (EQUAL, 0, 1, pid), allow, refuse]
+    return [*instructions, allow]
 
 
 def restrict(libc: ctypes.CDLL) -> bool:
@@ -69,5 +69,5 @@ def restrict(libc: ctypes.CDLL) -> bool:
     instructions = program(platform.machine(), os.getpid())
     if not instructions:
         return False
-    array = (Instruction * len(instructions))(*(Instruction(*one) for one in instructions))
+    array = (Instruction * len(instructions))(*(Instruction(*each) for each in instructions))
     return int(libc.prctl(SET_SECCOMP, MODE_FILTER, ctypes.byref(Program(len(instructions), array)), 0, 0)) == 0

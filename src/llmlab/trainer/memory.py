@@ -161,7 +161,7 @@ def _smaller(recipe: Recipe, *, gpu: bool) -> Iterator[dict[str, Any]]:
     """Settings that take less and less memory, each with those before it."""
     changed: dict[str, Any] = {}
     size, step = recipe.batch_size, recipe.batch_size * recipe.accumulate
-    while smaller := next((one for one in range(size // 2, recipe.least_batch - 1, -1) if step % one == 0), 0):
+    while smaller := next((batch for batch in range(size // 2, recipe.least_batch - 1, -1) if step % batch == 0), 0):
         size = smaller
         changed = {"batch_size": size, "accumulate": step // size}
         yield changed

@@ -121,7 +121,9 @@ class _Making:
 
     def done(self) -> Block:
         for side, made in (("train", self.train), ("held_out", self.held_out)):
-            setattr(self.block, side, Sequences.of([(one.ids, one.mask) for one in made], [one.good for one in made]))
+            setattr(
+                self.block, side, Sequences.of([(sequence.ids, sequence.mask) for sequence in made], [sequence.good for sequence in made])
+            )
         return self.block
 
     def add(self, line: Line) -> None:

@@ -122,10 +122,10 @@ def _opened(place: Path, width: int, rules: Rules) -> Data | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     train, held_out = Tokens(place / TRAIN, width), Tokens(place / HELD_OUT, width)
-    asked, others = (prompts.read(place / side) if rules.completion else () for side in (TRAIN, HELD_OUT))
-    if rules.completion and (len(asked), len(others)) != (len(train), len(held_out)):
+    asked_of = tuple(prompts.read(place / side) if rules.completion else () for side in (TRAIN, HELD_OUT))
+    if rules.completion and tuple(map(len, asked_of)) != (len(train), len(held_out)):
         return None
-    return Data(train, held_out if len(held_out) else None, facts, rules.share, asked, others)
+    return Data(train, held_out if len(held_out) else None, facts, rules.share, *asked_of)
 
 
 def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, tick: Tick, processes: int) -> Facts:
@@ -183,7 +183,7 @@ def _bad_line(file: str, number: int, block: Block) -> DataFailed:
 
 def _check_labels(data: Data, manifest: Manifest) -> None:
     """That there are good and bad answers to train on: all of one kind may be held out, or too long."""
-    kinds = {bool(one) for one in data.train.good}
+    kinds = {bool(good) for good in data.train.good}
     if len(kinds) == 1:
         which = "good" if kinds.pop() else "bad"
         reason = f"every example of the dataset {manifest.name} that is left to train on is labelled {which}"

@@ -6,7 +6,7 @@ from typing import Any
 from trl import DPOConfig, DPOTrainer
 
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make, sequences
+from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, sequences
 from llmlab.trainer.trl.stepping import Stepping
 
 
@@ -23,10 +23,10 @@ class Dpo(TrlObjective):
 
     row: Mapping[str, Any] = {"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]}
 
-    def trainer(self, given: Given) -> Stepping:
+    def trainer(self, parts: TrainerParts) -> Stepping:
         # what the recipe says of dropout holds, and none is turned off behind its back
-        settings = DPOConfig(**arguments(given), beta=given.recipe.dpo.beta, loss_type=["sigmoid"], disable_dropout=False)
-        return make(SteppingDpo, settings, given, self.row, ref_model=given.reference)
+        settings = DPOConfig(**arguments(parts), beta=parts.recipe.dpo.beta, loss_type=["sigmoid"], disable_dropout=False)
+        return make(SteppingDpo, settings, parts, self.row, ref_model=parts.reference)
 
     def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
         both = [2 * item + side for side in (0, 1) for item in items]  # every chosen answer, then every rejected one

@@ -20,7 +20,7 @@ from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop.batches import Step
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.model.load import causal
-from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make
+from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make
 from llmlab.trainer.trl.stepping import Stepping
 
 TRY = "llmlab validate data/"
@@ -82,7 +82,7 @@ class Rewards:
     def _function(self, at: int, name: str) -> Any:
         def reward(*, completions: Any, row: Sequence[int], **_: Any) -> list[float]:
             if self._scored is None or self._scored[0] is not completions:
-                self._scored = (completions, self.of(self.prompts, row, [_said(one) for one in completions]))
+                self._scored = (completions, self.of(self.prompts, row, [_text(completion) for completion in completions]))
             return self._scored[1][at]
 
         reward.__name__ = name
@@ -100,10 +100,10 @@ class Rewards:
             end = start + 1
             while end < len(rows) and rows[end] == rows[start]:
                 end += 1
-            asked = prompts[rows[start]]
-            completions = [asked.completion(text) for text in texts[start:end]]
+            prompt = prompts[rows[start]]
+            completions = [prompt.completion(text) for text in texts[start:end]]
             try:
-                scored = self.scorer.score(Group(asked.prompt, completions, asked.answer, asked.columns, asked.place))
+                scored = self.scorer.score(Group(prompt.prompt, completions, prompt.answer, prompt.columns, prompt.place))
             except RewardFailed as error:
                 raise DataFailed(error.message, error.hint) from error
             for kept, more in zip(numbers, scored, strict=True):
@@ -126,11 +126,11 @@ class Grpo(TrlObjective):
         self.vain = 0
         """Steps of which nothing was learned."""
 
-    def trainer(self, given: Given) -> Stepping:
+    def trainer(self, parts: TrainerParts) -> Stepping:
         grpo, recipe = self.recipe.grpo, self.recipe
-        self.given = given
+        self.parts = parts
         self.rewards.open()
-        settings = arguments(given)
+        settings = arguments(parts)
         del settings["max_length"]  # prompts that leave no room were left out
         config = GRPOConfig(
             **settings,
@@ -142,7 +142,7 @@ class Grpo(TrlObjective):
             steps_per_generation=recipe.accumulate,
             disable_dropout=False,
         )
-        return make(SteppingGrpo, config, given, self.row, reward_funcs=self.rewards.functions(), data_collator=None)
+        return make(SteppingGrpo, config, parts, self.row, reward_funcs=self.rewards.functions(), data_collator=None)
 
     def close(self) -> None:
         self.rewards.close()
@@ -159,15 +159,16 @@ class Grpo(TrlObjective):
             for item in items
             for _ in range(self.recipe.completions)
         ]
-        count = next(one for one in range(-(-len(step) // self.recipe.batch_size), len(step) + 1) if len(step) % one == 0)
+        fewest = -(-len(step) // self.recipe.batch_size)
+        count = next(count for count in range(fewest, len(step) + 1) if len(step) % count == 0)
         yield step  # type: ignore[misc] # TRL's own batch is a list of rows
         yield from ({} for _ in range(count - 1))
 
     def counted(self, step: Step, items: Sequence[int], logs: Mapping[str, float]) -> tuple[int, int]:
         """Prompts with their completions, and the completions alone."""
-        said = round(logs.get("completions/mean_length", 0.0) * step.items * self.recipe.completions)
-        asked = sum(len(prompt_ids(self.data.train, item)) for item in items) * self.recipe.completions
-        return asked + said, said
+        completed = round(logs.get("completions/mean_length", 0.0) * step.items * self.recipe.completions)
+        prompted = sum(len(prompt_ids(self.data.train, item)) for item in items) * self.recipe.completions
+        return prompted + completed, completed
 
     def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
         several = len(self.rewards.weights) > 1
@@ -222,7 +223,7 @@ class Grpo(TrlObjective):
 
     def _likeliest(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[str]:
         """Greedy completions of some prompts, which are padded on the left."""
-        tokenizer, machine = self.given.tokenizer, self.given.machine
+        tokenizer, machine = self.parts.tokenizer, self.parts.machine
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         longest = max(len(ids) for ids in prompts)
         table = np.full((len(prompts), longest), pad, np.int64)
@@ -234,7 +235,7 @@ class Grpo(TrlObjective):
         model.eval()
         try:
             with torch.no_grad(), machine.autocast():
-                made = causal(model).generate(
+                generated = causal(model).generate(
                     input_ids=torch.from_numpy(table).to(machine.device),
                     attention_mask=torch.from_numpy(seen).to(machine.device),
                     max_new_tokens=self.recipe.grpo.max_completion_length,
@@ -243,16 +244,16 @@ class Grpo(TrlObjective):
                 )
         finally:
             model.train(was)
-        said: list[str] = tokenizer.batch_decode(made[:, longest:], skip_special_tokens=True)
-        return said
+        texts: list[str] = tokenizer.batch_decode(generated[:, longest:], skip_special_tokens=True)
+        return texts
 
 
 def prompt_ids(tokens: Tokens, item: int) -> list[int]:
     """The tokens before the answer."""
     ids, mask = tokens.sequence(item)
-    return [int(one) for one in ids[: int(mask.argmax())]]
+    return [int(token) for token in ids[: int(mask.argmax())]]
 
 
-def _said(completion: Any) -> str:
+def _text(completion: Any) -> str:
     """The words of a completion as TRL hands it on."""
     return completion if isinstance(completion, str) else str(completion[-1].get("content") or "")

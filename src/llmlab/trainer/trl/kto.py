@@ -9,7 +9,7 @@ from trl import KTOConfig, KTOTrainer
 
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop.evaluate import Evaluated
-from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make, padded, sequences
+from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, padded, sequences
 from llmlab.trainer.trl.stepping import Stepping
 
 
@@ -30,23 +30,23 @@ class Kto(TrlObjective):
 
     row: Mapping[str, Any] = {"prompt_ids": [0], "completion_ids": [0], "KL_completion_ids": [0], "label": True}
 
-    def trainer(self, given: Given) -> Stepping:
-        chosen = given.recipe.kto
+    def trainer(self, parts: TrainerParts) -> Stepping:
+        chosen = parts.recipe.kto
         settings = KTOConfig(
-            **arguments(given),
+            **arguments(parts),
             beta=chosen.beta,
             desirable_weight=chosen.desirable_weight,
             undesirable_weight=chosen.undesirable_weight,
             disable_dropout=False,
         )
-        return make(SteppingKto, settings, given, self.row, ref_model=given.reference)
+        return make(SteppingKto, settings, parts, self.row, ref_model=parts.reference)
 
     def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
         ids, attention, spoken = sequences(tokens, items)
-        other, heard, said = self._crossed(tokens, items)
+        kl_ids, kl_attention, kl_mask = self._crossed(tokens, items)
         return {
             "input_ids": ids, "attention_mask": attention, "completion_mask": spoken,
-            "KL_input_ids": other, "KL_attention_mask": heard, "KL_completion_mask": said,
+            "KL_input_ids": kl_ids, "KL_attention_mask": kl_attention, "KL_completion_mask": kl_mask,
             "label": torch.tensor([bool(tokens.good[item]) for item in items]),
         }  # fmt: skip
 
@@ -60,8 +60,8 @@ class Kto(TrlObjective):
             ids.append(np.concatenate([asked[:start], answer[begins:]]))
             spoken.append(np.concatenate([np.zeros(start, np.uint8), mask[begins:]]))
         longest = self.recipe.max_length  # two halves of examples that fit may be one that does not
-        ids, spoken = [one[:longest] for one in ids], [one[:longest] for one in spoken]
-        return padded(ids), padded(np.ones(len(one)) for one in ids), padded(spoken)
+        ids, spoken = [row[:longest] for row in ids], [row[:longest] for row in spoken]
+        return padded(ids), padded(np.ones(len(row)) for row in ids), padded(spoken)
 
     def evaluated(self, trainer: Stepping, batches: Iterator[Batch]) -> Evaluated:
         trainer.held_out = batches

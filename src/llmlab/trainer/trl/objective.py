@@ -29,7 +29,7 @@ what was learned before, while the model without its adapter is what it was befo
 
 
 @dataclass(frozen=True)
-class Given:
+class TrainerParts:
     """What a trainer of TRL's is made of. `reference` is None where the model without its adapter is what it is compared with."""
 
     recipe: Recipe
@@ -53,7 +53,7 @@ class TrlObjective:
     def __init__(self, recipe: Recipe, tokens: Tokens) -> None:
         self.recipe, self.tokens = recipe, tokens
 
-    def trainer(self, given: Given) -> Stepping:
+    def trainer(self, parts: TrainerParts) -> Stepping:
         """The trainer, before its first step."""
         raise NotImplementedError
 
@@ -98,14 +98,14 @@ class TrlObjective:
         return (self.batch(tokens, items[start:end]) for start, end in pairwise(edges))
 
 
-def arguments(given: Given) -> dict[str, Any]:
+def arguments(parts: TrainerParts) -> dict[str, Any]:
     """What every trainer is told: the recipe in TRL's words, and that it saves, reports and sends nothing by itself.
 
     To the trainer a batch is a whole step, so it accumulates none (`Stepping`).
     """
-    recipe, machine = given.recipe, given.machine
+    recipe, machine = parts.recipe, parts.machine
     return {
-        "output_dir": str(given.folder), "max_steps": given.steps, "seed": recipe.seed,
+        "output_dir": str(parts.folder), "max_steps": parts.steps, "seed": recipe.seed,
         "per_device_train_batch_size": recipe.batch_size, "per_device_eval_batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "max_grad_norm": recipe.max_grad_norm,
         "use_cpu": machine.kind == "cpu", "bf16": machine.dtype == "bfloat16", "fp16": machine.dtype == "float16",
@@ -116,36 +116,36 @@ def arguments(given: Given) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def make(kind: Any, settings: Any, given: Given, row: Mapping[str, Any], **more: Any) -> Stepping:
+def make(kind: Any, settings: Any, parts: TrainerParts, row: Mapping[str, Any], **more: Any) -> Stepping:
     """A trainer of one of our classes with our optimizer, whose learning rate is set before each step."""
     from datasets import Dataset
 
     options = {"data_collator": _as_it_is} | more
     if options["data_collator"] is None:  # this trainer has one of its own
         del options["data_collator"]
-    learned = {name: one.detach().clone() for name, one in given.model.named_parameters() if one.requires_grad}
-    made: Stepping = kind(
-        model=given.model,
+    learning = {name: parameter.detach().clone() for name, parameter in parts.model.named_parameters() if parameter.requires_grad}
+    trainer: Stepping = kind(
+        model=parts.model,
         args=settings,
         train_dataset=Dataset.from_list([dict(row)]),
-        processing_class=given.tokenizer,
-        optimizers=(given.optimizer, torch.optim.lr_scheduler.LambdaLR(given.optimizer, lambda _step: 1.0)),
+        processing_class=parts.tokenizer,
+        optimizers=(parts.optimizer, torch.optim.lr_scheduler.LambdaLR(parts.optimizer, lambda _step: 1.0)),
         **options,
     )
-    if OF_THE_START in getattr(given.model, "peft_config", {}):
-        given.model.delete_adapter(OF_THE_START)
-    for name, one in given.model.named_parameters():
-        if name in learned:
-            one.data = learned[name]  # over 4 bits TRL makes 16 of what learns, in which a small step is lost
-    return made
+    if OF_THE_START in getattr(parts.model, "peft_config", {}):
+        parts.model.delete_adapter(OF_THE_START)
+    for name, parameter in parts.model.named_parameters():
+        if name in learning:
+            parameter.data = learning[name]  # over 4 bits TRL makes 16 of what learns, in which a small step is lost
+    return trainer
 
 
 def padded(rows: Iterable[np.ndarray[Any, Any]], fill: int = 0) -> Tensor:
     """Rows under each other, padded on the right to the longest; int64."""
     every = list(rows)
-    table = np.full((len(every), max(len(one) for one in every)), fill, np.int64)
-    for at, one in enumerate(every):
-        table[at, : len(one)] = one
+    table = np.full((len(every), max(len(row) for row in every)), fill, np.int64)
+    for at, row in enumerate(every):
+        table[at, : len(row)] = row
     return torch.from_numpy(table)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from trl import SFTConfig, SFTTrainer
 
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.trl.objective import Batch, Given, TrlObjective, arguments, make, sequences
+from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, sequences
 from llmlab.trainer.trl.stepping import Stepping
 
 
@@ -16,9 +16,9 @@ class SteppingSft(Stepping, SFTTrainer):  # type: ignore[misc]
 class Sft(TrlObjective):
     """Loss is the mean over all tokens of a step that carry it."""
 
-    def trainer(self, given: Given) -> Stepping:
-        settings = SFTConfig(**arguments(given), dataset_kwargs={"skip_prepare_dataset": True})
-        return make(SteppingSft, settings, given, self.row)
+    def trainer(self, parts: TrainerParts) -> Stepping:
+        settings = SFTConfig(**arguments(parts), dataset_kwargs={"skip_prepare_dataset": True})
+        return make(SteppingSft, settings, parts, self.row)
 
     def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
         ids, attention, spoken = sequences(tokens, items)

@@ -22,7 +22,7 @@ from llmlab.trainer.loop.batches import Step
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.loop.steps import Loop
 from llmlab.trainer.trl import words
-from llmlab.trainer.trl.objective import Batch, Given, TrlObjective
+from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective
 from llmlab.trainer.trl.stepping import Stepping
 
 
@@ -47,7 +47,7 @@ def objective_of(recipe: Recipe, data: Data) -> TrlObjective:
 
 def _name_of(trainer: Stepping) -> str:
     """What TRL calls it."""
-    return next(one.__name__ for one in type(trainer).__mro__ if one.__module__.startswith("trl."))
+    return next(kind.__name__ for kind in type(trainer).__mro__ if kind.__module__.startswith("trl."))
 
 
 class TrlLoop(Loop):
@@ -80,12 +80,12 @@ class TrlLoop(Loop):
                     self.trainer.train()
         finally:
             self.taught.close()
-        if told := self.taught.ended():
-            self.say(told)
+        if closing := self.taught.ended():
+            self.say(closing)
         self._close()
 
     def _trainer(self) -> Stepping:
-        given = Given(
+        parts = TrainerParts(
             self.recipe,
             self.objective.machine,
             self.objective.model,
@@ -95,7 +95,7 @@ class TrlLoop(Loop):
             Path(self.control.work.cache) / "trl",
             max(1, self.plan.steps - self.state.step),
         )
-        trainer = self.taught.trainer(given)
+        trainer = self.taught.trainer(parts)
         trainer.steps, trainer.weigh = self._steps, self._weigh
         trainer.remove_callback(PrinterCallback)  # it prints beside our log
         trainer.add_callback(Between(self))
@@ -118,8 +118,8 @@ class TrlLoop(Loop):
         self._is_good(loss)
 
     def _held_out(self, held_out: Tokens) -> Evaluated:
-        found = self.taught.evaluated(self.trainer, self._held_out_batches(held_out))
-        return found or super()._held_out(held_out)
+        evaluated = self.taught.evaluated(self.trainer, self._held_out_batches(held_out))
+        return evaluated or super()._held_out(held_out)
 
     def _held_out_batches(self, held_out: Tokens) -> Iterator[Batch]:
         items = range(min(len(held_out), self.recipe.evaluation.most_examples))
@@ -169,12 +169,12 @@ class Between(TrainerCallback):  # type: ignore[misc] # transformers is looked i
     def __init__(self, loop: TrlLoop) -> None:
         self.loop = loop
 
-    def on_step_begin(self, _args: Any, _state: Any, _control: Any, **told: Any) -> None:
-        self.loop.begin_step(told["optimizer"])
+    def on_step_begin(self, _args: Any, _state: Any, _control: Any, **passed: Any) -> None:
+        self.loop.begin_step(passed["optimizer"])
 
-    def on_log(self, _args: Any, state: Any, control: Any, **told: Any) -> None:
+    def on_log(self, _args: Any, state: Any, control: Any, **passed: Any) -> None:
         """A step's numbers come when the optimizer has moved; evaluations and the end of training are logged as well."""
-        logs = told["logs"]
+        logs = passed["logs"]
         state.log_history.clear()  # the metrics keep it
         if "learning_rate" not in logs or "loss" not in logs:
             return

@@ -54,6 +54,6 @@ def of_the_recipe(recipe: Recipe, *, begun: bool = False) -> Iterator[None]:
         if endings.is_out_of_memory(error):
             raise
         first = one_line(str(error)).partition(". ")[0].rstrip(".")
-        told = f"TRL's trainer {'failed' if begun else 'refuses this'}: {translated(first, recipe.objective)}"
+        sentence = f"TRL's trainer {'failed' if begun else 'refuses this'}: {translated(first, recipe.objective)}"
         hint = "" if recipe.objective in TRL_ALONE else "llmlab launch --set engine=own"
-        raise (Failed if begun else SetupFailed)(told, hint) from error
+        raise (Failed if begun else SetupFailed)(sentence, hint) from error
