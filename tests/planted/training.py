@@ -14,8 +14,8 @@ BUGS = (
     Bug(
         "a reward may be no number",
         "rewards/scoring.py",
-        "if math.isfinite(made := float(value))",
-        "if (made := float(value)) is not None",
+        "if math.isfinite(reward := float(value))",
+        "if (reward := float(value)) is not None",
         "one NaN of a reward makes every advantage of its group NaN, and the weights after it",
         ("unit/test_rewards.py",),
     ),
