@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.training import assets, curves, overhead
+from benchmarks.training import assets, curves, optimizers, overhead
 from benchmarks.training.contest import DISTURBING, Measured, wait_for_quiet
 from benchmarks.training.contestants import BEST_TUNED, EVERY, OURS, Contestant
 
 Runs = Mapping[str, Sequence[Measured]]
-PARTS = ("speed", "curves", "overhead")
+PARTS = ("speed", "curves", "overhead", "optimizers")
 
 
 def main() -> int:
@@ -49,6 +49,8 @@ def main() -> int:
             passed += curves.compare(given.peers, Path(scratch))
         if "overhead" in parts:
             passed += overhead.measure(given.peers, Path(scratch))
+        if "optimizers" in parts:
+            passed += optimizers.compare(given.peers, Path(scratch))
     print("\n" + ("\n".join(f"not met: {one}" for one in passed) or "every limit is met"))
     return int(bool(passed))
 

@@ -17,8 +17,10 @@ FOUR_BITS = 0.55
 """Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
 EXPERTS_IN_16_BITS = "method qlora does not fit {model}: it is a mixture of experts, and 4 bits leave the experts in 16"
 """bitsandbytes 0.50 quantises matrices, and transformers 5 holds the experts of a layer as one tensor of three dimensions."""
-MOMENTS = {"adamw": 8.0, "adamw_8bit": 2 * (1 + 4 / 256)}
-"""Bytes of AdamW's two moments of a weight, by the recipe's optimizer; bitsandbytes has 8 bits and, for each 256 of them, a scale of 32."""
+IN_8_BITS = 2 * (1 + 4 / 256)
+MOMENTS = {"adamw": 8.0, "adamw_8bit": IN_8_BITS, "paged_adamw_8bit": IN_8_BITS, "paged_adamw_32bit": 8.0}
+"""Bytes of AdamW's two moments of a weight, by the recipe's optimizer; bitsandbytes has 8 bits and, for each 256 of them, a scale of 32.
+Pages count as if they stayed on the GPU, which they do until it is full."""
 
 
 @dataclass(frozen=True)

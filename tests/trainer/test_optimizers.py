@@ -1,6 +1,5 @@
 """AdamW with the recipe's numbers is torch's with the same, in 8 bits bitsandbytes'; and either goes on from what a checkpoint keeps."""
 
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,9 @@ from tests.trainer.test_resume import Interrupting, ask, same
 
 NUMBERS = {"learning_rate": 0.05, "adam_beta1": 0.8, "adam_beta2": 0.9, "adam_epsilon": 1e-3, "weight_decay": 0.1}
 needs_bitsandbytes = pytest.mark.skipif(not find_spec("bitsandbytes"), reason="bitsandbytes is not installed")
-KINDS = ["adamw", pytest.param("adamw_8bit", marks=needs_bitsandbytes)]
+no_pages = pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+CLASSES = {"adamw_8bit": "AdamW8bit", "paged_adamw_8bit": "PagedAdamW8bit", "paged_adamw_32bit": "PagedAdamW32bit"}
+KINDS = ["adamw", *(pytest.param(kind, marks=[needs_bitsandbytes, no_pages]) for kind in CLASSES)]
 Parameters = dict[str, nn.Parameter]
 
 
@@ -50,21 +51,19 @@ def equal(some: Parameters, others: Parameters) -> bool:
     return all(torch.equal(one, other) for one, other in zip(some.values(), others.values(), strict=True))
 
 
-def by_torch(trained: Parameters) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(list(trained.values()), lr=0.05, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1, fused=True)
+def by_library(kind: str, trained: Parameters) -> torch.optim.Optimizer:
+    numbers: dict[str, Any] = {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}
+    if kind == "adamw":
+        return torch.optim.AdamW(list(trained.values()), fused=True, **numbers)
+    optimizer: torch.optim.Optimizer = getattr(import_module("bitsandbytes.optim"), CLASSES[kind])(list(trained.values()), **numbers)
+    return optimizer
 
 
-def by_bitsandbytes(trained: Parameters) -> torch.optim.Optimizer:
-    library: Any = import_module("bitsandbytes.optim")
-    made: torch.optim.Optimizer = library.AdamW8bit(list(trained.values()), lr=0.05, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.1)
-    return made
-
-
-@pytest.mark.parametrize(("kind", "library"), [("adamw", by_torch), pytest.param("adamw_8bit", by_bitsandbytes, marks=needs_bitsandbytes)])
-def test_it_moves_as_the_librarys_own(kind: str, library: Callable[[Parameters], torch.optim.Optimizer]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_moves_as_the_librarys_own(kind: str) -> None:
     ours, theirs, usual = parameters(), parameters(), parameters()
     moved(optimizers.build(recipe(optimizer=kind), ours), ours, range(6))
-    moved(library(theirs), theirs, range(6))
+    moved(by_library(kind, theirs), theirs, range(6))
     moved(optimizers.build(recipes.check({"model": "lab:tiny", "learning_rate": 0.05, "optimizer": kind}), usual), usual, range(6))
     assert equal(ours, theirs)
     assert not equal(ours, usual), "the numbers must matter"
@@ -84,6 +83,23 @@ def test_what_is_taken_and_put_back_goes_on_the_same(kind: str) -> None:
     assert equal(whole, after)
     bare = {name: nn.Parameter(one.detach().clone()) for name, one in before.items()}
     assert not equal(whole, moved(optimizers.build(recipe(optimizer=kind), bare), bare, range(5, 9))), "without them it does not"
+
+
+@needs_bitsandbytes
+@no_pages
+def test_what_is_put_back_stays_in_the_librarys_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = parameters()
+    optimizer: Any = optimizers.build(recipe(optimizer="paged_adamw_8bit"), trained)
+    moved(optimizer, trained, range(2))
+    kept = optimizers.take(optimizer, trained)
+    second: Any = optimizers.build(recipe(optimizer="paged_adamw_8bit"), trained)
+    pages: list[torch.Tensor] = []
+    page = second.get_state_buffer
+    monkeypatch.setattr(second, "get_state_buffer", lambda *place, **options: pages.append(page(*place, **options)) or pages[-1])
+    optimizers.put_back(second, trained, kept)
+    held = [second.state[parameter][moment] for parameter in trained.values() for moment in ("state1", "state2")]
+    assert all(moment is page for moment, page in zip(held, pages, strict=True))
+    assert all(moment.any() for moment in held)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,10 +12,13 @@ import torch
 from llmlab import recipe as recipes
 from llmlab.contract import METRICS_FILE, EndReason, TrainerExit, WorkFolder
 from llmlab.trainer.machine import Machine
+from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.load import load_model, load_tokenizer
 from llmlab.trainer.results import merge
 from tests.trainer import test_preferences, work as folders
 from tests.trainer.conftest import Train
+from tests.trainer.test_kernels import Kernels
+from tests.trainer.test_objective import apart
 from tests.trainer.test_resume import interrupted
 
 QLORA = {"method": "qlora", "epochs": 3, "learning_rate": 0.02, "evaluation": {"share": 0.2, "steps": 2}}
@@ -60,6 +63,41 @@ def test_an_evaluation_leaves_the_weights_as_they_are(quantised: WorkFolder) -> 
         before = model(tokens).logits
     assert torch.equal(model.train()(tokens).logits, before)
     assert not any(getattr(module, "support_avx512bf16_for_cpu", False) for module in model.modules())
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_an_adapted_product_is_pefts_in_fewer_passes(bias: bool) -> None:
+    """Values and gradients under autocast. PEFT copies what the matrix gives, scales what the adapter gives and adds it."""
+    from bitsandbytes.nn import Linear4bit
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(5)
+    four = Linear4bit(256, 192, bias=bias, compute_dtype=torch.bfloat16, quant_type="nf4", compress_statistics=True).bfloat16().to("cpu")
+    base: Any = torch.nn.Sequential(four)
+    base.is_loaded_in_4bit = True  # as transformers marks a model, and PEFT asks
+    model: Any = get_peft_model(base, LoraConfig(r=4, lora_alpha=12, target_modules=["0"]))
+    module = model.base_model.model[0]
+    torch.nn.init.normal_(module.lora_B["default"].weight)
+    x, above = torch.randn(2, 9, 256).bfloat16(), torch.randn(2, 9, 192).bfloat16()
+
+    def computed() -> tuple[list[torch.Tensor], Kernels]:
+        model.zero_grad()
+        states = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16), Kernels() as kernels:
+            result = module(states)
+            result.backward(above)
+        return [result, states.grad, module.lora_A["default"].weight.grad, module.lora_B["default"].weight.grad], kernels  # type: ignore[list-item]
+
+    theirs, by_peft = computed()
+    assert fuse_adapters(model) == 1
+    ours, by_us = computed()
+    for mine, its in zip(ours, theirs, strict=True):
+        assert mine.dtype == its.dtype
+        assert apart(mine.detach(), its.detach()) < 1e-2
+    assert by_us.launches["aten::clone"] + by_us.launches["aten::add"] + by_us.launches["aten::mul"] == 0
+    assert min(by_peft.launches[name] for name in ("aten::clone", "aten::add", "aten::mul")) > 0
+    with model.disable_adapter():
+        assert torch.equal(module(x), four(x))
 
 
 def test_it_learns(quantised: WorkFolder) -> None:

@@ -73,8 +73,10 @@ class Recipe(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how the learning rate goes on after the warm-up")
     warmup: float = Field(0.03, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
     warmup_steps: int | None = Field(None, ge=0, description="steps in which it rises, instead of warmup")
-    optimizer: Literal["adamw", "adamw_8bit"] = Field(
-        "adamw", description="adamw: moments in 32 bits; adamw_8bit: in 8 (bitsandbytes), a quarter of their memory"
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"] = Field(
+        "adamw",
+        description="adamw: moments in 32 bits; adamw_8bit: in 8 (bitsandbytes), a quarter of their memory; "
+        "paged: moments leave the GPU's memory when it is full",
     )
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's share of the mean of gradients that a step keeps")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's share of the mean of their squares that a step keeps")

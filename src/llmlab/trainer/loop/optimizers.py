@@ -1,7 +1,8 @@
-"""AdamW, as torch has it or with its moments in 8 bits, and what of it a checkpoint keeps.
+"""AdamW, as torch has it or as bitsandbytes has it with moments in 8 bits or in pages, and what of it a checkpoint keeps.
 
-8 bits are bitsandbytes' (Dettmers et al. 2021, arXiv 2110.02861): a byte for each moment, with a scale for every block of 256, and 32 bits
-for tensors of fewer than 4,096 weights. The table of what a byte stands for is the library's and not kept.
+8 bits (Dettmers et al. 2021, arXiv 2110.02861): a byte for each moment, with a scale for every block of 256, and 32 bits for tensors of
+fewer than 4,096 weights. The table of what a byte stands for is the library's and not kept. Pages (Dettmers et al. 2023, arXiv 2305.14314)
+are CUDA's managed memory, which leaves the GPU where it is full; on a CPU they are memory as any other. What a checkpoint keeps is the same.
 """
 
 from importlib import import_module
@@ -16,8 +17,10 @@ from llmlab.trainer.machine import need_bitsandbytes
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """torch's own names."""
-IN_8_BITS = ("state1", "state2", "absmax1", "absmax2")
-"""bitsandbytes' own: the moments, and the scales of their blocks."""
+BITSANDBYTES = {"adamw_8bit": "AdamW8bit", "paged_adamw_8bit": "PagedAdamW8bit", "paged_adamw_32bit": "PagedAdamW32bit"}
+"""Its class for each optimizer of a recipe that is not torch's."""
+BITSANDBYTES_MOMENTS = ("state1", "state2", "absmax1", "absmax2")
+"""Its own names: the moments, and of those in 8 bits the scales of their blocks."""
 STEP = "step"
 
 Parameters = dict[str, nn.Parameter]
@@ -35,11 +38,11 @@ def build(recipe: Recipe, parameters: Parameters) -> torch.optim.Optimizer:
         "eps": recipe.adam_epsilon,
         "weight_decay": recipe.weight_decay,
     }
-    if recipe.optimizer == "adamw":
+    if recipe.optimizer not in BITSANDBYTES:
         return torch.optim.AdamW(list(parameters.values()), **options, fused=True)
     need_bitsandbytes(f"optimizer {recipe.optimizer}", "llmlab launch --set optimizer=adamw")
     library: Any = import_module("bitsandbytes.optim")  # it has no types
-    optimizer: torch.optim.Optimizer = library.AdamW8bit(list(parameters.values()), **options)
+    optimizer: torch.optim.Optimizer = getattr(library, BITSANDBYTES[recipe.optimizer])(list(parameters.values()), **options)
     return optimizer
 
 
@@ -49,7 +52,7 @@ def take(optimizer: torch.optim.Optimizer, parameters: Parameters, *, keep: bool
         f"{name}.{moment}": torch.as_tensor(optimizer.state[parameter][moment])
         for name, parameter in parameters.items()
         if parameter in optimizer.state
-        for moment in (*MOMENTS, *IN_8_BITS, STEP)
+        for moment in (*MOMENTS, *BITSANDBYTES_MOMENTS, STEP)
         if moment in optimizer.state[parameter]
     }
     return weights.take(moments, keep=keep)
@@ -61,10 +64,12 @@ def put_back(optimizer: Any, parameters: Parameters, kept: dict[str, Tensor]) ->
         if f"{name}.{STEP}" not in kept:
             continue
         step = kept[f"{name}.{STEP}"]
-        if f"{name}.{IN_8_BITS[0]}" in kept:
-            optimizer.init_state(optimizer.param_groups[0], parameter, 0, number)  # which makes the table
-            moments = {moment: kept[f"{name}.{moment}"].to(parameter.device) for moment in IN_8_BITS if f"{name}.{moment}" in kept}
-            optimizer.state[parameter] |= {**moments, STEP: int(step)}
+        if f"{name}.{BITSANDBYTES_MOMENTS[0]}" in kept:
+            optimizer.init_state(optimizer.param_groups[0], parameter, 0, number)  # which makes the table, and the pages
+            for moment in BITSANDBYTES_MOMENTS:
+                if f"{name}.{moment}" in kept:
+                    optimizer.state[parameter][moment].copy_(kept[f"{name}.{moment}"])
+            optimizer.state[parameter][STEP] = int(step)
         else:
             moments = {moment: weights.like(parameter, kept[f"{name}.{moment}"]) for moment in MOMENTS}
             optimizer.state[parameter] = {**moments, STEP: step.to(parameter.device)}
