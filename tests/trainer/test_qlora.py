@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,19 @@ def test_resumed_is_uninterrupted(tmp_path: Path, model: Path, train: Train, qua
     assert folders.losses(work) == folders.losses(quantised)
     assert folders.weights(work) == folders.weights(quantised)
     assert evaluated(work) == evaluated(quantised)
+
+
+@pytest.mark.slow  # two trainings; in 32 bits above, and the one step of adapter and matrix with it
+def test_in_16_bits_its_adapters_are_one_step_each_and_go_on_bit_by_bit(tmp_path: Path, model: Path, train: Train) -> None:
+    recipe = {**QLORA, "precision": "bf16", "lora": {"dropout": 0}}
+    whole, work = (folders.make(tmp_path / name, model, count=20, recipe=recipe) for name in ("whole", "work"))
+    code, log = train(whole)
+    assert code == 0, log
+    assert re.search(r"\d+ adapters", log)
+    interrupted(train, work, 5)
+    assert folders.losses(work) == folders.losses(whole)
+    assert folders.weights(work) == folders.weights(whole)
+    assert folders.losses(whole)[-1][1] < folders.losses(whole)[0][1] - 0.3
 
 
 def test_it_learns_to_prefer(tmp_path: Path, model: Path, train: Train) -> None:

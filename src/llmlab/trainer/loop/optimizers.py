@@ -2,7 +2,7 @@
 
 8 bits (Dettmers et al. 2021, arXiv 2110.02861): a byte for each moment, with a scale for every block of 256, and 32 bits for tensors of
 fewer than 4,096 weights. The table of what a byte stands for is the library's and not kept. Pages (Dettmers et al. 2023, arXiv 2305.14314)
-are CUDA's managed memory, which leaves the GPU where it is full; on a CPU they are memory as any other. What a checkpoint keeps is the same.
+are CUDA's managed memory, which leaves the GPU where it is full; on a CPU they are memory as any other. A checkpoint keeps the same.
 """
 
 from importlib import import_module

@@ -1,9 +1,9 @@
 """A frozen matrix with its adapter as one step of autograd, computed in 16 bits; the matrix itself is held in 16 bits or in 4.
 
-PEFT's own forward multiplies by the scale and adds in passes over the whole output, and each keeps a dropped copy of its input for the way
-back; over 4 bits it copies the output before. Here the scale goes into the product with the adapter's second matrix, which is added as it is
-made; and for the way back there is the input, which the matrices that read it share, and the mask. Dropout, scale and sum are rounded once
-where PEFT rounds each. On a GPU an adapter with dropout stays as PEFT has it, because torch's own dropout is quicker there.
+PEFT's own forward multiplies by the scale and adds in passes over the whole output, and each keeps a dropped copy of its input for the
+way back; over 4 bits it copies the output before. Here the scale goes into the product with the adapter's second matrix, which is added
+as it is made; and for the way back there is the input, which the matrices that read it share, and the mask. Dropout, scale and sum are
+rounded once where PEFT rounds each. On a GPU an adapter with dropout stays as PEFT has it, because torch's own dropout is quicker there.
 """
 
 from importlib import import_module
@@ -20,13 +20,21 @@ from llmlab.trainer.model.products import is_frozen, product
 class AdaptedProduct(torch.autograd.Function):
     """`x @ weight.T + bias + scale * drop(x) @ down.T @ up.T`, x (..., in).
 
-    Weight (out, in) and bias (out,) are frozen, down (rank, in) and up (out, rank) learn. A weight in 4 bits comes packed, with bitsandbytes'
-    `QuantState`, and is made whole for each product.
+    Weight (out, in) and bias (out,) are frozen, down (rank, in) and up (out, rank) learn. A weight in 4 bits comes packed, with
+    bitsandbytes' `QuantState`, and is made whole for each product.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, quant_state: Any, bias: Tensor | None, down: Tensor, up: Tensor, scale: float, probability: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        quant_state: Any,
+        bias: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        scale: float,
+        probability: float,
     ) -> Tensor:
         rows, types = x.reshape(-1, x.shape[-1]), (down.dtype, up.dtype)
         down, up = down.to(x.dtype), up.to(x.dtype)
