@@ -22,7 +22,7 @@ from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT
 from llmlab.errors import ExitCode
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import CommandLine, assert_runs
 
 REGION = "us-east-1"
 
@@ -191,6 +191,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 GOOD = b'{"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "good day"}]}\n'
+GOOD_LABEL = b'{"prompt": "hello", "completion": "good day", "label": true}\n'
 OFFLINE: list[tuple[str, dict[str, bytes], tuple[str, ...], ExitCode, str]] = [
     ("no folder", {}, ("validate", "nowhere"), ExitCode.USAGE, "there is no file or folder nowhere"),
     ("empty folder", {"empty/sub/.keep": b""}, ("validate", "empty"), ExitCode.USAGE, "empty is empty"),
@@ -206,9 +207,19 @@ OFFLINE: list[tuple[str, dict[str, bytes], tuple[str, ...], ExitCode, str]] = [
     ("not TOML", {"llmlab.toml": b"lab = \n"}, ("config",), ExitCode.USAGE, "llmlab.toml is not TOML"),
     ("unknown setting", {"llmlab.toml": b"bugdet = 3\n"}, ("config",), ExitCode.USAGE, "there is no setting bugdet; budget is meant"),
     ("wrong setting", {"llmlab.toml": b"max_hours = 10000\n"}, ("config",), ExitCode.USAGE, "max_hours cannot be 10000"),
+    ("groups", {}, ("launch", "--recipe", "grpo", "--set", "grpo.num_generations=5"), ExitCode.USAGE,
+     "objective grpo makes 32 completions a step (batch_size x accumulate), which groups of grpo.num_generations 5 do not divide"),
+    ("no rewards", {}, ("launch", "--recipe", "grpo", "--set", "grpo.rewards=[]"), ExitCode.USAGE, "objective grpo has no rewards: "),
+    ("a reward of no list", {}, ("launch", "--recipe", "grpo", "--set", "grpo.rewards=[exact]"), ExitCode.USAGE, "grpo.rewards"),
+    ("packing under grpo", {}, ("launch", "--recipe", "grpo", "--set", "packing=true"), ExitCode.USAGE, "objective grpo pads its batches"),
+    ("packing under kto", {}, ("estimate", "--recipe", "kto", "--set", "packing=true"), ExitCode.USAGE, "objective kto pads its batches"),
+    ("GPUs under kto", {}, ("launch", "--recipe", "kto", "--set", "parallel=fsdp"), ExitCode.USAGE, "objective kto trains on one GPU, "),
+    ("kto alone in its batch", {}, ("launch", "--recipe", "kto", "--set", "batch_size=1"), ExitCode.USAGE, "objective kto needs a batch_"),
+    ("labels of one kind", {"data/a.jsonl": GOOD_LABEL * 3}, ("validate", "data", "--objective", "kto"), ExitCode.FAILED,
+     "every label of data says that the answer is good, and objective kto learns from good and bad ones side by side"),
     ("secret name", {}, ("secret", "set", "HF TOKEN"), ExitCode.USAGE, "a secret's name is lower-case"),
     ("empty secret", {}, ("secret", "set", "hf-token"), ExitCode.USAGE, "the value on standard input is empty"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("files", "line", "exit_code", "sentence"), [row[1:] for row in OFFLINE], ids=[row[0] for row in OFFLINE])
@@ -221,7 +232,7 @@ def test_what_the_user_wrote(
     assert (result.code, result.error[: len(sentence)]) == (exit_code, sentence)
     assert result.error
     assert not result.error.endswith(".")
-    assert result.hint
+    assert_runs(result.hint)
     assert recorder == [], "AWS was asked"
     assert lab("--json", *line).json
 

@@ -14,7 +14,7 @@ from llmlab.contract import EndReason, RunKeys, Spec
 from llmlab.ops.measured import STEPS
 from llmlab.sandbox import market
 
-from .conftest import CommandLine
+from .conftest import CommandLine, assert_runs
 from .test_status import beat, finish, launch
 
 
@@ -126,6 +126,16 @@ def test_a_model_is_counted_by_its_config(ready: CommandLine, lab_aws: Aws) -> N
     assert facts["source"] == "its config.json"
     assert facts["parameters"] == pytest.approx(70.55e9, rel=0.001), "as Llama 3.3 70B has"
     assert of(facts, "g6e.xlarge")["obstacle"] == "memory"
+
+
+def test_what_trl_cannot_do_on_a_machine_is_said_before_one_is_paid_for(ready: CommandLine) -> None:
+    for recipe in ("kto", "grpo"):
+        experts = ready("launch", "--recipe", recipe, "--dry-run", "--set", "method=qlora", "--set", "model=Qwen/Qwen3-30B-A3B")
+        assert experts.error.startswith("method qlora does not fit Qwen/Qwen3-30B-A3B: it is a mixture of experts")
+        assert "--set method=lora" in experts.hint
+        four = ready("launch", "--recipe", recipe, "--dry-run", "--instance-type", "g6.12xlarge")
+        assert (four.code, "has 4 GPUs, and TRL's trainers train on one here" in four.error) == (1, True)
+        assert_runs(four.hint)
 
 
 def test_placement_scores_are_asked_for_three_types_and_more(ready: CommandLine, recorder: list[str]) -> None:

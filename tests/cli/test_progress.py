@@ -37,6 +37,8 @@ def test_a_bar_never_goes_back() -> None:
     assert (shares[0], shares[-1]) == (0.0, 1.0)
     assert progress.line(LIFE[6]) == "━━━━━━━━━───────  57%  evaluating · 75/150 · loss 0.273 · $0.0029 · 24s left"
     assert len(progress.line(LIFE[6])) <= 80
+    assert "· 75/150 · reward 0.500 · $0.0029" in progress.line(replace(LIFE[6], loss=0.0, reward=0.5))
+    assert "step 75/150, loss 0.273, margin 1.250, " in run_screens.progress_line(replace(LIFE[6], margin=1.25))
 
 
 def test_a_line_of_narrative_says_the_same_share() -> None:

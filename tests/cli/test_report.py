@@ -54,6 +54,21 @@ def test_the_page_is_whole_and_stands_alone(lab: CommandLine, lab_aws: Aws, proj
     assert "&lt;script&gt;" in page
 
 
+def test_rewards_and_margins_are_drawn_beside_the_loss(lab: CommandLine, lab_aws: Aws, project: Path) -> None:
+    rows: list[dict[str, object]] = [{"step": 0, "eval_loss": -0.25, "eval_reward": 0.25}]
+    rows += [{"step": step, "loss": 0.0, "reward": 0.25 * step, "margin": 0.5 * step, "eval_margin": step} for step in (1, 2, 3)]
+    leave(lab_aws, [*rows, {"step": 4, "eval_reward": 0.75}])
+    result = lab("report", "--json")
+    assert {name: result.json[name] for name in ("objective", "first_reward", "last_reward", "first_margin", "last_margin")} == {
+        "objective": "sft", "first_reward": 0.25, "last_reward": 0.75, "first_margin": 0.5, "last_margin": 1.5,
+    }  # fmt: skip
+    page = (project / result.json["path"]).read_text(encoding="utf-8")
+    for title in ("Reward", "Reward on held-out prompts", "Margin of good over bad answers", "Margin on held-out examples"):
+        assert f"<b>{title}</b>" in page
+    assert '<span class="soft">reward</span><b>0.25 → 0.75</b>' in page
+    assert '<span class="soft">margin</span><b>0.5 → 1.5</b>' in page
+
+
 def test_a_run_that_has_not_logged_yet(lab: CommandLine, lab_aws: Aws, project: Path) -> None:
     leave(lab_aws, [])
     assert lab("report", RUN, "--output", "page.html").out == "page.html\n"

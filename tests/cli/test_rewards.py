@@ -40,6 +40,15 @@ def test_validate_tries_a_reward_on_the_rows(llmlab: CommandLine, data: Path, pr
     assert llmlab("validate", data, "--json").json["rewards"] is None
 
 
+def test_rewards_that_are_all_equal_are_said_before_a_run(llmlab: CommandLine, data: Path, project: Path) -> None:
+    words = "no reward tells an answer from an empty completion, in 4 of 4 groups of the two: of a group whose completions all get the same"
+    file = project / "reward.py"
+    assert words not in llmlab("validate", data, "--reward", file).err
+    file.write_text("def reward(completions, **columns):\n    return [0.5] * len(completions)\n")
+    alike = llmlab("validate", data, "--reward", file)
+    assert (alike.code, words in " ".join(alike.err.split())) == (0, True)
+
+
 def test_a_reward_that_fails_is_told_with_the_row(llmlab: CommandLine, data: Path, project: Path) -> None:
     file = project / "reward.py"
     file.write_text("def reward(completions, **columns):\n    return [float(one) for one in completions]\n")

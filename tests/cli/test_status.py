@@ -87,6 +87,29 @@ def test_a_running_run_in_the_list_and_alone(ready: CommandLine, lab_aws: Aws) -
     assert screen.err.endswith(f"next: llmlab logs {run} -f\n")
 
 
+def test_what_a_run_earns_is_told_beside_its_loss(ready: CommandLine, lab_aws: Aws, project: Path) -> None:
+    (project / "recipe.yaml").write_text(
+        "model: some/model-1b\nobjective: grpo\nbatch_size: 8\n"
+        "grpo: {num_generations: 4, rewards: [exact_match, {similarity: true, weight: 0.2}]}\n"
+    )
+    run, instance = launch(ready)
+    at, bucket, keys = contract.build_timestamp(ready.clock.now()), lab_aws.names.outputs_bucket, RunKeys(run)
+    told = {"loss": 0.0, "reward": 0.8125, "margin": 1.5}
+    progress = Progress("training", 50, 100, 0.5, learning_rate=1e-4, **told)  # type: ignore[arg-type]
+    documents.write(lab_aws, bucket, keys.status, Heartbeat(run, 1, at, instance, "training", progress))
+    (living,) = ready("status", "--json").json["runs"]
+    assert (living["objective"], {name: living[name] for name in told}) == ("grpo", told)
+    screen = " ".join(ready("status", run).out.split())
+    assert "step 50/100, loss 0.0000, reward 0.8125, margin 1.5000 " in screen
+    assert "recipe grpo, lora on some/model-1b rewards exact_match, 0.2 x similarity " in screen
+    marker = Marker(run, EndReason.COMPLETED, at, 1, step=100, total_steps=100, **told)  # type: ignore[arg-type]
+    documents.write(lab_aws, bucket, keys.success, marker)
+    documents.touch(lab_aws, bucket, keys.ended(marker.reason))
+    instances.terminate(lab_aws, [instance])
+    (over,) = ready("status", "--json").json["runs"]
+    assert (over["state"], {name: over[name] for name in told}) == ("succeeded", told)
+
+
 def test_a_heartbeat_without_an_instance_is_no_running_run(ready: CommandLine, lab_aws: Aws) -> None:
     run, instance = launch(ready)
     beat(ready, lab_aws, run, instance)

@@ -104,10 +104,14 @@ class Lab:
         return found
 
     def losses(self, run: str) -> dict[int, float]:
-        body = self.aws.s3.get_object(Bucket=self.aws.names.outputs_bucket, Key=RunKeys(run).output + contract.METRICS_FILE)["Body"].read()
-        rows = [json.loads(line) for line in body.splitlines()]
+        rows = self.metrics(run)
         assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
         return {row["step"]: row["loss"] for row in rows}
+
+    def metrics(self, run: str) -> list[dict[str, Any]]:
+        """Every row, those of evaluations too."""
+        body = self.aws.s3.get_object(Bucket=self.aws.names.outputs_bucket, Key=RunKeys(run).output + contract.METRICS_FILE)["Body"].read()
+        return [json.loads(line) for line in body.splitlines()]
 
     def adapter(self, run: str) -> bytes:
         """The weights that came out."""

@@ -142,6 +142,8 @@ def test_each_step_makes_its_own_completions(tmp_path: Path, model: Path, train:
     seen = trained_rows(work)
     assert len(seen) == 4
     assert len({row["reward"] for row in seen}) > 1
+    assert folders.progress(work).reward == seen[-1]["reward"]
+    assert f"  reward {seen[-1]['reward']:.4f}  " in log
 
 
 def test_a_reward_that_fails_ends_the_run_with_the_row(tmp_path: Path, model: Path, train: Train) -> None:

@@ -16,9 +16,13 @@ from typing import Any
 
 import pytest
 
+from llmlab.clock import SystemClock
 from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
+from llmlab.trainer import run
+from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Failed, SetupFailed
 from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.processes import Processes
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable
@@ -31,7 +35,7 @@ SAME: dict[str, dict[str, Any]] = {
     "dpo": {"objective": "dpo", "batch_size": 2, "accumulate": 2},
     "dpo, full": {"objective": "dpo", "method": "full", "batch_size": 1, "accumulate": 4},
 }
-FORMS = {"sft": "messages", "dpo": "preference", "kto": "kto"}
+FORMS = {"sft": "messages", "dpo": "preference", "kto": "kto", "grpo": "messages"}
 LEFT: dict[str, dict[str, Any]] = {
     "sft": {"method": "lora"},
     "sft, full": {"method": "full"},
@@ -121,6 +125,18 @@ def test_labels_of_one_kind_alone_are_refused_on_the_machine_too(tmp_path: Path,
     code, log = train(work)
     assert code == TrainerExit.DATA_ERROR, log
     assert "is labelled good, and objective kto learns from good and bad ones side by side" in log
+
+
+@pytest.mark.parametrize("objective", ["sft", "kto", "grpo"])
+def test_several_gpus_are_refused_by_the_trainer_too(tmp_path: Path, model: Path, objective: str) -> None:
+    """A launch asks for no machine with several; whoever has one all the same reads it before anything is loaded."""
+    grpo = {"grpo": {"rewards": ["similarity"], "num_generations": 2, "max_completion_length": 6}} if objective == "grpo" else {}
+    work = make(tmp_path, model, objective=objective, **grpo)
+    spec, recipe = run.parse(work)
+    with Control(work, SystemClock()) as control, pytest.raises(SetupFailed) as caught:
+        run.train(work, spec, recipe, control, Processes(0, 2), print)
+    assert caught.value.message == "TRL's trainers train on one GPU here, and this machine has 2"
+    assert caught.value.hint == "llmlab launch --instance-type g6.xlarge"
 
 
 @pytest.mark.parametrize("case", tiered(LEFT, set(), {"dpo", "kto"}))

@@ -63,7 +63,7 @@ def test_a_training_that_completes(here: Machine) -> None:
         (Path(here.job.folder.output) / ".adapter.new").mkdir()
         (Path(here.job.folder.output) / ".adapter.new" / "half").write_text("half")
         Path(here.job.folder.logs, "training.log").write_text("step 40\n")
-        here.control(here.job.folder.progress, Progress("training", 40, 40, loss=1.25, tokens_per_second=900.0))
+        here.control(here.job.folder.progress, Progress("training", 40, 40, loss=1.25, tokens_per_second=900.0, reward=0.75, margin=0.5))
 
     here.at(10, lambda: here.checkpoint(20))
     here.at(100, trained)
@@ -71,6 +71,7 @@ def test_a_training_that_completes(here: Machine) -> None:
     here.agent.run()
     done = marker(here)
     assert (done.reason, done.step, done.total_steps, done.loss) == (EndReason.COMPLETED, 40, 40, 1.25)
+    assert (done.reward, done.margin) == (0.75, 0.5)
     assert done.hours == pytest.approx(0.5, abs=0.01)
     assert done.cost == pytest.approx(0.15, abs=0.01)
     assert [file.path for file in done.files] == ["adapter/adapter_model.safetensors"]

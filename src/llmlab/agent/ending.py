@@ -61,7 +61,7 @@ def write_end(
         job.run, verdict.reason, at, job.attempt, verdict.detail, "", step,
         progress.total_steps if progress else 0, progress.loss if progress else None,
         totals.hours_before + totals.hours, totals.cost_before + totals.cost, files,
-        verdict.hint_code, verdict.hint_values,
+        verdict.hint_code, verdict.hint_values, progress.reward if progress else None, progress.margin if progress else None,
     )  # fmt: skip
     good = verdict.reason is EndReason.COMPLETED
     outputs.write(job.keys.success if good else job.keys.failure, _readable(marker, say))

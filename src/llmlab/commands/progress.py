@@ -67,11 +67,11 @@ def bar(done: float, width: int = WIDTH) -> str:
 
 
 def line(run: "Run") -> str:
-    """The bar with what it stands at: stage, step, loss, dollars, what is left."""
+    """The bar with what it stands at: stage, step, reward or loss, dollars, what is left."""
     parts = [
         stage(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else ""),
         f"{run.step or 0}/{run.total_steps}" if run.total_steps else "",
-        f"loss {run.loss:.3f}" if run.loss is not None else "",
+        f"reward {run.reward:.3f}" if run.reward is not None else f"loss {run.loss:.3f}" if run.loss is not None else "",
         dollars(run.cost) if run.cost and run.cost >= CENT / 100 else "",
         f"{duration(run.eta_seconds)} left" if run.eta_seconds else "",
     ]

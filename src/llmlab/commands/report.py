@@ -30,7 +30,11 @@ def report(
     name = resolve(state.aws, run)
     facts = gather(state.aws, state.clock, name)
     path = write(facts, output or Path("outputs") / name / "report.html")
-    summary = {"run": name, "path": str(path), "state": facts.state, "first_loss": facts.first_loss, "last_loss": facts.last_loss}
+    summary = {
+        "run": name, "path": str(path), "state": facts.state, "objective": facts.objective,
+        "first_loss": facts.first_loss, "last_loss": facts.last_loss, "first_reward": facts.first_reward, "last_reward": facts.last_reward,
+        "first_margin": facts.first_margin, "last_margin": facts.last_margin,
+    }  # fmt: skip
     state.ui.show(summary, lambda: str(path))
     if not show:
         state.ui.say(f"next: {shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmlab.commands import progress
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
@@ -46,13 +46,19 @@ def step_words(run: "Run") -> str:
     return f"{run.step or 0}/{run.total_steps}" if run.total_steps else str(run.step)
 
 
+def learned_words(run: "Run", digits: int = 3) -> str:
+    """`loss 0.273, reward 0.812`: what of these the run has."""
+    told = {"loss": run.loss, "reward": run.reward, "margin": run.margin}
+    return ", ".join(f"{name} {value:.{digits}f}" for name, value in told.items() if value is not None)
+
+
 def hours_words(run: "Run") -> str:
     return duration(None if run.hours is None else run.hours * 3600)
 
 
 def progress_line(run: "Run") -> str:
     """One line of narrative on how a run is."""
-    parts = [f"step {step_words(run)}" if step_words(run) else "", f"loss {run.loss:.3f}" if run.loss is not None else ""]
+    parts = [f"step {step_words(run)}" if step_words(run) else "", learned_words(run)]
     parts += [
         f"{count(run.tokens_per_second)} tokens/s" if run.tokens_per_second else "",
         f"GPU {run.gpu_percent:.0f} %" if run.gpu_percent else "",
@@ -74,6 +80,10 @@ def parts_words(parts: Mapping[str, float]) -> str:
 # ---------------------------------------------------------------- the list
 
 
+def _decimals(number: float | None) -> str:
+    return "" if number is None else f"{number:.3f}"
+
+
 class RunsTable:
     """The runs, as many columns as the terminal is wide for; a column in which nobody has anything is not drawn."""
 
@@ -89,7 +99,7 @@ class RunsTable:
             "name": [one.name or "" for one in self.runs],
             "state": [Text(state_words(one), STYLES.get(one.state, "")) for one in self.runs],
             "step": [step_words(one) for one in self.runs],
-            "loss": ["" if one.loss is None else f"{one.loss:.3f}" for one in self.runs],
+            **{name: [_decimals(getattr(one, name)) for one in self.runs] for name in ("loss", "reward", "margin")},
             "tokens/s": [count(one.tokens_per_second) for one in self.runs],
             "GPU": ["" if one.gpu_percent is None else f"{one.gpu_percent:.0f} %" for one in self.runs],
             "time": [hours_words(one) for one in self.runs],
@@ -171,7 +181,7 @@ def _course(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     if run.state in {RunState.STARTING, RunState.RUNNING}:
         yield "progress", f"{progress.bar(progress.share(run))}  {progress.stage(run)}"
     if step_words(run):
-        yield "step", ", ".join(filter(None, [step_words(run), f"loss {run.loss:.4f}" if run.loss is not None else ""]))
+        yield "step", ", ".join(filter(None, [step_words(run), learned_words(run, 4)]))
     if run.tokens_per_second and not run.state.final:
         gpu = [
             f"GPU {run.gpu_percent:.0f} %" if run.gpu_percent is not None else "",
@@ -200,11 +210,35 @@ def _parts(facts: "Detail") -> Iterator[tuple[str, str]]:
     run, spec = facts.run, facts.spec
     if run.instance:
         yield "instance", f"{run.instance}, {run.instance_type} in {run.zone}, {'spot' if run.spot else 'on-demand'}"
-    yield "recipe", f"{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
+    yield "recipe", f"{objective_words(spec.recipe)}{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
+    if rewards := rewards_words(spec.recipe):
+        yield "rewards", rewards
     examples = spec.data.facts.get("examples")
     yield "data", spec.data.name + (f", {count(examples)} examples" if isinstance(examples, int) else "")
     yield "image", spec.image.rpartition("@")[2][:19]
     yield "machine", f"{spec.ami}, {len(spec.pools)} pools: {', '.join(dict.fromkeys(pool.instance_type for pool in spec.pools))}"
+
+
+def objective_words(recipe: Mapping[str, Any]) -> str:
+    """`dpo, ` and `sft by TRL, `, "" for what is trained where nothing else is said."""
+    objective, engine = str(recipe.get("objective", "sft")), recipe.get("engine", "own")
+    if objective == "sft" and engine == "own":
+        return ""
+    return f"{objective}{' by TRL' if engine == 'trl' else ''}, "
+
+
+def rewards_words(recipe: Mapping[str, Any]) -> str:
+    """`exact_match, 0.5 x reward.py`; "" for an objective without rewards."""
+    section = recipe.get("grpo")
+    rewards = section.get("rewards") if isinstance(section, dict) and recipe.get("objective") == "grpo" else None
+    return ", ".join(_reward_words(reward) for reward in rewards if isinstance(reward, dict)) if isinstance(rewards, list) else ""
+
+
+def _reward_words(reward: Mapping[str, Any]) -> str:
+    name = next((name for name, value in reward.items() if name != "weight" and value), "")
+    file = reward[name].get("file", name) if name == "file" and isinstance(reward[name], dict) else name
+    weight = reward.get("weight", 1)
+    return str(file) if weight == 1 else f"{weight} x {file}"
 
 
 class AttemptsTable:

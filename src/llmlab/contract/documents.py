@@ -221,6 +221,10 @@ class Marker:
     hint_code: str = ""
     """Of `hints.HINTS`, with its values; "": the one of the reason."""
     hint_values: dict[str, str] = field(default_factory=dict)
+    reward: float | None = None
+    """Mean of the newest step's completions, where an objective has rewards."""
+    margin: float | None = None
+    """By how much good answers were rewarded above bad ones in the newest step, where an objective compares them."""
     contract: int = VERSION
 
     def command(self, run: str, spec: "Spec | None" = None) -> str:
@@ -248,6 +252,9 @@ class Progress:
     """Training seconds of this attempt."""
     moves: int = 0
     """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
+    reward: float | None = None
+    margin: float | None = None
+    """As in `Marker`."""
 
 
 @dataclass(frozen=True)

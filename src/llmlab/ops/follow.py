@@ -46,4 +46,4 @@ def _follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) ->
 
 def _face(run: Run) -> tuple[object, ...]:
     """What a reader would call a change."""
-    return run.state, run.attempt, run.phase, run.step, run.loss, run.checkpoint
+    return run.state, run.attempt, run.phase, run.step, run.loss, run.reward, run.margin, run.checkpoint

@@ -28,6 +28,8 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
         step=run.checkpoint or 0,
         total_steps=run.total_steps or 0,
         loss=run.loss,
+        reward=run.reward,
+        margin=run.margin,
         hours=run.hours or 0.0,
         cost=run.cost or 0.0,
     )

@@ -28,16 +28,21 @@ MOST_DRAWN = 1e150
 
 @dataclass(frozen=True)
 class Report:
-    """What the page shows. `first_loss` and `last_loss` are None before the first logged step."""
+    """What the page shows. `objective` is what was trained for; the numbers of the first and the last row that has them, else None."""
 
     run: str
     state: str
     reason: str
+    objective: str
     spec: Spec
     marker: Marker | None
     cost: RunCost | None
     first_loss: float | None
     last_loss: float | None
+    first_reward: float | None
+    last_reward: float | None
+    first_margin: float | None
+    last_margin: float | None
     steps: int
     charts: tuple[Chart, ...]
     samples: tuple[dict[str, str], ...]
@@ -55,16 +60,21 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
         raise LabError(f"there is no run {run}", "llmlab status")
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
     rows = list(objects(documents.read_text(aws, bucket, keys.output + METRICS_FILE)))
-    losses = [row["loss"] for row in rows if isinstance(row.get("loss"), int | float)]
+    losses, rewards, margins = (ends(rows, name) for name in ("loss", "reward", "margin"))
     return Report(
         run=run,
         state=str(marker.reason.state) if marker else "not over",
         reason=str(marker.reason) if marker else "",
+        objective=str(spec.recipe.get("objective", "sft")),
         spec=spec,
         marker=marker,
         cost=run_cost(aws, run, contract.run_started(run), clock.now()),
-        first_loss=losses[0] if losses else None,
-        last_loss=losses[-1] if losses else None,
+        first_loss=losses[0],
+        last_loss=losses[1],
+        first_reward=rewards[0],
+        last_reward=rewards[1],
+        first_margin=margins[0],
+        last_margin=margins[1],
         steps=max((row["step"] for row in rows if isinstance(row.get("step"), int) and _is_drawable(row["step"])), default=0),
         charts=tuple(one for one in (*training_charts(rows), gpu_chart(aws, clock, run, marker)) if one),
         samples=tuple(
@@ -74,8 +84,17 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
     )
 
 
+def ends(rows: Iterable[Mapping[str, Any]], name: str) -> tuple[float | None, float | None]:
+    """The first and the last number of a column."""
+    numbers: list[float] = [row[name] for row in rows if _is_drawable(row.get(name))]
+    return (numbers[0], numbers[-1]) if numbers else (None, None)
+
+
 def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
-    """Loss, learning rate and speed by step. After an interruption a step may be there twice: what the newer row says holds."""
+    """Loss, rewards, margins, learning rate and speed by step.
+
+    After an interruption a step may be there twice: what the newer row says holds.
+    """
     by_step: dict[int, dict[str, Any]] = {}
     for row in rows:
         if isinstance(row.get("step"), int) and _is_drawable(row["step"]):
@@ -89,6 +108,8 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
         chart.line("Loss on held-out examples", column("eval_loss")) if not column("eval_reward") else None,
         chart.line("Reward", column("reward")),
         chart.line("Reward on held-out prompts", column("eval_reward")),
+        chart.line("Margin of good over bad answers", column("margin")),
+        chart.line("Margin on held-out examples", column("eval_margin")),
         chart.line("Learning rate", column("learning_rate")),
         chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
     ]

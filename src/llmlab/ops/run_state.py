@@ -11,7 +11,7 @@ from datetime import datetime
 from llmlab import contract
 from llmlab.aws.documents import Ended
 from llmlab.aws.instances import Instance
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunState, Spec, typed
+from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, Progress, RunState, Spec, typed
 from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.ops import spending
 from llmlab.ops.spending import Account, AttemptCost
@@ -38,7 +38,13 @@ class Run:
     phase: str = ""
     step: int | None = None
     total_steps: int | None = None
+    objective: str | None = None
+    """Of the recipe, None where it was not read: a listing reads that of live runs alone."""
     loss: float | None = None
+    reward: float | None = None
+    """Mean of the newest step's completions, where the objective has rewards."""
+    margin: float | None = None
+    """By how much good answers are rewarded above bad ones, where the objective compares them."""
     tokens_per_second: float | None = None
     gpu_percent: float | None = None
     gpu_memory_gib: float | None = None
@@ -97,6 +103,8 @@ def finished(run: str, ended: Ended, marker: Marker | None) -> Run:
         step=marker.step,
         total_steps=marker.total_steps,
         loss=marker.loss,
+        reward=marker.reward,
+        margin=marker.margin,
         hours=marker.hours,
         cost=marker.cost,
         ended=contract.parse_timestamp(marker.ended),
@@ -158,7 +166,10 @@ def assemble(
         phase=current.phase if current and not state.final else "",
         step=marker.step if marker else progress.step if progress else end.step if end else 0,
         total_steps=(marker.total_steps if marker else 0) or (last.total_steps if last else 0) or None,
-        loss=(marker.loss if marker else progress.loss if progress else None) or (last.loss if last and marker else None),
+        objective=str(spec.recipe.get("objective", "sft")),
+        loss=_newest("loss", marker, progress, last),
+        reward=_newest("reward", marker, progress, last),
+        margin=_newest("margin", marker, progress, last),
         tokens_per_second=progress.tokens_per_second if progress else None,
         gpu_percent=current.gpu_percent if current else None,
         gpu_memory_gib=current.gpu_memory_gib if current else None,
@@ -171,6 +182,15 @@ def assemble(
         ended=contract.parse_timestamp(marker.ended) if marker else None,
         heard=contract.parse_timestamp(current.at) if current else None,
     )
+
+
+def _newest(what: str, marker: Marker | None, progress: Progress | None, last: Progress | None) -> float | None:
+    """What training earned or lost in its newest step: by the marker, else by the heartbeat, which knows more where a marker tells nothing.
+
+    `progress` is that of the newest attempt, `last` that of any.
+    """
+    told: list[float | None] = [getattr(document, what) for document in ((marker, last) if marker else (progress,)) if document]
+    return next((number for number in told if number is not None), None)
 
 
 def used(found: Sequence[AttemptCost], claims: Sequence[Attempt]) -> tuple[float | None, float | None]:

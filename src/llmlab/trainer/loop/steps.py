@@ -334,17 +334,25 @@ class Loop:
 
     def _report(self, phase: str, row: dict[str, Any] | None) -> None:
         seconds = time.perf_counter() - self.started
-        row = row or {"loss": self.state.losses[-1] if self.state.losses else None}  # before the first step of one that goes on
+        if row is None:  # before the first step of one that goes on
+            row = {**self.metrics.last, "loss": self.state.losses[-1] if self.state.losses else None, "learning_rate": None}
         self.control.progress(
             Progress(
                 phase, self.state.step, self.plan.steps, self.plan.epoch(self.state.step), row.get("loss"), row.get("learning_rate"),
                 self.state.tokens, round(self.speed.average, 1) if self.speed.average else None, round(seconds, 2), self.control.last.moves,
+                self._earned("reward", row), self._earned("margin", row),
             )
         )  # fmt: skip
 
+    def _earned(self, what: str, row: dict[str, Any]) -> float | None:
+        """A reward or margin of a step, or of the one before where this one has none: KTO's batch may be of good answers alone."""
+        value = row.get(what)
+        before: float | None = getattr(self.control.last, what)
+        return value if value is not None and math.isfinite(value) else before
+
     def _say_step(self, row: dict[str, Any]) -> None:
-        reward = f"reward {row['reward']:.4f}  " if "reward" in row else ""
+        earned = "".join(f"{what} {row[what]:.4f}  " for what in ("reward", "margin") if row.get(what) is not None)
         self.say(
-            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  {reward}learning rate {row['learning_rate']:.2e}  "
+            f"step {row['step']}/{self.plan.steps}  loss {row['loss']:.4f}  {earned}learning rate {row['learning_rate']:.2e}  "
             f"{row['tokens_per_second']:,.0f} tokens/s"
         )
