@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks import proofs
 from llmlab.clock import Clock, SystemClock
 from llmlab.files import replace_text
+from tests.conftest import docker_missing
 
 ROOT = Path(__file__).parents[1]
 PLAYED = ROOT / ".prove"
@@ -242,8 +243,13 @@ def families() -> tuple[tuple[str, ...], ...]:
     return tuple(("-m", "tests.families", "--way", way) for way in WAYS)
 
 
+def machines() -> tuple[str, ...]:
+    """Whether tests on machines that boot are among them: where an engine can be had."""
+    return () if docker_missing() else ("--docker",)
+
+
 PARTS = (
-    Part("runs", (("-m", "pytest", "--quiet", "--hours", "-m", "hours"),), tested, ("not passed",)),
+    Part("runs", (("-m", "pytest", "--quiet", "--hours", *machines(), "-m", "hours"),), tested, ("not passed",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
     Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
     Part("faults", faults(), lines, ("wrong",)),

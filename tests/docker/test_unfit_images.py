@@ -12,8 +12,11 @@ OURS = {IMAGE_LABEL: str(VERSION)}
 
 
 @pytest.fixture(scope="module")
-def runs(docker_lab: DockerLab) -> Mapping[str, str]:
-    """A run of each image, by its tag: their machines boot side by side, because each waits most of its time."""
+def runs(docker_lab: DockerLab, request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """A run of each image, by its tag: their machines boot side by side, because each waits most of its time.
+
+    What an image's labels say wrongly, and an image without our programs, is looked for only in `make prove`.
+    """
     shelf = docker_lab.shelved()
     shelf.small("arm", architecture="arm64", labels=OURS)
     shelf.small("other", labels={IMAGE_LABEL: str(VERSION + 1)})
@@ -21,7 +24,8 @@ def runs(docker_lab: DockerLab) -> Mapping[str, str]:
     shelf.small("empty", labels=OURS)
     shelf.changed("dying", Env=["PATH=/opt/llmlab/bin:/usr/bin:/bin", "PYTHONPATH=/nowhere"])
     shelf.forget(shelf.small("short-lived", labels=OURS))
-    return {tag: docker_lab.launch(image=tag) for tag in ("arm", "other", "somebody", "empty", "dying", "short-lived")}
+    labels = ("other", "somebody", "empty") if request.config.getoption("--hours") else ()
+    return {tag: docker_lab.launch(image=tag) for tag in ("arm", "dying", "short-lived", *labels)}
 
 
 def assert_refused(lab: DockerLab, run: str, words: str, hint: str = "llmlab image push") -> None:
@@ -36,15 +40,18 @@ def test_of_another_architecture(docker_lab: DockerLab, runs: Mapping[str, str])
     assert_refused(docker_lab, runs["arm"], " is for arm64 and this machine is amd64")
 
 
+@pytest.mark.hours
 def test_of_another_version(docker_lab: DockerLab, runs: Mapping[str, str]) -> None:
     words = f"has version {VERSION + 1} of the names that programs share, and the lab has {VERSION}"
     assert_refused(docker_lab, runs["other"], words)
 
 
+@pytest.mark.hours
 def test_of_somebody_else(docker_lab: DockerLab, runs: Mapping[str, str]) -> None:
     assert_refused(docker_lab, runs["somebody"], " is no training image of llmlab")
 
 
+@pytest.mark.hours
 def test_without_the_programs(docker_lab: DockerLab, runs: Mapping[str, str]) -> None:
     assert_refused(docker_lab, runs["empty"], "the agent's container does not start: ", hint="")
 

@@ -13,16 +13,12 @@ from typing import Any
 import pytest
 
 from tests.faults.planted import PLANTS
-from tests.faults.sample import LOST
+from tests.faults.sample import LOST, SIDE_BY_SIDE
 from tests.faults.ways import Way
 
 LIMIT_SECONDS = 1800
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT_SECONDS)]  # two minutes: some forty plays, each on an account of its own
 ROOT = Path(__file__).parents[2]
-SIDE_BY_SIDE = (
-    "two bootstraps", "ten launches", "two uploads", "two fetches", "a teardown during a launch", "a bootstrap during a teardown",
-    "a stop beside a resume", "two stops", "two resumes",
-)  # fmt: skip
 
 Rows = Mapping[str, Mapping[str, Any]]
 """The plays of one part, by name."""
@@ -74,7 +70,7 @@ def test_a_sample_of_events_delivered_wrongly_ends_as_delivered_once(played: Map
     rows = played["deliveries"]
     assert all_went_well(rows)
     assert len(rows) == 10
-    assert sum(row["plays"] for row in rows.values()) > 15
+    assert sum(row["plays"] for row in rows.values()) > 10
 
 
 @pytest.mark.parametrize("name", SIDE_BY_SIDE)

@@ -29,19 +29,21 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     }.items()
     for parallel in ("ddp", "fsdp")
 }
+SHORT = ("lora, ddp", "full, fsdp", "dpo, ddp", "dpo full, fsdp", "lora in 16 bits, fsdp")
+"""Each objective, method, precision and way once; seven processes each, most of it their starts."""
 RECIPE: dict[str, Any] = {"max_steps": 4, "lora": {"rank": 4, "dropout": 0.0}, "evaluation": {"share": 0.2}, "schedule": "constant"}
 
 
 def test_no_case_is_missing() -> None:
     assert len(CASES) == 10
+    assert set(SHORT) < set(CASES)
 
 
 BF16 = 2**-8
 """How far apart two neighbours of bf16 are, relatively: rows of another length sum in another order, and are rounded to it."""
 
 
-@pytest.mark.slow  # some two seconds for each case, most of it two or four processes on one or two cores
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in SHORT else pytest.mark.hours) for case in CASES])
 def test_the_same_losses_on_one_two_and_four(tmp_path: Path, model: Path, stable: Stable, case: str) -> None:
     """Four share steps of four examples, and an epoch's last step has fewer: some have nothing to do."""
     changed, form = CASES[case]

@@ -162,11 +162,6 @@ def test_asked_to_leave_and_resumed(tmp_path: Path, model: Path, train: Train, c
     assert len(folders.evaluated(whole)) >= 4
 
 
-@pytest.mark.slow  # each attempt is a process of its own that imports TRL
-def test_killed_at_a_random_moment(tmp_path: Path, model: Path, stable: Stable) -> None:
-    killed(tmp_path, model, stable, "kto", signal.SIGKILL, 1)
-
-
 @pytest.mark.hours
 @pytest.mark.parametrize("case", LEFT)
 def test_killed_at_ten_random_moments(tmp_path: Path, model: Path, stable: Stable, case: str) -> None:
