@@ -117,8 +117,24 @@ def runs(rows: list[Counted]) -> str:
     return "".join(f"{number(row['tests'])} tests, of which {number(row['not passed'])} did not pass.\n" for row in rows)
 
 
+def hints(rows: list[Counted]) -> str:
+    (all_,) = rows
+    words = {"lines": "lines to copy", "forms": "forms of them", "shown": "shown by a command", "commands": "commands of ours among them"}
+    return table(
+        ("what", "count"),
+        [
+            *((name, all_[key]) for key, name in words.items()),
+            ("by program", all_["programs"]),
+            ("run where they were shown, by how they ended", all_["run"]),
+            ("tests", all_["tests"]),
+            ("not passed", f"**{number(all_['not passed'])}**"),
+        ],
+    )
+
+
 TITLES: Mapping[str, tuple[str, Callable[[list[Counted]], str]]] = {
     "runs": ("Whole runs that take minutes", runs),
+    "hints": ("Every hint that the tests provoke", hints),
     "planted": ("Planted bugs", planted),
     "schedules": ("Simulated schedules", schedules),
     "faults": ("A fault at every call", faults),

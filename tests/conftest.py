@@ -2,15 +2,18 @@
 
 import gc
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
+import llmlab
 from llmlab.contract import PROJECT
-from tests import service_models
+from llmlab.errors import LabError
+from tests import hints, service_models
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -44,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--docker", action="store_true", help="run the tests on machines that are containers: Linux, root, minutes of building"
     )
+    parser.addoption("--hints", action="store_true", help="run each form of hint that a test's command line shows, where it is shown")
     parser.addoption("--hours", action="store_true", help="run the tests that `make prove` alone runs, minutes each")
     parser.addoption("--live", action="store_true", help="run the tests that need an AWS account, and cost money")
 
@@ -51,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--docker") and (missing := docker_missing()):
         raise pytest.UsageError(missing)
+    hints.LEDGER.running = config.getoption("--hints")
 
 
 TOGETHER = (
@@ -97,9 +102,51 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+SOURCE = str(Path(llmlab.__file__).parent)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def errors_are_heard() -> Iterator[None]:
+    """The hint of every error that the program makes in this process is a line that parses."""
+    make = LabError.__init__
+
+    def heard(self: LabError, message: str, hint: str = "", *more: Any, **options: Any) -> None:
+        make(self, message, hint, *more, **options)
+        frame = sys._getframe(1)
+        while frame.f_code.co_name == "__init__" and frame.f_back:
+            frame = frame.f_back
+        if hint and frame.f_code.co_filename.startswith(SOURCE):
+            hints.LEDGER.made(hint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LabError, "__init__", heard)
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    yield
+    hints.LEDGER.verify()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker's hints go to who asked for it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["hints"] = hints.LEDGER.packed()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    hints.LEDGER.take(getattr(node, "workeroutput", {}).get("hints", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if hints.LEDGER.heard:
+        terminalreporter.write_line(f"hints: {hints.LEDGER.counts()}")
+
+
 def docker_missing() -> str:
     """What keeps the sandbox's machines from being containers here; "" when nothing does."""
-    from llmlab.errors import LabError
     from llmlab.sandbox.estate import requirements
 
     try:

@@ -212,6 +212,18 @@ def tested(done: Done) -> list[Row]:
     )
 
 
+def hinted(done: Done) -> list[Row]:
+    """The ledger's line, and pytest's closing one."""
+    closing = re.search(
+        r"^hints: (\d+) lines in (\d+) forms, (\d+) of them shown; (.*); (\d+) commands of ours; (?:run: )?(.*)$", done.out, re.MULTILINE
+    )
+    if not closing:
+        return []
+    lines, forms, shown, programs, commands, ran = closing.groups()
+    counts = {"lines": int(lines), "forms": int(forms), "shown": int(shown), "commands": int(commands)}
+    return [{**row, **counts, "programs": programs, "run": ran} for row in tested(done)]
+
+
 def fuzzers() -> tuple[tuple[str, ...], ...]:
     from tests.fuzz.targets import TARGETS
 
@@ -250,6 +262,7 @@ def machines() -> tuple[str, ...]:
 
 PARTS = (
     Part("runs", (("-m", "pytest", "--quiet", "--hours", *machines(), "-m", "hours"),), tested, ("not passed",)),
+    Part("hints", (("-m", "pytest", "--quiet", "--hints", "tests/cli", "tests/laws"),), hinted, ("not passed",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
     Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
     Part("faults", faults(), lines, ("wrong",)),

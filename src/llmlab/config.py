@@ -5,6 +5,7 @@ import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -79,7 +80,9 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
         try:
             values |= tomllib.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", f"${{EDITOR:-vi}} {path}") from error
+            raise UsageError(
+                f"{path} is not TOML: {str(error)[:1].lower()}{str(error)[1:]}", f"${{EDITOR:-vi}} {quote(str(path))}"
+            ) from error
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", "llmlab config --config FILE") from error
         origins |= dict.fromkeys(values, str(path))
@@ -109,7 +112,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
             reason = f"there is no setting {_shortened(key)}" + (f"; {near[0]} is meant, perhaps" if near else "")
         else:
             reason = f"{key} cannot be {reprlib.repr(first['input'])}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-        hint = f"unset {where}" if where in VARIABLES else "llmlab --help" if where.startswith("--") else f"${{EDITOR:-vi}} {where}"
+        hint = f"unset {where}" if where in VARIABLES else "llmlab --help" if where.startswith("--") else f"${{EDITOR:-vi}} {quote(where)}"
         raise UsageError(f"{reason} ({where})", hint) from error
 
 

@@ -24,6 +24,8 @@ PIPE_COLUMNS = 500
 """What is not read in a terminal is not folded."""
 Progress = Callable[[float, float], None]
 """Called with (done, total), in the unit of the bar."""
+SETTINGS = re.compile(r"(LLMLAB_[A-Z_]+=\S+ +)+")
+"""What may stand before a line of ours: settings as variables."""
 OBEYED = re.compile(f"[{re.escape(''.join(map(chr, sorted(CONTROL | HIDDEN))))}]")
 """Characters that a terminal may obey; those below a blank JSON escapes by itself."""
 
@@ -107,7 +109,7 @@ class Ui:
 
         With JSON asked for and nothing shown yet, it is the one document.
         """
-        hint = typed.changed(self.typed, error.hint, error.without)
+        hint = self.laid_over(error.hint, error.without)
         if self.as_json and not self.answered:
             self._document({"error": error.message, "hint": hint, "exit_code": int(error.exit_code)})
         self.say(f"error: {one_line(error.message)}", "red")
@@ -146,6 +148,21 @@ class Ui:
         """The command that was typed with these words added, before a `--` if there is one, ready to be copied."""
         end = list(self.typed).index("--") if "--" in self.typed else len(self.typed)
         return shlex.join(["llmlab", *self.typed[:end], *words, *self.typed[end:]])
+
+    def laid_over(self, hint: str, without: Sequence[str] = ()) -> str:
+        """The line as typed with what a hint changes, behind the settings that it begins with."""
+        settings = SETTINGS.match(hint)
+        return (settings[0] if settings else "") + typed.changed(self.typed, hint[settings.end() if settings else 0 :], without)
+
+    def suggest(self, line: str) -> None:
+        """The command that comes next, on stderr."""
+        self.say(f"next: {self.same_lab(line)}")
+
+    def same_lab(self, line: str) -> str:
+        """A line of ours with the options of the typed one that say which lab is meant; every other line as it is."""
+        before, program, rest = line.partition("llmlab ")
+        lab = [item for item in typed.items(self.typed) if item[0] in typed.ANYWHERE and item[0] not in rest.split()]
+        return f"{before}{typed.join(lab)} {rest}" if lab and program else line
 
     @contextmanager
     def painted(self) -> "Iterator[Callable[[str], None] | None]":

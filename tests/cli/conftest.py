@@ -1,13 +1,12 @@
 """Whole command lines through `main`: exit code, stdout, stderr."""
 
-import contextlib
 import hashlib
 import io
 import json
-import shlex
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from llmlab.cli import main
 from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.commands.state import State
 from llmlab.ui import Ui
+from tests import hint_lines, hints
 from tests.snapshots import Snapshot
 
 
@@ -69,9 +69,18 @@ class CommandLine:
         with pytest.raises(SystemExit) as stop:
             main([str(one) for one in arguments], state)
         result = Result(int(stop.value.code or 0), out.getvalue(), err.getvalue())
-        if "--json" in arguments:
-            assert_documented([str(one) for one in arguments], result.out)
+        words = [str(one) for one in arguments]
+        if "--json" in words:
+            assert_documented(words, result.out)
+        shown_lines = hints.LEDGER.shown(words, result.code, result.out, result.err)
+        if hints.LEDGER.running and (self.aws or "AWS_ENDPOINT_URL" not in os.environ):  # an AWS of another process is not copied
+            hints.run_each(words, result.error, shown_lines, self._again)
         return result
+
+    def _again(self, words: Sequence[str]) -> Result:
+        """A line that the one before showed, where nobody waits for ever and no account is asked that is not there."""
+        os.environ.update({} if self.aws else {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+        return replace(self, clock=hints.Waits(self.clock.now()))(*words)
 
 
 DOCUMENTED: Counter[str] = Counter()
@@ -104,32 +113,9 @@ def assert_documented(words: Sequence[str], out: str) -> None:
         assert not wrong, (said, wrong[:3])
 
 
-OTHERS = ("aws", "unset", "${EDITOR:-vi}", "rm")
-"""Programs that are not ours and that a hint may start with."""
-
-
 def assert_runs(hint: str) -> str:
-    """A hint that is a line of ours with a command and options that exist, or one of another program that is known here."""
-    import typer
-
-    from llmlab.cli import app, split_global
-
-    words = shlex.split(hint.partition("  # ")[0].partition(" < ")[0])
-    assert words, "no hint"
-    if words[0] in OTHERS:
-        return words[0]
-    assert words[0] == "llmlab", hint
-    rest, _ = split_global(words[1:])
-    command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
-        assert rest, hint
-        if rest[0] in {"--help", "-h"}:
-            return "llmlab"
-        command, rest = command.commands[rest[0]], rest[1:]
-    if "--help" not in rest:
-        with contextlib.suppress(typer.Exit):  # an option that shows something does so here
-            command.make_context("llmlab", rest, obj=State(ui=Ui(stdout=io.StringIO())))  # raises for what it does not take
-    return "llmlab"
+    """A hint that parses: the program that it is a line of."""
+    return hint_lines.parsed("hint", hint).program
 
 
 @pytest.fixture

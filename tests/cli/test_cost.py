@@ -170,6 +170,7 @@ def test_the_month_with_what_aws_answers(lab: CommandLine, lab_aws: Aws) -> None
     assert [one["number"] for one in result.json["runs"][0]["by_attempt"]] == [1]
     assert result.json["budget"] is None
     assert any(note.startswith("the budget is left out: ") for note in result.json["notes"])
+    assert "the forecast is left out: AWS has not seen enough days of this lab yet" in result.json["notes"]
     words = lab("cost", "--no-cost-explorer")
     assert words.code == ExitCode.DONE
     assert f"{RUN}" in words.out

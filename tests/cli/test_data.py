@@ -426,7 +426,7 @@ def test_fetch_restores_what_is_archived(lab: CommandLine, finished: Aws, record
     result = lab("fetch", "--only", "logs,adapter")
     assert result.code == 1
     assert "archived: 1 files, 4 B in GLACIER; their restore takes 3 to 5 hours" in result.out
-    assert result.hint == f"llmlab fetch {RUN} --only logs,adapter"
+    assert result.hint == f"llmlab fetch --only logs,adapter {RUN}"
     assert recorder.count("s3:RestoreObject") == 1
     assert Path("outputs", RUN, "adapter/adapter_model.safetensors").exists(), "what can be read is fetched"
 

@@ -84,15 +84,18 @@ def test_what_was_given_is_remembered(lab: CommandLine, project: Path) -> None:
     assert (settings.budget, settings.github, settings.email) == (70, "me/repo", None)
 
 
-def test_a_new_lab_is_planned_in_a_paragraph_and_in_full_where_asked_for(lab: CommandLine) -> None:
+def test_a_new_lab_is_planned_in_a_paragraph_and_in_full_where_asked_for(lab: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names are for `--plan`, on one screen, and properties for `-v`, in words rather than in AWS's documents."""
     short, long, asked = lab("bootstrap"), lab("bootstrap", "-v"), lab("bootstrap", "--plan", "-v")
-    names = lab("bootstrap", "--plan", "--email", "me@example.org", "--github", "me/repository")
+    monkeypatch.setenv("COLUMNS", "80")
+    names = lab("bootstrap", "--plan", "--email", "me@example.org", "--github", "me/repository", shown=True)
     assert names.err.splitlines() == [
-        "next: llmlab bootstrap --plan --email me@example.org --github me/repository -v  # shows the properties of each"
+        "-v shows the properties of each",
+        "next: llmlab bootstrap --email me@example.org --github me/repository",
     ]
-    assert "+ data bucket llm-tuning-lab-data-123456789012-us-east-1" in names.out.splitlines()
-    assert len(names.out.splitlines()) + 1 == 37 + 3 <= 40
+    assert "llm-tuning-lab-data-123456789012-us-east-1" in names.out
+    assert "llm-tuning-lab-us-east-1-instance" in names.out
+    assert 24 < len(names.out.splitlines()) < 37
     assert "data bucket, outputs bucket, 2 x image repository" in short.err
     assert len(short.err.splitlines()) < 10
     assert "    versioning: Enabled" not in short.err.splitlines()

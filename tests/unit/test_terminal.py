@@ -66,6 +66,7 @@ PRINTING: dict[str, Callable[[Ui], object]] = {
     "show what hangs": lambda ui: ui.show(None, lambda: Hanging(FORGED, FORGED)),
     "show a command": lambda ui: ui.show(None, lambda: CommandLine(FORGED, FORGED)),
     "show what draws itself": lambda ui: ui.show(None, Drawn),
+    "suggest": lambda ui: ui.suggest(FORGED),
     "tell": lambda ui: ui.tell(table(["a"], [[FORGED]])),
     "bar": progress,
     "painted": painted,
@@ -100,7 +101,7 @@ def test_escape_sequences_are_shown_and_not_obeyed(name: str, kind: type[io.Stri
 
 def test_every_way_of_printing_is_in_the_table() -> None:
     public = {name for name in vars(Ui) if not name.startswith("_") and callable(getattr(Ui, name))}
-    assert public - {"again", "clear"} == {name.split()[0] for name in PRINTING}
+    assert public - {"again", "clear", "laid_over", "same_lab"} == {name.split()[0] for name in PRINTING}
 
 
 def test_a_document_for_a_terminal_is_the_same_document() -> None:

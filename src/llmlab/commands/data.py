@@ -118,14 +118,14 @@ def upload(
         if name is not None or skip_bad:
             raise UsageError(
                 "--model goes alone: a model has one name and no lines",
-                f"llmlab upload {path} --model {model}",
+                shlex.join(["llmlab", "upload", str(path), "--model", model]),
                 without=["--name", "--skip-bad"],
             )
         destination = ops.model_destination(state.aws, path, model)
         with state.ui.bar("uploading", "bytes") as progress:
             done = ops.upload_model(state.aws, state.clock, path, destination, progress)
         state.ui.show(done, lambda: upload_view(done))
-        state.ui.say(f"next: llmlab estimate --set model=lab:{done.name}")
+        state.ui.suggest(f"llmlab estimate --set model=lab:{done.name}")
         return
     destination = ops.dataset_destination(state.aws, path, name)
     wanted = _recipe_at_hand(state, recipe)
@@ -146,10 +146,10 @@ def upload(
     other = _other_objective(state, wanted, report, done.name)
     if trial and trial.refused and not skip_bad:
         state.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
-        state.ui.say(f"next: {again} --skip-bad")
+        state.ui.suggest(f"{again} --skip-bad")
         return
     recipes = f" --recipe {objective}" if objective in {"dpo", "kto"} and wanted is None else ""
-    state.ui.say(f"next: {other or f'llmlab launch --data {done.name}{recipes}'}")
+    state.ui.suggest(other or f"llmlab launch --data {done.name}{recipes}")
 
 
 def fetch(
@@ -169,9 +169,9 @@ def fetch(
         done = ops.fetch(state.aws, found, output, parts, progress)
     state.ui.show(done, lambda: fetch_view(done))
     if done.adapter and not done.archived:
-        state.ui.say(f"next: llmlab try {done.run} 'a prompt of yours'")
+        state.ui.suggest(f"llmlab try {done.run} 'a prompt of yours'")
     if done.archived:
-        state.ui.say(f"hint: llmlab fetch {found}" + (f" --only {only}" if only else ""))
+        state.ui.say(f"hint: {state.ui.laid_over(f'llmlab fetch {found}')}")
         raise typer.Exit(int(ExitCode.FAILED))
 
 
@@ -267,7 +267,7 @@ def _other_objective(state: State, recipe: "Recipe | None", report: "Report", na
 
 def _again(command: str, path: Path, **options: str | None) -> str:
     """The command as it was typed, for one that goes further."""
-    return " ".join([f"llmlab {command} {path}", *(f"--{name} {value}" for name, value in options.items() if value)])
+    return shlex.join(["llmlab", command, str(path), *(word for name, value in options.items() if value for word in (f"--{name}", value))])
 
 
 def _fail_if_bad(

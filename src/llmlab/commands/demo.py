@@ -101,7 +101,7 @@ def demo(
 
     state: State = ctx.obj
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty", f"llmlab demo --folder {folder}-2")
+        raise UsageError(f"{folder} is not empty", shlex.join(["llmlab", "demo", "--folder", f"{folder}-2"]))
     extras.require("sandbox", "trainer")
     started = state.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,9 @@ def demo(
             stage.play(line)
         facts = summary(folder, run, answers, (state.clock.now() - started).total_seconds())
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; the sandbox and everything in it is gone", f"rm -r {folder} && llmlab demo") from None
+        raise Interrupted(
+            "interrupted; the sandbox and everything in it is gone", f"rm -r {shlex.quote(str(folder))} && {state.ui.again()}"
+        ) from None
     finally:
         sandbox.stop(state.clock)
     state.ui.say("")

@@ -23,4 +23,4 @@ def check_gpu(state: State, instance_type: str, *, yes: bool, both: bool) -> Non
         facts = launch.start(state, wish, "the check of a GPU", wait_minutes=0, yes=yes)
     state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
     state.ui.say(ANSWER)
-    state.ui.say(f"next: llmlab logs {facts.run} -f")
+    state.ui.suggest(f"llmlab logs {facts.run} -f")

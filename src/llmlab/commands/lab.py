@@ -2,8 +2,10 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,8 +74,10 @@ def bootstrap(
     if plan:
         brief = _is_new(facts) and not state.ui.verbosity
         state.ui.show(facts, lambda: preview_view(facts, properties=not brief))
-        if brief and not state.ui.as_json:
-            state.ui.say(f"next: {state.ui.again('-v')}  # shows the properties of each")
+        if brief and not planned.empty and not state.ui.as_json:
+            state.ui.say("-v shows the properties of each")
+        if not planned.empty and not state.ui.as_json:
+            state.ui.suggest(shlex.join(["llmlab", *(word for word in state.ui.typed if word != "--plan")]))
         raise typer.Exit(ExitCode.DONE if planned.empty else ExitCode.PLAN_NOT_EMPTY)
     if not planned.empty:
         _show_plan(state.ui, facts)
@@ -88,7 +92,7 @@ def bootstrap(
     state.ui.show(made, lambda: bootstrapped_view(made))
     if made.email and not made.email_confirmed:
         state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
-    state.ui.say("next: llmlab doctor")
+    state.ui.suggest("llmlab doctor")
 
 
 NOT_THE_LABS = frozenset({"lab", "profile", "region", "training_network"})
@@ -135,7 +139,7 @@ FEW = 10
 
 
 def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = True) -> Iterable["RenderableType"]:
-    """One line a resource, a paragraph of those to make where it is `compact`.
+    """One line a resource, a line a kind of many to make, a paragraph of them where it is `compact`.
 
     With `properties` they stand under it, those of a changed one from what they are to what they should be.
     """
@@ -146,11 +150,15 @@ def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = 
     created = [change for change in facts.changes if change.action == "create"]
     updated = [change for change in facts.changes if change.action == "update"]
     deleted = [change for change in facts.changes if change.action == "delete"]
-    if compact and len(created) > FEW:
-        kinds = Counter(change.kind for change in created)
+    together = len(created) > FEW and (compact or not properties)
+    kinds = Counter(change.kind for change in created) if together else {}
+    if kinds and compact:
         names = ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in kinds.items())
         yield Hanging("+ ", names, lead_style="green")
-    for change in [*(() if compact and len(created) > FEW else created), *updated, *deleted]:
+    for kind in () if compact else kinds:
+        names = ", ".join(change.name for change in created if change.kind == kind)
+        yield Hanging(f"+ {kind} ", names, "bold", "green")
+    for change in [*(() if together else created), *updated, *deleted]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
         for one in change.properties if properties else ():
@@ -262,6 +270,7 @@ def doctor(
         return
     why = state.nowhere()
     facts = without_account(state.settings, why) if why else examine(state.settings, state.aws, state.clock)
+    facts = replace(facts, checks=tuple(replace(check, hint=state.ui.laid_over(check.hint)) for check in facts.checks))
     state.ui.show(facts, lambda: checkup_view(facts))
     raise typer.Exit(ExitCode.DONE if facts.healthy else ExitCode.FAILED)
 

@@ -80,7 +80,7 @@ def estimate(
     state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
     given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
     words = [word for option, value in given.items() if value for word in (option, value)]
-    state.ui.say(f"next: {facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
+    state.ui.suggest(f"{facts.hint or choice_screens.next_step(facts, [*words, *(f'--set={one}' for one in settings or ())])}")
 
 
 def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
@@ -173,7 +173,7 @@ def launch(
     facts = start(state, wish, name, wait_minutes=wait_for_capacity, yes=yes)
     if not wait:
         state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
-        state.ui.say(f"next: llmlab logs {facts.run} -f")
+        state.ui.suggest(f"llmlab logs {facts.run} -f")
         return
     for title, words in run_screens.launched(facts):
         state.ui.tell(Hanging(f"{title:<9} ", words))

@@ -37,6 +37,6 @@ def report(
     }  # fmt: skip
     state.ui.show(summary, lambda: str(path))
     if not show:
-        state.ui.say(f"next: {shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")
+        state.ui.suggest(f"{shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")
     elif not webbrowser.open(path.resolve().as_uri()):
         state.ui.say("note: this computer has no browser to show it in")

@@ -60,9 +60,9 @@ def show_runs(state: State, *, every: bool, clear: bool) -> bool:
         state.ui.clear()
     state.ui.show(facts, lambda: run_screens.overview(facts, state.clock.now()))
     if not facts.bootstrapped:
-        state.ui.say("next: llmlab bootstrap")
+        state.ui.suggest("llmlab bootstrap")
     elif not facts.total:
-        state.ui.say("next: llmlab launch")
+        state.ui.suggest("llmlab launch")
     return False
 
 
@@ -76,7 +76,7 @@ def show_run(state: State, name: str, *, clear: bool) -> bool:
         state.ui.clear()
     state.ui.show(facts, lambda: run_screens.one_run(facts, state.clock.now()))
     if facts.run.hint:
-        state.ui.say(f"next: {facts.run.hint}")
+        state.ui.suggest(facts.run.hint)
     return facts.run.state.final
 
 
@@ -160,7 +160,7 @@ def stop(
     already = "was over already: " if facts.already else ""
     state.ui.show(facts, lambda: f"{name} {already}{run_screens.progress_line(facts.run)}")
     if facts.run.hint:
-        state.ui.say(f"next: {facts.run.hint}")
+        state.ui.suggest(facts.run.hint)
 
 
 def resume(
@@ -190,7 +190,7 @@ def resume(
         follow(state, facts.attempt.run)
         return
     state.ui.show(facts, lambda: run_screens.resumed(facts))
-    state.ui.say(f"next: llmlab logs {facts.attempt.run} -f")
+    state.ui.suggest(f"llmlab logs {facts.attempt.run} -f")
 
 
 def rm(
@@ -256,4 +256,4 @@ def follow(state: State, run: str) -> None:
     state.ui.show(facts, lambda: run_screens.ended(facts, state.clock.now()))
     if ended.state != "succeeded":
         raise LabError(f"{run} ended as {run_screens.state_words(ended)}{': ' if ended.detail else ''}{ended.detail}", ended.hint)
-    state.ui.say(f"next: {ended.hint}")
+    state.ui.suggest(ended.hint)

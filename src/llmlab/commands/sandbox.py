@@ -198,12 +198,12 @@ def model(
 
     state: State = ctx.obj
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty", f"llmlab sandbox model {folder}-2")
+        raise UsageError(f"{folder} is not empty", shlex.join(["llmlab", "sandbox", "model", f"{folder}-2"]))
     with state.ui.bar("training it a little", "steps") as progress:
         make(folder, progress=progress)
     written = sum(file.stat().st_size for file in folder.iterdir())
     state.ui.show({"path": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
-    state.ui.say(f"next: llmlab upload {folder} --model tiny")
+    state.ui.suggest(shlex.join(["llmlab", "upload", str(folder), "--model", "tiny"]))
 
 
 def data(
@@ -217,4 +217,4 @@ def data(
     state: State = ctx.obj
     path = write(folder, rows=rows)
     state.ui.show({"path": str(path), "rows": rows}, lambda: f"{path}: {rows:,} examples written")
-    state.ui.say(f"next: llmlab validate {folder}")
+    state.ui.suggest(shlex.join(["llmlab", "validate", str(folder)]))

@@ -45,7 +45,7 @@ def init(
         return [f"{path}: written" for path in facts.written] + [f"{path}: kept as it is" for path in facts.kept]
 
     state.ui.show(facts, view)
-    state.ui.say("next: llmlab bootstrap --plan")
+    state.ui.suggest("llmlab bootstrap --plan")
 
 
 def config(ctx: typer.Context) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,7 @@ def merge(
     with state.ui.bar("fetching", "bytes") as progress:
         made = make(state.aws, run, outputs, output, base, progress)
     state.ui.show(made, lambda: merged_view(made))
-    state.ui.say(f"next: vllm serve {made.folder}")
+    state.ui.suggest(f"vllm serve {quote(str(made.folder))}")
 
 
 def answers_view(said: "Answers") -> "RenderableType":

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from llmlab.dataset.arrays import BLANK
 from llmlab.dataset.forms import detect
@@ -67,7 +68,7 @@ def find(path: Path) -> Found:
             raise UsageError(f"{path} is not a dataset: {EXPECTED}", "llmlab validate --forms")
         return Found((DataPath(path, path.name, path.stat().st_size),))
     if path.is_symlink() and not path.exists():
-        raise UsageError(f"{path} is a link to nothing", f"ls -l {path}")
+        raise UsageError(f"{path} is a link to nothing", f"ls -l {_quoted(str(path))}")
     if not path.is_dir():
         raise UsageError(f"there is no file or folder {path}", "llmlab validate --help")
     files: list[DataPath] = []
@@ -178,7 +179,9 @@ def _tellable(path: Path, name: str) -> None:
 
 
 def _quoted(name: str) -> str:
-    """A name as the shell's $'…', on one line whatever it holds."""
+    """A name as a shell takes it, on one line whatever it holds: where it has to be as the shell's $'…'."""
+    if name.isprintable():
+        return quote(name)
     escaped = "".join(f"\\x{byte:02x}" if byte < 0x20 or byte > 0x7E or chr(byte) in "'\\" else chr(byte) for byte in os.fsencode(name))
     return f"$'{escaped}'"
 

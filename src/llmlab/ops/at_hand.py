@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from llmlab import chat_template, contract
@@ -126,7 +127,7 @@ def _from_lab(aws: Aws, name: str, folder: Path, *, vocabulary: bool = True) -> 
     bucket, prefix = aws.names.data_bucket, contract.model_prefix(name)
     manifest = documents.read(aws, Manifest, bucket, prefix + MANIFEST)
     if manifest is None:
-        raise LabError(f"no model {name} has been uploaded", f"llmlab upload {name}/ --model {name}")
+        raise LabError(f"no model {name} has been uploaded", f"llmlab upload {quote(f'{name}/')} --model {quote(name)}")
     for file in manifest.files:
         path = PurePosixPath(file.path)
         if file.path not in {*SMALL, *([VOCABULARY] if vocabulary else ())} and not (str(path.parent) == MORE and path.suffix == ".jinja"):

@@ -23,6 +23,9 @@ from llmlab.ops.spending import Account, AttemptCost
 
 T = TypeVar("T")
 GB = 1e9
+NO_DATA = "DataUnavailableException"
+"""https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_GetCostForecast.html"""
+TOO_NEW = "AWS has not seen enough days of this lab yet"
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
     except (BadCredentials, Unreachable):
         raise
     except AwsError as error:
-        notes.append(f"{what} is left out: {error.message}")
+        notes.append(f"{what} is left out: {TOO_NEW if error.code == NO_DATA else error.message}")
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from llmlab.aws.session import Aws
 from llmlab.errors import LabError, UsageError
@@ -56,7 +57,7 @@ def merge(
         )
     target = out or outputs / found.run / FOLDER
     if target.exists():
-        raise UsageError(f"{target} is there already", f"llmlab merge {found.run} --output {target}-2")
+        raise UsageError(f"{target} is there already", f"llmlab merge {found.run} --output {quote(f'{target}-2')}")
     model = base or trained.base_of(aws, found.recipe, outputs, progress)
     made = run(PROGRAM, [model, str(found.folder), str(target), "--revision", found.revision])
     return Merged(run=found.run, base=model, **made)

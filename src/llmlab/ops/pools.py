@@ -4,7 +4,7 @@ Where the user names no types, what costs far more than the best is left out, an
 while something else would not. A market without a single option is an error that says what is in the way, and the command that mends it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmlab import money
@@ -56,6 +56,7 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
         LabError: nothing fits, is sold, or has a price.
     """
     notes: list[str] = []
+    aside: dict[str, list[str]] = {}
     main, other = _possible(found, spot=limits.spot), _possible(found, spot=False) if limits.fallback else []
     spot, fallback = limits.spot, limits.fallback
     if not main and not other:
@@ -68,14 +69,14 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
         fallback = False
     _check_cost(min(main, key=lambda one: one.places[0].price), there, limits)
     if not need.preferred:
-        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, need, limits, notes)]
+        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, need, limits, aside)]
         other = [
             one
             for one in other
             if (one.comparable <= main[0].comparable * DEAREST and _same_format(one, main[0], need))
             or one.instance_type in {two.instance_type for two in main}
         ]
-    notes += _left_out(found, need)
+    notes += _left_out(found, need, aside)
     notes += _ceilings(main[0], limits)
     kept = [*main, *other]
     prices = [place.price for one in kept for place in one.places]
@@ -91,10 +92,10 @@ def _same_format(one: Option, best: Option, need: Need) -> bool:
     return need.recipe.precision != "auto" or one.has_bf16 == best.has_bf16
 
 
-def _unsurprising(main: list[Option], need: Need, limits: Limits, notes: list[str]) -> list[Option]:
+def _unsurprising(main: list[Option], need: Need, limits: Limits, aside: dict[str, list[str]]) -> list[Option]:
     """The best, without what is far dearer, computes otherwise or would not come to its end within the run's ceilings.
 
-    The best of all stays in any case.
+    The best of all stays in any case. `aside` gets the types that go, by why.
     """
     tests: tuple[tuple[str, Callable[[Option], bool]], ...] = (
         ("in fp16, the others in bf16", lambda one: _same_format(one, main[0], need)),
@@ -108,7 +109,7 @@ def _unsurprising(main: list[Option], need: Need, limits: Limits, notes: list[st
     for words, test in tests:
         passed = [one for one in main if test(one)]
         if passed and len(passed) < len(main):
-            notes.append(f"left out {_few([one.instance_type for one in main if not test(one)])}: {words}")
+            aside[words] = [one.instance_type for one in main if not test(one)]
             main = passed
     return main[:MOST_TYPES]
 
@@ -146,8 +147,8 @@ def _pools(main: Sequence[Option], other: Sequence[Option], there: Supply, *, sp
 # ---------------------------------------------------------------- notes
 
 
-def _left_out(found: Sequence[Option], need: Need) -> list[str]:
-    """A note for each type the user named; for the rest one about them all."""
+def _left_out(found: Sequence[Option], need: Need, aside: Mapping[str, Sequence[str]]) -> list[str]:
+    """A note for each type the user named; for the rest one about them all. `aside`: what was fit, and why it went."""
     rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.obstacle is not Obstacle.REGION]
     if need.preferred:
         return [f"left out {one.instance_type}{f' ({one.market})' if one.market else ''}: {one.reason}" for one in rejected]
@@ -158,8 +159,10 @@ def _left_out(found: Sequence[Option], need: Need) -> list[str]:
         Obstacle.PRICE: "without a price",
     }
     counts = {kind: len({one.instance_type for one in rejected if one.obstacle is kind}) for kind in words}
-    parts = [f"{count} {words[kind]}" for kind, count in counts.items() if count]
-    return [f"other types: {', '.join(parts)}; llmlab estimate --all names them"] if parts else []
+    parts = [f"{_few(types, 2)} ({why})" for why, types in aside.items()] + [
+        f"{count} {words[kind]}" for kind, count in counts.items() if count
+    ]
+    return [f"left out: {'; '.join(parts)}; llmlab estimate --all names them"] if parts else []
 
 
 def _ceilings(best: Option, limits: Limits) -> list[str]:
@@ -174,9 +177,9 @@ def _ceilings(best: Option, limits: Limits) -> list[str]:
     return notes
 
 
-def _few(names: Iterable[str]) -> str:
+def _few(names: Iterable[str], most: int = FEW) -> str:
     every = list(dict.fromkeys(names))
-    return ", ".join(every[:FEW]) + (f" and {len(every) - FEW} more" if len(every) > FEW else "")
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 # ---------------------------------------------------------------- refusals

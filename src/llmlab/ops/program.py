@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -45,5 +46,4 @@ def _failed(module: str, arguments: Sequence[str], code: int, err: str) -> LabEr
     if "error" in told:
         return LabError(told["error"], told.get("hint", ""), ExitCode(code) if code in set(ExitCode) else None)
     last = (err.strip().splitlines() or [f"it ended with {code}"])[-1]
-    words = " ".join(f"'{one}'" if " " in one else one for one in arguments)
-    return LabError(f"{module.rpartition('.')[2]} failed: {last.rstrip('.')}", f"python -m {module} {words}")
+    return LabError(f"{module.rpartition('.')[2]} failed: {last.rstrip('.')}", shlex.join(["python", "-m", module, *arguments]))

@@ -7,6 +7,7 @@ to transformers and its cache.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from llmlab import contract, recipe as recipes
 from llmlab.aws import documents, objects
@@ -75,7 +76,8 @@ def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda
         item, path = there.get(prefix + file.path), folder / file.path
         if item is None or not path.resolve().is_relative_to(folder.resolve()):
             raise LabError(
-                f"{prefix}{file.path} is listed as part of the model and is not in the bucket", f"llmlab upload {folder} --model NAME"
+                f"{prefix}{file.path} is listed as part of the model and is not in the bucket",
+                f"llmlab upload {quote(str(folder))} --model NAME",
             )
         every.append(Incoming(item.key, path, item.size, item.tag, item.changed, file.sha256))
     receive(aws, bucket, [one for one in every if not fetch.is_here(one)], progress)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Any
 
 from llmlab import contract
@@ -109,7 +110,8 @@ def _name(path: Path, given: str | None, option: str) -> str:
         given = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:63] or "data"
     if not NAME.fullmatch(given):
         raise UsageError(
-            f"{given!r} cannot be a name: at most 63 lower-case letters, digits and . _ -", f"llmlab upload {path} {option} my-{option[2:]}"
+            f"{given!r} cannot be a name: at most 63 lower-case letters, digits and . _ -",
+            f"llmlab upload {quote(str(path))} {option} my-{option[2:]}",
         )
     return given
 
@@ -185,7 +187,10 @@ def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, p
     """
     files = [Local(file.name, file.path, file.size) for file in walk(path)]
     if any(file.name == MANIFEST for file in files):
-        raise UsageError(f"{path / MANIFEST} has the name that the upload needs for its own list", f"mv {path / MANIFEST} {path}/old.json")
+        raise UsageError(
+            f"{path / MANIFEST} has the name that the upload needs for its own list",
+            join(["mv", str(path / MANIFEST), str(path / "old.json")]),
+        )
     facts: dict[str, Any] = {"bytes": sum(file.size for file in files)}
     model = ModelFiles(path)
     return _send(aws, clock, destination, files, facts | ({TEMPLATE: {"hash": model.hash}} if model.exist else {}), progress)

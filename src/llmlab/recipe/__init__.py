@@ -5,9 +5,11 @@ with the nearest one that exists, a wrong value with what it must be.
 """
 
 import difflib
+import json
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import yaml
@@ -309,12 +311,13 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise UsageError(
-                one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {part}={text}", without=[name]
+                one_line(f"{part} has no fields, so {name} cannot be set"), f"llmlab launch --set {quote(f'{part}={text}')}", without=[name]
             )
     try:
         values[last] = _yaml(text)
     except ValueError as error:
-        raise UsageError(one_line(f"{name}: {text} is not a value: {error}"), f"llmlab launch --set '{name}=\"{text}\"'") from error
+        quoted = quote(f"{name}={json.dumps(text)}")
+        raise UsageError(one_line(f"{name}: {text} is not a value: {error}"), f"llmlab launch --set {quoted}") from error
 
 
 def _sentence(error: ErrorDetails, name: str, where: str) -> str:
@@ -329,15 +332,15 @@ def _sentence(error: ErrorDetails, name: str, where: str) -> str:
 
 
 def _hint(error: ErrorDetails, name: str, where: str, overrides: Mapping[str, str]) -> str:
-    example = f"llmlab estimate --recipe {where if where != '--set' else DEFAULT}"
+    example = f"llmlab estimate --recipe {quote(where) if where != '--set' else DEFAULT}"
     if error["type"] == "extra_forbidden":
         unknown = _dotted(error)
         near = _nearest(unknown)
         if near and unknown in overrides:
-            return f"llmlab launch --set {near}={overrides[unknown]}"
+            return f"llmlab launch --set {quote(f'{near}={overrides[unknown]}')}"
         return example
     default = next((text for known, text, _ in fields() if known == name and text), "Qwen/Qwen2.5-1.5B-Instruct" if name == "model" else "")
-    return f"llmlab launch --set {name}={default}" if default else example
+    return f"llmlab launch --set {quote(f'{name}={default}')}" if default else example
 
 
 def _nearest(unknown: str) -> str:

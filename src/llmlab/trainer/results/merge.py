@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llmlab.errors import LabError
@@ -53,7 +54,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
     if not (adapter / "adapter_config.json").is_file():
         raise LabError(f"there is no adapter in {adapter}", "llmlab fetch latest --only adapter")
     if out.exists():
-        raise LabError(f"{out} is there already", f"llmlab merge latest --output {out}-2")
+        raise LabError(f"{out} is there already", f"llmlab merge latest --output {quote(f'{out}-2')}")
     checked = belongs(model, adapter, revision)
     tokenizer, tuned = _loaded(model, adapter, revision)
     asked = encode(tokenizer, prompt)
