@@ -22,12 +22,16 @@ LISTED = (
     "curl -fsSLo",
     "df -h .",
     "docker info",
+    "docker-registry --version",
+    "dockerd --debug",
     "ls -l",
     "mkdir",
+    "mmdebstrap",
     "mv",
     "rm -r",
     "sudo dpkg -i",
     "unset",
+    "vi",
     "vllm serve",
     "${EDITOR:-vi}",
 )
@@ -52,7 +56,7 @@ def parsed(kind: str, line: str) -> Heard:
     Raises:
         AssertionError: it does not parse, or nobody knows it.
     """
-    assert line.isprintable(), f"{line!r} is not one line"
+    assert len(line.splitlines()) == 1, f"{line!r} is not one line"
     programs: list[str] = []
     for part in re.split(r" && | \|\| ", line):
         program = _parse(part.partition(typed.COMMENT)[0].strip(), line)
@@ -75,9 +79,11 @@ def words_of(line: str) -> list[str]:
 
 def _parse(line: str, whole: str) -> str:
     words = words_of(line)
-    assert words, f"{whole!r} is no command"
-    while re.fullmatch(r"LLMLAB_[A-Z_]+=.*", words[0]):
+    while words and re.fullmatch(r"LLMLAB_[A-Z_]+=.*", words[0]):
         _known_setting(words.pop(0), whole)
+    assert words, f"{whole!r} is no command"
+    if words[:2] == ["sudo", "llmlab"]:
+        words.pop(0)
     if words[0] == "llmlab":
         _parse_ours(words[1:], whole)
     elif any(line.startswith(one) for one in LISTED):
@@ -166,13 +172,6 @@ def _parse_aws(words: Sequence[str], whole: str) -> None:
     """The parser of AWS's command line reads it, and its model of the service finds the values right; nothing is called."""
     from botocore.validate import ParamValidator
 
-    class Parameters:
-        def invoke(self, service: str, operation: str, parameters: dict[str, Any], _: Any) -> int:
-            del service, operation
-            report = ParamValidator().validate(parameters, model.input_shape)
-            assert not report.has_errors(), report.generate_report()
-            return 0
-
     driver, services = _aws_services()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
@@ -183,10 +182,13 @@ def _parse_aws(words: Sequence[str], whole: str) -> None:
             command = inner[rest[0]]
             if rest[1:] == ["help"]:
                 return
-            if hasattr(command, "_operation_caller"):
-                model = command._operation_model
-                command._operation_caller = Parameters()
-                command(rest[1:], known)
+            if hasattr(command, "_operation_model"):
+                shape, table = command._operation_model.input_shape, command.arg_table
+                values, unknown = command._create_operation_parser(table).parse_known_args(rest[1:])
+                assert not unknown, f"{unknown} are no options"
+                parameters = command._build_call_parameters(values, table, known)
+                report = ParamValidator().validate(parameters, shape) if shape else None
+                assert not report or not report.has_errors(), report.generate_report()
             else:  # one of its own, which would do its work: its options are looked at alone
                 names = {word.partition("=")[0] for word in rest[1:] if word.startswith("--")}
                 assert names <= {f"--{name}" for name in command.arg_table}, f"{names} are not all options"

@@ -165,7 +165,7 @@ def run_each(typed_line: Sequence[str], error: str, lines: Iterable[tuple[str, s
         words = words_of(line)
         if words[0] != "llmlab" or key in LEDGER.ran:
             continue
-        if set(words) & NOT_RUN or " < " in line or "&&" in line or any(word in FILLED_IN and not Path(word).exists() for word in words):
+        if set(words) & NOT_RUN or " < " in line or "&&" in line or any(_is_missing(word) for word in words):
             LEDGER.ran[key] = "parsed alone"
             continue
         code, said = in_a_fork(lambda words=words: play(words[1:]))
@@ -173,9 +173,14 @@ def run_each(typed_line: Sequence[str], error: str, lines: Iterable[tuple[str, s
         before = f"`{line}` behind `llmlab {shlex.join(typed_line)}`"
         assert code in set(ExitCode), f"{before} ended with {code}: {said}"
         assert not said.startswith("a bug in llmlab"), f"{before}: {said}"
-        again = words[1:] == list(typed_line)  # the same line once more, for what passes by itself
+        again = words[1:] == list(typed_line) or "--wait-for-capacity" in words  # what passes by itself, but not while nothing else happens
         assert again or kind != "hint" or said != error, f"{before} ends with the same: {said}"
         assert code != ExitCode.USAGE, f"{before} is not to be used: {said}"
+
+
+def _is_missing(word: str) -> bool:
+    """Whether this is a file or a folder that the user is to have, and has not."""
+    return (word in FILLED_IN or word.endswith("/")) and not Path(word).exists()
 
 
 def in_a_fork(play: Callable[[], Any]) -> tuple[int, str]:

@@ -206,6 +206,6 @@ def test_what_cannot_be_removed_is_told(lab: CommandLine, lab_aws: "Aws") -> Non
     assert result.code == ExitCode.FAILED
     assert result.error == f"subnet {subnet} is still in {vpc}"
     assert result.hint == f"aws ec2 delete-subnet --subnet-id {subnet} --region us-east-1"
-    assert [line.split()[:2] for line in result.out.splitlines() if line.startswith("VPC")] == [["VPC", vpc]]
+    assert f"left: VPC {vpc}\n      mend: llmlab teardown\n" in result.out
     lab_aws.ec2.delete_subnet(SubnetId=subnet)
     assert lab("teardown", "--yes").code == ExitCode.DONE

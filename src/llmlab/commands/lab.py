@@ -387,7 +387,9 @@ def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
     if facts.strangers:
         yield f"not ours, left as it is: {', '.join(facts.strangers)}"
     if facts.left:
-        yield table(("left", "name", "command"), [(one.kind, one.id, one.command) for one in facts.left])
+        for one in facts.left:
+            yield Hanging("left: ", f"{one.kind} {one.id}")
+            yield CommandLine(f"{'':6}mend: ", one.command)
     elif not facts.failure:
         yield "asked AWS again: nothing else of this lab is there"
 
