@@ -132,9 +132,19 @@ def hints(rows: list[Counted]) -> str:
     )
 
 
+def objectives(rows: list[Counted]) -> str:
+    """The counts of each objective, and below them which columns of the metrics they are."""
+    head = ("objective", "steps", "kills", "without notice", "rows compared", "columns alike to the last bit", "other weights")
+    names = ("objective", "steps", "kills", "without notice", "rows")
+    counted = table(head, ([*(row[name] for name in names), len(row["exact"]), row["other weights"]] for row in rows))
+    listed = "".join(f"- {row['objective']}: alike {', '.join(row['exact'])}; not alike {', '.join(row['not exact'])}\n" for row in rows)
+    return f"{counted}\nColumns of `metrics.jsonl` beside those of a run that nobody disturbed:\n\n{listed}"
+
+
 TITLES: Mapping[str, tuple[str, Callable[[list[Counted]], str]]] = {
     "runs": ("Whole runs that take minutes", runs),
     "hints": ("Every hint that the tests provoke", hints),
+    "objectives": ("Objectives of TRL's trainers, killed at ten random moments each, with the real agent", objectives),
     "planted": ("Planted bugs", planted),
     "schedules": ("Simulated schedules", schedules),
     "faults": ("A fault at every call", faults),

@@ -144,9 +144,15 @@ def which() -> str:
         ("prompts, and what tells a good answer when it is given", "`grpo`", "TRL's GRPOTrainer, whatever `engine` says"),
     )
     kept = (
-        ("`engine: own`", "exactly", "exactly", "bit by bit"),
-        ("`engine: trl`, `kto`", "exactly", "exactly", "bit by bit"),
-        ("`grpo`", "exactly, completions too, as far as its rewards answer the same again", "exactly", "bit by bit"),
+        ("order of the data, steps, epochs, tokens, learning rate, random numbers", "exact", "exact", "exact"),
+        ("weights, optimizer, the best step and patience", "exact", "exact", "exact"),
+        ("losses, gradient norms, evaluations", *["bit by bit"] * 3),
+        ("margins, rewards of good and bad answers, KL", "bit by bit (`dpo`: margin)", "bit by bit", ""),
+        ("completions and their lengths, rewards, entropy, KL", "", "", "bit by bit, as far as a reward answers the same again"),
+        ("groups whose completions all got the same reward, as the log counts them", "", "", "not: from the attempt's first step on"),
+        ("what a reward's file keeps in its process or folder", "", "", "not: each attempt has a new process"),
+        ("seconds, tokens a second, memory", *["not: of the machine that it was"] * 3),
+        ("TRL's own state and logs", "", *["none is kept: steps, optimizer and order are llmlab's"] * 2),
     )
     return f"""
 ## Which objective, whose loop
@@ -160,10 +166,11 @@ equally large do TRL's DPO and KTO weigh otherwise, as the mean of the batches' 
 What is usual is measured for `kto` on the other answers of a batch, so `batch_size` is 2 at least, and better 4 or more. TRL pairs each
 question with the answer before it in the order of the data; here that order is shuffled anew in each epoch.
 
-Interrupted at any moment and resumed from the newest whole checkpoint, beside a run that nobody interrupted:
+Interrupted at any moment and resumed from the newest whole checkpoint, beside a run that nobody interrupted, on a CPU:
 
-{table(("", "order of the data, steps, tokens, learning rate, random numbers", "weights and optimizer", "losses on a CPU"), kept)}
-On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
+{table(("", "`engine: own`", "`engine: trl`, `kto`", "`grpo`"), kept)}
+Steps after that checkpoint are trained again, and come out the same. `make prove objectives` takes the machines of each objective's runs back
+at ten random moments and compares every row and column of the metrics; its counts are in `benchmarks/RESULTS.md`. On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
 """
 
 

@@ -43,6 +43,8 @@ WORDS = 2000
 ENDS = ("passed", "failed", "errors", "error", "skipped")
 """Of tests, as pytest counts them."""
 
+KILLED = "tests/sandbox/test_killed_objectives.py"
+
 Row = dict[str, Any]
 Read = Callable[["Done"], list[Row]]
 
@@ -224,6 +226,18 @@ def hinted(done: Done) -> list[Row]:
     return [{**row, **counts, "programs": programs, "run": ran} for row in tested(done)]
 
 
+def killed(done: Done) -> list[Row]:
+    """What a run that was disturbed had in common with one that was not, told by the test in a line of its own."""
+    return [json.loads(line) for line in done.out.splitlines() if line.startswith('{"objective"')]
+
+
+def objectives() -> tuple[tuple[str, ...], ...]:
+    """A program for each objective of TRL's trainers."""
+    from tests.sandbox.test_killed_objectives import CASES
+
+    return tuple(("-m", "pytest", "--quiet", "--hours", f"{KILLED}::test_killed_at_ten_random_moments[{case}]") for case in CASES)
+
+
 def fuzzers() -> tuple[tuple[str, ...], ...]:
     from tests.fuzz.targets import TARGETS
 
@@ -261,8 +275,9 @@ def machines() -> tuple[str, ...]:
 
 
 PARTS = (
-    Part("runs", (("-m", "pytest", "--quiet", "--hours", *machines(), "-m", "hours"),), tested, ("not passed",)),
+    Part("runs", (("-m", "pytest", "--quiet", "--hours", *machines(), "-m", "hours", f"--ignore={KILLED}"),), tested, ("not passed",)),
     Part("hints", (("-m", "pytest", "--quiet", "--hints", "tests/cli", "tests/laws"),), hinted, ("not passed",)),
+    Part("objectives", objectives(), killed, ("other weights",)),
     Part("planted", (("-m", "tests.planted"),), planted, ()),
     Part("schedules", ((*SIMULATION, "--schedules", str(SCHEDULES), "--workers", str(CORES)),), document, ("violations",)),
     Part("faults", faults(), lines, ("wrong",)),

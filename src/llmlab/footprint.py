@@ -13,6 +13,8 @@ from llmlab.recipe import Recipe
 
 CHUNK = 512
 """Positions whose logits are in memory at once."""
+TRLS_POSITIONS, TRLS_WORDS = 4096, 32_768
+"""A tile of TRL's logits: `TOKEN_CHUNK_SIZE` of trl 1.16, kernels/chunked_logprob.py, and `_CHUNKED_LOGPROB_CHUNK_SIZE`, trainer/utils.py."""
 FOUR_BITS = 0.55
 """Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
 EXPERTS_IN_16_BITS = "method qlora does not fit {model}: it is a mixture of experts, and 4 bits leave the experts in 16"
@@ -252,8 +254,13 @@ def _of_fused_layer(recipe: Recipe, shape: Shape, kind: int) -> float:
 
 
 def loss_head(recipe: Recipe, shape: Shape, tokens: int) -> float:
-    """Bytes of one chunk's logits in 32 bits and, in half precision, of their gradient; the gradient of a trained head beside them."""
+    """Bytes of one chunk's logits in 32 bits and, in half precision, of their gradient; the gradient of a trained head beside them.
+
+    TRL's trainers have one buffer for a tile of the logits, as large for a small vocabulary as for a large one.
+    """
     kind = element(recipe)
     learns = recipe.method == "full" or "lm_head" in recipe.lora.modules_to_save
     chunk = min(CHUNK, tokens) * shape.vocabulary * (4 + (kind if kind < 4 else 0))
+    if recipe.by_trl:
+        chunk = min(TRLS_POSITIONS, tokens) * TRLS_WORDS * kind
     return chunk + (4 * shape.vocabulary * shape.hidden if learns else 0)

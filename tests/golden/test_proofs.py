@@ -23,6 +23,7 @@ def test_every_part_has_its_place_on_the_page() -> None:
 FAULTS = '{"command": "launch", "calls": 35, "cases": 245, "alike": 237, "wrong": 0, "played": [], "said": []}\n'
 FUZZED = "#3\tINITED cov: 20 ft: 25 corp: 3/9b\n#90\tDONE   cov: 21 ft: 26 corp: 4/12b\nstat::number_of_executed_units: 90\n"
 PLANTED = "a.py: a bug: caught by test_a\n20 bugs planted: 19 caught, 1 missed, 0 no longer applies\n"
+KILLED = '{"objective": "kto", "kills": 10, "exact": ["loss"]}\n'
 SCHEDULES = '{\n "schedules": 2,\n "violations": [\n  {"seed": 1}\n ]\n}\n'
 
 
@@ -37,6 +38,7 @@ SCHEDULES = '{\n "schedules": 2,\n "violations": [\n  {"seed": 1}\n ]\n}\n'
         ("runs", "..\n1 failed, 2 passed, 30 deselected in 93.12s\n", "", [{"tests": 3, "not passed": 1}]),
         ("runs", "..\n============ 2 passed, 1 skipped in 270.01s (0:04:30) ====\n", "", [{"tests": 3, "not passed": 1}]),
         ("runs", "", "it broke", []),
+        ("objectives", f"\n{KILLED}.   [100%]\n1 passed in 93.12s\n", "", [{"objective": "kto", "kills": 10, "exact": ["loss"]}]),
     ],
 )
 def test_what_a_program_says_is_counted(part: str, out: str, err: str, rows: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from llmlab import footprint
 from llmlab.clock import SystemClock
 from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
 from llmlab.trainer import run
@@ -257,3 +258,11 @@ def test_what_is_private_of_trl_is_there_in_the_locked_version() -> None:
         assert list(inspect.signature(kind._prepare_dataset).parameters) == ["self", "dataset", "processing_class", "args", "dataset_name"]
         seen += 1
     assert seen == 2
+
+
+def test_a_tile_of_trls_logits_is_as_large_as_the_estimate_counts_it() -> None:
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    assert footprint.TRLS_POSITIONS == chunked_logprob.TOKEN_CHUNK_SIZE
+    assert footprint.TRLS_WORDS == utils._CHUNKED_LOGPROB_CHUNK_SIZE
