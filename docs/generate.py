@@ -169,8 +169,9 @@ question with the answer before it in the order of the data; here that order is 
 Interrupted at any moment and resumed from the newest whole checkpoint, beside a run that nobody interrupted, on a CPU:
 
 {table(("", "`engine: own`", "`engine: trl`, `kto`", "`grpo`"), kept)}
-Steps after that checkpoint are trained again, and come out the same. `make prove objectives` takes the machines of each objective's runs back
-at ten random moments and compares every row and column of the metrics; its counts are in `benchmarks/RESULTS.md`. On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
+Steps after that checkpoint are trained again, and come out the same. `make prove ARGS=objectives` takes the machines of each objective's
+runs back at ten random moments and compares every row and column of the metrics; its counts are in `benchmarks/RESULTS.md`.
+On GPUs attention's way back and `index_add` sum in no fixed order, so that losses there differ by rounding.
 """
 
 
@@ -182,7 +183,10 @@ def rewarded() -> str:
 
 With `objective: grpo` each prompt is answered `grpo.num_generations` times, and what earns more than the others of its group becomes
 likelier. `batch_size x accumulate` are completions there, whole groups of them; the dataset has rows of `prompt` and `answer`, or any chat
-that ends with an answer. What a completion is worth is the sum of `grpo.rewards` by their weights:
+that ends with an answer. transformers makes the completions: vLLM cannot be in the image yet, because TRL 1.16 takes versions up to 0.31,
+which wants transformers before 5.18 and setuptools before 81, and the locks have 5.23 and 84.
+
+What a completion is worth is the sum of `grpo.rewards` by their weights:
 
 {table(("reward", "is"), listed)}
 Or a Python file beside the recipe with one function (or one that is called `reward`), called as TRL calls one for each prompt:

@@ -138,6 +138,18 @@ def test_what_trl_cannot_do_on_a_machine_is_said_before_one_is_paid_for(ready: C
         assert_runs(four.hint)
 
 
+def test_how_far_an_estimate_of_trls_trainers_holds_is_said(ready: CommandLine) -> None:
+    within = {"kto": 2, "grpo": 3}
+    for recipe, factor in within.items():
+        facts = ready("estimate", "--recipe", recipe, "--json").json
+        (said,) = (note for note in facts["notes"] if "assume" in note)
+        assert said.startswith(f"the hours of objective {recipe} assume ")
+        assert f"right within a factor of {factor}, until a run of this recipe has been measured" in said
+        assert ("the memory of generation" in said) == (recipe == "grpo")
+        assert of(facts, "g6e.xlarge")["needed_gib"] > 3
+    assert not [note for note in ready("estimate", "--json").json["notes"] if "assume" in note]
+
+
 def test_placement_scores_are_asked_for_three_types_and_more(ready: CommandLine, recorder: list[str]) -> None:
     assert of(ready("estimate", "--instance-type", "g6.xlarge,g5.xlarge", "--json").json, "g6.xlarge")["places"][0]["score"] is None
     assert "ec2:GetSpotPlacementScores" not in recorder

@@ -232,6 +232,8 @@ def test_six_forms_from_validate_to_success(lab: Lab) -> None:
         assert lab.losses(run)[2] > 0
         trained = sorted(shown(tokenizer, lab, run))
         assert trained == sorted(CASES[name].trained), name
+    told = lab.run("status", runs["preference"], "--json").json["run"]
+    assert (told["objective"], told["margin"]) == ("dpo", lab.metrics(runs["preference"])[-1]["margin"])
 
 
 def launched(lab: Lab, name: str, case: Case) -> str:

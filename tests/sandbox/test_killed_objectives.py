@@ -74,6 +74,9 @@ def test_killed_at_ten_random_moments(lab: Lab, tmp_path: Path, case: str, capfd
     assert lab.marker(whole).reason is EndReason.COMPLETED
     last, draw = lab.marker(whole).step, random.Random(case)
     expected, came, notices = outcome(lab, whole), list[Came](), list[int]()
+    told = lab.run("status", whole, "--json").json["run"]
+    for name in ("reward", "margin"):
+        assert told[name] == next((row[name] for row in reversed(expected.rows) if name in row), None)
     while len(notices) < KILLS:
         run, drawn = disturbed(lab, case, last, draw)
         notices += drawn

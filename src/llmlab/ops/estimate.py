@@ -106,9 +106,15 @@ def next_token_seconds(peak: float, size: ModelSize) -> float:
 
 
 def uncertainty(recipe: Recipe) -> str:
-    """What is to say of hours that are estimated from more than the data; "" where the data tells them."""
-    if recipe.objective != "grpo":
+    """What is to say of hours that are estimated from more than the data and the GPU; "" of those of llmlab's own loop."""
+    if not recipe.by_trl:
         return ""
+    if recipe.objective != "grpo":
+        what = f"objective {recipe.objective}" if recipe.objective == "kto" else "engine trl"
+        return (
+            f"the hours of {what} assume that batches are padded at the price that was measured on a CPU, {PADDED:g} times the work: take "
+            "them as right within a factor of 2, until a run of this recipe has been measured"
+        )
     return (
         f"the hours of objective grpo assume completions of {recipe.grpo.max_completion_length:,} tokens, the most the recipe allows, and "
         "transformers' generation as nobody has measured it here: take them and the memory of generation as right within a factor of 3, "
