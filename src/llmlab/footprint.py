@@ -14,7 +14,7 @@ from llmlab.recipe import Recipe
 CHUNK = 512
 """Positions whose logits are in memory at once."""
 TRLS_POSITIONS, TRLS_WORDS = 4096, 32_768
-"""A tile of TRL's logits: `TOKEN_CHUNK_SIZE` of trl 1.16's kernels/chunked_logprob.py, `_CHUNKED_LOGPROB_CHUNK_SIZE` of trainer/utils.py."""
+"""A tile of TRL's logits: `TOKEN_CHUNK_SIZE` in trl 1.16's kernels/chunked_logprob, `_CHUNKED_LOGPROB_CHUNK_SIZE` in trainer/utils."""
 FOUR_BITS = 0.55
 """Bytes a weight of NF4 takes with its constants, doubly quantised (arXiv 2305.14314, section 3)."""
 EXPERTS_IN_16_BITS = "method qlora does not fit {model}: it is a mixture of experts, and 4 bits leave the experts in 16"
