@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import objectives
 from llmlab import contract, recipe as recipes
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
 from llmlab.sandbox import model as sandbox_model
@@ -209,15 +210,17 @@ def test_a_reward_is_earned_by_a_small_model(tmp_path: Path, train: Train) -> No
 
 @pytest.mark.hours
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_a_reward_is_earned_by_the_sandboxs_model(tmp_path: Path, train: Train) -> None:
-    """From near 0 to over 0.8: answers of 46 characters become answers of 22."""
+def test_the_sandboxs_model_earns_a_reward_and_turns_a_margin(tmp_path: Path) -> None:
+    """The curves of benchmarks/RESULTS.md: from near 0 to over 0.8, and good answers of a question that was never asked above bad ones."""
     folder = tmp_path / "tiny"
     with yardstick.quiet():
         sandbox_model.make(folder)
-    grpo = {"num_generations": 8, "max_completion_length": 32, "temperature": 1.3, "rewards": [{"length": {"longest": 22}}]}
-    seen = learned(tmp_path / "work", folder, train, 60, learning_rate=0.003, grpo=grpo)
-    assert seen[0] < 0.1
-    assert max(seen) > 0.8
+    rewards = [row["eval_reward"] for row in objectives.metrics("grpo", tmp_path / "grpo", folder) if "eval_reward" in row]
+    assert rewards[0] < 0.1
+    assert max(rewards) > 0.8
+    margins = [row["eval_margin"] for row in objectives.metrics("kto", tmp_path / "kto", folder) if "eval_margin" in row]
+    assert margins[0] == pytest.approx(0, abs=1e-5)
+    assert margins[-1] > 5
 
 
 def test_what_is_private_of_trl_is_there_in_the_locked_version() -> None:
