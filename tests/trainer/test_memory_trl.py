@@ -18,19 +18,16 @@ from tests.trainer.test_memory_peak import most_alive
 
 LOW, HIGH = 0.75, 1.35
 WORDS = "restart the old server and drain the main queue before the new node is moved "
-GRPO = {"objective": "grpo", "grpo": {"num_generations": 4, "max_completion_length": 64, "rewards": ["similarity"]}}
-MANY = {
-    "objective": "grpo", "accumulate": 8, "grpo": {"num_generations": 32, "max_completion_length": 160, "rewards": ["similarity"]},
-}  # fmt: skip
+GRPO = {"objective": "grpo", "grpo": {"num_generations": 4, "max_completion_length": 16, "rewards": ["similarity"]}}
+MANY = {"num_generations": 32, "max_completion_length": 32, "rewards": ["similarity"]}
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "kto": (6, {"objective": "kto"}),
     "kto, full": (6, {"objective": "kto", "method": "full"}),
     "grpo": (6, GRPO),
     "grpo, full": (6, {**GRPO, "method": "full"}),
-    "grpo, many completions": (1, MANY),
+    "grpo, many completions": (1, {"objective": "grpo", "batch_size": 1, "accumulate": 32, "grpo": MANY}),
 }
 """How often a prompt says the words, and the recipe."""
-SLOW = {"kto", "grpo, many completions"}
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +40,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.hours
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("case", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.hours) for name in CASES])
-def test_the_estimate_is_what_trl_takes(
-    tmp_path: Path, base: Path, train: Train, monkeypatch: pytest.MonkeyPatch, case: str
-) -> None:  # slow: each imports a trainer of TRL's, and counts every tensor
+@pytest.mark.parametrize("case", CASES)
+def test_the_estimate_is_what_trl_takes(tmp_path: Path, base: Path, train: Train, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     from llmlab.trainer import memory
     from llmlab.trainer.trl.grpo import SteppingGrpo
     from llmlab.trainer.trl.kto import SteppingKto
@@ -74,7 +70,6 @@ def test_the_estimate_is_what_trl_takes(
     length = round((metrics[1]["tokens"] - metrics[0]["tokens"]) / sequences)
     parts = footprint.parts(asked.model_copy(update={"max_length": length}), shapes[0])
     ratio = sum(parts.values()) / max(peaks)
-    print(case, length, round(ratio, 3), {name: round(one / 2**20, 2) for name, one in parts.items()}, [p / 2**20 for p in peaks])  # noqa: T201
     assert len(peaks) == 2
     assert LOW < ratio < HIGH, f"{ratio:.3f} of {max(peaks) / 2**20:.1f} MiB: {parts}"
 

@@ -50,7 +50,7 @@ LEFT: dict[str, dict[str, Any]] = {
 
 def test_no_case_is_missing() -> None:
     assert (len(SAME), len(LEFT)) == (4, 6)
-    assert len(WORDS) == 4
+    assert len(WORDS) == 6
 
 
 def make(root: Path, model: Path, **recipe: Any) -> WorkFolder:
@@ -223,6 +223,8 @@ WORDS = {
     "set `args.gradient_accumulation_steps=4` or `bf16=False`": "set accumulate or precision",
     "the `target_modules` of the adapter": "the lora.targets of the adapter",
     "a larger `beta` is needed": "a larger dpo.beta is needed",
+    "`num_generations` must divide `generation_batch_size`": "grpo.num_generations must divide batch_size x accumulate",
+    "as many `reward_weights` as `reward_funcs`": "as many weights of grpo.rewards as grpo.rewards",
 }
 
 
@@ -231,6 +233,25 @@ def test_trls_words_are_the_recipes_fields(theirs: str) -> None:
     from llmlab.trainer.trl.words import translated
 
     assert translated(theirs, "dpo") == WORDS[theirs]
+
+
+OF_NO_RECIPE = {
+    "output_dir", "save_strategy", "eval_strategy", "report_to", "push_to_hub", "disable_tqdm", "logging_strategy", "logging_steps",
+    "logging_nan_inf_filter", "remove_unused_columns",
+}  # fmt: skip
+"""What TRL is told whatever the recipe says."""
+
+
+def test_every_setting_that_trl_is_given_has_a_name_in_the_recipe() -> None:
+    from llmlab import recipe as recipes
+    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.trl.objective import TrainerParts, arguments
+    from llmlab.trainer.trl.words import FIELDS
+
+    recipe = recipes.check({"model": "a/b", "engine": "trl"})
+    told = set(arguments(TrainerParts(recipe, Machine("cpu", "float32"), None, None, None, None, Path("trl"), 1)))  # type: ignore[arg-type]
+    assert len(told) >= 20
+    assert told - set(FIELDS) - set(recipes.Recipe.model_fields) == OF_NO_RECIPE
 
 
 def test_what_trl_refuses_is_a_setup_that_failed() -> None:

@@ -27,6 +27,15 @@ FIELDS = {
     "bf16": "precision",
     "fp16": "precision",
     "optim": "optimizer",
+    "use_cpu": "device",
+    "num_generations": "grpo.num_generations",
+    "max_completion_length": "grpo.max_completion_length",
+    "generation_batch_size": "batch_size x accumulate",
+    "steps_per_generation": "accumulate",
+    "reward_funcs": "grpo.rewards",
+    "reward_weights": "weights of grpo.rewards",
+    "desirable_weight": "kto.desirable_weight",
+    "undesirable_weight": "kto.undesirable_weight",
     "train_dataset": "the data",
 }
 """What TRL, transformers and PEFT call a field, and what the recipe calls it."""
