@@ -147,6 +147,7 @@ def which() -> str:
         ("order of the data, steps, epochs, tokens, learning rate, random numbers", "exact", "exact", "exact"),
         ("weights, optimizer, the best step and patience", "exact", "exact", "exact"),
         ("losses, gradient norms, evaluations", *["bit by bit"] * 3),
+        ("when an evaluation is done that a notice left no time for", *["by the next machine, in a row of its own; the same numbers"] * 3),
         ("margins, rewards of good and bad answers, KL", "bit by bit (`dpo`: margin)", "bit by bit", ""),
         ("completions and their lengths, rewards, entropy, KL", "", "", "bit by bit, as far as a reward answers the same again"),
         ("groups whose completions all got the same reward, as the log counts them", "", "", "not: from the attempt's first step on"),

@@ -98,15 +98,25 @@ def outcome(lab: Lab, run: str) -> Came:
 
 
 def compared(expected: Came, came: Iterable[Came]) -> dict[str, Any]:
-    """Rows compared, the columns in which all of them are alike to the last bit, the others, and runs whose weights are not."""
-    columns = {name for row in expected.rows for name in row}
+    """Steps compared, the columns in which all of them are alike to the last bit, the others, and runs whose weights are not."""
+    beside_them = by_step(expected.rows)
+    columns = {name for row in beside_them for name in row}
     differ, rows, other = set[str](), 0, 0
     for one in came:
-        assert [sorted(row) for row in one.rows] == [sorted(row) for row in expected.rows]
-        pairs = list(zip(one.rows, expected.rows, strict=True))
+        pairs = list(zip(by_step(one.rows), beside_them, strict=True))
+        assert all(row.keys() == beside.keys() for row, beside in pairs)
         differ |= {name for row, beside in pairs for name in row if row[name] != beside[name]}
         rows, other = rows + len(pairs), other + (one.adapter != expected.adapter)
     return {"rows": rows, "exact": sorted(columns - differ), "not exact": sorted(differ), "other weights": other}
+
+
+def by_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each step: an evaluation that a notice left no time for is done by the next machine, and stands in a row of its own."""
+    whole: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        assert not (row.keys() & whole.get(row["step"], {}).keys()) - {"step"}, "a step is there twice"
+        whole[row["step"]] = whole.get(row["step"], {}) | row
+    return list(whole.values())
 
 
 def disturbed(lab: Lab, case: str, last: int, draw: random.Random) -> tuple[str, list[int]]:

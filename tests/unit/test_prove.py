@@ -9,6 +9,7 @@ import pytest
 from llmlab.clock import ManualClock
 from tests import prove
 from tests.prove import CHANGED, Done, Part, Played
+from tests.sandbox.test_killed_objectives import Came, compared
 
 PROGRAM = "import json, pathlib, sys; path = pathlib.Path({file!r}); path.write_text(path.read_text() + {name!r}); print(json.dumps({{'name': {name!r}, 'wrong': 0}})); sys.exit({code})"  # noqa: E501 - one line of Python
 
@@ -43,6 +44,16 @@ def test_what_was_played_at_a_commit_is_not_played_again(tmp_path: Path, kept: P
     played.forget()
     assert prove.prove(part(log, first=0, second=0), clock, played, kept, cores=1)
     assert log.read_text(encoding="utf-8") == "firstsecondsecondfirstsecond"
+
+
+def test_an_evaluation_that_came_later_is_compared_with_its_step() -> None:
+    whole = Came([{"step": 0, "eval_loss": 3.0}, {"step": 1, "loss": 2.5, "eval_loss": 2.0, "seconds": 1.0}], b"weights")
+    later = [{"step": 0, "eval_loss": 3.0}, {"step": 1, "loss": 2.5, "seconds": 4.0}, {"step": 1, "eval_loss": 2.0}]
+    assert compared(whole, [Came(later, b"weights"), Came(later, b"others")]) == {
+        "rows": 4, "exact": ["eval_loss", "loss", "step"], "not exact": ["seconds"], "other weights": 1,
+    }  # fmt: skip
+    with pytest.raises(AssertionError, match="a step is there twice"):
+        compared(whole, [Came([*later, {"step": 1, "loss": 2.5}], b"")])
 
 
 @pytest.mark.parametrize(("version", "code", "remembered"), [("abc", 0, True), ("abc", 1, False), (f"abc{CHANGED}", 0, False)])
