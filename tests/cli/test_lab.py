@@ -136,7 +136,7 @@ def test_a_stranger_with_our_name_is_told_with_the_way_out(lab: CommandLine, lab
     result = lab("bootstrap", "--yes")
     assert result.code == ExitCode.REFUSED
     assert result.error == "log group /llm-tuning-lab/setup exists and does not belong to this lab"
-    assert result.hint == "LLMLAB_LAB=another-name llmlab bootstrap"
+    assert result.hint == "LLMLAB_LAB=another-name llmlab bootstrap --yes"
 
 
 def test_doctor_exit_code_and_hints(lab: CommandLine) -> None:
