@@ -277,9 +277,10 @@ class CommandLine:
 def empty_table(**look: Any) -> "Table":
     """An empty table of rich's in which no number is ever cut: a column that is not to be wrapped stays as wide as its cells.
 
-    Where the terminal is narrower than that, it wraps the lines itself.
+    Where the terminal is narrower than that, no column is folded, and it wraps the lines itself.
     """
     from rich.cells import cell_len
+    from rich.segment import Segment
     from rich.table import Table
 
     class Whole(Table):
@@ -290,8 +291,15 @@ def empty_table(**look: Any) -> "Table":
             super().add_row(*cells, **options)
 
         def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-            least = self.__rich_measure__(console, options.update(max_width=PIPE_COLUMNS)).minimum
-            yield from super().__rich_console__(console, options.update(max_width=max(least, options.max_width)))
+            needed = self.__rich_measure__(console, options.update(max_width=PIPE_COLUMNS))
+            if needed.minimum <= options.max_width:
+                yield from super().__rich_console__(console, options)
+                return
+            drawn = super().__rich_console__(console, options.update(max_width=needed.maximum))
+            for line in Segment.split_lines(part for part in drawn if isinstance(part, Segment)):
+                while line and not line[-1].text.strip():  # blanks that the terminal would wrap into empty lines
+                    line.pop()
+                yield from [*line[:-1], *(Segment(one.text.rstrip(), one.style) for one in line[-1:]), Segment.line()]
 
     return Whole(box=None, pad_edge=False, **{"header_style": "bold", **look})
 

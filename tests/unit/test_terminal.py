@@ -147,4 +147,6 @@ def test_no_number_of_a_table_is_cut_however_narrow_the_terminal(monkeypatch: py
     Ui(stdin=io.StringIO(), stdout=out, stderr=io.StringIO()).show(None, lambda: table(names, [cells], right=names[2:], whole=names[:1]))
     text = STYLE.sub("", out.getvalue())
     assert [word in text for word in (*names, "p4d.24xlarge", "$21.9576", "$1,234.56")] == [True] * 7
+    assert text.splitlines()[1].endswith("$1,234.56"), "a line a row, which the terminal wraps, and none of blanks"
+    assert len(text.splitlines()) == 2
     assert " ".join(text.split()).count("folded") == 1
