@@ -1,6 +1,7 @@
 """What is there before a command is broken: an account, a lab, data, a run, and what became of it."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 from llmlab import contract
@@ -13,6 +14,7 @@ from tests.faults.stage import Stage
 BOOTSTRAP = ("bootstrap", "--yes", "--email", "me@example.org", "--github", "me/repo", "--budget", "50")
 LAUNCH = ("launch", "--yes", "--spot", "--max-hours", "6")
 TEARDOWN = ("teardown", "--everything", "--confirm", PROJECT)
+OVERDUE_SECONDS = 7 * 3600
 DOCKER_WORDS = "docker-words"
 """The file in the stage's folder that the stand-in for docker fills."""
 LINE = b'{"prompt": "2+2?", "completion": "4"}\n'
@@ -137,7 +139,16 @@ def overdue(stage: Stage) -> None:
     for name in stage.schedules():
         if the_run(stage) in name:
             stage.eyes.client("scheduler").delete_schedule(GroupName=stage.eyes.names.schedule_group, Name=name)
-    stage.clock.sleep(7 * 3600)
+    stage.clock.sleep(OVERDUE_SECONDS)
+    turn_on_the_clock_of_ec2(OVERDUE_SECONDS)
+
+
+def turn_on_the_clock_of_ec2(seconds: float) -> None:
+    """In this process's account: by it EC2 tells when an instance was terminated, whose word counts before the clock of who asks."""
+    from moto.ec2.models import instances
+
+    now = instances.utcnow
+    instances.utcnow = lambda: now() + timedelta(seconds=seconds)
 
 
 def end_instance(stage: Stage, cause: str) -> None:
