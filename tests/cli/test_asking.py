@@ -105,7 +105,7 @@ def test_what_is_refused_before_aws_is_asked_names_the_line_as_typed(lab: Comman
             kept += 1
         for path in files:
             (project / path).unlink()
-    assert (kept, ours, others) == (5, 13, 3)
+    assert (kept, ours, others) == (11, 21, 3)
 
 
 class Watched(ManualClock):

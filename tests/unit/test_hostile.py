@@ -64,7 +64,10 @@ def facts(words: str) -> report.Report:
     spec = Spec(RUN, words, words, words, recipe, manifest, words, words, words, (), spot=True, max_hours=1.0, created=AT)
     cost: Any = type("Cost", (), {"hours": 1.0, "cost": 1.0, "instance_types": (words,), "attempts": 1})
     sample = {"prompt": words, "base": words, "tuned": words}
-    return report.Report(RUN, words, words, spec, None, cost, None, None, 0, (), (sample,))
+    return report.Report(
+        RUN, words, words, words, spec, None, cost, None, None, first_reward=None, last_reward=None, first_margin=None, last_margin=None,
+        steps=0, charts=(), samples=(sample,),
+    )  # fmt: skip
 
 
 class Tokenizer:

@@ -126,10 +126,13 @@ def test_a_recipe_survives_its_documents(one: recipe.Recipe) -> None:
     assert recipe.check(yaml.safe_load(yaml.safe_dump(dumped))) == one
 
 
-def test_a_field_without_a_default_hints_at_a_recipe_that_works() -> None:
+def test_of_a_field_without_a_default_the_hint_leaves_the_setting_out() -> None:
     with pytest.raises(UsageError, match="max_steps: must be greater than or equal to 1, not 0") as raised:
         recipe.load("sandbox", {"max_steps": "0"})
-    assert raised.value.hint == f"llmlab estimate --recipe {recipe.DEFAULT}"
+    assert (raised.value.hint, raised.value.without) == ("llmlab launch", ("max_steps",))
+    with pytest.raises(UsageError, match="must be of exact_match") as raised:
+        recipe.load("grpo", {"grpo.rewards": "[exact]"})
+    assert (raised.value.hint, raised.value.without) == ("llmlab launch", ("grpo.rewards",))
 
 
 def test_a_warm_up_is_a_share_or_steps(tmp_path: Path) -> None:

@@ -284,7 +284,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
         given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
         where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
         raise UsageError(
-            one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[_dotted(first)]
+            one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[given or _dotted(first)]
         ) from error
     check_adapter(recipe, source)
     if recipe.by_trl:
@@ -332,7 +332,8 @@ def _sentence(error: ErrorDetails, name: str, where: str) -> str:
 
 
 def _hint(error: ErrorDetails, name: str, where: str, overrides: Mapping[str, str]) -> str:
-    example = f"llmlab estimate --recipe {quote(where) if where != '--set' else DEFAULT}"
+    """The nearest field, or the field's default; of a setting without either the line as typed goes on without it."""
+    example = "llmlab launch" if where == "--set" else f"llmlab estimate --recipe {quote(where)}"
     if error["type"] == "extra_forbidden":
         unknown = _dotted(error)
         near = _nearest(unknown)
