@@ -8,7 +8,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -38,7 +38,7 @@ def main() -> None:
     for scenario in SCENARIOS:
         if asked.only in {"", scenario.name, *scenario.name.split(":")}:
             chance = Random(f"{asked.seed} {scenario.name}")
-            counted = apart(partial(row, scenario, line, partial(_picked, asked, chance), account))
+            counted = apart(partial(row, scenario, line, partial(_picked, asked, chance), account, asked.part))
             sys.stdout.write(json.dumps(counted) + "\n")
             sys.stdout.flush()
             failed |= bool(counted["wrong"])
@@ -50,11 +50,18 @@ def _picked(asked: argparse.Namespace, chance: Random, cases: "list[Case]") -> "
     return [case for case in wanted if chance.random() < asked.share]
 
 
+WHOLE = "1/1"
 Pick = Callable[["list[Case]"], "list[Case]"]
 """Which of a scenario's cases are played."""
 
 
-def row(scenario: "Scenario", line: "Line", pick: Pick, account: "Callable[[], Aws] | None" = None) -> dict[str, Any]:
+def piece(calls: Sequence[str], part: str) -> Sequence[str]:
+    """The calls of a part such as `2/8`: the second of eight pieces, which follow one another and hold every call once."""
+    number, pieces = map(int, part.split("/"))
+    return calls[(number - 1) * len(calls) // pieces : number * len(calls) // pieces]
+
+
+def row(scenario: "Scenario", line: "Line", pick: Pick, account: "Callable[[], Aws] | None" = None, part: str = WHOLE) -> dict[str, Any]:
     """Counts of one scenario's cases; `played`, which they were; and `said`: each that did not converge, and why."""
     from tests.faults.table import Case, Verdict, cases, play
     from tests.faults.ways import Way
@@ -64,8 +71,9 @@ def row(scenario: "Scenario", line: "Line", pick: Pick, account: "Callable[[], A
     said: list[str] = []
 
     def choose(calls: list[str]) -> list[Case]:
-        counted["calls"] = len(calls)
-        return pick(list(cases(scenario, calls)))
+        wanted = piece(calls, part)
+        counted["calls"] = len(wanted)
+        return pick(list(cases(scenario, wanted)))
 
     def tell(verdict: Verdict) -> None:
         for name, holds in (("cases", verdict.reached), (verdict.case.way, verdict.reached), ("alike", verdict.alike)):
@@ -89,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="the command of this name, or watchdog for all of its")
     parser.add_argument("--call", default="", help="calls that begin so, such as ec2:CreateFleet")
     parser.add_argument("--way", default="", help="one of the ways, such as refused")
+    parser.add_argument("--part", default=WHOLE, help="a piece of the calls, such as 2/8: the second of eight")
     parser.add_argument("--planted", default="", help="play with one of the planted bugs")
     return parser.parse_args()
 

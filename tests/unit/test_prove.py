@@ -8,6 +8,7 @@ import pytest
 
 from llmlab.clock import ManualClock
 from tests import prove
+from tests.faults.__main__ import WHOLE, piece
 from tests.prove import CHANGED, Done, Part, Played
 from tests.sandbox.test_killed_objectives import Came, compared
 
@@ -44,6 +45,18 @@ def test_what_was_played_at_a_commit_is_not_played_again(tmp_path: Path, kept: P
     played.forget()
     assert prove.prove(part(log, first=0, second=0), clock, played, kept, cores=1)
     assert log.read_text(encoding="utf-8") == "firstsecondsecondfirstsecond"
+
+
+def test_pieces_of_a_command_are_one_row_and_hold_every_call_once() -> None:
+    rows = [{"command": "a", "calls": 2, "wrong": 1}, {"command": "b", "calls": 1, "wrong": 0}, {"command": "a", "calls": 3, "wrong": 0}]
+    assert prove.joined([*rows, {"seeds": {}}, {"seeds": {}}]) == [
+        {"command": "a", "calls": 5, "wrong": 1}, {"command": "b", "calls": 1, "wrong": 0}, {"seeds": {}}, {"seeds": {}},
+    ]  # fmt: skip
+    calls = [str(number) for number in range(29)]
+    assert [call for number in range(1, 9) for call in piece(calls, f"{number}/8")] == calls
+    assert piece(calls, WHOLE) == calls
+    asked = [arguments[arguments.index("--only") + 1] for arguments in prove.faults()]
+    assert set(prove.PIECES) <= set(asked)
 
 
 def test_an_evaluation_that_came_later_is_compared_with_its_step() -> None:
