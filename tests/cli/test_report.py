@@ -86,6 +86,12 @@ def test_the_page_is_shown_where_there_is_a_browser(lab: CommandLine, lab_aws: A
     assert shown == [(project / "a page.html").as_uri()]
     assert lab("report", RUN, "--open").err == "note: this computer has no browser to show it in\n"
 
+    def missing(_address: str) -> bool:
+        raise FileNotFoundError(2, "No such file or directory: 'elinks'")
+
+    monkeypatch.setattr("webbrowser.open", missing)
+    assert lab("report", RUN, "--open").err == "note: this computer has no browser to show it in\n"
+
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2000))
 def test_every_line_stays_inside_its_chart(values: list[float]) -> None:

@@ -38,5 +38,13 @@ def report(
     state.ui.show(summary, lambda: str(path))
     if not show:
         state.ui.suggest(f"{shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")
-    elif not webbrowser.open(path.resolve().as_uri()):
+    elif not opened(path.resolve().as_uri()):
         state.ui.say("note: this computer has no browser to show it in")
+
+
+def opened(address: str) -> bool:
+    """Whether a browser shows it. One that is registered and not there raises: https://docs.python.org/3/library/webbrowser.html."""
+    try:
+        return webbrowser.open(address)
+    except (OSError, webbrowser.Error):
+        return False
