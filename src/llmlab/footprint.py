@@ -260,7 +260,8 @@ def loss_head(recipe: Recipe, shape: Shape, tokens: int) -> float:
     """
     kind = element(recipe)
     learns = recipe.method == "full" or "lm_head" in recipe.lora.modules_to_save
-    chunk = min(CHUNK, tokens) * shape.vocabulary * (4 + (kind if kind < 4 else 0))
     if recipe.by_trl:
         chunk = min(TRLS_POSITIONS, tokens) * TRLS_WORDS * kind
+    else:
+        chunk = min(CHUNK, tokens) * shape.vocabulary * (4 + (kind if kind < 4 else 0))
     return chunk + (4 * shape.vocabulary * shape.hidden if learns else 0)

@@ -156,13 +156,7 @@ class Ui:
 
     def suggest(self, line: str) -> None:
         """The command that comes next, on stderr."""
-        self.say(f"next: {self.same_lab(line)}")
-
-    def same_lab(self, line: str) -> str:
-        """A line of ours with the options of the typed one that say which lab is meant; every other line as it is."""
-        before, program, rest = line.partition("llmlab ")
-        lab = [item for item in typed.items(self.typed) if item[0] in typed.ANYWHERE and item[0] not in rest.split()]
-        return f"{before}{typed.join(lab)} {rest}" if lab and program else line
+        self.say(f"next: {typed.same_lab(self.typed, line)}")
 
     @contextmanager
     def painted(self) -> "Iterator[Callable[[str], None] | None]":
@@ -299,7 +293,9 @@ def empty_table(**look: Any) -> "Table":
             for line in Segment.split_lines(part for part in drawn if isinstance(part, Segment)):
                 while line and not line[-1].text.strip():  # blanks that the terminal would wrap into empty lines
                     line.pop()
-                yield from [*line[:-1], *(Segment(one.text.rstrip(), one.style) for one in line[-1:]), Segment.line()]
+                if line:
+                    line[-1] = Segment(line[-1].text.rstrip(), line[-1].style)
+                yield from [*line, Segment.line()]
 
     return Whole(box=None, pad_edge=False, **{"header_style": "bold", **look})
 

@@ -228,7 +228,7 @@ def _rewards_tried(
         tried = try_rewards(path, chosen, limits, again, progress)
     if tried.lacks:
         state.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
-    if all(one.alike == one.rows for one in tried.rewards):
+    if all(reward.alike == reward.rows for reward in tried.rewards):
         groups = tried.rewards[0].rows
         state.ui.say(
             f"no reward tells an answer from an empty completion, in {groups:,} of {groups:,} groups of the two: "

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -74,10 +73,10 @@ def bootstrap(
     if plan:
         brief = _is_new(facts) and not state.ui.verbosity
         state.ui.show(facts, lambda: preview_view(facts, properties=not brief))
-        if brief and not planned.empty and not state.ui.as_json:
-            state.ui.say("-v shows the properties of each")
         if not planned.empty and not state.ui.as_json:
-            state.ui.suggest(shlex.join(["llmlab", *(word for word in state.ui.typed if word != "--plan")]))
+            if brief:
+                state.ui.say("-v shows the properties of each")
+            state.ui.suggest(state.ui.laid_over("llmlab bootstrap", without=["--plan"]))
         raise typer.Exit(ExitCode.DONE if planned.empty else ExitCode.PLAN_NOT_EMPTY)
     if not planned.empty:
         _show_plan(state.ui, facts)
@@ -387,9 +386,9 @@ def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
     if facts.strangers:
         yield f"not ours, left as it is: {', '.join(facts.strangers)}"
     if facts.left:
-        for one in facts.left:
-            yield Hanging("left: ", f"{one.kind} {one.id}")
-            yield CommandLine(f"{'':6}mend: ", one.command)
+        for leftover in facts.left:
+            yield Hanging("left: ", f"{leftover.kind} {leftover.id}")
+            yield CommandLine(f"{'':6}mend: ", leftover.command)
     elif not facts.failure:
         yield "asked AWS again: nothing else of this lab is there"
 

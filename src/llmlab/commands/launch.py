@@ -80,7 +80,7 @@ def estimate(
     state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
     given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
     words = [word for option, value in given.items() if value for word in (option, value)]
-    words += [f"--set={one}" for one in settings or ()]
+    words += [f"--set={setting}" for setting in settings or ()]
     market = [] if spot is None else ["--spot" if spot else "--on-demand"]
     state.ui.suggest(facts.hint or choice_screens.next_step(facts, words, market))
 

@@ -37,7 +37,7 @@ def report(
     }  # fmt: skip
     state.ui.show(summary, lambda: str(path))
     if not show:
-        state.ui.suggest(f"{shlex.join(['llmlab', 'report', run, *(['--output', str(output)] if output else []), '--open'])}")
+        state.ui.suggest(shlex.join(["llmlab", "report", run, *(["--output", str(output)] if output else []), "--open"]))
     elif not opened(path.resolve().as_uri()):
         state.ui.say("note: this computer has no browser to show it in")
 

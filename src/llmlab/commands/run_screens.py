@@ -46,10 +46,14 @@ def step_words(run: "Run") -> str:
     return f"{run.step or 0}/{run.total_steps}" if run.total_steps else str(run.step)
 
 
+LEARNED = ("loss", "reward", "margin")
+"""What a run may have of its newest step, by the names that its fields and columns have."""
+
+
 def learned_words(run: "Run", digits: int = 3) -> str:
     """`loss 0.273, reward 0.812`: what of these the run has."""
-    told = {"loss": run.loss, "reward": run.reward, "margin": run.margin}
-    return ", ".join(f"{name} {value:.{digits}f}" for name, value in told.items() if value is not None)
+    numbers = {name: getattr(run, name) for name in LEARNED}
+    return ", ".join(f"{name} {number:.{digits}f}" for name, number in numbers.items() if number is not None)
 
 
 def hours_words(run: "Run") -> str:
@@ -99,7 +103,7 @@ class RunsTable:
             "name": [one.name or "" for one in self.runs],
             "state": [Text(state_words(one), STYLES.get(one.state, "")) for one in self.runs],
             "step": [step_words(one) for one in self.runs],
-            **{name: [_decimals(getattr(one, name)) for one in self.runs] for name in ("loss", "reward", "margin")},
+            **{name: [_decimals(getattr(run, name)) for run in self.runs] for name in LEARNED},
             "tokens/s": [count(one.tokens_per_second) for one in self.runs],
             "GPU": ["" if one.gpu_percent is None else f"{one.gpu_percent:.0f} %" for one in self.runs],
             "time": [hours_words(one) for one in self.runs],
@@ -210,7 +214,7 @@ def _parts(facts: "Detail") -> Iterator[tuple[str, str]]:
     run, spec = facts.run, facts.spec
     if run.instance:
         yield "instance", f"{run.instance}, {run.instance_type} in {run.zone}, {'spot' if run.spot else 'on-demand'}"
-    yield "recipe", f"{objective_words(spec.recipe)}{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
+    yield "recipe", f"{objective_words(run.objective, spec.recipe)}{spec.recipe.get('method', '')} on {spec.recipe.get('model', '')}"
     if rewards := rewards_words(spec.recipe):
         yield "rewards", rewards
     examples = spec.data.facts.get("examples")
@@ -219,12 +223,10 @@ def _parts(facts: "Detail") -> Iterator[tuple[str, str]]:
     yield "machine", f"{spec.ami}, {len(spec.pools)} pools: {', '.join(dict.fromkeys(pool.instance_type for pool in spec.pools))}"
 
 
-def objective_words(recipe: Mapping[str, Any]) -> str:
+def objective_words(objective: str | None, recipe: Mapping[str, Any]) -> str:
     """`dpo, ` and `sft by TRL, `, "" for what is trained where nothing else is said."""
-    objective, engine = str(recipe.get("objective", "sft")), recipe.get("engine", "own")
-    if objective == "sft" and engine == "own":
-        return ""
-    return f"{objective}{' by TRL' if engine == 'trl' else ''}, "
+    by_trl = recipe.get("engine") == "trl"
+    return "" if objective == "sft" and not by_trl else f"{objective}{' by TRL' if by_trl else ''}, "
 
 
 def rewards_words(recipe: Mapping[str, Any]) -> str:

@@ -67,9 +67,15 @@ def changed(typed: Sequence[str], hint: str, without: Iterable[str] = ()) -> str
         for word in named:
             new.remove(("", word))
         return join(_over(old, new, set(without), len(was))) + mark + comment
-    there = {name for name, _ in new}
-    lab = [item for item in old if item[0] in ANYWHERE and item[0] not in {*there, *without}]
-    return " ".join([join(lab), hint.removeprefix("llmlab ")]) if lab else hint
+    return same_lab(typed, hint, without)
+
+
+def same_lab(typed: Sequence[str], line: str, without: Iterable[str] = ()) -> str:
+    """A line of ours, wherever in it that begins, with the options of the typed one that say which lab is meant; another one as it is."""
+    before, program, rest = line.partition("llmlab ")
+    there = {name for name, _ in items(rest.split())}
+    lab = [item for item in items(typed) if item[0] in ANYWHERE and item[0] not in {*there, *without}]
+    return f"{before}{join(lab)} {rest}" if lab and program else line
 
 
 def items(words: Sequence[str]) -> list[Item]:

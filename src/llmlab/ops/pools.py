@@ -69,7 +69,7 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
         fallback = False
     _check_cost(min(main, key=lambda one: one.places[0].price), there, limits)
     if not need.preferred:
-        main = [_unsurprising_zones(one, main[0], there) for one in _unsurprising(main, need, limits, aside)]
+        main = [_unsurprising_zones(option, main[0], there) for option in _unsurprising(main, need, limits, aside)]
         other = [
             one
             for one in other
@@ -109,7 +109,7 @@ def _unsurprising(main: list[Option], need: Need, limits: Limits, aside: dict[st
     for words, test in tests:
         passed = [one for one in main if test(one)]
         if passed and len(passed) < len(main):
-            aside[words] = [one.instance_type for one in main if not test(one)]
+            aside[words] = [option.instance_type for option in main if not test(option)]
             main = passed
     return main[:MOST_TYPES]
 

@@ -21,6 +21,7 @@ from llmlab.errors import LabError
 from llmlab.ops import chart
 from llmlab.ops.chart import Chart
 from llmlab.ops.cost import RunCost, run_cost
+from llmlab.ops.run_state import objective_of
 
 MOST_DRAWN = 1e150
 """Where the span of two numbers is a number still."""
@@ -65,7 +66,7 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
         run=run,
         state=str(marker.reason.state) if marker else "not over",
         reason=str(marker.reason) if marker else "",
-        objective=str(spec.recipe.get("objective", "sft")),
+        objective=objective_of(spec),
         spec=spec,
         marker=marker,
         cost=run_cost(aws, run, contract.run_started(run), clock.now()),

@@ -166,7 +166,7 @@ def assemble(
         phase=current.phase if current and not state.final else "",
         step=marker.step if marker else progress.step if progress else end.step if end else 0,
         total_steps=(marker.total_steps if marker else 0) or (last.total_steps if last else 0) or None,
-        objective=str(spec.recipe.get("objective", "sft")),
+        objective=objective_of(spec),
         loss=_newest("loss", marker, progress, last),
         reward=_newest("reward", marker, progress, last),
         margin=_newest("margin", marker, progress, last),
@@ -184,13 +184,18 @@ def assemble(
     )
 
 
+def objective_of(spec: Spec) -> str:
+    """What a run trains for; specs of before it could be chosen tell none."""
+    return str(spec.recipe.get("objective", "sft"))
+
+
 def _newest(what: str, marker: Marker | None, progress: Progress | None, last: Progress | None) -> float | None:
     """What training earned or lost in its newest step: by the marker, else by the heartbeat, which knows more where a marker tells nothing.
 
     `progress` is that of the newest attempt, `last` that of any.
     """
-    told: list[float | None] = [getattr(document, what) for document in ((marker, last) if marker else (progress,)) if document]
-    return next((number for number in told if number is not None), None)
+    numbers: list[float | None] = [getattr(document, what) for document in ((marker, last) if marker else (progress,)) if document]
+    return next((number for number in numbers if number is not None), None)
 
 
 def used(found: Sequence[AttemptCost], claims: Sequence[Attempt]) -> tuple[float | None, float | None]:

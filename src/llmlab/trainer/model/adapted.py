@@ -42,9 +42,9 @@ class AdaptedProduct(torch.autograd.Function):
         inner = masked(rows, mask) @ down.t()
         ctx.factor, ctx.types = scale / (1 - probability), types
         ctx.quant_state = quant_state
-        made = product(rows, whole(weight, quant_state, x.dtype).t(), bias).addmm_(inner, up.t(), alpha=ctx.factor)
+        result = product(rows, whole(weight, quant_state, x.dtype).t(), bias).addmm_(inner, up.t(), alpha=ctx.factor)
         ctx.save_for_backward(rows, weight, down, up, inner, mask)
-        return made.view(*x.shape[:-1], -1)
+        return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
