@@ -608,8 +608,10 @@ def test_data_is_compared_with_the_recipe_at_hand(ready: CommandLine, project: P
     assert "over 50 tokens" in checked.out
     sent = ready("upload", rows)
     assert sent.code == 0
-    assert "next: llmlab launch --data pairs --set objective=dpo" in sent.err
-    recipe.write_text("model: lab:tiny\nobjective: dpo\n")
+    assert "next: llmlab upload tiny/ --model tiny\n" in sent.err
+    recipe.write_text("model: Qwen/Qwen3-0.6B\nmax_length: 50\n")
+    assert "next: llmlab launch --data pairs --set objective=dpo" in ready("upload", rows).err
+    recipe.write_text("model: Qwen/Qwen3-0.6B\nobjective: dpo\n")
     assert "next: llmlab launch --data pairs\n" in ready("upload", rows).err
     recipe.write_text("modell: lab:tiny\n")
     broken = ready("validate", rows)

@@ -14,7 +14,7 @@ from llmlab.contract import EndReason, RunKeys, Spec
 from llmlab.ops.measured import STEPS
 from llmlab.sandbox import market
 
-from .conftest import CommandLine, assert_runs
+from .conftest import CommandLine, assert_runs, put_dataset
 from .test_status import beat, finish, launch
 
 
@@ -254,3 +254,16 @@ def test_a_quota_that_is_large_enough_is_not_asked_for(ready: CommandLine, recor
     market.set_quota("us-east-1", "L-3819A6DF", 0)
     assert ready("doctor", "--request-quota", "--yes", "--json").json[0]["desired"] == 4
     assert [call.partition(":")[2] for call in recorder].count("RequestServiceQuotaIncrease") == 1
+
+
+def test_what_comes_next_is_what_is_missing(ready: CommandLine, lab_aws: Aws) -> None:
+    bucket = lab_aws.names.data_bucket
+    put_dataset(lab_aws, "words")
+    assert ready("estimate").err == "next: llmlab launch --data sums --spot\n"
+    assert ready("estimate", "--data", "words").err == "next: llmlab launch --data words --spot\n"
+    assert ready("status").err.endswith("next: llmlab launch --data sums\n")
+    for name in ("sums", "words"):
+        documents.delete(lab_aws, bucket, *documents.keys_under(lab_aws, bucket, contract.dataset_prefix(name)))
+    for line in (("estimate",), ("status",), ("status", "latest")):
+        result = ready(*line)
+        assert result.err.endswith(": llmlab upload data/\n"), line

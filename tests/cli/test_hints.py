@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmlab.errors import ExitCode
-from tests.hints import SHOWN
+from tests.hints import ODD, SHOWN
 
 from .conftest import EXAMPLES, CommandLine
 from .test_bad_input import write
@@ -45,10 +45,9 @@ def test_a_mend_of_the_doctor_has_a_command(llmlab: CommandLine, monkeypatch: py
     result = llmlab("doctor")
     assert result.code == ExitCode.FAILED
     assert "mend: llmlab doctor --region us-east-1\n" in result.out
+    assert "mend: llmlab bootstrap --email YOU@EXAMPLE.ORG --region us-east-1\n" in result.out
 
 
-ODD = "it's mine"
-"""A name of which a shell makes something else, where it is not quoted."""
 BAD = EXAMPLES + b"{oops\n"
 
 

@@ -1,6 +1,7 @@
 """`status`, `logs`, `stop` and `resume` through `main`, on runs whose machines are played by writing what an agent writes."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -318,9 +319,12 @@ def test_resume_refuses_a_run_for_which_an_instance_is_being_asked(ready: Comman
 def test_resume_wants_more_hours_or_dollars_when_they_are_used_up(ready: CommandLine, lab_aws: Aws) -> None:
     run, _ = launch(ready, "--max-hours", "0.3", "--max-cost", "0.5")
     finish(ready, lab_aws, run, EndReason.COST_REACHED, cost=0.5)
-    assert ready("resume", run).hint == f"llmlab resume {run} --max-hours 6"
+    both = ready("resume", run)
+    assert both.hint == f"llmlab resume {run} --max-hours 6 --max-cost 10"
+    assert re.search(r"has used 0\.\d of its 0\.3 hours and cost \$0\.50 of its \$0\.50; give it more", both.error)
+    assert ready("resume", run, "--max-cost", "1").hint == f"llmlab resume {run} --max-cost 1 --max-hours 6"
     assert ready("resume", run, "--max-hours", "1").hint == f"llmlab resume {run} --max-hours 1 --max-cost 10"
-    assert ready("resume", run, "--max-hours", "10000").code == 2
+    assert ready("resume", run, "--max-hours", "10000", "--max-cost", "1").code == 2
     little = ready("resume", run, "--max-hours", "1", "--max-cost", "0.01")
     assert (little.code, little.error.partition(":")[0]) == (2, "$0.01 end before training begins")
     assert ready("resume", run, "--max-hours", "1", "--max-cost", "1", "--yes").code == 0

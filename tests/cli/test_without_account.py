@@ -55,6 +55,7 @@ def test_an_estimate_is_by_dated_list_prices_and_says_so(
     why = "no AWS credentials were found" if region else "no AWS region is set"
     assert f"{why}, so these are list prices of us-east-1 as noted in {catalogue.NOTED}, and quotas were not checked" in screen.out
     assert len(screen.out.splitlines()) <= 40
+    assert screen.err == "next: llmlab doctor\n"
     spot = stranger("estimate", "--spot", "--instance-type", "g5.xlarge", "--json").json
     assert {one["market"] for one in spot["options"]} == {"spot"}
     assert "spot is counted at the on-demand price, the most that it can cost" in spot["notes"]

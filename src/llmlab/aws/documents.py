@@ -131,6 +131,11 @@ def runs(aws: Aws, bucket: str) -> list[str]:
     return [name for name in names_under(aws, bucket, contract.RUNS) if contract.RUN_ID.fullmatch(name)]
 
 
+def datasets(aws: Aws) -> list[str]:
+    """The user's own: a check of a GPU leaves the user's only dataset the only one."""
+    return [name for name in names_under(aws, aws.names.data_bucket, contract.DATASETS) if name != contract.GPU_CHECK]
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a run ended, and when, as the listing of `ended/` tells it."""

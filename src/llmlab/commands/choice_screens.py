@@ -55,9 +55,11 @@ def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["Renderab
         yield Hanging("note   ", note)
 
 
-def next_step(facts: "Estimate", words: Sequence[str], market: Sequence[str] = ()) -> str:
+def next_step(facts: "Estimate", words: Sequence[str], market: Sequence[str] = (), *, nothing_uploaded: bool = False) -> str:
     """The command that goes on from an estimate; `words` are those that named its recipe and data, `market` the one that was asked for."""
     chosen = next((one for one in facts.options if one.verdict is Verdict.CHOSEN), None)
+    if chosen and nothing_uploaded:
+        return "llmlab upload data/"
     if chosen:
         return shlex.join(["llmlab", "launch", *words, *(["--spot"] if chosen.market == SPOT else [])])
     if any(one.obstacle is Obstacle.QUOTA for one in facts.options):

@@ -111,7 +111,7 @@ def upload(
     objective: Objective = None,
 ) -> None:
     """Check a dataset and upload what has changed of it; or a model folder, with --model."""
-    from llmlab.ops import upload as ops
+    from llmlab.ops import upload as ops, uploaded
 
     state: State = ctx.obj
     if model is not None:
@@ -149,7 +149,8 @@ def upload(
         state.ui.suggest(f"{again} --skip-bad")
         return
     recipes = f" --recipe {objective}" if objective in {"dpo", "kto"} and wanted is None else ""
-    state.ui.suggest(other or f"llmlab launch --data {done.name}{recipes}")
+    lacking = uploaded.lacking(state.aws, wanted.lab_model) if wanted else None
+    state.ui.suggest(lacking.hint if lacking else other or f"llmlab launch --data {done.name}{recipes}")
 
 
 def fetch(

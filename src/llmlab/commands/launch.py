@@ -67,6 +67,7 @@ def estimate(
 
     Without credentials: by dated list prices, and --data is a folder of this machine.
     """
+    from llmlab.aws import documents
     from llmlab.commands import choice_screens
 
     state: State = ctx.obj
@@ -82,19 +83,21 @@ def estimate(
     words = [word for option, value in given.items() if value for word in (option, value)]
     words += [f"--set={setting}" for setting in settings or ()]
     market = [] if spot is None else ["--spot" if spot else "--on-demand"]
-    state.ui.suggest(facts.hint or choice_screens.next_step(facts, words, market))
+    names = [facts.data] if facts.data or not account else documents.datasets(account)
+    words += ["--data", names[0]] if len(names) > 1 else []
+    following = facts.hint or choice_screens.next_step(facts, words, market, nothing_uploaded=not names)
+    state.ui.suggest("llmlab doctor" if why else following)
 
 
 def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
     """By the prices, the quotas and the dataset of the account."""
-    from llmlab.ops import model_size
+    from llmlab.ops import model_size, uploaded
     from llmlab.ops.compare import compare
-    from llmlab.ops.preflight import dataset_if_any, not_uploaded
     from llmlab.ops.supply import BOTH
 
     size = model_size.of(aws, recipe.model, recipe.lab_model)
-    manifest = dataset_if_any(aws, data)
-    lacking = None if size else not_uploaded(aws, recipe.lab_model)
+    manifest = uploaded.dataset_if_any(aws, data)
+    lacking = None if size else uploaded.lacking(aws, recipe.lab_model)
     markets = BOTH if spot is None else (spot,)
     return compare(aws, state.settings, recipe, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
 

@@ -54,6 +54,7 @@ def show_runs(state: State, *, every: bool, clear: bool) -> bool:
     """The list; False, as there may always be another run."""
     from llmlab.commands import run_screens
     from llmlab.ops.overview import overview
+    from llmlab.ops.runs import first_step
 
     facts = overview(state.aws, state.clock.now(), every=every)
     if clear:
@@ -62,7 +63,7 @@ def show_runs(state: State, *, every: bool, clear: bool) -> bool:
     if not facts.bootstrapped:
         state.ui.suggest("llmlab bootstrap")
     elif not facts.total:
-        state.ui.suggest("llmlab launch")
+        state.ui.suggest(first_step(state.aws))
     return False
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -53,7 +54,8 @@ def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
 def without_account(settings: Settings, why: LabError) -> Checkup:
     """What there is to say where nobody can be asked; `why` is the first thing to mend."""
     name = "region" if isinstance(why, NoRegion) else "credentials"
-    email = Check("e-mail", Health.OK, settings.email) if settings.email else NO_EMAIL
+    nobody = replace(NO_EMAIL, hint=f"{NO_EMAIL.hint} --region us-east-1") if name == "region" else NO_EMAIL
+    email = Check("e-mail", Health.OK, settings.email) if settings.email else nobody
     rest = ", ".join(_name(check) for check in CHECKS if check not in {_credentials, _email, _session_manager})
     unseen = Check("account", Health.UNKNOWN, f"not looked at before that is mended: {rest}")
     return Checkup(

@@ -3,7 +3,6 @@
 Nothing is created here. The questions to AWS go out at once; what is wrong is told in the order in which the user can mend it.
 """
 
-import difflib
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +15,16 @@ from llmlab.aws import amis, documents, images, launch_zones, secrets
 from llmlab.aws.images import Image
 from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
-from llmlab.contract import MANIFEST, Charge, Manifest, Pool
+from llmlab.contract import Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
-from llmlab.ops import at_hand, estimate, keeping, measured, model_size, options, pools, suited, supply
+from llmlab.ops import at_hand, estimate, keeping, measured, model_size, options, pools, suited, supply, uploaded
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
 from llmlab.ops.naming import check_free, check_name
 from llmlab.ops.options import Need, Option
 from llmlab.ops.pools import Limits
-from llmlab.recipe import LAB_MODEL, Recipe
+from llmlab.recipe import Recipe
 
 MOST_HOURS = 168
 STORED_BYTES = 2
@@ -165,8 +164,8 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
     with ThreadPoolExecutor(8) as pool:
         bootstrapped = pool.submit(launch_zones.has_launch_template, aws)
         asked_supply = pool.submit(supply.ask, aws, settings, wanted, now, markets=markets)
-        asked_data = pool.submit(dataset, aws, wish.data)
-        asked_model = pool.submit(uploaded_model, aws, wish.recipe.lab_model)
+        asked_data = pool.submit(uploaded.dataset, aws, wish.data)
+        asked_model = pool.submit(uploaded.model, aws, wish.recipe.lab_model)
         asked_size = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
         asked_seen = pool.submit(measured.read, aws, wish.recipe)
         asked_image = pool.submit(images.choose, aws, wish.image)
@@ -260,68 +259,3 @@ def _image(ask: Callable[[], Image], aws: Aws) -> Image:
             "llmlab image push",
         )
     return image
-
-
-def dataset(aws: Aws, name: str) -> Manifest:
-    """The manifest of a dataset; of the only one when no name is given.
-
-    Raises:
-        UsageError: it does not exist, or there are several.
-    """
-    bucket = aws.names.data_bucket
-    if name:
-        manifest = documents.read(aws, Manifest, bucket, contract.dataset_prefix(name) + MANIFEST)
-        if manifest:
-            return manifest
-    names = _datasets(aws)
-    if not names:
-        raise UsageError(
-            "no dataset has been uploaded yet" if not name else f"there is no dataset {name}, and no other one", "llmlab upload data/"
-        )
-    if name:
-        near = difflib.get_close_matches(name, names, n=1) or names[:1]
-        raise UsageError(f"there is no dataset {name}; there are: {', '.join(names)}", f"llmlab launch --data {near[0]}")
-    if len(names) > 1:
-        raise UsageError(f"there are several datasets, name one: {', '.join(names)}", f"llmlab launch --data {names[0]}")
-    manifest = documents.read(aws, Manifest, bucket, contract.dataset_prefix(names[0]) + MANIFEST)
-    if manifest is None:
-        raise UsageError(f"the upload of dataset {names[0]} was not finished", f"llmlab upload data/ --name {names[0]}")
-    return manifest
-
-
-def dataset_if_any(aws: Aws, name: str) -> Manifest | None:
-    """As `dataset`, but None where there is none at all, or several and none was named: an estimate does without."""
-    if not name and len(_datasets(aws)) != 1:
-        return None
-    return dataset(aws, name)
-
-
-def _datasets(aws: Aws) -> list[str]:
-    """The user's own: a check of a GPU leaves the user's only dataset the only one."""
-    return [name for name in documents.names_under(aws, aws.names.data_bucket, contract.DATASETS) if name != contract.GPU_CHECK]
-
-
-def not_uploaded(aws: Aws, name: str | None) -> LabError | None:
-    """As `uploaded_model`, but what is missing is told instead of raised: an estimate goes on without."""
-    try:
-        uploaded_model(aws, name)
-    except UsageError as error:
-        return error
-    return None
-
-
-def uploaded_model(aws: Aws, name: str | None) -> Manifest | None:
-    """The manifest of an uploaded model, None for a model of Hugging Face.
-
-    Raises:
-        UsageError: nothing of that name has been uploaded.
-    """
-    if name is None:
-        return None
-    bucket = aws.names.data_bucket
-    manifest = documents.read(aws, Manifest, bucket, contract.model_prefix(name) + MANIFEST)
-    if manifest is None:
-        names = documents.names_under(aws, bucket, contract.MODELS)
-        others = f"; there are: {', '.join(LAB_MODEL + one for one in names)}" if names else ""
-        raise UsageError(f"the model {LAB_MODEL}{name} has not been uploaded{others}", f"llmlab upload {name}/ --model {name}")
-    return manifest

@@ -127,18 +127,18 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
         check_hours(again.max_hours)
     check_cost(again.max_cost)
     allowed_hours = last.max_hours if last else before.spec.max_hours
-    max_hours = hours_before + again.max_hours if again.max_hours is not None else allowed_hours
-    if max_hours - hours_before < START_HOURS:
-        raise UsageError(
-            f"{before.run.run} has used {hours_before:.1f} of its {allowed_hours:g} hours; give it more",
-            f"llmlab resume {before.run.run} --max-hours 6",
-        )
     allowed_cost = last.max_cost if last else before.spec.max_cost
+    max_hours = hours_before + again.max_hours if again.max_hours is not None else allowed_hours
     max_cost = cost_before + again.max_cost if again.max_cost is not None else allowed_cost
+    used = []
+    if max_hours - hours_before < START_HOURS:
+        used.append((f"used {hours_before:.1f} of its {allowed_hours:g} hours", "--max-hours 6"))
     if max_cost is not None and max_cost <= cost_before:
+        used.append((f"cost {money.dollars(cost_before)} of its {money.dollars(allowed_cost or 0)}", "--max-cost 10"))
+    if used:
         raise UsageError(
-            f"{before.run.run} has cost {money.dollars(cost_before)} of its {money.dollars(allowed_cost or 0)}; give it more",
-            f"llmlab resume {before.run.run} --max-cost 10",
+            f"{before.run.run} has {' and '.join(words for words, _ in used)}; give it more",
+            f"llmlab resume {before.run.run} {' '.join(option for _, option in used)}",
         )
     spot = before.spec.spot if again.spot is None else again.spot
     _check_start(before, money.cost_left(max_cost, cost_before), spot=spot)

@@ -118,7 +118,7 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
         found = instances.find(aws, run) if machines is None else machines
         spec = asked_spec.result()
         if spec is None:
-            raise unknown(run, documents.runs(aws, bucket))
+            raise unknown(aws, run, documents.runs(aws, bucket))
         heartbeat = asked_heartbeat.result()
         marker = next((asked.result() for asked in asked_markers if asked.result()), None)
         claims, ends = asked_attempts.result()
@@ -152,24 +152,30 @@ def resolve(aws: Aws, text: str) -> str:
     names = documents.runs(aws, bucket)
     if text == contract.LATEST:
         if not names:
-            raise LabError("there are no runs yet", "llmlab launch")
+            raise LabError("there are no runs yet", first_step(aws))
         return names[-1]
     found = [name for name in names if text and text in name]
     if len(found) == 1:
         return found[0]
-    raise unknown(text, names, found, run_names.of_runs(aws))
+    raise unknown(aws, text, names, found, run_names.of_runs(aws))
+
+
+def first_step(aws: Aws) -> str:
+    """The command that comes next where there are no runs."""
+    names = documents.datasets(aws)
+    return "llmlab launch" if len(names) == 1 else f"llmlab launch --data {names[0]}" if names else "llmlab upload data/"
 
 
 class UnknownRun(LabError):
     """There is no such run, or what says what it is, its spec, is missing."""
 
 
-def unknown(text: str, names: Sequence[str], found: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
+def unknown(aws: Aws, text: str, names: Sequence[str], found: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
     """That there is no such run, with those that come nearest, newest first."""
     if text in names:
         return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all", without=[text])
     if not names:
-        return UnknownRun(f"there is no run {text}, and no other run either", "llmlab launch")
+        return UnknownRun(f"there is no run {text}, and no other run either", first_step(aws))
     if found:
         return UnknownRun(
             f"{text} stands for {len(found)} runs: {', '.join(sorted(found, reverse=True)[:SHOWN])}", f"llmlab status {max(found)}"

@@ -15,9 +15,8 @@ from llmlab.aws.receiving import Incoming, receive
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, WHOLE_MODEL, RunKeys, Spec
 from llmlab.errors import LabError
-from llmlab.ops import fetch
+from llmlab.ops import fetch, uploaded
 from llmlab.ops.fetch import What
-from llmlab.ops.preflight import uploaded_model
 from llmlab.ops.runs import resolve
 from llmlab.recipe import Recipe
 
@@ -67,7 +66,7 @@ def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda
     """
     if recipe.lab_model is None:
         return recipe.model
-    manifest = uploaded_model(aws, recipe.lab_model)
+    manifest = uploaded.model(aws, recipe.lab_model)
     assert manifest is not None
     folder, prefix, bucket = outputs / MODELS / recipe.lab_model, contract.model_prefix(recipe.lab_model), aws.names.data_bucket
     there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
