@@ -613,6 +613,10 @@ def test_data_is_compared_with_the_recipe_at_hand(ready: CommandLine, project: P
     assert "next: llmlab launch --data pairs --set objective=dpo" in ready("upload", rows).err
     recipe.write_text("model: Qwen/Qwen3-0.6B\nobjective: dpo\n")
     assert "next: llmlab launch --data pairs\n" in ready("upload", rows).err
+    assert "next: llmlab launch --data pairs --recipe dpo\n" in ready("upload", rows, "--recipe", "dpo").err
+    assert "next: llmlab launch --data pairs --set objective=dpo --recipe lora-1b\n" in ready("upload", rows, "--recipe", "lora-1b").err
+    for command in ("validate", "upload"):
+        assert ready(command, rows, "--recipe", "kt").hint == f"llmlab {command} {rows} --recipe kto"
     recipe.write_text("modell: lab:tiny\n")
     broken = ready("validate", rows)
     assert broken.code == 0

@@ -146,11 +146,12 @@ def upload(
     other = _other_objective(state, wanted, report, done.name)
     if trial and trial.refused and not skip_bad:
         state.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
-        state.ui.suggest(f"{again} --skip-bad")
+        state.ui.suggest(state.ui.again("--skip-bad"))
         return
-    recipes = f" --recipe {objective}" if objective in {"dpo", "kto"} and wanted is None else ""
+    named = recipe or (objective if objective in {"dpo", "kto"} and wanted is None else "")
     lacking = uploaded.lacking(state.aws, wanted.lab_model) if wanted else None
-    state.ui.suggest(lacking.hint if lacking else other or f"llmlab launch --data {done.name}{recipes}")
+    following = (other or f"llmlab launch --data {done.name}") + (f" --recipe {shlex.quote(named)}" if named else "")
+    state.ui.suggest(lacking.hint if lacking else following)
 
 
 def fetch(

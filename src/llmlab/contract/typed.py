@@ -35,6 +35,8 @@ LAUNCH = "launch"
 RECIPES = frozenset({"--recipe", SET, "--data", "--instance-type", "--spot", "--on-demand"})
 TAKES = {
     "estimate": RECIPES,
+    "upload": frozenset({"--recipe"}),
+    "validate": frozenset({"--recipe"}),
     "resume": frozenset({"--spot", "--on-demand", "--fallback-on-demand", "--wait-for-capacity", "--max-hours", "--max-cost"}),
 }
 """Commands that share a part with `launch`, and the options that mean the same there: a hint about these is about the command typed."""
