@@ -168,6 +168,9 @@ def test_teardown_asks_and_keeps_results(lab: CommandLine) -> None:
     assert result.code == ExitCode.DONE
     assert result.json["left"] == []
     assert result.json["kept"] == ["outputs bucket llm-tuning-lab-outputs-123456789012-us-east-1"]
+    assert result.json["shared"] == ["service-linked role AWSServiceRoleForEC2Spot"]
+    words = "of the account, not of the lab, so it stays: service-linked role AWSServiceRoleForEC2Spot"
+    assert words in " ".join(lab("teardown", "--yes").out.split())
 
 
 def test_what_would_go_is_a_paragraph_and_what_holds_something_has_its_name() -> None:

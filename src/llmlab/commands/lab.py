@@ -385,6 +385,8 @@ def torn_down_view(facts: "TornDown") -> Iterable["RenderableType"]:
         yield f"kept: {', '.join(facts.kept)}"
     if facts.strangers:
         yield f"not ours, left as it is: {', '.join(facts.strangers)}"
+    if facts.shared:
+        yield f"of the account, not of the lab, so it stays: {', '.join(facts.shared)}"
     if facts.left:
         for leftover in facts.left:
             yield Hanging("left: ", f"{leftover.kind} {leftover.id}")

@@ -40,6 +40,8 @@ class TornDown:
     kept: tuple[str, ...]
     strangers: tuple[str, ...]
     """What has a name of the lab's and is not ours: left as it is, and nothing to be done about."""
+    shared: tuple[str, ...]
+    """What belongs to the account, where others use it too: never deleted."""
     left: tuple[Leftover, ...]
     failure: str = ""
     """Why it stopped early, "" when it did not."""
@@ -78,6 +80,7 @@ def teardown(
     deleted: list[str] = []
     kept: list[str] = []
     strangers: list[str] = []
+    shared: list[str] = []
     ended: list[str] = []
     stopped: list[str] = []
     failure, hint = "", ""
@@ -90,7 +93,9 @@ def teardown(
         elif fate is Fate.NOT_OURS and resource.key not in strangers:
             strangers.append(resource.key)
             progress(f"{resource.key}: left as it is, it is not ours")
-        elif fate is Fate.RETAINED and not resource.shared and resource.exists():
+        elif resource.shared:
+            shared.append(resource.key)
+        elif fate is Fate.RETAINED and resource.exists():
             kept.append(resource.key)
             progress(f"{resource.key}: kept, it holds the results")
 
@@ -106,7 +111,18 @@ def teardown(
         failure, hint = error.message, error.hint
     left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
     return TornDown(
-        aws.lab, aws.account, aws.region, tuple(ended), tuple(stopped), tuple(deleted), tuple(kept), tuple(strangers), left, failure, hint
+        lab=aws.lab,
+        account=aws.account,
+        region=aws.region,
+        instances=tuple(ended),
+        stopped=tuple(stopped),
+        deleted=tuple(deleted),
+        kept=tuple(kept),
+        strangers=tuple(strangers),
+        shared=tuple(shared),
+        left=left,
+        failure=failure,
+        hint=hint,
     )
 
 
