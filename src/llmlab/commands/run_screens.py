@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmlab.commands import progress
 from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
-from llmlab.contract import EndReason, RunState
+from llmlab.contract import LEARNED, EndReason, RunState
 from llmlab.money import total_parts
 from llmlab.ui import empty_table, table
 
@@ -44,10 +44,6 @@ def step_words(run: "Run") -> str:
     if not run.step and not run.total_steps:
         return ""
     return f"{run.step or 0}/{run.total_steps}" if run.total_steps else str(run.step)
-
-
-LEARNED = ("loss", "reward", "margin")
-"""What a run may have of its newest step, by the names that its fields and columns have."""
 
 
 def learned_words(run: "Run", digits: int = 3) -> str:

@@ -52,6 +52,7 @@ from llmlab.contract.keys import (
 )
 from llmlab.contract.machine import (
     ADAPTER,
+    LEARNED,
     LOG_BLOCK_BYTES,
     LOG_HEAD_BYTES,
     LOG_KEPT_BYTES,
@@ -97,6 +98,7 @@ __all__ = [
     "IMAGE_LABEL",
     "LARGE_DOCUMENT_BYTES",
     "LATEST",
+    "LEARNED",
     "LOG_BLOCK_BYTES",
     "LOG_HEAD_BYTES",
     "LOG_KEPT_BYTES",

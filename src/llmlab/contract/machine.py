@@ -135,6 +135,8 @@ LOG_KEPT_BYTES = 20_000_000
 """Of a log in S3, half of it from its beginning and half from its end. What is left out between is one line with its size."""
 METRICS_FILE = "metrics.jsonl"
 """In `output/`: one JSON object a logged step, keys of `Progress` and more."""
+LEARNED = ("loss", "reward", "margin")
+"""Columns of its rows that tell what a run has learned; fields of the same names tell the newest step's."""
 SAMPLES_FILE = "samples.jsonl"
 """In `output/`, when the recipe has prompts: objects with prompt, base and tuned."""
 ADAPTER = "adapter"

@@ -16,7 +16,7 @@ from llmlab import __version__, contract, money
 from llmlab.aws import documents, metrics
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock
-from llmlab.contract import METRICS_FILE, SAMPLES_FILE, Marker, Metric, RunKeys, Spec
+from llmlab.contract import LEARNED, METRICS_FILE, SAMPLES_FILE, Marker, Metric, RunKeys, Spec
 from llmlab.errors import LabError
 from llmlab.ops import chart
 from llmlab.ops.chart import Chart
@@ -61,7 +61,7 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
         raise LabError(f"there is no run {run}", "llmlab status")
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
     rows = list(objects(documents.read_text(aws, bucket, keys.output + METRICS_FILE)))
-    losses, rewards, margins = (ends(rows, name) for name in ("loss", "reward", "margin"))
+    losses, rewards, margins = (ends(rows, name) for name in LEARNED)
     return Report(
         run=run,
         state=str(marker.reason.state) if marker else "not over",

@@ -1,4 +1,4 @@
-"""What a run that is over has to show: its loss at first and at last, and where it failed the last lines of its log.
+"""What a run that is over has to show: its loss (reward, margin) at first and at last, and where it failed the last lines of its log.
 
 Read from what the machine has left in S3, a piece of each file. All of it is words of a container, shown and obeyed by nobody, and what
 is not there or cannot be read is left out: people are told of the end all the same.
@@ -6,13 +6,13 @@ is not there or cannot be read is left out: people are told of the end all the s
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
-from llmlab.contract import METRICS_FILE, ContractError, EndReason, LogStream, Marker, RunKeys, RunState
+from llmlab.contract import LEARNED, METRICS_FILE, ContractError, EndReason, LogStream, Marker, RunKeys, RunState
 from llmlab.watchdog.records import Bucket
 
 PIECE_BYTES = 1 << 16
@@ -22,10 +22,9 @@ LINE_LENGTH = 300
 
 @dataclass(frozen=True)
 class Outcome:
-    """`first_loss` and `last_loss` are None where no step was logged; `log` is empty unless the run failed."""
+    """`learned`: what its steps logged first and last of each of LEARNED, where any did. `log` is empty unless the run failed."""
 
-    first_loss: float | None = None
-    last_loss: float | None = None
+    learned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     log: tuple[str, ...] = ()
 
 
@@ -33,24 +32,32 @@ def read(bucket: Bucket, run: str, marker: Marker) -> Outcome:
     """What there is of it."""
     keys = RunKeys(run)
     metrics = keys.output + METRICS_FILE
-    first = next(_losses(_piece(bucket, metrics, f"bytes=0-{PIECE_BYTES - 1}").splitlines()), None)
-    last = next(_losses(reversed(_piece(bucket, metrics, f"bytes=-{PIECE_BYTES}").splitlines())), None) if first is not None else None
+    first = _first(_piece(bucket, metrics, f"bytes=0-{PIECE_BYTES - 1}").splitlines())
+    last = _first(reversed(_piece(bucket, metrics, f"bytes=-{PIECE_BYTES}").splitlines())) if first else {}
+    learned = {name: (first[name], last[name]) for name in LEARNED if name in first and name in last}
     if marker.reason.state is not RunState.FAILED:
-        return Outcome(first, last)
+        return Outcome(learned)
     stream = LogStream.SETUP if marker.reason is EndReason.SETUP_FAILED else LogStream.TRAINING
     written = _piece(bucket, keys.log(stream, marker.attempts), f"bytes=-{PIECE_BYTES}").splitlines()
     lines = [line for text in written if (line := contract.one_line(text))]
-    return Outcome(first, last, tuple(line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…" for line in lines[-LINES:]))
+    return Outcome(learned, tuple(line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…" for line in lines[-LINES:]))
 
 
-def _losses(lines: Iterable[str]) -> Iterator[float]:
+def _first(lines: Iterable[str]) -> dict[str, float]:
+    """The first number of each of LEARNED that these rows have."""
+    found: dict[str, float] = {}
     for line in lines:
         try:
-            loss = json.loads(line)["loss"]
-        except (ValueError, TypeError, KeyError, RecursionError):  # half a line, where a piece begins or ends, or what is no row
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # half a line, where a piece begins or ends
             continue
-        if isinstance(loss, int | float) and not isinstance(loss, bool) and math.isfinite(loss):
-            yield float(loss)
+        for name in LEARNED if isinstance(row, dict) else ():
+            number = row.get(name)
+            if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
+                found.setdefault(name, float(number))
+        if len(found) == len(LEARNED):
+            break
+    return found
 
 
 def _piece(bucket: Bucket, key: str, part: str) -> str:

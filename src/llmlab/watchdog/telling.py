@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from llmlab import contract, money
-from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
+from llmlab.contract import LEARNED, Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
 from llmlab.watchdog import capacity, outcome
 from llmlab.watchdog.machines import Machine
 from llmlab.watchdog.outcome import Outcome
@@ -104,8 +104,11 @@ def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list
         "subject": subject,
         "lines": lines,
         "cost": message.cost,
-        "loss_before": message.outcome.first_loss,
-        "loss_after": message.outcome.last_loss,
+        **{
+            f"{name}_{when}": number
+            for name in LEARNED
+            for when, number in zip(("before", "after"), message.outcome.learned.get(name, (None, None)), strict=True)
+        },
         "log": list(message.outcome.log),
     }
 
@@ -231,11 +234,7 @@ def _end(run: str, records: Records, marker: Marker, outcome: Outcome) -> Messag
             f"Step {marker.step} of {marker.total_steps}, {_many(marker.attempts, 'attempt')}, {marker.hours:.2f} hours, "
             f"{money.dollars(marker.cost)}{by_part}"
         ),
-        *(
-            [f"Loss {outcome.first_loss:.4g} at first, {outcome.last_loss:.4g} at last"]
-            if outcome.first_loss is not None and outcome.last_loss is not None
-            else []
-        ),
+        *(f"{name.capitalize()} {first:.4g} at first, {last:.4g} at last" for name, (first, last) in outcome.learned.items()),
         *(["Its log ends:", *(f"| {line}" for line in outcome.log)] if outcome.log else []),
         f"hint: {marker.command(run, records.spec)}",
     )
