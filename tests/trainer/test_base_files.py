@@ -284,10 +284,12 @@ def test_a_config_that_only_training_could_read_is_left_as_it_was_saved(tmp_path
     assert (told["model_type"], told["use_cache"]) == ("llama", True)
 
 
-def test_without_a_generation_config_of_the_base_there_is_none(tmp_path: Path, out: Path) -> None:
+def test_without_a_generation_config_of_the_base_there_is_none(tmp_path: Path, model: Path, out: Path) -> None:
     (tmp_path / "base").mkdir()
+    tokenizer = opened(model)
+    bases.write(tmp_path / "base" / "config.json", {"eos_token_id": tokenizer.eos_token_id})
     (out / "generation_config.json").write_text(json.dumps({"eos_token_id": 1}))
-    base_files.write_generation_config(out, None)
+    base_files.write_generation_config(out, None, tokenizer)
     assert (out / "generation_config.json").is_file(), "nothing is known of the base"
-    base_files.write_generation_config(out, tmp_path / "base")
+    base_files.write_generation_config(out, tmp_path / "base", tokenizer)
     assert not (out / "generation_config.json").exists()

@@ -9,6 +9,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer import memory
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.model.stops import stop_there
 
 SMALL = 5_000_000
 """Parameters under which a second thread costs more than it brings: 0.6 million took 14.2 s on two threads and 9.0 s on one."""
@@ -72,6 +73,7 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
         raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", another(recipe))
     if recipe.method == "qlora" and machine.device == "cpu":
         _keep_layout(model)
+    stop_there(model, tokenizer)
     model.config.use_cache = False
     model.train()
     return model

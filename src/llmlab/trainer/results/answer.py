@@ -15,6 +15,7 @@ from typing import Any
 from llmlab import footprint
 from llmlab.errors import LabError
 from llmlab.trainer.model.generate import encode, generate
+from llmlab.trainer.model.stops import stop_there
 from llmlab.trainer.results.limits import LARGEST_ON_CPU, too_large
 
 
@@ -47,10 +48,12 @@ def answer(model: str, tuned: str, prompt: str, most_tokens: int = 128, revision
         tokenizer = AutoTokenizer.from_pretrained(tuned)
         coded = encode(tokenizer, prompt).to(device)
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", revision=revision).to(device).eval()
+        stop_there(base, tokenizer)
         before = generate(base, tokenizer, coded, most_tokens)
         if whole:
             del base  # one of them in memory at a time
             changed = AutoModelForCausalLM.from_pretrained(tuned, dtype="auto").to(device).eval()
+            stop_there(changed, tokenizer)
         else:
             changed = PeftModel.from_pretrained(base, tuned).eval()
     except (OSError, ValueError, RuntimeError) as error:

@@ -19,9 +19,12 @@ from typing import Any
 
 from llmlab.dataset.rendering.model_files import CONFIG as TOKENIZER_CONFIG, MODEL, MORE, NAMES, TEMPLATE, VOCABULARY
 from llmlab.files import replace_text
+from llmlab.trainer.model import stops
 
 PROCESSOR_TEMPLATE = "chat_template.json"
 GENERATION = "generation_config.json"
+STOPS = "eos_token_id"
+"""In it, and where there is none in the config: the tokens at which generation ends, one or a list."""
 TOKENIZER = (
     VOCABULARY, TOKENIZER_CONFIG, NAMES, TEMPLATE, f"{MORE}/*.jinja", PROCESSOR_TEMPLATE, "added_tokens.json", "vocab.json", "merges.txt",
     "vocab.txt", "tekken.json", "*.model", "tokenizer.model.*", "*.tiktoken",
@@ -57,13 +60,37 @@ def write_tokenizer(folder: Path, tokenizer: Any, bases: Iterable[Path | None]) 
     return False
 
 
-def write_generation_config(folder: Path, base: Path | None) -> None:
-    """The base's generation config, none where the base has none."""
+def write_generation_config(folder: Path, base: Path | None, tokenizer: Any) -> list[str]:
+    """The base's generation config, none where the base has none, with the tokens that answers were taught to end with.
+
+    Returns those of them at which the base does not stop.
+    """
     if base is None:
-        return
+        return []
     (folder / GENERATION).unlink(missing_ok=True)
     if (base / GENERATION).is_file():
         shutil.copyfile(base / GENERATION, folder / GENERATION)
+    return _add_stops(folder, base, tokenizer)
+
+
+def _add_stops(folder: Path, base: Path, tokenizer: Any) -> list[str]:
+    config = _object(folder / GENERATION)
+    known = stops.ids((config or _object(base / MODEL)).get(STOPS))
+    stopping = stops.with_taught(tokenizer, known)
+    if stopping == known:
+        return []
+    replace_text(folder / GENERATION, json.dumps({**config, STOPS: stopping}, indent=2) + "\n")
+    names: list[str] = tokenizer.convert_ids_to_tokens(stopping[len(known) :])
+    return names
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """What a file of JSON holds; nothing where there is none, or no object."""
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def write_config(folder: Path, base: Path | None) -> None:

@@ -19,8 +19,13 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's --max-lora-rank may be (vllm/config/lora.py)."""
 
 
-def card(spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping[str, Any]], origin: Origin) -> str:
-    """The card in the form that Hugging Face reads. `data` are the counts in words, `rows` the metrics by step."""
+def card(
+    spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping[str, Any]], origin: Origin, taught: Sequence[str] = ()
+) -> str:
+    """The card in the form that Hugging Face reads.
+
+    `data` are the counts in words, `rows` the metrics by step, `taught` the tokens that end an answer and do not stop the base model.
+    """
     return "\n".join(
         [
             "---",
@@ -34,7 +39,7 @@ def card(spec: Spec, recipe: Recipe, data: Sequence[str], rows: Sequence[Mapping
             *_ended(rows),
             "## Use",
             "",
-            *_use(recipe),
+            *_use(recipe, taught),
             "",
             "## Data",
             "",
@@ -108,7 +113,7 @@ def best_step(rows: Sequence[Mapping[str, Any]]) -> int | None:
     return int(min(evaluated, key=lambda row: row["eval_loss"])["step"]) if evaluated else None
 
 
-def _use(recipe: Recipe) -> Iterator[str]:
+def _use(recipe: Recipe, taught: Sequence[str] = ()) -> Iterator[str]:
     base = recipe.lab_model or recipe.model
     yield "```python"
     if recipe.method == "full":
@@ -123,8 +128,12 @@ def _use(recipe: Recipe) -> Iterator[str]:
     elif recipe.lora.dora:
         yield "vLLM does not load adapters with DoRA: merge it first, with `llmlab merge`."
     else:
+        config = f" --generation-config {ADAPTER}" if taught else ""
         rank = next((one for one in RANKS if one >= recipe.lora.rank), RANKS[-1])
-        yield f"With vLLM: `vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={ADAPTER}`."
+        yield f"With vLLM: `vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={ADAPTER}{config}`."
+    if taught:
+        tokens = " and ".join(f"`{token}`" for token in taught)
+        yield f"Answers end with {tokens}, at which the base model does not stop; `generation_config.json` says so here, and not there."
     if recipe.method == "qlora":
         yield "It was trained over the base model in 4 bits; it is used, and merged, over the base model as it was published."
 

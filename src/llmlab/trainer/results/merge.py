@@ -66,7 +66,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
     whole.save_pretrained(str(aside), max_shard_size=shard)
     base_folder = origin.folder_of(model, revision)
     base_files.write_config(aside, base_folder)
-    base_files.write_generation_config(aside, base_folder)
+    base_files.write_generation_config(aside, base_folder, tokenizer)
     own_tokenizer = base_files.write_tokenizer(aside, tokenizer, [base_folder, adapter])
     replace_text(aside / "Modelfile", ollama.modelfile(tokenizer, "."))
     for name in (origin.FILE, "README.md"):

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from llmlab.trainer.model import stops
+
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 PROBES: tuple[tuple[tuple[str, str], ...], ...] = (
     ((USER, "one"),),
@@ -56,7 +58,7 @@ def modelfile(tokenizer: Any, source: str, adapter: str = "", *, base: str = "")
         )
     else:
         lines.append(f'TEMPLATE """{words.go()}"""')
-    lines += [f"PARAMETER stop {_quoted(one)}" for one in stops(tokenizer, words)]
+    lines += [f"PARAMETER stop {_quoted(one)}" for one in stops.taught(tokenizer)]
     return "\n".join(lines) + "\n"
 
 
@@ -71,14 +73,6 @@ def words_of(tokenizer: Any) -> Words | None:
         return None
     every = [found.without_system, found.ask, *(text for pair in found.around.values() for text in pair)]
     return found if same and not any('"""' in text or "{{" in text for text in every) else None
-
-
-def stops(tokenizer: Any, words: Words | None) -> list[str]:
-    """Tokens that end an answer: the tokenizer's own end, and the special ones that the template puts after an assistant's message."""
-    found = [tokenizer.eos_token] if tokenizer.eos_token else []
-    after = words.around[ASSISTANT][1] if words else ""
-    found += [one for one in tokenizer.all_special_tokens if one in after and one not in found]
-    return found
 
 
 def _read(tokenizer: Any) -> Words:

@@ -35,7 +35,9 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
     base_folder = origin.folder_of(source(recipe, work), recipe.revision)
     if full:
         base_files.write_config(aside, base_folder)
-    base_files.write_generation_config(aside, base_folder)
+    taught = base_files.write_generation_config(aside, base_folder, tokenizer)
+    if taught:
+        say(f"answers end with {' and '.join(taught)}, at which the base model does not stop: {base_files.GENERATION} names it")
     if not base_files.write_tokenizer(aside, tokenizer, [base_folder]):
         say("warning: the tokenizer is in the form of transformers 5, because the base's files do not open as they did for training")
     comes_from = origin_of(work, spec, recipe)
@@ -43,7 +45,7 @@ def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe
     base = recipe.lab_model or recipe.model
     modelfile = ollama.modelfile(tokenizer, ".") if full else ollama.modelfile(tokenizer, base, ".", base=base)
     replace_text(aside / "Modelfile", modelfile)
-    text = card(spec, recipe, list(data.lines(recipe.max_length)), metrics.rows, comes_from)
+    text = card(spec, recipe, list(data.lines(recipe.max_length)), metrics.rows, comes_from, taught)
     replace_text(aside / "README.md", text)
     for file in files_below(aside):
         file.chmod(0o644)

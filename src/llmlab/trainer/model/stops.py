@@ -1,0 +1,50 @@
+"""The tokens at which an answer ends: what the base model stops at, and what it was taught to end an answer with.
+
+The two differ where a base model meets a chat template: Qwen2.5's base stops at `<|endoftext|>`, and its template ends an answer with
+`<|im_end|>`. Tuned on conversations it says that, and talks on until its limit, here and at every server:
+https://github.com/huggingface/open-r1/pull/604, https://github.com/QwenLM/Qwen3/issues/927,
+https://github.com/modelscope/ms-swift/issues/3113. Servers and transformers read the tokens from generation_config.json.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+ANSWER = "\u0001"
+TALK = ({"role": "user", "content": "a question"}, {"role": "assistant", "content": ANSWER})
+
+
+def taught(tokenizer: Any) -> list[str]:
+    """The tokenizer's own end, and the special token that its chat template puts right behind an answer."""
+    return list(dict.fromkeys(filter(None, (tokenizer.eos_token, _behind_an_answer(tokenizer)))))
+
+
+def ids(known: object) -> list[int]:
+    """What a config has as its `eos_token_id`: one, several or none."""
+    several = known if isinstance(known, list) else [known]
+    return [one for one in several if isinstance(one, int) and not isinstance(one, bool)]
+
+
+def with_taught(tokenizer: Any, known: Iterable[int]) -> list[int]:
+    """The tokens that were known, and behind them those that were taught beside."""
+    return list(dict.fromkeys([*known, *tokenizer.convert_tokens_to_ids(taught(tokenizer))]))
+
+
+def stop_there(model: Any, tokenizer: Any) -> None:
+    """Let what the model generates end where its answers do."""
+    config = model.generation_config
+    config.eos_token_id = with_taught(tokenizer, ids(config.eos_token_id)) or None
+
+
+def _behind_an_answer(tokenizer: Any) -> str:
+    """Empty where there is none, no chat template, or one that does not take the shortest conversation."""
+    if not tokenizer.chat_template:
+        return ""
+    try:
+        text: str = tokenizer.apply_chat_template(list(TALK), tokenize=False)
+    except Exception:  # noqa: BLE001 - a template may refuse any conversation, in any way Jinja knows
+        return ""
+    _, answered, behind = text.rpartition(ANSWER)
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)} - {""}
+    matching = (one for one in special if answered and behind.lstrip().startswith(one))
+    return max(matching, key=len, default="")
