@@ -19,6 +19,7 @@ from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.machine import Machine, Say
 from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.model.load import load_model, load_tokenizer, share, speed_up
+from llmlab.trainer.model.unmet import check_met
 from llmlab.trainer.processes import Processes
 from llmlab.trainer.results import output
 
@@ -155,6 +156,7 @@ def build(
     from llmlab.trainer.model import objective as objectives, sharding
 
     base = load_model(recipe, work, machine, tokenizer, start)
+    check_met(base, tokenizer, recipe, examples.train, say)
     share(base, machine, say)
     adapted = adapt(base, recipe, start, say)
     divided = sharding.divides(adapted, recipe, processes, say)

@@ -6,6 +6,7 @@ from typing import Any
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.machine import Say
+from llmlab.trainer.model import unmet
 
 PLAIN = {"Linear", "Linear4bit"}
 """torch's own class of a matrix, and bitsandbytes' of one in 4 bits."""
@@ -109,8 +110,7 @@ def modules_meant(model: Any, recipe: Recipe) -> list[str] | None:
     for wanted in recipe.lora.modules_to_save:
         kinds = {type(module).__name__ for name, module in model.named_modules() if f".{name}".endswith(f".{wanted}")}
         if not kinds:
-            ends = (model.get_input_embeddings(), model.get_output_embeddings())
-            has = [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
+            has = unmet.modules(model)
             words = f"the model {recipe.model} has no module {wanted}: its embeddings and its head are {' and '.join(has)}"
             raise SetupFailed(words, f"llmlab launch --set lora.modules_to_save=[{','.join(has)}]")
         if "Linear4bit" in kinds:
