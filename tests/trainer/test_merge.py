@@ -110,4 +110,14 @@ def test_a_large_model_is_not_asked_on_a_cpu(tmp_path: Path, adapter: Path, caps
     assert answer.main([str(tmp_path), str(adapter), "hi"]) == 1
     err = capsys.readouterr().err
     assert "has 8.0 billion parameters, and without a GPU up to 3 billion" in err
-    assert f"hint: vllm serve {tmp_path} --enable-lora --lora-modules tuned={adapter}" in err
+    assert f"hint: vllm serve {tmp_path} --enable-lora --max-lora-rank 8 --lora-modules tuned={adapter}" in err
+    for change, hint in (({"use_dora": True}, "llmlab merge latest"), (None, f"vllm serve {tmp_path / 'tuned'}")):
+        shutil.rmtree(tmp_path / "tuned", ignore_errors=True)
+        shutil.copytree(adapter, tmp_path / "tuned")
+        file = tmp_path / "tuned" / "adapter_config.json"
+        if change is None:
+            file.rename(tmp_path / "tuned" / "config.json")
+        else:
+            file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+        assert answer.main([str(tmp_path), str(tmp_path / "tuned"), "hi"]) == 1
+        assert capsys.readouterr().err.endswith(f"hint: {hint}\n")

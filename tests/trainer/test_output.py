@@ -90,7 +90,9 @@ def test_the_card_says_when_vllm_would_not(trained: WorkFolder, model: Path, tra
     dora = folders.make(tmp_path, model, count=4, recipe={"max_steps": 1, "lora": {"rank": 4, "dora": True}})
     assert train(dora)[0] == 0
     assert "use_dora is set" in vllm_refuses(Path(dora.output, ADAPTER), {"q_proj"}, 16)
-    assert "vLLM does not load adapters with DoRA: merge it first" in Path(dora.output, "README.md").read_text()
+    assert "vLLM loads no adapter with DoRA: merge it first" in Path(dora.output, "README.md").read_text()
+    beside = recipes.check({"model": "a/b", "lora": {"modules_to_save": ["lm_head"]}})
+    assert "vLLM loads no adapter with modules trained whole: merge it first" in "\n".join(card._use(beside))
 
 
 def test_a_full_model_loads_with_its_tokenizer(full: WorkFolder, model: Path) -> None:

@@ -50,7 +50,7 @@ def ask(
     found = trained.locate(aws, text, outputs, progress)
     size = model_size.of(aws, found.recipe.model, found.recipe.lab_model)
     if size is not None and size.parameters > LARGEST_ON_CPU and not gpu():
-        raise too_large(found.recipe.model, size.parameters, str(found.folder))
+        raise too_large(found.recipe.model, size.parameters, str(found.folder), found.run)
     model = base or trained.base_of(aws, found.recipe, outputs, progress)
     said = run(PROGRAM, [model, str(found.folder), prompt, "--most-tokens", str(most_tokens), "--revision", found.revision])
     return Answers(run=found.run, model=found.recipe.model, **said)

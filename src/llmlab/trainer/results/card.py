@@ -8,6 +8,7 @@ import yaml
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, Spec
 from llmlab.recipe import Recipe
+from llmlab.trainer.results import serving
 from llmlab.trainer.results.origin import Origin
 
 SHOWN = 20
@@ -15,8 +16,6 @@ SHOWN = 20
 POINTS = 12
 """Steps of the curves that the card lists."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "llmlab")
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM's --max-lora-rank may be (vllm/config/lora.py)."""
 
 
 def card(
@@ -123,14 +122,14 @@ def _use(recipe: Recipe, taught: Sequence[str] = ()) -> Iterator[str]:
         yield f'base = AutoModelForCausalLM.from_pretrained("{base}")  # the base model, or its folder'
         yield f'model = PeftModel.from_pretrained(base, "{ADAPTER}")'
     yield from ("```", "")
+    lora = recipe.lora
+    adapter = {"r": lora.rank, "use_dora": lora.dora, "modules_to_save": lora.modules_to_save}
     if recipe.method == "full":
-        yield f"With vLLM: `vllm serve {WHOLE_MODEL}`."
-    elif recipe.lora.dora:
-        yield "vLLM does not load adapters with DoRA: merge it first, with `llmlab merge`."
+        yield f"With vLLM: `{serving.vllm(base, WHOLE_MODEL, None)}`."
+    elif line := serving.vllm(base, ADAPTER, adapter, own_stops=bool(taught)):
+        yield f"With vLLM: `{line}`."
     else:
-        config = f" --generation-config {ADAPTER}" if taught else ""
-        rank = next((one for one in RANKS if one >= recipe.lora.rank), RANKS[-1])
-        yield f"With vLLM: `vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules tuned={ADAPTER}{config}`."
+        yield f"vLLM loads no adapter with {serving.refused(adapter)}: merge it first, with `llmlab merge`."
     if taught:
         tokens = " and ".join(f"`{token}`" for token in taught)
         yield f"Answers end with {tokens}, at which the base model does not stop; `generation_config.json` says so here, and not there."
