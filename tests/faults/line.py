@@ -138,7 +138,16 @@ def lay() -> Line:
     handlers[handlers.index(("before-send", botocore_stubber))] = ("before-send", line)
     handlers.insert(0, ("provide-client-params", line.name))
     service_models.read(REGION)
+    _read_moto()
     return line
+
+
+def _read_moto() -> None:
+    """Let forks find what moto reads of a service when it is first asked: of a play of a few seconds that was one."""
+    from moto.core.utils import get_service_model
+
+    for service in (*service_models.SERVICES, "resourcegroupstaggingapi"):
+        get_service_model(service)
 
 
 class Impatient:
