@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+from xxhash import xxh3_64_intdigest as digest
 
 from llmlab.dataset.formats import Example, Message
-from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured, digest
+from llmlab.dataset.usual import BYTES_PER_TOKEN, MARKS_PER_MESSAGE, Measured
 from llmlab.errors import LabError, UsageError
 
 Count = Callable[[str], int]
