@@ -13,7 +13,7 @@ from llmlab.recipe_files import MOST_BYTES, TextFile, Wanted
 LAB = "lab:"
 """`lab:NAME` is a model that was uploaded with `llmlab upload --model NAME`."""
 MODELS_OWN = "llmlab launch --set chat_template=null"
-WANTED = Wanted("chat_template", "the chat template", MODELS_OWN)
+WANTED = Wanted("chat_template", "the chat template", MODELS_OWN, alone=True)
 
 
 class ChatTemplate(TextFile):

@@ -49,11 +49,15 @@ class TextFile(BaseModel):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A kind of file. `field` is the recipe's or the option that names it, `what` what it is called in a sentence."""
+    """A kind of file. `field` is the recipe's or the option that names it, `what` what it is called in a sentence.
+
+    `alone`: the field holds nothing else, so that `--set` takes a path for it.
+    """
 
     field: str
     what: str
     hint: str
+    alone: bool = False
 
     def beside(self, recipe: Path, name: str) -> str:
         """The text of a file in the recipe's folder or below: a recipe may be a stranger's, and must not send what lies elsewhere.
@@ -67,10 +71,8 @@ class Wanted:
         except (OSError, ValueError, RuntimeError) as error:
             raise self._unreadable(name, error) from error
         if not path.is_relative_to(folder):
-            raise UsageError(
-                f"{self.field} names {one_line(name)}, which does not lie beside {recipe.name}",
-                f"llmlab launch --set {quote(f'{self.field}={path}')}",
-            )
+            instead = f"llmlab launch --set {quote(f'{self.field}={path}')}" if self.alone else f"${{EDITOR:-vi}} {quote(str(recipe))}"
+            raise UsageError(f"{self.field} names {one_line(name)}, which does not lie beside {recipe.name}", instead)
         return self.read(name, path)
 
     def read(self, name: str, path: Path) -> str:
