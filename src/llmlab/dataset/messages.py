@@ -78,7 +78,7 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
 
 
 class Plain(NamedTuple):
-    """Where messages of one set of keys say who speaks, what, whether it is learned, and what is called or answered."""
+    """Where messages of one set of keys say who speaks, what ("" for nothing), whether it is learned, and what is called or answered."""
 
     speaker: str
     words: str
@@ -97,7 +97,7 @@ def at_a_glance(given: Message) -> Message | None:
     if plan is None:
         return None
     name, words, learned, more = plan
-    speaker, said = given[name], given[words]
+    speaker, said = given[name], given[words] if words else None
     if type(said) is list and len(said) == 1:
         said = only_text(said[0])
     role = SPEAKERS.get(speaker) if type(speaker) is str else None
@@ -132,7 +132,8 @@ def plain_keys(keys: tuple[str, ...]) -> Plain | None:
     speakers, words = [key for key in ("role", "from") if key in keys], [key for key in WORDS if key in keys]
     learned, more = (tuple(key for key in names if key in keys) for names in (TRAIN_KEYS, CALLING))
     rest = [key for key in keys if key not in (*speakers, *words, *learned, *more) and key not in HARMLESS_IN_MESSAGE]
-    _plain[keys] = plan = Plain(speakers[0], words[0], learned, more) if len(speakers) == len(words) == 1 and not rest else None
+    spoken = words or ([""] if "tool_calls" in more else [])  # Parquet's nulls are gone: a message that calls has no content at all
+    _plain[keys] = plan = Plain(speakers[0], spoken[0], learned, more) if len(speakers) == len(spoken) == 1 and not rest else None
     return plan
 
 
