@@ -17,6 +17,8 @@ from llmlab.dataset.unpack import DAMAGED, unpacked
 from llmlab.errors import LabError
 
 BATCH = 256
+READ_AHEAD = 1 << 20
+"""Bytes of a column of Parquet that are read at a time: otherwise it is all of a row group, which may be all of the file."""
 
 
 def without_padding(value: Any) -> Any:
@@ -58,7 +60,7 @@ def batches(path: Path) -> Iterator[Any]:
     """
     pa, parquet = _pyarrow(path)
     if suffix_of(path.name) == ".parquet":
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=READ_AHEAD) as file:
             yield from file.iter_batches(batch_size=BATCH)
         return
     with pa.OSFile(str(path)) as source:  # not mapped: what was read would stay resident
