@@ -104,6 +104,7 @@ docker exec llmlab-training python -c 'held = [bytearray(1 << 24) for _ in range
 """A limit of 3 GiB is reached by another process in the container, and the kernel is told to prefer the trainer."""
 
 
+@pytest.mark.hours  # two machines; `sandbox/test_life_of_a_run.py` has the same on machines that are processes
 def test_out_of_memory_is_tried_once_more_on_a_second_machine_with_half_the_batch(docker_lab: DockerLab) -> None:
     """The kernel really kills the trainer; on the second machine the agent, which is not root, writes into the log that root made."""
     run = docker_lab.launch(ENDLESS, "batch_size=4", "accumulate=1", "save_steps=2")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SEED = 1
 SHARE = 0.006
 """Of the table of `python -m tests.faults`."""
-MOST = 2
+MOST = 1
 """Cases that are drawn of one command: a teardown makes hundreds of calls."""
 DELIVERED = 0.04
 """Of the plays of `python -m tests.faults.deliveries`."""
