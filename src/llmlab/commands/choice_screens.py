@@ -55,13 +55,16 @@ def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["Renderab
         yield Hanging("note   ", note)
 
 
-def next_step(facts: "Estimate", words: Sequence[str], market: Sequence[str] = (), *, nothing_uploaded: bool = False) -> str:
-    """The command that goes on from an estimate; `words` are those that named its recipe and data, `market` the one that was asked for."""
+def next_step(facts: "Estimate", first: str, words: Sequence[str], market: Sequence[str] = ()) -> str:
+    """The command that goes on from an estimate: `first` where something can be chosen, which is a launch or what a launch needs before.
+
+    `words` are those that named its recipe and data, `market` the one that was asked for.
+    """
     chosen = next((one for one in facts.options if one.verdict is Verdict.CHOSEN), None)
-    if chosen and nothing_uploaded:
-        return "llmlab upload data/"
+    if chosen and not first.startswith("llmlab launch"):
+        return first
     if chosen:
-        return shlex.join(["llmlab", "launch", *words, *(["--spot"] if chosen.market == SPOT else [])])
+        return shlex.join([*shlex.split(first)[:2], *words, *shlex.split(first)[2:], *(["--spot"] if chosen.market == SPOT else [])])
     if any(one.obstacle is Obstacle.QUOTA for one in facts.options):
         return "llmlab doctor --request-quota"
     return shlex.join(["llmlab", "estimate", *words, *market, "--all"])

@@ -67,8 +67,8 @@ def estimate(
 
     Without credentials: by dated list prices, and --data is a folder of this machine.
     """
-    from llmlab.aws import documents
     from llmlab.commands import choice_screens
+    from llmlab.ops.runs import first_step
 
     state: State = ctx.obj
     _, wanted = read_recipe(recipe, settings)
@@ -83,10 +83,11 @@ def estimate(
     words = [word for option, value in given.items() if value for word in (option, value)]
     words += [f"--set={setting}" for setting in settings or ()]
     market = [] if spot is None else ["--spot" if spot else "--on-demand"]
-    names = [facts.data] if facts.data or not account else documents.datasets(account)
-    words += ["--data", names[0]] if len(names) > 1 else []
-    following = facts.hint or choice_screens.next_step(facts, words, market, nothing_uploaded=not names)
-    state.ui.suggest("llmlab doctor" if why else following)
+    if why:
+        state.ui.suggest("llmlab doctor")
+    elif account:
+        first = "llmlab launch" if facts.data or facts.hint else first_step(account)
+        state.ui.suggest(facts.hint or choice_screens.next_step(facts, first, words, market))
 
 
 def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":

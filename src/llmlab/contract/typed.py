@@ -75,8 +75,8 @@ def changed(typed: Sequence[str], hint: str, without: Iterable[str] = ()) -> str
 def same_lab(typed: Sequence[str], line: str, without: Iterable[str] = ()) -> str:
     """A line of ours, wherever in it that begins, with the options of the typed one that say which lab is meant; another one as it is."""
     before, program, rest = line.partition("llmlab ")
-    there = {name for name, _ in items(rest.split())}
-    lab = [item for item in items(typed) if item[0] in ANYWHERE and item[0] not in {*there, *without}]
+    named = {name for name, _ in items(rest.split())}
+    lab = [item for item in items(typed) if item[0] in ANYWHERE and item[0] not in {*named, *without}]
     return f"{before}{join(lab)} {rest}" if lab and program else line
 
 

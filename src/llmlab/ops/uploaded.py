@@ -65,6 +65,6 @@ def model(aws: Aws, name: str | None) -> Manifest | None:
     manifest = documents.read(aws, Manifest, bucket, contract.model_prefix(name) + MANIFEST)
     if manifest is None:
         names = documents.names_under(aws, bucket, contract.MODELS)
-        others = f"; there are: {', '.join(LAB_MODEL + one for one in names)}" if names else ""
+        others = f"; there are: {', '.join(LAB_MODEL + other for other in names)}" if names else ""
         raise UsageError(f"the model {LAB_MODEL}{name} has not been uploaded{others}", f"llmlab upload {name}/ --model {name}")
     return manifest

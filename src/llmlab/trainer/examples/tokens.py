@@ -38,16 +38,21 @@ class Sequence:
         return int(self.mask.sum())
 
 
+def special_tokens(tokenizer: Any) -> set[str]:
+    """Those that the tokenizer names, and those that were added to it as special ones."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)} - {""}
+
+
 class Encoder:
     """Examples to sequences for one tokenizer. `today` is what a chat template is told when it asks for the date."""
 
     def __init__(self, tokenizer: Any, objective: str = "sft", today: datetime = LONG_AGO) -> None:
         self.tokenizer = tokenizer
         self.objective = objective
-        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-        special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        self.template = ChatTemplate(tokenizer, today, tuple(sorted(special - {""})))
-        self.control = set(tokenizer.convert_tokens_to_ids(sorted(special - {""})))
+        special = sorted(special_tokens(tokenizer))
+        self.template = ChatTemplate(tokenizer, today, tuple(special))
+        self.control = set(tokenizer.convert_tokens_to_ids(special))
         self.drafter = Drafter(self.template, objective)
         self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
         if self.fast is not None:

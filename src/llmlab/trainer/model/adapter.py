@@ -6,7 +6,6 @@ from typing import Any
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.machine import Say
-from llmlab.trainer.model import unmet
 
 PLAIN = {"Linear", "Linear4bit"}
 """torch's own class of a matrix, and bitsandbytes' of one in 4 bits."""
@@ -110,7 +109,7 @@ def modules_meant(model: Any, recipe: Recipe) -> list[str] | None:
     for wanted in recipe.lora.modules_to_save:
         kinds = {type(module).__name__ for name, module in model.named_modules() if f".{name}".endswith(f".{wanted}")}
         if not kinds:
-            has = unmet.modules(model)
+            has = embeddings_and_head(model)
             words = f"the model {recipe.model} has no module {wanted}: its embeddings and its head are {' and '.join(has)}"
             raise SetupFailed(words, f"llmlab launch --set lora.modules_to_save=[{','.join(has)}]")
         if "Linear4bit" in kinds:
@@ -128,6 +127,12 @@ def _learn_in_32_bits(wrapper: Any) -> None:
         wrapper.modules_to_save[name] = copy.float()
         if isinstance(copy, nn.Embedding):
             copy.register_forward_hook(lambda _module, _inputs, made, dtype=dtype: made.to(dtype))
+
+
+def embeddings_and_head(model: Any) -> list[str]:
+    """The names of these two modules within theirs, in the order in which the model has them."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    return [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
 
 
 def head_of(model: Any) -> Any:

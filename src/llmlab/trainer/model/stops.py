@@ -9,6 +9,8 @@ https://github.com/modelscope/ms-swift/issues/3113. Servers and transformers rea
 from collections.abc import Iterable
 from typing import Any
 
+from llmlab.trainer.examples.tokens import special_tokens
+
 ANSWER = "\u0001"
 TALK = ({"role": "user", "content": "a question"}, {"role": "assistant", "content": ANSWER})
 
@@ -21,7 +23,7 @@ def taught(tokenizer: Any) -> list[str]:
 def ids(known: object) -> list[int]:
     """What a config has as its `eos_token_id`: one, several or none."""
     several = known if isinstance(known, list) else [known]
-    return [one for one in several if isinstance(one, int) and not isinstance(one, bool)]
+    return [token for token in several if isinstance(token, int) and not isinstance(token, bool)]
 
 
 def with_taught(tokenizer: Any, known: Iterable[int]) -> list[int]:
@@ -44,7 +46,5 @@ def _behind_an_answer(tokenizer: Any) -> str:
     except Exception:  # noqa: BLE001 - a template may refuse any conversation, in any way Jinja knows
         return ""
     _, answered, behind = text.rpartition(ANSWER)
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    special = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)} - {""}
-    matching = (one for one in special if answered and behind.lstrip().startswith(one))
+    matching = (token for token in special_tokens(tokenizer) if answered and behind.lstrip().startswith(token))
     return max(matching, key=len, default="")

@@ -4,7 +4,7 @@ An adapter on the matrices leaves such a row as it is, so that the model never l
 other tokens without a meaning (https://github.com/meta-pytorch/torchtune/issues/2429, https://github.com/unslothai/unsloth/issues/915).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.machine import Say
 from llmlab.trainer.model import stops
+from llmlab.trainer.model.adapter import embeddings_and_head
 
 NOTHING = 1e-16
 """The largest number of a row that nothing was ever learned in: weight decay leaves 1e-23 (unsloth_zoo's `fix_untrained_tokens`)."""
@@ -31,13 +32,12 @@ def check_met(model: Any, tokenizer: Any, recipe: Recipe, tokens: Tokens, say: S
     rows = _without_anything(model, tokenizer)
     if not rows:
         return
-    read = _among(rows, (ids for ids, _ in _pieces(tokens)))
-    learned = _among(rows, (ids[mask == 1] for ids, mask in _pieces(tokens)))
+    read, learned = _used(rows, tokens)
     if recipe.objective == "grpo":  # whose completions are no data
         learned = sorted({*learned, *(set(rows) & set(tokenizer.convert_tokens_to_ids(stops.taught(tokenizer))))})
     if not read and not learned:
         return
-    names = modules(model)
+    names = embeddings_and_head(model)
     if recipe.method == "full" or set(names) <= set(recipe.lora.modules_to_save):
         say(f"the model has never met {_words(tokenizer, sorted({*read, *learned}))}: it learns them now")
         return
@@ -47,12 +47,6 @@ def check_met(model: Any, tokenizer: Any, recipe: Recipe, tokens: Tokens, say: S
             f"llmlab launch --set lora.modules_to_save=[{','.join(names)}]",
         )
     say(f"warning: the model has never met {_words(tokenizer, read)}: they mean nothing to it, and all the same")
-
-
-def modules(model: Any) -> list[str]:
-    """The names of the model's embeddings and of its head, in the order in which it has them."""
-    ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    return [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
 
 
 def _without_anything(model: Any, tokenizer: Any) -> list[int]:
@@ -65,24 +59,23 @@ def _without_anything(model: Any, tokenizer: Any) -> list[int]:
         weight = getattr(end, "weight", None)
         if weight is None or weight.ndim != 2 or not weight.is_floating_point():
             continue
-        there = torch.tensor([one for one in ids if one < len(weight)], device=weight.device)
+        added = torch.tensor([token for token in ids if token < len(weight)], device=weight.device)
         with torch.no_grad():
-            empty |= set(there[weight[there].abs().amax(1) <= NOTHING].tolist()) if len(there) else set()
+            empty |= set(added[weight[added].abs().amax(1) <= NOTHING].tolist()) if len(added) else set()
     return sorted(empty)
 
 
-def _pieces(tokens: Tokens) -> Iterator[tuple[Any, Any]]:
-    for start in range(0, len(tokens.ids), PIECE):
-        yield tokens.ids[start : start + PIECE], tokens.mask[start : start + PIECE]
-
-
-def _among(rows: Sequence[int], pieces: Iterator[Any]) -> list[int]:
-    """Which of these tokens there are in some pieces."""
+def _used(rows: Sequence[int], tokens: Tokens) -> tuple[list[int], list[int]]:
+    """Which of these tokens there are in the data, and which of them carry loss."""
     wanted = np.asarray(rows, np.uint32)
-    found: set[int] = set()
-    for ids in pieces:
-        found |= set(np.unique(ids[np.isin(ids, wanted)]).tolist())
-    return sorted(found)
+    read: set[int] = set()
+    learned: set[int] = set()
+    for start in range(0, len(tokens.ids), PIECE):
+        ids, mask = tokens.ids[start : start + PIECE], tokens.mask[start : start + PIECE]
+        among = np.isin(ids, wanted)
+        read |= set(np.unique(ids[among]).tolist())
+        learned |= set(np.unique(ids[among & (mask == 1)]).tolist())
+    return sorted(read), sorted(learned)
 
 
 def _words(tokenizer: Any, ids: Sequence[int]) -> str:

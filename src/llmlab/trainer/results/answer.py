@@ -17,6 +17,7 @@ from llmlab.errors import LabError
 from llmlab.trainer.model.generate import encode, generate
 from llmlab.trainer.model.stops import stop_there
 from llmlab.trainer.results.limits import LARGEST_ON_CPU, too_large
+from llmlab.trainer.results.serving import ADAPTER_CONFIG
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def answer(model: str, tuned: str, prompt: str, most_tokens: int = 128, revision
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     whole = (Path(tuned) / "config.json").is_file()
-    if not whole and not (Path(tuned) / "adapter_config.json").is_file():
+    if not whole and not (Path(tuned) / ADAPTER_CONFIG).is_file():
         raise LabError(f"there is no adapter in {tuned}", "llmlab fetch latest --only adapter")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

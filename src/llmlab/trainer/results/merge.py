@@ -19,6 +19,7 @@ from llmlab.files import files_below, replace_text, sync
 from llmlab.trainer.model.generate import encode
 from llmlab.trainer.results import base_files, ollama, origin
 from llmlab.trainer.results.answer import quietly, refuse
+from llmlab.trainer.results.serving import ADAPTER_CONFIG
 
 PROMPT = "Say in two sentences what you are for."
 SHARD = "5GB"
@@ -51,7 +52,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
     Raises:
         LabError: one of the two cannot be loaded, they do not belong together, or the merged model says something else.
     """
-    if not (adapter / "adapter_config.json").is_file():
+    if not (adapter / ADAPTER_CONFIG).is_file():
         raise LabError(f"there is no adapter in {adapter}", "llmlab fetch latest --only adapter")
     if out.exists():
         raise LabError(f"{out} is there already", f"llmlab merge latest --output {quote(f'{out}-2')}")

@@ -58,7 +58,7 @@ def modelfile(tokenizer: Any, source: str, adapter: str = "", *, base: str = "")
         )
     else:
         lines.append(f'TEMPLATE """{words.go()}"""')
-    lines += [f"PARAMETER stop {_quoted(one)}" for one in stops.taught(tokenizer)]
+    lines += [f"PARAMETER stop {_quoted(token)}" for token in stops.taught(tokenizer)]
     return "\n".join(lines) + "\n"
 
 

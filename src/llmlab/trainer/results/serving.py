@@ -37,6 +37,6 @@ def vllm(base: str, tuned: str, config: Mapping[str, Any] | None, *, own_stops: 
     if refused(config):
         return ""
     wanted = config.get("r")
-    rank = ["--max-lora-rank", str(next((one for one in RANKS if one >= wanted), RANKS[-1]))] if isinstance(wanted, int) else []
+    rank = ["--max-lora-rank", str(next((most for most in RANKS if most >= wanted), RANKS[-1]))] if isinstance(wanted, int) else []
     stops = ["--generation-config", tuned] if own_stops else []
     return join(["vllm", "serve", base, "--enable-lora", *rank, "--lora-modules", f"tuned={tuned}", *stops])
