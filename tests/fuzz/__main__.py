@@ -17,6 +17,9 @@ CORPUS = Path(__file__).parent / "corpus"
 LONGEST = 8192
 """Bytes of an input: enough for every document and a few rows."""
 
+MOST_TIMES, ALWAYS, BLOCK = 100, 64 << 10, 1 << 10
+"""`dataset.unpack`'s limits during a search: a bomb is met as often and costs no seconds, and rows lie across the edges of blocks."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -25,7 +28,9 @@ def main() -> None:
     parser.add_argument("--crashes", type=Path, default=Path.cwd())
     options = parser.parse_args()
     with atheris.instrument_imports(include=["llmlab"]):
+        from llmlab.dataset import unpack
         from tests.fuzz.targets import SUBJECTS, TARGETS, any_of
+    unpack.MOST_TIMES, unpack.ALWAYS, unpack.BLOCK = MOST_TIMES, ALWAYS, BLOCK
     if options.target not in TARGETS.keys() | SUBJECTS.keys():
         parser.error(f"there is no target {options.target}, only {', '.join([*SUBJECTS, *TARGETS])}")
     found = Path(tempfile.mkdtemp(prefix=f"fuzz-{options.target}-"))
