@@ -133,10 +133,10 @@ def bare(data: Path, tokenizer: Path) -> dict[str, float]:
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from transformers import AutoTokenizer
 
-    from llmlab.dataset.rendering.template import ChatTemplate
+    from llmlab.dataset.rendering.template import TokenizerTemplate
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
-    template = ChatTemplate(loaded)
+    template = TokenizerTemplate(loaded)
     with data.open("rb") as lines:
         texts = [template.render(orjson.loads(line)["messages"], []) for line in lines]
     tokens = 0

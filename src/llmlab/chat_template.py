@@ -8,12 +8,12 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from llmlab.recipe_files import MOST_BYTES, TextFile, Wanted
+from llmlab.recipe_files import MOST_BYTES, RecipeFile, TextFile
 
 LAB = "lab:"
 """`lab:NAME` is a model that was uploaded with `llmlab upload --model NAME`."""
 MODELS_OWN = "llmlab launch --set chat_template=null"
-WANTED = Wanted("chat_template", "the chat template", MODELS_OWN, alone=True)
+WANTED = RecipeFile("chat_template", "the chat template", MODELS_OWN, alone=True)
 
 
 class ChatTemplate(TextFile):

@@ -176,7 +176,7 @@ def trained(recipe: Recipe, shape: Shape) -> int:
     if recipe.method == "full":
         return shape.parameters
     targets = LINEAR if recipe.lora.targets == "all-linear" else recipe.lora.targets
-    magnitudes = sum(shape.width(one) for one in targets) // 2 if recipe.lora.dora else 0
+    magnitudes = sum(shape.width(name) for name in targets) // 2 if recipe.lora.dora else 0
     if shape.expert and recipe.lora.targets == "all-linear":
         targets = tuple(name for name in LINEAR if name not in EXPERTS)
     widths = sum(shape.width(name) for name in targets) + experts_widths(recipe, shape)

@@ -48,7 +48,7 @@ class TextFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecipeFile:
     """A kind of file. `field` is the recipe's or the option that names it, `what` what it is called in a sentence.
 
     `alone`: the field holds nothing else, so that `--set` takes a path for it.

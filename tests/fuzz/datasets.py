@@ -24,7 +24,7 @@ from llmlab.dataset.clean import anew, clean
 from llmlab.dataset.files import find
 from llmlab.dataset.formats import Format
 from llmlab.dataset.line import MOST_BYTES
-from llmlab.dataset.report import Report
+from llmlab.dataset.report import DatasetReport
 from llmlab.dataset.tally import tally
 from llmlab.dataset.tokens import estimate, measure
 from tests.fuzz.laws import one_line
@@ -111,7 +111,7 @@ def in_memory() -> Path:
     return Path(folder)
 
 
-def as_it_goes(path: Path, report: Report) -> None:
+def as_it_goes(path: Path, report: DatasetReport) -> None:
     """What an upload writes instead of a file holds its examples and no bad row: its good lines, or its rows written anew."""
     written = path.with_name("anew.jsonl")
     assert anew(path, written, path.name, 0, report.verdicts) == report.examples

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmlab.dataset import BadRow, Example, Format
-from llmlab.dataset.rendering.template import ChatTemplate, twins
+from llmlab.dataset.rendering.template import TokenizerTemplate, twins
 from llmlab.sandbox.model import make_tokenizer
 from llmlab.trainer.examples.tokens import Encoder
 
@@ -138,7 +138,7 @@ def test_the_twins_marks_are_taken_only_where_they_fit(tokenizer: Any) -> None:
     fits = 0
     for source in twins():
         tokenizer.chat_template = source
-        template = ChatTemplate(tokenizer)
+        template = TokenizerTemplate(tokenizer)
         try:
             text = template.render(messages, tools)
         except BadRow:
@@ -185,7 +185,7 @@ def test_the_date_of_a_template_is_the_datasets_not_the_days(tokenizer: Any) -> 
     for source in templates().values():
         if "strftime_now" in source:
             tokenizer.chat_template = source
-            one, other = (ChatTemplate(tokenizer).render(TALKS["system"][0], []) for _ in range(2))
+            one, other = (TokenizerTemplate(tokenizer).render(TALKS["system"][0], []) for _ in range(2))
             assert one == other
             seen += "2024" in one
     assert seen == 2

@@ -23,7 +23,7 @@ from llmlab.dataset.formats import Message
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.lines import read
 from llmlab.dataset.messages import at_a_glance, read_message, read_messages
-from llmlab.dataset.report import Report, quantile
+from llmlab.dataset.report import DatasetReport, quantile
 from llmlab.dataset.tokens import estimate, measure
 from llmlab.dataset.usual import MARKS_PER_MESSAGE, usual
 from llmlab.errors import UsageError
@@ -354,7 +354,7 @@ def test_clean_keeps_the_good_lines(tmp_path: Path, name: str, content: bytes, o
     assert clean(source, target) == clean(source, again) == 2
     assert opened(target.read_bytes()) == b'{"text": "a"}\n{"text": "b"}\n'
     assert target.read_bytes() == again.read_bytes(), "so that the next upload finds it unchanged"
-    report: Report = check(find(target))
+    report: DatasetReport = check(find(target))
     assert (report.examples, report.bad) == (2, 0)
 
 

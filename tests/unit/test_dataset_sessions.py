@@ -12,7 +12,7 @@ from llmlab.dataset import Format, find, read, to_example
 from llmlab.dataset.check import check
 from llmlab.dataset.clean import anew
 from llmlab.dataset.origin import origin_of
-from llmlab.dataset.report import Report
+from llmlab.dataset.report import DatasetReport
 
 Row = dict[str, Any]
 
@@ -23,7 +23,7 @@ def write(path: Path, rows: list[Row]) -> Path:
     return path
 
 
-def rewritten(path: Path, report: Report, index: int = 0) -> list[Row]:
+def rewritten(path: Path, report: DatasetReport, index: int = 0) -> list[Row]:
     """The rows of a file as an upload writes them."""
     target = path.with_name("rewritten.jsonl.gz")
     anew(path, target, path.name, index, report.verdicts)

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from llmlab.contract import COMPLETE, LogStream, Manifest, RunKeys, Spec
 from llmlab.dataset import BadRow
-from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.rendering.template import TokenizerTemplate
 from llmlab.ops import report
 from llmlab.ops.places import places
 
@@ -57,14 +57,14 @@ def test_what_a_model_says_is_no_markup_of_the_report(text: str) -> None:
     assert "<script" not in page
 
 
-def facts(words: str) -> report.Report:
+def facts(words: str) -> report.DatasetReport:
     """A report whose every free text is these words."""
     manifest = Manifest(words, (), AT, {"note": words})
     recipe = {"model": words, "method": words, "lora": {"targets": words}}
     spec = Spec(RUN, words, words, words, recipe, manifest, words, words, words, (), spot=True, max_hours=1.0, created=AT)
     cost: Any = type("Cost", (), {"hours": 1.0, "cost": 1.0, "instance_types": (words,), "attempts": 1})
     sample = {"prompt": words, "base": words, "tuned": words}
-    return report.Report(
+    return report.DatasetReport(
         RUN, words, words, words, spec, None, cost, None, None, first_reward=None, last_reward=None, first_margin=None, last_margin=None,
         steps=0, charts=(), samples=(sample,),
     )  # fmt: skip
@@ -96,6 +96,6 @@ def test_a_models_chat_template_gets_out_of_nothing(source: str, tmp_path: Path)
     mark = tmp_path / "mark"
     messages = [{"role": "user", "content": str(mark)}]
     with pytest.raises(BadRow, match="the chat template refuses"):
-        assert "object" not in ChatTemplate(Tokenizer(source)).render(messages, [])
+        assert "object" not in TokenizerTemplate(Tokenizer(source)).render(messages, [])
     assert not mark.exists()
     assert len(messages) == 1

@@ -12,7 +12,7 @@ from llmlab.commands.state import State
 from llmlab.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from llmlab.dataset.report import Report
+    from llmlab.dataset.report import DatasetReport
     from llmlab.dataset.trial import Trial
     from llmlab.ops.reward_trial import RewardsTried
     from llmlab.recipe import Recipe
@@ -182,7 +182,7 @@ def fetch(
 
 def _checked(
     state: State, path: Path, max_length: int | None, tokenizer: Path | None, recipe: "Recipe | None"
-) -> tuple["Report", "Trial | None"]:
+) -> tuple["DatasetReport", "Trial | None"]:
     """The report of a dataset, with what the model's chat template says of its rows where that is at hand."""
     import tempfile
 
@@ -204,7 +204,7 @@ def _checked(
 
 
 def _rewards_tried(
-    state: State, path: Path, report: "Report", file: Path | None, recipe: "Recipe | None", again: str
+    state: State, path: Path, report: "DatasetReport", file: Path | None, recipe: "Recipe | None", again: str
 ) -> "RewardsTried | None":
     """What the rewards of a file or of the recipe say of the rows, where there are both; `again` is the command to come back with."""
     from llmlab.rewards import files
@@ -257,7 +257,7 @@ def _recipe_at_hand(state: State, name: str) -> "Recipe | None":
     return recipe
 
 
-def _other_objective(state: State, recipe: "Recipe | None", report: "Report", name: str) -> str:
+def _other_objective(state: State, recipe: "Recipe | None", report: "DatasetReport", name: str) -> str:
     """The launch that suits the data where the recipe at hand does not, "" where it does; it is said."""
     from llmlab.ops.suited import unsuited
 
@@ -273,7 +273,7 @@ def _again(command: str, path: Path, **options: str | None) -> str:
 
 
 def _fail_if_bad(
-    state: State, path: Path, report: "Report", *, skip_bad: bool, then: str, nothing: str = "", objective: str | None = None
+    state: State, path: Path, report: "DatasetReport", *, skip_bad: bool, then: str, nothing: str = "", objective: str | None = None
 ) -> None:
     from llmlab.ops.validate import refuse
 

@@ -11,7 +11,7 @@ from llmlab.ui import table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from llmlab.dataset.report import Report
+    from llmlab.dataset.report import DatasetReport
     from llmlab.dataset.trial import Trial
     from llmlab.ops.fetch import Fetched
     from llmlab.ops.reward_trial import RewardsTried
@@ -44,7 +44,7 @@ def refused_words(trial: "Trial") -> str:
 
 
 def report_view(
-    state: State, report: "Report", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
+    state: State, report: "DatasetReport", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
 ) -> Iterator["RenderableType"]:
     """Files, then what is known of all of them, then the bad lines and those that the template refuses."""
     yield table(
@@ -105,7 +105,7 @@ def _reward_facts(rewards: "RewardsTried") -> Iterator[tuple[str, str]]:
         yield "no reward", f"{rewards.left_out:,} {'row has' if rewards.left_out == 1 else 'rows have'} no prompt with an answer"
 
 
-def facts_of(report: "Report", trial: "Trial | None" = None) -> Iterator[tuple[str, str]]:
+def facts_of(report: "DatasetReport", trial: "Trial | None" = None) -> Iterator[tuple[str, str]]:
     """What there is to know before anything is paid for."""
     tools = f", {report.with_tools:,} with tools" if report.with_tools else ""
     forms = ": " + ", ".join(f"{count:,} {form}" for form, count in report.formats.items()) if len(report.formats) > 1 else ""
@@ -154,7 +154,7 @@ def facts_of(report: "Report", trial: "Trial | None" = None) -> Iterator[tuple[s
     yield from _passed(report)
 
 
-def _passed(report: "Report") -> Iterator[tuple[str, str]]:
+def _passed(report: "DatasetReport") -> Iterator[tuple[str, str]]:
     """Each file or folder that is none of the dataset, with its reason; those of one reason together."""
     reasons: dict[str, list[str]] = {}
     for one in report.passed:
@@ -164,7 +164,7 @@ def _passed(report: "Report") -> Iterator[tuple[str, str]]:
         yield "passed over", f"{', '.join(names[:SHOWN_PLACES])}{more} ({reason})"
 
 
-def _skipped_places(report: "Report", what: str) -> tuple[str, ...]:
+def _skipped_places(report: "DatasetReport", what: str) -> tuple[str, ...]:
     return tuple(problem.place for problem in report.skipped_places if problem.reason.endswith(f"({what})"))
 
 

@@ -22,7 +22,7 @@ from typing import Any, Union
 from llmlab.aws.quotas import Increase
 from llmlab.aws.secrets import Secret
 from llmlab.commands.demo import Shown
-from llmlab.dataset.report import LENGTHS, Report
+from llmlab.dataset.report import LENGTHS, DatasetReport
 from llmlab.dataset.trial import Trial
 from llmlab.ops.ask import Answers
 from llmlab.ops.bootstrap import Bootstrapped, Preview
@@ -47,7 +47,7 @@ from llmlab.ops.upload import Uploaded
 
 ERROR = {"error": str, "hint": str, "exit_code": int}
 REPORT: dict[str, Any] = {"ok": bool, "trained_share": float, "template": Trial | None, "rewards": RewardsTried | None}
-REPORT |= {one.name: one.type for one in fields(Report) if one.name not in {"verdicts", LENGTHS}}
+REPORT |= {one.name: one.type for one in fields(DatasetReport) if one.name not in {"verdicts", LENGTHS}}
 FORM = {"form": str, "keys": str, "becomes": str, "examples": list[Any], "described": list[str]}
 FORMS: dict[str, Any] = {
     "error": ERROR,

@@ -113,16 +113,16 @@ class _Scan:
         """An element that is no JSON, up to the comma or bracket behind it."""
         while True:
             at, depth = self.at, 0
-            while found := TOKEN.search(self.held, at):
-                mark = self.held[found.start()]
-                at = found.end()
+            while token := TOKEN.search(self.held, at):
+                mark = self.held[token.start()]
+                at = token.end()
                 if mark in b"{[":
                     depth += 1
                 elif mark in b"}]":
                     depth -= 1
                 if depth < 0 or (mark == 0x2C and not depth):
-                    written = self.held[self.at : found.start()]
-                    self.at = found.start()
+                    written = self.held[self.at : token.start()]
+                    self.at = token.start()
                     return written if len(written) <= self.most else len(written)
             length = len(self.held) - self.at
             if length > self.most:

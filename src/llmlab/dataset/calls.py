@@ -34,8 +34,8 @@ def call(name: object, arguments: object, identity: object, where: str) -> dict[
         arguments = {}
     if not isinstance(arguments, dict):
         raise BadRow(f"{where} arguments are {name_of(arguments)}, not an object")
-    made = {"type": "function", "function": {"name": name, "arguments": arguments}}
-    return {"id": identity, **made} if isinstance(identity, str) else made
+    tool_call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return {"id": identity, **tool_call} if isinstance(identity, str) else tool_call
 
 
 def plain_call(value: object) -> dict[str, Any] | None:
@@ -78,9 +78,9 @@ def written_calls(text: str, where: str) -> list[dict[str, Any]]:
     """Calls that a turn spells as JSON: one `{"name", "arguments"}`, or an array of them."""
     value = parsed(text, where)
     calls = value if isinstance(value, list) else [value]
-    if not calls or not all(isinstance(one, dict) for one in calls):
+    if not calls or not all(isinstance(tool_call, dict) for tool_call in calls):
         raise BadRow(f"{where} is not a call with name and arguments")
-    return [call(one.get("name"), one.get("arguments"), one.get("id"), where) for one in calls]
+    return [call(tool_call.get("name"), tool_call.get("arguments"), tool_call.get("id"), where) for tool_call in calls]
 
 
 # ---------------------------------------------------------------- definitions
@@ -99,14 +99,14 @@ def tool_definitions(value: object, where: str, unread: Unread) -> list[dict[str
     tools: list[dict[str, Any]] = []
     for index, tool in enumerate(value):
         at = f"{where}[{index}]"
-        one = parsed(tool, at) if isinstance(tool, str) else tool
-        declared = one.get("functionDeclarations", one.get("function_declarations")) if isinstance(one, dict) else None
+        definition = parsed(tool, at) if isinstance(tool, str) else tool
+        declared = definition.get("functionDeclarations", definition.get("function_declarations")) if isinstance(definition, dict) else None
         if isinstance(declared, list):
             tools += [_tool(each, f"{at}.functionDeclarations[{number}]") for number, each in enumerate(declared)]
-        elif _is_hosted(one):
-            unread.add(f"{where}[] of type {one['type']}")
+        elif _is_hosted(definition):
+            unread.add(f"{where}[] of type {definition['type']}")
         else:
-            tools.append(_tool(one, at))
+            tools.append(_tool(definition, at))
     return tools
 
 
@@ -127,8 +127,8 @@ def _tool(tool: object, where: str) -> dict[str, Any]:
     if isinstance(schema, str):
         schema = parsed(schema, f"{where}.parameters")
     schema = schema or {"type": "object", "properties": {}}
-    made = {"name": function["name"], "description": function.get("description") or "", "parameters": schema}
-    return {"type": "function", "function": made}
+    definition = {"name": function["name"], "description": function.get("description") or "", "parameters": schema}
+    return {"type": "function", "function": definition}
 
 
 def parsed(text: str, where: str) -> Any:

@@ -106,22 +106,22 @@ def pair_of(asks: str, answers: str, form: Format, more: tuple[str, ...] = ()) -
 
     def read(row: Row, unread: Unread) -> Example:
         system, tools = around(row, unread)
-        asked = prompt(row[asks], asks, unread)
+        question = prompt(row[asks], asks, unread)
         for key in more:
             added = row.get(key)
             if added in EMPTY:
                 continue
             if not isinstance(added, str):
                 raise BadRow(f"{key} is {name_of(added)}, not a string")
-            asked = [*asked[:-1], {**asked[-1], "content": f"{asked[-1]['content']}\n\n{added}".lstrip("\n")}]
+            question = [*question[:-1], {**question[-1], "content": f"{question[-1]['content']}\n\n{added}".lstrip("\n")}]
         earlier, learned = history(row.get("history"), "history")
-        messages = [*system, *earlier, *asked]
-        said, trained = answer(_number_as_text(row[answers]) if form is Format.PROMPT_ANSWER else row[answers], answers, unread)
+        messages = [*system, *earlier, *question]
+        reply, trained = answer(_number_as_text(row[answers]) if form is Format.PROMPT_ANSWER else row[answers], answers, unread)
         if not trained:
             raise BadRow(f"{answers} has no assistant message that carries loss")
-        said = _thinking(row, said)
+        reply = _thinking(row, reply)
         trained = [len(messages) + at for at in trained]
-        return Example(form, messages + said, [at + len(system) for at in learned] + trained, tools)
+        return Example(form, messages + reply, [at + len(system) for at in learned] + trained, tools)
 
     return read
 
@@ -148,16 +148,16 @@ def history(value: object, where: str) -> tuple[list[Message], list[int]]:
 THINKING = frozenset(THOUGHTS)
 
 
-def _thinking(row: Row, said: list[Message]) -> list[Message]:
+def _thinking(row: Row, reply: list[Message]) -> list[Message]:
     """The answer with the thoughts that stand beside it."""
     if THINKING.isdisjoint(row):
-        return said
+        return reply
     thoughts = next((row[key] for key in THOUGHTS if isinstance(row.get(key), str) and row[key]), "")
     if not thoughts:
-        return said
-    if len(said) != 1 or "reasoning_content" in said[0]:
+        return reply
+    if len(reply) != 1 or "reasoning_content" in reply[0]:
         raise BadRow("thoughts beside an answer of several messages; put them into one")
-    return [{**said[0], "reasoning_content": thoughts}]
+    return [{**reply[0], "reasoning_content": thoughts}]
 
 
 def prompt(value: object, where: str, unread: Unread) -> list[Message]:
@@ -173,10 +173,10 @@ def answer(value: object, where: str, unread: Unread) -> tuple[list[Message], li
     value = _spelled(value)
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}], [0]
-    said, trained = read_messages(_listed(value, where), where, unread)
-    if not trained and not any(message["role"] == "assistant" for message in said):
+    messages, trained = read_messages(_listed(value, where), where, unread)
+    if not trained and not any(message["role"] == "assistant" for message in messages):
         raise BadRow(f"{where} has no assistant message")
-    return said, trained
+    return messages, trained
 
 
 def _number_as_text(value: object) -> object:
@@ -200,7 +200,7 @@ def _spelled(value: object) -> object:
         messages = orjson.loads(value)
     except orjson.JSONDecodeError:
         return value
-    return messages if all(isinstance(one, dict) and ("role" in one or "from" in one) for one in messages) else value
+    return messages if all(isinstance(message, dict) and ("role" in message or "from" in message) for message in messages) else value
 
 
 def read_text(row: Row, _unread: Unread) -> Example:

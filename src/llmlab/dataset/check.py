@@ -15,11 +15,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmlab.dataset.files import DataPath, Found
+from llmlab.dataset.files import DataPath, DatasetFiles
 from llmlab.dataset.heads import BOM, head_of, transcript
 from llmlab.dataset.line import Line, parse
 from llmlab.dataset.lines import read_all, split, trouble
-from llmlab.dataset.report import Report, Summing
+from llmlab.dataset.report import DatasetReport, Summing
 from llmlab.dataset.tally import Tally, tally, tally_written
 from llmlab.dataset.tokens import Count, counter
 from llmlab.dataset.unpack import blocks
@@ -46,17 +46,17 @@ class Part:
 
 
 def check(
-    found: Found,
+    dataset: DatasetFiles,
     *,
     max_length: int | None = None,
     tokenizer: Path | None = None,
     progress: Progress = lambda _done, _total: None,
     processes: int | None = None,
-) -> Report:
+) -> DatasetReport:
     """Check and count every line of a dataset.
 
     Args:
-        found: its files.
+        dataset: its files.
         max_length: tokens that the recipe has room for; longer examples are counted.
         tokenizer: a `tokenizer.json` to count with instead of the estimate.
         progress: called with bytes.
@@ -66,18 +66,18 @@ def check(
         LabError: a Parquet file without pyarrow, a tokenizer that cannot be loaded, a process that was killed.
     """
     counter(tokenizer)  # what is wrong with it is told before anything is read
-    processes = processes if processes is not None else _processes(found)
+    processes = processes if processes is not None else _processes(dataset)
     done = 0
-    with Summing(found, max_length, tokenizer) as summing:
-        for part, made in _tallies(list(parts(found.files)), tokenizer, max_length, processes):
-            summing.add(part.file, made)
+    with Summing(dataset, max_length, tokenizer) as summing:
+        for part, part_tally in _tallies(list(parts(dataset.files)), tokenizer, max_length, processes):
+            summing.add(part.file, part_tally)
             done += part.size
-            progress(done, found.size)
+            progress(done, dataset.size)
         return summing.report()
 
 
-def _processes(found: Found) -> int:
-    return 1 if found.size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8))
+def _processes(dataset: DatasetFiles) -> int:
+    return 1 if dataset.size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8))
 
 
 def parts(files: Iterable[DataPath], size: int = PART) -> Iterator[Part]:
@@ -173,9 +173,9 @@ MOST_WAITING = 256
 """Parts that may be done before the first of them is."""
 
 
-def _done(made: Tally) -> "Future[Tally]":
+def _done(part_tally: Tally) -> "Future[Tally]":
     future: Future[Tally] = Future()
-    future.set_result(made)
+    future.set_result(part_tally)
     return future
 
 

@@ -67,9 +67,9 @@ class ClaudeCode:
         conversation.size += size
         try:
             fits(conversation.size)
-            made = _words_alone(row["type"], message)
-            if not made:
-                made, _ = read_message({"role": row["type"], **_said(message)}, "message", conversation.unread)
+            messages = _words_alone(row["type"], message)
+            if not messages:
+                messages, _ = read_message({"role": row["type"], **_said(message)}, "message", conversation.unread)
         except BadRow as error:
             if conversation.trained:
                 yield conversation.row(Format.CLAUDE_CODE)
@@ -77,9 +77,9 @@ class ClaudeCode:
             conversation.ended, conversation.trained = True, set()
             return
         if row["type"] == "assistant":
-            _answer(conversation, made[-1], str(message.get("id")))
+            _answer(conversation, messages[-1], str(message.get("id")))
         else:
-            _ask(conversation, made)
+            _ask(conversation, messages)
         _place(conversation, row, len(conversation.messages))
 
     def _close(self, key: str) -> Iterator[Line]:
@@ -124,7 +124,7 @@ def _left_at(conversation: Conversation, row: dict[str, Any], message: dict[str,
         return None
     parent = row.get("parentUuid")
     count = 0 if parent is None else conversation.at.get(str(parent))
-    if count is None or not any(one["role"] == "assistant" for one in conversation.messages[count:]):
+    if count is None or not any(later["role"] == "assistant" for later in conversation.messages[count:]):
         return None
     return count
 

@@ -93,7 +93,7 @@ def _learning(row: dict[str, Any], more: More) -> dict[str, Any]:
 def packing(target: Path) -> Iterator[Any]:
     """A file to write to, which packs as its name says, without a date or a name within."""
     suffix = suffix_of(target.name)
-    packed = next((one for one in PACKED if suffix.endswith(one)), "")
+    packed = next((ending for ending in PACKED if suffix.endswith(ending)), "")
     with target.open("wb") as plain:
         out: Any = plain  # or what packs it
         if packed == ".gz":

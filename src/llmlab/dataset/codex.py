@@ -6,7 +6,7 @@ from typing import Any
 from llmlab.dataset.conversation import ENDS, Conversation, fits
 from llmlab.dataset.formats import Format, Message
 from llmlab.dataset.heads import CODEX
-from llmlab.dataset.items import CALLS, RESULTS, Turns
+from llmlab.dataset.items import CALLS, RESULTS, ConversationBuilder
 from llmlab.dataset.line import Line
 from llmlab.dataset.messages import system_text
 from llmlab.dataset.reasons import FAILED, BadRow
@@ -24,7 +24,7 @@ class Codex:
 
     def __init__(self) -> None:
         self.number = 0
-        self.turns = Turns()
+        self.turns = ConversationBuilder()
         self.size = 0
         self.ended = False
         self.unread: set[str] = set()
@@ -54,8 +54,8 @@ class Codex:
         yield from self._item(number, row, size)
 
     def _begin(self, meta: dict[str, Any]) -> None:
-        given = meta.get("base_instructions")
-        text = given.get("text") if isinstance(given, dict) else meta.get("instructions")
+        instructions = meta.get("base_instructions")
+        text = instructions.get("text") if isinstance(instructions, dict) else meta.get("instructions")
         if isinstance(text, str) and text and not self.turns.messages:
             self.turns.messages += system_text(text, "instructions")
 
@@ -64,8 +64,8 @@ class Codex:
             yield Line(number, reason=f"a failed request: {str(payload.get('message'))[:200]}", skipped=FAILED)
         turns = payload.get("num_turns")
         if payload.get("type") == "thread_rolled_back" and isinstance(turns, int) and turns > 0:
-            asked = [at for at, message in enumerate(self.turns.messages) if message["role"] == "user"]
-            count = asked[-turns] if turns <= len(asked) else 0
+            user_turns = [at for at, message in enumerate(self.turns.messages) if message["role"] == "user"]
+            count = user_turns[-turns] if turns <= len(user_turns) else 0
             kept = [dict(message) for message in self.turns.messages[:count]]
             yield from self.end()
             self._open(number, kept)
@@ -102,7 +102,7 @@ class Codex:
         self.ended = True
 
     def _open(self, number: int, messages: list[Message]) -> None:
-        self.number, self.turns, self.size, self.ended = number, Turns(messages), 0, False
+        self.number, self.turns, self.size, self.ended = number, ConversationBuilder(messages), 0, False
 
     def end(self) -> Iterator[Line]:
         if self.ended or not any(message["role"] != "system" for message in self.turns.messages):

@@ -45,7 +45,7 @@ class Passed:
 
 
 @dataclass(frozen=True)
-class Found:
+class DatasetFiles:
     """The dataset's files by name, and what beside them is none of it."""
 
     files: tuple[DataPath, ...]
@@ -56,7 +56,7 @@ class Found:
         return sum(file.size for file in self.files)
 
 
-def find(path: Path) -> Found:
+def find(path: Path) -> DatasetFiles:
     """The files of a dataset: `path` itself, or everything below it that is data.
 
     Raises:
@@ -66,31 +66,31 @@ def find(path: Path) -> Found:
         _tellable(path, path.name)
         if not suffix_of(path.name):
             raise UsageError(f"{path} is not a dataset: {EXPECTED}", "llmlab validate --forms")
-        return Found((DataPath(path, path.name, path.stat().st_size),))
+        return DatasetFiles((DataPath(path, path.name, path.stat().st_size),))
     if path.is_symlink() and not path.exists():
         raise UsageError(f"{path} is a link to nothing", f"ls -l {_quoted(str(path))}")
     if not path.is_dir():
         raise UsageError(f"there is no file or folder {path}", "llmlab validate --help")
     files: list[DataPath] = []
     passed: list[Passed] = []
-    for one in sorted(_every(path), key=lambda one: one.name):
-        if isinstance(one, Passed):
-            passed.append(one)
+    for entry in sorted(_every(path), key=lambda entry: entry.name):
+        if isinstance(entry, Passed):
+            passed.append(entry)
             continue
-        _tellable(one.path, one.name)
-        reason = _passed_over(one)
+        _tellable(entry.path, entry.name)
+        reason = _passed_over(entry)
         if reason:
-            passed.append(Passed(one.name, reason))
+            passed.append(Passed(entry.name, reason))
         else:
-            files.append(one)
+            files.append(entry)
     if not files:
         raise UsageError(_nothing(path, passed), "llmlab validate --forms")
-    return Found(_split(files), tuple(passed))
+    return DatasetFiles(_split(files), tuple(passed))
 
 
 def walk(folder: Path) -> Iterator[DataPath]:
     """Every regular file below a folder, hidden ones left out; links to folders are not followed."""
-    return (one for one in _every(folder, outputs=True) if isinstance(one, DataPath))
+    return (entry for entry in _every(folder, outputs=True) if isinstance(entry, DataPath))
 
 
 def _every(folder: Path, *, outputs: bool = False) -> Iterator[DataPath | Passed]:
@@ -188,11 +188,11 @@ def _quoted(name: str) -> str:
 
 def _nothing(path: Path, passed: list[Passed]) -> str:
     """What was seen of a folder without data."""
-    seen = [one for one in passed if one.reason != "hidden"]
+    seen = [entry for entry in passed if entry.reason != "hidden"]
     if not seen:
         return f"{path} is empty: {EXPECTED}"
-    odd = [one for one in seen if not one.reason.startswith("no data")]
-    plain = Counter(one.reason.removeprefix("no data: ") for one in seen if one.reason.startswith("no data"))
+    odd = [entry for entry in seen if not entry.reason.startswith("no data")]
+    plain = Counter(entry.reason.removeprefix("no data: ") for entry in seen if entry.reason.startswith("no data"))
     kinds = [f"{count} {'files without a suffix' if kind == 'no suffix' else kind}" for kind, count in plain.most_common(SHOWN)]
-    told = [f"{one.name} ({one.reason})" for one in odd[:SHOWN]] + (["…"] if len(odd) > SHOWN else [])
-    return f"{path} holds no dataset, only {', '.join([*kinds, *told])}: {EXPECTED}"
+    shown = [f"{entry.name} ({entry.reason})" for entry in odd[:SHOWN]] + (["…"] if len(odd) > SHOWN else [])
+    return f"{path} holds no dataset, only {', '.join([*kinds, *shown])}: {EXPECTED}"

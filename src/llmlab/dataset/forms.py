@@ -32,7 +32,7 @@ class Form:
 
 
 def _form(form: Format, needs: str, read: Callable[[Row, Unread], Example], *reads: str | frozenset[str]) -> Form:
-    more = frozenset(key for one in reads for key in ((one,) if isinstance(one, str) else one))
+    more = frozenset(key for keys in reads for key in ((keys,) if isinstance(keys, str) else keys))
     return Form(form, tuple(needs.split()), more, read)
 
 
@@ -78,7 +78,7 @@ REDUNDANT = {Format.ALPACA: frozenset({"text"}), Format.PREFERENCE: frozenset({"
 
 
 @dataclass(frozen=True)
-class Plan:
+class FormPlan:
     """What is done with all rows that have the same keys."""
 
     form: Form | None
@@ -87,11 +87,11 @@ class Plan:
     label: str = ""
 
 
-_plans: dict[tuple[str, ...], Plan] = {}
+_plans: dict[tuple[str, ...], FormPlan] = {}
 MOST_PLANS = 4096
 
 
-def plan_of(keys: tuple[str, ...]) -> Plan:
+def plan_of(keys: tuple[str, ...]) -> FormPlan:
     """What is done with rows that have these keys, worked out once."""
     plan = _plans.get(keys)
     if plan is None:
@@ -101,16 +101,16 @@ def plan_of(keys: tuple[str, ...]) -> Plan:
     return plan
 
 
-def _plan(keys: tuple[str, ...]) -> Plan:
+def _plan(keys: tuple[str, ...]) -> FormPlan:
     names = frozenset(keys)
     form = next((form for form in FORMS if names.issuperset(form.needs)), None)
     if form is None:
-        return Plan(None)
+        return FormPlan(None)
     read = form.reads.union(form.needs, REDUNDANT.get(form.format, ()))
     label = "" if form.format in NO_LABELS else next((key for key in LABELS if key in names), "")
     others = [key for key in keys if key not in read and key != label]
     suspects = tuple(key for key in others if suspicious(key) and (form.format is Format.TEXT or key not in LABELS))
-    return Plan(form, tuple(key for key in others if key not in HARMLESS and key not in suspects), suspects, label)
+    return FormPlan(form, tuple(key for key in others if key not in HARMLESS and key not in suspects), suspects, label)
 
 
 def keys_of(row: Row) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ def to_example(row: Row) -> Example:
     plan = plan_of(keys_of(row))
     form = plan.form
     if form is None:
-        raise BadRow(refused(row, [one.needs for one in FORMS], [one.format for one in FORMS]))
+        raise BadRow(refused(row, [known.needs for known in FORMS], [known.format for known in FORMS]))
     if plan.suspects:
         refuse(row, plan.suspects, " and ".join(form.needs))
     unread = {key for key in plan.unread if row[key] not in ("", [], {})} if plan.unread else set()

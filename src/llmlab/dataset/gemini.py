@@ -61,24 +61,24 @@ def content_messages(content: Any, where: str, default: str = "user") -> list[Me
         parts = [parts]
     if not isinstance(parts, list):
         raise BadRow(f"{where} has no parts")
-    said: dict[bool, list[str]] = {False: [], True: []}
+    texts: dict[bool, list[str]] = {False: [], True: []}
     calls: list[dict[str, Any]] = []
     results: list[Message] = []
     for index, part in enumerate(parts):
-        _part(part, f"{where}.parts[{index}]", said, calls, results)
-    if results and not said[False]:
+        _part(part, f"{where}.parts[{index}]", texts, calls, results)
+    if results and not texts[False]:
         return results
     if role == "tool":
         raise BadRow(f"{where} has no functionResponse")
-    message: Message = {"role": role, "content": "".join(said[False])}
-    if said[True]:
-        message["reasoning_content"] = "".join(said[True])
+    message: Message = {"role": role, "content": "".join(texts[False])}
+    if texts[True]:
+        message["reasoning_content"] = "".join(texts[True])
     if calls:
         message["tool_calls"] = calls
     return [*results, message]
 
 
-def _part(part: Any, where: str, said: dict[bool, list[str]], calls: list[dict[str, Any]], results: list[Message]) -> None:
+def _part(part: Any, where: str, texts: dict[bool, list[str]], calls: list[dict[str, Any]], results: list[Message]) -> None:
     if not isinstance(part, dict):
         raise BadRow(f"{where} is {name_of(part)}, not an object")
     for key, value in part.items():
@@ -86,7 +86,7 @@ def _part(part: Any, where: str, said: dict[bool, list[str]], calls: list[dict[s
         if key in MARKS or value is None:
             continue
         if key == "text" and isinstance(value, str):
-            said[bool(part.get("thought"))].append(value)
+            texts[bool(part.get("thought"))].append(value)
         elif name == "functioncall" and isinstance(value, dict):
             calls.append(call(value.get("name"), value.get("args"), value.get("id"), f"{where}.{key}"))
         elif name == "functionresponse" and isinstance(value, dict):

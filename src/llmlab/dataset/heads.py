@@ -92,9 +92,9 @@ def transcript(path: Path, head: bytes) -> Format | None:
         except orjson.JSONDecodeError:
             continue
         if isinstance(row, dict):
-            found = transcript_of(row)
-            if found is not None or str(row.get("type")) not in CLAUDE_CODE:
-                return found
+            program = transcript_of(row)
+            if program is not None or str(row.get("type")) not in CLAUDE_CODE:
+                return program
     return None
 
 

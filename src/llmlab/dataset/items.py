@@ -21,7 +21,7 @@ SILENT = frozenset({"ghost_snapshot", "other", "compaction", "compaction_trigger
 
 
 @dataclass
-class Turns:
+class ConversationBuilder:
     """Messages in the making. `trained` are those of the assistant that were added while `learning`."""
 
     messages: list[Message] = field(default_factory=list)
@@ -62,10 +62,10 @@ class Turns:
             unread.add(f"items of type {kind}")
 
     def _message(self, item: Message, where: str) -> None:
-        said = item.get("role")
-        role = SPEAKERS.get(said.lower()) if isinstance(said, str) else None
+        speaker = item.get("role")
+        role = SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
         if role not in SPEAKING:
-            raise BadRow(f"{where}.role is {said!r}, not one of system, developer, user, assistant")
+            raise BadRow(f"{where}.role is {speaker!r}, not one of system, developer, user, assistant")
         if item.get("content") is None:
             raise BadRow(f"{where} has no content")
         self._say(role, text_of(item["content"], f"{where}.content", role))
@@ -95,12 +95,12 @@ class Turns:
     def _call(self, kind: str, item: Message, where: str) -> None:
         identity = item.get("call_id") or item.get("id")
         if kind == "local_shell_call":
-            made = call("local_shell", item.get("action"), identity, where)
+            tool_call = call("local_shell", item.get("action"), identity, where)
         elif kind == "custom_tool_call":
-            made = call(item.get("name"), {"input": item.get("input")}, identity, where)
+            tool_call = call(item.get("name"), {"input": item.get("input")}, identity, where)
         else:
-            made = call(item.get("name"), item.get("arguments"), identity, where)
-        self._speaking(after_calls=True).setdefault("tool_calls", []).append(made)
+            tool_call = call(item.get("name"), item.get("arguments"), identity, where)
+        self._speaking(after_calls=True).setdefault("tool_calls", []).append(tool_call)
 
     def _result(self, item: Message, where: str) -> None:
         output = item.get("output")

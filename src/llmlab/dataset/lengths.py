@@ -13,10 +13,10 @@ STEPS = 16
 
 def steps(lengths: Mapping[int, int]) -> dict[str, int]:
     """Examples by the step of their length, the shortest first."""
-    made: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for length, count in lengths.items():
-        made[_step(length)] += count
-    return {str(length): made[length] for length in sorted(made)}
+        counts[_step(length)] += count
+    return {str(length): counts[length] for length in sorted(counts)}
 
 
 def fitting(counted: Mapping[str, int], most: int) -> int:

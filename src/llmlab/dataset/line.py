@@ -68,8 +68,8 @@ def not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
         return "a bracket of an array: rows stand one a line, without an array around them; or name the file .json"
     if "surrogate" in error.msg:
         return f"half a character, \\ud800 to \\udfff without its other half, at column {error.colno}"
-    if found := NO_NUMBER.search(raw):
-        return f"not JSON: {found[1].decode()} is no number there; write null"
+    if match := NO_NUMBER.search(raw):
+        return f"not JSON: {match[1].decode()} is no number there; write null"
     if line.startswith((b"{'", b"[{'")):
         return "not JSON but Python: write rows with json.dumps"
     return f"not JSON: {error.msg.partition(': line ')[0]} at column {error.colno}"

@@ -17,7 +17,7 @@ from llmlab.dataset.calls import Unread, parsed, tool_definitions
 from llmlab.dataset.content import only_text
 from llmlab.dataset.formats import Example, Format, Message
 from llmlab.dataset.gemini import content_messages, gemini_messages
-from llmlab.dataset.items import Turns, one_system
+from llmlab.dataset.items import ConversationBuilder, one_system
 from llmlab.dataset.keys import EMPTY, is_cut
 from llmlab.dataset.messages import read_message, read_messages, system_text
 from llmlab.dataset.reasons import CUT_CALLS, FAILED, BadRow, LeftOut, name_of
@@ -95,10 +95,10 @@ def read_log(row: Row, unread: Unread) -> Example:
 
 
 def _chat(request: dict[str, Any], response: dict[str, Any], unread: Unread) -> tuple[list[Message], list[int]]:
-    given = request.get("messages")
-    if not isinstance(given, list) or not given:
-        raise BadRow("request.messages is not a list of messages" if given is not None else "request has no messages")
-    messages = system_text(request.get("system"), "request.system") + read_messages(given, "request.messages", unread)[0]
+    history = request.get("messages")
+    if not isinstance(history, list) or not history:
+        raise BadRow("request.messages is not a list of messages" if history is not None else "request has no messages")
+    messages = system_text(request.get("system"), "request.system") + read_messages(history, "request.messages", unread)[0]
     answer, where, stop = _answer(response, unread)
     message = _words_alone(answer)
     if message is None:
@@ -141,13 +141,13 @@ def _responses(request: dict[str, Any], response: dict[str, Any], unread: Unread
     for key in ("previous_response_id", "conversation", "prompt"):
         if request.get(key) not in EMPTY:
             raise BadRow(f"request.{key}: the turns before it are not in this row; log requests that hold their whole input")
-    turns = Turns(system_text(request.get("instructions"), "request.instructions"), learning=False)
-    given = request.get("input")
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    if not isinstance(given, list) or not given:
+    turns = ConversationBuilder(system_text(request.get("instructions"), "request.instructions"), learning=False)
+    items = request.get("input")
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    if not isinstance(items, list) or not items:
         raise BadRow("request has no input")
-    turns.add_all(given, "request.input", unread)
+    turns.add_all(items, "request.input", unread)
     output = response.get("output")
     if not isinstance(output, list) or not output:
         raise BadRow("response has no output")

@@ -55,29 +55,29 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
         raise BadRow(f"{where} is empty")
     messages: list[Message] = []
     trained: list[int] = []
-    for index, given in enumerate(value):
-        if not isinstance(given, dict):
-            raise BadRow(f"{where}[{index}] is {name_of(given)}, not an object")
-        role = given.get("role")
-        if len(given) == 2 and type(given.get("content")) is str and role in USUAL:  # nothing but these two
+    for index, turn in enumerate(value):
+        if not isinstance(turn, dict):
+            raise BadRow(f"{where}[{index}] is {name_of(turn)}, not an object")
+        role = turn.get("role")
+        if len(turn) == 2 and type(turn.get("content")) is str and role in USUAL:  # nothing but these two
             if role == "assistant":
                 trained.append(len(messages))
-            messages.append(given)
+            messages.append(turn)
             continue
-        simple = at_a_glance(given)
+        simple = at_a_glance(turn)
         if simple is not None:
             if simple["role"] == "assistant":
                 trained.append(len(messages))
             messages.append(simple)
             continue
-        made, learned = read_message(given, f"{where}[{index}]", unread)
-        messages += made
+        converted, learned = read_message(turn, f"{where}[{index}]", unread)
+        messages += converted
         if learned:
             trained.append(len(messages) - 1)
     return messages, trained
 
 
-class Plain(NamedTuple):
+class MessageKeys(NamedTuple):
     """Where messages of one set of keys say who speaks, what ("" for nothing), whether it is learned, and what is called or answered."""
 
     speaker: str
@@ -87,43 +87,43 @@ class Plain(NamedTuple):
 
 
 CALLING = ("tool_calls", "tool_call_id", "name")
-_plain: dict[tuple[str, ...], Plain | None] = {}
+_plain: dict[tuple[str, ...], MessageKeys | None] = {}
 """Of a message's keys: what they are for, where there is nothing else that is read or told."""
 
 
-def at_a_glance(given: Message) -> Message | None:
+def at_a_glance(turn: Message) -> Message | None:
     """A message in OpenAI's form or as simple as that, as most are; None for one that must be looked at more closely."""
-    plan = plain_keys(tuple(given))
+    plan = plain_keys(tuple(turn))
     if plan is None:
         return None
     name, words, learned, more = plan
-    speaker, said = given[name], given[words] if words else None
-    if type(said) is list and len(said) == 1:
-        said = only_text(said[0])
+    speaker, content = turn[name], turn[words] if words else None
+    if type(content) is list and len(content) == 1:
+        content = only_text(content[0])
     role = SPEAKERS.get(speaker) if type(speaker) is str else None
-    if learned and any(given[key] not in (None, 1) or role != "assistant" for key in learned):
+    if learned and any(turn[key] not in (None, 1) or role != "assistant" for key in learned):
         return None
     if more:
-        return _calling(given, role, said, more)
-    return {"role": role, "content": said} if type(said) is str and role in USUAL else None
+        return _calling(turn, role, content, more)
+    return {"role": role, "content": content} if type(content) is str and role in USUAL else None
 
 
-def _calling(given: Message, role: str | None, said: object, more: tuple[str, ...]) -> Message | None:
+def _calling(turn: Message, role: str | None, content: object, more: tuple[str, ...]) -> Message | None:
     """An assistant's message with calls, or a tool's with its result."""
-    calls = given["tool_calls"] if "tool_calls" in more else None
-    if role == "tool" and not calls and type(said) is str:
-        message = {"role": role, "content": said}
+    calls = turn["tool_calls"] if "tool_calls" in more else None
+    if role == "tool" and not calls and type(content) is str:
+        message = {"role": role, "content": content}
         for key in more:
-            if key != "tool_calls" and type(given[key]) is str:
-                message[key] = given[key]
+            if key != "tool_calls" and type(turn[key]) is str:
+                message[key] = turn[key]
         return message
-    if role != "assistant" or type(calls) is not list or not calls or len(more) > 1 or (said is not None and type(said) is not str):
+    if role != "assistant" or type(calls) is not list or not calls or len(more) > 1 or (content is not None and type(content) is not str):
         return None
     plain = [plain_call(call) for call in calls]
-    return {"role": role, "content": said or "", "tool_calls": plain} if None not in plain else None
+    return {"role": role, "content": content or "", "tool_calls": plain} if None not in plain else None
 
 
-def plain_keys(keys: tuple[str, ...]) -> Plain | None:
+def plain_keys(keys: tuple[str, ...]) -> MessageKeys | None:
     """What messages with these keys say and where; None where they may hold more than words and calls."""
     if keys in _plain:
         return _plain[keys]
@@ -133,42 +133,42 @@ def plain_keys(keys: tuple[str, ...]) -> Plain | None:
     learned, more = (tuple(key for key in names if key in keys) for names in (TRAIN_KEYS, CALLING))
     rest = [key for key in keys if key not in (*speakers, *words, *learned, *more) and key not in HARMLESS_IN_MESSAGE]
     spoken = words or ([""] if "tool_calls" in more else [])  # Parquet's nulls are gone: a message that calls has no content at all
-    _plain[keys] = plan = Plain(speakers[0], spoken[0], learned, more) if len(speakers) == len(spoken) == 1 and not rest else None
+    _plain[keys] = plan = MessageKeys(speakers[0], spoken[0], learned, more) if len(speakers) == len(spoken) == 1 and not rest else None
     return plan
 
 
-def read_message(given: Message, where: str, unread: Unread) -> tuple[list[Message], bool]:
+def read_message(turn: Message, where: str, unread: Unread) -> tuple[list[Message], bool]:
     """One message, or several where a user's holds results of tools, and whether the last of them carries loss."""
-    role = _role(given, where)
-    has = _look_at_keys(given, where, unread)
-    learned = _carries_loss(given, role, where, unread) if has.loss else role in {"assistant", "call"}
+    role = _role(turn, where)
+    has = _look_at_keys(turn, where, unread)
+    learned = _carries_loss(turn, role, where, unread) if has.loss else role in {"assistant", "call"}
     if role == "call":
-        calls = written_calls(_words(given, where), f"{where}.{_spoken(given)}")
+        calls = written_calls(_words(turn, where), f"{where}.{_spoken(turn)}")
         return [{"role": "assistant", "content": "", "tool_calls": calls}], learned
     if role == "tool":
-        return [_tool_message(given, where)], False
-    content = _content(given, role, where)
-    calls = _openai_calls(given, role, where) if has.calls else []
+        return [_tool_message(turn, where)], False
+    content = _content(turn, role, where)
+    calls = _openai_calls(turn, role, where) if has.calls else []
     if content.calls:
         calls = [*content.calls, *calls]
     if content.results and not content.has_text:
         return content.results, False
     message: Message = {"role": role, "content": content.text}
-    thoughts = content.thoughts or (_thoughts(given, role, unread) if has.thoughts else "")
+    thoughts = content.thoughts or (_thoughts(turn, role, unread) if has.thoughts else "")
     if thoughts:
         message["reasoning_content"] = thoughts
     if calls:
         message["tool_calls"] = calls
-    if isinstance(given.get("name"), str):
-        message["name"] = given["name"]
-    if role == "assistant" and (given.get("cut") is True or is_cut(given.get("stop_reason") or given.get("finish_reason"))):
+    if isinstance(turn.get("name"), str):
+        message["name"] = turn["name"]
+    if role == "assistant" and (turn.get("cut") is True or is_cut(turn.get("stop_reason") or turn.get("finish_reason"))):
         message["cut"] = True
     return [*content.results, message], learned
 
 
-def _role(given: Message, where: str) -> str:
-    key = "role" if given.get("role") is not None or "from" not in given else "from"
-    value = given.get(key)
+def _role(turn: Message, where: str) -> str:
+    key = "role" if turn.get("role") is not None or "from" not in turn else "from"
+    value = turn.get(key)
     if value is None:
         raise BadRow(f"{where} has no {key}")
     role = SPEAKERS.get(value) or SPEAKERS.get(value.lower()) if isinstance(value, str) else None
@@ -193,8 +193,8 @@ _known: dict[tuple[str, ...], _Keys] = {}
 MOST_KNOWN = 4096
 
 
-def _look_at_keys(given: Message, where: str, unread: Unread) -> _Keys:
-    keys = tuple(given)
+def _look_at_keys(turn: Message, where: str, unread: Unread) -> _Keys:
+    keys = tuple(turn)
     known = _known.get(keys)
     if known is None:
         if len(_known) >= MOST_KNOWN:
@@ -205,28 +205,28 @@ def _look_at_keys(given: Message, where: str, unread: Unread) -> _Keys:
         has = (not TRAIN.isdisjoint(keys), not THOUGHT.isdisjoint(keys), "tool_calls" in keys or "function_call" in keys)
         known = _known[keys] = _Keys(others, meant, *has)
     for key in known.meant:
-        if given[key] not in EMPTY:
+        if turn[key] not in EMPTY:
             raise BadRow(f"{where}.{key}: {MEANING_IN_MESSAGE[key]}")
     for key in known.others:
-        if given[key] not in EMPTY and key != _spoken(given):
+        if turn[key] not in EMPTY and key != _spoken(turn):
             unread.add(f"messages[].{key}")
     return known
 
 
-def _spoken(given: Message) -> str:
+def _spoken(turn: Message) -> str:
     """The key of what is said; "" where nothing is."""
     for key in WORDS:
-        if given.get(key) is not None:
+        if turn.get(key) is not None:
             return key
     return ""
 
 
-def _carries_loss(given: Message, role: str, where: str, unread: Unread) -> bool:
+def _carries_loss(turn: Message, role: str, where: str, unread: Unread) -> bool:
     """Whether a message carries loss: an assistant's does, unless one of the keys says that it does not."""
     speaks = role in {"assistant", "call"}
     learned = speaks
     for key in TRAIN_KEYS:
-        value = given.get(key)
+        value = turn.get(key)
         if value is None:
             continue
         if value not in (0, 1):
@@ -238,14 +238,12 @@ def _carries_loss(given: Message, role: str, where: str, unread: Unread) -> bool
     return learned
 
 
-def _words(given: Message, where: str) -> str:
+def _words(turn: Message, where: str) -> str:
     """What a turn says, which is a string."""
-    key = _spoken(given)
-    value = given.get(key)
+    key = _spoken(turn)
+    value = turn.get(key)
     if not isinstance(value, str):
-        raise BadRow(
-            f"{where} has no {'value' if 'from' in given else 'content'}" if value is None else _no_string(value, f"{where}.{key}")
-        )
+        raise BadRow(f"{where} has no {'value' if 'from' in turn else 'content'}" if value is None else _no_string(value, f"{where}.{key}"))
     return value
 
 
@@ -253,32 +251,32 @@ def _no_string(value: object, where: str) -> str:
     return f"{where} is {name_of(value)}, not a string"
 
 
-def _content(given: Message, role: str, where: str) -> Content:
-    key = _spoken(given)
+def _content(turn: Message, role: str, where: str) -> Content:
+    key = _spoken(turn)
     if key:
-        return content_of(given[key], role, f"{where}.{key}")
-    if isinstance(given.get("refusal"), str):
-        return Content(given["refusal"], has_text=True)  # OpenAI's: an answer that declines has this instead of a content
-    if given.get("tool_calls") not in EMPTY or given.get("function_call") not in EMPTY:
+        return content_of(turn[key], role, f"{where}.{key}")
+    if isinstance(turn.get("refusal"), str):
+        return Content(turn["refusal"], has_text=True)  # OpenAI's: an answer that declines has this instead of a content
+    if turn.get("tool_calls") not in EMPTY or turn.get("function_call") not in EMPTY:
         return Content()
-    raise BadRow(f"{where} has no {'value' if 'from' in given else 'content'}")
+    raise BadRow(f"{where} has no {'value' if 'from' in turn else 'content'}")
 
 
-def _tool_message(given: Message, where: str) -> Message:
-    key = _spoken(given)
+def _tool_message(turn: Message, where: str) -> Message:
+    key = _spoken(turn)
     if not key:
-        raise BadRow(f"{where} has no {'value' if 'from' in given else 'content'}")
-    message: Message = {"role": "tool", "content": tool_text(given[key], f"{where}.{key}")}
+        raise BadRow(f"{where} has no {'value' if 'from' in turn else 'content'}")
+    message: Message = {"role": "tool", "content": tool_text(turn[key], f"{where}.{key}")}
     for key in ("tool_call_id", "name"):
-        if isinstance(given.get(key), str):
-            message[key] = given[key]
+        if isinstance(turn.get(key), str):
+            message[key] = turn[key]
     return message
 
 
-def _openai_calls(given: Message, role: str, where: str) -> list[dict[str, Any]]:
-    calls = given.get("tool_calls")
-    if calls is None and given.get("function_call") is not None:
-        calls = [{"function": given["function_call"]}]
+def _openai_calls(turn: Message, role: str, where: str) -> list[dict[str, Any]]:
+    calls = turn.get("tool_calls")
+    if calls is None and turn.get("function_call") is not None:
+        calls = [{"function": turn["function_call"]}]
     if not calls:
         return []
     if role != "assistant":
@@ -287,21 +285,21 @@ def _openai_calls(given: Message, role: str, where: str) -> list[dict[str, Any]]
         calls = parsed(calls, f"{where}.tool_calls")
     if not isinstance(calls, list):
         raise BadRow(f"{where}.tool_calls is {name_of(calls)}, not an array")
-    return [openai_call(one, f"{where}.tool_calls[{index}]") for index, one in enumerate(calls)]
+    return [openai_call(tool_call, f"{where}.tool_calls[{index}]") for index, tool_call in enumerate(calls)]
 
 
-def _thoughts(given: Message, role: str, unread: Unread) -> str:
+def _thoughts(turn: Message, role: str, unread: Unread) -> str:
     """What the assistant thought, in the first of the keys that holds words."""
     for key in THOUGHTS:
-        value = given.get(key)
+        value = turn.get(key)
         if isinstance(value, str) and value:
             if role == "assistant":
                 return value
             unread.add(f"messages[].{key} of the {role}")
         elif value not in EMPTY:
             unread.add(f"messages[].{key}")
-    details = given.get("reasoning_details")  # https://openrouter.ai/docs/use-cases/reasoning-tokens
+    details = turn.get("reasoning_details")  # https://openrouter.ai/docs/use-cases/reasoning-tokens
     if isinstance(details, list) and role == "assistant":
-        parts = [one.get("text") or one.get("summary") for one in details if isinstance(one, dict)]
+        parts = [detail.get("text") or detail.get("summary") for detail in details if isinstance(detail, dict)]
         return "\n".join(part for part in parts if isinstance(part, str))
     return ""

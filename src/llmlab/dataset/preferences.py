@@ -29,17 +29,17 @@ def read_preference(row: Row, unread: Unread) -> Example:
     system, tools = around(row, unread)
     both = [row["chosen"], row["rejected"]]
     asks = next((key for key in ASKS if row.get(key) not in EMPTY), "")
-    if not asks and all(isinstance(one, str) for one in both):
-        both = [_transcript(one) for one in both]
+    if not asks and all(isinstance(side, str) for side in both):
+        both = [_transcript(side) for side in both]
     chosen, rejected = answer(both[0], "chosen", unread), answer(both[1], "rejected", unread)
     if asks:
-        asked = prompt(row[asks], asks, unread)
+        question = prompt(row[asks], asks, unread)
         more = row.get("input")
         if asks == "instruction" and more not in EMPTY:
             if not isinstance(more, str):
                 raise BadRow(f"input is {name_of(more)}, not a string")
-            asked = [*asked[:-1], {**asked[-1], "content": f"{asked[-1]['content']}\n\n{more}"}]
-        return _example(Format.PREFERENCE, [*system, *asked], chosen, rejected, tools)
+            question = [*question[:-1], {**question[-1], "content": f"{question[-1]['content']}\n\n{more}"}]
+        return _example(Format.PREFERENCE, [*system, *question], chosen, rejected, tools)
     beside = next((key for key in CONVERSATIONS if row.get(key) not in EMPTY), "")
     if beside and chosen[0]["role"] == "assistant":
         return _example(Format.PREFERENCE, [*system, *read_messages(row[beside], beside, unread)[0]], chosen, rejected, tools)
@@ -60,17 +60,17 @@ INPUT = frozenset({"messages", "tools", "parallel_tool_calls"})
 
 def read_openai_preference(row: Row, unread: Unread) -> Example:
     """`input`, `preferred_output`, `non_preferred_output`."""
-    given = row["input"]
-    if isinstance(given, dict):
-        if not INPUT.issuperset(given):
-            unread.update(f"input.{key}" for key in given if key not in INPUT and given[key] not in EMPTY)
-        tools = tool_definitions(given.get("tools"), "input.tools", unread)
-        asked = read_messages(given.get("messages"), "input.messages", unread)[0]
+    request = row["input"]
+    if isinstance(request, dict):
+        if not INPUT.issuperset(request):
+            unread.update(f"input.{key}" for key in request if key not in INPUT and request[key] not in EMPTY)
+        tools = tool_definitions(request.get("tools"), "input.tools", unread)
+        question = read_messages(request.get("messages"), "input.messages", unread)[0]
     else:
-        tools, asked = [], prompt(given, "input", unread)
+        tools, question = [], prompt(request, "input", unread)
     chosen = answer(row["preferred_output"], "preferred_output", unread)
     rejected = answer(row["non_preferred_output"], "non_preferred_output", unread)
-    return _example(Format.OPENAI_PREFERENCE, asked, chosen, rejected, tools)
+    return _example(Format.OPENAI_PREFERENCE, question, chosen, rejected, tools)
 
 
 REJECTED = ("rejected_response", "rejected_messages", "rejected_message")
@@ -97,32 +97,32 @@ def read_rejected_response(row: Row, unread: Unread) -> Example:
 
 def answer(value: object, where: str, unread: Unread) -> list[Message]:
     """One of the two answers; of a preference every word counts."""
-    said, trained = read_answer(value, where, unread)
-    if len(trained) != len(said) and len(trained) != sum(message["role"] == "assistant" for message in said):
+    messages, trained = read_answer(value, where, unread)
+    if len(trained) != len(messages) and len(trained) != sum(message["role"] == "assistant" for message in messages):
         raise BadRow(f"{where} has a message without loss, and a preference compares whole answers")
-    return said
+    return messages
 
 
-def _example(form: Format, asked: list[Message], chosen: list[Message], rejected: list[Message], tools: list[dict[str, Any]]) -> Example:
+def _example(form: Format, question: list[Message], chosen: list[Message], rejected: list[Message], tools: list[dict[str, Any]]) -> Example:
     """A preference whose answers may repeat the prompt.
 
     Raises:
         BadRow: they are the same, or one is nothing.
     """
-    chosen, rejected = _behind(asked, chosen), _behind(asked, rejected)
-    if not asked:
+    chosen, rejected = _behind(question, chosen), _behind(question, rejected)
+    if not question:
         raise BadRow("no prompt beside chosen and rejected")
     if chosen == rejected:
         raise BadRow("chosen and rejected are the same")
     if not chosen or not rejected:
         raise BadRow(f"{'rejected' if chosen else 'chosen'} adds nothing to the prompt")
-    return Example(form, asked, [], tools, "", chosen, rejected)
+    return Example(form, question, [], tools, "", chosen, rejected)
 
 
-def _behind(asked: list[Message], said: list[Message]) -> list[Message]:
+def _behind(question: list[Message], reply: list[Message]) -> list[Message]:
     """What an answer adds to the prompt that it may begin with."""
-    count = len(asked)
-    return said[count:] if len(said) >= count and said[:count] == asked else said
+    count = len(question)
+    return reply[count:] if len(reply) >= count and reply[:count] == question else reply
 
 
 def _transcript(text: str) -> list[Message]:

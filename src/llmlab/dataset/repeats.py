@@ -21,7 +21,7 @@ from llmlab.dataset.tokens import Count, beside, count_bytes, estimate, says
 from llmlab.dataset.usual import MARKS_PER_MESSAGE, Measured
 
 
-class Request(NamedTuple):
+class LoggedRequest(NamedTuple):
     """A row of a log, as it was measured.
 
     `prefixes` are the hashes of the conversation up to and with each answer before the last, `places` those answers' indexes among the
@@ -40,7 +40,7 @@ class Request(NamedTuple):
 
 
 def _walked(example: Example, count: Count) -> tuple[int, int, bool, int, list[int], list[int], list[int]]:
-    """A row's length, tokens with loss, whether an answer says anything, and `Request`'s end, prefixes, places and tokens, in one walk."""
+    """A row's length, tokens with loss, whether an answer says anything; and end, prefixes, places and tokens of a `LoggedRequest`."""
     length = check = 0
     if example.tools:
         written = orjson.dumps(example.tools)
@@ -86,7 +86,7 @@ FEW = 4
 
 
 @dataclass(slots=True)
-class Requests:
+class LoggedRequests:
     """The rows of a part of a log, in arrays."""
 
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
@@ -115,13 +115,13 @@ class Requests:
             self.places.extend(places)
             self.tokens.extend(tokens)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[LoggedRequest]:
         start = 0
         for at, number in enumerate(self.numbers):
             length, learned, digest, full = self.measured[4 * at : 4 * at + 4]
             end = start + self.counts[at]
             flags = self.flags[at]
-            yield Request(
+            yield LoggedRequest(
                 number, _FORMS[self.forms[at]], (length, learned, digest, bool(full)), bool(flags & 1), bool(flags & 2), self.ends[at],
                 self.prefixes[start:end], self.places[start:end], self.tokens[start:end],
             )  # fmt: skip
@@ -152,7 +152,7 @@ class Verdicts:
         return {file for file, numbers in self.left_out.items() if numbers} | {file for file, more in self.more.items() if more}
 
 
-def judge(every: Sequence[tuple[int, int, Requests]]) -> tuple[Verdicts, list[tuple[int, int, Request]]]:
+def judge(every: Sequence[tuple[int, int, LoggedRequests]]) -> tuple[Verdicts, list[tuple[int, int, LoggedRequest]]]:
     """What is kept of the rows of all files, each with its file and the line its part begins behind; longest first is not needed."""
     inside: set[int] = set()
     ends: dict[int, bool] = {}
@@ -161,7 +161,7 @@ def judge(every: Sequence[tuple[int, int, Requests]]) -> tuple[Verdicts, list[tu
         for end, flags in zip(requests.ends, requests.flags, strict=True):
             ends.setdefault(end, bool(flags & 2))
     verdicts = Verdicts()
-    kept: list[tuple[int, int, Request]] = []
+    kept: list[tuple[int, int, LoggedRequest]] = []
     seen: set[int] = set()
     for file, base, requests in every:
         for request in requests:
@@ -172,8 +172,8 @@ def judge(every: Sequence[tuple[int, int, Requests]]) -> tuple[Verdicts, list[tu
             answered = zip(request.prefixes, request.places, request.tokens, strict=True)
             more = [(at, tokens, ends[prefix]) for prefix, at, tokens in answered if tokens and prefix in ends]
             if more:
-                found = More(tuple(at for at, _, _ in more), tuple(at for at, _, cut in more if cut))
-                verdicts.more.setdefault(file, {})[base + request.number] = found
+                added = More(tuple(at for at, _, _ in more), tuple(at for at, _, cut in more if cut))
+                verdicts.more.setdefault(file, {})[base + request.number] = added
                 length, learned, digest, full = request.measured
                 learned += sum(tokens for _, tokens, _ in more)
                 request = request._replace(measured=(length, learned, digest, full))  # noqa: PLW2901 - the same row, learning more

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from llmlab.dataset.duplicates import LINE_BITS, LINE_MASK, SHOWN_PLACES, Digests
-from llmlab.dataset.files import Found, Passed
+from llmlab.dataset.files import DatasetFiles, Passed
 from llmlab.dataset.formats import Format, Kind
 from llmlab.dataset.lengths import steps
 from llmlab.dataset.reasons import REPEATED
-from llmlab.dataset.repeats import Requests, Verdicts, judge
+from llmlab.dataset.repeats import LoggedRequests, Verdicts, judge
 from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
@@ -56,7 +56,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True)
-class Report:
+class DatasetReport:
     """A checked dataset. Its counts are of what is trained on, but for those of lines and kinds.
 
     Token figures are measured when `tokenizer` is set, else estimated.
@@ -140,7 +140,7 @@ class Report:
 class Summing:
     """Adds tallies up, in order. A context manager, because digests may wait in a temporary file."""
 
-    found: Found
+    dataset: DatasetFiles
     max_length: int | None
     tokenizer: Path | None
     total: Tally = field(default_factory=Tally)
@@ -148,85 +148,85 @@ class Summing:
     empty: list[str] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
     skipped: list[Problem] = field(default_factory=list)
-    requests: list[tuple[int, int, Requests]] = field(default_factory=list)
+    requests: list[tuple[int, int, LoggedRequests]] = field(default_factory=list)
     longest: str = ""
 
     def __enter__(self) -> Self:
-        self._files = [Tally() for _ in self.found.files]
+        self._files = [Tally() for _ in self.dataset.files]
         self._digests = Digests()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._digests.close()
 
-    def add(self, file: int, made: Tally) -> None:
+    def add(self, file: int, part: Tally) -> None:
         """The next part of a file."""
-        total, own, name = self.total, self._files[file], self.found.files[file].name
+        total, own, name = self.total, self._files[file], self.dataset.files[file].name
         base = own.lines
-        for one in (own, total):
-            one.lines += made.lines
-            one.blank += made.blank
-            one.bad += made.bad
-        total.skipped.update(made.skipped)
-        total.unread.update(made.unread)
-        for number, why, reason in made.skipped_lines[: SHOWN_PLACES - len(self.skipped)]:
+        for counts in (own, total):
+            counts.lines += part.lines
+            counts.blank += part.blank
+            counts.bad += part.bad
+        total.skipped.update(part.skipped)
+        total.unread.update(part.unread)
+        for number, why, reason in part.skipped_lines[: SHOWN_PLACES - len(self.skipped)]:
             self.skipped.append(Problem(name, number and base + number, f"{reason} ({why})"))
-        if made.requests.numbers:
-            self.requests.append((file, base, made.requests))
-        for number, reason in made.problems[: MOST_KEPT - len(self.problems)]:
+        if part.requests.numbers:
+            self.requests.append((file, base, part.requests))
+        for number, reason in part.problems[: MOST_KEPT - len(self.problems)]:
             self.problems.append(Problem(name, number and base + number, reason))
-        self._count(file, base, made)
+        self._count(file, base, part)
 
-    def _count(self, file: int, base: int, made: Tally) -> None:
+    def _count(self, file: int, base: int, part: Tally) -> None:
         """The examples of a part. What is not trained on counts in its own file alone."""
-        total, own, name = self.total, self._files[file], self.found.files[file].name
-        own.formats.update(made.formats)
-        self._digests.add(made.digests, made.numbers, file, base)
-        if self.found.files[file].split != TRAIN:
+        total, own, name = self.total, self._files[file], self.dataset.files[file].name
+        own.formats.update(part.formats)
+        self._digests.add(part.digests, part.numbers, file, base)
+        if self.dataset.files[file].split != TRAIN:
             return
-        total.formats.update(made.formats)
-        for places, numbers in ((self.empty, made.empty_lines), (self.over, made.over_lines)):
+        total.formats.update(part.formats)
+        for places, numbers in ((self.empty, part.empty_lines), (self.over, part.over_lines)):
             places.extend(f"{name}:{base + number}" for number in numbers[: SHOWN_PLACES - len(places)])
-        if made.longest[0] > total.longest[0]:
-            total.longest = made.longest
-            self.longest = f"{name}:{base + made.longest[1]}"
-        total.with_tools += made.with_tools
-        total.cut += made.cut
-        total.tokens += made.tokens
-        total.trained_tokens += made.trained_tokens
-        total.lengths.update(made.lengths)
-        total.labels.update(made.labels)
-        total.over += made.over
-        total.empty += made.empty
+        if part.longest[0] > total.longest[0]:
+            total.longest = part.longest
+            self.longest = f"{name}:{base + part.longest[1]}"
+        total.with_tools += part.with_tools
+        total.cut += part.cut
+        total.tokens += part.tokens
+        total.trained_tokens += part.trained_tokens
+        total.lengths.update(part.lengths)
+        total.labels.update(part.labels)
+        total.over += part.over
+        total.empty += part.empty
 
     def _settle(self) -> Verdicts:
         """Count the rows of logs, now that all of them are known."""
         verdicts = Verdicts()
         for split in (TRAIN, VALID, TEST):
-            some, kept = judge([one for one in self.requests if self.found.files[one[0]].split == split])
+            some, kept = judge([part for part in self.requests if self.dataset.files[part[0]].split == split])
             verdicts.left_out |= some.left_out
             verdicts.more |= some.more
-            for (file, base), rows in groupby(kept, key=lambda one: one[:2]):
+            for (file, base), rows in groupby(kept, key=lambda row: row[:2]):
                 self._count(file, base, settle([row for _, _, row in rows], self.max_length))
         if repeated := sum(map(len, verdicts.left_out.values())):
             self.total.skipped[REPEATED] += repeated
         self.requests.clear()
         return verdicts
 
-    def report(self) -> Report:
+    def report(self) -> DatasetReport:
         total = self.total
         verdicts = self._settle()
         repeats, pairs = self._digests.repeated()
         kinds: Counter[str] = Counter()
         splits: Counter[str] = Counter()
-        for file, own in zip(self.found.files, self._files, strict=True):
+        for file, own in zip(self.dataset.files, self._files, strict=True):
             splits[file.split] += sum(own.formats.values())
             for form, count in own.formats.items():
                 kinds[Format(form).kind] += count if file.split != TEST else 0
-        return Report(
+        return DatasetReport(
             files=tuple(
                 FileFacts(file.name, file.size, sum(own.formats.values()), own.bad, own.blank, _plain(own.formats), file.split)
-                for file, own in zip(self.found.files, self._files, strict=True)
+                for file, own in zip(self.dataset.files, self._files, strict=True)
             ),
             examples=sum(total.formats.values()),
             bad=total.bad,
@@ -240,7 +240,7 @@ class Summing:
             skipped_places=tuple(self.skipped),
             unread=_plain(total.unread),
             answers_added=sum(len(more.trained) for file in verdicts.more.values() for more in file.values()),
-            size=self.found.size,
+            size=self.dataset.size,
             tokens=total.tokens,
             trained_tokens=total.trained_tokens,
             median_tokens=quantile(total.lengths, 0.5),
@@ -255,7 +255,7 @@ class Summing:
             over_length=total.over,
             over_places=tuple(self.over),
             tokenizer=str(self.tokenizer) if self.tokenizer else None,
-            passed=self.found.passed,
+            passed=self.dataset.passed,
             problems=tuple(self.problems),
             lengths=steps(total.lengths),
             labels=_plain(total.labels),
@@ -263,7 +263,7 @@ class Summing:
         )
 
     def _place(self, place: int) -> str:
-        return f"{self.found.files[place >> LINE_BITS].name}:{place & LINE_MASK}"
+        return f"{self.dataset.files[place >> LINE_BITS].name}:{place & LINE_MASK}"
 
 
 def _plain(counts: Counter[str]) -> dict[str, int]:

@@ -25,9 +25,9 @@ def without_padding(value: Any) -> Any:
     """A value without the nulls of its structs."""
     kind = type(value)
     if kind is dict:
-        return {key: without_padding(one) if type(one) in NESTED else one for key, one in value.items() if one is not None}
+        return {key: without_padding(inner) if type(inner) in NESTED else inner for key, inner in value.items() if inner is not None}
     if kind is list:
-        return [without_padding(one) if type(one) in NESTED else one for one in value]
+        return [without_padding(inner) if type(inner) in NESTED else inner for inner in value]
     return value
 
 
@@ -66,11 +66,11 @@ def batches(path: Path) -> Iterator[Any]:
     with pa.OSFile(str(path)) as source:  # not mapped: what was read would stay resident
         if source.size() >= len(b"ARROW1") and source.read(6) == b"ARROW1":
             reader = pa.ipc.open_file(source)
-            found: Iterable[Any] = (reader.get_batch(index) for index in range(reader.num_record_batches))
+            record_batches: Iterable[Any] = (reader.get_batch(index) for index in range(reader.num_record_batches))
         else:
             source.seek(0)
-            found = pa.ipc.open_stream(source)
-        for batch in found:
+            record_batches = pa.ipc.open_stream(source)
+        for batch in record_batches:
             batch.validate(
                 full=True
             )  # a damaged file's offsets lead anywhere in memory: https://arrow.apache.org/docs/format/Security.html

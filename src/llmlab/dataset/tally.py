@@ -12,7 +12,7 @@ from llmlab.dataset.formats import BAD, GOOD, LOGS, Example, Format
 from llmlab.dataset.forms import to_example
 from llmlab.dataset.line import Line, parse
 from llmlab.dataset.reasons import BadRow, LeftOut
-from llmlab.dataset.repeats import Request, Requests
+from llmlab.dataset.repeats import LoggedRequest, LoggedRequests
 from llmlab.dataset.tokens import Count, estimate, measure
 from llmlab.dataset.usual import Measured, usual
 from llmlab.errors import one_line
@@ -53,7 +53,7 @@ class Tally:
     """The first of them: line, what they are, and why."""
     unread: Counter[str] = field(default_factory=Counter)
     """Rows by the keys in them that are neither read nor known to be harmless."""
-    requests: Requests = field(default_factory=Requests)
+    requests: LoggedRequests = field(default_factory=LoggedRequests)
     """Rows of logs, which count once it is known which of them repeat each other."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
     """Of each example's content, as `usual.digest` makes them."""
@@ -63,7 +63,7 @@ class Tally:
 
 def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None = None) -> Tally:
     """Check and count lines, the blank ones too."""
-    counting = _Counting(count, max_length)
+    counting = _TallyBuilder(count, max_length)
     for line in lines:
         counting.line(line)
     return counting.done()
@@ -71,7 +71,7 @@ def tally(lines: Iterable[Line], count: Count = estimate, max_length: int | None
 
 def tally_written(written: Iterable[bytes | int], count: Count = estimate, max_length: int | None = None) -> Tally:
     """Check and count lines of JSON as they are written; one that is too long comes as its length."""
-    counting = _Counting(count, max_length)
+    counting = _TallyBuilder(count, max_length)
     loads, waiting, quick = orjson.loads, counting.waiting, counting.quick
     number = 0
     for number, raw in enumerate(written, start=1):
@@ -87,7 +87,7 @@ def tally_written(written: Iterable[bytes | int], count: Count = estimate, max_l
             counting.row(number, row)
         if not number % TOGETHER:
             counting.flush()
-    counting.made.lines = number
+    counting.tally.lines = number
     return counting.done()
 
 
@@ -97,11 +97,11 @@ MOST_NAMES = 1000
 """Names of unread keys that are kept apart: where keys are data, there is no end to them."""
 
 
-class _Counting:
+class _TallyBuilder:
     """A tally in the making."""
 
     def __init__(self, count: Count, max_length: int | None) -> None:
-        self.made = Tally()
+        self.tally = Tally()
         self.count = count
         self.max_length = max_length
         self.quick = count is estimate
@@ -110,23 +110,23 @@ class _Counting:
     def line(self, line: Line) -> None:
         """A line of any kind."""
         if line.row is None:
-            self.made.lines += 1
+            self.tally.lines += 1
             self.without_row(line)
         elif line.form is None:
             self.rows(line.number, line.row)
         else:
-            self.made.lines += 1
+            self.tally.lines += 1
             self.row(line.number, line.row, line.form, line.unread)
 
     def rows(self, number: int, row: dict[str, Any]) -> None:
         """A row of no file's form, on the quick way where it is a usual one."""
-        self.made.lines += 1
+        self.tally.lines += 1
         measured = usual(row) if self.quick else None
         if measured:
             self.waiting[measured[0]].append((number, measured[1]))
         else:
             self.row(number, row)
-        if not self.made.lines % TOGETHER:
+        if not self.tally.lines % TOGETHER:
             self.flush()
 
     def row(self, number: int, row: dict[str, Any], of_file: Format | None = None, unread: tuple[str, ...] = ()) -> None:
@@ -135,7 +135,7 @@ class _Counting:
             example = to_example(row)
             form = of_file or example.format
             if form in LOGS:
-                self.made.requests.add(number, form, example, self.count)
+                self.tally.requests.add(number, form, example, self.count)
             else:
                 self._example(number, form, example, measure(example, self.count))
             if example.unread or unread:
@@ -157,18 +157,18 @@ class _Counting:
         elif line.reason:
             self._bad(line.number, line.reason)
         else:
-            self.made.blank += 1
+            self.tally.blank += 1
 
     def _example(self, number: int, form: Format, example: Example, measured: Measured) -> None:
         self.waiting[form].append((number, measured))
-        self.made.with_tools += bool(example.tools)
+        self.tally.with_tools += bool(example.tools)
         if example.label is not None:
-            self.made.labels[GOOD if example.label else BAD] += 1
+            self.tally.labels[GOOD if example.label else BAD] += 1
         for at in example.trained:
-            self.made.cut += "cut" in example.messages[at]
+            self.tally.cut += "cut" in example.messages[at]
 
     def _unread(self, names: tuple[str, ...]) -> None:
-        unread = self.made.unread
+        unread = self.tally.unread
         for name in names:
             if name in unread or len(unread) < MOST_NAMES:
                 unread[one_line(name)] += 1
@@ -176,26 +176,26 @@ class _Counting:
                 unread["others"] += 1
 
     def _left_out(self, number: int, why: str, reason: str) -> None:
-        self.made.skipped[why] += 1
-        if len(self.made.skipped_lines) < MOST_KEPT:
-            self.made.skipped_lines.append((number, why, reason))
+        self.tally.skipped[why] += 1
+        if len(self.tally.skipped_lines) < MOST_KEPT:
+            self.tally.skipped_lines.append((number, why, reason))
 
     def _bad(self, number: int, reason: str) -> None:
-        self.made.bad += 1
-        if len(self.made.problems) < MOST_KEPT:
-            self.made.problems.append((number, reason))
+        self.tally.bad += 1
+        if len(self.tally.problems) < MOST_KEPT:
+            self.tally.problems.append((number, reason))
 
     def flush(self) -> None:
         """Add up what waits."""
         for form, rows in self.waiting.items():
-            add(self.made, form, rows, self.max_length)
+            add(self.tally, form, rows, self.max_length)
             rows.clear()
 
     def done(self) -> Tally:
         self.flush()
-        for places in (self.made.empty_lines, self.made.over_lines):
+        for places in (self.tally.empty_lines, self.tally.over_lines):
             places.sort()
-        return self.made
+        return self.tally
 
 
 def not_types(error: Exception) -> str:
@@ -205,40 +205,42 @@ def not_types(error: Exception) -> str:
     return f"not JSON's types: {error}"[:MOST_WORDS]
 
 
-def settle(rows: list[Request], max_length: int | None) -> Tally:
+def settle(rows: list[LoggedRequest], max_length: int | None) -> Tally:
     """What kept rows of a log count as."""
-    made = Tally()
+    total = Tally()
     waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
     for row in rows:
         waiting[row.form].append((row.number, row.measured))
-        made.with_tools += row.tools
-        made.cut += row.cut
+        total.with_tools += row.tools
+        total.cut += row.cut
     for form, some in waiting.items():
-        add(made, form, some, max_length)
-    return made
+        add(total, form, some, max_length)
+    return total
 
 
-def add(made: Tally, form: Format, rows: list[tuple[int, Measured]], max_length: int | None) -> None:
+def add(total: Tally, form: Format, rows: list[tuple[int, Measured]], max_length: int | None) -> None:
     """Count rows of one format."""
     if not rows:
         return
     numbers = [number for number, _ in rows]
     lengths, learned, digests, full = zip(*(measured for _, measured in rows), strict=True)
-    made.formats[form] += len(rows)
-    made.tokens += sum(lengths)
-    made.trained_tokens += sum(learned)
-    made.digests.extend(digests)
-    made.numbers.extend(numbers)
+    total.formats[form] += len(rows)
+    total.tokens += sum(lengths)
+    total.trained_tokens += sum(learned)
+    total.digests.extend(digests)
+    total.numbers.extend(numbers)
     longest = max(lengths)
-    made.lengths.update(lengths if longest <= EXACT_LENGTHS else [one if one <= EXACT_LENGTHS else (one + 127) & ~127 for one in lengths])
+    total.lengths.update(
+        lengths if longest <= EXACT_LENGTHS else [length if length <= EXACT_LENGTHS else (length + 127) & ~127 for length in lengths]
+    )
     at = numbers[lengths.index(longest)]
-    if (longest, -at) > (made.longest[0], -made.longest[1]):
-        made.longest = (longest, at)
+    if (longest, -at) > (total.longest[0], -total.longest[1]):
+        total.longest = (longest, at)
     if not all(full):
         empty = [number for number, has in zip(numbers, full, strict=True) if not has]
-        made.empty += len(empty)
-        made.empty_lines += empty[: MOST_KEPT - len(made.empty_lines)]
+        total.empty += len(empty)
+        total.empty_lines += empty[: MOST_KEPT - len(total.empty_lines)]
     if max_length is not None and longest > max_length:
         over = [number for number, length in zip(numbers, lengths, strict=True) if length > max_length]
-        made.over += len(over)
-        made.over_lines += over[: MOST_KEPT - len(made.over_lines)]
+        total.over += len(over)
+        total.over_lines += over[: MOST_KEPT - len(total.over_lines)]

@@ -22,11 +22,11 @@ def read_transcript(lines: Iterable[Line], program: Format) -> Iterator[Line]:
             if line.reason:
                 yield line
             continue
-        for made in reading.line(line.number, line.row, len(line.raw)):
+        for row in reading.line(line.number, line.row, len(line.raw)):
             seen += 1
-            yield made
-    for made in reading.end():
+            yield row
+    for row in reading.end():
         seen += 1
-        yield made
+        yield row
     if not seen:
         yield Line(1, reason="no message in the transcript", skipped=UNANSWERED)

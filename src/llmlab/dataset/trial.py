@@ -13,11 +13,11 @@ from typing import Any
 
 from llmlab.dataset.check import Part, parts
 from llmlab.dataset.duplicates import SHOWN_PLACES
-from llmlab.dataset.files import Found
+from llmlab.dataset.files import DatasetFiles
 from llmlab.dataset.formats import objective_of
 from llmlab.dataset.lengths import fitting, steps
 from llmlab.dataset.rendering.model_files import ModelFiles
-from llmlab.dataset.report import Problem, Report, quantile
+from llmlab.dataset.report import DatasetReport, Problem, quantile
 from llmlab.dataset.suffixes import TEST, TRAIN
 from llmlab.dataset.trying import MOST_KEPT, Tried, Trying, run
 from llmlab.errors import LabError
@@ -66,7 +66,7 @@ class Trial:
     tools_ignored: int
     thoughts_ignored: int
 
-    def said_of(self, report: Report) -> Report:
+    def said_of(self, report: DatasetReport) -> DatasetReport:
         """The report with lengths as they were found instead of those of the contents alone."""
         over = self.examples - fitting(self.lengths, report.max_length) if report.max_length else 0
         return replace(
@@ -92,8 +92,8 @@ class Trial:
 
 
 def try_on(
-    found: Found,
-    report: Report,
+    dataset: DatasetFiles,
+    report: DatasetReport,
     files: ModelFiles,
     *,
     model: str = "",
@@ -107,25 +107,25 @@ def try_on(
         LabError: the template does more than any honest one, the tokenizer cannot be read, or a process was killed.
     """
     trying = Trying(files, objective_of(report.kinds), report.max_length or 0)
-    asked = [part for part in _parts(found, report) if found.files[part.file].split != TEST]
-    size = sum(part.size for part in asked)
+    parts_to_try = [part for part in _parts(dataset, report) if dataset.files[part.file].split != TEST]
+    size = sum(part.size for part in parts_to_try)
     processes = processes or (1 if size < WORTH_PROCESSES else max(1, min(os.cpu_count() or 1, 8)))
     total, problems, over = Tried(), list[Problem](), list[str]()
     longest = ""
     base: Counter[int] = Counter()
     done = 0
-    for part, made in run(asked, trying, report.verdicts, processes):
-        if made.stopped:
-            raise LabError(made.stopped, "llmlab validate --help")
-        name = found.files[part.file].name
-        problems += [Problem(name, base[part.file] + number, reason) for number, reason in made.refusals[: MOST_KEPT - len(problems)]]
-        total.refused += made.refused
-        if found.files[part.file].split == TRAIN:
-            if made.longest[0] > total.longest[0]:
-                longest = f"{name}:{base[part.file] + made.longest[1]}"
-            over += [f"{name}:{base[part.file] + number}" for number in made.over[: SHOWN_PLACES - len(over)]]
-            _add(total, made)
-        base[part.file] += made.lines
+    for part, tried in run(parts_to_try, trying, report.verdicts, processes):
+        if tried.stopped:
+            raise LabError(tried.stopped, "llmlab validate --help")
+        name = dataset.files[part.file].name
+        problems += [Problem(name, base[part.file] + number, reason) for number, reason in tried.refusals[: MOST_KEPT - len(problems)]]
+        total.refused += tried.refused
+        if dataset.files[part.file].split == TRAIN:
+            if tried.longest[0] > total.longest[0]:
+                longest = f"{name}:{base[part.file] + tried.longest[1]}"
+            over += [f"{name}:{base[part.file] + number}" for number in tried.over[: SHOWN_PLACES - len(over)]]
+            _add(total, tried)
+        base[part.file] += tried.lines
         done += part.size
         progress(done, size)
     return Trial(
@@ -140,19 +140,19 @@ def try_on(
     )  # fmt: skip
 
 
-def _add(total: Tried, made: Tried) -> None:
+def _add(total: Tried, tried: Tried) -> None:
     for name in ("sequences", "several", "tokens", "trained", "tools_ignored", "thoughts_ignored"):
-        setattr(total, name, getattr(total, name) + getattr(made, name))
+        setattr(total, name, getattr(total, name) + getattr(tried, name))
     for name in ("lengths", "tokens_at", "sequences_at"):
-        getattr(total, name).update(getattr(made, name))
-    total.longest = max(total.longest, made.longest, key=lambda place: place[0])
+        getattr(total, name).update(getattr(tried, name))
+    total.longest = max(total.longest, tried.longest, key=lambda place: place[0])
 
 
-def _parts(found: Found, report: Report) -> Iterator[Part]:
+def _parts(dataset: DatasetFiles, report: DatasetReport) -> Iterator[Part]:
     """The files in parts; one of which some rows are left out is one part, since those are known by their lines."""
     judged = report.verdicts.files
-    for part in parts(found.files, PART):
+    for part in parts(dataset.files, PART):
         if part.file not in judged:
             yield part
         elif not part.start:
-            yield replace(part, start=0, end=None, size=found.files[part.file].size)
+            yield replace(part, start=0, end=None, size=dataset.files[part.file].size)

@@ -24,7 +24,7 @@ from llmlab.dataset.rendering.counting import Lengths, counting, is_installed
 from llmlab.dataset.rendering.drafts import Draft, Drafter
 from llmlab.dataset.rendering.limits import TooMuch
 from llmlab.dataset.rendering.model_files import ModelFiles
-from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.rendering.template import TokenizerTemplate
 from llmlab.dataset.repeats import More, Verdicts
 from llmlab.errors import ExitCode, LabError
 
@@ -59,32 +59,32 @@ class Trying:
 
     def __init__(self, files: ModelFiles, objective: str, max_length: int) -> None:
         self.arguments = (files.folder, files.template, objective, max_length)
-        self.drafter = Drafter(ChatTemplate(files, special=files.special), objective)
+        self.drafter = Drafter(TokenizerTemplate(files, special=files.special), objective)
         self.count: Callable[[Draft], Lengths] = counting(files)
         self.counted = files.vocabulary is not None and is_installed()
         self.max_length = max_length
 
     def tried(self, part: Part, left_out: set[int], more: dict[int, More]) -> Tried:
         """What comes of a part of a file. `left_out` and `more` are the verdicts on its rows."""
-        made = Tried()
+        tried = Tried()
         for line in lines_of(part):
-            made.lines += 1
+            tried.lines += 1
             if line.row is None or line.number in left_out:
                 continue
             try:
-                self._row(made, line, line.row, more.get(line.number))
+                self._row(tried, line, line.row, more.get(line.number))
             except LeftOut:
                 continue
             except BadRow as error:
-                made.refused += 1
-                if len(made.refusals) < MOST_KEPT:
-                    made.refusals.append((line.number, str(error)))
+                tried.refused += 1
+                if len(tried.refusals) < MOST_KEPT:
+                    tried.refusals.append((line.number, str(error)))
             except TooMuch as error:
-                made.stopped = str(error)
+                tried.stopped = str(error)
                 break
-        return made
+        return tried
 
-    def _row(self, made: Tried, line: Line, row: dict[str, Any], more: More | None) -> None:
+    def _row(self, tried: Tried, line: Line, row: dict[str, Any], more: More | None) -> None:
         try:
             example = to_example(orjson.loads(written(line, row, more, "")) if more else row)
         except (LeftOut, BadRow, RecursionError, orjson.JSONEncodeError, UnicodeEncodeError):
@@ -94,19 +94,19 @@ class Trying:
         if example.kind is Kind.PREFERENCE and len({_prompt(draft) for draft in drafts}) > 1:
             raise BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
         longest, tokens = max(size for size, _ in sizes), sum(size for size, _ in sizes)
-        made.lengths[longest] += 1
-        made.tokens_at[longest] += tokens
-        made.sequences_at[longest] += len(drafts)
-        made.sequences += len(drafts)
-        made.several += example.kind is Kind.CHAT and len(drafts) > 1
-        made.tokens += tokens
-        made.trained += sum(trained for _, trained in sizes)
-        made.tools_ignored += bool(example.tools) and not self.drafter.template.shows_tools
-        made.thoughts_ignored += self.drafter.drops_thoughts(example, drafts)
-        if longest > made.longest[0]:
-            made.longest = (longest, line.number)
-        if self.max_length and longest > self.max_length and len(made.over) < SHOWN_PLACES:
-            made.over.append(line.number)
+        tried.lengths[longest] += 1
+        tried.tokens_at[longest] += tokens
+        tried.sequences_at[longest] += len(drafts)
+        tried.sequences += len(drafts)
+        tried.several += example.kind is Kind.CHAT and len(drafts) > 1
+        tried.tokens += tokens
+        tried.trained += sum(trained for _, trained in sizes)
+        tried.tools_ignored += bool(example.tools) and not self.drafter.template.shows_tools
+        tried.thoughts_ignored += self.drafter.drops_thoughts(example, drafts)
+        if longest > tried.longest[0]:
+            tried.longest = (longest, line.number)
+        if self.max_length and longest > self.max_length and len(tried.over) < SHOWN_PLACES:
+            tried.over.append(line.number)
 
 
 def _prompt(draft: Draft) -> str:
@@ -116,18 +116,18 @@ def _prompt(draft: Draft) -> str:
 # ---------------------------------------------------------------- here, or in processes
 
 
-def run(asked: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -> Iterator[tuple[Part, Tried]]:
+def run(parts: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -> Iterator[tuple[Part, Tried]]:
     """Each part with what came of it, in order."""
     left_out, more = verdicts.left_out, verdicts.more
     if processes == 1:
-        for part in asked:
+        for part in parts:
             yield part, trying.tried(part, left_out.get(part.file, set()), more.get(part.file, {}))
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=trying.arguments)
     try:
-        futures = [pool.submit(_try, part, left_out.get(part.file, set()), more.get(part.file, {})) for part in asked]
-        for part, future in zip(asked, futures, strict=True):
+        futures = [pool.submit(_try, part, left_out.get(part.file, set()), more.get(part.file, {})) for part in parts]
+        for part, future in zip(parts, futures, strict=True):
             yield part, future.result()
     except BrokenProcessPool as error:
         raise LabError("a process that tries the chat template was killed, perhaps for memory", "llmlab validate --help") from error

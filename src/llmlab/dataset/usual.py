@@ -30,7 +30,7 @@ less than one in a million.
 """
 
 
-class Shape(NamedTuple):
+class RowShape(NamedTuple):
     """How usual rows of one set of keys are read: a conversation, or a question and its answer in two strings."""
 
     format: Format
@@ -49,11 +49,11 @@ class Shape(NamedTuple):
     """Of a pair: the key of what was asked and answered before, as pairs of strings."""
 
 
-_shapes: dict[tuple[str, ...], Shape | None] = {}
+_shapes: dict[tuple[str, ...], RowShape | None] = {}
 MOST_SHAPES = 4096
 
 
-def _shape(keys: tuple[str, ...]) -> Shape | None:
+def _shape(keys: tuple[str, ...]) -> RowShape | None:
     """The shape of rows that have these keys, where nothing beside them is told or refused."""
     if len(_shapes) >= MOST_SHAPES:
         _shapes.clear()
@@ -61,7 +61,7 @@ def _shape(keys: tuple[str, ...]) -> Shape | None:
     return shape
 
 
-def _worked_out(keys: tuple[str, ...]) -> Shape | None:
+def _worked_out(keys: tuple[str, ...]) -> RowShape | None:
     plan = plan_of(keys)
     form = plan.form
     if form is None or plan.unread or plan.suspects or plan.label:  # labels are counted one by one
@@ -75,10 +75,10 @@ def _worked_out(keys: tuple[str, ...]) -> Shape | None:
         return None
     system = systems[0] if systems else ""
     if form.needs in CHATS:
-        return Shape(form.format, form.needs[0], *CHATS[form.needs], (), system, empty)
+        return RowShape(form.format, form.needs[0], *CHATS[form.needs], (), system, empty)
     if form.format in PAIRS:
         after = tuple(key for key in more if key in keys)
-        return Shape(form.format, form.needs[0], "", form.needs[1], after, system, empty, earlier)
+        return RowShape(form.format, form.needs[0], "", form.needs[1], after, system, empty, earlier)
     return None
 
 
@@ -93,7 +93,7 @@ PAIRS = frozenset({
 MORE = {Format.ALPACA: ("input",), Format.INSTRUCTION_RESPONSE: ("context", "input")}
 
 
-UNKNOWN = Shape(Format.TEXT, "")
+UNKNOWN = RowShape(Format.TEXT, "")
 """In the place of a shape that has not been worked out."""
 
 
@@ -127,28 +127,28 @@ def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
 
 
 def _pair(row: Mapping[str, Any], asks: str, answers: str, more: tuple[str, ...], system: str) -> Measured | None:
-    asked, answered = row[asks], row[answers]
-    if type(asked) is not str or type(answered) is not str or asked[:2] == "[{" or answered[:2] == "[{":
+    question, answer = row[asks], row[answers]
+    if type(question) is not str or type(answer) is not str or question[:2] == "[{" or answer[:2] == "[{":
         return None
     for key in more:
         added = row[key]
         if type(added) is not str:
             return None
         if added:
-            asked = f"{asked}\n\n{added}".lstrip("\n")
-    joined = f"{system}\0{asked}\0{answered}" if system else f"{asked}\0{answered}"
+            question = f"{question}\n\n{added}".lstrip("\n")
+    joined = f"{system}\0{question}\0{answer}" if system else f"{question}\0{answer}"
     if not joined.isascii():
         return None
-    learned = (len(answered) + 3 >> 2) + MARKS_PER_MESSAGE
-    length = (len(asked) + 3 >> 2) + MARKS_PER_MESSAGE + learned
+    learned = (len(answer) + 3 >> 2) + MARKS_PER_MESSAGE
+    length = (len(question) + 3 >> 2) + MARKS_PER_MESSAGE + learned
     if system:
         length += (len(system) + 3 >> 2) + MARKS_PER_MESSAGE
-    return length, learned, digest(joined.encode(), learned), answered != "" and not answered.isspace()
+    return length, learned, digest(joined.encode(), learned), answer != "" and not answer.isspace()
 
 
-def _turns(earlier: object, asked: object, answered: object) -> list[dict[str, str]] | None:
+def _turns(earlier: object, question: object, answer: object) -> list[dict[str, str]] | None:
     """A question and its answer behind earlier ones, as messages; None where they may be more than strings."""
-    turns = [*earlier, [asked, answered]] if type(earlier) is list else []
+    turns = [*earlier, [question, answer]] if type(earlier) is list else []
     messages = []
     for turn in turns:
         if type(turn) is not list or len(turn) != 2 or type(turn[0]) is not str or type(turn[1]) is not str:

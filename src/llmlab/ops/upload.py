@@ -23,7 +23,7 @@ from llmlab.dataset.clean import anew, clean
 from llmlab.dataset.files import DataPath, find, walk
 from llmlab.dataset.formats import TRANSCRIPTS, Format
 from llmlab.dataset.rendering.model_files import ModelFiles
-from llmlab.dataset.report import OBJECTIVE, SKIP_BAD, SPLITS, TEMPLATE, FileFacts, Report
+from llmlab.dataset.report import OBJECTIVE, SKIP_BAD, SPLITS, TEMPLATE, DatasetReport, FileFacts
 from llmlab.dataset.suffixes import suffix_of
 from llmlab.errors import UsageError
 from llmlab.files import sha256
@@ -121,7 +121,7 @@ def upload_dataset(
     clock: Clock,
     path: Path,
     destination: Destination,
-    report: Report,
+    report: DatasetReport,
     progress: Progress = lambda _done, _total: None,
     *,
     skip_bad: bool = False,
@@ -163,7 +163,7 @@ def upload_dataset(
         return _send(aws, clock, destination, files, report.facts | said, progress)
 
 
-def _as_it_goes(file: DataPath, index: int, facts: FileFacts, report: Report, folder: Path, names: set[str]) -> Local:
+def _as_it_goes(file: DataPath, index: int, facts: FileFacts, report: DatasetReport, folder: Path, names: set[str]) -> Local:
     """A file as it is sent: byte for byte, without its bad lines, or, of a transcript or a log that repeats itself, rows written anew."""
     if index in report.verdicts.files or any(Format(form) in TRANSCRIPTS for form in facts.formats):
         name = file.name if file.suffix.startswith((".jsonl", ".ndjson")) else f"{file.name}.jsonl"

@@ -9,7 +9,7 @@ from llmlab.contract import Manifest
 from llmlab.dataset.check import check
 from llmlab.dataset.files import find
 from llmlab.dataset.formats import OBJECTIVES, Format, Kind
-from llmlab.dataset.report import Report
+from llmlab.dataset.report import DatasetReport
 from llmlab.errors import DataError
 from llmlab.ops.suited import one_kind
 
@@ -22,7 +22,7 @@ Progress = Callable[[float, float], None]
 
 def validate(
     path: Path, *, max_length: int | None = None, tokenizer: Path | None = None, progress: Progress = lambda _done, _total: None
-) -> Report:
+) -> DatasetReport:
     """Check and count a file or a folder.
 
     Raises:
@@ -47,7 +47,9 @@ def as_manifest(path: Path, objective: str | None = None) -> Manifest:
     return Manifest(str(path), (), "", report.facts)
 
 
-def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lambda _done, _total: None) -> tuple[Report, "Trial | None"]:
+def tried(
+    path: Path, report: DatasetReport, model: "AtHand", progress: Progress = lambda _done, _total: None
+) -> tuple[DatasetReport, "Trial | None"]:
     """The report with what the model's chat template and tokenizer say of every row, where they are at hand.
 
     Raises:
@@ -62,7 +64,7 @@ def tried(path: Path, report: Report, model: "AtHand", progress: Progress = lamb
     return trial.said_of(report), trial
 
 
-def refuse(path: Path, report: Report, objective: str | None = None, again: str = "") -> None:
+def refuse(path: Path, report: DatasetReport, objective: str | None = None, again: str = "") -> None:
     """Stop at a dataset that could not be trained on whatever bad lines are left out.
 
     Args:
@@ -98,7 +100,7 @@ def refuse(path: Path, report: Report, objective: str | None = None, again: str 
         raise DataError(one_kind(str(path), *report.labels), "llmlab validate --forms")
 
 
-def _apart(path: Path, report: Report) -> str:
+def _apart(path: Path, report: DatasetReport) -> str:
     """The command that takes the preferences out of the folder, where they have files of their own."""
     kinds = {file.name: {Format(form).kind for form in file.formats} for file in report.files}
     alone = [name for name, some in kinds.items() if some == {Kind.PREFERENCE}]

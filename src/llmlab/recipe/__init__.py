@@ -184,7 +184,7 @@ def shipped() -> dict[str, Path]:
     """The recipes that come with llmlab: name to file, sorted."""
     here = Path(__file__).parent.parent
     folders = (here / "recipes", here.parent.parent / "recipes")  # in the wheel; in a clone
-    folder = next((one for one in folders if one.is_dir()), folders[0])
+    folder = next((candidate for candidate in folders if candidate.is_dir()), folders[0])
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
@@ -281,10 +281,10 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"] if part in _parts())
-        given = next((one for one in overrides or {} if one == name or one.startswith(name + ".")), None) if name else None
-        where = "--set" if given or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
+        override = next((dotted for dotted in overrides or {} if dotted == name or dotted.startswith(name + ".")), None) if name else None
+        where = "--set" if override or (first["type"] == "extra_forbidden" and _dotted(first) in (overrides or {})) else source
         raise UsageError(
-            one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[given or _dotted(first)]
+            one_line(_sentence(first, name, where)), _hint(first, name, where, overrides or {}), without=[override or _dotted(first)]
         ) from error
     check_adapter(recipe, source)
     if recipe.by_trl:
@@ -298,8 +298,8 @@ def fields() -> Iterator[tuple[str, str, str]]:
     """Every field: its dotted name, its default as text ("" where there is none), and what it says."""
     for name, field in Recipe.model_fields.items():
         if name in SECTIONS:
-            for inner, one in SECTIONS[name].model_fields.items():
-                yield f"{name}.{inner}", _text(one.default), one.description or ""
+            for inner, inner_field in SECTIONS[name].model_fields.items():
+                yield f"{name}.{inner}", _text(inner_field.default), inner_field.description or ""
         else:
             yield name, "" if field.is_required() else _text(field.default), field.description or ""
 

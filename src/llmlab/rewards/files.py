@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from llmlab.recipe_files import TextFile, Wanted
+from llmlab.recipe_files import RecipeFile, TextFile
 
-WANTED = Wanted("grpo.rewards", "the reward", "llmlab launch --set grpo.rewards=[exact_match]")
-OPTION = Wanted("--reward", "the reward", "llmlab validate --help")
+WANTED = RecipeFile("grpo.rewards", "the reward", "llmlab launch --set grpo.rewards=[exact_match]")
+OPTION = RecipeFile("--reward", "the reward", "llmlab validate --help")
 
 
 class RewardFile(TextFile):
@@ -26,7 +26,7 @@ def beside(recipe: Path, name: str) -> RewardFile:
     return RewardFile.of(name, WANTED.beside(recipe, name))
 
 
-def read(name: str, path: Path, wanted: Wanted = WANTED) -> RewardFile:
+def read(name: str, path: Path, wanted: RecipeFile = WANTED) -> RewardFile:
     """The reward in a file that is called `name`.
 
     Raises:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from llmlab.dataset import BadRow
-from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.rendering.template import TokenizerTemplate
 
 REFUSES = "the chat template refuses"
 MOST_MESSAGES = 200
 """Of a conversation that changes are tried on."""
 
 
-def change(template: ChatTemplate, messages: list[Any], tools: list[Any]) -> str:
+def change(template: TokenizerTemplate, messages: list[Any], tools: list[Any]) -> str:
     """The change after which the template takes the messages, or "" where none of those that are tried helps."""
     for words, changed in _changes(messages[:MOST_MESSAGES]) if len(messages) <= MOST_MESSAGES else ():
         try:
@@ -55,10 +55,10 @@ def _alike(before: Any, message: Any) -> bool:
 
 def _merged(messages: list[Any]) -> list[Any]:
     """The messages with neighbours of one speaker made one."""
-    made: list[Any] = []
+    merged: list[Any] = []
     for message in messages:
-        if made and _alike(made[-1], message):
-            made[-1] = {**made[-1], **message, "content": f"{made[-1]['content']}\n{message['content']}"}
+        if merged and _alike(merged[-1], message):
+            merged[-1] = {**merged[-1], **message, "content": f"{merged[-1]['content']}\n{message['content']}"}
         else:
-            made.append(message)
-    return made
+            merged.append(message)
+    return merged

@@ -35,7 +35,7 @@ def counting(files: ModelFiles) -> Callable[[Draft], Lengths]:
     """
     if files.vocabulary is None or not is_installed():
         return _estimated
-    return _Counting(files.vocabulary, files)
+    return _TokenCounter(files.vocabulary, files)
 
 
 def _estimated(draft: Draft) -> Lengths:
@@ -50,7 +50,7 @@ def _size(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_A_TOKEN)
 
 
-class _Counting:
+class _TokenCounter:
     """One tokenizer."""
 
     def __init__(self, file: Path, files: ModelFiles) -> None:

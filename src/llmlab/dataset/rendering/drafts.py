@@ -21,7 +21,7 @@ from llmlab.dataset.rendering.advice import REFUSES, change
 from llmlab.dataset.rendering.edges import alike, begins, words_at
 from llmlab.dataset.rendering.limits import Span
 from llmlab.dataset.rendering.shown import check, thoughts_in
-from llmlab.dataset.rendering.template import ChatTemplate
+from llmlab.dataset.rendering.template import TokenizerTemplate
 from llmlab.dataset.rendering.unfinished import without_ends
 
 
@@ -64,7 +64,7 @@ def _labelled(example: Example) -> int:
 class Drafter:
     """Examples to drafts for one chat template."""
 
-    def __init__(self, template: ChatTemplate, objective: str) -> None:
+    def __init__(self, template: TokenizerTemplate, objective: str) -> None:
         self.template = template
         self.objective = objective
         self.special, self.control = template.special, template.control
@@ -89,13 +89,15 @@ class Drafter:
         if kind is Kind.KTO:
             trained = [_labelled(example)]
         try:
-            made = self._chat(messages, example.tools, trained)
+            drafts = self._chat(messages, example.tools, trained)
         except BadRow as error:
             wants = change(self.template, messages, example.tools) if str(error).startswith(REFUSES) else ""
             if not wants:
                 raise
             raise BadRow(f"{error}; {wants}") from error
-        return [Draft(draft.text, spans) for draft, spans in zip(made, without_ends(made, example._replace(trained=trained)), strict=True)]
+        return [
+            Draft(draft.text, spans) for draft, spans in zip(drafts, without_ends(drafts, example._replace(trained=trained)), strict=True)
+        ]
 
     def _lacking(self) -> str:
         lacks = {"dpo": "it has no chosen and rejected", "kto": "it has no label"}.get(self.objective)
@@ -105,7 +107,9 @@ class Drafter:
         """Whether a content writes out a control token."""
         search = self.control.search
         every = (*example.messages, *example.chosen, *example.rejected)
-        return any(search(one["content"]) or search(one.get("reasoning_content") or "") for one in every) or bool(search(example.text))
+        return any(search(message["content"]) or search(message.get("reasoning_content") or "") for message in every) or bool(
+            search(example.text)
+        )
 
     def stops(self, draft: Draft) -> bool:
         """Whether the last answer ends in a control token, which is what makes the model stop."""
@@ -118,10 +122,10 @@ class Drafter:
         trained = [first + at for at, message in enumerate(answer) if message["role"] == "assistant"]
         if not trained:
             raise BadRow(f"{side} has no assistant message after the shared prompt")
-        made = self._chat([*example.messages, *answer][: trained[-1] + 1], example.tools, trained)
-        if len(made) > 1:
+        drafts = self._chat([*example.messages, *answer][: trained[-1] + 1], example.tools, trained)
+        if len(drafts) > 1:
             raise BadRow(f"{side}: the chat template renders its first answer differently once another follows")
-        return made[0]
+        return drafts[0]
 
     def _chat(self, messages: list[Any], tools: list[Any], trained: list[int]) -> list[Draft]:
         if self.template.has_marks(tools):
@@ -131,12 +135,12 @@ class Drafter:
             others = [message["role"] != "assistant" for message in messages]
             if any(others) and sum(end - start for start, end in marks) == len(whole):
                 raise BadRow("the chat template marks everything as the assistant's, so that its words cannot be told from the rest")
-            made = [Draft(whole, marks)] if sum(others) + len(trained) == len(messages) else []
+            drafts = [Draft(whole, marks)] if sum(others) + len(trained) == len(messages) else []
         else:
-            whole, marks, made = self.template.render(messages, tools), None, []
-        made = made or list(self._by_prefix(whole, marks, messages, tools, trained))
-        check([draft.answers for draft in made], messages, trained)
-        return made
+            whole, marks, drafts = self.template.render(messages, tools), None, []
+        drafts = drafts or list(self._by_prefix(whole, marks, messages, tools, trained))
+        check([draft.answers for draft in drafts], messages, trained)
+        return drafts
 
     def _by_prefix(
         self, whole: str, marks: list[Span] | None, messages: list[Any], tools: list[Any], trained: list[int]
@@ -156,11 +160,11 @@ class Drafter:
                 end = start  # an empty answer, of which there is but what the model stops with
             elif start >= end:
                 raise BadRow(f"messages[{index}]: the chat template renders nothing for this answer")
-            there = self._end_in(whole, upto, self._words(messages[: index + 1], tools, upto, start), end)
-            if there is None:
+            end_in_whole = self._end_in(whole, upto, self._words(messages[: index + 1], tools, upto, start), end)
+            if end_in_whole is None:
                 yield self._stopped(Draft(upto, [(start, end)]), messages[index])
             elif marks is None:
-                kept.append((start, self._stop_behind(whole, start, there)))
+                kept.append((start, self._stop_behind(whole, start, end_in_whole)))
             else:
                 kept += [mark for mark in marks if start <= mark[0] < len(upto)]
         if kept:
@@ -178,8 +182,8 @@ class Drafter:
         """The end of an answer in a conversation that goes on, behind the control token that it stops with."""
         if not self.template.stop or whole[start:end].rstrip().endswith(self.special):
             return end
-        found = self.control.match(whole, end + len(whole[end:]) - len(whole[end:].lstrip()))
-        return found.end() if found else end
+        stop = self.control.match(whole, end + len(whole[end:]) - len(whole[end:].lstrip()))
+        return stop.end() if stop else end
 
     def _words(self, messages: list[Any], tools: list[Any], upto: str, start: int) -> int:
         """Where the end of the last answer can be looked for: behind the header within an answer that says nothing, else from its start."""
@@ -201,11 +205,11 @@ class Drafter:
         """
         if whole.startswith(upto):
             return end
-        ends = [found.end() for found in self.control.finditer(upto, start, alike(upto, whole))]
+        ends = [token.end() for token in self.control.finditer(upto, start, alike(upto, whole))]
         return ends[-1] if ends and not self.control.sub("", upto[ends[-1] :]).strip() else None
 
     def drops_thoughts(self, example: Example, drafts: Several[Draft]) -> bool:
         """Whether the answers have thoughts, and the template shows none of them."""
         every = (*example.messages, *example.chosen, *example.rejected)
-        thoughts = [thought for one in every for thought in thoughts_in(one)]
+        thoughts = [thought for message in every for thought in thoughts_in(message)]
         return bool(thoughts) and not any(thought in draft.text for thought in thoughts for draft in drafts)

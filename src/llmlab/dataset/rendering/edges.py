@@ -11,13 +11,13 @@ from typing import Any
 
 from llmlab.dataset import BadRow
 from llmlab.dataset.rendering.shown import THOUGHTS
-from llmlab.dataset.rendering.template import ASKS, ChatTemplate
+from llmlab.dataset.rendering.template import ASKS, TokenizerTemplate
 
 WORDS = "\ue000"
 """A character of the private use area: a plain answer that no template's own words begin like."""
 
 
-def begins(template: ChatTemplate, before: str, upto: str, messages: list[Any], tools: list[Any]) -> tuple[str, int]:
+def begins(template: TokenizerTemplate, before: str, upto: str, messages: list[Any], tools: list[Any]) -> tuple[str, int]:
     """The text of a conversation that ends with its last message, and where that begins.
 
     Args:
@@ -30,15 +30,15 @@ def begins(template: ChatTemplate, before: str, upto: str, messages: list[Any], 
     Raises:
         BadRow: it cannot be told where the answer begins.
     """
-    said = template.render(messages[:-1], tools)
+    earlier = template.render(messages[:-1], tools)
     at, plain = words_at(template, messages, tools)
     start = min(alike(before, upto), alike(before, plain)) if at >= 0 else alike(before, upto)
-    if start >= len(said) and upto.startswith(said):
+    if start >= len(earlier) and upto.startswith(earlier):
         if at >= start and not THOUGHTS.sub("", plain[start:at]).strip():
             return upto, start
         if any(first <= start < last for first, last in template.twin_marks(messages, tools, upto)):
             return upto, start
-    asks = before[len(said) :] if before.startswith(said) else ""
+    asks = before[len(earlier) :] if before.startswith(earlier) else ""
     place = plain.rfind(asks, 0, at) + len(asks) if asks and at >= 0 else -1
     if place >= len(asks) > 0 and plain[:place] == upto[:place] and plain[place:at] == _lead(template):
         return before + upto[place:], len(before)
@@ -51,14 +51,14 @@ def begins(template: ChatTemplate, before: str, upto: str, messages: list[Any], 
     )
 
 
-def _lead(template: ChatTemplate) -> str | None:
+def _lead(template: TokenizerTemplate) -> str | None:
     """What stands between the prompt and the words of a plain answer; None where the prompt is no prefix even of the plainest."""
     before = template.render([ASKS], [], prompt=True)
     at, plain = words_at(template, [ASKS, ASKS], [])
     return plain[len(before) : at] if plain.startswith(before) else None
 
 
-def words_at(template: ChatTemplate, messages: list[Any], tools: list[Any]) -> tuple[int, str]:
+def words_at(template: TokenizerTemplate, messages: list[Any], tools: list[Any]) -> tuple[int, str]:
     """Where the words of a plain answer in the last message's place begin, and its conversation; -1 where none is rendered."""
     try:
         plain = template.render([*messages[:-1], {"role": "assistant", "content": WORDS}], tools)
@@ -67,10 +67,10 @@ def words_at(template: ChatTemplate, messages: list[Any], tools: list[Any]) -> t
     return plain.rfind(WORDS), plain
 
 
-def alike(one: str, other: str) -> int:
+def alike(text: str, other: str) -> int:
     """How many characters two texts begin with alike."""
-    low, high = 0, min(len(one), len(other))
+    low, high = 0, min(len(text), len(other))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+        low, high = (middle, high) if text[low:middle] == other[low:middle] else (low, middle - 1)
     return low

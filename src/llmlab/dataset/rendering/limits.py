@@ -50,7 +50,7 @@ class TooMuch(LabError):
 class Rendering:
     """One rendering: what it may still do, and what it has done."""
 
-    given: Any = ""
+    inputs: Any = ""
     today: datetime | None = None
     marks: bool = False
     steps: int = STEPS
@@ -70,7 +70,7 @@ class Rendering:
         if self.steps < 0:
             self._check(0)
 
-    def made(self, length: int) -> None:
+    def count_text(self, length: int) -> None:
         """Count a text that was made, or is about to be.
 
         Raises:
@@ -97,7 +97,7 @@ class Rendering:
     def _weigh(self) -> None:
         if not self.weighed:
             self.weighed = True
-            characters = weight(self.given)
+            characters = weight(self.inputs)
             self.steps += characters * STEPS_A_CHARACTER
             self.length += characters * LENGTHS_A_CHARACTER
 

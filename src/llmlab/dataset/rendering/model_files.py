@@ -48,15 +48,17 @@ class ModelFiles:
             return self.template
         files = {"default": self.folder / TEMPLATE}
         files |= {file.stem: file for file in sorted((self.folder / MORE).glob("*.jinja"))}
-        found = {name: self._text(file) for name, file in files.items() if file.is_file()}
-        if found:
-            return found["default"] if list(found) == ["default"] else found
-        told = self._config.get("chat_template")
-        if isinstance(told, list):
+        texts = {name: self._text(file) for name, file in files.items() if file.is_file()}
+        if texts:
+            return texts["default"] if list(texts) == ["default"] else texts
+        configured = self._config.get("chat_template")
+        if isinstance(configured, list):
             return {
-                str(item["name"]): str(item["template"]) for item in told if isinstance(item, dict) and {"name", "template"} <= item.keys()
+                str(item["name"]): str(item["template"])
+                for item in configured
+                if isinstance(item, dict) and {"name", "template"} <= item.keys()
             }
-        return told if isinstance(told, str) else None
+        return configured if isinstance(configured, str) else None
 
     def get_chat_template(self, tools: Any = None) -> str:
         """The template of a conversation, with tools or without."""
@@ -123,8 +125,8 @@ class ModelFiles:
     @cached_property
     def hash(self) -> str:
         """What tells one template from another: its texts, and the tokens that it is told."""
-        told = [self.get_chat_template(), self.get_chat_template([{}]), self.special_tokens_map]
-        return sha256(json.dumps(told, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+        identity = [self.get_chat_template(), self.get_chat_template([{}]), self.special_tokens_map]
+        return sha256(json.dumps(identity, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
     def _config(self) -> dict[str, Any]:

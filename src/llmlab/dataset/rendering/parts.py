@@ -29,16 +29,16 @@ def edge(text: str, place: int, coded: Any, control: AbstractSet[int]) -> int:
     """
     if place in {0, len(text)}:
         return len(coded.ids) if place else 0
-    found = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(coded.ids))
-    if found == len(coded.ids):
-        return int(found)
-    begins, ends = coded.token_to_chars(found)
-    if found:
-        begins = min(begins, coded.token_to_chars(found - 1)[1])  # white space between two tokens is the second's
+    first = next((token for at in range(place, len(text)) if (token := coded.char_to_token(at)) is not None), len(coded.ids))
+    if first == len(coded.ids):
+        return int(first)
+    begins, ends = coded.token_to_chars(first)
+    if first:
+        begins = min(begins, coded.token_to_chars(first - 1)[1])  # white space between two tokens is the second's
     if begins >= place:
-        return int(found)
-    if coded.ids[found] in control and text[place:ends].isspace():
-        return int(found) + 1
+        return int(first)
+    if coded.ids[first] in control and text[place:ends].isspace():
+        return int(first) + 1
     raise no_edge(text, place)
 
 

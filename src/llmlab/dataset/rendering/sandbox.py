@@ -54,23 +54,23 @@ def render(
         Exception: whatever its own expressions raise: TypeError, KeyError, ValueError and their like.
     """
     environment, template = compiled(source)
-    rendering = Rendering(given=(messages, tools), today=today, marks=marks)
+    rendering = Rendering(inputs=(messages, tools), today=today, marks=marks)
     environment.rendering = rendering
-    told = {"messages": [_aliased(message) for message in messages], "tools": list(tools) or None, "documents": None}
+    variables = {"messages": [_aliased(message) for message in messages], "tools": list(tools) or None, "documents": None}
     chunks = []
-    for chunk in template.root_render_func(template.new_context({**told, "add_generation_prompt": prompt, **names})):
+    for chunk in template.root_render_func(template.new_context({**variables, "add_generation_prompt": prompt, **names})):
         rendering.written += len(chunk)
         if rendering.written > rendering.length:
-            rendering.made(rendering.written)
+            rendering.count_text(rendering.written)
         chunks.append(chunk)
-    rendering.made(rendering.written)
+    rendering.count_text(rendering.written)
     return "".join(chunks), rendering.spans
 
 
 @lru_cache(maxsize=64)
-def compiled(source: str) -> tuple["Sandbox", Template]:
+def compiled(source: str) -> tuple["TemplateSandbox", Template]:
     """A template, ready to be rendered."""
-    environment = Sandbox()
+    environment = TemplateSandbox()
     return environment, environment.from_string(source)
 
 
@@ -144,7 +144,7 @@ def _tojson(
 # ---------------------------------------------------------------- and how it is counted
 
 
-class _Counting(CodeGenerator):
+class _CountingCodeGenerator(CodeGenerator):
     """Python code in which what would be done without a call is a call."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
@@ -163,10 +163,10 @@ class _Counting(CodeGenerator):
         self.write(")")
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
+class TemplateSandbox(ImmutableSandboxedEnvironment):
     """Jinja's sandbox for templates that nobody knows, which counts what they do. One rendering at a time."""
 
-    code_generator_class = _Counting
+    code_generator_class = _CountingCodeGenerator
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
@@ -207,15 +207,15 @@ class Sandbox(ImmutableSandboxedEnvironment):
             text = part if type(part) is str else str(self.shown(part))
             length += len(text)
             if length > LENGTH:
-                self.rendering.made(length)
+                self.rendering.count_text(length)
             texts.append(text)
-        self.rendering.made(length)
+        self.rendering.count_text(length)
         return "".join(texts)
 
     def shown(self, value: Any) -> Any:
         """A value that becomes text."""
         if isinstance(value, list | tuple | dict):
-            self.rendering.made(weight(value, self.rendering.longest))
+            self.rendering.count_text(weight(value, self.rendering.longest))
         return value
 
     def part(self, value: Any) -> Any:
@@ -231,12 +231,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Sums and products, once it is known how large they get."""
         if operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, Sized):
-            self.rendering.made(len(left) + len(right))
+            self.rendering.count_text(len(left) + len(right))
             return left + right  # type: ignore[operator] # which raises as it would in the template
         if operator == "%" and isinstance(left, str):
             self._judge("format", left, right if isinstance(right, tuple) else (right,), {})
         elif operator in {"*", "**"}:
-            self.rendering.made(product(operator, left, right))
+            self.rendering.count_text(product(operator, left, right))
         return self._counted_result(super().call_binop(context, operator, left, right))
 
     def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -262,11 +262,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if name in WRITING:
             self.shown(subject)
         if name in GROWING:
-            self.rendering.made(grown(name, subject, args))
+            self.rendering.count_text(grown(name, subject, args))
 
     def _counted_result(self, result: Any) -> Any:
         if isinstance(result, str):
-            self.rendering.made(len(result))
+            self.rendering.count_text(len(result))
         elif isinstance(result, list | tuple | dict):
             self.rendering.step(1 + len(result) // CHARACTERS_A_STEP)
         elif isinstance(result, int) and result.bit_length() > MOST_BITS:

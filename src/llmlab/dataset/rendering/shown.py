@@ -21,18 +21,18 @@ def check(answers: Several[str], messages: list[Any], trained: list[int]) -> Non
     Raises:
         BadRow: one does not.
     """
-    said = "".join(answers)
+    text = "".join(answers)
     names: Counter[str] = Counter()
     for index in trained:
         message = messages[index]
-        if THOUGHTS.split(message["content"])[-1].strip()[-TAIL:] not in said:
+        if THOUGHTS.split(message["content"])[-1].strip()[-TAIL:] not in text:
             raise BadRow(f"messages[{index}]: the chat template does not show what this answer says")
         calls = message.get("tool_calls", ())
-        if any(call["function"]["name"] not in said for call in calls):
+        if any(call["function"]["name"] not in text for call in calls):
             raise BadRow(f"messages[{index}]: the chat template does not show the tool calls of this answer")
         names.update(call["function"]["name"] for call in calls)
-        lost = any(said.count(name) < count for name, count in names.items())
-        if lost or not all(_shows(said, value) for call in calls for value in _strings(call["function"]["arguments"])):
+        lost = any(text.count(name) < count for name, count in names.items())
+        if lost or not all(_shows(text, value) for call in calls for value in _strings(call["function"]["arguments"])):
             several = f"each of the {len(calls)} tool calls of this answer: give each an answer of its own, with its result behind it"
             raise BadRow(
                 f"messages[{index}]: the chat template does not show {several if len(calls) > 1 else 'the arguments of this tool call'}"
@@ -62,9 +62,9 @@ def _strings(value: Any) -> Iterator[str]:
             waiting += value
 
 
-def _shows(said: str, value: str) -> bool:
+def _shows(text: str, value: str) -> bool:
     """Whether a text stands there, raw or as JSON, as Python or as JSON within JSON writes it."""
     end = value.strip()[-TAIL:]
     written = json.dumps(end, ensure_ascii=False)
     ways = (end, written[1:-1], json.dumps(end)[1:-1], repr(end)[1:-1], json.dumps(written)[3:-3])
-    return any(way in said for way in ways)
+    return any(way in text for way in ways)

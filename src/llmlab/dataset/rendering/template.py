@@ -40,7 +40,7 @@ RESULT = {"role": "tool", "content": PROBE, "tool_call_id": "call00001", "name":
 TOOL = {"type": "function", "function": {"name": "probe", "description": "", "parameters": {"type": "object", "properties": {}}}}
 
 
-class ChatTemplate:
+class TokenizerTemplate:
     """One tokenizer's template. `today` is the date that a template is told when it asks, `special` are the tokenizer's control tokens."""
 
     def __init__(self, tokenizer: Any, today: datetime = LONG_AGO, special: tuple[str, ...] = ()) -> None:
@@ -51,7 +51,7 @@ class ChatTemplate:
         self.names = dict(tokenizer.special_tokens_map)
         self.exists = bool(tokenizer.chat_template)
         self.wants_parts = self.wants_text = False
-        self.wants_thinking = any(THINKING.search(one) and "reasoning_content" not in one for one in self.sources())
+        self.wants_thinking = any(THINKING.search(source) and "reasoning_content" not in source for source in self.sources())
         self.shows_tools = "tools" in self._of(tools=True)
         self.wants_parts = self.exists and not self._shows(PROBE) and self._shows([{"type": "text", "text": PROBE}])
         self.wants_text = self.exists and not self._shows_arguments(text=False) and self._shows_arguments(text=True)
@@ -99,8 +99,8 @@ class ChatTemplate:
             ends, more = self.render(upto, tools), self.render(whole, tools)
         except BadRow:
             return ""
-        found = self.control.match(more[len(ends) :].lstrip()) if more.startswith(ends) else None
-        return found[0] if found and not ends.rstrip().endswith(self.special) else ""
+        token = self.control.match(more[len(ends) :].lstrip()) if more.startswith(ends) else None
+        return token[0] if token and not ends.rstrip().endswith(self.special) else ""
 
     def _always_adds(self) -> str:
         """The prompt for an answer that the template adds whether it is asked to or not; "" for most.
@@ -119,12 +119,12 @@ class ChatTemplate:
             return ""
         if len(parts) != 4:
             return ""
-        start, asked, between, _ = parts
-        ends = [found.end() for found in self.control.finditer(between)]
+        start, before_answer, between, _ = parts
+        ends = [token.end() for token in self.control.finditer(between)]
         ends = [end + len(between[end:]) - len(between[end:].lstrip()) for end in ends] or list(range(len(between)))
         end = next((end for end in ends if between[end:] and start.endswith(between[end:])), ends[0] if ends else 0)
         adds = tail[end:]
-        return adds if adds.strip() and tail[:end] == between[:end] and asked.endswith(adds) and plain.endswith(adds) else ""
+        return adds if adds.strip() and tail[:end] == between[:end] and before_answer.endswith(adds) and plain.endswith(adds) else ""
 
     def _rendered(
         self, messages: Several[Any], tools: Several[Any], *, prompt: bool = False, marks: bool = False
@@ -133,7 +133,7 @@ class ChatTemplate:
         try:
             text, spans = self._render(self._of(tools=bool(tools)), messages, tools, prompt=prompt, marks=marks)
         except BadRow as error:
-            has_tools = tools or any(one["role"] == "tool" or one.get("tool_calls") for one in messages)
+            has_tools = tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages)
             if self.shows_tools or not has_tools or not self.exists:
                 raise
             raise BadRow(f"the chat template knows no tools, and the messages have some ({error})") from error
@@ -208,8 +208,8 @@ def _as_text(call: dict[str, Any]) -> dict[str, Any]:
 @cache
 def twins() -> dict[str, str]:
     """TRL's templates with marks by the text of the one they stand for. The files are read without importing TRL, which takes a second."""
-    found = find_spec("trl")
-    folder = Path(found.origin).parent / "chat_templates" if found and found.origin else Path()
+    spec = find_spec("trl")
+    folder = Path(spec.origin).parent / "chat_templates" if spec and spec.origin else Path()
     suffix = "_training.jinja"
     pairs = ((file.with_name(file.name.removesuffix(suffix) + ".jinja"), file) for file in sorted(folder.glob(f"*{suffix}")))
     return {plain.read_text(encoding="utf-8"): twin.read_text(encoding="utf-8") for plain, twin in pairs if plain.is_file()}

@@ -20,7 +20,7 @@ from llmlab.dataset import BadRow, Example, Kind
 from llmlab.dataset.rendering.drafts import Draft, Drafter
 from llmlab.dataset.rendering.limits import Span
 from llmlab.dataset.rendering.parts import STRETCH, edge, joins, no_edge, parts_of, stretches
-from llmlab.dataset.rendering.template import LONG_AGO, ChatTemplate
+from llmlab.dataset.rendering.template import LONG_AGO, TokenizerTemplate
 from llmlab.trainer.examples.store import Ids, Mask
 
 
@@ -51,7 +51,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.objective = objective
         special = sorted(special_tokens(tokenizer))
-        self.template = ChatTemplate(tokenizer, today, tuple(special))
+        self.template = TokenizerTemplate(tokenizer, today, tuple(special))
         self.control = set(tokenizer.convert_tokens_to_ids(special))
         self.drafter = Drafter(self.template, objective)
         self.fast: Any = tokenizer.backend_tokenizer if getattr(tokenizer, "is_fast", False) else None
