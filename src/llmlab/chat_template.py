@@ -17,7 +17,7 @@ WANTED = RecipeFile("chat_template", "the chat template", MODELS_OWN, alone=True
 
 
 class ChatTemplate(TextFile):
-    """A template; of a model of the lab, which `lab:NAME` names, the text comes before a run."""
+    """A chat template with its text; that of an uploaded model, which `lab:NAME` names, gets its text before a run."""
 
     sha256: str = ""
     text: str = Field("", max_length=MOST_BYTES)

@@ -1,4 +1,4 @@
-"""Local files, whole or absent, and known by their SHA-256: what every program here does to a file in the same way."""
+"""Read, hash and replace local files, in the one way that every program here does it: a file is whole or absent."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ def sha256(path: Path) -> str:
 
 
 def read_regular(path: Path) -> bytes:
-    """What a file holds, without following a link or waiting at a pipe.
+    """The content of a regular file, without following a link or waiting at a pipe.
 
     Raises:
         FileNotFoundError: there is no such file, or it is no regular one.

@@ -39,9 +39,9 @@ class Shape:
     embeddings: int
     """Weights of the input embedding and the head, which quantisation leaves alone."""
     experts: int = field(default=1, kw_only=True)
-    """Of each layer; 1 where a layer is not a mixture."""
+    """Experts of each layer; 1 where a layer is not a mixture."""
     expert: int = field(default=0, kw_only=True)
-    """Inner width of one of them; 0 where a layer is not a mixture."""
+    """Inner width of one expert; 0 where a layer is not a mixture."""
     converted: bool = field(default=False, kw_only=True)
     """Whether PEFT puts all-linear's adapters on the experts and their router too."""
     fused: bool = field(default=False, kw_only=True)
@@ -137,7 +137,7 @@ def parts(recipe: Recipe, shape: Shape, *, checkpointing: bool | None = None, ov
         "loss head": loss_head(recipe, shape, row_tokens(recipe)),
         **({"adapted experts": added} if added else {}),
     }
-    if recipe.objective == "grpo":  # which is over before a step goes forward, so that what it takes is there for that again
+    if recipe.objective == "grpo":  # generation ends before the forward pass of a step, which has its memory again
         taken["generation"] = max(0.0, generation(recipe, shape) - taken["activations"] - taken["loss head"])
     return taken
 

@@ -22,7 +22,7 @@ TERAFLOPS = {
 
 
 def teraflops(name: str) -> float:
-    """Of the GPU that AWS or torch calls this, in 10¹² operations a second; 0 for one that is not in the table.
+    """The speed of the GPU that AWS or torch calls this, in 10¹² operations a second; 0 for one that is not in the table.
 
     AWS says `L40S` and `RTX PRO Server 6000`, torch `NVIDIA L40S` and `NVIDIA RTX PRO 6000 Blackwell Server Edition`.
     """

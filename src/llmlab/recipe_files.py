@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from llmlab.errors import UsageError, one_line
 
 MOST_BYTES = 64 << 10
-"""Of such a file: a spec is read in one piece by all who look at a run. The longest chat template that models are published with has about
-30 KiB (Cohere's, for tools and citations)."""
+"""Bytes of the largest such file: a spec is read in one piece by all who look at a run. The longest chat template that models
+are published with has about 30 KiB (Cohere's, for tools and citations)."""
 
 
 class TextFile(BaseModel):
@@ -31,7 +31,7 @@ class TextFile(BaseModel):
 
     @classmethod
     def named(cls, value: object) -> object:
-        """A field's value as it stands in a recipe or a spec.
+        """Check a field's value as it stands in a recipe or a spec.
 
         Raises:
             ValueError: it is neither such a file nor what stands for one.
@@ -49,7 +49,7 @@ class TextFile(BaseModel):
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A kind of file. `field` is the recipe's or the option that names it, `what` what it is called in a sentence.
+    """A kind of file that a recipe names. `field` is the field or the option that names it, `what` its name in a sentence.
 
     `alone`: the field holds nothing else, so that `--set` takes a path for it.
     """

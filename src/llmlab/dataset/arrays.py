@@ -1,7 +1,7 @@
 """The rows of a JSON array, one at a time: `[{…}, {…}]` as most .json files of rows are, whatever its layout.
 
-Where an element ends, its parser says: it complains of what follows, with the place. So an element is parsed twice, which is quicker than
-anything written in Python. Only where it is no JSON are its brackets counted, with strings skipped over. No more than an element and a
+The JSON parser says where an element ends: its error has the position of what follows. So an element is parsed twice, which is quicker
+than anything written in Python. Only where it is no JSON are its brackets counted, with strings skipped. No more than an element and a
 block are held.
 """
 
@@ -16,16 +16,16 @@ BLANK = b" \t\r\n"
 LOOK = 4096
 """Bytes that are handed to the parser at first; then twice as many as the last element had."""
 EDGE = 16
-"""Characters before the end of what was handed over: what is wrong there may be that it was cut."""
+"""Characters before the end of the parser's window in which an error may only mean that the element is cut there."""
 FOLLOWS = "unexpected content after document"
 
 
 class NoArray(ValueError):
-    """What follows is no array of values."""
+    """The content is not a JSON array of values."""
 
 
 def elements(content: Iterable[bytes], most: int) -> Iterator[bytes | int]:
-    """The elements of one array as they are written; one that is longer than `most` bytes comes as its length, and ends it all.
+    """Yield the elements of one array as bytes; an element longer than `most` bytes comes as its length, and is the last.
 
     Raises:
         NoArray: the brackets do not match, or the content ends before the array does.
@@ -52,7 +52,7 @@ def elements(content: Iterable[bytes], most: int) -> Iterator[bytes | int]:
 
 
 class _Scan:
-    """What is held of the content, and how far it has been read."""
+    """A buffer over the content: the bytes held, and the position of the next one to read."""
 
     def __init__(self, content: Iterator[bytes], most: int) -> None:
         self.content = content
@@ -62,7 +62,7 @@ class _Scan:
         self.look = LOOK
 
     def next(self) -> bytes:
-        """The next byte that is not blank, still to be read; nothing at the end."""
+        """The next byte that is not blank, without consuming it; b"" at the end."""
         while True:
             for at in range(self.at, len(self.held)):
                 if self.held[at] not in BLANK:
@@ -73,7 +73,7 @@ class _Scan:
                 return b""
 
     def more(self) -> bool:
-        """Hold another block; what has been read is let go."""
+        """Read another block into the buffer, and drop what was consumed; False at the end of the content."""
         block = next(self.content, None)
         if block is None:
             return False
@@ -81,7 +81,7 @@ class _Scan:
         return True
 
     def element(self) -> bytes | int:
-        """The element that begins here."""
+        """The element that begins at the current position, or its length where that is over `most` bytes."""
         look = self.look
         while True:
             end = self.at + look

@@ -1,4 +1,4 @@
-"""Tool calls and tool definitions in every dialect, each made into OpenAI's form.
+"""Tool calls and tool definitions in every dialect, each converted to OpenAI's form.
 
 Arguments become objects, because chat templates print them so: from JSON text, and from JSON text of JSON text, which some writers make
 (rows of https://github.com/openai/openai-cookbook/blob/main/examples/data/ have such arguments). Sources of the dialects: OpenAI's
@@ -13,13 +13,13 @@ import orjson
 from llmlab.dataset.reasons import BadRow, name_of
 
 MOST_DECODED = 3
-"""Times that arguments may be encoded."""
+"""How many times over arguments may be encoded as JSON text."""
 Unread = set[str]
-"""Where readers put the names of what they did not read."""
+"""Names of keys and items that a reader did not read, collected for the report."""
 
 
 def call(name: object, arguments: object, identity: object, where: str) -> dict[str, Any]:
-    """A call in OpenAI's form.
+    """A tool call in OpenAI's form, its arguments as an object.
 
     Raises:
         BadRow: it has no name, or arguments that are no object.
@@ -39,7 +39,7 @@ def call(name: object, arguments: object, identity: object, where: str) -> dict[
 
 
 def plain_call(value: object) -> dict[str, Any] | None:
-    """A call as OpenAI writes it, its arguments as JSON text or an object; None for one that must be looked at more closely."""
+    """Convert a tool call as OpenAI writes it, its arguments as JSON text or an object; None for one that needs `openai_call`."""
     if type(value) is not dict or "custom" in value:
         return None
     function = value.get("function")
@@ -59,7 +59,7 @@ def plain_call(value: object) -> dict[str, Any] | None:
 
 
 def openai_call(value: object, where: str) -> dict[str, Any]:
-    """A call as `{"function": {"name", "arguments"}}`, `{"custom": {"name", "input"}}`, or `{"name", "arguments"}`."""
+    """Convert a tool call written as `{"function": {"name", "arguments"}}`, `{"custom": {"name", "input"}}`, or `{"name", "arguments"}`."""
     if not isinstance(value, dict):
         raise BadRow(f"{where} is {name_of(value)}, not an object")
     custom = value.get("custom")
@@ -75,7 +75,7 @@ def openai_call(value: object, where: str) -> dict[str, Any]:
 
 
 def written_calls(text: str, where: str) -> list[dict[str, Any]]:
-    """Calls that a turn spells as JSON: one `{"name", "arguments"}`, or an array of them."""
+    """Convert the tool calls that a turn spells as JSON: one `{"name", "arguments"}`, or an array of them."""
     value = parsed(text, where)
     calls = value if isinstance(value, list) else [value]
     if not calls or not all(isinstance(tool_call, dict) for tool_call in calls):
@@ -87,7 +87,7 @@ def written_calls(text: str, where: str) -> list[dict[str, Any]]:
 
 
 def tool_definitions(value: object, where: str, unread: Unread) -> list[dict[str, Any]]:
-    """Tools as OpenAI functions, from any dialect's form, or that as a JSON string."""
+    """Tool definitions as OpenAI functions, from the form of any dialect, or from a JSON string of it."""
     if value is None or value in ("", [], {}):
         return []
     if isinstance(value, str):
@@ -132,10 +132,10 @@ def _tool(tool: object, where: str) -> dict[str, Any]:
 
 
 def parsed(text: str, where: str) -> Any:
-    """A value that a string spells as JSON.
+    """Parse a string as JSON.
 
     Raises:
-        BadRow: it spells none.
+        BadRow: it is not JSON.
     """
     try:
         return orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Rows that hold a conversation, or a question and its answer."""
+"""Read rows that hold a conversation, or a question and its answer, into an `Example`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ SYSTEMS = ("system", "system_prompt", "system_message", "systemMessage")
 TOOLS = ("tools", "functions", "toolConfig", "tool_config")
 STOPS = frozenset({"stop_reason", "finish_reason", "stopReason"})
 AROUND = frozenset((*SYSTEMS, *TOOLS))
-"""What every chat may have beside it."""
+"""Keys of the system prompt and the tools, which every chat may have beside its messages."""
 
 
 def around(row: Row, unread: Unread) -> tuple[list[Message], list[dict[str, Any]]]:
@@ -49,7 +49,7 @@ def messages_of(key: str, form: Format) -> Callable[[Row, Unread], Example]:
         messages, trained = _conversation(row[key], key, unread)
         if system:
             if messages[0] == system[0]:
-                system = []  # the same prompt, told twice
+                system = []  # the same prompt, written twice
             elif messages[0]["role"] == "system":
                 raise BadRow("two system prompts, one beside the messages and one among them")
             messages, trained = [*system, *messages], [at + len(system) for at in trained]
@@ -87,7 +87,7 @@ def _pairs(value: list[Any], where: str, asks: str, answers: str) -> tuple[list[
 
 
 def read_gemini(row: Row, unread: Unread) -> Example:
-    """Gemini's `contents`, with its system instruction."""
+    """Read a row of Gemini's `contents`, with its system instruction."""
     system, tools = around(row, unread)
     for key in ("systemInstruction", "system_instruction"):
         if row.get(key) not in EMPTY and not system:
@@ -161,7 +161,7 @@ def _thinking(row: Row, reply: list[Message]) -> list[Message]:
 
 
 def prompt(value: object, where: str, unread: Unread) -> list[Message]:
-    """What is asked: a string, or messages."""
+    """The messages of a prompt, which is a string or messages."""
     value = _spelled(value)
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
@@ -169,7 +169,7 @@ def prompt(value: object, where: str, unread: Unread) -> list[Message]:
 
 
 def answer(value: object, where: str, unread: Unread) -> tuple[list[Message], list[int]]:
-    """What is answered, as a string, a message, or messages; and those of them that carry loss."""
+    """The messages of an answer, which is a string, a message or messages, and the indexes of those that carry loss."""
     value = _spelled(value)
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}], [0]
@@ -204,7 +204,7 @@ def _spelled(value: object) -> object:
 
 
 def read_text(row: Row, _unread: Unread) -> Example:
-    """Plain text."""
+    """Read a row of plain text."""
     text = row["text"]
     if not isinstance(text, str):
         raise BadRow(f"text is {name_of(text)}, not a string")

@@ -1,4 +1,4 @@
-"""Every line of a dataset, checked and counted, on all cores, in memory that does not grow with the data.
+"""Check and count every line of a dataset on all cores, in memory that does not grow with the data.
 
 Files of plain JSON lines are cut at newlines into parts of a few MiB, which processes read by themselves; every other file, a transcript
 too, is one part. Parts come back in order, so that line numbers are exact. Small datasets are read in this process: starting others would
@@ -36,7 +36,7 @@ Progress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of one file that begins and ends at a line's edge; `end` None is the whole file, read as its suffix says."""
+    """A range of bytes of one file that begins and ends between lines; `end` None is the whole file, read as its suffix says."""
 
     file: int
     path: Path
@@ -65,7 +65,7 @@ def check(
     Raises:
         LabError: a Parquet file without pyarrow, a tokenizer that cannot be loaded, a process that was killed.
     """
-    counter(tokenizer)  # what is wrong with it is told before anything is read
+    counter(tokenizer)  # a broken tokenizer is reported before anything is read
     processes = processes if processes is not None else _processes(dataset)
     done = 0
     with Summing(dataset, max_length, tokenizer) as summing:
@@ -104,7 +104,7 @@ LINES = (".jsonl", ".ndjson")
 
 
 def _is_one(path: Path) -> bool:
-    """Whether a file of lines is to be read as one: a transcript, or what is no file of rows at all."""
+    """Whether a file of lines is read as one part: a transcript, or a file that holds no rows at all."""
     head = head_of(path)
     return bool(trouble(path, head)) or transcript(path, head) is not None
 
@@ -133,13 +133,13 @@ def _between(path: Path, start: int, end: int) -> Iterator[bytes]:
 
 
 def tally_of(part: Part, count: Count, max_length: int | None = None) -> Tally:
-    """What is counted of a part."""
+    """The tally of a part."""
     if part.end is None:
         return tally(read_all(part.path), count, max_length)
     return tally_written(_written_between(part.path, part.start, part.end), count, max_length)
 
 
-# ---------------------------------------------------------------- here, or in processes
+# ---------------------------------------------------------------- in this process, or in several
 
 
 def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, processes: int) -> Iterator[tuple[Part, Tally]]:
@@ -170,7 +170,7 @@ def _tallies(every: list[Part], tokenizer: Path | None, max_length: int | None, 
 
 
 MOST_WAITING = 256
-"""Parts that may be done before the first of them is."""
+"""Parts that may be finished ahead of the first unfinished one."""
 
 
 def _done(part_tally: Tally) -> "Future[Tally]":
@@ -184,7 +184,7 @@ _max_length: int | None
 
 
 def _start(tokenizer: Path | None, max_length: int | None) -> None:
-    """In each process. Ctrl-C reaches it as well as the parent, which is the one to speak."""
+    """Set up a worker process. Ctrl-C reaches it as well as its parent, and only the parent prints."""
     global _count, _max_length  # a process's own settings, set once
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     _count, _max_length = counter(tokenizer), max_length

@@ -1,4 +1,4 @@
-"""Claude Code's transcripts: lines, each of a message or a part of one, to conversations."""
+"""Claude Code's transcripts: their lines, each a message or a part of one, gathered into conversations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,9 @@ from llmlab.dataset.reasons import FAILED, BadRow
 
 
 class ClaudeCode:
-    """https://github.com/ticpu/claude-conversation-search-mcp/blob/main/docs/jsonl-format.md describes the lines from 69,000 messages.
+    """Gathers the lines of a Claude Code transcript into conversations.
+
+    https://github.com/ticpu/claude-conversation-search-mcp/blob/main/docs/jsonl-format.md describes the lines from 69,000 messages.
 
     A message of the assistant comes in several lines of one `message.id`. Each line names the one before it (`parentUuid`): where a user's
     words name an earlier one, the user has taken back what came after, and another conversation begins there. Lines with `isSidechain` are
@@ -116,7 +118,7 @@ def _place(conversation: Conversation, row: dict[str, Any], count: int) -> None:
 
 
 def _left_at(conversation: Conversation, row: dict[str, Any], message: dict[str, Any]) -> int | None:
-    """After how many messages a user's words leave the conversation so far; None where they go on with it.
+    """The number of messages after which a user's words branch off the conversation; None where they continue it.
 
     Results of tools never do: those of calls made side by side name the lines of their calls.
     """
@@ -134,7 +136,7 @@ def _has_results(content: object) -> bool:
 
 
 def _answer(conversation: Conversation, message: Message, identity: str) -> None:
-    """A line of the assistant: a message, or more of the last one."""
+    """Add a line of the assistant: a new message, or more of the last one."""
     if identity != "None" and identity == conversation.answer:
         last = conversation.messages[conversation.answer_at]
         for key in ("content", "reasoning_content"):
@@ -151,7 +153,7 @@ def _answer(conversation: Conversation, message: Message, identity: str) -> None
 
 
 def _ask(conversation: Conversation, messages: list[Message]) -> None:
-    """A line of the user: results of tools, or words, which the API joins to the words before them."""
+    """Add a line of the user: results of tools, or words, which the API joins to the words before them."""
     for message in messages:
         last = conversation.messages[-1] if conversation.messages else None
         if last and message["role"] == last["role"] == "user":

@@ -1,8 +1,8 @@
-"""A file without its bad lines, or with its rows written anew; the same input always gives the same bytes.
+"""Write a file without its bad lines, or its rows anew as messages; the same input always gives the same bytes.
 
-Without its bad lines is what is trained on when the user says `--skip-bad`: in the same kind of file, but that an array becomes lines.
-Written anew are transcripts and logs whose repeated requests are left out: rows of messages, each with the file and line that it comes
-from.
+With `--skip-bad` a file without its bad lines is trained on: of the same kind as the user's, except that an array becomes lines.
+Transcripts, and logs whose repeated requests are left out, are written anew: rows of messages, each with the file and line that it
+comes from.
 """
 
 import bz2
@@ -51,9 +51,9 @@ def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -
     Args:
         source: the user's file.
         target: where the rows go, packed as its suffix says.
-        name: what the user's file is called in the dataset, which each row carries along.
+        name: the name of the user's file in the dataset, which each row carries along.
         file: its index among the dataset's files, by which the verdicts know it.
-        verdicts: which rows are left out, and what others learn beside their own answers.
+        verdicts: which rows are left out, and which earlier answers other rows learn as well.
     """
     left_out, more = verdicts.left_out.get(file, set()), verdicts.more.get(file, {})
     count = 0
@@ -67,7 +67,7 @@ def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -
 
 
 def written(line: Line, row: dict[str, Any], more: More | None, name: str) -> bytes:
-    """A row as it is written anew: a log's and a transcript's as messages, another as it is."""
+    """The bytes of a row written anew: a row of a log or a transcript as messages, any other as it is."""
     if line.form is None:
         example = to_example(row)
         row = canonical(example) if example.format.is_log else row
@@ -75,7 +75,7 @@ def written(line: Line, row: dict[str, Any], more: More | None, name: str) -> by
         row = _learning(row, more)
     try:
         return orjson.dumps(with_origin(row, name, line.number))
-    except orjson.JSONEncodeError:  # something that nobody reads is nested too deeply to be written
+    except orjson.JSONEncodeError:  # a key that no form reads is nested too deeply to be written
         return line.raw.strip()
 
 
@@ -91,7 +91,7 @@ def _learning(row: dict[str, Any], more: More) -> dict[str, Any]:
 
 @contextmanager
 def packing(target: Path) -> Iterator[Any]:
-    """A file to write to, which packs as its name says, without a date or a name within."""
+    """Open a file for writing, compressed as its name says, with no date and no file name inside."""
     suffix = suffix_of(target.name)
     packed = next((ending for ending in PACKED if suffix.endswith(ending)), "")
     with target.open("wb") as plain:

@@ -1,4 +1,4 @@
-"""Codex's transcripts: lines, each of an item that the model saw or of something for the program, to conversations."""
+"""Codex's transcripts: their lines, each an item that the model saw or an event for the program, gathered into conversations."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,12 +12,13 @@ from llmlab.dataset.messages import system_text
 from llmlab.dataset.reasons import FAILED, BadRow
 
 BARE = CALLS | RESULTS | {"message", "reasoning"}
-"""Items that a line may be by itself."""
+"""Types of items that a line may hold by themselves, without a `payload`."""
 
 
 class Codex:
-    """`RolloutItem` in https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs; earlier files have the items bare.
+    """Gathers the lines of a Codex transcript into conversations.
 
+    `RolloutItem` in https://github.com/openai/codex/blob/main/codex-rs/protocol/src/protocol.rs; earlier files have the items bare.
     What the model saw is `response_item`; everything else is for the program. Where the history was compacted, another conversation
     begins with what was kept; where turns were taken back, with what is left.
     """

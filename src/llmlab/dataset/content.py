@@ -18,18 +18,18 @@ from llmlab.dataset.reasons import BadRow, name_of
 
 TEXTS = frozenset({"text", "input_text", "output_text"})
 HIDDEN = frozenset({"redacted_thinking", "reasoning.encrypted"})
-"""What these say nobody can read, so that they are left out."""
+"""Types of encrypted parts, which nobody can read, so that they are left out."""
 THINKING = frozenset({"thinking", "reasoning"})
 ALLOWED = {
     "assistant": TEXTS | HIDDEN | THINKING | {"refusal", "tool_use", "tool_call", "function_call"},
     "user": TEXTS | {"tool_result"},
 }
-"""The parts that each role may have; every other role has texts alone."""
+"""Types of parts that each role may have; every other role may have only text."""
 
 
 @dataclass(slots=True)
 class Content:
-    """What a message's content holds."""
+    """A message's content, taken apart into words, thoughts, tool calls and tool results."""
 
     text: str = ""
     thoughts: str = ""
@@ -39,17 +39,17 @@ class Content:
 
 
 def only_text(part: object) -> str | None:
-    """The text of a part that is one and nothing else."""
+    """The text of a text part; None for any other part."""
     if type(part) is dict and type(kind := part.get("type")) is str and kind in TEXTS and type(text := part.get("text")) is str:
         return text
     return None
 
 
 def content_of(value: object, role: str, where: str) -> Content:
-    """A content taken apart.
+    """Take a message's content apart.
 
     Raises:
-        BadRow: it is neither a string nor parts, or a part is nothing that this role can say in text.
+        BadRow: it is neither a string nor parts, or a part is of a type that this role cannot have.
     """
     if isinstance(value, str):
         return Content(value, has_text=True)
@@ -90,14 +90,14 @@ def _calls(kind: str, block: Message, where: str) -> list[dict[str, Any]]:
 
 
 def text_of(value: object, where: str, role: str = "text") -> str:
-    """A string, or the text of text parts."""
+    """The text of a string, or of text parts."""
     if type(value) is list and len(value) == 1 and (text := only_text(value[0])) is not None:
         return text
     return value if isinstance(value, str) else content_of(value, role, where).text
 
 
 def tool_text(value: object, where: str) -> str:
-    """What a tool answered: text, or the JSON of whatever else it is. Pictures are refused."""
+    """A tool's result as text: its words, or any other value as JSON. Pictures are refused."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(isinstance(part, str) or _is_part(part) for part in value):

@@ -12,7 +12,7 @@ ENDS = "; what follows in this conversation is left out"
 
 @dataclass
 class Conversation:
-    """Messages that are being gathered. `at` tells after each of the file's lines how many there were."""
+    """A conversation that is being gathered. `at` maps the uuid of a line to the number of messages after it."""
 
     number: int
     messages: list[Message] = field(default_factory=list)
@@ -20,13 +20,13 @@ class Conversation:
     at: dict[str, int] = field(default_factory=dict)
     size: int = 0
     answer: str = ""
-    """The identity of the assistant's last message, of which more may come, and `answer_at` its index."""
+    """The id of the assistant's last message, which later lines may continue; `answer_at` is its index."""
     answer_at: int = -1
     ended: bool = False
     unread: set[str] = field(default_factory=set)
 
     def row(self, form: Format) -> Line:
-        """The conversation up to its last answer."""
+        """The conversation as one line with a row of messages; a skipped line where nothing was answered."""
         if not self.trained:
             return Line(self.number, reason="a conversation without an answer", skipped=UNANSWERED)
         messages, trained = one_system(self.messages, sorted(self.trained))
@@ -34,7 +34,7 @@ class Conversation:
         return Line(self.number, canonical(Example(form, messages, trained, [])), form=form, unread=unread)
 
     def branch(self, number: int, count: int) -> "Conversation":
-        """Another conversation that begins with the first `count` messages of this one, which are context there."""
+        """A new conversation that begins with the first `count` messages of this one, which are context there."""
         places = {uuid: at for uuid, at in self.at.items() if at <= count}
         return Conversation(number, [dict(message) for message in self.messages[:count]], at=places)
 

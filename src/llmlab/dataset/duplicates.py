@@ -1,4 +1,4 @@
-"""Which examples of a dataset are the same: their digests, looked through in memory that does not grow with the data."""
+"""Find duplicate examples of a dataset by their digests, in memory that does not grow with the data."""
 
 import tempfile
 from array import array
@@ -14,7 +14,7 @@ LINE_MASK = (1 << LINE_BITS) - 1
 
 
 class Digests:
-    """Which digests came before, in bounded memory: they are dealt into buckets by value, and a bucket is looked through at a time."""
+    """Finds repeated digests in bounded memory: they are dealt into buckets by value, and one bucket is searched at a time."""
 
     def __init__(self, held: int = HELD) -> None:
         self._limit = held
@@ -23,7 +23,7 @@ class Digests:
         self._spilled: list[IO[bytes]] = []
 
     def add(self, digests: "array[int]", numbers: "array[int]", file: int, base: int) -> None:
-        """Digests and their lines, counted from `base`, of file number `file`."""
+        """Add digests and their lines, which count from `base`, of file number `file`."""
         start = (file << LINE_BITS) + base
         buckets = self._buckets
         for digest, number in zip(digests, numbers, strict=True):
@@ -41,7 +41,7 @@ class Digests:
         self._held = 0
 
     def repeated(self) -> tuple[int, list[tuple[int, int]]]:
-        """How many digests came before, and the places of the first of them with the place they repeat."""
+        """The number of repeated digests, and of the first of them the place and the place that it repeats."""
         count = 0
         pairs: list[tuple[int, int]] = []
         for index, held in enumerate(self._buckets):

@@ -1,4 +1,4 @@
-"""Which files a dataset is made of, which part of it each is, and why the others are none of it."""
+"""Find the files of a dataset: the split that each belongs to, and why other files are left out."""
 
 import os
 from collections import Counter
@@ -15,16 +15,16 @@ from llmlab.dataset.suffixes import EXPECTED, PACKED, TRAIN, rows_of, split_of, 
 from llmlab.errors import UsageError
 
 OUTPUTS = "outputs"
-"""The folder that `llmlab fetch` fills: what a run has made is no data, wherever it lies."""
+"""The folder that `llmlab fetch` fills: the results of a run are no data, wherever they lie."""
 ARROW = frozenset({"dataset_info.json", "dataset_dict.json", "state.json"})
-"""What `datasets` puts beside the tables that it saves to disk, and what a Hub dataset says of itself:
+"""Metadata that `datasets` puts beside the tables it saves to disk, and the metadata of a Hub dataset:
 https://huggingface.co/docs/datasets/package_reference/main_classes#datasets.Dataset.save_to_disk."""
 SHOWN = 5
 
 
 @dataclass(frozen=True)
 class DataPath:
-    """One file: where it lies, its name within the dataset (with `/`), its size in bytes, and which part of the dataset it is."""
+    """One file of a dataset: its path, its name within the dataset (with `/`), its size in bytes, and its split."""
 
     path: Path
     name: str
@@ -46,7 +46,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The dataset's files by name, and what beside them is none of it."""
+    """The files of a dataset, sorted by name, and the files and folders that do not belong to it."""
 
     files: tuple[DataPath, ...]
     passed: tuple[Passed, ...] = ()
@@ -60,7 +60,7 @@ def find(path: Path) -> DatasetFiles:
     """The files of a dataset: `path` itself, or everything below it that is data.
 
     Raises:
-        UsageError: there is nothing at `path`, nothing there is data, or a file has a name that cannot be told on one line.
+        UsageError: there is nothing at `path`, nothing there is data, or a file's name cannot be printed on one line.
     """
     if path.is_file():
         _tellable(path, path.name)
@@ -94,7 +94,7 @@ def walk(folder: Path) -> Iterator[DataPath]:
 
 
 def _every(folder: Path, *, outputs: bool = False) -> Iterator[DataPath | Passed]:
-    """Every regular file below a folder, and what was not looked into."""
+    """Every regular file below a folder, and the files and folders that were passed over."""
     for root, folders, names in os.walk(folder):
         here = Path(root)
         kept = []
@@ -121,7 +121,7 @@ def _every(folder: Path, *, outputs: bool = False) -> Iterator[DataPath | Passed
 
 
 def _passed_over(file: DataPath) -> str:
-    """Why a file in a folder is none of the dataset; "" when it is."""
+    """Why a file in a folder does not belong to the dataset; "" when it does."""
     suffix = file.suffix
     if not suffix:
         kind = Path(file.name).suffix.lower()
@@ -137,7 +137,7 @@ def _passed_over(file: DataPath) -> str:
 
 
 def _no_rows(path: Path) -> str:
-    """Why a .json file is none of rows, which it is as an array of objects, or as lines whose first is a row of a known form."""
+    """Why a .json file holds no rows; "" for an array of objects, and for lines whose first is a row of a known form."""
     if is_pointer(path):
         return ""
     head = head_of(path).removeprefix(BOM).lstrip(BLANK)
@@ -145,7 +145,7 @@ def _no_rows(path: Path) -> str:
         inner = head[1:].lstrip(BLANK)
         return "" if not inner or inner[:1] in b"{[" else "a JSON array, but not of objects"
     if not head.startswith(b"{"):
-        return ""  # what is wrong with it is told when it is read
+        return ""  # what is wrong with it is reported when it is read
     first = parse(1, head.partition(b"\n")[0])
     if first.row is None:
         return "" if head.partition(b"\n")[0].rstrip().endswith((b"}", b"},")) else "a JSON object over several lines, and no rows"
@@ -159,13 +159,13 @@ def _no_rows(path: Path) -> str:
 
 
 def _split(files: list[DataPath]) -> tuple[DataPath, ...]:
-    """The files with their part of the dataset. Where nothing would be left to train on, names decide nothing."""
+    """The files with their splits by name; where no file would be left to train on, all are training data."""
     named = [replace(file, split=split_of(file.name)) for file in files]
     return tuple(named if any(file.split == TRAIN for file in named) else files)
 
 
 def _tellable(path: Path, name: str) -> None:
-    """Refuse a name that breaks what it is printed in.
+    """Refuse a file name that cannot be printed on one line.
 
     Raises:
         UsageError: it holds a control character or a line's end, or is not UTF-8.
@@ -187,7 +187,7 @@ def _quoted(name: str) -> str:
 
 
 def _nothing(path: Path, passed: list[Passed]) -> str:
-    """What was seen of a folder without data."""
+    """The sentence about a folder without data: what it holds instead."""
     seen = [entry for entry in passed if entry.reason != "hidden"]
     if not seen:
         return f"{path} is empty: {EXPECTED}"

@@ -1,4 +1,4 @@
-"""The formats a row may have by name, and the one shape that all of them become: an `Example`, with messages in OpenAI's form."""
+"""The names of the formats a row may have, and the one shape that all of them become: an `Example`, with messages in OpenAI's form."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 Message = dict[str, Any]
 GOOD, BAD = "good", "bad"
-"""What the label of an unpaired preference says of its answer."""
+"""The two labels of an unpaired preference's answer."""
 
 
 class Kind(StrEnum):
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 OBJECTIVES = {Kind.PREFERENCE: "dpo", Kind.KTO: "kto"}
-"""The one objective that learns from a kind of examples; from the other kinds it is sft."""
+"""The objective that learns from a kind of examples; sft learns from the other kinds."""
 
 
 def objective_of(kinds: Mapping[str, int]) -> str:
@@ -28,7 +28,7 @@ def objective_of(kinds: Mapping[str, int]) -> str:
 
 
 class Format(StrEnum):
-    """How a row is written; `forms` tells of each."""
+    """The format that a row is written in; `forms` describes each."""
 
     SESSION = "session"
     OPENAI_LOG = "openai-log"
@@ -78,7 +78,7 @@ class Example(NamedTuple):
 
     `messages` are `{"role": system|user|assistant|tool, "content": str}` with, where they apply, `tool_calls` (`{"id", "type": "function",
     "function": {"name", "arguments": object}}`), `tool_call_id`, `name`, `reasoning_content`, and `cut: True` for an answer that was cut
-    off, so that its end is none to learn. `trained` holds the indexes of those whose tokens carry loss. A preference has its prompt in
+    off, so that its end is not learned. `trained` holds the indexes of those whose tokens carry loss. A preference has its prompt in
     `messages` and its two answers in `chosen` and `rejected`. A text has only `text`. `label` says whether a KTO row's answer is a good
     one.
     """
@@ -92,7 +92,7 @@ class Example(NamedTuple):
     rejected: list[Message] = []  # noqa: RUF012
     label: bool | None = None
     unread: tuple[str, ...] = ()
-    """Keys of the row and of its messages that are neither read nor known to be harmless, as they are told."""
+    """Keys of the row and of its messages that are neither read nor known to be harmless, as the report names them."""
 
     @property
     def kind(self) -> Kind:
@@ -100,7 +100,7 @@ class Example(NamedTuple):
 
 
 def canonical(example: Example) -> dict[str, Any]:
-    """A chat as a row of messages that becomes the same example again: answers without loss have the weight 0."""
+    """A chat as a row of messages that reads back as the same example: answers without loss have the weight 0."""
     trained = set(example.trained)
     messages = [
         {**message, "weight": 0} if message["role"] == "assistant" and index not in trained else message

@@ -1,6 +1,6 @@
-"""THE table of the forms a row may have: which keys tell it, what it becomes, an example, and where the form is described.
+"""THE table of the forms a row may have: the keys that identify each, its reader, and the other keys that it reads.
 
-Everything that knows forms reads it: detection, the quick path (`usual`), `llmlab validate --forms` and docs/data.md. A row is told apart
+Everything that knows forms reads it: detection, the quick path (`usual`), `llmlab validate --forms` and docs/data.md. A row's form is known
 by its keys alone, in the order of the table; a key whose value is null counts as absent, because Parquet has no other way to leave one out.
 """
 
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Form:
-    """One form. `needs` are the keys that tell it, all of them there; `reads` are those that are read beside them."""
+    """One form of rows. `needs` are the keys that identify it, all of them required; `reads` are other keys that it reads."""
 
     format: Format
     needs: tuple[str, ...]
@@ -74,12 +74,12 @@ LABELS = ("label", "kto_tag")
 https://huggingface.co/docs/trl/dataset_formats#unpaired-preference, and LLaMA-Factory's."""
 NO_LABELS = frozenset({Format.TEXT, Format.PREFERENCE, Format.OPENAI_PREFERENCE, Format.REJECTED_RESPONSE, Format.SESSION})
 REDUNDANT = {Format.ALPACA: frozenset({"text"}), Format.PREFERENCE: frozenset({"history"})}
-"""What a form says twice: Alpaca's `text` is its other keys in a template."""
+"""Keys of a form that repeat its others: Alpaca's `text` is its other keys in a template."""
 
 
 @dataclass(frozen=True)
 class FormPlan:
-    """What is done with all rows that have the same keys."""
+    """How all rows with the same keys are read: by which form, which of their keys it does not read, and the key of a label."""
 
     form: Form | None
     unread: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ MOST_PLANS = 4096
 
 
 def plan_of(keys: tuple[str, ...]) -> FormPlan:
-    """What is done with rows that have these keys, worked out once."""
+    """The plan for rows that have these keys, worked out once."""
     plan = _plans.get(keys)
     if plan is None:
         if len(_plans) >= MOST_PLANS:
@@ -129,10 +129,10 @@ def detect(row: Row) -> Format | None:
 
 
 def to_example(row: Row) -> Example:
-    """Detect and read.
+    """Detect a row's form, and read the row into an `Example`.
 
     Raises:
-        LeftOut: it is a log's row that teaches nothing, such as a failed request.
+        LeftOut: it is a row of a log that teaches nothing, such as a failed request.
         BadRow: no form fits, or the row is not what its form asks for, or a key would be lost that changes its meaning.
     """
     plan = plan_of(keys_of(row))
@@ -153,12 +153,12 @@ def to_example(row: Row) -> Example:
 
 
 def label_of(value: object) -> bool | None:
-    """True or false, also as 1 and 0; None for anything else, which is no verdict on an answer."""
+    """A label as true or false, which may be written as 1 or 0; None for anything else, which does not judge an answer."""
     return bool(value) if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1)) else None
 
 
 def shown() -> Iterator[tuple[str, str, str, tuple[Any, ...], tuple[str, ...]]]:
-    """Each form as it is told to users: its name, the keys that tell it, what it becomes, examples, and addresses."""
+    """Yield each form for the documentation: its name, the keys that identify it, what it becomes, examples, and addresses."""
     for name, (becomes, examples, sources) in SHOWN.items():
         needs = [" + ".join(form.needs) for form in FORMS if form.format is name]
         yield name, " or ".join(dict.fromkeys(needs)) or TOLD[name], becomes, examples, sources
@@ -171,4 +171,4 @@ TOLD = {
     Format.CODEX: "a file of Codex's",
     Format.KTO: "label or kto_tag, true or false, beside a chat or a pair",
 }
-"""How a form is told apart that is no row of its own in the table."""
+"""How forms that have no entry of their own in the table are recognised."""

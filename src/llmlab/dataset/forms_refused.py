@@ -1,4 +1,4 @@
-"""Rows that are none of the forms, and the sentence that says which form they have and what to do."""
+"""Rows of no supported form, and the sentence that says what they are and what to do."""
 
 # ruff: noqa: E501 - examples and sentences, one a line, read better than cut up
 
@@ -26,11 +26,11 @@ REFUSED: tuple[tuple[tuple[str, ...], str], ...] = (
     (("type", "payload"), "a line of a Codex transcript, which is one conversation a file: keep it in the file that Codex wrote"),
     (("content",), "rename content to text"),
 )  # fmt: skip
-"""Keys, and what rows with them are. The first whose keys are all there answers."""
+"""Sets of keys, and what rows with them are; the first set of which a row has all keys decides."""
 
 
 def refused(row: Mapping[str, Any], needs: Sequence[tuple[str, ...]], names: Sequence[str]) -> str:
-    """Why a row that is none of the forms cannot be trained on."""
+    """Why a row of no supported form cannot be trained on."""
     keys = [key for key, value in row.items() if value is not None]
     if not keys:
         return "an empty object"

@@ -1,4 +1,4 @@
-"""What users are told of each form: what it becomes, examples, and where it is described."""
+"""The documentation of each form: what it becomes, examples, and where it is described."""
 
 # ruff: noqa: E501 - examples and sentences, one a line, read better than cut up
 

@@ -1,4 +1,4 @@
-"""Gemini's `contents` and `parts` as messages.
+"""Convert Gemini's `contents` and `parts` to messages.
 
 Sources: https://ai.google.dev/api/caching#Content, and Vertex AI's tuning data,
 https://cloud.google.com/vertex-ai/generative-ai/docs/models/gemini-supervised-tuning-prepare.
@@ -14,11 +14,11 @@ from llmlab.dataset.reasons import BadRow, name_of
 
 ROLES = {"user": "user", "model": "assistant", "function": "tool", "tool": "tool", "system": "system"}
 MARKS = frozenset({"thought", "thoughtSignature", "thought_signature", "partMetadata"})
-"""Keys of a part that are no words."""
+"""Keys of a part that are not its content."""
 
 
 def gemini_messages(value: object, where: str) -> tuple[list[Message], list[int]]:
-    """The messages of an array of contents, and the model's among them.
+    """The messages of an array of contents, and the indexes of the model's among them.
 
     Raises:
         BadRow: with the part at fault.
@@ -49,7 +49,7 @@ def _words_alone(content: object) -> Message | None:
 
 
 def content_messages(content: Any, where: str, default: str = "user") -> list[Message]:
-    """One content: a message, or one a result where it holds results of functions."""
+    """The messages of one content: one for each result of a function, and one for the rest."""
     if not isinstance(content, dict):
         raise BadRow(f"{where} is {name_of(content)}, not an object")
     speaker = content.get("role") or default

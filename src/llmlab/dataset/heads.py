@@ -1,4 +1,4 @@
-"""What a file's first bytes say of the whole: what it is instead of rows, or which program's transcript it is."""
+"""Recognise a file by its first bytes: what it is instead of rows, or which program's transcript it is."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from llmlab.dataset.suffixes import rows_of, suffix_of
 from llmlab.dataset.unpack import DAMAGED, unpacked
 
 HEAD = 1 << 16
-"""Bytes that are looked at."""
+"""Bytes read from the beginning of a file."""
 BOM = b"\xef\xbb\xbf"
 LFS = b"version https://git-lfs.github.com/spec/"
 """https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a pointer begins with this line."""
@@ -27,7 +27,7 @@ CODEX = frozenset({"session_meta", "response_item", "event_msg", "turn_context",
 
 
 def head_of(path: Path) -> bytes:
-    """A file's first bytes, unpacked; nothing where it cannot be."""
+    """A file's first bytes, unpacked; fewer or none where it is damaged."""
     head = b""
     try:
         for block in unpacked(path):
@@ -40,7 +40,7 @@ def head_of(path: Path) -> bytes:
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is Git LFS's pointer to what should be there, whatever its name."""
+    """Whether a file is a Git LFS pointer to the data instead of the data, whatever its name."""
     with path.open("rb") as stream:
         return stream.read(len(LFS)) == LFS
 
@@ -49,7 +49,7 @@ POINTER = "the file is a Git LFS pointer, not the data it stands for: git lfs pu
 
 
 def wrong_kind(head: bytes) -> str:
-    """What a file is whose first bytes are not those of rows in text; "" when they may be."""
+    """What a file is whose first bytes are not those of rows of text; "" when they may be."""
     if head.startswith(LFS):
         return POINTER
     if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or head[1:4] == b"\0\0\0":
@@ -63,7 +63,7 @@ def wrong_kind(head: bytes) -> str:
 
 
 def spread(head: bytes) -> str:
-    """What is written over several lines in a file that should have a row a line; "" when it is not."""
+    """The reason why a file does not have a row a line, but one JSON value over several lines; "" when it is not so."""
     text = head.removeprefix(BOM).lstrip()
     line, newline, rest = text.partition(b"\n")
     line = line.strip()
@@ -99,7 +99,7 @@ def transcript(path: Path, head: bytes) -> Format | None:
 
 
 def transcript_of(row: dict[str, object]) -> Format | None:
-    """Which program's transcript a line is of; None for any row that is none, and for lines that do not tell."""
+    """Which program's transcript a line belongs to; None for rows of no transcript, and for lines that do not say."""
     kind = row.get("type")
     if not isinstance(kind, str):
         return Format.CODEX if {"id", "timestamp", "instructions"} <= row.keys() and "git" in row else None

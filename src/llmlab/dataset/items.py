@@ -1,4 +1,4 @@
-"""The items of OpenAI's Responses API, which are also what Codex writes down, as messages.
+"""Convert the items of OpenAI's Responses API, which Codex also writes to its transcripts, to messages.
 
 What the assistant does between two turns of others (thoughts, words, calls) is one message, as the chat templates write it. Sources:
 https://platform.openai.com/docs/api-reference/responses, and `ResponseItem` in
@@ -17,19 +17,19 @@ from llmlab.dataset.reasons import BadRow, name_of
 CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 SILENT = frozenset({"ghost_snapshot", "other", "compaction", "compaction_trigger", "additional_tools"})
-"""Items that say nothing to a model, or nothing that can be read."""
+"""Types of items that hold nothing for a model, or nothing that can be read."""
 
 
 @dataclass
 class ConversationBuilder:
-    """Messages in the making. `trained` are those of the assistant that were added while `learning`."""
+    """Builds messages from items. `trained` are the indexes of the assistant's that were added while `learning` was set."""
 
     messages: list[Message] = field(default_factory=list)
     trained: list[int] = field(default_factory=list)
     learning: bool = True
 
     def add_all(self, items: list[Any], where: str, unread: Unread) -> None:
-        """The next items."""
+        """Add the next items."""
         for index, item in enumerate(items):
             words = _words_alone(item)
             if words is None:
@@ -38,10 +38,10 @@ class ConversationBuilder:
                 self._say(*words)
 
     def add(self, item: Any, where: str, unread: Unread) -> None:
-        """The next item.
+        """Add the next item.
 
         Raises:
-            BadRow: it is none, or holds what is no text.
+            BadRow: it is no item, or holds something other than text.
         """
         if not isinstance(item, dict):
             raise BadRow(f"{where} is {name_of(item)}, not an object")
@@ -73,7 +73,7 @@ class ConversationBuilder:
             self.messages[-1]["cut"] = True
 
     def _say(self, role: str, text: str) -> None:
-        """A message's words; the assistant's go on with what it is saying."""
+        """Add a message's words; the assistant's are added to the message that it is in."""
         if role != "assistant":
             self.messages.append({"role": role, "content": text})
             return
@@ -81,7 +81,7 @@ class ConversationBuilder:
         message["content"] = f"{message['content']}\n{text}" if message["content"] else text
 
     def _think(self, item: Message, where: str) -> None:
-        """Thoughts in full where they are there, else their summary; encrypted ones say nothing."""
+        """Add thoughts: in full where the item has them, else their summary; nothing of encrypted ones."""
         parts = [*(item.get("content") or ())] or [*(item.get("summary") or ())]
         texts: list[Any] = [part.get("text") if isinstance(part, dict) else part for part in parts]
         if not all(isinstance(text, str) for text in texts):
@@ -112,7 +112,7 @@ class ConversationBuilder:
         self.messages.append(message)
 
     def _speaking(self, *, after_calls: bool) -> Message:
-        """The assistant's message that is being said: the last one, unless words follow on its calls, or it is of another time."""
+        """The assistant's message to add to: the last one, or a new one where words follow calls or `learning` has changed."""
         last = self.messages[-1] if self.messages else None
         known = bool(self.trained) and self.trained[-1] == len(self.messages) - 1
         if last and last["role"] == "assistant" and known == self.learning and (after_calls or "tool_calls" not in last):
@@ -128,7 +128,7 @@ SPEAKING = {"system": "system", "developer": "system", "user": "user", "assistan
 
 
 def _words_alone(item: object) -> tuple[str, str] | None:
-    """Who speaks and what, of an item that is a whole message of one text, as most are."""
+    """Role and text of an item that is a whole message of one text, as most are; None for any other."""
     if type(item) is not dict or item.get("type") != "message" or item.get("status") == "incomplete":
         return None
     speaker, content = item.get("role"), item.get("content")
@@ -139,7 +139,7 @@ def _words_alone(item: object) -> tuple[str, str] | None:
 
 
 def one_system(messages: list[Message], trained: list[int]) -> tuple[list[Message], list[int]]:
-    """The system and developer messages that a conversation begins with, as one: chat templates know one, at the start."""
+    """Join the system and developer messages that a conversation begins with: chat templates take only one, at the start."""
     if len(messages) < 2 or messages[0]["role"] != "system" or messages[1]["role"] != "system":
         return messages, trained
     count = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))

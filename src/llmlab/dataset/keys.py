@@ -1,6 +1,6 @@
-"""What is known of the keys that stand beside those a form reads: harmless, or of a meaning that must not be lost.
+"""Keys that a form does not read: those that are harmless, and those whose meaning must not be lost.
 
-A key in neither table is told by name and counted. A key whose value is null, or holds nothing, counts as absent.
+A key in neither table is reported by name and counted. A key whose value is null, or holds nothing, counts as absent.
 """
 
 from collections.abc import Mapping
@@ -34,20 +34,20 @@ HARMLESS_IN_MESSAGE = frozenset(
     "score rating quality tokens token_count num_tokens usage logprobs type phase turn_identifier turn signature object is_error "
     "openai_moderation detoxify_moderation feedback author_id".split()
 )
-"""Keys of a message that are no words of it. `refusal` is read where there is no content, and `type` where it is a part."""
+"""Keys of a message that are not its words. `refusal` is read where there is no content, and `type` where it is a part."""
 
 PICTURES = ("images", "image", "audios", "audio", "videos", "video", "image_url", "pixel_values", "image_path")
 TRAIN_KEYS = ("weight", "train", "training", "loss_weight", "loss")
-"""Whether a message carries loss: OpenAI's and Mistral's `weight`, axolotl's `train` and `training`, LLaMA-Factory's `loss_weight`,
-ms-swift's `loss`."""
+"""Keys that say whether a message carries loss: OpenAI's and Mistral's `weight`, axolotl's `train` and `training`, LLaMA-Factory's
+`loss_weight`, ms-swift's `loss`."""
 THOUGHTS = ("reasoning_content", "thinking", "reasoning")
-"""What an assistant thought: DeepSeek's and vLLM's `reasoning_content`, TRL's and gpt-oss's `thinking`, OpenRouter's `reasoning`."""
+"""Keys of an assistant's thoughts: DeepSeek's and vLLM's `reasoning_content`, TRL's and gpt-oss's `thinking`, OpenRouter's `reasoning`."""
 CUTS = frozenset({"max_tokens", "length", "max_output_tokens", "MAX_TOKENS", "model_context_window_exceeded", "content_filter"})
-"""Reasons to stop at which an answer is no whole one: Anthropic's and Bedrock's, OpenAI's, the Responses API's, Gemini's."""
+"""Stop reasons of an answer that was cut off: Anthropic's and Bedrock's, OpenAI's, the Responses API's, Gemini's."""
 
 
 def is_cut(reason: object) -> bool:
-    """Whether an answer that stopped for this reason is no whole one."""
+    """Whether an answer with this stop reason was cut off."""
     return isinstance(reason, str) and reason in CUTS
 
 
@@ -86,7 +86,7 @@ def suspicious(key: str) -> str:
 
 
 def present(row: Mapping[str, Any], key: str) -> bool:
-    """Whether a key is there and holds anything."""
+    """Whether a row has a key, and it holds anything."""
     value = row.get(key)
     return value is not None and value not in EMPTY
 

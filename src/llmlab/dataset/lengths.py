@@ -1,4 +1,4 @@
-"""How long a dataset's examples are, in few enough numbers for its manifest: exact to 256 tokens, above in steps of a sixteenth at most.
+"""The lengths of a dataset's examples in few enough numbers for its manifest: exact to 256 tokens, above in steps of a sixteenth at most.
 
 Each step is named by the longest length in it, and powers of two end one: for a `max_length` of 512 or 2,048 the count is exact.
 """
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 EXACT = 256
 STEPS = 16
-"""Of each doubling."""
+"""Steps in each doubling of the length."""
 
 
 def steps(lengths: Mapping[int, int]) -> dict[str, int]:
-    """Examples by the step of their length, the shortest first."""
+    """The number of examples in each step of length, the shortest first."""
     counts: Counter[int] = Counter()
     for length, count in lengths.items():
         counts[_step(length)] += count
@@ -20,7 +20,7 @@ def steps(lengths: Mapping[int, int]) -> dict[str, int]:
 
 
 def fitting(counted: Mapping[str, int], most: int) -> int:
-    """How many examples are at most so long; those of a step that goes beyond do not count."""
+    """How many examples have at most `most` tokens; those in a step that goes beyond do not count."""
     return sum(count for length, count in counted.items() if length.isdecimal() and int(length) <= most)
 
 

@@ -1,4 +1,4 @@
-"""One line of a file, and how a line of JSON becomes it."""
+"""One line of a file, and the parser of a line of JSON."""
 
 import re
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ NO_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 class Line:
     """One line of a file: its number from 1, and its row, or the reason it has none. Blank lines have neither, and `raw` is empty.
 
-    `form` is the form of the file where a row was made of several lines. `skipped` is what a line is counted as that nobody did wrong
-    and that teaches nothing.
+    `form` is the form of the file where a row was made of several lines. `skipped` is the name under which a line is counted that is not
+    wrong, but teaches nothing.
     """
 
     number: int
@@ -31,7 +31,12 @@ class Line:
 
 
 def parse(number: int, raw: bytes | int) -> Line:
-    """One line's JSON object, or the reason it is none. An array of messages is a conversation."""
+    """Parse a line: its JSON object, or the reason it has none. An array of messages is a conversation.
+
+    Args:
+        number: the line's number.
+        raw: its bytes; its length, where it is too long to be held.
+    """
     if isinstance(raw, int):
         return Line(number, reason=f"a line of {raw / (1 << 20):,.0f} MiB: the most is {MOST_BYTES >> 20} MiB")
     if not raw:
@@ -56,7 +61,7 @@ def parse(number: int, raw: bytes | int) -> Line:
 
 
 def not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
-    """Why a line did not parse, in the words of who wrote it."""
+    """Why a line is not JSON, in terms of what its author wrote."""
     try:
         raw.decode()
     except UnicodeDecodeError as wrong:

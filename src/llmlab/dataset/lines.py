@@ -1,6 +1,6 @@
-"""From a file's bytes to its rows, one at a time, whatever the file's size.
+"""Read the rows of a file one at a time, whatever the file's size.
 
-A line is never held in memory past `MOST_BYTES`: a longer one is skipped over and told. What is wrong with a whole file (it is not
+A line is never held in memory past `MOST_BYTES`: a longer one is skipped and reported. What is wrong with a whole file (it is not
 what its name says, it ends early) is a `Line` with number 0, or with the number it stopped at. Nothing here raises for bad content.
 Rows of a JSON array and of a table are numbered from 1, as lines are.
 """
@@ -54,7 +54,7 @@ def _read_json(path: Path) -> Iterator[Line]:
 
 
 def trouble(path: Path, head: bytes) -> str:
-    """What a file is instead of rows in text, by its first bytes; "" when it may be such."""
+    """What a file is instead of rows of text, by its first bytes; "" when it may be rows."""
     return wrong_kind(head) or ("" if rows_of(suffix_of(path.name)) == ".json" else spread(head))
 
 
@@ -86,7 +86,7 @@ def _elements(path: Path) -> Iterator[Line]:
 
 
 def damage(error: BaseException) -> str:
-    """What is wrong with a packed file, or with reading it."""
+    """The reason why a compressed file, or any file, cannot be read."""
     if isinstance(error, OSError) and error.errno:
         return f"the file cannot be read: {error.strerror}"
     return f"the compressed file is damaged: {error}".rstrip(".").lower()
@@ -101,7 +101,7 @@ def _without_mark(content: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def split(stream: Iterable[bytes], most: int = MOST_BYTES) -> Iterator[bytes | int]:
-    """Lines without their newline; one that is longer than `most` comes as its length in bytes."""
+    """Split blocks into lines without their newline; one that is longer than `most` comes as its length in bytes."""
     return chain.from_iterable(_split(stream, most))  # a line costs nothing in Python then
 
 

@@ -1,4 +1,4 @@
-"""A request and its response, as an application or a gateway logs them: an example whose answer is the response, and it alone carries loss.
+"""Read logged requests with their responses into an `Example` whose answer is the response, which alone carries loss.
 
 What was answered before is context, because each of those answers has a row of its own where the log is whole. The request and the
 response may be the objects themselves, a gateway's with a `body`, or that as JSON text. A failed request teaches nothing and is counted;
@@ -38,7 +38,7 @@ REQUEST = frozenset(
     "prompt_cache_key prompt_cache_retention safety_identifier verbosity client_metadata background max_tool_calls provider route "
     "url method headers path query timestamp id created_at body timeout".split()
 )
-"""Keys of a request that are read, or say how the answer was asked for."""
+"""Keys of a request that are read, or are parameters of the request."""
 RESPONSE = frozenset(
     "id type role model content stop_reason stop_sequence stop_details usage object created created_at choices system_fingerprint "
     "service_tier output output_text status error incomplete_details instructions metadata parallel_tool_calls temperature top_p tools "
@@ -51,11 +51,11 @@ RESPONSE = frozenset(
     "frequency_penalty "
     "conversation _request_id x_groq citations".split()
 )
-"""Keys of a response that are read, or count and name what is read."""
+"""Keys of a response that are read, or only describe it."""
 
 
 def log_form(row: Row) -> Format:
-    """Which program's log a row is from, by what its response holds."""
+    """The format of a log's row, by the API that its response comes from."""
     try:
         return _form(_unwrapped(row, "request"), _unwrapped(row, "response"))
     except BadRow:
@@ -71,11 +71,11 @@ def _form(request: dict[str, Any], response: dict[str, Any]) -> Format:
 
 
 def read_log(row: Row, unread: Unread) -> Example:
-    """A row with `request` and `response`.
+    """Read a row with `request` and `response` into an `Example`.
 
     Raises:
         LeftOut: the request failed, or its answer was cut off within a call.
-        BadRow: either is not what it should be.
+        BadRow: one of the two cannot be read.
     """
     response = _succeeded(row)
     request = _unwrapped(row, "request")
@@ -179,7 +179,7 @@ def _gemini(request: dict[str, Any], response: dict[str, Any]) -> tuple[list[Mes
 
 
 def gemini_system(value: object, where: str) -> list[Message]:
-    """A system instruction: a content without a role, or a string."""
+    """The messages of a system instruction, which is a content without a role, or a string."""
     if isinstance(value, str):
         return [{"role": "system", "content": value}]
     return [{"role": "system", "content": message["content"]} for message in content_messages(value, where, "system")]
@@ -191,7 +191,7 @@ def _not_within_a_call(message: Message) -> None:
 
 
 def _succeeded(row: Row) -> dict[str, Any]:
-    """The response of a request that did not fail: whatever a failed one holds, a page in HTML perhaps, it is told as failed."""
+    """The response of a request that did not fail; a failed one is left out as such whatever it holds, a page in HTML perhaps."""
     if row.get("response") is None:
         if row.get("error") not in EMPTY:
             raise LeftOut(FAILED, f"a failed request: {_words(row['error'])}")

@@ -1,7 +1,8 @@
-"""Chat messages in every dialect people write them in, each made into OpenAI's form.
+"""Convert chat messages from every dialect that people write them in to OpenAI's form.
 
 A message says who speaks (`role`, or ShareGPT's `from`), what (`content`, `value`, Cohere's `message`, a text of its own), what was thought
-and called, and whether it carries loss. Sources: OpenAI's https://platform.openai.com/docs/api-reference/chat/create, LLaMA-Factory's
+and called, and whether it carries loss. Here a `turn` is a message as it was written, a `message` is one in OpenAI's. Sources: OpenAI's
+https://platform.openai.com/docs/api-reference/chat/create, LLaMA-Factory's
 https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md, axolotl's
 https://docs.axolotl.ai/docs/dataset-formats/conversation.html, ms-swift's https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html.
 """
@@ -20,11 +21,12 @@ SPEAKERS = {
     "bing": "assistant", "bard": "assistant", "tool": "tool", "function": "tool", "observation": "tool", "function_response": "tool",
     "tool_response": "tool", "tool_result": "tool", "function_call": "call", "tool_call": "call",
 }  # fmt: skip
-"""Who speaks, in small letters: WildChat writes User, LangChain human and ai, Cohere Chatbot, ShareGPT gpt, ms-swift tool_call."""
+"""The role of each speaker, in small letters: WildChat writes User, LangChain human and ai, Cohere Chatbot, ShareGPT gpt, ms-swift
+tool_call."""
 NAMES = "system, user, assistant, tool, human, gpt, observation, function_call"
 USUAL = ("user", "assistant", "system")
 WORDS = ("content", "value", "message", "text")
-"""Keys of what is said, the first of them that is there."""
+"""Keys of a message's words; the first of them that a message has is read."""
 READ = frozenset({"role", "from", "content", "tool_calls", "tool_call_id", "function_call", "name", "cut", "stop_reason", "finish_reason",
                   "reasoning_details", *TRAIN_KEYS, *THOUGHTS})  # fmt: skip
 
@@ -33,14 +35,14 @@ TRAIN, THOUGHT = frozenset(TRAIN_KEYS), frozenset((*THOUGHTS, "reasoning_details
 
 
 def system_text(value: object, where: str) -> list[Message]:
-    """A system prompt, as a string or text blocks, as no or one message."""
+    """The system message of a prompt that is a string or text blocks; no message of an empty one."""
     if value in EMPTY:
         return []
     return [{"role": "system", "content": text_of(value, where)}]
 
 
 def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Message], list[int]]:
-    """The messages, and the indexes of those that carry loss: the assistant's, but for those that say otherwise.
+    """Convert messages, and list the indexes of those that carry loss: the assistant's, except those that say otherwise.
 
     What needs no change is shared with `value`. A user's message with results of tools becomes several.
 
@@ -78,7 +80,7 @@ def read_messages(value: object, where: str, unread: Unread) -> tuple[list[Messa
 
 
 class MessageKeys(NamedTuple):
-    """Where messages of one set of keys say who speaks, what ("" for nothing), whether it is learned, and what is called or answered."""
+    """The keys of simple messages by use: of the speaker, the words ("" for none), whether it is learned, and calls and their results."""
 
     speaker: str
     words: str
@@ -88,11 +90,11 @@ class MessageKeys(NamedTuple):
 
 CALLING = ("tool_calls", "tool_call_id", "name")
 _plain: dict[tuple[str, ...], MessageKeys | None] = {}
-"""Of a message's keys: what they are for, where there is nothing else that is read or told."""
+"""The use of each set of a message's keys; None where other keys are among them that are read or reported."""
 
 
 def at_a_glance(turn: Message) -> Message | None:
-    """A message in OpenAI's form or as simple as that, as most are; None for one that must be looked at more closely."""
+    """Convert a message in OpenAI's form or as simple as that, as most are; None for one that needs `read_message`."""
     plan = plain_keys(tuple(turn))
     if plan is None:
         return None
@@ -124,7 +126,7 @@ def _calling(turn: Message, role: str | None, content: object, more: tuple[str, 
 
 
 def plain_keys(keys: tuple[str, ...]) -> MessageKeys | None:
-    """What messages with these keys say and where; None where they may hold more than words and calls."""
+    """The use of a message's keys; None where messages with them may hold more than words and calls."""
     if keys in _plain:
         return _plain[keys]
     if len(_plain) >= MOST_KNOWN:
@@ -138,7 +140,7 @@ def plain_keys(keys: tuple[str, ...]) -> MessageKeys | None:
 
 
 def read_message(turn: Message, where: str, unread: Unread) -> tuple[list[Message], bool]:
-    """One message, or several where a user's holds results of tools, and whether the last of them carries loss."""
+    """Convert one message, to several where a user's holds results of tools, and say whether the last of them carries loss."""
     role = _role(turn, where)
     has = _look_at_keys(turn, where, unread)
     learned = _carries_loss(turn, role, where, unread) if has.loss else role in {"assistant", "call"}
@@ -178,12 +180,12 @@ def _role(turn: Message, where: str) -> str:
 
 
 class _Keys(NamedTuple):
-    """What is known of messages by their keys: few sets of keys make up most data."""
+    """What a set of keys says of the messages that have it: few sets make up most data."""
 
     others: tuple[str, ...]
-    """Those that are neither read nor harmless."""
+    """Keys that are neither read nor harmless."""
     meant: tuple[str, ...]
-    """Those that change the meaning."""
+    """Keys that change a message's meaning."""
     loss: bool
     thoughts: bool
     calls: bool
@@ -214,7 +216,7 @@ def _look_at_keys(turn: Message, where: str, unread: Unread) -> _Keys:
 
 
 def _spoken(turn: Message) -> str:
-    """The key of what is said; "" where nothing is."""
+    """The key of a turn's words; "" where it has none."""
     for key in WORDS:
         if turn.get(key) is not None:
             return key
@@ -239,7 +241,7 @@ def _carries_loss(turn: Message, role: str, where: str, unread: Unread) -> bool:
 
 
 def _words(turn: Message, where: str) -> str:
-    """What a turn says, which is a string."""
+    """The words of a turn, which are a string."""
     key = _spoken(turn)
     value = turn.get(key)
     if not isinstance(value, str):

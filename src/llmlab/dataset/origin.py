@@ -1,4 +1,4 @@
-"""Where a row stood before an upload wrote it anew: rows of transcripts, and of logs whose repeated requests are left out, carry it along.
+"""The place of a row before an upload wrote it anew, which rows of transcripts, and of logs without repeated requests, carry along.
 
 The mark is the key `origin` with a file and a line, so that a reason names the line that the user can look at.
 """

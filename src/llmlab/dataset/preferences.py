@@ -1,4 +1,4 @@
-"""Rows with a better and a worse answer.
+"""Read rows with a better and a worse answer into an `Example`.
 
 Sources: TRL's https://huggingface.co/docs/trl/dataset_formats, LLaMA-Factory's
 https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md, OpenAI's
@@ -19,13 +19,13 @@ from llmlab.dataset.reasons import BadRow, name_of
 
 Row = Mapping[str, Any]
 ASKS = ("prompt", "instruction", "question", "query", "input")
-"""Keys of a prompt, the first of them that is there; Alpaca's `input` is more to its `instruction`."""
+"""Keys of a prompt, of which the first that a row has is read; Alpaca's `input` follows its `instruction`."""
 CONVERSATIONS = ("messages", "conversations", "conversation")
 TURN = re.compile(r"\n\n(Human|Assistant):[ ]?")
 
 
 def read_preference(row: Row, unread: Unread) -> Example:
-    """`chosen` and `rejected`, with a prompt beside them or the same beginning in both."""
+    """Read a row of `chosen` and `rejected`, with a prompt beside them or the same beginning in both."""
     system, tools = around(row, unread)
     both = [row["chosen"], row["rejected"]]
     asks = next((key for key in ASKS if row.get(key) not in EMPTY), "")
@@ -59,7 +59,7 @@ INPUT = frozenset({"messages", "tools", "parallel_tool_calls"})
 
 
 def read_openai_preference(row: Row, unread: Unread) -> Example:
-    """`input`, `preferred_output`, `non_preferred_output`."""
+    """Read a row of OpenAI's keys: `input`, `preferred_output`, `non_preferred_output`."""
     request = row["input"]
     if isinstance(request, dict):
         if not INPUT.issuperset(request):
@@ -77,7 +77,7 @@ REJECTED = ("rejected_response", "rejected_messages", "rejected_message")
 
 
 def read_rejected_response(row: Row, unread: Unread) -> Example:
-    """`messages` whose last answer is the better one, and the worse one beside them: alone, or at the end of a conversation of its own."""
+    """Read a row of `messages` that end with the better answer, and the worse one beside them: alone, or as the end of a conversation."""
     system, tools = around(row, unread)
     messages = read_messages(row["messages"], "messages", unread)[0]
     start = len(messages)
@@ -96,7 +96,7 @@ def read_rejected_response(row: Row, unread: Unread) -> Example:
 
 
 def answer(value: object, where: str, unread: Unread) -> list[Message]:
-    """One of the two answers; of a preference every word counts."""
+    """The messages of one of the two answers; all of a preference's words carry loss."""
     messages, trained = read_answer(value, where, unread)
     if len(trained) != len(messages) and len(trained) != sum(message["role"] == "assistant" for message in messages):
         raise BadRow(f"{where} has a message without loss, and a preference compares whole answers")

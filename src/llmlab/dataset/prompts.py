@@ -1,4 +1,4 @@
-"""A row as a question with the answer that a reward compares with: what `objective: grpo` and a reward that is tried read of a chat."""
+"""Read a chat as a prompt with the answer that a reward compares with, for `objective: grpo` and for a trial of a reward."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,12 +8,12 @@ from llmlab.dataset.forms import keys_of, plan_of
 from llmlab.dataset.reasons import BadRow
 
 OWN = frozenset({"prompts", "completions", "completion_ids", "answer", "trainer_state", "log_extra", "log_metric", "environments"})
-"""Names that a reward function's arguments have already, in TRL:
+"""Names of arguments that TRL itself passes to a reward function:
 https://huggingface.co/docs/trl/grpo_trainer#using-a-custom-reward-function."""
 
 
 class Prompt(NamedTuple):
-    """`prompt` as a reward function gets it: the row's string, or messages. `columns` are the row's keys that its form does not read."""
+    """A prompt and its answer. `prompt` is what a reward function gets, a string or messages; `columns` are keys the form does not read."""
 
     prompt: str | list[Message]
     messages: list[Message]
@@ -32,7 +32,7 @@ def completion_of(prompt: str | list[Message], text: str) -> str | list[Message]
 
 
 def prompt_of(row: Mapping[str, Any], example: Example) -> Prompt:
-    """The question and the answer of a row.
+    """The prompt and the answer of a row.
 
     Raises:
         BadRow: it is no chat, nothing is asked in it, or its last answer is not words alone.

@@ -1,19 +1,19 @@
-"""Why a row is none that can be trained on."""
+"""The reasons why a row cannot be trained on."""
 
 from llmlab.errors import one_line
 
 
 class BadRow(ValueError):
-    """Why a row cannot be trained on, in words on one line: keys and values of the row may be among them."""
+    """A row cannot be trained on; the reason is one line, and may quote keys and values of the row."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
 
 
 class LeftOut(BadRow):
-    """A row of a log that nobody did wrong and that still teaches nothing, such as a failed request: no example, no bad line, but counted.
+    """A row of a log that is not wrong but teaches nothing, such as a failed request: no example and no bad line, but counted.
 
-    `why` is what it is counted as, in the plural.
+    `why` is the name it is counted under, in the plural.
     """
 
     def __init__(self, why: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Requests that repeat each other: an agent sends its whole conversation anew each time, so that n requests say the same n times.
+"""Logged requests that repeat each other: an agent sends its whole conversation anew each time, so that n requests say the same n times.
 
 Of those the longest is kept, and every answer in it that had a row of its own carries loss. A row is known by a hash over what it says,
 message after message: `end` is where its answer ends, and its `prefixes` are where earlier answers end. A row whose end is another's prefix
@@ -22,7 +22,7 @@ from llmlab.dataset.usual import MARKS_PER_MESSAGE, Measured
 
 
 class LoggedRequest(NamedTuple):
-    """A row of a log, as it was measured.
+    """The measurements of one row of a log.
 
     `prefixes` are the hashes of the conversation up to and with each answer before the last, `places` those answers' indexes among the
     messages, `tokens` their tokens, 0 where they carry loss already.
@@ -77,17 +77,17 @@ def _walked(example: Example, count: Count) -> tuple[int, int, bool, int, list[i
 
 
 MARKS = {role: digest(role.encode()) for role in ("system", "user", "assistant", "tool")}
-"""What tells apart who said the same words."""
+"""Hashes of the roles, which tell apart the same words of two speakers."""
 BESIDE = digest(b"beside")
-"""What tells calls and thoughts from words."""
+"""The hash that tells calls and thoughts from words."""
 LARGEST = (1 << 64) - 1
 FEW = 4
-"""So many indexes are looked through as quickly as a set of them is made."""
+"""The number of indexes up to which searching the list is as quick as making a set of it."""
 
 
 @dataclass(slots=True)
 class LoggedRequests:
-    """The rows of a part of a log, in arrays."""
+    """The measurements of the rows of a part of a log, in arrays."""
 
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
     forms: "array[int]" = field(default_factory=lambda: array("B"))
@@ -102,7 +102,7 @@ class LoggedRequests:
     tokens: "array[int]" = field(default_factory=lambda: array("I"))
 
     def add(self, number: int, form: Format, example: Example, count: Count) -> None:
-        """A row."""
+        """Measure a row and add it."""
         length, learned, full, end, prefixes, places, tokens = _walked(example, count)
         self.numbers.append(number)
         self.forms.append(_NUMBERS[form])
@@ -133,7 +133,7 @@ _NUMBERS = {form: number for number, form in enumerate(_FORMS)}
 
 
 class More(NamedTuple):
-    """What a kept row learns beside its own answer: indexes of messages, and those of them that were cut off."""
+    """The earlier answers that a kept row learns as well: indexes of messages, and those of them that were cut off."""
 
     trained: tuple[int, ...]
     cut: tuple[int, ...]
@@ -141,19 +141,19 @@ class More(NamedTuple):
 
 @dataclass
 class Verdicts:
-    """Of each file by its index: the rows left out because another says the same and more, and what kept ones learn beside their own."""
+    """By index of a file: the rows left out because another row holds all they say, and the earlier answers that kept rows learn."""
 
     left_out: dict[int, set[int]] = field(default_factory=dict)
     more: dict[int, dict[int, More]] = field(default_factory=dict)
 
     @property
     def files(self) -> set[int]:
-        """Files that are not to be read as they are written."""
+        """Indexes of the files that must not be read as they are written."""
         return {file for file, numbers in self.left_out.items() if numbers} | {file for file, more in self.more.items() if more}
 
 
 def judge(every: Sequence[tuple[int, int, LoggedRequests]]) -> tuple[Verdicts, list[tuple[int, int, LoggedRequest]]]:
-    """What is kept of the rows of all files, each with its file and the line its part begins behind; longest first is not needed."""
+    """Decide which rows of all files are kept: each with its file and the line before its part. The order of the rows does not matter."""
     inside: set[int] = set()
     ends: dict[int, bool] = {}
     for _, _, requests in every:

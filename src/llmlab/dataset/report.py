@@ -1,4 +1,4 @@
-"""What is known of a dataset once every line was read: the facts behind `validate`, the manifest and the launch preview."""
+"""The report of a dataset of which every line was read: the facts behind `validate`, the manifest and the launch preview."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,17 +16,17 @@ from llmlab.dataset.suffixes import TEST, TRAIN, VALID
 from llmlab.dataset.tally import MOST_KEPT, Tally, settle
 
 LENGTHS = "lengths"
-"""The fact of a manifest that says how many examples are how long, in steps."""
+"""The manifest's fact that counts examples by their length, in steps."""
 LABELS = "labels"
-"""The fact of a manifest that says how many unpaired preferences are `good` and `bad`."""
+"""The manifest's fact that counts unpaired preferences by their label, `good` and `bad`."""
 OBJECTIVE = "objective"
-"""The fact of a manifest that says what its upload was for, where that was said."""
+"""The manifest's fact with the objective that the dataset was uploaded for, if one was named."""
 SPLITS = "splits"
-"""The fact of a manifest that its files are parts of a dataset: of each part its files, `files`, and its `examples`."""
+"""The manifest's fact with the splits of a dataset: of each its `files`, and the number of its `examples`."""
 TEMPLATE = "template"
-"""The fact of a manifest that says which model's chat template was tried on its rows, and what came of it; of a model, its own `hash`."""
+"""The manifest's fact with the chat template that was tried on its rows and the outcome; in a model's manifest, its own `hash`."""
 SKIP_BAD = "skip_bad"
-"""The fact of a manifest that bad lines were accepted: the trainer leaves out and counts what the model's own template refuses as well."""
+"""The manifest's fact that bad lines were accepted: the trainer leaves out and counts rows that the model's template refuses as well."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """A checked dataset. Its counts are of what is trained on, but for those of lines and kinds.
+    """The facts of a checked dataset. Counts are of training data, except those of lines and kinds.
 
     Token figures are measured when `tokenizer` is set, else estimated.
     """
@@ -72,7 +72,7 @@ class DatasetReport:
     cut: int
     """Answers cut off at the limit of their length, which are learned without their end."""
     skipped: dict[str, int]
-    """Rows of logs that teach nothing, or nothing that another does not: failed requests, repeated ones, and others."""
+    """Rows of logs that teach nothing new, by name: failed requests, repeated ones, and others."""
     skipped_places: tuple[Problem, ...]
     unread: dict[str, int]
     """Keys that are neither read nor known to be harmless, and how many rows have them."""
@@ -85,7 +85,7 @@ class DatasetReport:
     p95_tokens: int
     longest_tokens: int
     longest: str
-    """Its file:line."""
+    """The longest example, as file:line."""
     duplicates: int
     duplicate_places: tuple[str, ...]
     """`file:line = file:line` for the first of them."""
@@ -96,17 +96,17 @@ class DatasetReport:
     over_places: tuple[str, ...]
     tokenizer: str | None
     splits: dict[str, int]
-    """Examples of each part of the dataset, where names tell several: `valid` is held out, `test` is never trained on."""
+    """Examples of each split of the dataset, where file names give several: `valid` is held out, `test` is never trained on."""
     passed: tuple[Passed, ...]
-    """Files and folders that are none of the dataset, and why."""
+    """Files and folders that do not belong to the dataset, and why."""
     problems: tuple[Problem, ...]
     """The first ten thousand; `bad` counts all."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Examples by their tokens, in steps."""
+    """The number of examples by their tokens, in steps."""
     labels: dict[str, int] = field(default_factory=dict)
-    """Unpaired preferences by whether their answer is `good` or `bad`."""
+    """The number of unpaired preferences whose answer is `good` and `bad`."""
     verdicts: Verdicts = field(default_factory=Verdicts, repr=False, compare=False)
-    """Which rows of logs repeat others, for those who write them anew."""
+    """Which rows of logs repeat others, for writing files anew."""
 
     @property
     def good(self) -> bool:
@@ -114,7 +114,7 @@ class DatasetReport:
 
     @property
     def trained_share(self) -> float:
-        """Of all tokens, those that carry loss."""
+        """The share of all tokens that carries loss."""
         return self.trained_tokens / self.tokens if self.tokens else 0.0
 
     @property
@@ -124,12 +124,12 @@ class DatasetReport:
 
     @property
     def document(self) -> dict[str, Any]:
-        """What is printed as JSON."""
+        """The fields that are printed as JSON."""
         return {key: value for key, value in vars(self).items() if key not in {"verdicts", LENGTHS}}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the manifest carries: counts alone."""
+        """The facts for the manifest, which are only counts."""
         keys = ("examples", "formats", "kinds", "with_tools", "tokens", "trained_tokens", "median_tokens", "p95_tokens", "longest_tokens")
         more = ("duplicates", "empty_answers", "tokenizer", "cut", "skipped", "unread", LENGTHS)
         labels = {LABELS: self.labels} if self.labels else {}
@@ -138,7 +138,7 @@ class DatasetReport:
 
 @dataclass
 class Summing:
-    """Adds tallies up, in order. A context manager, because digests may wait in a temporary file."""
+    """Adds up the tallies of a dataset's parts, in order. A context manager, because digests may wait in a temporary file."""
 
     dataset: DatasetFiles
     max_length: int | None
@@ -160,7 +160,7 @@ class Summing:
         self._digests.close()
 
     def add(self, file: int, part: Tally) -> None:
-        """The next part of a file."""
+        """Add the tally of the next part of a file."""
         total, own, name = self.total, self._files[file], self.dataset.files[file].name
         base = own.lines
         for counts in (own, total):
@@ -178,7 +178,7 @@ class Summing:
         self._count(file, base, part)
 
     def _count(self, file: int, base: int, part: Tally) -> None:
-        """The examples of a part. What is not trained on counts in its own file alone."""
+        """Count the examples of a part; those that are not trained on count only in their own file."""
         total, own, name = self.total, self._files[file], self.dataset.files[file].name
         own.formats.update(part.formats)
         self._digests.add(part.digests, part.numbers, file, base)

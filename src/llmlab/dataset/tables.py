@@ -1,4 +1,4 @@
-"""The rows of tables: Parquet, Arrow (what `datasets` saves to disk) and CSV, some hundred in memory at a time.
+"""Read the rows of tables: Parquet, Arrow (what `datasets` saves to disk) and CSV, some hundred in memory at a time.
 
 Arrow gives every row's struct the fields of all of them, as nulls: `{"x": 1, "where": null}` where `{"x": 1}` was written
 (https://github.com/huggingface/datasets/issues/5950, https://github.com/axolotl-ai-cloud/axolotl/issues/2909). Such nulls are padding and
@@ -47,12 +47,12 @@ def _has_nulls(pa: Any, batch: Any) -> bool:
         elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
             waiting.append(values.flatten())
         elif not (pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            return True  # seen to row by row
+            return True  # its padding is looked for row by row
     return False
 
 
 def batches(path: Path) -> Iterator[Any]:
-    """A Parquet or Arrow file in batches of rows.
+    """Yield the rows of a Parquet or Arrow file in batches.
 
     Raises:
         LabError: pyarrow is not installed.
@@ -148,7 +148,7 @@ def read_csv(path: Path) -> Iterator[Line]:
 
 
 class _WrongKind(Exception):
-    """The file is no text."""
+    """The file is not text."""
 
 
 def _text(path: Path) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _text(path: Path) -> Iterator[str]:
 
 
 def _no_header(names: list[str]) -> str:
-    """Why the first line is none that names columns."""
+    """Why the first line does not name columns; "" when it does."""
     if not names:
         return "the file is empty"
     if len(names) == 1:

@@ -1,4 +1,4 @@
-"""What is counted of some lines of a dataset: a `Tally` of each part, made wherever it is read, and added up in order."""
+"""Count the lines of a dataset: a `Tally` of each part, made in the process that reads it, and added up in order."""
 
 from array import array
 from collections import Counter, defaultdict
@@ -26,7 +26,7 @@ EXACT_LENGTHS = 8192
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of a run of lines. Line numbers are relative to where the run begins."""
+    """Counts of consecutive lines. Line numbers are relative to where the lines begin."""
 
     lines: int = 0
     blank: int = 0
@@ -48,15 +48,15 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     """Unpaired preferences by whether their answer is `good` or `bad`."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """Rows of logs that teach nothing, by what they are."""
+    """Rows of logs that teach nothing, by name."""
     skipped_lines: list[tuple[int, str, str]] = field(default_factory=list)
-    """The first of them: line, what they are, and why."""
+    """The first skipped rows: line, name, and reason."""
     unread: Counter[str] = field(default_factory=Counter)
     """Rows by the keys in them that are neither read nor known to be harmless."""
     requests: LoggedRequests = field(default_factory=LoggedRequests)
     """Rows of logs, which count once it is known which of them repeat each other."""
     digests: "array[int]" = field(default_factory=lambda: array("Q"))
-    """Of each example's content, as `usual.digest` makes them."""
+    """The digest of each example's content, by `usual.digest`."""
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
     """The line of each digest."""
 
@@ -98,7 +98,7 @@ MOST_NAMES = 1000
 
 
 class _TallyBuilder:
-    """A tally in the making."""
+    """Builds a tally, row by row."""
 
     def __init__(self, count: Count, max_length: int | None) -> None:
         self.tally = Tally()
@@ -108,7 +108,7 @@ class _TallyBuilder:
         self.waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
 
     def line(self, line: Line) -> None:
-        """A line of any kind."""
+        """Count a line of any kind."""
         if line.row is None:
             self.tally.lines += 1
             self.without_row(line)
@@ -119,7 +119,7 @@ class _TallyBuilder:
             self.row(line.number, line.row, line.form, line.unread)
 
     def rows(self, number: int, row: dict[str, Any]) -> None:
-        """A row of no file's form, on the quick way where it is a usual one."""
+        """Count a row whose file has no form of its own, on the quick path where it is a usual one."""
         self.tally.lines += 1
         measured = usual(row) if self.quick else None
         if measured:
@@ -130,7 +130,7 @@ class _TallyBuilder:
             self.flush()
 
     def row(self, number: int, row: dict[str, Any], of_file: Format | None = None, unread: tuple[str, ...] = ()) -> None:
-        """A row that is not of the usual form; of a file with a form of its own, that form, and what its reader passed over."""
+        """Count a row that is not usual; `of_file` is the form of its file, if that has one, `unread` what its reader passed over."""
         try:
             example = to_example(row)
             form = of_file or example.format
@@ -186,7 +186,7 @@ class _TallyBuilder:
             self.tally.problems.append((number, reason))
 
     def flush(self) -> None:
-        """Add up what waits."""
+        """Add the waiting rows to the tally."""
         for form, rows in self.waiting.items():
             add(self.tally, form, rows, self.max_length)
             rows.clear()
@@ -206,7 +206,7 @@ def not_types(error: Exception) -> str:
 
 
 def settle(rows: list[LoggedRequest], max_length: int | None) -> Tally:
-    """What kept rows of a log count as."""
+    """The tally of the kept rows of a log."""
     total = Tally()
     waiting: defaultdict[Format, list[tuple[int, Measured]]] = defaultdict(list)
     for row in rows:

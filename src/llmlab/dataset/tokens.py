@@ -1,4 +1,4 @@
-"""How long an example is in tokens, and how much of it carries loss.
+"""Measure an example: its length in tokens, and how many of them carry loss.
 
 Token counts are measured with a tokenizer when one is given. Otherwise they are estimated, and said to be: four bytes of UTF-8 a token
 (OpenAI's rule of thumb for English; it holds within a third for most written languages and code), five a message for the chat template's
@@ -27,7 +27,7 @@ def estimate(text: str) -> int:
 
 
 def counter(tokenizer: Path | None) -> Count:
-    """How tokens are counted.
+    """The function that counts tokens.
 
     Args:
         tokenizer: a `tokenizer.json`, or the folder of a model that has one; None for the estimate.
@@ -53,7 +53,7 @@ def counter(tokenizer: Path | None) -> Count:
 
 
 def measure(example: Example, count: Count) -> Measured:
-    """What there is to know of any example."""
+    """Measure any example: its tokens, those that carry loss, its digest, and whether an answer has anything in it."""
     _, messages, trained, tools, text, chosen, rejected, _, _ = example
     if text:
         size = count(text)
@@ -83,9 +83,9 @@ def says(message: Message) -> bool:
 
 
 def sizes_of(messages: list[Message], count: Count, more: list[bytes]) -> tuple[list[int], bytes]:
-    """Tokens of each message, and what they say, in UTF-8.
+    """Tokens of each message, and the words of all of them in UTF-8.
 
-    What they hold beside their words goes to `more`, but not calls' identities, which differ from log to log.
+    Their calls and thoughts go to `more`, but not the ids of calls, which differ from log to log.
     """
     contents = [message["content"] for message in messages]
     joined = "\0".join(contents)
@@ -101,7 +101,7 @@ def sizes_of(messages: list[Message], count: Count, more: list[bytes]) -> tuple[
 
 
 def beside(message: Message, count: Count, more: list[bytes]) -> int:
-    """Tokens of a message's calls and thoughts, which go to `more`."""
+    """Tokens of a message's calls and thoughts, which are appended to `more`."""
     size = 0
     if "tool_calls" in message:
         calls = message["tool_calls"]
@@ -114,5 +114,5 @@ def beside(message: Message, count: Count, more: list[bytes]) -> int:
 
 
 def count_bytes(text: bytes, count: Count) -> int:
-    """Tokens of what is written in UTF-8."""
+    """Tokens of a text in UTF-8."""
     return len(text) + 3 >> 2 if count is estimate else count(text.decode())

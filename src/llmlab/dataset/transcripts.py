@@ -1,7 +1,7 @@
-"""Transcripts, where a file is a conversation and a line is a piece of one: Claude Code's and Codex's, to rows of messages.
+"""Read transcripts of Claude Code and Codex, where a line is a piece of a conversation, as rows of messages.
 
 A row is numbered by the line that its conversation begins at, or where it leaves one that came before. No more than the open conversations
-are held. What cannot be trained on (a picture) ends its conversation: what came before it is a row, and the line is told.
+are held. What cannot be trained on (a picture) ends its conversation: what came before it is a row, and the line is reported.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""A model's chat template and tokenizer tried on every row that would be trained on: what is refused, and how long the rest is.
+"""Try a model's chat template and tokenizer on every row that would be trained on: what is refused, and how long the rest is.
 
 Rows are read as training reads them: logs that repeat each other are what `repeats` has left of them, and what an upload writes anew is
 looked at as it would be written. Files go through on all cores, in parts, as in `check`.
@@ -67,7 +67,7 @@ class Trial:
     thoughts_ignored: int
 
     def said_of(self, report: DatasetReport) -> DatasetReport:
-        """The report with lengths as they were found instead of those of the contents alone."""
+        """The report with the lengths of this trial instead of those of the contents alone."""
         over = self.examples - fitting(self.lengths, report.max_length) if report.max_length else 0
         return replace(
             report,
@@ -85,7 +85,7 @@ class Trial:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the manifest keeps."""
+        """The facts for the manifest."""
         lines = [{"at": problem.place, "reason": problem.reason[:SHORT]} for problem in self.refusals[:SHOWN_PLACES]]
         keys = ("model", "revision", "hash", "template", "refused", "sequences", "several", "tokens_by_length", "sequences_by_length")
         return {key: getattr(self, key) for key in keys} | {"refused_lines": lines}
@@ -149,7 +149,7 @@ def _add(total: Tried, tried: Tried) -> None:
 
 
 def _parts(dataset: DatasetFiles, report: DatasetReport) -> Iterator[Part]:
-    """The files in parts; one of which some rows are left out is one part, since those are known by their lines."""
+    """The files in parts; a file with rows left out is one part, since those rows are known by their line numbers."""
     judged = report.verdicts.files
     for part in parts(dataset.files, PART):
         if part.file not in judged:

@@ -1,4 +1,4 @@
-"""Rows rendered and counted with one model's template and tokenizer, part by part, on all cores: what `trial` adds up."""
+"""Render and count rows with one model's template and tokenizer, part by part, on all cores; `trial` adds the parts up."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ MOST_KEPT = 1000
 
 @dataclass
 class Tried:
-    """What came of some lines; numbers count from where they begin. Of a place: its length and its line."""
+    """The outcome of a part's lines; line numbers count from where the part begins. `longest` is a length and its line."""
 
     lines: int = 0
     refused: int = 0
@@ -65,7 +65,7 @@ class Trying:
         self.max_length = max_length
 
     def tried(self, part: Part, left_out: set[int], more: dict[int, More]) -> Tried:
-        """What comes of a part of a file. `left_out` and `more` are the verdicts on its rows."""
+        """Try the rows of a part of a file. `left_out` and `more` are the verdicts on its rows."""
         tried = Tried()
         for line in lines_of(part):
             tried.lines += 1
@@ -88,7 +88,7 @@ class Trying:
         try:
             example = to_example(orjson.loads(written(line, row, more, "")) if more else row)
         except (LeftOut, BadRow, RecursionError, orjson.JSONEncodeError, UnicodeEncodeError):
-            return  # which the report has said
+            return  # the report has counted it
         drafts = self.drafter.drafts(example)
         sizes = [self.count(draft) for draft in drafts]
         if example.kind is Kind.PREFERENCE and len({_prompt(draft) for draft in drafts}) > 1:
@@ -113,11 +113,11 @@ def _prompt(draft: Draft) -> str:
     return draft.text[: draft.spans[0][0]] if draft.spans else ""
 
 
-# ---------------------------------------------------------------- here, or in processes
+# ---------------------------------------------------------------- in this process, or in several
 
 
 def run(parts: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -> Iterator[tuple[Part, Tried]]:
-    """Each part with what came of it, in order."""
+    """Yield each part with its outcome, in order."""
     left_out, more = verdicts.left_out, verdicts.more
     if processes == 1:
         for part in parts:
@@ -139,7 +139,7 @@ _trying: Trying
 
 
 def _start(folder: Path, template: str, objective: str, max_length: int) -> None:
-    """In each process. Ctrl-C reaches it as well as the parent, which is the one to speak."""
+    """Set up a worker process. Ctrl-C reaches it as well as its parent, and only the parent prints."""
     global _trying  # noqa: PLW0603 - a process's own, made once
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
     _trying = Trying(ModelFiles(folder, template), objective, max_length)

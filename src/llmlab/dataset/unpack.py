@@ -1,4 +1,4 @@
-"""A file's content in blocks, unpacked as its suffix says, in memory that its content cannot decide."""
+"""Read a file's content in blocks, unpacked as its suffix says, in memory that does not depend on the content."""
 
 import bz2
 import gzip
@@ -26,11 +26,11 @@ class Bomb(Exception):
 
 
 DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError, Bomb)
-"""What unpacking raises: bz2 says OSError and EOFError."""
+"""Exceptions that unpacking raises; bz2 raises OSError and EOFError."""
 
 
 def unpacked(path: Path) -> Iterator[bytes]:
-    """A file's content in blocks.
+    """Yield a file's content in blocks, unpacked.
 
     Raises:
         OSError: it cannot be opened.
@@ -54,7 +54,7 @@ def unpacked(path: Path) -> Iterator[bytes]:
 
 
 def bounded(content: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The content in blocks that are small whatever they were made of.
+    """Yield the content in blocks of at most `BLOCK` bytes.
 
     Raises:
         Bomb: it is more than `most` bytes.
@@ -103,7 +103,7 @@ def _unxz(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def blocks(stream: BinaryIO, head: bytes = b"", limit: int | None = None) -> Iterator[bytes]:
-    """What was read already, then the rest of a stream, or its next `limit` bytes."""
+    """Yield `head`, which was read already, then the rest of a stream, or its next `limit` bytes."""
     if head:
         yield head
     while block := stream.read(BLOCK if limit is None else min(BLOCK, limit)):

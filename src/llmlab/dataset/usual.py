@@ -1,8 +1,8 @@
-"""The usual row, checked and measured in one pass: a conversation of words alone, or a question and its answer, in ASCII.
+"""Check and measure usual rows in one pass: a conversation of words alone, or a question and its answer, in ASCII.
 
 Most lines of most datasets are such, counted with the estimate, and `to_example` and `measure` take three times as long to say the same of
 them: a test holds the two together. What is done with a row follows from its keys, and with a message from its own, and is worked out once
-for each set of them. Whatever is unusual, or wrong, or has a key that would be told, is left to them: `forms` says which.
+for each set of them. Whatever is unusual, or wrong, or has a key that would be reported, is left to them: `forms` says which.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ MOST_SHAPES = 4096
 
 
 def _shape(keys: tuple[str, ...]) -> RowShape | None:
-    """The shape of rows that have these keys, where nothing beside them is told or refused."""
+    """The shape of rows that have these keys, where none of them is reported or refused."""
     if len(_shapes) >= MOST_SHAPES:
         _shapes.clear()
     _shapes[keys] = shape = _worked_out(keys)
@@ -94,11 +94,11 @@ MORE = {Format.ALPACA: ("input",), Format.INSTRUCTION_RESPONSE: ("context", "inp
 
 
 UNKNOWN = RowShape(Format.TEXT, "")
-"""In the place of a shape that has not been worked out."""
+"""The placeholder of a shape that has not been worked out."""
 
 
 def usual(row: Mapping[str, Any]) -> tuple[Format, Measured] | None:
-    """What `measure` would find, and of which format, or None when the row is not of a usual form."""
+    """The format of a usual row, and what `measure` would return for it; None when the row is not a usual one."""
     keys = tuple(row)
     shape = _shapes.get(keys, UNKNOWN)
     if shape is UNKNOWN:

@@ -1,4 +1,4 @@
-"""What to train: one model that the command line, the agent and the trainer all read.
+"""The recipe of a training: one pydantic model that the command line, the agent and the trainer all read.
 
 A recipe is a YAML file of the fields below; `--set lora.rank=8` overrides one. Nothing is guessed: an unknown field is refused
 with the nearest one that exists, a wrong value with what it must be.
@@ -30,7 +30,7 @@ LAB_MODEL = chat_templates.LAB
 DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
 MOST_BYTES = 256 << 10
-"""Of a recipe's file; the longest that ships has 2 KiB."""
+"""Bytes of the largest recipe file; the longest that ships has 2 KiB."""
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 2
 """How a wrong value is shown: a few lines of YAML may stand for gigabytes."""
@@ -157,7 +157,7 @@ class Recipe(BaseModel):
 
     @property
     def whole_copies(self) -> str:
-        """What of this recipe cannot be divided over GPUs, so that each has a copy; "" when everything can.
+        """The setting of this recipe because of which each GPU has a whole copy; "" when everything can be divided over GPUs.
 
         FSDP2 divides tensors along their first dimension, and bitsandbytes' 4-bit weights and 8-bit moments are blocks of a flat one.
         """
@@ -177,7 +177,7 @@ class Recipe(BaseModel):
 
 
 INSTEAD = {"warmup": "warmup_steps", "warmup_steps": "warmup"}
-"""Two ways to say one thing: a recipe has one of them, and a `--set` of one is instead of the other."""
+"""Fields that exclude each other: a recipe has one of them, and a `--set` of one replaces the other."""
 
 
 def shipped() -> dict[str, Path]:
@@ -295,7 +295,7 @@ def check(values: Mapping[str, Any], source: str = "the recipe", overrides: Mapp
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
-    """Every field: its dotted name, its default as text ("" where there is none), and what it says."""
+    """Every field: its dotted name, its default as text ("" where there is none), and its description."""
     for name, field in Recipe.model_fields.items():
         if name in SECTIONS:
             for inner, inner_field in SECTIONS[name].model_fields.items():

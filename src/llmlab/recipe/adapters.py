@@ -1,4 +1,4 @@
-"""What of an adapter's fields does not go together, said before a machine is paid for."""
+"""Refuse fields of the adapter that do not go together, before an instance is paid for."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def check_adapter(recipe: "Recipe", source: str) -> None:
-    """That PEFT can put the adapter where the recipe says.
+    """Check that PEFT can put the adapter where the recipe says.
 
     An adapter on a parameter is added to the parameter itself, so that none of its inputs can be dropped: peft 0.21, tuners/lora/layer.py,
     `ParamWrapper`.

@@ -1,4 +1,4 @@
-"""What TRL's trainers cannot do under llmlab's contract, said before a machine is paid for.
+"""Refuse what TRL's trainers cannot do under llmlab's contract, before an instance is paid for.
 
 The sentences are about the recipe's fields, and TRL 1.16 is why: its trainers' own refusals are meant for who writes a script.
 """
@@ -15,7 +15,7 @@ TRL_ALONE: frozenset[str] = frozenset({"kto", "grpo"})
 
 
 def fits_trl(recipe: "Recipe", source: str) -> None:
-    """That TRL's trainer can do what the recipe asks for.
+    """Check that TRL's trainer can do what the recipe asks for.
 
     Raises:
         UsageError: it cannot; the hint does without.
@@ -63,7 +63,7 @@ def _trl_misfits(recipe: "Recipe") -> tuple[Misfit, ...]:
 
 
 def fits_grpo(recipe: "Recipe", source: str) -> None:
-    """That completions can be made and compared as the recipe says.
+    """Check that completions can be made and compared as the recipe says.
 
     Raises:
         UsageError: they cannot; the hint says what can.

@@ -8,7 +8,7 @@ from llmlab.errors import UsageError
 
 
 class Misfit(NamedTuple):
-    """Whether a recipe has it, why it cannot be, and the `--set` that mends it."""
+    """A conflict of fields: whether a recipe has it, why it cannot be, and the `--set` that mends it."""
 
     wrong: bool
     why: str
@@ -16,7 +16,7 @@ class Misfit(NamedTuple):
 
 
 def refuse(whose: str, misfits: Iterable[Misfit], source: str) -> None:
-    """Say the first one that the recipe has, as one of `whose`.
+    """Refuse the first misfit that the recipe has, in a sentence that begins with `whose`.
 
     Raises:
         UsageError: there is one; the hint does without.

@@ -1,6 +1,7 @@
-"""What to change in messages that a chat template refuses: changes that people make are tried, and the first that it takes is told.
+"""Advice for messages that a chat template refuses: usual changes are tried, and the first that it takes is suggested.
 
-Templates say why they refuse in words of their own ("Conversation roles must alternate"), or in Python's. What they want is seen by asking.
+Templates say why they refuse in words of their own ("Conversation roles must alternate"), or in Python's. What they take is
+found out by trying.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from llmlab.dataset.rendering.template import TokenizerTemplate
 
 REFUSES = "the chat template refuses"
 MOST_MESSAGES = 200
-"""Of a conversation that changes are tried on."""
+"""Messages of the longest conversation that changes are tried on."""
 
 
 def change(template: TokenizerTemplate, messages: list[Any], tools: list[Any]) -> str:

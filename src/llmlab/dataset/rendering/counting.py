@@ -1,7 +1,7 @@
-"""How many tokens a draft becomes, and how many of them carry loss: as the trainer makes them, where the model's tokenizer is at hand.
+"""Count the tokens of a draft, and those that carry loss: as the trainer makes them, where the model's tokenizer is at hand.
 
-Without it they are estimated, at four bytes a token of what the template makes. A tokenizer that minds being cut is given the whole, and
-an answer whose edge lies within a token is refused, as in the trainer.
+Without it they are estimated, at four bytes a token of what the template makes. A tokenizer that makes other tokens of a cut text
+gets the whole, and an answer whose edge lies within a token is refused, as in the trainer.
 """
 
 import os
@@ -16,19 +16,19 @@ from llmlab.dataset.rendering.parts import edge, joins, parts_of, stretches
 from llmlab.errors import UsageError, one_line
 
 Lengths = tuple[int, int]
-"""Tokens, and those of them that carry loss."""
+"""The number of tokens, and of those among them that carry loss."""
 BYTES_A_TOKEN = 4
 
 
 def is_installed() -> bool:
-    """Whether the package that reads tokenizers is."""
+    """Whether the package tokenizers is installed, which reads a model's tokenizer."""
     from importlib.util import find_spec
 
     return find_spec("tokenizers") is not None
 
 
 def counting(files: ModelFiles) -> Callable[[Draft], Lengths]:
-    """How a draft is counted.
+    """The function that counts a draft's tokens.
 
     Raises:
         UsageError: the tokenizer cannot be read.
@@ -51,7 +51,7 @@ def _size(text: str) -> int:
 
 
 class _TokenCounter:
-    """One tokenizer."""
+    """Counts the tokens of drafts with one tokenizer."""
 
     def __init__(self, file: Path, files: ModelFiles) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""An example as the text that the model sees, with the spans of it that the assistant says: there is loss, and nowhere else.
+"""Render an example as the text that the model sees, with the spans that the assistant says: only they carry loss.
 
 Where the model's own template marks the assistant's words (`{% generation %}`), the marks decide. Else the words of message `i` lie between
 the conversation before it, as the model would be asked (with the generation prompt), and the conversation up to it; both must be prefixes
@@ -27,14 +27,14 @@ from llmlab.dataset.rendering.unfinished import without_ends
 
 @dataclass(frozen=True)
 class Draft:
-    """The text of a sequence, and the spans of its characters that carry loss; None for plain text, which does all over."""
+    """The text of a sequence, and the spans of its characters that carry loss; None for plain text, all of which does."""
 
     text: str
     spans: Several[Span] | None
 
     @property
     def answers(self) -> str:
-        """What carries loss, without what lies between."""
+        """The text that carries loss, without what lies between."""
         return self.text if self.spans is None else "".join(self.text[start:end] for start, end in self.spans)
 
 
@@ -42,7 +42,7 @@ ROWS = {Kind.PREFERENCE: "a preference (chosen, rejected)", Kind.KTO: "an unpair
 
 
 class OtherObjective(BadRow):
-    """The row is a good one, for another objective than the recipe's. `objective` is the one that it suits."""
+    """The row is valid, but for another objective than the recipe's. `objective` is the one that it suits."""
 
     def __init__(self, reason: str, objective: str) -> None:
         super().__init__(reason)
@@ -62,7 +62,7 @@ def _labelled(example: Example) -> int:
 
 
 class Drafter:
-    """Examples to drafts for one chat template."""
+    """Renders examples as drafts with one chat template."""
 
     def __init__(self, template: TokenizerTemplate, objective: str) -> None:
         self.template = template
@@ -70,7 +70,7 @@ class Drafter:
         self.special, self.control = template.special, template.control
 
     def drafts(self, example: Example) -> list[Draft]:
-        """One, or several where the template asks for it; chosen and rejected of a preference.
+        """The drafts of an example: one, or several where the template needs it; chosen and rejected of a preference.
 
         Raises:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.

@@ -1,4 +1,4 @@
-"""Where an answer leaves the prompt that asks for it, in templates whose prompt is no prefix of the conversation with its answer.
+"""Find where an answer begins, in templates whose prompt is no prefix of the conversation with its answer.
 
 Two kinds of templates are so. Some ask with more than they keep: DeepSeek R1 asks with `<think>` and renders an answer without. There the
 answer begins where the two part. How far they agree must not hang on what the answer says, which may begin like the template's own words
@@ -68,7 +68,7 @@ def words_at(template: TokenizerTemplate, messages: list[Any], tools: list[Any])
 
 
 def alike(text: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
+    """The number of characters that two texts have in common at their beginning."""
     low, high = 0, min(len(text), len(other))
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,6 +1,6 @@
-"""How much a chat template may do: turns of its loops and calls, the length of the texts it makes, widths and numbers it calculates with.
+"""Limits of what a chat template may do: turns of its loops and calls, the length of the texts it makes, the widths and numbers it uses.
 
-All limits grow with what the template was given, which is looked at when it matters: honest templates never get that far.
+All limits grow with the template's inputs, which are only weighed when a limit is reached: honest templates never get that far.
 """
 
 import re
@@ -15,15 +15,15 @@ STEPS, STEPS_A_CHARACTER = 1_000_000, 100
 """Turns of loops that a rendering may take: a second at most. A template that compares all messages with each other has room for three
 thousand of them."""
 STEPS_A_CALL = 5
-"""Of a function, a method or a filter."""
+"""Steps that a call of a function, a method or a filter counts as."""
 LENGTH, LENGTHS_A_CHARACTER = 1 << 20, 64
 """Characters of any text that a template may make."""
 CHARACTERS_A_STEP = 256
-"""Of text that is copied in the time of a step."""
+"""Characters of text that are copied in the time of a step."""
 LARGEST_NUMBER = 100_000
-"""Of a width, a count or an indent. Jinja's own limit for `range`."""
+"""The largest width, count or indent: Jinja's own limit for `range`."""
 MOST_BITS = 4096
-"""Of a number that a template calculates."""
+"""Bits of the largest number that a template may calculate."""
 WIDE = re.compile(r"%[^a-zA-Z%]*(\*|\d{6})|\{[^{}]*(\{|\d{6})")
 """A width in a format that no honest one has, or that another value gives."""
 WIDENING = frozenset({
@@ -33,14 +33,14 @@ WIDENING = frozenset({
 """Methods of texts, filters and functions whose result is as large as a number that they are given."""
 GROWING = frozenset({"replace", "join", "format", "format_map", "translate", "expandtabs"})
 WRITING = frozenset({"tojson", "string", "pprint", "join", "format"})
-"""What makes a text of a value."""
+"""Filters and methods that make a text of a value."""
 JUDGED = WIDENING | GROWING | WRITING
 Span = tuple[int, int]
-"""First character and the one behind the last."""
+"""The index of the first character, and of the one behind the last."""
 
 
 class TooMuch(LabError):
-    """A template does more than any honest one: it is not asked again."""
+    """A template does more than any honest one: it is not rendered again."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the chat template of the model was stopped: {what}", "llmlab launch --help")
@@ -48,7 +48,7 @@ class TooMuch(LabError):
 
 @dataclass
 class Rendering:
-    """One rendering: what it may still do, and what it has done."""
+    """One rendering of a template: the steps and the length that it has left, and its spans so far."""
 
     inputs: Any = ""
     today: datetime | None = None
@@ -71,7 +71,7 @@ class Rendering:
             self._check(0)
 
     def count_text(self, length: int) -> None:
-        """Count a text that was made, or is about to be.
+        """Count a text of this length that was made, or is about to be.
 
         Raises:
             TooMuch: it is too long.
@@ -82,12 +82,12 @@ class Rendering:
 
     @property
     def longest(self) -> int:
-        """Characters of the longest text that it may make, for the size of what was given."""
+        """Characters of the longest text that the template may make, by the size of its inputs."""
         self._weigh()
         return self.length
 
     def _check(self, length: int) -> None:
-        """Stop what is too much also for the size of what was given, which is looked at when it matters."""
+        """Stop the template if it is over its limits also by the size of its inputs, which are weighed only now."""
         self._weigh()
         if self.steps < 0:
             raise TooMuch("it takes more than a million steps for one conversation")
@@ -117,7 +117,7 @@ def weight(value: Any, most: int = 1 << 40) -> int:
 
 
 def grown(name: str, subject: Any, args: Sequence[Any]) -> int:
-    """How long the result of a method of a text, or of a filter, is at most."""
+    """The greatest length that the result of a method of a text, or of a filter, can have."""
     if name == "join":
         parts, between = (args[0] if args else (), subject) if isinstance(subject, str) else (subject, args[0] if args else "")
         return sum(len(part) + len(str(between)) for part in parts if isinstance(part, str)) if isinstance(parts, list | tuple) else 0
@@ -136,7 +136,7 @@ def grown(name: str, subject: Any, args: Sequence[Any]) -> int:
 
 
 def product(sign: str, left: Any, right: Any) -> int:
-    """How long a product is: of a text or a list and a number, or of two numbers in bits."""
+    """The length of a product of a text or a list and a number; of two numbers, whose bits are limited, 0."""
     if isinstance(left, int) and isinstance(right, int):
         bits = left.bit_length() * right if sign == "**" else left.bit_length() + right.bit_length()
         if bits > MOST_BITS:

@@ -1,4 +1,4 @@
-"""What a model's folder says of its chat template and its tokenizer, read as transformers reads it, without transformers.
+"""Read the chat template and the tokenizer's settings from a model's folder as transformers does, without transformers.
 
 A template stands in `chat_template.jinja`, with those for special occasions in `additional_chat_templates/`, or in `tokenizer_config.json`
 (https://huggingface.co/docs/transformers/main/en/chat_templating). The tokens that have names of their own stand in
@@ -18,22 +18,22 @@ CONFIG, TEMPLATE, NAMES, VOCABULARY = "tokenizer_config.json", "chat_template.ji
 MODEL = "config.json"
 MORE = "additional_chat_templates"
 SMALL = (CONFIG, TEMPLATE, NAMES, MODEL)
-"""Without the vocabulary, which has up to tens of megabytes."""
+"""The files without the vocabulary, which has up to tens of megabytes."""
 MOST_BYTES, MOST_VOCABULARY_BYTES = 4 << 20, 256 << 20
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The folder of a model, or of its tokenizer's files alone. It has what a tokenizer of transformers has of templates."""
+    """The folder of a model, or of its tokenizer's files alone. It has the members of a transformers tokenizer that templates need."""
 
     folder: Path
     template: str = ""
-    """A recipe's, in place of the folder's own."""
+    """The recipe's template, in place of the folder's own; "" without one."""
 
     @property
     def exist(self) -> bool:
-        """Whether there is anything that tells of a template."""
+        """Whether there is a template, or a file that may hold one."""
         return bool(self.template) or (self.folder / CONFIG).is_file() or (self.folder / TEMPLATE).is_file()
 
     @property
@@ -74,7 +74,7 @@ class ModelFiles:
 
     @cached_property
     def special_tokens_map(self) -> dict[str, str]:
-        """Tokens by their names, which a template is told as well. Without a token to fill up with, the trainer takes the end token."""
+        """Special tokens by name, which are a template's variables as well. The end token stands in for a missing padding token."""
         config = dict(self._config)
         if "added_tokens_decoder" not in config:
             config |= self._read(NAMES)
@@ -124,7 +124,7 @@ class ModelFiles:
 
     @cached_property
     def hash(self) -> str:
-        """What tells one template from another: its texts, and the tokens that it is told."""
+        """The SHA-256 that tells one template from another: of its texts, and of the special tokens that it gets."""
         identity = [self.get_chat_template(), self.get_chat_template([{}]), self.special_tokens_map]
         return sha256(json.dumps(identity, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -1,4 +1,4 @@
-"""A text cut at the edges of its answers, as it is tokenised: a server does so with the prompt."""
+"""Cut a text at the edges of its answers before it is tokenised, as a server does with the prompt."""
 
 from collections.abc import Iterator, Sequence as Several, Set as AbstractSet
 from typing import Any
@@ -22,7 +22,7 @@ def joins(tokenizer: Any) -> bool:
 
 
 def edge(text: str, place: int, coded: Any, control: AbstractSet[int]) -> int:
-    """The token of a whole text that begins at a character. A control token may take the white space behind it along.
+    """The index of the token of a whole text that begins at a character. A control token may take the white space behind it along.
 
     Raises:
         BadRow: none begins there.
@@ -48,7 +48,7 @@ def no_edge(text: str, place: int) -> BadRow:
 
 
 def parts_of(text: str, spans: Several[Span]) -> Iterator[tuple[str, bool]]:
-    """A text cut at the edges of its answers, and whether each part is one."""
+    """Yield the parts of a text cut at the edges of its answers, and whether each part is an answer."""
     last = 0
     for start, end in (*spans, (len(text), len(text))):
         for piece in stretches(text[last:start]) if start > last else ():

@@ -1,9 +1,9 @@
-"""The text that a chat template makes of a conversation: with what transformers gives to its templates, without transformers.
+"""Render a conversation with a chat template in a sandbox: with what transformers gives to its templates, without transformers.
 
 A template comes with a model and is a stranger's program. It runs in Jinja's sandbox for untrusted templates
 (https://jinja.palletsprojects.com/en/stable/sandbox/), which keeps it from the program around it and not from the machine's time and
 memory: "the sandbox alone is no solution for perfect security … limits on resources". So its loops and calls are counted, and the length
-of what it makes is limited, both by the size of what it was given. What a template is given, and the names it may call, are those of
+of what it makes is limited, both by the size of its inputs. The variables of a template, and the names it may call, are those of
 transformers: https://huggingface.co/docs/transformers/main/en/chat_templating_writing. A test holds the two together.
 """
 
@@ -69,7 +69,7 @@ def render(
 
 @lru_cache(maxsize=64)
 def compiled(source: str) -> tuple["TemplateSandbox", Template]:
-    """A template, ready to be rendered."""
+    """Compile a template: its environment, and the template in it."""
     environment = TemplateSandbox()
     return environment, environment.from_string(source)
 
@@ -145,7 +145,7 @@ def _tojson(
 
 
 class _CountingCodeGenerator(CodeGenerator):
-    """Python code in which what would be done without a call is a call."""
+    """Generates Python code in which joins and slices are calls too, so that they can be counted."""
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - Jinja's name
         self.write("environment.joined((")
@@ -164,7 +164,7 @@ class _CountingCodeGenerator(CodeGenerator):
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox for templates that nobody knows, which counts what they do. One rendering at a time."""
+    """Jinja's sandbox for untrusted templates, which counts what they do. One rendering at a time."""
 
     code_generator_class = _CountingCodeGenerator
     intercepted_binops = frozenset({"+", "*", "**", "%"})
@@ -213,7 +213,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return "".join(texts)
 
     def shown(self, value: Any) -> Any:
-        """A value that becomes text."""
+        """Count a value that becomes text, and return it."""
         if isinstance(value, list | tuple | dict):
             self.rendering.count_text(weight(value, self.rendering.longest))
         return value
@@ -229,7 +229,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return __self._counted_result(super().call(__context, __obj, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Sums and products, once it is known how large they get."""
+        """Calculate sums and products once it is known how large they get."""
         if operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, Sized):
             self.rendering.count_text(len(left) + len(right))
             return left + right  # type: ignore[operator] # which raises as it would in the template

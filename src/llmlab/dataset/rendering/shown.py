@@ -1,4 +1,4 @@
-"""That a template shows what the answers say: some leave out what they do not know, or all but the first of several calls."""
+"""Check that a template shows what the answers say: some leave out what they do not know, or all but the first of several calls."""
 
 import json
 import re
@@ -12,14 +12,14 @@ TAIL = 12
 """Characters of an answer's end that must be seen in what the template made of it."""
 END_OF_THOUGHTS = "</think>"
 THOUGHTS = re.compile(r"</?think(?:ing)?>")
-"""What may stand in the prompt already, or be cut away with what is before it."""
+"""Tags of thoughts, which may stand in the prompt already, or be cut away with the text before them."""
 
 
 def check(answers: Several[str], messages: list[Any], trained: list[int]) -> None:
-    """That the words and the calls of the trained messages stand in what carries loss.
+    """Check that the words and the calls of the trained messages stand in the text that carries loss.
 
     Raises:
-        BadRow: one does not.
+        BadRow: one of them does not.
     """
     text = "".join(answers)
     names: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _shows(text: str, value: str) -> bool:
-    """Whether a text stands there, raw or as JSON, as Python or as JSON within JSON writes it."""
+    """Whether a value's end stands in the text, raw or as JSON, as Python or as JSON within JSON writes it."""
     end = value.strip()[-TAIL:]
     written = json.dumps(end, ensure_ascii=False)
     ways = (end, written[1:-1], json.dumps(end)[1:-1], repr(end)[1:-1], json.dumps(written)[3:-3])

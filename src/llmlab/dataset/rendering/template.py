@@ -1,11 +1,11 @@
-"""The model's chat template: messages to the very text the model sees, and which of its characters the assistant says.
+"""The model's chat template: it makes the very text that the model sees of messages, and marks the assistant's characters in it.
 
 Rendering is `sandbox`'s, as transformers does it. What a template would take from the clock (Llama 3 writes today's date into the system
 turn) is fixed, so that the same data makes the same tokens on every machine and day. Many templates that carry no marks of their own
 (`{% generation %}`) have a twin in TRL which does: where the twin renders an example to the same text, character by character, its marks
 hold for the model's too.
 
-What a template wants of messages is seen in probes: contents in parts, arguments of calls as text, thoughts under another name. Some add
+What a template needs of messages is found with probes: contents in parts, arguments of calls as text, thoughts under another name. Some add
 the prompt that asks for an answer to every conversation, asked or not; it is none of the conversation, and taken away. Some end an answer
 with nothing, so that what begins the next turn is what the model stops with.
 """
@@ -27,7 +27,7 @@ from llmlab.dataset.rendering.limits import Span
 
 MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 LONG_AGO = datetime(2024, 7, 26, tzinfo=UTC)
-"""The day it is in every template until told otherwise: the one that Llama 3's own falls back on."""
+"""The date that templates get by default: the one that Llama 3's own falls back on."""
 
 THINKING = re.compile(r"""\.thinking\b|['"]thinking['"]""")
 """How a template asks for thoughts by the name that gpt-oss gave them: https://cookbook.openai.com/articles/openai-harmony."""
@@ -41,7 +41,7 @@ TOOL = {"type": "function", "function": {"name": "probe", "description": "", "pa
 
 
 class TokenizerTemplate:
-    """One tokenizer's template. `today` is the date that a template is told when it asks, `special` are the tokenizer's control tokens."""
+    """One tokenizer's chat template. `today` is the date that the template gets, `special` are the tokenizer's control tokens."""
 
     def __init__(self, tokenizer: Any, today: datetime = LONG_AGO, special: tuple[str, ...] = ()) -> None:
         self.tokenizer = tokenizer
@@ -70,7 +70,7 @@ class TokenizerTemplate:
         return self._rendered(messages, tools, prompt=prompt)[0]
 
     def has_marks(self, tools: Several[Any]) -> bool:
-        """Whether the template says itself what the assistant says."""
+        """Whether the template itself marks what the assistant says."""
         return bool(MARKS.search(self._of(tools=bool(tools))))
 
     def marked(self, messages: Several[Any], tools: Several[Any]) -> tuple[str, list[Span]]:
@@ -83,7 +83,7 @@ class TokenizerTemplate:
 
     @cached_property
     def stop(self) -> str:
-        """What a model stops an answer with, where the template puts nothing behind the last: the control token that follows it else.
+        """The control token that ends the last answer where the template puts nothing behind it: the one that follows earlier answers.
 
         GLM's models end their turn with the token that begins the next: https://github.com/huggingface/trl/pull/5988.
         """
@@ -91,7 +91,7 @@ class TokenizerTemplate:
 
     @cached_property
     def stop_of_calls(self) -> str:
-        """As `stop`, of an answer that calls tools."""
+        """The same as `stop`, of an answer that calls tools."""
         return self._follows([ASKS, CALLS], [ASKS, CALLS, RESULT], [TOOL]) or self.stop
 
     def _follows(self, upto: Several[Any], whole: Several[Any], tools: Several[Any]) -> str:
