@@ -54,7 +54,7 @@ MOST_SHAPES = 4096
 
 
 def _shape(keys: tuple[str, ...]) -> RowShape | None:
-    """The shape of rows that have these keys, where none of them is reported or refused."""
+    """The shape of rows that have these keys; None where one of them is reported or refused, or their form is never usual."""
     if len(_shapes) >= MOST_SHAPES:
         _shapes.clear()
     _shapes[keys] = shape = _worked_out(keys)

@@ -251,7 +251,7 @@ def _rewards(file: Path, values: dict[str, Any], *, typed: bool) -> None:
 
 
 def find(path: str | Path | None) -> Path:
-    """The file of a recipe.
+    """The file of a recipe: a path, or the name of a shipped one; `DEFAULT` when None.
 
     Raises:
         UsageError: there is none.
