@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from llmlab import contract, money
 from llmlab.aws import documents
 from llmlab.aws.session import Aws
-from llmlab.aws.standing import Standing, StandingCosts
+from llmlab.aws.standing import ResourceCost, StandingCosts
 from llmlab.clock import ManualClock
 from llmlab.commands.money import kept_words
 from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, LogStream, Manifest, Marker, RunKeys, Spec, build_timestamp
@@ -285,7 +285,7 @@ def test_what_is_kept_costs_until_it_is_deleted(ready: CommandLine, lab_aws: Aws
 
 def test_storage_is_what_buckets_and_log_groups_cost() -> None:
     kinds = {"outputs bucket": 46.0, "data bucket": 2.0, "log group": 0.0, "dashboard": 3.0}
-    stands = StandingCosts(tuple(Standing(kind, kind[:4], 0.0, dollars) for kind, dollars in kinds.items()))
+    stands = StandingCosts(tuple(ResourceCost(kind, kind[:4], 0.0, dollars) for kind, dollars in kinds.items()))
     kept = kept_of(stands, 4e9)
     assert kept.storage == {"outp": 46.0, "data": 2.0}
     assert kept_words(kept) == "storage about $48.00 a month (outp $46.00, data $2.00); log lines of this month 4.00 GB, about $2.00"

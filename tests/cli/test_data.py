@@ -240,7 +240,7 @@ def test_an_interrupted_part_aborts_the_upload(lab: CommandLine, buckets: Aws, m
 def test_a_file_that_changes_meanwhile_is_refused(buckets: Aws, tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"other")
-    outgoing = sending.Outgoing(file, "a", 5, changed=1)
+    outgoing = sending.UploadFile(file, "a", 5, changed=1)
     with pytest.raises(Exception, match="changed while it was sent"):
         sending.send(buckets, buckets.names.data_bucket, [outgoing])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llmlab.aws import receiving
-from llmlab.aws.receiving import Incoming, partial, receive
+from llmlab.aws.receiving import DownloadFile, partial, receive
 from llmlab.aws.session import Aws, Unreachable
 from llmlab.errors import LabError
 from tests.conftest import REGION
@@ -90,9 +90,9 @@ def aws() -> Iterator[Aws]:
     there.s3.close()
 
 
-def incoming(path: Path, content: bytes = CONTENT, *, known: bool = True) -> Incoming:
+def incoming(path: Path, content: bytes = CONTENT, *, known: bool = True) -> DownloadFile:
     """The object as a run's marker lists it, or, when it is not `known`, as the listing alone does."""
-    return Incoming("key", path, len(content), '"tag"', CHANGED, hashlib.sha256(content).hexdigest() if known else "")
+    return DownloadFile("key", path, len(content), '"tag"', CHANGED, hashlib.sha256(content).hexdigest() if known else "")
 
 
 def broken_once(body: bytes) -> bytes:

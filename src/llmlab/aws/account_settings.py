@@ -12,8 +12,8 @@ AWS_DISK_KEY = "alias/aws/ebs"
 
 def opt_in_status(aws: Aws) -> str:
     """Of the lab's region, asked elsewhere: `opt-in-not-required`, `opted-in` or `not-opted-in`."""
-    found = aws.client("ec2", region=HOME).describe_regions(RegionNames=[aws.region], AllRegions=True)["Regions"]
-    return str(found[0]["OptInStatus"]) if found else ""
+    regions = aws.client("ec2", region=HOME).describe_regions(RegionNames=[aws.region], AllRegions=True)["Regions"]
+    return str(regions[0]["OptInStatus"]) if regions else ""
 
 
 def plan(aws: Aws) -> str:
@@ -31,6 +31,6 @@ def disk_key(aws: Aws) -> str:
 
 def ringing(aws: Aws, alarms: Sequence[str]) -> list[str]:
     """What those of these alarms say that are in alarm."""
-    found = aws.client("cloudwatch").describe_alarms(AlarmNames=list(alarms))["MetricAlarms"]
-    loud = [alarm for alarm in found if alarm.get("StateValue") == "ALARM"]
+    described = aws.client("cloudwatch").describe_alarms(AlarmNames=list(alarms))["MetricAlarms"]
+    loud = [alarm for alarm in described if alarm.get("StateValue") == "ALARM"]
     return sorted(str(alarm.get("AlarmDescription") or alarm["AlarmName"]).partition(":")[0] for alarm in loud)

@@ -52,17 +52,17 @@ class Alarm(AwsResource):
         }
 
     def read(self) -> Properties | None:
-        found = self._find()
-        if not found:
+        alarm = self._find()
+        if not alarm:
             return None
-        dimensions = {one["Name"]: one["Value"] for one in found.get("Dimensions", [])}
-        condition = f"{found.get('Statistic')} {found.get('ComparisonOperator')} {found.get('Threshold', 0):g}"
+        dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm.get("Dimensions", [])}
+        condition = f"{alarm.get('Statistic')} {alarm.get('ComparisonOperator')} {alarm.get('Threshold', 0):g}"
         return {
-            "metric": _metric(found.get("Namespace"), found.get("MetricName"), dimensions),
-            "condition": f"{condition} in {found.get('EvaluationPeriods')} x {found.get('Period')} s",
-            "missing data": found.get("TreatMissingData"),
-            "tells": found.get("AlarmActions", []) if found.get("ActionsEnabled", True) else [],
-            "description": found.get("AlarmDescription"),
+            "metric": _metric(alarm.get("Namespace"), alarm.get("MetricName"), dimensions),
+            "condition": f"{condition} in {alarm.get('EvaluationPeriods')} x {alarm.get('Period')} s",
+            "missing data": alarm.get("TreatMissingData"),
+            "tells": alarm.get("AlarmActions", []) if alarm.get("ActionsEnabled", True) else [],
+            "description": alarm.get("AlarmDescription"),
         }
 
     def _find(self) -> Mapping[str, Any] | None:

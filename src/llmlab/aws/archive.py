@@ -16,7 +16,7 @@ KEPT_DAYS = 7
 
 
 @dataclass(frozen=True)
-class Wait:
+class ArchiveRestore:
     """Archived objects that are on their way back, and how long it takes."""
 
     storage: str
@@ -25,14 +25,14 @@ class Wait:
     size: int
 
 
-def ask_back(aws: Aws, bucket: str, items: Iterable[Object]) -> tuple[Wait, ...]:
+def ask_back(aws: Aws, bucket: str, items: Iterable[Object]) -> tuple[ArchiveRestore, ...]:
     """Of the objects that are archived and cannot be read yet, make sure that a restore is under way."""
     waiting: dict[str, list[Object]] = {}
     for item in items:
         if item.storage in HOURS and not _readable(aws, bucket, item):
             waiting.setdefault(item.storage, []).append(item)
     return tuple(
-        Wait(storage, HOURS[storage], tuple(item.key for item in archived), sum(item.size for item in archived))
+        ArchiveRestore(storage, HOURS[storage], tuple(item.key for item in archived), sum(item.size for item in archived))
         for storage, archived in waiting.items()
     )
 

@@ -60,7 +60,7 @@ class Bucket(AwsResource):
             "encryption": default.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm"),
             "public access": "blocked" if access.result().get("PublicAccessBlockConfiguration") == BLOCKED else "open",
             "ownership": owner.get("ObjectOwnership"),
-            "TLS only": next((one for one in policy.result() if one.get("Sid") == wanted), None),
+            "TLS only": next((statement for statement in policy.result() if statement.get("Sid") == wanted), None),
             **_rules_in_words(rules.result()),
         }
 

@@ -64,9 +64,9 @@ class Budget(AwsResource):
         }
 
     def _subscribers(self, percent: int, notifications: list[Mapping[str, Any]]) -> list[str] | None:
-        if not any(_same(one, _notification(percent)) for one in notifications):
+        if not any(_same(notification, _notification(percent)) for notification in notifications):
             return None
-        addresses = {one["Address"] for one in self._listeners(percent)}
+        addresses = {subscriber["Address"] for subscriber in self._listeners(percent)}
         return [self.topic.arn] if self.topic.arn in addresses else []
 
     def _notifications(self) -> list[Mapping[str, Any]]:
@@ -117,7 +117,7 @@ class Budget(AwsResource):
         subscriber = {"SubscriptionType": "SNS", "Address": self.topic.arn}
         for percent in missing:
             notification = _notification(percent)
-            if any(_same(one, notification) for one in existing):
+            if any(_same(alert, notification) for alert in existing):
                 self.client.create_subscriber(**self._which, Notification=notification, Subscriber=subscriber)
             else:
                 self.client.create_notification(**self._which, Notification=notification, Subscribers=[subscriber])
@@ -130,6 +130,6 @@ def _notification(percent: int) -> dict[str, Any]:
     return {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": float(percent), "ThresholdType": "PERCENTAGE"}
 
 
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _same(answered: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """The threshold type may be left out of an answer: percentage is the default."""
-    return all(one.get(key, "PERCENTAGE") == value for key, value in other.items())
+    return all(answered.get(key, "PERCENTAGE") == value for key, value in wanted.items())

@@ -44,10 +44,10 @@ def _paid(disk_mb_per_second: int) -> int:
     return max(0, disk_mb_per_second - FREE_MB_PER_SECOND)
 
 
-def _charge(what: str, told: float | None, shipped: float, units: float = 1.0) -> Charge:
+def _charge(what: str, listed: float | None, shipped: float, units: float = 1.0) -> Charge:
     """`units` of the product an hour at the price that was told, else at the shipped one."""
-    price, source = (shipped, SHIPPED) if told is None else (told, price_list.SOURCE)
-    return Charge(what, round(price * units, 6), source, approximate=told is None)
+    price, source = (shipped, SHIPPED) if listed is None else (listed, price_list.SOURCE)
+    return Charge(what, round(price * units, 6), source, approximate=listed is None)
 
 
 def _disk(aws: Aws) -> float | None:
@@ -64,5 +64,7 @@ def _throughput(aws: Aws) -> float | None:
 
 def _address(aws: Aws) -> float | None:
     """US dollars an hour of an address in use; the group holds idle ones and contiguous blocks too."""
-    found = price_list.products(aws, "AmazonVPC", {"group": "VPCPublicIPv4Address"})
-    return price_list.dollars(one for one in found if price_list.attribute(one, "usagetype").endswith("PublicIPv4:InUseAddress"))
+    addresses = price_list.products(aws, "AmazonVPC", {"group": "VPCPublicIPv4Address"})
+    return price_list.dollars(
+        address for address in addresses if price_list.attribute(address, "usagetype").endswith("PublicIPv4:InUseAddress")
+    )

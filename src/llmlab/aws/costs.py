@@ -24,7 +24,7 @@ ACTIVATE = "aws ce update-cost-allocation-tags-status --region us-east-1 --cost-
 
 
 @dataclass(frozen=True)
-class Budget:
+class BudgetSpending:
     """US dollars of this month. `forecast` is None until AWS has enough history."""
 
     name: str
@@ -35,14 +35,14 @@ class Budget:
 
 def tag_states(aws: Aws) -> dict[Tag, str]:
     """Which of our tags AWS has seen, each `Active` or `Inactive`. Only the account that pays may ask."""
-    found = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS])["CostAllocationTags"]
-    return {Tag(one["TagKey"]): one["Status"] for one in found}
+    tags = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS])["CostAllocationTags"]
+    return {Tag(tag["TagKey"]): tag["Status"] for tag in tags}
 
 
 def active_tags(aws: Aws) -> frozenset[Tag]:
     """Which of our tags are activated for cost allocation. Only the account that pays may ask."""
-    found = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS], Status="Active")
-    return frozenset(Tag(one["TagKey"]) for one in found["CostAllocationTags"])
+    answer = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS], Status="Active")
+    return frozenset(Tag(tag["TagKey"]) for tag in answer["CostAllocationTags"])
 
 
 def by_day(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> dict[date, dict[str, float]]:
@@ -108,18 +108,18 @@ def forecast(aws: Aws, first: date, end: date, active: frozenset[Tag]) -> float:
     return float(answer["Total"]["Amount"])
 
 
-def budget(aws: Aws) -> Budget:
+def budget(aws: Aws) -> BudgetSpending:
     """The lab's monthly budget.
 
     Raises:
         NotFound: there is none.
     """
-    found = aws.client("budgets", region=HOME).describe_budget(AccountId=aws.account, BudgetName=aws.names.budget)["Budget"]
-    spend: dict[str, Any] = found.get("CalculatedSpend", {})
+    answer = aws.client("budgets", region=HOME).describe_budget(AccountId=aws.account, BudgetName=aws.names.budget)["Budget"]
+    spend: dict[str, Any] = answer.get("CalculatedSpend", {})
     expected = spend.get("ForecastedSpend")
-    return Budget(
-        name=found["BudgetName"],
-        limit=float(found["BudgetLimit"]["Amount"]),
+    return BudgetSpending(
+        name=answer["BudgetName"],
+        limit=float(answer["BudgetLimit"]["Amount"]),
         spent=float(spend.get("ActualSpend", {}).get("Amount", 0)),
         forecast=float(expected["Amount"]) if expected else None,
     )

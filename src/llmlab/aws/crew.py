@@ -17,7 +17,7 @@ T = TypeVar("T")
 Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
-class Crew:
+class DaemonThreadPool:
     """Submit jobs inside a `with` block; leaving it normally waits for all, leaving it by an exception waits for none."""
 
     def __init__(self, threads: int) -> None:

@@ -78,10 +78,10 @@ def body(names: Names) -> dict[str, Any]:
     ]
     widgets: list[dict[str, Any]] = [_widget("text", 0, 0, 24, 2, {"markdown": text})]
     for index, (title, metrics, statistic) in enumerate(graphs):
-        found = [
+        searches = [
             [{"expression": _by_run(names, metric, statistic), "id": f"m{number}", "label": LABEL}] for number, metric in enumerate(metrics)
         ]
-        widgets.append(_graph(names, index, title, found))
+        widgets.append(_graph(names, index, title, searches))
     widgets.append(_graph(names, len(graphs), "Instances, and their age", _lab(names), yAxis=AXES))
     return {"widgets": widgets}
 

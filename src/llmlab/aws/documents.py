@@ -146,7 +146,7 @@ class Ended:
 
 def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
     """How each run that is over ended, by run id: one call a thousand runs. Keys of an unknown form are left out."""
-    found: dict[str, Ended] = {}
+    endings: dict[str, Ended] = {}
     prefix = f"{contract.ENDED}{run}/" if run else contract.ENDED
     for page in _pages(aws, Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
@@ -154,9 +154,9 @@ def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
                 name, reason = contract.parse_ended(str(item["Key"]))
             except ValueError:
                 continue
-            if name not in found or found[name].at < item["LastModified"]:
-                found[name] = Ended(reason, item["LastModified"])
-    return found
+            if name not in endings or endings[name].at < item["LastModified"]:
+                endings[name] = Ended(reason, item["LastModified"])
+    return endings
 
 
 def read_text(aws: Aws, bucket: str, key: str, most: int = TEXT_BYTES) -> str:

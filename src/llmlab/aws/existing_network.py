@@ -86,8 +86,8 @@ class ExistingNetwork(AwsResource):
 
 def _way_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> str | None:
     """Where the subnet's default route leads: its own table's, or the main one's."""
-    own = [table for table in tables if any(one.get("SubnetId") == subnet for one in table.get("Associations", []))]
-    main = [table for table in tables if any(one.get("Main") for one in table.get("Associations", []))]
+    own = [table for table in tables if any(association.get("SubnetId") == subnet for association in table.get("Associations", []))]
+    main = [table for table in tables if any(association.get("Main") for association in table.get("Associations", []))]
     for table in (own or main)[:1]:
         for route in table["Routes"]:
             if route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State") != "blackhole":
@@ -101,8 +101,8 @@ def _way_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> str | None:
 def zones_of(aws: Aws, subnet_ids: Sequence[str]) -> dict[str, str]:
     """Zone → subnet id of the lab's pools: the given subnets, or all that carry the lab's tags."""
     if subnet_ids:
-        found = aws.ec2.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
+        subnets = aws.ec2.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
     else:
         tagged: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
-        found = every(aws.ec2, "describe_subnets", "Subnets", Filters=tagged)
-    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in sorted(found, key=lambda one: one["AvailabilityZone"])}
+        subnets = every(aws.ec2, "describe_subnets", "Subnets", Filters=tagged)
+    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in sorted(subnets, key=lambda subnet: subnet["AvailabilityZone"])}

@@ -77,9 +77,9 @@ def _ask_once(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answe
     try:
         return read_create_fleet(aws.client("ec2", attempts=1).create_fleet(**request), pools)
     except AwsError as error:
-        found = PoolError("", "", error.code, str(error.response.get("Error", {}).get("Message", "")))
-        if _again(found) or found.refusal in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
-            return Answer(None, (found,))
+        refused = PoolError("", "", error.code, str(error.response.get("Error", {}).get("Message", "")))
+        if _again(refused) or refused.refusal in {Refusal.NO_CAPACITY, Refusal.QUOTA}:
+            return Answer(None, (refused,))
         raise
 
 

@@ -75,17 +75,17 @@ class Function(AwsResource):
 
     def read(self) -> Properties | None:
         try:
-            found = self.client.get_function(FunctionName=self.name)["Configuration"]
+            configuration = self.client.get_function(FunctionName=self.name)["Configuration"]
         except NotFound:
             return None
         return {
-            "code": _short(base64.b64decode(found["CodeSha256"])),
-            "runtime": found.get("Runtime"),  # a function that is a container image has neither, and is somebody's
-            "handler": found.get("Handler"),
-            "role": found["Role"],
-            "timeout seconds": found["Timeout"],
-            "memory MiB": found["MemorySize"],
-            "environment": found.get("Environment", {}).get("Variables", {}),
+            "code": _short(base64.b64decode(configuration["CodeSha256"])),
+            "runtime": configuration.get("Runtime"),  # a function that is a container image has neither, and is somebody's
+            "handler": configuration.get("Handler"),
+            "role": configuration["Role"],
+            "timeout seconds": configuration["Timeout"],
+            "memory MiB": configuration["MemorySize"],
+            "environment": configuration.get("Environment", {}).get("Variables", {}),
             "failed events": self._failures(),
         }
 
@@ -126,8 +126,8 @@ class Function(AwsResource):
         """Lambda refuses an update while the one before is under way."""
 
         def ready() -> bool:
-            found = self.client.get_function_configuration(FunctionName=self.name)
-            return found.get("State", "Active") == "Active" and bool(found.get("LastUpdateStatus") != "InProgress")
+            configuration = self.client.get_function_configuration(FunctionName=self.name)
+            return configuration.get("State", "Active") == "Active" and bool(configuration.get("LastUpdateStatus") != "InProgress")
 
         self.wait(ready, "the function becoming active", seconds=180)
 

@@ -33,8 +33,8 @@ class FunctionPermission(AwsResource):
         return {rule.name: f"events.amazonaws.com for {rule.arn}" for rule in self.rules}
 
     def read(self) -> Properties | None:
-        found = {one.get("Sid"): one for one in self._statements()}
-        callers = {rule.name: _in_words(found[rule.name]) for rule in self.rules if rule.name in found}
+        statements = {statement.get("Sid"): statement for statement in self._statements()}
+        callers = {rule.name: _in_words(statements[rule.name]) for rule in self.rules if rule.name in statements}
         return {rule.name: callers.get(rule.name) for rule in self.rules} if callers else None
 
     def _statements(self) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ class FunctionPermission(AwsResource):
         )
 
     def update(self, differs: Properties) -> None:
-        existing = {one.get("Sid") for one in self._statements()}
+        existing = {statement.get("Sid") for statement in self._statements()}
         for rule in self.rules:
             if rule.name in differs:
                 if rule.name in existing:

@@ -42,8 +42,8 @@ def described(aws: Aws, image: Image) -> Described | None:
     ecr: Any = aws.client("ecr")
     repository, digest = aws.names.repository, image.reference.partition("@")[2]
     try:
-        found = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageDigest": digest}])["images"]
-        wanted = json.loads(found[0]["imageManifest"])["config"]["digest"]
+        images = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageDigest": digest}])["images"]
+        wanted = json.loads(images[0]["imageManifest"])["config"]["digest"]
         address = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=wanted)["downloadUrl"]
         with urllib.request.urlopen(address, timeout=READ_SECONDS) as answer:  # noqa: S310 - it is AWS's own
             config = json.loads(answer.read())
@@ -61,17 +61,17 @@ def find(aws: Aws, tag: str = "", repository: str = "") -> Image | None:
     ecr, repository = aws.client("ecr"), repository or aws.names.repository
     try:
         if tag:
-            found = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
+            details = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": tag}])["imageDetails"]
         else:
             pages = ecr.get_paginator("describe_images").paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"})
-            found = [image for page in pages for image in page["imageDetails"]]
+            details = [image for page in pages for image in page["imageDetails"]]
     except NotFound as error:
         if error.code == "ImageNotFoundException":
             return None
         raise
-    if not found:
+    if not details:
         return None
-    image = max(found, key=lambda one: one["imagePushedAt"])
+    image = max(details, key=lambda detail: detail["imagePushedAt"])
     return Image(
         reference=f"{aws.names.registry}/{repository}@{image['imageDigest']}",
         tags=tuple(sorted(image.get("imageTags", []))),
@@ -98,9 +98,9 @@ def _agent(aws: Aws, image: Image) -> str:
     tags = [tag for tag in image.tags if tag != "latest"] or list(image.tags)
     for tag in tags:
         try:
-            found = find(aws, tag, aws.names.agent_repository)
+            agent = find(aws, tag, aws.names.agent_repository)
         except NotFound:
             return ""
-        if found is not None:
-            return found.reference
+        if agent is not None:
+            return agent.reference
     return ""

@@ -30,14 +30,14 @@ class InstanceProfile(AwsResource):
 
     def read(self) -> Properties | None:
         try:
-            found = self._get()
+            profile = self._get()
         except NotFound:
             return None
-        return {"role": ", ".join(role["RoleName"] for role in found["Roles"]) or None}
+        return {"role": ", ".join(role["RoleName"] for role in profile["Roles"]) or None}
 
     def _get(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.client.get_instance_profile(InstanceProfileName=self.name)["InstanceProfile"]
-        return found
+        profile: Mapping[str, Any] = self.client.get_instance_profile(InstanceProfileName=self.name)["InstanceProfile"]
+        return profile
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self._get().get("Tags", []))

@@ -50,13 +50,13 @@ def describe(aws: Aws, names: Sequence[str]) -> dict[str, InstanceType]:
     Raises:
         UsageError: one of them does not exist in this region, is retired, or cannot train: with those of its class that can.
     """
-    found = {str(info["InstanceType"]): info for info in _ask(aws, names)}
+    infos = {str(info["InstanceType"]): info for info in _ask(aws, names)}
     types: dict[str, InstanceType] = {}
     for name in names:
-        reason = why_not(name, found.get(name), aws.region)
+        reason = why_not(name, infos.get(name), aws.region)
         if reason:
-            raise UsageError(*_refusal(aws, name, reason, found.get(name)))
-        types[name] = read(found[name])
+            raise UsageError(*_refusal(aws, name, reason, infos.get(name)))
+        types[name] = read(infos[name])
     return types
 
 
@@ -71,7 +71,7 @@ def offered(aws: Aws, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     for page in pages:
         for offer in page["InstanceTypeOfferings"]:
             zones.setdefault(str(offer["InstanceType"]), []).append(offer["Location"])
-    return {name: tuple(sorted(found)) for name, found in zones.items()}
+    return {name: tuple(sorted(offering)) for name, offering in zones.items()}
 
 
 def why_not(name: str, info: "InstanceTypeInfoTypeDef | Mapping[str, Any] | None", region: str) -> str:
@@ -123,7 +123,11 @@ def usable(aws: Aws) -> list[InstanceType]:
     """Every type of this region that a run can use, smallest first."""
     infos = _ask(aws, GPU_TYPES)
     types = [read(info) for info in infos if not why_not(str(info["InstanceType"]), info, aws.region)]
-    return sorted(types, key=lambda one: (one.gpus, one.gpu_memory_gib, one.vcpus, one.name))
+    return sorted(types, key=_by_size)
+
+
+def _by_size(instance_type: InstanceType) -> tuple[int, float, int, str]:
+    return instance_type.gpus, instance_type.gpu_memory_gib, instance_type.vcpus, instance_type.name
 
 
 def _ask(aws: Aws, names: Sequence[str]) -> "list[InstanceTypeInfoTypeDef]":
@@ -137,7 +141,7 @@ def _refusal(aws: Aws, name: str, reason: str, info: Any) -> tuple[str, str]:
     if not others:
         return reason, "llmlab estimate"
     return (
-        f"{reason}; of its class there are here: {', '.join(one.words for one in others)}",
+        f"{reason}; of its class there are here: {', '.join(instance_type.words for instance_type in others)}",
         f"llmlab launch --instance-type {others[0].name}",
     )
 
@@ -155,9 +159,9 @@ def _class(name: str, info: Any) -> tuple[int, float]:
 def alternatives(types: Iterable[InstanceType], gpus: int, gpu_memory_gib: float) -> list[InstanceType]:
     """Those with at least as many GPUs of at least that memory, the nearest first, one of each kind of GPU and count."""
     seen: set[tuple[str, int]] = set()
-    found: list[InstanceType] = []
-    for one in sorted(types, key=lambda one: (one.gpus, one.gpu_memory_gib, one.vcpus, one.name)):
-        if one.gpus >= gpus and one.gpu_memory_gib >= gpu_memory_gib * 0.9 and (one.gpu, one.gpus) not in seen:
-            seen.add((one.gpu, one.gpus))
-            found.append(one)
-    return found[:SHOWN]
+    nearest: list[InstanceType] = []
+    for candidate in sorted(types, key=_by_size):
+        if candidate.gpus >= gpus and candidate.gpu_memory_gib >= gpu_memory_gib * 0.9 and (candidate.gpu, candidate.gpus) not in seen:
+            seen.add((candidate.gpu, candidate.gpus))
+            nearest.append(candidate)
+    return nearest[:SHOWN]

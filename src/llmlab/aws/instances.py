@@ -72,8 +72,8 @@ def terminate(aws: Aws, ids: Sequence[str]) -> None:
     try:
         aws.ec2.terminate_instances(InstanceIds=list(ids))
     except NotFound:
-        for one in ids if len(ids) > 1 else ():
-            terminate(aws, [one])
+        for identity in ids if len(ids) > 1 else ():
+            terminate(aws, [identity])
 
 
 def wait_shown(aws: Aws, identity: str, clock: Clock) -> bool:
@@ -91,14 +91,14 @@ def wait_terminated(aws: Aws, ids: Sequence[str], clock: Clock, limit_seconds: f
     """
 
     def gone() -> bool:
-        there = _there(aws, ids)
-        terminate(aws, [one for one, state in there.items() if state in ALIVE])
-        return not there
+        states = _states(aws, ids)
+        terminate(aws, [identity for identity, state in states.items() if state in ALIVE])
+        return not states
 
     return wait_until(gone, clock, limit_seconds=limit_seconds, every_seconds=5)
 
 
-def _there(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
+def _states(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
     """Which of these are not terminated yet, and their states. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
     if not ids:
         return {}
@@ -107,5 +107,5 @@ def _there(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
         {"Name": "instance-state-name", "Values": [*ALIVE, "shutting-down"]},
     ]
     pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)
-    found = (item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"])
-    return {item["InstanceId"]: item["State"]["Name"] for item in found}
+    items = (item for page in pages for reservation in page["Reservations"] for item in reservation["Instances"])
+    return {item["InstanceId"]: item["State"]["Name"] for item in items}

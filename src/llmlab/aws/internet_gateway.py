@@ -26,10 +26,10 @@ class InternetGateway(Ec2Resource):
         return {"attached to": self.vpc.name}
 
     def read(self) -> Properties | None:
-        found = self.look()
-        if not found:
+        gateway = self.look()
+        if not gateway:
             return None
-        vpcs = self._attached(found)
+        vpcs = self._attached(gateway)
         ours = self.vpc.id()
         return {"attached to": self.vpc.name if ours in vpcs else ", ".join(vpcs) or None}
 
@@ -40,7 +40,7 @@ class InternetGateway(Ec2Resource):
         return str(description["InternetGatewayId"])
 
     def _attached(self, description: Mapping[str, Any]) -> list[str]:
-        return [one["VpcId"] for one in description.get("Attachments", [])]
+        return [attachment["VpcId"] for attachment in description.get("Attachments", [])]
 
     def create(self) -> None:
         specification = self.specification("internet-gateway")
@@ -60,11 +60,11 @@ class InternetGateway(Ec2Resource):
 
     def delete(self) -> None:
         """After the last public address has gone back."""
-        vpc = next((vpc for one in self.found() for vpc in self._attached(one)), None)
+        vpc = next((vpc for gateway in self.found() for vpc in self._attached(gateway)), None)
         self.delete_patiently(self._delete, "the last public address going back", vpc, also=("Gateway.NotAttached",))
 
     def _delete(self) -> None:
-        for one in self.found():
-            self._detach(one)
+        for gateway in self.found():
+            self._detach(gateway)
             with suppress(NotFound):
-                self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(one))
+                self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(gateway))

@@ -72,7 +72,9 @@ class LaunchTemplate(AwsResource):
             "disk": _disk_in_words(data.get("BlockDeviceMappings", [])),
             "shutdown": data.get("InstanceInitiatedShutdownBehavior"),
             "ssh key": data.get("KeyName"),
-            "tags": {one["ResourceType"]: from_list(one["Tags"]) for one in data.get("TagSpecifications", [])},
+            "tags": {
+                specification["ResourceType"]: from_list(specification["Tags"]) for specification in data.get("TagSpecifications", [])
+            },
             "user data": _digest(unpacked(base64.b64decode(data.get("UserData", "")))),
         }
 

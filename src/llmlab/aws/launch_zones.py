@@ -16,11 +16,11 @@ def subnets(aws: Aws, named: Sequence[str] = ()) -> dict[str, str]:
     filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
     where: Any = {"SubnetIds": list(named)} if named else {"Filters": filters}
     try:
-        found = [item for page in aws.ec2.get_paginator("describe_subnets").paginate(**where) for item in page["Subnets"]]
+        items = [item for page in aws.ec2.get_paginator("describe_subnets").paginate(**where) for item in page["Subnets"]]
     except NotFound as error:
         raise LabError(f"a subnet of the settings is not there: {', '.join(named)}", "llmlab config") from error
     zones: dict[str, str] = {}
-    for item in sorted(found, key=lambda one: (one["AvailabilityZone"], one["SubnetId"])):
+    for item in sorted(items, key=lambda subnet: (subnet["AvailabilityZone"], subnet["SubnetId"])):
         zones.setdefault(item["AvailabilityZone"], item["SubnetId"])
     if not zones:
         raise LabError(f"the lab {aws.lab} has no subnet in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")

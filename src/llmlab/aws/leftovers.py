@@ -76,8 +76,11 @@ def idle(aws: Aws) -> list[Leftover]:
     available: Any = [*filters, {"Name": "status", "Values": ["available"]}]
     volumes = every(aws.ec2, "describe_volumes", "Volumes", Filters=available)
     interfaces = every(aws.ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=available)
-    found = [*(("volume", one["VolumeId"]) for one in volumes), *(("network interface", one["NetworkInterfaceId"]) for one in interfaces)]
-    named = [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in found]
+    idle_resources = [
+        *(("volume", volume["VolumeId"]) for volume in volumes),
+        *(("network interface", interface["NetworkInterfaceId"]) for interface in interfaces),
+    ]
+    named = [Leftover(kind, identity, command=_ec2_command(kind, identity, aws.region)) for kind, identity in idle_resources]
     return [*named, *_tagged(aws, "snapshot"), *_addresses(aws)]
 
 
@@ -107,16 +110,18 @@ def _ec2_command(kind: str, identity: str, region: str) -> str:
 
 
 def _instances(aws: Aws) -> Iterator[Leftover]:
-    for one in instances.find(aws):
-        if one.alive or one.state == "shutting-down":
-            yield Leftover("instance", one.id, command=f"aws ec2 terminate-instances --instance-ids {one.id} --region {aws.region}")
+    for instance in instances.find(aws):
+        if instance.alive or instance.state == "shutting-down":
+            yield Leftover(
+                "instance", instance.id, command=f"aws ec2 terminate-instances --instance-ids {instance.id} --region {aws.region}"
+            )
 
 
 def _addresses(aws: Aws) -> Iterator[Leftover]:
     """Elastic addresses: nothing here makes one, but each costs, in use or not."""
     filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
-    for one in aws.ec2.describe_addresses(Filters=filters)["Addresses"]:
-        identity = one["AllocationId"]
+    for address in aws.ec2.describe_addresses(Filters=filters)["Addresses"]:
+        identity = address["AllocationId"]
         yield Leftover("elastic address", identity, command=_ec2_command("elastic address", identity, aws.region))
 
 
@@ -138,10 +143,10 @@ def _bucket_tags(aws: Aws, name: str) -> Mapping[str, str]:
 def _repository(aws: Aws) -> Iterator[Leftover]:
     client = aws.client("ecr")
     for page in client.get_paginator("describe_repositories").paginate():
-        for one in page["repositories"]:
-            if one["repositoryName"] in aws.names.repositories:
-                tags = client.list_tags_for_resource(resourceArn=one["repositoryArn"])["tags"]
-                yield from _if_ours(aws, "image repository", one["repositoryName"], tags)
+        for repository in page["repositories"]:
+            if repository["repositoryName"] in aws.names.repositories:
+                tags = client.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
+                yield from _if_ours(aws, "image repository", repository["repositoryName"], tags)
 
 
 def _roles(aws: Aws) -> Iterator[Leftover]:
@@ -163,8 +168,8 @@ def _profiles(aws: Aws) -> Iterator[Leftover]:
         for profile in page["InstanceProfiles"]:
             name = profile["InstanceProfileName"]
             if name.startswith(f"{aws.names.prefix}-"):
-                found = client.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
-                yield from _if_ours(aws, "instance profile", name, found.get("Tags", []))
+                described = client.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+                yield from _if_ours(aws, "instance profile", name, described.get("Tags", []))
 
 
 def _provider(aws: Aws) -> Iterator[Leftover]:
@@ -246,12 +251,12 @@ def _schedule_group(aws: Aws) -> Iterator[Leftover]:
 
 
 def _secrets(aws: Aws) -> Iterator[Leftover]:
-    for one in secrets.find(aws):
-        yield Leftover("secret", aws.names.secret(one.name), command=f"llmlab secret remove {one.name}")
+    for secret in secrets.find(aws):
+        yield Leftover("secret", aws.names.secret(secret.name), command=f"llmlab secret remove {secret.name}")
 
 
 def _retired(aws: Aws) -> Iterator[Leftover]:
     """What an earlier version made; a schedule goes with its group."""
-    for one in (SharedBudget(aws=aws), SharedDashboard(aws=aws)):
-        if one.exists() and one.ours():
-            yield Leftover(one.kind, one.name)
+    for resource in (SharedBudget(aws=aws), SharedDashboard(aws=aws)):
+        if resource.exists() and resource.ours():
+            yield Leftover(resource.kind, resource.name)

@@ -30,8 +30,8 @@ class LogGroup(AwsResource):
 
     def read(self) -> Properties | None:
         groups = self.client.describe_log_groups(logGroupNamePrefix=self.name)["logGroups"]
-        found = next((group for group in groups if group["logGroupName"] == self.name), None)
-        return {"retention days": found.get("retentionInDays")} if found else None
+        described = next((group for group in groups if group["logGroupName"] == self.name), None)
+        return {"retention days": described.get("retentionInDays")} if described else None
 
     def tags(self) -> Mapping[str, str]:
         tags: Mapping[str, str] = self.client.list_tags_for_resource(resourceArn=self.names.arn("logs", f"log-group:{self.name}"))["tags"]

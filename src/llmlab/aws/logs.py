@@ -27,7 +27,7 @@ def ingested(aws: Aws, groups: Iterable[str], since: datetime, now: datetime) ->
 
 
 @dataclass(frozen=True)
-class Line:
+class LogEvent:
     """One line of a log. `stream` is the name of the log stream, `id` what CloudWatch tells events apart by."""
 
     at: datetime
@@ -36,7 +36,7 @@ class Line:
     text: str
 
 
-def read(aws: Aws, group: str, prefix: str, since: datetime | None = None) -> Iterator[Line]:
+def read(aws: Aws, group: str, prefix: str, since: datetime | None = None) -> Iterator[LogEvent]:
     """The lines of every stream whose name begins with `prefix`, as CloudWatch orders them. No group, no lines."""
     arguments = {"logGroupName": group, "logStreamNamePrefix": prefix, "interleaved": True}
     if since:
@@ -47,7 +47,7 @@ def read(aws: Aws, group: str, prefix: str, since: datetime | None = None) -> It
                 if not event["logStreamName"].startswith(prefix):
                     continue
                 at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-                yield Line(at, event["logStreamName"], event["eventId"], event["message"].rstrip("\n"))
+                yield LogEvent(at, event["logStreamName"], event["eventId"], event["message"].rstrip("\n"))
     except NotFound:
         return
 
@@ -62,7 +62,7 @@ class Follower:
     since: datetime | None = None
     _seen: dict[str, datetime] = field(default_factory=dict)
 
-    def more(self) -> list[Line]:
+    def more(self) -> list[LogEvent]:
         """The lines that have come since the last call, by time."""
         lines = [line for line in read(self.aws, self.group, self.prefix, self.since) if line.id not in self._seen]
         if lines:

@@ -23,14 +23,14 @@ def in_the_way(aws: Aws, vpc: str, *, last: bool, alone: bool) -> LabError | Non
 
 def _endpoint(aws: Aws, vpc: str, inside: Any) -> LabError | None:
     """An interface endpoint holds network interfaces for good; those that are being deleted go by themselves."""
-    for one in aws.ec2.describe_vpc_endpoints(Filters=inside)["VpcEndpoints"]:
-        tags = {tag["Key"]: tag["Value"] for tag in one.get("Tags", [])}
-        if one.get("VpcEndpointType") == "Gateway" or str(one.get("State", "")).lower() in GOING:
+    for endpoint in aws.ec2.describe_vpc_endpoints(Filters=inside)["VpcEndpoints"]:
+        tags = {tag["Key"]: tag["Value"] for tag in endpoint.get("Tags", [])}
+        if endpoint.get("VpcEndpointType") == "Gateway" or str(endpoint.get("State", "")).lower() in GOING:
             continue
         whose = "GuardDuty's endpoint" if GUARDDUTY in tags else "the endpoint"
-        identity = one["VpcEndpointId"]
+        identity = endpoint["VpcEndpointId"]
         hint = f"aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {identity} --region {aws.region}"
-        return LabError(f"{whose} {identity} ({one.get('ServiceName')}) is still in {vpc}", hint)
+        return LabError(f"{whose} {identity} ({endpoint.get('ServiceName')}) is still in {vpc}", hint)
     return None
 
 

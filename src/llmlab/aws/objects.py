@@ -6,7 +6,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
 
-from llmlab.aws.crew import Crew
+from llmlab.aws.crew import DaemonThreadPool
 from llmlab.aws.documents import not_bootstrapped
 from llmlab.aws.session import Aws, NotFound
 from llmlab.lifecycle import deleting
@@ -26,13 +26,13 @@ class Object:
 
     key: str
     size: int
-    tag: str
+    etag: str
     changed: datetime
     storage: str = "STANDARD"
 
 
 @dataclass
-class Meter:
+class ByteCounter:
     """Adds up what the threads have moved."""
 
     report: Progress
@@ -87,14 +87,14 @@ def versions(aws: Aws, bucket: str, prefix: str) -> list[Version]:
 
 def delete_versions(aws: Aws, bucket: str, gone: Iterable[Version]) -> list[str]:
     """Delete these for good; what S3 refused, in its words."""
-    return deleting.delete_versions(aws.s3, bucket, [(one.key, one.id) for one in gone])
+    return deleting.delete_versions(aws.s3, bucket, [(version.key, version.id) for version in gone])
 
 
 def in_parallel(call: Callable[[T], R], items: Iterable[T], threads: int = THREADS) -> list[R]:
     """The result of `call` for each item, in order."""
     items = list(items)
-    with Crew(min(threads, max(1, len(items)))) as crew:
-        return [asked.result() for asked in [crew.submit(call, item) for item in items]]
+    with DaemonThreadPool(min(threads, max(1, len(items)))) as pool:
+        return [future.result() for future in [pool.submit(call, item) for item in items]]
 
 
 def version_of(aws: Aws, bucket: str, key: str) -> str:

@@ -32,14 +32,14 @@ class OidcProvider(AwsResource):
 
     def read(self) -> Properties | None:
         try:
-            found = self._get()
+            provider = self._get()
         except NotFound:
             return None
-        return {"audience": AUDIENCE if AUDIENCE in found["ClientIDList"] else ", ".join(found["ClientIDList"])}
+        return {"audience": AUDIENCE if AUDIENCE in provider["ClientIDList"] else ", ".join(provider["ClientIDList"])}
 
     def _get(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.aws.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=self.arn)
-        return found
+        provider: Mapping[str, Any] = self.aws.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=self.arn)
+        return provider
 
     def tags(self) -> Mapping[str, str]:
         return from_list(self._get().get("Tags", []))

@@ -78,9 +78,9 @@ class Ec2Resource(AwsResource):
 
     def look(self) -> Mapping[str, Any] | None:
         """`find`, remembered."""
-        found = self.find()
-        self.seen["description"] = found
-        return found
+        description = self.find()
+        self.seen["description"] = description
+        return description
 
     def need(self) -> Mapping[str, Any]:
         """As EC2 describes it now.
@@ -88,10 +88,10 @@ class Ec2Resource(AwsResource):
         Raises:
             NotFound: there is none.
         """
-        found = self.look()
-        if found is None:
+        description = self.look()
+        if description is None:
             raise NotFound(f"there is no {self.key}", "llmlab bootstrap")
-        return found
+        return description
 
     def exists(self) -> bool:
         return bool(self.found())
@@ -112,7 +112,7 @@ class Ec2Resource(AwsResource):
                 self.clock.sleep(2**number)
             else:
                 self.await_shown(mine)
-                if {self.id_of(one) for one in self.found()} <= {mine}:
+                if {self.id_of(description) for description in self.found()} <= {mine}:
                     return
                 discard(mine)
                 self.clock.sleep(int(mine[-2:], 16) % 16)
@@ -126,12 +126,14 @@ class Ec2Resource(AwsResource):
         Raises:
             LabError: it does not.
         """
-        self.wait(lambda: identity in {self.id_of(one) for one in self.found()}, "EC2 showing it", seconds=SHOWN_SECONDS, every=1)
+        self.wait(
+            lambda: identity in {self.id_of(description) for description in self.found()}, "EC2 showing it", seconds=SHOWN_SECONDS, every=1
+        )
 
     def id(self) -> str | None:
         """EC2's id of it, as last seen; looked up when nobody has yet."""
-        found = self.seen["description"] if self.seen.get("description") else self.look()
-        return self.id_of(found) if found else None
+        description = self.seen["description"] if self.seen.get("description") else self.look()
+        return self.id_of(description) if description else None
 
     def need_id(self) -> str:
         return self.id_of(self.seen.get("description") or self.need())
@@ -156,8 +158,8 @@ class Ec2Resource(AwsResource):
         )
 
     def tags(self) -> Mapping[str, str]:
-        found = self.found()
-        return from_list(found[0].get("Tags", [])) if found else {}
+        descriptions = self.found()
+        return from_list(descriptions[0].get("Tags", [])) if descriptions else {}
 
     @property
     def filters(self) -> list[Any]:
@@ -169,11 +171,11 @@ class Ec2Resource(AwsResource):
         """TagSpecifications for the creating call."""
         return [{"ResourceType": resource_type, "Tags": to_list({**self.names.tags, Tag.NAME: self.name})}]
 
-    def only(self, found: Sequence[T]) -> T | None:
+    def only(self, descriptions: Sequence[T]) -> T | None:
         """The one; two mean that two bootstraps ran at once."""
-        if len(found) > 1:
-            raise LabError(f"there are {len(found)} of {self.key}, and the lab needs one", "llmlab teardown")
-        return found[0] if found else None
+        if len(descriptions) > 1:
+            raise LabError(f"there are {len(descriptions)} of {self.key}, and the lab needs one", "llmlab teardown")
+        return descriptions[0] if descriptions else None
 
 
 def to_list(tags: Mapping[str, str]) -> list[Any]:

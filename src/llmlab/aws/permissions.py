@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 
 from typing import Any
 
-from llmlab.aws.crew import Crew
+from llmlab.aws.crew import DaemonThreadPool
 from llmlab.aws.pages import every
 from llmlab.aws.policies_boundary import boundary_arn
 from llmlab.aws.policies_documents import asked, owned
@@ -70,9 +70,9 @@ def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
         return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
 
     try:
-        with Crew(AT_ONCE) as crew:
-            asking = [crew.submit(ask, *question) for question in questions(aws.names)]
-            return [action for one in asking for action in one.result()]
+        with DaemonThreadPool(AT_ONCE) as pool:
+            futures = [pool.submit(ask, *question) for question in questions(aws.names)]
+            return [action for future in futures for action in future.result()]
     except (AwsError, NotImplementedError):
         return None
 

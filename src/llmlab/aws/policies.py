@@ -150,14 +150,14 @@ def starting(names: Names) -> list[Policy]:
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-fleet-prerequisites.html#ec2-fleet-iam-users
     """
     kinds = ("instance", "volume", "network-interface", "fleet")
-    made = [names.arn("ec2", f"{kind}/*") for kind in kinds]
+    tagged = [names.arn("ec2", f"{kind}/*") for kind in kinds]
     with_ours = [names.arn("ec2", f"{kind}/*") for kind in ("launch-template", "security-group")]
     public = [f"arn:aws:ec2:{names.region}::{kind}/*" for kind in ("image", "snapshot")]
     with_any = [*public, *(names.arn("ec2", f"{kind}/*") for kind in ("subnet", "key-pair", "spot-instances-request"))]
     create = {**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}
     return [
-        allow("StartTagged", START, made, StringEquals=asked(names.tags)),
-        allow("TagWhatStarts", "ec2:CreateTags", made, StringEquals=create),
+        allow("StartTagged", START, tagged, StringEquals=asked(names.tags)),
+        allow("TagWhatStarts", "ec2:CreateTags", tagged, StringEquals=create),
         allow("StartFromOurTemplate", START, with_ours, StringEquals=owned(names.tags)),
         allow("StartWith", START, with_any),
         allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
@@ -211,7 +211,7 @@ def s3_endpoint(names: Names) -> Policy:
         "OurBuckets", "s3:*", [*buckets, *(f"{bucket}/*" for bucket in buckets)], StringEquals={"aws:PrincipalAccount": names.account}
     )
     read: Policy = {"Sid": "ReadAnywhere", "Effect": "Allow", "Action": actions("s3", "GetObject", "GetObjectVersion"), "Resource": "*"}
-    return document([{**one, "Principal": "*"} for one in (ours, read)])
+    return document([{**statement, "Principal": "*"} for statement in (ours, read)])
 
 
 def tls_only(bucket: str) -> Policy:

@@ -27,14 +27,14 @@ def document(statements: Iterable[Policy]) -> Policy:
 
 
 def statements(policy: Mapping[str, Any]) -> list[Policy]:
-    found = policy.get("Statement", [])
-    return list(found) if isinstance(found, list) else [found]
+    statement = policy.get("Statement", [])
+    return list(statement) if isinstance(statement, list) else [statement]
 
 
 def merged(existing: Sequence[Policy], ours: Sequence[Policy]) -> Policy:
     """Our statements in place of those with the same Sid; the others stay."""
     sids = {statement["Sid"] for statement in ours}
-    return document([*(one for one in existing if one.get("Sid") not in sids), *ours])
+    return document([*(statement for statement in existing if statement.get("Sid") not in sids), *ours])
 
 
 def images(names: Names) -> list[str]:

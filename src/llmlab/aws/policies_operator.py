@@ -78,7 +78,7 @@ MADE = ("vpc", "subnet", "internet-gateway", "route-table", "security-group", "v
 
 def _network(names: Names) -> list[Policy]:
     """Whatever is made carries the lab's tags from the start; nothing without them is changed. A network of the user's is only used."""
-    made = [names.arn("ec2", f"{kind}/*") for kind in MADE]
+    tagged = [names.arn("ec2", f"{kind}/*") for kind in MADE]
     create = [
         f"Create{kind}" for kind in ("Vpc", "Subnet", "InternetGateway", "RouteTable", "SecurityGroup", "VpcEndpoint", "LaunchTemplate")
     ]
@@ -91,8 +91,8 @@ def _network(names: Names) -> list[Policy]:
     )  # fmt: skip
     within = [names.arn("ec2", "vpc/*"), names.arn("ec2", "route-table/*")]
     return [
-        allow("MakeTagged", actions("ec2", *create), made, StringEquals=asked(names.tags)),
-        allow("TagWhatIsMade", "ec2:CreateTags", made, StringEquals={**asked(names.tags), "ec2:CreateAction": create}),
+        allow("MakeTagged", actions("ec2", *create), tagged, StringEquals=asked(names.tags)),
+        allow("TagWhatIsMade", "ec2:CreateTags", tagged, StringEquals={**asked(names.tags), "ec2:CreateAction": create}),
         allow(
             "MakeInOurs", actions("ec2", "CreateSubnet", "CreateRouteTable", "CreateVpcEndpoint"), within, StringEquals=owned(names.tags)
         ),

@@ -58,8 +58,8 @@ def dollars(listed: Iterable[Product]) -> float | None:
 
 def _inner(value: Any, name: str) -> Product:
     """What a product says under a name, nothing where that is no object."""
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    inner = value.get(name) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _number(text: object) -> float:

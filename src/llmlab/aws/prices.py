@@ -53,27 +53,29 @@ def on_demand(aws: Aws, types: Sequence[str]) -> tuple[dict[str, Price], str]:
 
     What it does not tell comes from the shipped table; a type in neither is left out.
     """
-    silent, told = "", dict[str, float]()
+    silent, listed = "", dict[str, float]()
     try:
-        told = _listed(aws, types)
+        listed = _listed(aws, types)
     except AwsError as error:
         silent = error.message
-    found = {name: Price(told[name]) for name in types if name in told}
-    return found | {name: Price(APPROXIMATE[name], approximate=True) for name in types if name not in told and name in APPROXIMATE}, silent
+    prices = {name: Price(listed[name]) for name in types if name in listed}
+    return prices | {
+        name: Price(APPROXIMATE[name], approximate=True) for name in types if name not in listed and name in APPROXIMATE
+    }, silent
 
 
 def _listed(aws: Aws, types: Sequence[str]) -> dict[str, float]:
     """What the Pricing API says of these types: all at once where there are many, and each of the rest by name."""
-    told: dict[str, float] = {}
+    listed: dict[str, float] = {}
     if len(types) > MANY:
         for product in price_list.products(aws, "AmazonEC2", {**LINUX, "instanceFamily": "GPU instance"}):
             price = price_list.dollars([product])
             if price:
-                told[price_list.attribute(product, "instanceType")] = price
-    rest = [name for name in types if name not in told]
+                listed[price_list.attribute(product, "instanceType")] = price
+    rest = [name for name in types if name not in listed]
     with ThreadPoolExecutor(MANY) as pool:
-        asked = pool.map(lambda name: price_list.dollars(price_list.products(aws, "AmazonEC2", {**LINUX, "instanceType": name})), rest)
-        return told | {name: price for name, price in zip(rest, asked, strict=True) if price}
+        answers = pool.map(lambda name: price_list.dollars(price_list.products(aws, "AmazonEC2", {**LINUX, "instanceType": name})), rest)
+        return listed | {name: price for name, price in zip(rest, answers, strict=True) if price}
 
 
 def spot(aws: Aws, types: Sequence[str], now: datetime, *, days: float = 0) -> dict[tuple[str, str], SpotPrice]:

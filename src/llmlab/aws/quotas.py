@@ -42,8 +42,8 @@ class Quota:
 
 def family(instance_type: str, *, spot: bool) -> str:
     """The quota family of a GPU instance type in a market: `G` (with VT and GR), `P`, or for spot of P5 its own."""
-    found = _family(instance_type) or "G"
-    return found if (found, spot) in CODES else found[0]
+    name = _family(instance_type) or "G"
+    return name if (name, spot) in CODES else name[0]
 
 
 def _family(instance_type: str) -> str:
@@ -97,7 +97,7 @@ def used(aws: Aws) -> dict[tuple[str, bool], int]:
     total = dict.fromkeys(CODES, 0)
     others: list[tuple[tuple[str, bool], str]] = []
     for page in aws.ec2.get_paginator("describe_instances").paginate(Filters=filters):
-        for instance in (one for reservation in page["Reservations"] for one in reservation["Instances"]):
+        for instance in (described for reservation in page["Reservations"] for described in reservation["Instances"]):
             name, spot = str(instance["InstanceType"]), instance.get("InstanceLifecycle") == "spot"
             key = (family(name, spot=spot), spot) if _family(name) else None
             cpu = instance.get("CpuOptions", {})
@@ -157,7 +157,7 @@ def pending(aws: Aws, quota: Quota) -> Increase | None:
         .get_paginator("list_requested_service_quota_change_history_by_quota")
         .paginate(ServiceCode="ec2", QuotaCode=quota.code)
     )
-    return next((_increase(one) for page in pages for one in page["RequestedQuotas"] if one["Status"] in OPEN), None)
+    return next((_increase(requested) for page in pages for requested in page["RequestedQuotas"] if requested["Status"] in OPEN), None)
 
 
 def request(aws: Aws, quota: Quota, vcpus: int) -> Increase:

@@ -18,8 +18,8 @@ from typing import IO, Any
 import urllib3.exceptions
 from botocore import exceptions
 
-from llmlab.aws.crew import Crew
-from llmlab.aws.objects import THREADS, Meter, Progress
+from llmlab.aws.crew import DaemonThreadPool
+from llmlab.aws.objects import THREADS, ByteCounter, Progress
 from llmlab.aws.session import Aws, AwsError, Unreachable
 from llmlab.errors import LabError
 from llmlab.lifecycle.objects import TAKEN
@@ -37,18 +37,18 @@ MOST_NAME = 255
 
 
 @dataclass(frozen=True)
-class Incoming:
+class DownloadFile:
     """An object and the file it goes to. Without a `digest` its size and its entity tag have to do."""
 
     key: str
     path: Path
     size: int
-    tag: str
+    etag: str
     changed: datetime
     digest: str = ""
 
 
-def receive(aws: Aws, bucket: str, files: Iterable[Incoming], progress: Progress = lambda _done, _total: None) -> None:
+def receive(aws: Aws, bucket: str, files: Iterable[DownloadFile], progress: Progress = lambda _done, _total: None) -> None:
     """Fetch objects. Each file appears under its name only when it is whole and checked.
 
     Raises:
@@ -60,20 +60,20 @@ def receive(aws: Aws, bucket: str, files: Iterable[Incoming], progress: Progress
     try:
         for folder in {file.path.parent for file in files}:
             folder.mkdir(parents=True, exist_ok=True)
-        _receive(aws, bucket, files, Meter(progress, sum(file.size for file in files)))
+        _receive(aws, bucket, files, ByteCounter(progress, sum(file.size for file in files)))
     except OSError as error:  # no space, no permission, something else in its place; what broke on the way here was asked for again
         place = error.filename or (files[0].path.parent if files else "")
         raise LabError(f"{place} cannot be written: {error.strerror or error}", "df -h .") from error
 
 
-def _receive(aws: Aws, bucket: str, files: list[Incoming], meter: Meter) -> None:
-    with Crew(THREADS) as crew:
-        small = [crew.submit(_receive_whole, aws, bucket, file, meter) for file in files if file.size <= PART]
+def _receive(aws: Aws, bucket: str, files: list[DownloadFile], counter: ByteCounter) -> None:
+    with DaemonThreadPool(THREADS) as pool:
+        small = [pool.submit(_receive_whole, aws, bucket, file, counter) for file in files if file.size <= PART]
         for file in files:
             if file.size > PART:
-                _receive_in_parts(aws, bucket, file, meter, crew)
-        for asked in small:
-            asked.result()
+                _receive_in_parts(aws, bucket, file, counter, pool)
+        for future in small:
+            future.result()
 
 
 def partial(path: Path) -> Path:
@@ -82,56 +82,58 @@ def partial(path: Path) -> Path:
     return path.with_name(name if len(name.encode()) <= MOST_NAME else sha256(path.name.encode()).hexdigest() + SUFFIX)
 
 
-def _receive_whole(aws: Aws, bucket: str, file: Incoming, meter: Meter) -> None:
+def _receive_whole(aws: Aws, bucket: str, file: DownloadFile, counter: ByteCounter) -> None:
     content = memoryview(bytearray(file.size))
     if content:
         _get(aws, bucket, file, 0, content)
     if file.digest and sha256(content).hexdigest() != file.digest:
         raise _damaged(bucket, file)
     partial(file.path).write_bytes(content)
-    meter.add(file.size)
+    counter.add(file.size)
     _name(file)
 
 
-def _receive_in_parts(aws: Aws, bucket: str, file: Incoming, meter: Meter, crew: Crew) -> None:
+def _receive_in_parts(aws: Aws, bucket: str, file: DownloadFile, counter: ByteCounter, pool: DaemonThreadPool) -> None:
     """One object, continued from what a former try left, and from nothing when that turns out to be wrong."""
-    found = partial(file.path)
-    continued = file.digest and found.exists() and 0 < found.stat().st_size <= file.size
+    unfinished = partial(file.path)
+    continued = file.digest and unfinished.exists() and 0 < unfinished.stat().st_size <= file.size
     for again in (True, False) if continued else (False,):
-        made = sha256()
-        with found.open("rb+" if again else "wb") as stream:
+        hasher = sha256()
+        with unfinished.open("rb+" if again else "wb") as stream:
             if again:
                 while block := stream.read(BLOCK):
-                    made.update(block)
-                meter.add(stream.tell())
-            _append(aws, bucket, file, stream, made, meter, crew)
-        if not file.digest or made.hexdigest() == file.digest:
+                    hasher.update(block)
+                counter.add(stream.tell())
+            _append(aws, bucket, file, stream, hasher, counter, pool)
+        if not file.digest or hasher.hexdigest() == file.digest:
             _name(file)
             return
-        meter.add(-file.size)
-    found.unlink()
+        counter.add(-file.size)
+    unfinished.unlink()
     raise _damaged(bucket, file)
 
 
-def _append(aws: Aws, bucket: str, file: Incoming, stream: IO[bytes], made: Any, meter: Meter, crew: Crew) -> None:
-    """What is missing of a file, in order; the parts after it are under way in the crew."""
+def _append(
+    aws: Aws, bucket: str, file: DownloadFile, stream: IO[bytes], hasher: Any, counter: ByteCounter, pool: DaemonThreadPool
+) -> None:
+    """What is missing of a file, in order; the parts after it are under way in the pool."""
     waiting: deque[Future[memoryview]] = deque()
     starts = iter(range(stream.tell(), file.size, PART))
 
     def ask(buffer: memoryview | None = None) -> None:
         start = next(starts, None)
         if start is not None:
-            waiting.append(crew.submit(_get, aws, bucket, file, start, (buffer or memoryview(bytearray(PART)))[: file.size - start]))
+            waiting.append(pool.submit(_get, aws, bucket, file, start, (buffer or memoryview(bytearray(PART)))[: file.size - start]))
 
     for _ in range(AHEAD):
         ask()
-    with Crew(1) as scribe:
+    with DaemonThreadPool(1) as writer:
         while waiting:
             part = waiting.popleft().result()
-            written = scribe.submit(_write, stream, part)
-            made.update(part)
+            written = writer.submit(_write, stream, part)
+            hasher.update(part)
             written.result()
-            meter.add(len(part))
+            counter.add(len(part))
             ask(part)
 
 
@@ -141,14 +143,14 @@ def _write(stream: IO[bytes], part: memoryview) -> None:
     stream.flush()
 
 
-def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) -> memoryview:
+def _get(aws: Aws, bucket: str, file: DownloadFile, start: int, buffer: memoryview) -> memoryview:
     """Fill a buffer from byte `start` of an object; what a broken connection has not brought is asked for again."""
     got, size = 0, len(buffer)
     for _ in range(TRIES):
         got %= size  # from the beginning, when all was there and wrong
         where = {} if (start + got, size) == (0, file.size) else {"Range": f"bytes={start + got}-{start + size - 1}"}
         try:
-            answer: Any = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.tag, **where)  # type: ignore[arg-type]
+            answer: Any = aws.s3.get_object(Bucket=bucket, Key=file.key, IfMatch=file.etag, **where)  # type: ignore[arg-type]
             with closing(answer["Body"]) as body:
                 while took := body.readinto(buffer[got : got + BLOCK]):
                     got += took
@@ -163,13 +165,13 @@ def _get(aws: Aws, bucket: str, file: Incoming, start: int, buffer: memoryview) 
     raise Unreachable(f"the connection broke {TRIES} times while {file.key} was fetched", "llmlab doctor", operation="s3:GetObject")
 
 
-def _name(file: Incoming) -> None:
+def _name(file: DownloadFile) -> None:
     """Give a checked file its name and the object's date."""
-    found = partial(file.path)
-    os.utime(found, (file.changed.timestamp(), file.changed.timestamp()))
-    found.replace(file.path)
+    unfinished = partial(file.path)
+    os.utime(unfinished, (file.changed.timestamp(), file.changed.timestamp()))
+    unfinished.replace(file.path)
 
 
-def _damaged(bucket: str, file: Incoming) -> LabError:
+def _damaged(bucket: str, file: DownloadFile) -> LabError:
     words = f"s3://{bucket}/{file.key} is not what its SHA-256 says"
     return LabError(words, f"aws s3api list-object-versions --bucket {bucket} --prefix {file.key}")

@@ -70,7 +70,7 @@ MENDS = (
 
 def mend(code: str, message: str) -> Mend | None:
     """The row of a refusal."""
-    return next((one for one in MENDS if one.code in {code, ""} and one.words in message), None)
+    return next((row for row in MENDS if row.code in {code, ""} and row.words in message), None)
 
 
 def reason(message: str) -> str:

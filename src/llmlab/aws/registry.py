@@ -47,14 +47,14 @@ class Registry(AwsResource):
 
     def read(self) -> Properties | None:
         try:
-            found = self._describe()
+            repository = self._describe()
         except NotFound:
             return None
-        return {"scan on push": found.get("imageScanningConfiguration", {}).get("scanOnPush", False), "lifecycle": self._lifecycle()}
+        return {"scan on push": repository.get("imageScanningConfiguration", {}).get("scanOnPush", False), "lifecycle": self._lifecycle()}
 
     def _describe(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.client.describe_repositories(repositoryNames=[self.name])["repositories"][0]
-        return found
+        repository: Mapping[str, Any] = self.client.describe_repositories(repositoryNames=[self.name])["repositories"][0]
+        return repository
 
     def _lifecycle(self) -> Any:
         try:

@@ -91,15 +91,21 @@ class SharedBudget(Retired):
         """Each alert, who is told of it, and the region, where that is a topic of a lab of this name."""
         try:
             alerts = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
-            told = [
-                (alert, one)
+            subscriptions = [
+                (alert, subscriber)
                 for alert in alerts
-                for one in self.client.describe_subscribers_for_notification(**self._which, Notification=alert).get("Subscribers", [])
+                for subscriber in self.client.describe_subscribers_for_notification(**self._which, Notification=alert).get(
+                    "Subscribers", []
+                )
             ]
         except NotFound:
             return []
-        topics = [(alert, one, one["Address"].split(":")) for alert, one in told if one["SubscriptionType"] == "SNS"]
-        return [(alert, one, parts[3]) for alert, one, parts in topics if parts[5:] == [self.names.topic]]
+        topics = [
+            (alert, subscriber, subscriber["Address"].split(":"))
+            for alert, subscriber in subscriptions
+            if subscriber["SubscriptionType"] == "SNS"
+        ]
+        return [(alert, subscriber, parts[3]) for alert, subscriber, parts in topics if parts[5:] == [self.names.topic]]
 
     def tags(self) -> Mapping[str, str]:
         arn = f"arn:aws:budgets::{self.aws.account}:budget/{self.name}"
@@ -111,9 +117,9 @@ class SharedBudget(Retired):
         if all(region == self.aws.region for _, _, region in listeners):
             self.client.delete_budget(**self._which)
             return
-        for alert, one, region in listeners:
+        for alert, subscriber, region in listeners:
             if region == self.aws.region:
-                self.client.delete_subscriber(**self._which, Notification=alert, Subscriber=one)
+                self.client.delete_subscriber(**self._which, Notification=alert, Subscriber=subscriber)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +156,7 @@ class SharedDashboard(Retired):
 def _region(body: str) -> str:
     """Of the first graph."""
     try:
-        graphs = [one["properties"] for one in json.loads(body)["widgets"] if one.get("type") == "metric"]
+        graphs = [widget["properties"] for widget in json.loads(body)["widgets"] if widget.get("type") == "metric"]
         return str(graphs[0]["region"]) if graphs else ""
     except (ValueError, KeyError, TypeError):
         return ""

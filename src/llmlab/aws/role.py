@@ -52,20 +52,20 @@ class Role(AwsResource):
 
     def read(self) -> Properties | None:
         try:
-            found = self._get()
+            role = self._get()
         except NotFound:
             return None
         return {
-            "trust": found["AssumeRolePolicyDocument"],
+            "trust": role["AssumeRolePolicyDocument"],
             "policy": self._policy(),
             "other policies": [*self._attached(), *self._others()],
-            "session hours": found.get("MaxSessionDuration", 3600) / 3600,
-            "permissions boundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+            "session hours": role.get("MaxSessionDuration", 3600) / 3600,
+            "permissions boundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
         }
 
     def _get(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.client.get_role(RoleName=self.name)["Role"]
-        return found
+        role: Mapping[str, Any] = self.client.get_role(RoleName=self.name)["Role"]
+        return role
 
     def _policy(self) -> Any:
         try:
@@ -75,7 +75,9 @@ class Role(AwsResource):
 
     def _attached(self) -> list[str]:
         """ARNs of managed policies."""
-        return sorted(one["PolicyArn"] for one in every(self.client, "list_attached_role_policies", "AttachedPolicies", RoleName=self.name))
+        return sorted(
+            attached["PolicyArn"] for attached in every(self.client, "list_attached_role_policies", "AttachedPolicies", RoleName=self.name)
+        )
 
     def _others(self) -> list[str]:
         """Names of inline policies that are not ours."""

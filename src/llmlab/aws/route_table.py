@@ -33,12 +33,12 @@ class RouteTable(Ec2Resource):
         return {"default route": "internet gateway", "zones": list(self.subnets.zones())}
 
     def read(self) -> Properties | None:
-        found = self.look()
-        if not found:
+        table = self.look()
+        if not table:
             return None
-        route = self._default(found)
+        route = self._default(table)
         gateway = self.gateway.id()
-        associated = {one.get("SubnetId") for one in found.get("Associations", [])}
+        associated = {association.get("SubnetId") for association in table.get("Associations", [])}
         zones = sorted({subnet["AvailabilityZone"] for subnet in self.subnets.all() if subnet["SubnetId"] in associated})
         target = route.get("GatewayId") or route.get("NatGatewayId") or route.get("InstanceId")
         wanted = set(self.subnets.zones())
@@ -64,13 +64,13 @@ class RouteTable(Ec2Resource):
         )
 
     def update(self, differs: Properties) -> None:
-        found = self.need()
-        table = self.id_of(found)
+        description = self.need()
+        table = self.id_of(description)
         if "default route" in differs:
-            change = self.aws.ec2.replace_route if self._default(found) else self.aws.ec2.create_route
+            change = self.aws.ec2.replace_route if self._default(description) else self.aws.ec2.create_route
             change(RouteTableId=table, DestinationCidrBlock=EVERYWHERE, GatewayId=self.gateway.need_id())
         if "zones" in differs:
-            associated = {one.get("SubnetId") for one in found.get("Associations", [])}
+            associated = {association.get("SubnetId") for association in description.get("Associations", [])}
             for subnet in self.subnets.all():
                 if subnet["SubnetId"] not in associated:
                     self._associate(table, subnet["SubnetId"])

@@ -10,7 +10,7 @@ from llmlab.errors import LabError
 def claims(aws: Aws, name: str) -> list[int]:
     """The numbers of a name's claims, newest first."""
     keys = documents.keys_under(aws, aws.names.outputs_bucket, contract.name_claims(name))
-    return sorted((number for found, number in map(contract.parse_name_claim, keys) if found == name), reverse=True)
+    return sorted((number for claimed, number in map(contract.parse_name_claim, keys) if claimed == name), reverse=True)
 
 
 def claim(aws: Aws, name: str, number: int) -> NameClaim | None:
@@ -30,9 +30,9 @@ def newest(aws: Aws, name: str) -> tuple[int, NameClaim | None]:
 def holder(aws: Aws, name: str) -> str:
     """The run that a name means: the one that claimed it last and is still there; "" for none."""
     for number in claims(aws, name):
-        found = claim(aws, name, number)
-        if found and documents.exists(aws, aws.names.outputs_bucket, RunKeys(found.run).spec):
-            return found.run
+        name_claim = claim(aws, name, number)
+        if name_claim and documents.exists(aws, aws.names.outputs_bucket, RunKeys(name_claim.run).spec):
+            return name_claim.run
     return ""
 
 
@@ -58,7 +58,7 @@ def release_newest(aws: Aws, name: str, run: str) -> None:
 def release(aws: Aws, name: str, run: str) -> None:
     """Let nothing say any more that the run has the name, nor ever had it."""
     bucket = aws.names.outputs_bucket
-    mine = [number for number in claims(aws, name) if (found := claim(aws, name, number)) and found.run == run]
+    mine = [number for number in claims(aws, name) if (name_claim := claim(aws, name, number)) and name_claim.run == run]
     keys = [*(contract.name_claim(name, number) for number in mine), contract.named(run, name)]
     gone = [version for key in keys for version in objects.versions(aws, bucket, key) if version.key == key]
     if refused := objects.delete_versions(aws, bucket, gone):

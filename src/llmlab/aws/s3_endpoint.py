@@ -30,16 +30,16 @@ class S3Endpoint(Ec2Resource):
         return {"in route table": self.routes.name, "policy": policies.s3_endpoint(self.names)}
 
     def read(self) -> Properties | None:
-        found = self.look()
-        if not found:
+        endpoint = self.look()
+        if not endpoint:
             return None
         return {
-            "in route table": self.routes.name if self.routes.id() in found.get("RouteTableIds", []) else None,
-            "policy": json.loads(found.get("PolicyDocument") or "null"),
+            "in route table": self.routes.name if self.routes.id() in endpoint.get("RouteTableIds", []) else None,
+            "policy": json.loads(endpoint.get("PolicyDocument") or "null"),
         }
 
     def found(self) -> Sequence[Mapping[str, Any]]:
-        return [one for one in self._shown() if _state(one) not in GOING]
+        return [endpoint for endpoint in self._shown() if _state(endpoint) not in GOING]
 
     def _shown(self) -> Sequence[Mapping[str, Any]]:
         return self.aws.ec2.describe_vpc_endpoints(Filters=self.filters)["VpcEndpoints"]
@@ -67,10 +67,10 @@ class S3Endpoint(Ec2Resource):
 
     def delete(self) -> None:
         """And wait for its end: while it is being deleted it hangs on its route table and its VPC."""
-        found = [self.id_of(one) for one in self.found()]
-        if found:
-            self._delete(found)
-        self.wait(lambda: all(_state(one) == "deleted" for one in self._shown()), "its end", seconds=LINGER_SECONDS, every=5)
+        endpoints = [self.id_of(endpoint) for endpoint in self.found()]
+        if endpoints:
+            self._delete(endpoints)
+        self.wait(lambda: all(_state(endpoint) == "deleted" for endpoint in self._shown()), "its end", seconds=LINGER_SECONDS, every=5)
 
     def _delete(self, ids: Sequence[str]) -> None:
         answer = self.aws.ec2.delete_vpc_endpoints(VpcEndpointIds=ids)

@@ -39,27 +39,29 @@ def _put(aws: Aws, name: str, value: str) -> Secret:
     identity = aws.names.secret(name)
     tags = [{"Key": key, "Value": text} for key, text in aws.names.tags.items()]
     try:
-        found: dict[str, Any] = client.describe_secret(SecretId=identity)
+        existing: dict[str, Any] = client.describe_secret(SecretId=identity)
     except NotFound:
         created = client.create_secret(Name=identity, Description=f"{name} of the lab {aws.lab}", SecretString=value, Tags=tags)
         return Secret(name, created["ARN"])
-    if any(tag not in found.get("Tags", []) for tag in tags):
+    if any(tag not in existing.get("Tags", []) for tag in tags):
         raise Refused(f"the secret {identity} is not this lab's", f"aws secretsmanager describe-secret --secret-id {identity}")
-    if "DeletedDate" in found:
+    if "DeletedDate" in existing:
         client.restore_secret(SecretId=identity)
     client.put_secret_value(SecretId=identity, SecretString=value)
-    return Secret(name, found["ARN"])
+    return Secret(name, existing["ARN"])
 
 
 def find(aws: Aws) -> list[Secret]:
     """The lab's secrets, by name."""
     prefix = aws.names.secret("")
     pages = aws.client("secretsmanager").get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [prefix]}])
-    found = [one for page in pages for one in page["SecretList"] if one["Name"].startswith(prefix) and "DeletedDate" not in one]
+    entries = [entry for page in pages for entry in page["SecretList"] if entry["Name"].startswith(prefix) and "DeletedDate" not in entry]
     return sorted(
         (
-            Secret(one["Name"].removeprefix(prefix), one["ARN"], one["LastChangedDate"].isoformat() if "LastChangedDate" in one else "")
-            for one in found
+            Secret(
+                entry["Name"].removeprefix(prefix), entry["ARN"], entry["LastChangedDate"].isoformat() if "LastChangedDate" in entry else ""
+            )
+            for entry in entries
         ),
         key=lambda secret: secret.name,
     )

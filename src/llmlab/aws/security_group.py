@@ -31,18 +31,18 @@ class SecurityGroup(Ec2Resource):
         return {"inbound": [f"tcp {SSH} from {self.ssh_cidr}"] if self.ssh_cidr else [], "outbound": ["all to 0.0.0.0/0"]}
 
     def read(self) -> Properties | None:
-        found = self.look()
-        if not found:
+        group = self.look()
+        if not group:
             return None
-        inbound = [_words(rule, source, "from") for rule in found["IpPermissions"] for source in _sources(rule)]
-        outbound = [_words(rule, source, "to") for rule in found["IpPermissionsEgress"] for source in _sources(rule)]
+        inbound = [_words(rule, source, "from") for rule in group["IpPermissions"] for source in _sources(rule)]
+        outbound = [_words(rule, source, "to") for rule in group["IpPermissionsEgress"] for source in _sources(rule)]
         return {"inbound": sorted(inbound), "outbound": sorted(outbound)}
 
     def found(self) -> Sequence[Mapping[str, Any]]:
         """Ours by its tags; else a stranger of that name in our network."""
-        found = self.aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])["SecurityGroups"]
-        mine = [group for group in found if {(tag["Key"], tag["Value"]) for tag in group.get("Tags", [])} >= set(self.names.tags.items())]
-        strangers = [group for group in found if group not in mine]
+        groups = self.aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])["SecurityGroups"]
+        mine = [group for group in groups if {(tag["Key"], tag["Value"]) for tag in group.get("Tags", [])} >= set(self.names.tags.items())]
+        strangers = [group for group in groups if group not in mine]
         network = self.network.id() if strangers and not mine else None
         return mine or [group for group in strangers if group.get("VpcId") == network]
 
@@ -50,26 +50,26 @@ class SecurityGroup(Ec2Resource):
         return str(description["GroupId"])
 
     def create(self) -> None:
-        made = self.aws.ec2.create_security_group(
+        created = self.aws.ec2.create_security_group(
             GroupName=self.name,
             Description="llmlab instances: no way in",
             VpcId=self.network.need_id(),
             TagSpecifications=self.specification("security-group"),
         )
-        self.await_shown(made["GroupId"])
+        self.await_shown(created["GroupId"])
 
     def update(self, differs: Properties) -> None:
-        found = self.need()
-        group = self.id_of(found)
+        description = self.need()
+        group = self.id_of(description)
         if "inbound" in differs:
-            if found["IpPermissions"]:
-                self.aws.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=found["IpPermissions"])
+            if description["IpPermissions"]:
+                self.aws.ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=description["IpPermissions"])
             if self.ssh_cidr:
                 source: Any = {"IpProtocol": "tcp", "FromPort": SSH, "ToPort": SSH, "IpRanges": [{"CidrIp": self.ssh_cidr}]}
                 self.aws.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[source])
         if "outbound" in differs:
-            if found["IpPermissionsEgress"]:
-                self.aws.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=found["IpPermissionsEgress"])
+            if description["IpPermissionsEgress"]:
+                self.aws.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=description["IpPermissionsEgress"])
             try:
                 everywhere: Any = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
                 self.aws.ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[everywhere])
@@ -89,10 +89,10 @@ class SecurityGroup(Ec2Resource):
 
 def _sources(rule: Mapping[str, Any]) -> list[str]:
     return [
-        *(one["CidrIp"] for one in rule.get("IpRanges", [])),
-        *(one["CidrIpv6"] for one in rule.get("Ipv6Ranges", [])),
-        *(one["PrefixListId"] for one in rule.get("PrefixListIds", [])),
-        *(one["GroupId"] for one in rule.get("UserIdGroupPairs", [])),
+        *(source["CidrIp"] for source in rule.get("IpRanges", [])),
+        *(source["CidrIpv6"] for source in rule.get("Ipv6Ranges", [])),
+        *(source["PrefixListId"] for source in rule.get("PrefixListIds", [])),
+        *(source["GroupId"] for source in rule.get("UserIdGroupPairs", [])),
     ]
 
 

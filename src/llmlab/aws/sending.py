@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import files
-from llmlab.aws.crew import Crew
+from llmlab.aws.crew import DaemonThreadPool
 from llmlab.aws.documents import not_bootstrapped
-from llmlab.aws.objects import THREADS, Meter, Progress
+from llmlab.aws.objects import THREADS, ByteCounter, Progress
 from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError
 
@@ -25,7 +25,7 @@ MOST_PARTS = 10_000
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class UploadFile:
     """A local file and the key it goes to."""
 
     path: Path
@@ -43,7 +43,7 @@ class Sent:
     version: str
 
 
-def send(aws: Aws, bucket: str, outgoing: Iterable[Outgoing], progress: Progress = lambda _done, _total: None) -> dict[str, Sent]:
+def send(aws: Aws, bucket: str, outgoing: Iterable[UploadFile], progress: Progress = lambda _done, _total: None) -> dict[str, Sent]:
     """Send files.
 
     Returns:
@@ -53,34 +53,34 @@ def send(aws: Aws, bucket: str, outgoing: Iterable[Outgoing], progress: Progress
         LabError: a file changes while it is sent, the bucket is not there, or S3 says no.
     """
     outgoing = list(outgoing)
-    meter = Meter(progress, sum(file.size for file in outgoing))
+    counter = ByteCounter(progress, sum(file.size for file in outgoing))
     sent: dict[str, Sent] = {}
     try:
-        with Crew(THREADS) as crew:
-            small = [(file, crew.submit(_put, aws, bucket, file, meter)) for file in outgoing if file.size <= PART]
+        with DaemonThreadPool(THREADS) as pool:
+            small = [(file, pool.submit(_put, aws, bucket, file, counter)) for file in outgoing if file.size <= PART]
             for file in outgoing:
                 if file.size > PART:
-                    sent[file.key] = _send_in_parts(aws, bucket, file, crew, meter)
-            for file, asked in small:
-                sent[file.key] = asked.result()
+                    sent[file.key] = _send_in_parts(aws, bucket, file, pool, counter)
+            for file, future in small:
+                sent[file.key] = future.result()
     except NotFound as error:
         raise not_bootstrapped(aws) from error
     return sent
 
 
-def _unchanged(file: Outgoing) -> None:
+def _unchanged(file: UploadFile) -> None:
     now = file.path.stat()
     if (now.st_size, now.st_mtime_ns) != (file.size, file.changed):
         raise LabError(f"{file.path} changed while it was sent", "llmlab upload --help")
 
 
-def _put(aws: Aws, bucket: str, file: Outgoing, meter: Meter) -> Sent:
+def _put(aws: Aws, bucket: str, file: UploadFile, counter: ByteCounter) -> Sent:
     body = file.path.read_bytes()
     _unchanged(file)
-    made = sha256(body)
-    answer = aws.s3.put_object(Bucket=bucket, Key=file.key, Body=body, ChecksumSHA256=b64encode(made.digest()).decode())
-    meter.add(file.size)
-    return Sent(made.hexdigest(), answer.get("VersionId", ""))
+    hasher = sha256(body)
+    answer = aws.s3.put_object(Bucket=bucket, Key=file.key, Body=body, ChecksumSHA256=b64encode(hasher.digest()).decode())
+    counter.add(file.size)
+    return Sent(hasher.hexdigest(), answer.get("VersionId", ""))
 
 
 def part_size(size: int) -> int:
@@ -88,44 +88,46 @@ def part_size(size: int) -> int:
     return max(PART, -(-size // MOST_PARTS))
 
 
-def _send_in_parts(aws: Aws, bucket: str, file: Outgoing, crew: Crew, meter: Meter) -> Sent:
+def _send_in_parts(aws: Aws, bucket: str, file: UploadFile, pool: DaemonThreadPool, counter: ByteCounter) -> Sent:
     started = aws.s3.create_multipart_upload(Bucket=bucket, Key=file.key, ChecksumAlgorithm="CRC32")
     place = {"Bucket": bucket, "Key": file.key, "UploadId": started["UploadId"]}
     size = part_size(file.size)
     try:
-        digest = crew.submit(files.sha256, file.path)
-        asked = [crew.submit(_put_part, aws, place, number, file, start, size, meter) for number, start in _starts(file.size, size)]
-        parts: list[Any] = [one.result() for one in asked]
-        made = digest.result()
+        hashing = pool.submit(files.sha256, file.path)
+        futures = [pool.submit(_put_part, aws, place, number, file, start, size, counter) for number, start in _starts(file.size, size)]
+        parts: list[Any] = [future.result() for future in futures]
+        digest = hashing.result()
         _unchanged(file)
         answer: Any = aws.s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})  # type: ignore[arg-type]
     except BaseException:
         aws.s3.abort_multipart_upload(**place)  # type: ignore[arg-type]
         raise
-    return Sent(made, str(answer.get("VersionId", "")))
+    return Sent(digest, str(answer.get("VersionId", "")))
 
 
 def _starts(size: int, part: int) -> Iterator[tuple[int, int]]:
     return enumerate(range(0, size, part), start=1)
 
 
-def _put_part(aws: Aws, place: dict[str, str], number: int, file: Outgoing, start: int, size: int, meter: Meter) -> dict[str, Any]:
+def _put_part(
+    aws: Aws, place: dict[str, str], number: int, file: UploadFile, start: int, size: int, counter: ByteCounter
+) -> dict[str, Any]:
     with file.path.open("rb", buffering=0) as stream:
         stream.seek(start)
         body = stream.read(size)
     answer: Any = aws.s3.upload_part(**place, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32")  # type: ignore[arg-type]
-    meter.add(len(body))
+    counter.add(len(body))
     return {"PartNumber": number, "ETag": answer["ETag"]} | {key: answer[key] for key in ("ChecksumCRC32",) if key in answer}
 
 
-def tag_of(path: Path, size: int) -> str:
+def etag_of(path: Path, size: int) -> str:
     """The entity tag that S3 gives a file sent by `send` (S3 user guide, "Checking object integrity", for AES256 encryption)."""
     with path.open("rb", buffering=0) as stream:
         if size <= PART:
             return f'"{file_digest(stream, _md5).hexdigest()}"'
         part = part_size(size)
-        made = [_md5(stream.read(part)).digest() for _ in _starts(size, part)]
-    return f'"{_md5(b"".join(made)).hexdigest()}-{len(made)}"'
+        digests = [_md5(stream.read(part)).digest() for _ in _starts(size, part)]
+    return f'"{_md5(b"".join(digests)).hexdigest()}-{len(digests)}"'
 
 
 def _md5(content: bytes = b"") -> Any:

@@ -32,7 +32,7 @@ Uses = Iterable[tuple[float, Rate]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class ResourceCost:
     """One thing and what it costs a month in US dollars: after what is left of the account's free tier; and without one."""
 
     kind: str
@@ -45,65 +45,69 @@ class Standing:
 class StandingCosts:
     """Of all things that are there, dearest first; those that cost nothing are in it too. Every price is approximate."""
 
-    items: tuple[Standing, ...]
+    items: tuple[ResourceCost, ...]
 
     @property
     def monthly(self) -> float:
-        return sum(one.monthly for one in self.items)
+        return sum(item.monthly for item in self.items)
 
     @property
     def without_free_tier(self) -> float:
-        return sum(one.without_free_tier for one in self.items)
+        return sum(item.without_free_tier for item in self.items)
 
 
 def read(aws: Aws, now: datetime) -> StandingCosts:
     """The lab as it stands."""
-    found = [one for one in leftovers.find(aws) if one.kind != "instance"]
+    resources = [leftover for leftover in leftovers.find(aws) if leftover.kind != "instance"]
     with ThreadPoolExecutor(8) as pool:
-        used = list(pool.map(lambda one: list(USES[one.kind](aws, one, now)), found))
-    return price(list(zip(found, used, strict=True)), _used_by_others(aws))
+        used = list(pool.map(lambda leftover: list(USES[leftover.kind](aws, leftover, now)), resources))
+    return price(list(zip(resources, used, strict=True)), _used_by_others(aws))
 
 
-def of(aws: Aws, found: Iterable[Leftover], now: datetime) -> StandingCosts:
+def of(aws: Aws, resources: Iterable[Leftover], now: datetime) -> StandingCosts:
     """What some of it costs, however much of the free tier others use."""
-    return StandingCosts(tuple(item for one in found for item in price([(one, USES[one.kind](aws, one, now))]).items))
+    return StandingCosts(
+        tuple(item for leftover in resources for item in price([(leftover, USES[leftover.kind](aws, leftover, now))]).items)
+    )
 
 
 def words(costs: StandingCosts) -> str:
     """One sentence: the sum, and what most of it is where the free tier is used up."""
-    named = [f"{one.kind} {dollars(one.without_free_tier)}" for one in _by_kind(costs) if one.without_free_tier >= CENT]
+    named = [f"{cost.kind} {dollars(cost.without_free_tier)}" for cost in _by_kind(costs) if cost.without_free_tier >= CENT]
     full = f", {dollars(costs.without_free_tier)} where the account's free tier is used up: {', '.join(named)}" if named else ""
     return f"about {dollars(costs.monthly)} a month while nothing runs{full}"
 
 
-def _by_kind(costs: StandingCosts) -> list[Standing]:
-    sums: dict[str, Standing] = {}
-    for one in costs.items:
-        before = sums.get(one.kind, Standing(one.kind, "", 0.0, 0.0))
-        sums[one.kind] = Standing(one.kind, "", before.monthly + one.monthly, before.without_free_tier + one.without_free_tier)
-    return sorted(sums.values(), key=lambda one: -one.without_free_tier)
+def _by_kind(costs: StandingCosts) -> list[ResourceCost]:
+    sums: dict[str, ResourceCost] = {}
+    for cost in costs.items:
+        before = sums.get(cost.kind, ResourceCost(cost.kind, "", 0.0, 0.0))
+        sums[cost.kind] = ResourceCost(cost.kind, "", before.monthly + cost.monthly, before.without_free_tier + cost.without_free_tier)
+    return sorted(sums.values(), key=lambda cost: -cost.without_free_tier)
 
 
-def price(found: Iterable[tuple[Leftover, Uses]], used: Mapping[Rate, float] | None = None) -> StandingCosts:
+def price(resources: Iterable[tuple[Leftover, Uses]], used: Mapping[Rate, float] | None = None) -> StandingCosts:
     """The free tier, less what others have `used` of it, goes to what comes first."""
     taken = dict(used or {})
     items = []
-    for one, uses in found:
+    for leftover, uses in resources:
         monthly = full = 0.0
         for amount, rate in uses:
             free = min(amount, max(0.0, rate.free - taken.get(rate, 0.0)))
             taken[rate] = taken.get(rate, 0.0) + amount
             monthly += (amount - free) * rate.dollars
             full += amount * rate.dollars
-        items.append(Standing(one.kind, one.id, monthly, full))
+        items.append(ResourceCost(leftover.kind, leftover.id, monthly, full))
     return StandingCosts(tuple(sorted(items, key=lambda item: (-item.without_free_tier, item.kind, item.name))))
 
 
 def _used_by_others(aws: Aws) -> dict[Rate, float]:
     """Dashboards and alarms of the account that are not this lab's; what else it uses is not known."""
     client = aws.client("cloudwatch")
-    dashboards = [one["DashboardName"] for page in client.get_paginator("list_dashboards").paginate() for one in page["DashboardEntries"]]
-    alarms = [one["AlarmName"] for page in client.get_paginator("describe_alarms").paginate() for one in page["MetricAlarms"]]
+    dashboards = [
+        dashboard["DashboardName"] for page in client.get_paginator("list_dashboards").paginate() for dashboard in page["DashboardEntries"]
+    ]
+    alarms = [alarm["AlarmName"] for page in client.get_paginator("describe_alarms").paginate() for alarm in page["MetricAlarms"]]
     return {
         rates.DASHBOARD: float(sum(name != aws.names.dashboard for name in dashboards)),
         rates.ALARM: float(sum(not name.startswith(f"{aws.lab}-") for name in alarms)),
@@ -113,15 +117,15 @@ def _used_by_others(aws: Aws) -> dict[Rate, float]:
 # ---------------------------------------------------------------- by kind
 
 
-def _nothing(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
+def _nothing(_aws: Aws, _leftover: Leftover, _now: datetime) -> Uses:
     return ()
 
 
 def _each(rate: Rate) -> Callable[[Aws, Leftover, datetime], Uses]:
-    return lambda _aws, _one, _now: ((1.0, rate),)
+    return lambda _aws, _leftover, _now: ((1.0, rate),)
 
 
-def _watchdog(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
+def _watchdog(_aws: Aws, _leftover: Leftover, _now: datetime) -> Uses:
     """A sweep lists the runs and those that ended; it measures nothing where no instance is. The look of every minute asks EC2 alone."""
     return (
         (SWEEPS + LOOKS, rates.INVOCATION),
@@ -131,44 +135,46 @@ def _watchdog(_aws: Aws, _one: Leftover, _now: datetime) -> Uses:
     )
 
 
-def _log_group(aws: Aws, one: Leftover, _now: datetime) -> Uses:
-    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=one.id)["logGroups"]
-    return ((sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == one.id) / GB, rates.LOG_STORED),)
+def _log_group(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
+    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=leftover.id)["logGroups"]
+    return ((sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == leftover.id) / GB, rates.LOG_STORED),)
 
 
-def _bucket(aws: Aws, one: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:
+def _bucket(aws: Aws, leftover: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:
     """S3 measures its buckets once a day, for nothing; a bucket younger than that has no size yet."""
     client = aws.client("cloudwatch")
     named: Any = {"Namespace": "AWS/S3", "MetricName": "BucketSizeBytes"}
-    dimensions: Any = [{"Name": "BucketName", "Value": one.id}]
+    dimensions: Any = [{"Name": "BucketName", "Value": leftover.id}]
     for page in client.get_paginator("list_metrics").paginate(**named, Dimensions=dimensions):
         for metric in page["Metrics"]:
             kind = next((item["Value"] for item in metric["Dimensions"] if item["Name"] == "StorageType"), "")
-            asked = {"StartTime": now - timedelta(days=3), "EndTime": now, "Period": 86400, "Statistics": ["Average"]}
-            points = client.get_metric_statistics(**named, Dimensions=metric["Dimensions"], **asked)["Datapoints"]
+            window = {"StartTime": now - timedelta(days=3), "EndTime": now, "Period": 86400, "Statistics": ["Average"]}
+            points = client.get_metric_statistics(**named, Dimensions=metric["Dimensions"], **window)["Datapoints"]
             if points:
                 newest = max(points, key=lambda point: point["Timestamp"])
                 yield newest["Average"] / GB, rates.STORAGE.get(kind, rates.STORAGE["StandardStorage"])
 
 
-def _images(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+def _images(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
     """Layers that images share are counted with each."""
     try:
-        pages = aws.client("ecr").get_paginator("describe_images").paginate(repositoryName=one.id)
+        pages = aws.client("ecr").get_paginator("describe_images").paginate(repositoryName=leftover.id)
         return ((sum(image.get("imageSizeInBytes", 0) for page in pages for image in page["imageDetails"]) / GB, rates.IMAGE),)
     except NotFound:
         return ()
 
 
-def _volume(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+def _volume(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
     """One that belongs to no machine: the others go with theirs, and are counted with its run."""
-    found = aws.ec2.describe_volumes(VolumeIds=[one.id])["Volumes"]
-    return ((sum(volume["Size"] for volume in found if volume["State"] == "available"), rates.VOLUME),)
+    volumes = aws.ec2.describe_volumes(VolumeIds=[leftover.id])["Volumes"]
+    return ((sum(volume["Size"] for volume in volumes if volume["State"] == "available"), rates.VOLUME),)
 
 
-def _snapshot(aws: Aws, one: Leftover, _now: datetime) -> Uses:
+def _snapshot(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
     """At most: a snapshot is billed by the blocks it holds, which AWS does not tell."""
-    return ((sum(found["VolumeSize"] for found in aws.ec2.describe_snapshots(SnapshotIds=[one.id])["Snapshots"]), rates.SNAPSHOT),)
+    return (
+        (sum(snapshot["VolumeSize"] for snapshot in aws.ec2.describe_snapshots(SnapshotIds=[leftover.id])["Snapshots"]), rates.SNAPSHOT),
+    )
 
 
 USES: Mapping[str, Callable[[Aws, Leftover, datetime], Uses]] = {

@@ -50,16 +50,16 @@ class Subnets(Ec2Resource):
         return self.aws.ec2.describe_subnets(Filters=self.filters)["Subnets"]
 
     def find(self) -> Mapping[str, Any] | None:
-        found = self.found()
-        return {"Subnets": found, "Tags": found[0].get("Tags", [])} if found else None
+        subnets = self.found()
+        return {"Subnets": subnets, "Tags": subnets[0].get("Tags", [])} if subnets else None
 
     def id_of(self, description: Mapping[str, Any]) -> str:
         return str(description["Subnets"][0]["SubnetId"])
 
     def all(self) -> "Sequence[SubnetTypeDef]":
         """Every subnet of ours, as last seen."""
-        found = self.seen["description"] if self.seen.get("description") else self.look()
-        subnets: Sequence[SubnetTypeDef] = found["Subnets"] if found else ()
+        description = self.seen["description"] if self.seen.get("description") else self.look()
+        subnets: Sequence[SubnetTypeDef] = description["Subnets"] if description else ()
         return subnets
 
     def create(self) -> None:
@@ -71,8 +71,8 @@ class Subnets(Ec2Resource):
         Where one is not free after all, somebody made a subnet at the same time, or an answer was lost: for this zone or for another.
         """
         for _ in range(TRIES):
-            there = {subnet["AvailabilityZone"] for subnet in self.all()}
-            missing = [zone for zone in zones if zone not in there]
+            covered = {subnet["AvailabilityZone"] for subnet in self.all()}
+            missing = [zone for zone in zones if zone not in covered]
             if not missing:
                 return
             taken = self._taken()
@@ -118,7 +118,7 @@ class Subnets(Ec2Resource):
 
 def zones_offering(aws: Aws, names: Sequence[str]) -> tuple[str, ...]:
     """The region's own availability zones (no local zones) that offer at least one of the types, any usable one without names; in order."""
-    wanted = names or [one.name for one in instance_types.usable(aws)]
+    wanted = names or [instance_type.name for instance_type in instance_types.usable(aws)]
     locations = {zone for zones in instance_types.offered(aws, wanted).values() for zone in zones}
     zones = tuple(sorted(zone for zone in locations if re.fullmatch(re.escape(aws.region) + "[a-z]", zone)))
     if not zones:

@@ -35,7 +35,7 @@ class Topic(AwsResource):
         return self.aws.client("sns")
 
     def desired(self) -> Properties:
-        return {"may publish": {one["Sid"]: one for one in policies.topic(self.names)}}
+        return {"may publish": {statement["Sid"]: statement for statement in policies.topic(self.names)}}
 
     def read(self) -> Properties | None:
         try:
@@ -43,7 +43,7 @@ class Topic(AwsResource):
         except NotFound:
             return None
         wanted = self.desired()["may publish"]
-        return {"may publish": {one["Sid"]: one for one in existing if one.get("Sid") in wanted}}
+        return {"may publish": {statement["Sid"]: statement for statement in existing if statement.get("Sid") in wanted}}
 
     def _statements(self) -> list[dict[str, Any]]:
         text = self.client.get_topic_attributes(TopicArn=self.arn)["Attributes"].get("Policy")
@@ -86,23 +86,25 @@ class Subscription(AwsResource):
         return {}
 
     def read(self) -> Properties | None:
-        found = self.find()
-        return {} if found else None
+        subscription = self.find()
+        return {} if subscription else None
 
     def find(self) -> Mapping[str, Any] | None:
         try:
             pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=self.topic.arn)
-            found = [one for page in pages for one in page["Subscriptions"]]
+            subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
         except NotFound:
             return None
-        mine = [one for one in found if one["Endpoint"] == self.email and one["Protocol"] == "email"]
-        return next((one for one in mine if one["SubscriptionArn"] != DELETED), None)
+        mine = [
+            subscription for subscription in subscriptions if subscription["Endpoint"] == self.email and subscription["Protocol"] == "email"
+        ]
+        return next((subscription for subscription in mine if subscription["SubscriptionArn"] != DELETED), None)
 
     @property
     def confirmed(self) -> bool:
         """Whether the address has said yes."""
-        found = self.find()
-        return found is not None and _confirmed(found)
+        subscription = self.find()
+        return subscription is not None and _confirmed(subscription)
 
     def ours(self) -> bool:
         return self.topic.ours()
@@ -118,9 +120,9 @@ class Subscription(AwsResource):
 
     def delete(self) -> None:
         """One that was never confirmed has no ARN, and goes with its topic."""
-        found = self.find()
-        if found and _confirmed(found):
-            self.aws.client("sns").unsubscribe(SubscriptionArn=found["SubscriptionArn"])
+        subscription = self.find()
+        if subscription and _confirmed(subscription):
+            self.aws.client("sns").unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
 def _confirmed(subscription: Mapping[str, Any]) -> bool:

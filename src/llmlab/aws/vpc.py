@@ -27,11 +27,11 @@ class Vpc(Ec2Resource):
         return {"dns support": True, "dns hostnames": True}
 
     def read(self) -> Properties | None:
-        found = self.look()
-        if not found:
+        vpc = self.look()
+        if not vpc:
             return None
-        support = self.aws.ec2.describe_vpc_attribute(VpcId=found["VpcId"], Attribute="enableDnsSupport")
-        hostnames = self.aws.ec2.describe_vpc_attribute(VpcId=found["VpcId"], Attribute="enableDnsHostnames")
+        support = self.aws.ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute="enableDnsSupport")
+        hostnames = self.aws.ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute="enableDnsHostnames")
         return {"dns support": support["EnableDnsSupport"]["Value"], "dns hostnames": hostnames["EnableDnsHostnames"]["Value"]}
 
     def found(self) -> Sequence[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from llmlab import money
 from llmlab.aws import costs, documents, logs, rates, standing
-from llmlab.aws.costs import Budget
+from llmlab.aws.costs import BudgetSpending
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Unreachable
 from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
@@ -65,7 +65,7 @@ class Costs:
     total: float
     services: dict[str, float] | None
     forecast: float | None
-    budget: Budget | None
+    budget: BudgetSpending | None
     comparison: Comparison | None
     while_idle: StandingCosts | None
     """What the lab costs while nothing runs."""

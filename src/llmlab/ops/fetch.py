@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from llmlab import contract
 from llmlab.aws import documents, objects
-from llmlab.aws.archive import Wait, ask_back
+from llmlab.aws.archive import ArchiveRestore, ask_back
 from llmlab.aws.objects import Object
-from llmlab.aws.receiving import Incoming, receive
+from llmlab.aws.receiving import DownloadFile, receive
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, COMPLETE, WHOLE_MODEL, Complete, DataFile, Marker, RunKeys
 from llmlab.errors import LabError, UsageError
@@ -56,7 +56,7 @@ class Fetched:
     """Files compared with a SHA-256."""
     adapter: str
     """Where it lies; of a run that trained every weight, the model's folder."""
-    archived: tuple[Wait, ...]
+    archived: tuple[ArchiveRestore, ...]
     left: dict[str, int]
     skipped: tuple[str, ...] = ()
     """Keys that can be no file here, as they lead out of the folder."""
@@ -162,13 +162,13 @@ def _read(aws: Aws, kind: type[T], bucket: str, key: str, unreadable: list[str])
         return None
 
 
-def _incoming(item: Object, keys: RunKeys, path: Path, promised: DataFile | None) -> Incoming:
+def _incoming(item: Object, keys: RunKeys, path: Path, promised: DataFile | None) -> DownloadFile:
     if promised and promised.size != item.size:
         raise LabError(f"{item.key} has {item.size} bytes, and {promised.size} were promised", f"llmlab status {keys.run}")
-    return Incoming(item.key, path, item.size, item.tag, item.changed, promised.sha256 if promised else "")
+    return DownloadFile(item.key, path, item.size, item.etag, item.changed, promised.sha256 if promised else "")
 
 
-def is_here(file: Incoming) -> bool:
+def is_here(file: DownloadFile) -> bool:
     """Whether a file was fetched before and is as it should be."""
     if not file.path.is_file():
         return False

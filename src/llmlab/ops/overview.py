@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab.aws import costs, images, launch_zones
-from llmlab.aws.costs import Budget
+from llmlab.aws.costs import BudgetSpending
 from llmlab.aws.images import Image
 from llmlab.aws.session import Aws, AwsError
 from llmlab.ops.run_state import Run
@@ -24,7 +24,7 @@ class Overview:
     region: str
     bootstrapped: bool
     image: Image | None
-    budget: Budget | None
+    budget: BudgetSpending | None
     runs: tuple[Run, ...]
     total: int
     live: int
@@ -70,7 +70,7 @@ def _image(aws: Aws) -> Image | None:
         return None
 
 
-def _budget(aws: Aws) -> Budget | None:
+def _budget(aws: Aws) -> BudgetSpending | None:
     try:
         return costs.budget(aws)
     except AwsError:

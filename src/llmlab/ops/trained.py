@@ -11,7 +11,7 @@ from shlex import quote
 
 from llmlab import contract, recipe as recipes
 from llmlab.aws import documents, objects
-from llmlab.aws.receiving import Incoming, receive
+from llmlab.aws.receiving import DownloadFile, receive
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, WHOLE_MODEL, RunKeys, Spec
 from llmlab.errors import LabError
@@ -78,6 +78,6 @@ def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda
                 f"{prefix}{file.path} is listed as part of the model and is not in the bucket",
                 f"llmlab upload {quote(str(folder))} --model NAME",
             )
-        every.append(Incoming(item.key, path, item.size, item.tag, item.changed, file.sha256))
+        every.append(DownloadFile(item.key, path, item.size, item.etag, item.changed, file.sha256))
     receive(aws, bucket, [one for one in every if not fetch.is_here(one)], progress)
     return str(folder)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmlab import contract
 from llmlab.aws import documents, objects
 from llmlab.aws.objects import Object
-from llmlab.aws.sending import Outgoing, Sent, send, tag_of
+from llmlab.aws.sending import Sent, UploadFile, etag_of, send
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import MANIFEST, DataFile, Manifest
@@ -201,7 +201,7 @@ def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, p
 
 def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Local], facts: dict[str, Any], progress: Progress) -> Uploaded:
     bucket, prefix, former = aws.names.data_bucket, destination.prefix, destination.former
-    wanted = [Outgoing(file.path, prefix + file.name, file.size, file.path.stat().st_mtime_ns) for file in files]
+    wanted = [UploadFile(file.path, prefix + file.name, file.size, file.path.stat().st_mtime_ns) for file in files]
     there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
     known = _known(aws, bucket, wanted, there, former, prefix)
     sent = [file for file in wanted if file.key not in known]
@@ -229,17 +229,17 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
 
 
 def _known(
-    aws: Aws, bucket: str, wanted: list[Outgoing], there: dict[str, Object], former: Manifest | None, prefix: str
+    aws: Aws, bucket: str, wanted: list[UploadFile], there: dict[str, Object], former: Manifest | None, prefix: str
 ) -> dict[str, Sent]:
     """What need not be sent: it is in the manifest, or an upload that was interrupted has left it."""
     listed = {prefix + file.path: file for file in former.files} if former else {}
 
-    def look(file: Outgoing) -> Sent | None:
+    def look(file: UploadFile) -> Sent | None:
         digest = sha256(file.path)
         old = listed.get(file.key)
         if old and (old.size, old.sha256) == (file.size, digest):
             return Sent(digest, old.version)
-        if tag_of(file.path, file.size) == there[file.key].tag:
+        if etag_of(file.path, file.size) == there[file.key].etag:
             return Sent(digest, objects.version_of(aws, bucket, file.key))
         return None
 
