@@ -1,4 +1,4 @@
-"""Alarms: on what the watchdog measures, and on the watchdog itself."""
+"""CloudWatch alarms: on the metrics that the watchdog publishes, and on the watchdog's function itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from llmlab.infra.resource import Properties
 
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 QUIET, ALARMING = "notBreaching", "breaching"
-"""What it means that nothing is measured. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html"""
+"""How an alarm treats missing data. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,5 +103,5 @@ class Alarm(AwsResource):
 
 
 def _metric(namespace: str | None, name: str | None, dimensions: Mapping[str, str]) -> str:
-    """In words; "Lab Loss", or "AWS/Lambda Errors of x-watchdog"."""
+    """A metric in words: "Lab Loss", or "AWS/Lambda Errors of x-watchdog"."""
     return f"{namespace} {name}" + (f" of {', '.join(dimensions.values())}" if dimensions else "")

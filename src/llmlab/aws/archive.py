@@ -1,4 +1,4 @@
-"""Objects that lifecycle rules have put into an archive: asking for them back, and how long that takes.
+"""Restoring objects that lifecycle rules have moved to an archive storage class, and how long that takes.
 
 Times and storage classes: Amazon S3 user guide, "Archive retrieval options" (Standard tier).
 """
@@ -26,7 +26,11 @@ class ArchiveRestore:
 
 
 def ask_back(aws: Aws, bucket: str, items: Iterable[Object]) -> tuple[ArchiveRestore, ...]:
-    """Of the objects that are archived and cannot be read yet, make sure that a restore is under way."""
+    """Start a restore of every archived object that cannot be read yet.
+
+    Returns:
+        The restores under way, one a storage class.
+    """
     waiting: dict[str, list[Object]] = {}
     for item in items:
         if item.storage in HOURS and not _readable(aws, bucket, item):

@@ -17,7 +17,7 @@ from llmlab.lifecycle.deleting import delete_versions, versions_of
 RULE = "llmlab-"
 """Lifecycle rules whose id begins so are ours; others are the user's own."""
 BUSY = ("OperationAborted", "NoSuchBucket")
-"""What S3 says of a bucket of which it is still making or deleting something; the second also of one that is not there.
+"""S3's error codes for a bucket that is still being created, changed or deleted; the second also for one that does not exist.
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; terraform repeats the same (its internal/service/s3/bucket.go)"""
 SETTLE_SECONDS = 120
 BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
@@ -28,7 +28,7 @@ class Bucket(AwsResource):
     """Private, versioned, encrypted, reached over TLS only. Lifecycle rules and policy statements of the user's own survive."""
 
     archive: ClassVar[tuple[tuple[int, str], ...]]
-    """(days, storage class) an object moves to."""
+    """The lifecycle transitions: (days, storage class) pairs."""
 
     def desired(self) -> Properties:
         return {
@@ -65,7 +65,7 @@ class Bucket(AwsResource):
         }
 
     def _versioning(self) -> str | None:
-        """Also finds out whether there is such a bucket, and whose it is."""
+        """The versioning status, None where there is no such bucket; also finds out whose it is."""
         try:
             return str(self.aws.s3.get_bucket_versioning(Bucket=self.name, ExpectedBucketOwner=self.aws.account).get("Status", "off"))
         except NotFound:
@@ -95,7 +95,7 @@ class Bucket(AwsResource):
         return from_list(self._ask(self.aws.s3.get_bucket_tagging).get("TagSet", []))
 
     def create(self) -> None:
-        """In us-east-1 the region must not be named; elsewhere it must be."""
+        """Create the bucket. In us-east-1 the region must not be named; elsewhere it must be."""
         configuration: Any = {"Tags": to_list(self.names.tags)}
         if self.aws.region != "us-east-1":
             configuration["LocationConstraint"] = self.aws.region
@@ -112,7 +112,7 @@ class Bucket(AwsResource):
             raise
 
     def _settled(self, call: Callable[[], object], passing: Sequence[str]) -> None:
-        """The one place where S3 gets time for a bucket that was just made, or just deleted under the same name."""
+        """Repeat a call while S3 is still creating the bucket, or deleting one of the same name; the one place that does."""
         self.persist(call, passing, "S3 being done with it", seconds=SETTLE_SECONDS)
 
     def update(self, differs: Properties) -> None:
@@ -155,7 +155,7 @@ class Bucket(AwsResource):
         ]
 
     def delete(self) -> None:
-        """With every version of every object. A writer that is still up gets a minute to end."""
+        """Delete the bucket with every version of every object. A writer that is still running gets a minute to end."""
 
         def delete() -> None:
             empty(self.aws, self.name)
@@ -207,7 +207,7 @@ def _narrowed(rule: Mapping[str, Any]) -> bool:
 
 
 def empty(aws: Aws, bucket: str) -> None:
-    """Every version, every delete marker, every unfinished upload, whatever their keys hold."""
+    """Delete every object version, delete marker and unfinished upload of a bucket, whatever characters their keys hold."""
     pages = aws.s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
 
     def remove(page: Any) -> None:

@@ -14,7 +14,7 @@ HOME = "us-east-1"
 """The region where the Budgets API is."""
 FILTER = f"user:{Tag.PROJECT.value}${PROJECT}"
 ALERTS = (80, 100)
-"""Percent of the budget at which it speaks."""
+"""Percent of the budget at which an alert is sent."""
 COUNTED = {"IncludeCredit": False, "IncludeRefund": False}
 """Credits would hide what is spent."""
 
@@ -80,7 +80,7 @@ class Budget(AwsResource):
             return []
 
     def _listeners(self, percent: int) -> list[Mapping[str, Any]]:
-        """The same of who is told.
+        """The subscribers of the alert at `percent`; for none of them the API names the same two answers.
 
         https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_DescribeSubscribersForNotification.html
         """
@@ -131,5 +131,5 @@ def _notification(percent: int) -> dict[str, Any]:
 
 
 def _same(answered: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """The threshold type may be left out of an answer: percentage is the default."""
+    """Whether AWS's answer is the wanted notification. It may leave out the threshold type: percentage is the default."""
     return all(answered.get(key, "PERCENTAGE") == value for key, value in wanted.items())

@@ -1,4 +1,4 @@
-"""The GPU types that there are prices of in the shipped table, as EC2 describes them: for who has no account to ask with.
+"""The GPU instance types of the shipped price table, as EC2 describes them: for estimates without an AWS account.
 
 https://docs.aws.amazon.com/ec2/latest/instancetypes/ac.html
 """
@@ -8,7 +8,7 @@ from llmlab.aws.instance_types import InstanceType
 NOTED = "November 2026"
 """When types and prices were last noted."""
 REGION = "us-east-1"
-"""Whose list prices the shipped tables hold."""
+"""The region whose list prices the shipped tables hold."""
 
 TYPES = {
     "g4dn.xlarge": ("T4", 1, 16, 4, 16), "g4dn.2xlarge": ("T4", 1, 16, 8, 32), "g4dn.4xlarge": ("T4", 1, 16, 16, 64),

@@ -1,4 +1,4 @@
-"""What is paid beside an instance for as long as it lives: its gp3 disk and its public IPv4 address."""
+"""What an instance costs on top of its hourly price: its gp3 disk and its public IPv4 address."""
 
 from llmlab.aws import price_list
 from llmlab.aws.session import Aws, AwsError
@@ -12,7 +12,7 @@ GP3_MONTH = 0.08
 THROUGHPUT_MONTH = 0.04
 """US dollars a month of one MB/s of gp3 beyond the free ones in us-east-1, by the same page."""
 FREE_MB_PER_SECOND = 125
-"""Of any gp3 volume, which has 3,000 operations a second: enough for 750 MB/s, so `disk_mb_per_second` asks for no more.
+"""Free throughput of any gp3 volume, which has 3,000 operations a second: enough for 750 MB/s, so `disk_mb_per_second` asks for no more.
 https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html"""
 GIB_MIB = 1024
 """The price list has throughput by the GiB/s (`GiBps-mo`)."""
@@ -22,7 +22,7 @@ SHIPPED = "shipped table"
 
 
 def read(aws: Aws, disk_gib: int, disk_mb_per_second: int) -> tuple[tuple[Charge, ...], str]:
-    """The charges of an instance with a disk of this size and throughput, and why the Pricing API told none of them ("" when it did)."""
+    """The charges of an instance with a disk of this size and throughput, and why the Pricing API gave none of them ("" when it did)."""
     paid = _paid(disk_mb_per_second)
     try:
         disk, address = _disk(aws), _address(aws)
@@ -45,7 +45,7 @@ def _paid(disk_mb_per_second: int) -> int:
 
 
 def _charge(what: str, listed: float | None, shipped: float, units: float = 1.0) -> Charge:
-    """`units` of the product an hour at the price that was told, else at the shipped one."""
+    """The charge for `units` of a product an hour, at the listed price, else at the shipped one."""
     price, source = (shipped, SHIPPED) if listed is None else (listed, price_list.SOURCE)
     return Charge(what, round(price * units, 6), source, approximate=listed is None)
 

@@ -1,4 +1,4 @@
-"""What AWS itself says about money: Cost Explorer by service, its forecast, and the lab's budget. All of it is about a day behind."""
+"""AWS's own billing data: costs and forecast of Cost Explorer, and the lab's budget. All of it is about a day behind."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ HOME = "us-east-1"
 
 
 MACHINES = ("Amazon Elastic Compute Cloud - Compute", "EC2 - Other", "Amazon Virtual Private Cloud")
-"""Under which Cost Explorer files instances, their disks, and their public addresses."""
+"""The services under which Cost Explorer files instances, their disks, and their public addresses."""
 TAGS = (Tag.PROJECT, Tag.LAB, Tag.RUN)
-"""What Cost Explorer can tell our costs by, once they are activated for cost allocation.
+"""The tags that Cost Explorer can filter and group our costs by, once they are activated for cost allocation.
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html"""
 ACTIVE = "Active"
 ACTIVATE = "aws ce update-cost-allocation-tags-status --region us-east-1 --cost-allocation-tags-status " + " ".join(
@@ -34,13 +34,13 @@ class BudgetSpending:
 
 
 def tag_states(aws: Aws) -> dict[Tag, str]:
-    """Which of our tags AWS has seen, each `Active` or `Inactive`. Only the account that pays may ask."""
+    """The status, `Active` or `Inactive`, of each of our tags that AWS has seen. Only the account that pays may ask."""
     tags = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS])["CostAllocationTags"]
     return {Tag(tag["TagKey"]): tag["Status"] for tag in tags}
 
 
 def active_tags(aws: Aws) -> frozenset[Tag]:
-    """Which of our tags are activated for cost allocation. Only the account that pays may ask."""
+    """Those of our tags that are activated for cost allocation. Only the account that pays may ask."""
     answer = aws.client("ce", region=HOME).list_cost_allocation_tags(TagKeys=[str(tag) for tag in TAGS], Status="Active")
     return frozenset(Tag(tag["TagKey"]) for tag in answer["CostAllocationTags"])
 
@@ -126,12 +126,12 @@ def budget(aws: Aws) -> BudgetSpending:
 
 
 def _ours(aws: Aws, active: frozenset[Tag]) -> list[dict[str, Any]]:
-    """A condition for each tag that Cost Explorer knows; asked by one that is not active, it would see nothing."""
+    """A filter condition for each active tag; by a tag that is not active, Cost Explorer would find nothing."""
     tags = aws.names.tags
     wanted = [key for key in (Tag.PROJECT, Tag.LAB) if key in active] or [Tag.PROJECT]
     return [{"Tags": {"Key": str(key), "Values": [tags[key]]}} for key in wanted]
 
 
 def _filter(conditions: list[dict[str, Any]]) -> Any:
-    """`And` takes two or more."""
+    """All conditions as one filter: `And` takes two or more."""
     return {"And": conditions} if len(conditions) > 1 else conditions[0]

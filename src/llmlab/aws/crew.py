@@ -1,4 +1,4 @@
-"""A few threads that work off jobs, and that a Ctrl-C need not wait for.
+"""A thread pool whose daemon threads do not delay the exit after a Ctrl-C.
 
 `concurrent.futures` makes the interpreter wait for its threads at exit, and a thread in the middle of sending a large part may take
 minutes. These are daemon threads: when something goes wrong, what they hold is dropped, and the process can end.

@@ -1,4 +1,4 @@
-"""One page to look at while a model trains."""
+"""The CloudWatch dashboard of the lab's runs."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from llmlab.infra.resource import Properties
 
 WIDTH, HEIGHT = 12, 6
 LABEL = "${PROP('Dim.Run')}"
-"""Each line of a search is called by its run. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/graph-dynamic-labels.html"""
+"""Labels each line of a search with its run. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/graph-dynamic-labels.html"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Dashboard(AwsResource):
         return self.names.tags if self.ours() else {}
 
     def create(self) -> None:
-        """CloudWatch answers a body that is wrong with an error, and one that it only warns of after making the dashboard.
+        """Create or replace the dashboard. CloudWatch refuses a wrong body, and accepts one that it only warns of.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html
         """
@@ -65,7 +65,7 @@ def mark(names: Names) -> str:
 
 
 def body(names: Names) -> dict[str, Any]:
-    """Pure: the dashboard's body for these names."""
+    """The dashboard's body for these names; asks AWS nothing."""
     logs = ", ".join(f"[{stream}]({logs_address(names, stream)})" for stream in LogStream)
     text = f"# Lab {names.lab}\nEach line is a run. `llmlab status` tells the same in words. Logs: {logs}. {mark(names)}"
     graphs = [
@@ -91,7 +91,7 @@ AXES = {"left": {"label": "count", "showUnits": False, "min": 0}, "right": {"lab
 
 
 def _lab(names: Names) -> list[Any]:
-    """What is counted to the left, and the minutes, which would flatten it, to the right."""
+    """The lab's metrics: counts on the left axis, minutes on the right one, as they would flatten the counts."""
     return [
         [names.metrics, Metric.ACTIVE_INSTANCES.value, {"label": "instances"}],
         [names.metrics, Metric.FAILED_RUNS.value, {"label": "runs that failed"}],

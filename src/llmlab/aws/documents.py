@@ -1,6 +1,6 @@
 """Contract documents in S3: read one, write one, write one only if nobody has, and list what runs there are.
 
-A document is a dataclass of `llmlab.contract`. What lies under a key but is no such document raises `LabError` with the key in it.
+A document is a dataclass of `llmlab.contract`. An object that is no such document raises `LabError` with its key.
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,18 @@ from llmlab.lifecycle.deleting import MOST_DELETED
 T = TypeVar("T")
 
 TEXT_BYTES = 32 << 20
-"""Of a longer text object the end is read."""
+"""The most bytes read of a text object; of a longer one the end is read."""
 
 
 class Unreadable(LabError):
-    """What lies under a key is not the document that belongs there, or too large to be one."""
+    """The object under a key is not the document that belongs there, or is too large to be one."""
 
 
 def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
     """The document at `key`, or None when there is none.
 
     Raises:
-        Unreadable: what is there is none of this kind.
+        Unreadable: the object is no document of this kind.
     """
     try:
         answer = aws.s3.get_object(Bucket=bucket, Key=key)
@@ -45,16 +45,16 @@ def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
 
 
 class NotBootstrapped(LabError):
-    """One of the lab's buckets is not there."""
+    """One of the lab's buckets does not exist, so neither does the lab."""
 
 
 def not_bootstrapped(aws: Aws) -> NotBootstrapped:
-    """What it means that one of the lab's buckets is not there."""
+    """The error for a bucket of the lab that does not exist."""
     return NotBootstrapped(f"there is no lab {aws.lab} in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")
 
 
 def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
-    """Write, whatever was there.
+    """Write a document, replacing whatever is under its key.
 
     Raises:
         LabError: it is larger than its readers read.
@@ -71,7 +71,7 @@ def _encoded(bucket: str, key: str, document: Any) -> bytes:
 
 
 def write_once(aws: Aws, bucket: str, key: str, document: Any, clock: Clock) -> bool:
-    """Write if nothing is there; False when somebody was first."""
+    """Write a document if nothing is under its key; False when somebody was first."""
     return objects.put_if_absent(aws.s3, bucket, key, _encoded(bucket, key, document), clock)
 
 
@@ -84,12 +84,12 @@ def exists(aws: Aws, bucket: str, key: str) -> bool:
 
 
 def touch(aws: Aws, bucket: str, key: str) -> None:
-    """An empty object, whose key is all it says."""
+    """Write an empty object, whose key is all the information."""
     aws.s3.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 def delete(aws: Aws, bucket: str, *keys: str) -> None:
-    """Delete objects; those that are not there are no error. In a versioned bucket the old versions stay readable.
+    """Delete objects; those that do not exist are no error. In a versioned bucket the old versions stay readable.
 
     Raises:
         AwsError: S3 answers refusals inside a 200.
@@ -132,7 +132,7 @@ def runs(aws: Aws, bucket: str) -> list[str]:
 
 
 def datasets(aws: Aws) -> list[str]:
-    """The user's own: a check of a GPU leaves the user's only dataset the only one."""
+    """The names of the user's datasets, without that of a GPU check: so a user's only dataset stays the only one."""
     return [name for name in names_under(aws, aws.names.data_bucket, contract.DATASETS) if name != contract.GPU_CHECK]
 
 

@@ -1,4 +1,4 @@
-"""What wakes the watchdog: events of EC2, and the clock."""
+"""EventBridge rules that call the watchdog: on events of EC2, and by the clock."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ INSTANCE_CHANGED = {
 
 @dataclass(frozen=True, kw_only=True)
 class EventRule(AwsResource):
-    """Events carry no tags, so every instance of the account comes by, and the watchdog looks whose it is.
+    """An EventBridge rule that calls the watchdog: for every instance of the account, as events carry no tags to filter by.
 
     A rule calls the function by the function's own policy: it needs neither a role nor a group, which EventBridge Scheduler's deadlines do.
     """
@@ -46,11 +46,11 @@ class EventRule(AwsResource):
         return self.aws.client("events")
 
     def when(self) -> Mapping[str, Any]:
-        """When it calls, as PutRule takes it."""
+        """The event pattern or the schedule, as PutRule takes it."""
         raise NotImplementedError
 
     def target(self) -> Mapping[str, Any]:
-        """Whom it calls, and with what, as PutTargets takes it."""
+        """The function that it calls, and with which input, as PutTargets takes it."""
         return {"Id": TARGET, "Arn": self.function.arn}
 
     def read(self) -> Properties | None:
@@ -62,7 +62,7 @@ class EventRule(AwsResource):
         return self.properties(rule, targets.get(TARGET, {}))
 
     def properties(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> Properties:
-        """Of a rule and its target, as AWS describes them."""
+        """The properties of a rule and its target, as AWS describes them."""
         return {"state": rule.get("State"), "target": target.get("Arn")}
 
     def tags(self) -> Mapping[str, str]:

@@ -34,7 +34,7 @@ class ExistingNetwork(AwsResource):
         return {}
 
     def read(self) -> Properties:
-        """Nothing to own.
+        """Check the network; it has no properties of ours.
 
         Raises:
             Refused: a machine in one of the subnets could not work, with the reason.
@@ -75,10 +75,10 @@ class ExistingNetwork(AwsResource):
         raise LabError(f"{self.key} does not exist", f"aws ec2 describe-vpcs --region {self.aws.region}")
 
     def update(self, differs: Properties) -> None:
-        """Never."""
+        """Never: the network is the user's."""
 
     def delete(self) -> None:
-        """Never."""
+        """Never: the network is the user's."""
 
     def tags(self) -> Mapping[str, str]:
         return {}

@@ -1,4 +1,4 @@
-"""Asking EC2 for one instance out of many pools: CreateFleet of type instant, and what its answer means to the user.
+"""Launching one instance in any of many pools: CreateFleet of type instant, and what its answer means to the user.
 
 The client tries once: botocore would retry a pool without capacity, which helps no one. Requests and answers are `llmlab.fleet`'s.
 """
@@ -21,14 +21,14 @@ YOUNG_SECONDS = 120
 """How long a new instance profile, and the account's new role for spot, may take to be visible to EC2; terraform waits as long."""
 
 INCONSISTENT = "IdempotentParameterMismatch"
-"""An earlier start of this attempt, which was undone, has used the token: the next try has another.
+"""The error code when an earlier start of this attempt, which was undone, has used the token: the next try has another.
 
 https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
 """
 
 
 class NoPoolHadCapacity(NoCapacity):
-    """Every pool was asked; `tried` says what each answered."""
+    """No pool had capacity; `tried` is the error of each."""
 
     def __init__(self, tried: tuple[PoolError, ...]) -> None:
         super().__init__("no pool had an instance to give")
@@ -36,11 +36,11 @@ class NoPoolHadCapacity(NoCapacity):
 
 
 class SpotInUse(QuotaExceeded):
-    """The account's spot quota has no room now: it may have in some minutes, and the other market may have."""
+    """The account's spot quota is in use: in some minutes it may have room, and the on-demand quota may have room now."""
 
 
 def create(aws: Aws, build: Callable[[int], dict[str, Any]], numbers: Iterator[int], pools: Sequence[Pool], clock: Clock) -> Launched:
-    """One instance from any of the pools.
+    """Launch one instance in any of the pools.
 
     `build` makes the request with the number of this try in its token, because AWS answers a known token with the old, empty result.
     A new instance profile or role may take two minutes until EC2 knows it: that long it is asked again.
@@ -63,7 +63,7 @@ def create(aws: Aws, build: Callable[[int], dict[str, Any]], numbers: Iterator[i
 
 
 def _ask(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answer:
-    """Where no answer came, an instance may have been started all the same: the same token again gives that one, or starts the first."""
+    """Repeat a call without an answer once: the same token gives the instance that was started all the same, or starts the first."""
     try:
         return _ask_once(aws, request, pools)
     except AwsError as error:
@@ -73,7 +73,7 @@ def _ask(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answer:
 
 
 def _ask_once(aws: Aws, request: dict[str, Any], pools: Sequence[Pool]) -> Answer:
-    """An answer, also where EC2 raises what belongs into the list of errors."""
+    """EC2's answer, also where EC2 raises an error that belongs into the answer's list of errors."""
     try:
         return read_create_fleet(aws.client("ec2", attempts=1).create_fleet(**request), pools)
     except AwsError as error:
@@ -100,7 +100,7 @@ def refusal(answer: Answer, pools: Sequence[Pool], region: str) -> LabError:
 
 
 def _translated(error: PoolError, operation: str, region: str) -> LabError:
-    """As if EC2 had raised it: what stands in the list of errors means the same."""
+    """An entry of the list of errors as the domain error that it would be if EC2 had raised it."""
     answered = {"Error": {"Code": error.code, "Message": refusals.sentence("", error.message)}}
     return translate(ClientError(answered, operation.partition(":")[2]), operation, region)  # type: ignore[arg-type]
 

@@ -19,10 +19,10 @@ RUNTIME = "python3.12"
 TIMEOUT_SECONDS = 300
 MEMORY_MIB = 256
 NOT_YET = ("cannot be assumed by Lambda", "KMS key is invalid for CreateGrant")
-"""What Lambda says while it does not know a new role: of the role itself, and of the key for the environment's variables.
+"""Words of Lambda's errors while it does not see a new role: about the role, and about the key for the environment's variables.
 https://github.com/hashicorp/terraform-provider-aws/issues/4633, https://github.com/aws/chalice/pull/1069"""
 NOT_ALLOWED = ("doesn't have permissions", "does not have permissions")
-"""What it says of a destination to which the role may not write, or of which it does not know that yet.
+"""Words of Lambda's errors about a destination that the role may not write to, or whose permission Lambda does not see yet.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
 CONFIGURATION = ("runtime", "handler", "role", "timeout seconds", "memory MiB", "environment")
 BUCKET = "arn:aws:s3:::"
@@ -34,7 +34,7 @@ EVENT_SECONDS = 3600
 class Function(AwsResource):
     """Ends what outlived its deadline and starts again what was interrupted. Its zip is reproducible: same bytes, no update.
 
-    What it is told of its lab is in the zip. Variables of its environment would be encrypted with a key granted to one role's id, so that
+    The facts about its lab are in the zip. Variables of its environment would be encrypted with a key granted to one role's id, so that
     the function would be dead once somebody deletes the role and bootstrap makes it anew under the same name.
     https://github.com/hashicorp/terraform-provider-aws/issues/6352
     """
@@ -123,7 +123,7 @@ class Function(AwsResource):
         }
 
     def _settled(self) -> None:
-        """Lambda refuses an update while the one before is under way."""
+        """Wait for the last update to end: Lambda refuses another while it is under way."""
 
         def ready() -> bool:
             configuration = self.client.get_function_configuration(FunctionName=self.name)

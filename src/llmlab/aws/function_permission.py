@@ -1,4 +1,4 @@
-"""Who may call the watchdog besides the scheduler's role."""
+"""The function's resource policy: which event rules may call the watchdog, besides the scheduler's role."""
 
 import json
 from collections.abc import Mapping

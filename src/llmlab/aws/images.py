@@ -1,4 +1,4 @@
-"""Training images in ECR: which digest a tag stands for, so that a run names what it ran."""
+"""Training images in ECR: which digest a tag stands for, so that a run records the very image that it ran."""
 
 import json
 import urllib.request
@@ -12,7 +12,7 @@ from llmlab.errors import LabError
 
 READ_SECONDS = 20
 ARCHITECTURE = "amd64"
-"""Of every instance type that the lab asks for."""
+"""The processor architecture of every instance type that the lab asks for."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Described:
-    """What an image says of itself; `contract` is "" when it says nothing of it."""
+    """An image's configuration: its architecture and its contract label, "" when it has none."""
 
     architecture: str
     contract: str
 
 
 def described(aws: Aws, image: Image) -> Described | None:
-    """Read from its configuration, without pulling it; None where that cannot be had, as for an index of several images.
+    """An image's configuration, read without pulling the image; None where it cannot be read, as for an index of several images.
 
     https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetDownloadUrlForLayer.html
     """
@@ -81,10 +81,10 @@ def find(aws: Aws, tag: str = "", repository: str = "") -> Image | None:
 
 
 def choose(aws: Aws, tag: str = "") -> Image:
-    """As `find`, but there must be one; with the agent's image that was pushed beside it.
+    """As `find`, but an image must exist; with the agent's image that was pushed with it.
 
     Raises:
-        LabError: there is none, with the way to get it.
+        LabError: there is none; the hint is the command that pushes one.
     """
     image = find(aws, tag)
     if image is None:
@@ -94,7 +94,7 @@ def choose(aws: Aws, tag: str = "") -> Image:
 
 
 def _agent(aws: Aws, image: Image) -> str:
-    """The agent's image that has a tag of this training image, the commit before `latest`; "" where a lab or a push is older than it."""
+    """The agent's image with a tag of this training image, the commit's before `latest`; "" where the lab or the push is older than it."""
     tags = [tag for tag in image.tags if tag != "latest"] or list(image.tags)
     for tag in tags:
         try:

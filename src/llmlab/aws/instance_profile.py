@@ -1,4 +1,4 @@
-"""What EC2 wants around a role."""
+"""The instance profile, in which EC2 takes a role."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

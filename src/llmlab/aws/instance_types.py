@@ -1,4 +1,4 @@
-"""What an instance type is and where it is offered. A type that cannot train gets a reason and the names of those of its class that can."""
+"""EC2 instance types and the zones that offer them. A type that cannot train is refused with the reason and those of its class that can."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ RETIRED = {
     "p3.2xlarge": (1, 16), "p3.8xlarge": (4, 16), "p3.16xlarge": (8, 16), "p3dn.24xlarge": (8, 32),
     "g2.2xlarge": (1, 4), "g2.8xlarge": (4, 4), "g3s.xlarge": (1, 8), "g3.4xlarge": (1, 8), "g3.8xlarge": (2, 8), "g3.16xlarge": (4, 8),
 }  # fmt: skip
-"""GPUs, and GiB of each, of types AWS has retired or the open driver does not run on: what replaces them is searched by these."""
+"""Type → GPUs and GiB of each, for types that AWS has retired or the open driver does not run on: alternatives are searched by these."""
 
 ROUNDED_GIB = 1024
 SHOWN = 5
@@ -45,7 +45,7 @@ class InstanceType:
 
 
 def describe(aws: Aws, names: Sequence[str]) -> dict[str, InstanceType]:
-    """The types of these names, in the order given.
+    """The types of these names, in their order.
 
     Raises:
         UsageError: one of them does not exist in this region, is retired, or cannot train: with those of its class that can.
@@ -110,7 +110,7 @@ def read(info: "InstanceTypeInfoTypeDef | Mapping[str, Any]") -> InstanceType:
     )
 
 
-def asked(aws: Aws, names: Sequence[str]) -> list[InstanceType]:
+def named_or_usable(aws: Aws, names: Sequence[str]) -> list[InstanceType]:
     """The types of these names; every usable one of the region when there are none.
 
     Raises:
@@ -147,7 +147,7 @@ def _refusal(aws: Aws, name: str, reason: str, info: Any) -> tuple[str, str]:
 
 
 def _class(name: str, info: Any) -> tuple[int, float]:
-    """How many GPUs and how many GiB each: of the retired type, of what is described, or one of 16 GiB when nobody knows."""
+    """GPUs and GiB of each: of the retired type, of the described one, or one of 16 GiB where neither is known."""
     if name in RETIRED:
         return RETIRED[name]
     gpus = (info or {}).get("GpuInfo", {}).get("Gpus", [])
@@ -157,7 +157,7 @@ def _class(name: str, info: Any) -> tuple[int, float]:
 
 
 def alternatives(types: Iterable[InstanceType], gpus: int, gpu_memory_gib: float) -> list[InstanceType]:
-    """Those with at least as many GPUs of at least that memory, the nearest first, one of each kind of GPU and count."""
+    """The types with at least as many GPUs of about that memory or more, the nearest first, one of each GPU model and count."""
     seen: set[tuple[str, int]] = set()
     nearest: list[InstanceType] = []
     for candidate in sorted(types, key=_by_size):

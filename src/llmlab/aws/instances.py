@@ -1,4 +1,4 @@
-"""The instances of a lab: found by their tags, never by an id that somebody remembered, and ended."""
+"""The instances of a lab: find them by their tags, never by a remembered id, and terminate them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from llmlab.fleet import VISIBLE_SECONDS
 
 ALIVE = ("pending", "running", "stopping", "stopped")
 LIMIT_SECONDS = 900
-"""GPU machines can take many minutes to go."""
+"""GPU instances can take many minutes to terminate."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Instance:
 
     @property
     def alive(self) -> bool:
-        """Whether it is there to be ended; `shutting-down` is on its way."""
+        """Whether it has yet to be terminated; one in `shutting-down` has not."""
         return self.state in ALIVE
 
 
@@ -66,7 +66,7 @@ def _read(item: Any) -> Instance:
 
 
 def terminate(aws: Aws, ids: Sequence[str]) -> None:
-    """End instances; one that is gone already is no error."""
+    """Terminate instances; one that is gone already is no error."""
     if not ids:
         return
     try:
@@ -77,7 +77,7 @@ def terminate(aws: Aws, ids: Sequence[str]) -> None:
 
 
 def wait_shown(aws: Aws, identity: str, clock: Clock) -> bool:
-    """Whether EC2 shows an instance that was just started; one that it does not know yet is neither found nor ended."""
+    """Wait for EC2 to show an instance that was just started, which until then can be neither found nor terminated; whether it does."""
     filters: Any = [{"Name": "instance-id", "Values": [identity]}]
     return wait_until(
         lambda: bool(aws.ec2.describe_instances(Filters=filters)["Reservations"]), clock, limit_seconds=VISIBLE_SECONDS, every_seconds=2
@@ -85,9 +85,9 @@ def wait_shown(aws: Aws, identity: str, clock: Clock) -> bool:
 
 
 def wait_terminated(aws: Aws, ids: Sequence[str], clock: Clock, limit_seconds: float = LIMIT_SECONDS) -> bool:
-    """Whether all of them are gone within the limit.
+    """Wait until all of them are gone; False when they are not within the limit.
 
-    Those that do not end are told again: EC2 may show a new instance, and a moment later not know it when it is to end it.
+    Those still alive are terminated again: EC2 may show a new instance, and a moment later not know it in TerminateInstances.
     """
 
     def gone() -> bool:
@@ -99,7 +99,7 @@ def wait_terminated(aws: Aws, ids: Sequence[str], clock: Clock, limit_seconds: f
 
 
 def _states(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
-    """Which of these are not terminated yet, and their states. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
+    """Id → state of those that are not terminated yet. A filter, unlike a list of ids, is no error when EC2 has forgotten them."""
     if not ids:
         return {}
     filters: Any = [

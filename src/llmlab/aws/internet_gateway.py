@@ -1,4 +1,4 @@
-"""The way out of the lab's network."""
+"""The internet gateway of the lab's VPC."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -33,7 +33,7 @@ class InternetGateway(Ec2Resource):
         ours = self.vpc.id()
         return {"attached to": self.vpc.name if ours in vpcs else ", ".join(vpcs) or None}
 
-    def found(self) -> Sequence[Mapping[str, Any]]:
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
         return self.aws.ec2.describe_internet_gateways(Filters=self.filters)["InternetGateways"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
@@ -59,12 +59,12 @@ class InternetGateway(Ec2Resource):
             self.aws.ec2.detach_internet_gateway(InternetGatewayId=self.id_of(description), VpcId=vpc)
 
     def delete(self) -> None:
-        """After the last public address has gone back."""
-        vpc = next((vpc for gateway in self.found() for vpc in self._attached(gateway)), None)
+        """Delete it once the last public address has gone back."""
+        vpc = next((vpc for gateway in self.descriptions() for vpc in self._attached(gateway)), None)
         self.delete_patiently(self._delete, "the last public address going back", vpc, also=("Gateway.NotAttached",))
 
     def _delete(self) -> None:
-        for gateway in self.found():
+        for gateway in self.descriptions():
             self._detach(gateway)
             with suppress(NotFound):
                 self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(gateway))

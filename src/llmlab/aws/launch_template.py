@@ -1,4 +1,4 @@
-"""What every machine of the lab starts from. A run adds only its tags, its type and its zone."""
+"""The launch template of every instance of the lab. A run adds only its tags, its type and its zone."""
 
 import base64
 import hashlib
@@ -17,10 +17,11 @@ from llmlab.contract import Tag
 from llmlab.infra.resource import Properties
 
 ROOT_DEVICE = "/dev/sda1"
-"""Of the Ubuntu Deep Learning AMIs."""
+"""The root device of the Ubuntu Deep Learning AMIs."""
 TAGGED = ("instance", "volume", "network-interface")
-"""Made by every launch. Not spot requests: EC2 refuses a launch on demand from a template that tags them, and a tag for them in
-CreateFleet does not help: https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 and its pull request 4585."""
+"""The kinds that every launch creates, and that the template tags. Not spot requests: EC2 refuses a launch on demand from a template that
+tags them, and a tag for them in CreateFleet does not help:
+https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 and its pull request 4585."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ class LaunchTemplate(AwsResource):
         self.aws.ec2.create_launch_template(LaunchTemplateName=self.name, LaunchTemplateData=self._data(), TagSpecifications=specification)
 
     def update(self, differs: Properties) -> None:
-        """Whatever differs, a version is whole."""
+        """Write a new version, whole whatever differs, and make it the default."""
         data = self._data()
         version = self.aws.ec2.create_launch_template_version(
             LaunchTemplateName=self.name, LaunchTemplateData=data, VersionDescription=_digest(json.dumps(data, sort_keys=True))

@@ -1,4 +1,4 @@
-"""What of a lab AWS still shows: every kind asked for on its own, by tag or by name and tag, and never from the list in `stack.py`.
+"""The resources of a lab that AWS still shows: each kind looked up on its own, by tag or by name and tag, never by the list in `stack.py`.
 
 This is the second opinion after a teardown: it finds what a wrong list, a crash or somebody's hand has left.
 """
@@ -51,7 +51,7 @@ class Leftover:
 
 
 def find(aws: Aws) -> list[Leftover]:
-    """Everything, in the order of kinds, asked in parallel. Nothing that is shared with the account is in it."""
+    """Every resource of the lab, in the order of kinds, looked up in parallel. What is shared with the account is left out."""
     questions: list[Callable[[Aws], Iterator[Leftover]]] = [
         *((lambda aws, kind=kind: _tagged(aws, kind)) for kind in EC2),
         _instances, _addresses, _buckets, _repository, _roles, _profiles, _provider, _log_groups, _topic, _alarms, _dashboard,
@@ -63,7 +63,7 @@ def find(aws: Aws) -> list[Leftover]:
 
 
 def _answer(aws: Aws, question: Callable[[Aws], Iterator[Leftover]]) -> list[Leftover]:
-    """Asked again when something went between being listed and being looked at."""
+    """The answer to a question, asked again when a resource vanished between being listed and being described."""
     try:
         return list(question(aws))
     except NotFound:
@@ -133,7 +133,7 @@ def _buckets(aws: Aws) -> Iterator[Leftover]:
 
 
 def _bucket_tags(aws: Aws, name: str) -> Mapping[str, str]:
-    """Those of a bucket of ours; another account's cannot be read."""
+    """The tags of a bucket of this account; those of another account's cannot be read."""
     try:
         return from_list(aws.s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=aws.account)["TagSet"])
     except (NotFound, Denied):
@@ -179,7 +179,7 @@ def _provider(aws: Aws) -> Iterator[Leftover]:
 
 
 def _log_groups(aws: Aws) -> Iterator[Leftover]:
-    """A function that still ran makes its log group anew, without tags; so that one goes by its name, unless it has somebody's."""
+    """Log groups by their tags. A function that still ran recreates its own without any, so one without tags is ours by its name."""
     client = aws.client("logs")
     watchdog = aws.names.log_group(LogStream.WATCHDOG)
     for prefix in (f"/{aws.lab}/", watchdog):
@@ -239,7 +239,7 @@ def _rules(aws: Aws) -> Iterator[Leftover]:
 
 
 def _schedule_group(aws: Aws) -> Iterator[Leftover]:
-    """With the one-time schedules of runs, which live and go with it."""
+    """The schedule group, with which the one-time schedules of runs are deleted."""
     client = aws.client("scheduler")
     try:
         state = client.get_schedule_group(Name=aws.names.schedule_group)["State"]
@@ -256,7 +256,7 @@ def _secrets(aws: Aws) -> Iterator[Leftover]:
 
 
 def _retired(aws: Aws) -> Iterator[Leftover]:
-    """What an earlier version made; a schedule goes with its group."""
+    """Resources that an earlier version of llmlab made; a schedule goes with its group."""
     for resource in (SharedBudget(aws=aws), SharedDashboard(aws=aws)):
         if resource.exists() and resource.ours():
             yield Leftover(resource.kind, resource.name)

@@ -1,4 +1,4 @@
-"""Where logs go from the first second of a machine, and stay after it is gone."""
+"""CloudWatch log groups: they take an instance's logs from its first second, and keep them after it is gone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

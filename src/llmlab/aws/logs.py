@@ -12,7 +12,7 @@ from llmlab.aws.session import Aws, NotFound
 
 
 def ingested(aws: Aws, groups: Iterable[str], since: datetime, now: datetime) -> float:
-    """Bytes that CloudWatch took into these log groups, by its own count.
+    """Bytes ingested into these log groups, by CloudWatch's own metric.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
     """
@@ -28,7 +28,7 @@ def ingested(aws: Aws, groups: Iterable[str], since: datetime, now: datetime) ->
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One line of a log. `stream` is the name of the log stream, `id` what CloudWatch tells events apart by."""
+    """One log event: a line of a log. `stream` is the name of its log stream, `id` CloudWatch's id of the event."""
 
     at: datetime
     stream: str

@@ -6,10 +6,11 @@ from llmlab.aws.session import Aws, AwsError
 from llmlab.contract import Metric
 
 PERIODS = ((timedelta(days=15), 60), (timedelta(days=63), 300))
-"""Up to which age of the first minute CloudWatch keeps averages of so many seconds; of an hour after that. A finer question gets no answer.
+"""(age of the first minute, seconds): up to that age CloudWatch keeps averages of so many seconds, of an hour after that. A finer query is
+answered with nothing.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricStat.html"""
 FAILED = {"InternalError", "Forbidden"}
-"""What a result says that is no result, inside a 200.
+"""The status codes of a failed result, inside a 200.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html"""
 
 

@@ -1,4 +1,4 @@
-"""Who else lives in the lab's network, and keeps it from being deleted: told with the command that takes it away."""
+"""Resources of others that keep the lab's network from being deleted, each named with the command that removes it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ GOING = {"deleting", "deleted"}
 
 
 def in_the_way(aws: Aws, vpc: str, *, last: bool, alone: bool) -> LabError | None:
-    """What stays until somebody takes it away; and when waiting is over (`last`), whatever is there. `alone`: nothing else may be in it."""
+    """The error for a resource that does not go by itself; at the end of the waiting (`last`), for any. `alone`: the VPC must be empty."""
     inside: Any = [{"Name": "vpc-id", "Values": [vpc]}]
     endpoint = _endpoint(aws, vpc, inside)
     if endpoint or not (alone or last):

@@ -1,4 +1,4 @@
-"""The objects of a bucket as they are listed, and what sending and receiving many of them share."""
+"""Listings of a bucket's objects and versions, and what uploads and downloads of many objects share."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Object:
 
 @dataclass
 class ByteCounter:
-    """Adds up what the threads have moved."""
+    """Adds up the bytes that all threads have transferred, and reports them."""
 
     report: Progress
     total: int
@@ -86,7 +86,7 @@ def versions(aws: Aws, bucket: str, prefix: str) -> list[Version]:
 
 
 def delete_versions(aws: Aws, bucket: str, gone: Iterable[Version]) -> list[str]:
-    """Delete these for good; what S3 refused, in its words."""
+    """Delete these versions for good; returns S3's words for each that it refused."""
     return deleting.delete_versions(aws.s3, bucket, [(version.key, version.id) for version in gone])
 
 

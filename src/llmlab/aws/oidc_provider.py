@@ -1,4 +1,4 @@
-"""GitHub's identity provider: how a workflow becomes a role without a stored key."""
+"""GitHub's identity provider: how a workflow assumes a role without a stored key."""
 
 import json
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class OidcProvider(AwsResource):
         return from_list(self._get().get("Tags", []))
 
     def ours(self) -> bool:
-        """Made by us, and no other lab's role or stranger's trusts it by now."""
+        """Whether we made it, and no role of another lab or of a stranger trusts it by now."""
         return super().ours() and not self._other_users()
 
     def _other_users(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""One-time schedules of EventBridge Scheduler: the deadline of an attempt, which fires whatever has become of everybody else.
+"""One-time schedules of EventBridge Scheduler: an attempt's deadline, which fires even if the agent and the watchdog are down.
 
-So is the alarm clock of a run.
+So is the wake-up call of a run.
 
 They delete themselves after firing. https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-delete.html
 """
@@ -14,12 +14,12 @@ from llmlab.clock import Clock
 from llmlab.errors import Refused
 
 ROLE_UNKNOWN = ("must allow AWS EventBridge Scheduler to assume the role",)
-"""What Scheduler says of a role that IAM made seconds ago.
+"""Words of Scheduler's error about a role that IAM made seconds ago.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency"""
 
 
 def create(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
-    """Create one from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet.
+    """Create a schedule from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet.
 
     Raises:
         Refused: the lab has no schedule group, so it was torn down.
@@ -37,12 +37,12 @@ def create(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
 
 
 def update(aws: Aws, request: Mapping[str, Any]) -> None:
-    """Give it another target. The request is whole: what it leaves out is reset."""
+    """Replace a schedule. The request is whole: what it leaves out is reset."""
     aws.client("scheduler").update_schedule(**request)
 
 
 def put(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
-    """Create one, or give the one of that name this moment and target."""
+    """Create a schedule, or give the one of that name this time and target."""
     try:
         create(aws, request, clock)
     except AlreadyExists:
@@ -50,7 +50,7 @@ def put(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
 
 
 def delete(aws: Aws, group: str, name: str) -> bool:
-    """Delete one; False when there was none."""
+    """Delete a schedule; False when there was none."""
     try:
         aws.client("scheduler").delete_schedule(GroupName=group, Name=name)
     except NotFound:

@@ -1,4 +1,4 @@
-"""What all AWS resources of the lab have in common: the tags that say whose they are, and how EC2's are found by them."""
+"""The base classes of the lab's AWS resources: the tags that say whose they are, and how those of EC2 are found by them."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ from llmlab.infra.resource import Resource
 
 T = TypeVar("T")
 TRIES = 5
-"""As often as botocore's own retries ask."""
+"""Attempts at a creation, as many as botocore's own retries make."""
 LINGER_SECONDS = 600
-"""How long what hangs on a network may take to go: GPU machines take minutes to give their network interfaces back."""
+"""How long the resources in a network may take to go: GPU instances take minutes to give their network interfaces back."""
 SHOWN_SECONDS = 120
-"""How long EC2 may take to show what it has made to who looks for its tags.
+"""How long EC2 may take until a lookup by tags shows a new resource.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
@@ -43,7 +43,7 @@ class AwsResource(Resource):
         return all(tags.get(key) == value for key, value in self.names.tags.items())
 
     def wait(self, check: Callable[[], bool], awaited: str, *, seconds: float = 120, every: float = 2, in_a_row: int = 1) -> None:
-        """Until `check` holds, or a `LabError` that says what was awaited."""
+        """Wait until `check` holds, or raise a `LabError` that says what was awaited."""
         if not wait_until(check, self.clock, limit_seconds=seconds, every_seconds=every, in_a_row=in_a_row):
             raise LabError(f"{self.key}: {awaited} did not happen within {seconds:.0f} seconds", "llmlab bootstrap")
 
@@ -56,34 +56,34 @@ class AwsResource(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Ec2Resource(AwsResource):
-    """A thing of EC2 that has no name of its own: it is found by its tags, so what is found is ours."""
+    """An EC2 resource that has no name of its own: it is found by its tags, so what is found is ours."""
 
     seen: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What the last `find` saw, so that resources that point here need no call of their own."""
+    """The description of the last `look`, so that resources that refer to this one need no call of their own."""
 
     @abstractmethod
-    def found(self) -> Sequence[Mapping[str, Any]]:
-        """EC2's descriptions of all that are there now: more than one, where two bootstraps ran at once."""
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
+        """EC2's descriptions of all that exist now: more than one, where two bootstraps ran at once."""
 
     def find(self) -> Mapping[str, Any] | None:
-        """The one.
+        """EC2's description of the only one, None when there is none.
 
         Raises:
             LabError: there are several.
         """
-        return self.only(self.found())
+        return self.only(self.descriptions())
 
     @abstractmethod
     def id_of(self, description: Mapping[str, Any]) -> str: ...
 
     def look(self) -> Mapping[str, Any] | None:
-        """`find`, remembered."""
+        """`find`, and remember the description."""
         description = self.find()
         self.seen["description"] = description
         return description
 
     def need(self) -> Mapping[str, Any]:
-        """As EC2 describes it now.
+        """The resource as EC2 describes it now.
 
         Raises:
             NotFound: there is none.
@@ -94,14 +94,14 @@ class Ec2Resource(AwsResource):
         return description
 
     def exists(self) -> bool:
-        return bool(self.found())
+        return bool(self.descriptions())
 
     def create_alone(self, create: Callable[[Any], Any], discard: Callable[[str], object]) -> None:
-        """Create what EC2 would make a second time without complaint: with `create`, which is handed EC2 without its retries.
+        """Create one of what EC2 would create twice without complaint. `create` is handed a client of EC2 that does not retry.
 
-        A call without an answer may have taken effect, so it is looked for before it is asked for again. What was made is waited for, and
-        one that an earlier call made is shown by then. Where another bootstrap made one at the same time, each `discard`s its own and
-        looks again after some seconds of its own: by the random id that EC2 gave.
+        A call without an answer may have taken effect, so the resource is looked for before the call is repeated. A new resource is waited
+        for, and one that an earlier call made is shown by then. Where another bootstrap made one at the same time, each `discard`s its
+        own and looks again after some seconds of its own: by the random id that EC2 gave.
         """
         for number in range(TRIES):
             try:
@@ -112,7 +112,7 @@ class Ec2Resource(AwsResource):
                 self.clock.sleep(2**number)
             else:
                 self.await_shown(mine)
-                if {self.id_of(description) for description in self.found()} <= {mine}:
+                if {self.id_of(description) for description in self.descriptions()} <= {mine}:
                     return
                 discard(mine)
                 self.clock.sleep(int(mine[-2:], 16) % 16)
@@ -121,13 +121,16 @@ class Ec2Resource(AwsResource):
         raise LabError(f"{self.key}: others make it at the same time", "llmlab bootstrap")
 
     def await_shown(self, identity: str) -> None:
-        """Until EC2 shows what it has just made: whoever needs it looks for it by its tags.
+        """Wait until EC2 shows a new resource: those that need it look for it by its tags.
 
         Raises:
             LabError: it does not.
         """
         self.wait(
-            lambda: identity in {self.id_of(description) for description in self.found()}, "EC2 showing it", seconds=SHOWN_SECONDS, every=1
+            lambda: identity in {self.id_of(description) for description in self.descriptions()},
+            "EC2 showing it",
+            seconds=SHOWN_SECONDS,
+            every=1,
         )
 
     def id(self) -> str | None:
@@ -141,9 +144,9 @@ class Ec2Resource(AwsResource):
     def delete_patiently(
         self, delete: Callable[[], object], awaited: str, vpc: str | None, *, alone: bool = False, also: Sequence[str] = ()
     ) -> None:
-        """Repeat a deletion while EC2 says that something still hangs on it: network interfaces linger after "terminated".
+        """Repeat a deletion while EC2 says that the resource is still in use: network interfaces linger after "terminated".
 
-        Who is in the way is told; at once, where nobody will take it away by itself. `alone` is for the VPC, in which nothing may be left.
+        What is in the way is named; at once, where it does not go by itself. `alone` is for the VPC, in which nothing may be left.
         https://github.com/hashicorp/terraform-provider-aws/issues/9495
         """
         patiently(
@@ -158,12 +161,12 @@ class Ec2Resource(AwsResource):
         )
 
     def tags(self) -> Mapping[str, str]:
-        descriptions = self.found()
+        descriptions = self.descriptions()
         return from_list(descriptions[0].get("Tags", [])) if descriptions else {}
 
     @property
     def filters(self) -> list[Any]:
-        """By our three tags."""
+        """Filters by our three tags."""
         tags = {**self.names.tags, Tag.NAME: self.name}
         return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
 
@@ -172,7 +175,7 @@ class Ec2Resource(AwsResource):
         return [{"ResourceType": resource_type, "Tags": to_list({**self.names.tags, Tag.NAME: self.name})}]
 
     def only(self, descriptions: Sequence[T]) -> T | None:
-        """The one; two mean that two bootstraps ran at once."""
+        """The only one of these, None without any; two mean that two bootstraps ran at once."""
         if len(descriptions) > 1:
             raise LabError(f"there are {len(descriptions)} of {self.key}, and the lab needs one", "llmlab teardown")
         return descriptions[0] if descriptions else None

@@ -1,4 +1,4 @@
-"""Listings, page after page. What a call that can be paged answers the first time may be any part of it, or nothing at all.
+"""Listings with all of their pages. The first page of a paged call may hold any part of the list, or nothing at all.
 
 IAM says so outright: it may return fewer than were asked for while there are more.
 https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListRolePolicies.html

@@ -1,4 +1,4 @@
-"""One patience for everything that AWS refuses only for a while: what still hangs on something, what is not seen yet."""
+"""Retries of calls that AWS refuses only for a while: a resource is still in use, or is not seen yet."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ from llmlab.errors import LabError
 
 T = TypeVar("T")
 IN_USE = ("DependencyViolation",)
-"""EC2's word for what cannot go because something hangs on it.
+"""EC2's error code for a resource that cannot be deleted because others depend on it.
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html"""
 
 
@@ -26,11 +26,11 @@ def patiently(
 ) -> T:
     """Repeat a call while AWS refuses it with one of `passing`: error codes, or words of its sentence.
 
-    `why` is asked after each refusal, with False: an error where waiting would not help; and with True when the limit has come: who is in
-    the way, where that can be told.
+    `why` is called after each refusal: with False, for an error where waiting would not help; with True, at the limit, for an error that
+    names what is in the way, where that is known.
 
     Raises:
-        LabError: what `why` said; or that what was awaited did not happen within the limit, with AWS's last words.
+        LabError: the error of `why`; or that what was awaited did not happen within the limit, with AWS's last words.
         AwsError: another refusal.
     """
     limit = clock.now().timestamp() + seconds

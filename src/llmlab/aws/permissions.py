@@ -1,6 +1,6 @@
-"""What the person at the keyboard must be allowed to do, and whether IAM says so.
+"""The permissions that the person who runs `llmlab` needs, and whether IAM grants them.
 
-IAM is asked about the lab's own things with the lab's own tags: about `*` it would call denied whatever is allowed for a lab alone.
+IAM is asked about the lab's own resources with the lab's own tags: about `*` it would call denied whatever is allowed for a lab alone.
 https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 from llmlab.aws.crew import DaemonThreadPool
 from llmlab.aws.pages import every
 from llmlab.aws.policies_boundary import boundary_arn
-from llmlab.aws.policies_documents import asked, owned
+from llmlab.aws.policies_documents import request_tags, resource_tags
 from llmlab.aws.policies_operator import SPOT_ROLE
 from llmlab.aws.session import Aws, AwsError, Denied, NotFound
 from llmlab.contract import LogStream, Names
@@ -45,8 +45,8 @@ def questions(names: Names) -> list[tuple[str, tuple[str, ...]]]:
 def circumstances(names: Names, boundary: str | None = None) -> dict[str, str]:
     """Condition keys as they are when `llmlab` calls. `boundary`: the ARN that roles are made with."""
     return {
-        **asked(names.tags),
-        **owned(names.tags),
+        **request_tags(names.tags),
+        **resource_tags(names.tags),
         "ec2:CreateAction": "RunInstances",
         "iam:PassedToService": "ec2.amazonaws.com",
         "iam:AWSServiceName": "spot.amazonaws.com",
@@ -55,7 +55,7 @@ def circumstances(names: Names, boundary: str | None = None) -> dict[str, str]:
 
 
 def denied_actions(aws: Aws, boundary: str | None = None) -> list[str] | None:
-    """What IAM's policy simulator says no to; None when it may not be asked, or knows nothing of the caller (a root user)."""
+    """The actions that IAM's policy simulator denies; None when it may not be asked, or knows nothing of the caller (a root user)."""
     principal = _principal(aws, aws.client("sts").get_caller_identity()["Arn"])
     if principal is None:
         return None

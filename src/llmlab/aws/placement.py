@@ -1,4 +1,4 @@
-"""How likely spot capacity is, as AWS scores it from 1 to 10. Below three types the score is always low, so nothing is asked then."""
+"""Spot placement scores: how likely AWS calls spot capacity, from 1 to 10. Below three types they are always low, so none are asked for."""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,7 @@ every parameter of the account.
 
 from collections.abc import Mapping
 
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, document, images, request_tags, resource_tags
 from llmlab.contract import ENDED, FAILED_EVENTS, HF_TOKEN, RUNS, WEBHOOK_URL, LogStream, Names, RunKeys
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -17,7 +17,7 @@ GITHUB = "token.actions.githubusercontent.com"
 
 
 def trust_service(service: str, **condition: Mapping[str, str]) -> Policy:
-    """Who may take the role: one AWS service. EC2 and Lambda take only a role of their own account, which somebody there has passed."""
+    """One AWS service may assume the role. EC2 and Lambda assume only roles of their own account, which somebody there has passed."""
     statement: Policy = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     if condition:
         statement["Condition"] = condition
@@ -125,7 +125,7 @@ def watchdog(names: Names) -> Policy:
     return document(
         [
             allow_anywhere("See", actions("ec2", "DescribeInstances", "DescribeSpotPriceHistory")),
-            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=owned(names.tags)),
+            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=resource_tags(names.tags)),
             *starting(names),
             _pass("PassSchedulerRole", names, names.scheduler_role, "scheduler.amazonaws.com"),
             allow("Deadlines", actions("scheduler", "CreateSchedule", "UpdateSchedule", "GetSchedule", "DeleteSchedule"), schedules),
@@ -154,11 +154,11 @@ def starting(names: Names) -> list[Policy]:
     with_ours = [names.arn("ec2", f"{kind}/*") for kind in ("launch-template", "security-group")]
     public = [f"arn:aws:ec2:{names.region}::{kind}/*" for kind in ("image", "snapshot")]
     with_any = [*public, *(names.arn("ec2", f"{kind}/*") for kind in ("subnet", "key-pair", "spot-instances-request"))]
-    create = {**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}
+    create = {**request_tags(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}
     return [
-        allow("StartTagged", START, tagged, StringEquals=asked(names.tags)),
+        allow("StartTagged", START, tagged, StringEquals=request_tags(names.tags)),
         allow("TagWhatStarts", "ec2:CreateTags", tagged, StringEquals=create),
-        allow("StartFromOurTemplate", START, with_ours, StringEquals=owned(names.tags)),
+        allow("StartFromOurTemplate", START, with_ours, StringEquals=resource_tags(names.tags)),
         allow("StartWith", START, with_any),
         allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
         _pass("PassInstanceRole", names, names.instance_role, "ec2.amazonaws.com"),
@@ -174,7 +174,7 @@ def scheduler(names: Names) -> Policy:
     return document(
         [
             allow("CallWatchdog", "lambda:InvokeFunction", names.arn("lambda", f"function:{names.watchdog}")),
-            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=owned(names.tags)),
+            allow("TerminateOurs", "ec2:TerminateInstances", names.arn("ec2", "instance/*"), StringEquals=resource_tags(names.tags)),
         ]
     )
 

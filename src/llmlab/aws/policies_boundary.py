@@ -6,11 +6,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 """
 
 from llmlab.aws.policies import IMAGES, PUSH
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, document, images, request_tags, resource_tags
 from llmlab.contract import HF_TOKEN, WEBHOOK_URL, LogStream, Names, RunKeys
 
 SERVICES = ["ec2.amazonaws.com", "lambda.amazonaws.com", "scheduler.amazonaws.com"]
-"""Those that a role of the lab is handed to."""
+"""The services that a role of the lab may be passed to."""
 
 
 def boundary_name(names: Names) -> str:
@@ -34,9 +34,14 @@ def boundary(names: Names) -> Policy:
             ),
             allow("Drop", "s3:DeleteObjectVersion", f"arn:aws:s3:::{names.outputs_bucket}/{RunKeys('*').checkpoints}*"),
             allow_anywhere("See", actions("ec2", "DescribeInstances", "DescribeSpotPriceHistory")),
-            allow("Terminate", "ec2:TerminateInstances", ours, StringEquals=owned(names.tags)),
+            allow("Terminate", "ec2:TerminateInstances", ours, StringEquals=resource_tags(names.tags)),
             allow("Start", actions("ec2", "RunInstances", "CreateFleet"), [ours, anything]),
-            allow("Tag", "ec2:CreateTags", ours, StringEquals={**asked(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]}),
+            allow(
+                "Tag",
+                "ec2:CreateTags",
+                ours,
+                StringEquals={**request_tags(names.tags), "ec2:CreateAction": ["RunInstances", "CreateFleet"]},
+            ),
             allow("ResolveImage", "ssm:GetParameters", f"arn:aws:ssm:{names.region}::{IMAGES}"),
             allow("Pass", "iam:PassRole", names.role_arn(f"{names.prefix}-*"), StringEquals={"iam:PassedToService": SERVICES}),
             allow_anywhere("SignInToRegistry", "ecr:GetAuthorizationToken"),

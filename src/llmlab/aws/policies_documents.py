@@ -1,4 +1,4 @@
-"""How a policy is written: statements, documents of them, and why a statement may be about every resource."""
+"""The parts of an IAM policy: statements, documents of them, and the reasons for statements about every resource."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,17 +57,17 @@ def allow_anywhere(sid: str, actions: str | list[str], **condition: Mapping[str,
 
 
 def actions(service: str, *names: str) -> list[str]:
-    """`iam`, `GetRole` → `iam:GetRole`."""
+    """The names of a service's actions: `iam`, `GetRole` → `iam:GetRole`."""
     return [f"{service}:{name}" for name in names]
 
 
-def asked(tags: Mapping[str, str]) -> dict[str, str]:
-    """Condition: what is made is asked for with these tags."""
+def request_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """A condition: the request that creates a resource gives it these tags."""
     return {f"aws:RequestTag/{key}": value for key, value in tags.items()}
 
 
-def owned(tags: Mapping[str, str]) -> dict[str, str]:
-    """Condition: what is there has these tags."""
+def resource_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """A condition: the existing resource has these tags."""
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 

@@ -1,8 +1,8 @@
-"""What the person who runs `llmlab` needs, as small as a lab allows: names where AWS goes by names, tags where it goes by tags."""
+"""The permissions that the person who runs `llmlab` needs, as few as a lab allows: by name where AWS goes by names, else by tag."""
 
 from llmlab.aws.policies import GITHUB, IMAGES, PUSH, starting
 from llmlab.aws.policies_boundary import SERVICES, boundary, boundary_arn, boundary_name, log_groups
-from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, asked, document, images, owned, size
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, document, images, request_tags, resource_tags, size
 from llmlab.contract import Names
 
 LARGEST = 6144
@@ -36,7 +36,7 @@ def operator(names: Names) -> list[Policy]:
 
 
 def _reading() -> list[Policy]:
-    """What has no resource of its own to be bound to."""
+    """Statements about actions that have no resource of their own to be bound to."""
     see = actions(
         "ec2", "DescribeAddresses", "DescribeAvailabilityZones", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes",
         "DescribeInstances", "DescribeInternetGateways", "DescribeLaunchTemplateVersions", "DescribeLaunchTemplates",
@@ -91,13 +91,16 @@ def _network(names: Names) -> list[Policy]:
     )  # fmt: skip
     within = [names.arn("ec2", "vpc/*"), names.arn("ec2", "route-table/*")]
     return [
-        allow("MakeTagged", actions("ec2", *create), tagged, StringEquals=asked(names.tags)),
-        allow("TagWhatIsMade", "ec2:CreateTags", tagged, StringEquals={**asked(names.tags), "ec2:CreateAction": create}),
+        allow("MakeTagged", actions("ec2", *create), tagged, StringEquals=request_tags(names.tags)),
+        allow("TagWhatIsMade", "ec2:CreateTags", tagged, StringEquals={**request_tags(names.tags), "ec2:CreateAction": create}),
         allow(
-            "MakeInOurs", actions("ec2", "CreateSubnet", "CreateRouteTable", "CreateVpcEndpoint"), within, StringEquals=owned(names.tags)
+            "MakeInOurs",
+            actions("ec2", "CreateSubnet", "CreateRouteTable", "CreateVpcEndpoint"),
+            within,
+            StringEquals=resource_tags(names.tags),
         ),
         allow("MakeInAnyNetwork", "ec2:CreateSecurityGroup", names.arn("ec2", "vpc/*")),
-        allow("ChangeOurs", change, names.arn("ec2", "*"), StringEquals=owned(names.tags)),
+        allow("ChangeOurs", change, names.arn("ec2", "*"), StringEquals=resource_tags(names.tags)),
     ]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from llmlab.aws.session import Aws, AwsError
 
 ENDPOINTS = {"ap": "ap-south-1", "eu": "eu-central-1"}
-"""By the first word of the region; us-east-1 for everybody else.
+"""Where the Pricing API is asked, by the first word of the lab's region; us-east-1 for all others.
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html"""
 SOURCE = "Pricing API"
-"""How a price that was told is signed."""
+"""The source that is named with a price of the Pricing API."""
 
 Product = dict[str, Any]
 
@@ -20,7 +20,7 @@ def products(aws: Aws, service: str, wanted: Mapping[str, str]) -> list[Product]
     """The products of this region whose attributes are as wanted.
 
     Raises:
-        AwsError: the API may not be asked, does not answer, or not with products.
+        AwsError: the API may not be asked, does not answer, or answers with no products.
     """
     pricing = aws.client("pricing", region=ENDPOINTS.get(aws.region.partition("-")[0], "us-east-1"), attempts=2)
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in {"regionCode": aws.region, **wanted}.items()]
@@ -29,10 +29,10 @@ def products(aws: Aws, service: str, wanted: Mapping[str, str]) -> list[Product]
 
 
 def product(text: str | Product) -> Product:
-    """One entry of an answer, which is a document within the document.
+    """One product of an answer, which holds each as a JSON document in a string.
 
     Raises:
-        AwsError: it is none.
+        AwsError: it is no JSON.
     """
     try:
         value = json.loads(text) if isinstance(text, str) else text
@@ -57,7 +57,7 @@ def dollars(listed: Iterable[Product]) -> float | None:
 
 
 def _inner(value: Any, name: str) -> Product:
-    """What a product says under a name, nothing where that is no object."""
+    """The object under a name of a product, an empty one where there is none."""
     inner = value.get(name) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else {}
 

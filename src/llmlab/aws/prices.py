@@ -1,4 +1,4 @@
-"""What an hour costs, in US dollars: spot from its history, on demand from the Pricing API, and a shipped table when that does not answer.
+"""Hourly prices of instances, in US dollars: spot from its history, on demand from the Pricing API, or else from a shipped table.
 
 Every price says whether it is approximate. A type of which nobody knows a price has none, rather than a made-up one.
 """
@@ -28,7 +28,7 @@ APPROXIMATE = {
 
 LINUX = {"operatingSystem": "Linux", "preInstalledSw": "NA", "tenancy": "Shared", "capacitystatus": "Used"}
 MANY = 8
-"""Above so many types they are asked for in one question: every GPU instance of the region."""
+"""Above so many types, one query asks for every GPU instance of the region."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SpotPrice:
 def on_demand(aws: Aws, types: Sequence[str]) -> tuple[dict[str, Price], str]:
     """The on-demand price of each type in this region, and why the Pricing API did not answer ("" when it did).
 
-    What it does not tell comes from the shipped table; a type in neither is left out.
+    What it does not list comes from the shipped table; a type in neither is left out.
     """
     silent, listed = "", dict[str, float]()
     try:
@@ -65,7 +65,7 @@ def on_demand(aws: Aws, types: Sequence[str]) -> tuple[dict[str, Price], str]:
 
 
 def _listed(aws: Aws, types: Sequence[str]) -> dict[str, float]:
-    """What the Pricing API says of these types: all at once where there are many, and each of the rest by name."""
+    """The prices of these types by the Pricing API: all at once where there are many, and each of the rest by name."""
     listed: dict[str, float] = {}
     if len(types) > MANY:
         for product in price_list.products(aws, "AmazonEC2", {**LINUX, "instanceFamily": "GPU instance"}):

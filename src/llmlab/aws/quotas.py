@@ -51,7 +51,7 @@ def _family(instance_type: str) -> str:
 
 
 def empty(instance_type: str, *, spot: bool) -> Quota:
-    """The quota that a type counts under, while nobody has asked how large it is."""
+    """The quota that a type counts under, its limit and its use not looked up."""
     key = family(instance_type, spot=spot), spot
     return Quota(*key, CODES[key], None, 0)
 
@@ -63,7 +63,7 @@ def read(aws: Aws, types: Iterable[str], markets: Iterable[bool]) -> dict[tuple[
 
 
 def every(aws: Aws) -> dict[tuple[str, bool], Quota]:
-    """As `read`, of all that GPU instances may count under."""
+    """As `read`, for every quota that GPU instances may count under."""
     return _read(aws, CODES)
 
 
@@ -77,7 +77,7 @@ def _read(aws: Aws, keys: Iterable[tuple[str, bool]]) -> dict[tuple[str, bool], 
 
 
 def limit(aws: Aws, code: str) -> float | None:
-    """An account's quota; AWS's default where the account has none of its own, None where nobody tells or may tell."""
+    """An account's quota; AWS's default where the account has none of its own, None where neither can be read."""
     client = aws.client("service-quotas")
     for ask in (client.get_service_quota, client.get_aws_default_service_quota):
         try:

@@ -1,6 +1,6 @@
-"""What standing things cost, in US dollars: a shipped table of us-east-1's list prices, so every number made from it is approximate.
+"""Monthly prices of idle resources, in US dollars: a shipped table of us-east-1's list prices, so every number made from it is approximate.
 
-As last noted in November 2026. Other regions differ by up to a third; the prices of machines, which change often, are asked for.
+As last noted in November 2026. Other regions differ by up to a third; the prices of instances, which change often, are looked up.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Objects from S3 into files, many and large ones at once, each checked before it has its name.
+"""Downloads from S3, of many and large objects at once, each checked before its file has its name.
 
 A large object's parts arrive in parallel in buffers that are used again and again, while two threads hash and write them in order to
-`NAME.part`: whatever is there is a whole beginning to continue from. The order costs memory: `AHEAD` parts.
+`NAME.part`: what it holds is always a prefix of the object, so a download can continue. Writing in order costs memory: `AHEAD` parts.
 """
 
 import os
@@ -38,7 +38,7 @@ MOST_NAME = 255
 
 @dataclass(frozen=True)
 class DownloadFile:
-    """An object and the file it goes to. Without a `digest` its size and its entity tag have to do."""
+    """An object and the file it goes to. Without a `digest` only its size and its ETag are checked."""
 
     key: str
     path: Path
@@ -77,7 +77,7 @@ def _receive(aws: Aws, bucket: str, files: list[DownloadFile], counter: ByteCoun
 
 
 def partial(path: Path) -> Path:
-    """Where a file is while it is not whole. A name that would become too long for that is told by its digest."""
+    """The path of a file while it is not whole. A name that would become too long for that is replaced by its SHA-256."""
     name = path.name + SUFFIX
     return path.with_name(name if len(name.encode()) <= MOST_NAME else sha256(path.name.encode()).hexdigest() + SUFFIX)
 
@@ -116,7 +116,7 @@ def _receive_in_parts(aws: Aws, bucket: str, file: DownloadFile, counter: ByteCo
 def _append(
     aws: Aws, bucket: str, file: DownloadFile, stream: IO[bytes], hasher: Any, counter: ByteCounter, pool: DaemonThreadPool
 ) -> None:
-    """What is missing of a file, in order; the parts after it are under way in the pool."""
+    """Append the missing parts to a file, in order; the parts after the current one are under way in the pool."""
     waiting: deque[Future[memoryview]] = deque()
     starts = iter(range(stream.tell(), file.size, PART))
 

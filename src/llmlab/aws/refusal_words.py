@@ -7,11 +7,11 @@ import re
 from typing import NamedTuple
 
 OPERATOR_POLICY = "llmlab bootstrap --print-operator-policy"
-"""What shows whoever was denied something what they need."""
+"""The command that prints the permissions an operator needs."""
 ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
-"""IAM's own word for what was denied, which may be another than the call's: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+"""The action that IAM denied, which may be another than the call's: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
 BECAUSE = re.compile(r"\b(?:because|with(?= an explicit deny)) (.+?)(?:\. ?Encoded authorization failure message|\.?$)", re.DOTALL)
-"""Which kind of policy said no. EC2 adds a code of some hundred characters to it.
+"""The kind of policy that denied it. EC2 adds a code of some hundred characters to it.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html#access-denied-explicit-deny-examples"""
 BARE = {"", "access denied", "forbidden", "you are not authorized to perform this operation"}
 """Sentences that say no more than the code does."""
@@ -69,7 +69,7 @@ MENDS = (
 
 
 def mend(code: str, message: str) -> Mend | None:
-    """The row of a refusal."""
+    """The row of `MENDS` for a refusal, None where it has none."""
     return next((row for row in MENDS if row.code in {code, ""} and row.words in message), None)
 
 
@@ -82,7 +82,7 @@ def reason(message: str) -> str:
 
 
 def denied_hint(message: str) -> str:
-    """Whoever was denied something by a policy that is not theirs gets it from whoever that policy belongs to."""
+    """The command that helps after a denial, by the kind of policy that denied it."""
     if "cost explorer" in message.lower():
         return COST_EXPLORER
     if "service control policy" in message or "resource control policy" in message:

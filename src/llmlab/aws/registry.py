@@ -1,4 +1,4 @@
-"""Where the training image lives, and the agent's."""
+"""The ECR repositories of the training image and of the agent's image."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What earlier versions of llmlab made and this one does not: a plan shows it, and bootstrap removes it once the rest stands.
+"""Resources that earlier versions of llmlab made and this one does not: a plan shows them, and bootstrap removes them at its end.
 
 Budgets and dashboards are global, and had no region in their names: where one lab name lives in two regions, both used the same.
 """
@@ -18,7 +18,7 @@ from llmlab.infra.resource import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class Retired(AwsResource):
-    """Only looked for and deleted. `read` and `desired` say what of it goes."""
+    """A resource that is only looked for and deleted. `read` and `desired` differ in what goes."""
 
     def desired(self) -> Properties:
         return {}
@@ -60,7 +60,7 @@ class SweepSchedule(Retired):
 
 @dataclass(frozen=True, kw_only=True)
 class SharedBudget(Retired):
-    """The budget without a region in its name. Who is told of it says which regions use it: only the last one deletes it."""
+    """The budget without a region in its name. The subscribers of its alerts say which regions use it: only the last one deletes it."""
 
     kind = "budget"
 
@@ -88,7 +88,7 @@ class SharedBudget(Retired):
         return {"alerts in": sorted({region for _, _, region in self._listeners()} - {self.aws.region})}
 
     def _listeners(self) -> list[tuple[Mapping[str, Any], Mapping[str, Any], str]]:
-        """Each alert, who is told of it, and the region, where that is a topic of a lab of this name."""
+        """Each alert with its subscriber and the subscriber's region, where that is the topic of a lab of this name."""
         try:
             alerts = self.client.describe_notifications_for_budget(**self._which).get("Notifications", [])
             subscriptions = [
@@ -112,7 +112,7 @@ class SharedBudget(Retired):
         return from_list(self.client.list_tags_for_resource(ResourceARN=arn).get("ResourceTags", []))
 
     def delete(self) -> None:
-        """Or only end our alerts, where a lab of this name in another region has its own."""
+        """Delete the budget, or only our alerts where a lab of this name in another region has its own."""
         listeners = self._listeners()
         if all(region == self.aws.region for _, _, region in listeners):
             self.client.delete_budget(**self._which)
@@ -154,7 +154,7 @@ class SharedDashboard(Retired):
 
 
 def _region(body: str) -> str:
-    """Of the first graph."""
+    """The region of a dashboard's first graph, "" where it has none."""
     try:
         graphs = [widget["properties"] for widget in json.loads(body)["widgets"] if widget.get("type") == "metric"]
         return str(graphs[0]["region"]) if graphs else ""

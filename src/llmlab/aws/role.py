@@ -1,4 +1,4 @@
-"""Roles: who may take one, and what it may do. The documents themselves are in `policies.py`."""
+"""IAM roles: who may assume one, and what it may do. The policies themselves are in `policies.py`."""
 
 import json
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ class Role(AwsResource):
             self.client.update_role(RoleName=self.name, MaxSessionDuration=3600)
 
     def delete(self) -> None:
-        """With whatever policies it carries: IAM deletes no role that has some."""
+        """Delete the role with whatever policies it has: IAM deletes no role that has some."""
         self._clear()
         with suppress(NotFound):
             self.client.delete_role_policy(RoleName=self.name, PolicyName=POLICY)

@@ -1,4 +1,4 @@
-"""The routes of the lab's subnets."""
+"""The route table of the lab's subnets."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +47,7 @@ class RouteTable(Ec2Resource):
             "zones": [zone for zone in zones if zone in wanted],
         }
 
-    def found(self) -> Sequence[Mapping[str, Any]]:
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
         return self.aws.ec2.describe_route_tables(Filters=self.filters)["RouteTables"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
@@ -86,8 +86,8 @@ class RouteTable(Ec2Resource):
         self.aws.ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
 
     def delete(self) -> None:
-        """A gateway endpoint that is still being deleted hangs on it for a while."""
-        for table in self.found():
+        """Delete it patiently: a gateway endpoint that is still being deleted depends on it for a while."""
+        for table in self.descriptions():
             for association in table.get("Associations", []):
                 if not association.get("Main"):
                     with suppress(NotFound):

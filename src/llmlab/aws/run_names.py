@@ -56,7 +56,7 @@ def release_newest(aws: Aws, name: str, run: str) -> None:
 
 
 def release(aws: Aws, name: str, run: str) -> None:
-    """Let nothing say any more that the run has the name, nor ever had it."""
+    """Delete whatever says that the run has the name, or ever had it."""
     bucket = aws.names.outputs_bucket
     mine = [number for number in claims(aws, name) if (name_claim := claim(aws, name, number)) and name_claim.run == run]
     keys = [*(contract.name_claim(name, number) for number in mine), contract.named(run, name)]

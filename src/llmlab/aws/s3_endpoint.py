@@ -1,4 +1,4 @@
-"""The short way from the lab's network to S3."""
+"""The gateway endpoint of S3 in the lab's network."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class S3Endpoint(Ec2Resource):
             "policy": json.loads(endpoint.get("PolicyDocument") or "null"),
         }
 
-    def found(self) -> Sequence[Mapping[str, Any]]:
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
         return [endpoint for endpoint in self._shown() if _state(endpoint) not in GOING]
 
     def _shown(self) -> Sequence[Mapping[str, Any]]:
@@ -66,8 +66,8 @@ class S3Endpoint(Ec2Resource):
             self.aws.ec2.modify_vpc_endpoint(VpcEndpointId=self.need_id(), PolicyDocument=policy)
 
     def delete(self) -> None:
-        """And wait for its end: while it is being deleted it hangs on its route table and its VPC."""
-        endpoints = [self.id_of(endpoint) for endpoint in self.found()]
+        """Delete it and wait for its end: while it is being deleted, its route table and its VPC are in use."""
+        endpoints = [self.id_of(endpoint) for endpoint in self.descriptions()]
         if endpoints:
             self._delete(endpoints)
         self.wait(lambda: all(_state(endpoint) == "deleted" for endpoint in self._shown()), "its end", seconds=LINGER_SECONDS, every=5)

@@ -9,7 +9,7 @@ from llmlab.aws.session import AwsError, NotFound
 from llmlab.infra.resource import Properties
 
 DELETING = "DELETING"
-"""Of a group until all of its schedules are deleted.
+"""The state of a group until all of its schedules are deleted.
 https://docs.aws.amazon.com/scheduler/latest/APIReference/API_DeleteScheduleGroup.html"""
 GROUP_SECONDS = 300
 """How long that may take, as terraform-provider-aws assumes (internal/service/scheduler/schedule_group.go)."""
@@ -39,7 +39,7 @@ class ScheduleGroup(AwsResource):
         return {"owner": {key: tags.get(key) for key in self.names.tags}}
 
     def _state(self) -> str | None:
-        """None for one that is not there any more, or not for long."""
+        """The group's state, None where it does not exist or is being deleted."""
         shown = self._shown()
         return None if shown == DELETING else shown
 
@@ -74,6 +74,6 @@ class ScheduleGroup(AwsResource):
         """Nothing to set: a group without our tags is a stranger."""
 
     def delete(self) -> None:
-        """And wait for its end: until then no group of this name can be made."""
+        """Delete it and wait for its end: until then no group of this name can be made."""
         self.client.delete_schedule_group(Name=self.name)
         self.wait(lambda: self._shown() is None, "its end", seconds=GROUP_SECONDS, every=5)

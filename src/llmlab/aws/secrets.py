@@ -19,12 +19,12 @@ class Secret:
 
 
 GOING = ("scheduled for deletion",)
-"""Of a secret that was deleted at once, and whose name is not free yet: "use appropriate back off and retry logic".
+"""Words of the error about a secret that was deleted at once, and whose name is not free yet: "use appropriate back off and retry logic".
 https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html"""
 
 
 def put(aws: Aws, name: str, value: str, clock: Clock) -> Secret:
-    """Create or replace. A secret that waits for its deletion is taken back first; one that is being deleted is waited for."""
+    """Create a secret or replace its value. One that waits for its deletion is restored first; one that is being deleted is waited for."""
     return patiently(
         lambda: _put(aws, name, value),
         clock,
@@ -68,7 +68,7 @@ def find(aws: Aws) -> list[Secret]:
 
 
 def delete(aws: Aws, name: str) -> None:
-    """Delete at once, without the usual weeks of waiting: a token is cheap to set again.
+    """Delete a secret at once, without the usual weeks of waiting: a token is cheap to set again.
 
     Raises:
         NotFound: there is none.

@@ -1,4 +1,4 @@
-"""Who may reach an instance: nobody, unless SSH was asked for."""
+"""The security group of the lab's instances: nobody may reach them, unless SSH was asked for."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -38,8 +38,8 @@ class SecurityGroup(Ec2Resource):
         outbound = [_words(rule, source, "to") for rule in group["IpPermissionsEgress"] for source in _sources(rule)]
         return {"inbound": sorted(inbound), "outbound": sorted(outbound)}
 
-    def found(self) -> Sequence[Mapping[str, Any]]:
-        """Ours by its tags; else a stranger of that name in our network."""
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
+        """Our group by its tags; else a stranger's of that name in our network."""
         groups = self.aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [self.name]}])["SecurityGroups"]
         mine = [group for group in groups if {(tag["Key"], tag["Value"]) for tag in group.get("Tags", [])} >= set(self.names.tags.items())]
         strangers = [group for group in groups if group not in mine]
@@ -77,8 +77,8 @@ class SecurityGroup(Ec2Resource):
                 return
 
     def delete(self) -> None:
-        """After the last network interface is gone: terminated GPU machines take minutes to give theirs back."""
-        for group in self.found():
+        """Delete it after the last network interface is gone: terminated GPU instances take minutes to give theirs back."""
+        for group in self.descriptions():
             identity = self.id_of(group)
             self.delete_patiently(partial(self._delete, identity), "the last instance giving it back", group.get("VpcId"))
 

@@ -1,7 +1,8 @@
-"""Files to S3, many and large ones at once, each with its SHA-256.
+"""Uploads to S3, of many and large files at once, each with its SHA-256.
 
 A file goes in one request, whose SHA-256 S3 checks, or in parts sent in parallel while another thread takes the SHA-256. An object's
-entity tag is the MD5 of what it is made of, so that an interrupted upload finds what is there. Parts are held in memory, one a thread.
+ETag is the MD5 of its content or of its parts' MD5s, so that an interrupted upload finds what is there. Parts are held in memory,
+one a thread.
 """
 
 from base64 import b64encode
@@ -37,7 +38,7 @@ class UploadFile:
 
 @dataclass(frozen=True)
 class Sent:
-    """What an object holds: its SHA-256 as hexadecimal digits, and its S3 version ("" where there are none)."""
+    """An uploaded object: its SHA-256 as hexadecimal digits, and its S3 version ("" where there are none)."""
 
     digest: str
     version: str
@@ -121,7 +122,7 @@ def _put_part(
 
 
 def etag_of(path: Path, size: int) -> str:
-    """The entity tag that S3 gives a file sent by `send` (S3 user guide, "Checking object integrity", for AES256 encryption)."""
+    """The ETag that S3 gives a file sent by `send` (S3 user guide, "Checking object integrity", for AES256 encryption)."""
     with path.open("rb", buffering=0) as stream:
         if size <= PART:
             return f'"{file_digest(stream, _md5).hexdigest()}"'

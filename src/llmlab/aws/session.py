@@ -1,4 +1,4 @@
-"""The lab's connection to one AWS account and region, and what its answers become.
+"""The lab's connection to one AWS account and region, and what AWS's errors become.
 
 Every client made here raises `AwsError` or a subclass instead of botocore's errors. They are still `ClientError`s, so that
 botocore's own waiters and paginators read their codes. This is the one home of `boto3.Session`; everybody else is handed an `Aws`.
@@ -57,7 +57,7 @@ class BadCredentials(AwsError):
 
 
 class NoRegion(LabError):
-    """Nobody says which region is meant."""
+    """No AWS region is set."""
 
     exit_code = ExitCode.USAGE
 
@@ -67,11 +67,11 @@ class Unreachable(AwsError):
 
 
 class NotFound(AwsError, Missing):
-    """What was asked for does not exist."""
+    """The resource that was asked for does not exist."""
 
 
 class AlreadyExists(AwsError, Exists):
-    """What was to be created exists."""
+    """The resource that was to be created exists."""
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from llmlab.errors import LabError
 
 
 def start(aws: Aws, request: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """What StartSession answers, a token for one web socket, and the endpoint that gave it.
+    """Start a session: StartSession's answer, with a token for one web socket, and the endpoint that gave it.
 
     Raises:
         LabError: the instance has not reached Systems Manager.

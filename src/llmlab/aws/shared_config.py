@@ -1,4 +1,4 @@
-"""What AWS's other tools and we have in common on a laptop: where the region comes from, and the cache of assumed roles."""
+"""The configuration shared with AWS's other tools on a laptop: where the region comes from, and the cache of assumed roles."""
 
 import os
 import shlex
@@ -12,8 +12,8 @@ from botocore.utils import JSONFileCache
 from llmlab.errors import ExitCode, LabError
 
 REGION = "AWS_REGION"
-"""Goes before AWS_DEFAULT_REGION and the profile's, as in the AWS command line's second version and AWS's newer SDKs; botocore does not
-read it. https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html"""
+"""The variable that goes before AWS_DEFAULT_REGION and the profile's region, as in the AWS command line's second version and AWS's newer
+SDKs; botocore does not read it. https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html"""
 ROLES = Path("~/.aws/cli/cache")
 """Where the AWS command line keeps the credentials of assumed roles until they expire. A code of a multi-factor device is good for one
 call, so that without it every command would ask anew. https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-role.html"""
@@ -39,6 +39,6 @@ def prepare(core: Any, region: str | None) -> None:
 
 
 def unreadable(error: exceptions.ConfigParseError) -> LabError:
-    """A file of settings that is not in the form of one, by its name and what is wrong with it."""
+    """The error for a file of AWS settings that cannot be parsed, with its path and what is wrong."""
     path, reason = error.kwargs.get("path", ""), str(error.kwargs.get("error", "")) or "it is not a file of settings"
     return LabError(f"the AWS settings in {path} cannot be read: {reason}", shlex.join(["vi", str(path)]), ExitCode.USAGE)

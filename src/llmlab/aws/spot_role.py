@@ -44,4 +44,4 @@ class SpotRole(AwsResource):
         """Nothing to set."""
 
     def delete(self) -> None:
-        """Never."""
+        """Never: other labs and programs of the account use it."""

@@ -1,7 +1,7 @@
-"""What a lab costs a month while nothing runs: everything of it that AWS shows, times what such a thing costs.
+"""The monthly cost of a lab in which nothing runs: every resource that AWS shows, times its price.
 
-The walk is that of `leftovers`, which asks for every kind by tag or name. What the watchdog's looks cost, of every hour and of every
-minute, is counted with it.
+The resources are those of `leftovers`, which looks every kind up by tag or name. The watchdog's calls, of every hour and of every minute,
+are counted too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,12 +20,12 @@ from llmlab.money import CENT, dollars
 
 SWEEPS = MONTH_HOURS
 SWEEP_SECONDS = 5.0
-"""Assumed of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
+"""Assumed seconds of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
 LOOKS = 60 * MONTH_HOURS
 LOOK_SECONDS = 1.0
-"""Assumed of the look of every minute: one call of EC2, by a function that is warm."""
+"""Assumed seconds of the look of every minute: one call of EC2, by a function that is warm."""
 CALL_LOG_BYTES = 1000
-"""A line of the watchdog's, and the three of Lambda's own."""
+"""Bytes that a call logs: a line of the watchdog's, and the three of Lambda's own."""
 GB = 1e9
 
 Uses = Iterable[tuple[float, Rate]]
@@ -57,7 +57,7 @@ class StandingCosts:
 
 
 def read(aws: Aws, now: datetime) -> StandingCosts:
-    """The lab as it stands."""
+    """The monthly costs of a lab."""
     resources = [leftover for leftover in leftovers.find(aws) if leftover.kind != "instance"]
     with ThreadPoolExecutor(8) as pool:
         used = list(pool.map(lambda leftover: list(USES[leftover.kind](aws, leftover, now)), resources))
@@ -65,14 +65,14 @@ def read(aws: Aws, now: datetime) -> StandingCosts:
 
 
 def of(aws: Aws, resources: Iterable[Leftover], now: datetime) -> StandingCosts:
-    """What some of it costs, however much of the free tier others use."""
+    """The monthly costs of some resources, each with the whole free tier to itself."""
     return StandingCosts(
         tuple(item for leftover in resources for item in price([(leftover, USES[leftover.kind](aws, leftover, now))]).items)
     )
 
 
 def words(costs: StandingCosts) -> str:
-    """One sentence: the sum, and what most of it is where the free tier is used up."""
+    """The costs in one sentence: the sum, and what most of it is where the free tier is used up."""
     named = [f"{cost.kind} {dollars(cost.without_free_tier)}" for cost in _by_kind(costs) if cost.without_free_tier >= CENT]
     full = f", {dollars(costs.without_free_tier)} where the account's free tier is used up: {', '.join(named)}" if named else ""
     return f"about {dollars(costs.monthly)} a month while nothing runs{full}"
@@ -87,7 +87,7 @@ def _by_kind(costs: StandingCosts) -> list[ResourceCost]:
 
 
 def price(resources: Iterable[tuple[Leftover, Uses]], used: Mapping[Rate, float] | None = None) -> StandingCosts:
-    """The free tier, less what others have `used` of it, goes to what comes first."""
+    """The costs of resources: the free tier, less what others have `used` of it, goes to those that come first."""
     taken = dict(used or {})
     items = []
     for leftover, uses in resources:
@@ -165,13 +165,13 @@ def _images(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
 
 
 def _volume(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    """One that belongs to no machine: the others go with theirs, and are counted with its run."""
+    """A volume that is attached to no instance: the others go with theirs, and are counted with its run."""
     volumes = aws.ec2.describe_volumes(VolumeIds=[leftover.id])["Volumes"]
     return ((sum(volume["Size"] for volume in volumes if volume["State"] == "available"), rates.VOLUME),)
 
 
 def _snapshot(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    """At most: a snapshot is billed by the blocks it holds, which AWS does not tell."""
+    """The most that it can be: a snapshot is billed by the blocks it holds, which AWS does not tell."""
     return (
         (sum(snapshot["VolumeSize"] for snapshot in aws.ec2.describe_snapshots(SnapshotIds=[leftover.id])["Snapshots"]), rates.SNAPSHOT),
     )
@@ -206,7 +206,7 @@ USES: Mapping[str, Callable[[Aws, Leftover, datetime], Uses]] = {
     "volume": _volume,
     "snapshot": _snapshot,
 }
-"""Every kind that `leftovers` knows, but for instances: what such a thing uses in a month."""
+"""Every kind that `leftovers` knows, but for instances → what such a resource uses in a month."""
 
 WITHIN = {
     "subnets": "subnet",

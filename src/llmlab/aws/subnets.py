@@ -46,11 +46,11 @@ class Subnets(Ec2Resource):
         public = {subnet["AvailabilityZone"]: subnet.get("MapPublicIpOnLaunch") for subnet in self.all()}
         return {zone: {True: "public", False: "private", None: None}[public.get(zone)] for zone in self.zones()}
 
-    def found(self) -> "Sequence[SubnetTypeDef]":
+    def descriptions(self) -> "Sequence[SubnetTypeDef]":
         return self.aws.ec2.describe_subnets(Filters=self.filters)["Subnets"]
 
     def find(self) -> Mapping[str, Any] | None:
-        subnets = self.found()
+        subnets = self.descriptions()
         return {"Subnets": subnets, "Tags": subnets[0].get("Tags", [])} if subnets else None
 
     def id_of(self, description: Mapping[str, Any]) -> str:
@@ -86,7 +86,7 @@ class Subnets(Ec2Resource):
         raise LabError(f"{self.key}: others make them at the same time", "llmlab bootstrap")
 
     def _await(self, blocks: set[str]) -> None:
-        """Until EC2 shows subnets that were just made, or the others' that have their blocks."""
+        """Wait until EC2 shows subnets that have these blocks: those just made, or others'."""
 
         def shown() -> bool:
             self.look()
@@ -105,7 +105,7 @@ class Subnets(Ec2Resource):
         self.look()
 
     def delete(self) -> None:
-        """After the last network interface is gone from each."""
+        """Delete each after its last network interface is gone."""
         for subnet in self.all():
             identity = subnet["SubnetId"]
             self.delete_patiently(partial(self._delete, identity), "the last network interface going", subnet.get("VpcId"))

@@ -1,4 +1,4 @@
-"""How the lab speaks up: a topic that alarms, the budget and the watchdog publish to, and the e-mail address that reads it."""
+"""The SNS topic that alarms, the budget and the watchdog publish to, and the e-mail address that is subscribed to it."""
 
 import json
 from collections.abc import Mapping
@@ -119,7 +119,7 @@ class Subscription(AwsResource):
         """Nothing can be set: another address or protocol is another subscription."""
 
     def delete(self) -> None:
-        """One that was never confirmed has no ARN, and goes with its topic."""
+        """Unsubscribe the address. One that was never confirmed has no ARN, and goes with its topic."""
         subscription = self.find()
         if subscription and _confirmed(subscription):
             self.aws.client("sns").unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])

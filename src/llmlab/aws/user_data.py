@@ -27,7 +27,7 @@ MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class UserData:
-    """What the script depends on. `default_max_hours` is when a machine switches off that cannot learn its own deadline."""
+    """The values that the script depends on. `default_max_hours` is when a machine switches off that cannot learn its own deadline."""
 
     names: Names
     default_max_hours: float
@@ -56,7 +56,7 @@ def packed(script: str) -> bytes:
 
 
 def unpacked(data: bytes) -> str:
-    """The script in what EC2 has, compressed or not. What is neither is no script of ours: "" stands for it."""
+    """The script of EC2's user data, compressed or not; "" for data that is neither, which is no script of ours."""
     try:
         return (gzip.decompress(data) if data.startswith(MAGIC) else data).decode()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError):

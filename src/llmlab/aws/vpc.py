@@ -1,4 +1,4 @@
-"""The lab's own network."""
+"""The lab's own VPC."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +34,7 @@ class Vpc(Ec2Resource):
         hostnames = self.aws.ec2.describe_vpc_attribute(VpcId=vpc["VpcId"], Attribute="enableDnsHostnames")
         return {"dns support": support["EnableDnsSupport"]["Value"], "dns hostnames": hostnames["EnableDnsHostnames"]["Value"]}
 
-    def found(self) -> Sequence[Mapping[str, Any]]:
+    def descriptions(self) -> Sequence[Mapping[str, Any]]:
         return self.aws.ec2.describe_vpcs(Filters=self.filters)["Vpcs"]
 
     def id_of(self, description: Mapping[str, Any]) -> str:
@@ -53,8 +53,8 @@ class Vpc(Ec2Resource):
             self.aws.ec2.modify_vpc_attribute(VpcId=self.need_id(), EnableDnsHostnames={"Value": True})
 
     def delete(self) -> None:
-        """Last of the network: what is still in it by then is named."""
-        for vpc in map(self.id_of, self.found()):
+        """Delete it, the last of the network: what is still in it by then is named."""
+        for vpc in map(self.id_of, self.descriptions()):
             self.delete_patiently(partial(self._delete, vpc), "everything in it going", vpc, alone=True)
 
     def _delete(self, vpc: str) -> None:

@@ -71,7 +71,7 @@ def ask(
     with ThreadPoolExecutor(7) as pool:
         asked_subnets = pool.submit(_subnets, aws, settings, homeless=homeless)
         asked_charges = pool.submit(charges.read, aws, settings.disk_gib, settings.disk_mb_per_second)
-        types = instance_types.asked(aws, names)
+        types = instance_types.named_or_usable(aws, names)
         found = [one.name for one in types]
         asked_offers = pool.submit(instance_types.offered, aws, found)
         asked_on_demand = pool.submit(prices.on_demand, aws, found)
