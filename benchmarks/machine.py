@@ -124,7 +124,7 @@ def logged(run: str) -> tuple[str, datetime, datetime]:
     from llmlab.contract import LogStream
     from llmlab.ops import logs
 
-    lines = logs.read(account(), run, logs.Wanted(plumbing=True))
+    lines = logs.read(account(), run, logs.LogQuery(plumbing=True))
     setup = [line for line in lines if line.stream == LogStream.SETUP and line.at]
     stamp = "{:%Y-%m-%dT%H:%M:%SZ} {}"
     began = next(line.at for line in setup if line.at and line.text.startswith("training container: "))

@@ -54,7 +54,7 @@ def test_both_are_asked_with_the_base_model_from_the_bucket(lab: CommandLine, la
     leave(lab_aws, {"model": "lab:tiny"})
     double = Program(prompt="hi", base="b", tuned="t")
     said = ask.ask(lab_aws, "latest", "hi", Path("outputs"), 16, run=double)
-    assert said == ask.Answers(RUN, "lab:tiny", "hi", "b", "t")
+    assert said == ask.ModelAnswers(RUN, "lab:tiny", "hi", "b", "t")
     base = Path("outputs/models/tiny")
     assert {path.name: path.read_bytes() for path in base.iterdir()} == FILES
     adapter = f"outputs/{RUN}/adapter"
@@ -133,7 +133,7 @@ def test_the_programs_own_words_come_through() -> None:
 def test_views_say_how_exact_it_is() -> None:
     from llmlab.commands.trained import merged_view
 
-    made = merge.Merged(run=RUN, base="outputs/models/tiny", **MERGED)
+    made = merge.MergeResult(run=RUN, base="outputs/models/tiny", **MERGED)
     text = "\n".join(merged_view(made))
     assert "warning" not in text
     other = "\n".join(merged_view(replace(made, own_tokenizer=False)))

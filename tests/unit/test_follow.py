@@ -72,5 +72,5 @@ def test_the_end_of_a_run_is_waited_for_as_long_as_it_may_last_and_a_day() -> No
 
 
 def test_silent_logs_are_followed_for_the_longest_run_and_a_day() -> None:
-    waited = hours_until_given_up(lambda aws, clock: logs.follow(aws, RUN, logs.Wanted(), clock, lambda _line: None))
+    waited = hours_until_given_up(lambda aws, clock: logs.follow(aws, RUN, logs.LogQuery(), clock, lambda _line: None))
     assert 8 * 24 <= waited <= 8 * 24 + 1

@@ -12,8 +12,8 @@ from llmlab.contract import Charge
 from llmlab.errors import LabError, QuotaExceeded, UsageError
 from llmlab.ops import estimate, model_size, options, pools
 from llmlab.ops.measured import Measurement
-from llmlab.ops.options import Need, Obstacle, Option, Verdict
-from llmlab.ops.pools import Limits
+from llmlab.ops.options import Need, Obstacle, Offer, OfferVerdict
+from llmlab.ops.pools import MarketLimits
 from llmlab.ops.supply import BOTH, Supply
 
 RECIPE = recipes.load("lora-1b", {"precision": "fp16"})
@@ -26,7 +26,7 @@ L40S = InstanceType("g6e.xlarge", "L40S", 1, 44, 4, 32, spot=True)
 H100 = InstanceType("p5.4xlarge", "H100", 1, 80, 16, 256, spot=True)
 HOURLY = {"g4dn.xlarge": 0.526, "g6.xlarge": 0.805, "g6e.xlarge": 1.861, "p5.4xlarge": 6.88, "g6.12xlarge": 4.6}
 TOKENS = 20e6
-SPOT = Limits(spot=True, fallback=False, max_hours=24, max_cost=None)
+SPOT = MarketLimits(spot=True, fallback=False, max_hours=24, max_cost=None)
 
 
 def supply(*types: InstanceType, limit: float | None = 64, used: int = 0) -> Supply:
@@ -62,8 +62,8 @@ def hours(kind: InstanceType, tokens: float = TOKENS) -> float:
     return estimate.hours(tokens, speed)
 
 
-def possible(found: tuple[Option, ...]) -> list[Option]:
-    return [one for one in found if one.verdict is not Verdict.REJECTED]
+def possible(found: tuple[Offer, ...]) -> list[Offer]:
+    return [one for one in found if one.verdict is not OfferVerdict.REJECTED]
 
 
 def test_the_dollars_of_a_run_are_instance_disk_and_address_for_its_hours() -> None:
@@ -79,7 +79,7 @@ def test_the_dollars_of_a_run_are_instance_disk_and_address_for_its_hours() -> N
 
 def test_the_cheapest_for_the_work_is_chosen_and_not_the_cheapest_an_hour() -> None:
     found = possible(options.judge(need(), supply(T4, L4, L40S), (True,)))
-    assert found[0].verdict is Verdict.CHOSEN
+    assert found[0].verdict is OfferVerdict.CHOSEN
     assert [one.instance_type for one in found] == ["g6e.xlarge", "g6.xlarge", "g4dn.xlarge"]
     dollars = [one.cost or 0 for one in found]
     assert dollars == sorted(dollars)
@@ -129,14 +129,14 @@ def test_where_trl_trains_several_gpus_are_not_paid_for() -> None:
         "has 4 GPUs, and TRL's trainers train on one here",
         Obstacle.GPUS,
     )
-    assert found["g6.xlarge"].verdict is Verdict.CHOSEN
+    assert found["g6.xlarge"].verdict is OfferVerdict.CHOSEN
     found = {one.instance_type: one for one in options.judge(need(), there, (False,))}
-    assert found["g6.12xlarge"].verdict is not Verdict.REJECTED, "our own loop trains on all of them"
+    assert found["g6.12xlarge"].verdict is not OfferVerdict.REJECTED, "our own loop trains on all of them"
 
 
 def test_the_quota_counts_what_runs() -> None:
     (one,) = (one for one in options.judge(need(), supply(L4, limit=6, used=4), (False,)) if one.instance_type == "g6.xlarge")
-    assert (one.verdict, one.reason) == (Verdict.REJECTED, "quota 6 (4 in use) of 4 vCPUs")
+    assert (one.verdict, one.reason) == (OfferVerdict.REJECTED, "quota 6 (4 in use) of 4 vCPUs")
     assert possible(options.judge(need(), supply(L4, limit=None, used=99), (False,))), "what AWS does not tell stops nothing"
 
 
@@ -152,7 +152,7 @@ def test_a_measured_speed_replaces_the_estimate_and_corrects_the_others() -> Non
 # ---------------------------------------------------------------- pools
 
 
-def choose(wanted: Need, there: Supply, limits: Limits = SPOT) -> pools.Choice:
+def choose(wanted: Need, there: Supply, limits: MarketLimits = SPOT) -> pools.Choice:
     markets = BOTH if limits.fallback else (limits.spot,)
     return pools.choose(options.judge(wanted, there, markets), wanted, there, limits)
 
@@ -254,7 +254,7 @@ def test_a_gpu_without_bf16_comes_after_those_with_it_and_in_no_run_of_theirs() 
     )
     auto = replace(need(), recipe=recipes.load("lora-1b"))
     judged = options.judge(auto, cheap, (True,))
-    possible = [one for one in judged if one.verdict is not Verdict.REJECTED]
+    possible = [one for one in judged if one.verdict is not OfferVerdict.REJECTED]
     assert (possible[-1].instance_type, possible[-1].reason) == (T4.name, "fp16, no bf16")
     choice = pools.choose(judged, auto, cheap, SPOT)
     assert {pool.instance_type for pool in choice.pools} == {L4.name, L40S.name}
@@ -279,4 +279,4 @@ def test_no_instance_is_chosen_for_experts_in_4_bits() -> None:
             options.judge(replace(need(), recipe=recipe, size=model_size.from_name(model)), supply(L4), (True,))
         assert caught.value.hint == "llmlab launch --set method=lora"
     dense = recipes.load("lora-1b", {"method": "qlora"})
-    assert options.judge(replace(need(), recipe=dense), supply(L4), (True,))[0].verdict is Verdict.CHOSEN
+    assert options.judge(replace(need(), recipe=dense), supply(L4), (True,))[0].verdict is OfferVerdict.CHOSEN

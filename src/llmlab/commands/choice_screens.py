@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llmlab.commands.words import count, dollars, duration, hours
 from llmlab.ops.estimate import REACHED, START_HOURS
-from llmlab.ops.options import MARKETS, ON_DEMAND, SPOT, Obstacle, Option, Verdict
+from llmlab.ops.options import MARKETS, ON_DEMAND, SPOT, Obstacle, Offer, OfferVerdict
 from llmlab.ui import Hanging, empty_table
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmlab.contract import Charge
     from llmlab.ops.compare import Estimate
     from llmlab.ops.keeping import Keeping
-    from llmlab.ops.preflight import Plan
+    from llmlab.ops.preflight import LaunchPlan
 
 START_WORDS = f"{START_HOURS * 60:.0f}m of it to start, as assumed"
 WIDE = 110
@@ -60,7 +60,7 @@ def next_step(facts: "Estimate", first: str, words: Sequence[str], market: Seque
 
     `words` are those that named its recipe and data, `market` the one that was asked for.
     """
-    chosen = next((one for one in facts.options if one.verdict is Verdict.CHOSEN), None)
+    chosen = next((one for one in facts.options if one.verdict is OfferVerdict.CHOSEN), None)
     if chosen and not first.startswith("llmlab launch"):
         return first
     if chosen:
@@ -78,9 +78,9 @@ def _size_words(facts: "Estimate") -> str:
     return f"{facts.model}: of unknown size, so memory and time are not estimated"
 
 
-def _worth_showing(options: Sequence[Option]) -> list[Option]:
+def _worth_showing(options: Sequence[Offer]) -> list[Offer]:
     """The best, and of each kind of obstacle the nearest."""
-    shown = [one for one in options if one.verdict is not Verdict.REJECTED][:BEST]
+    shown = [one for one in options if one.verdict is not OfferVerdict.REJECTED][:BEST]
     for kind in Obstacle:
         shown += [one for one in options if one.obstacle is kind][: NEAREST.get(kind, 1)]
     return shown
@@ -92,7 +92,7 @@ class OptionsTable:
     A column in which nothing is known is not drawn.
     """
 
-    def __init__(self, options: Sequence[Option]) -> None:
+    def __init__(self, options: Sequence[Offer]) -> None:
         self.options = options
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
@@ -105,12 +105,12 @@ class OptionsTable:
             narrow = 8 if name == "GPU" and not wide else None
             drawn.add_column(name, justify="right" if right else "left", no_wrap=not folded, overflow="fold", max_width=narrow)
         for one, row in zip(self.options, rows, strict=True):
-            style = "bold" if one.verdict is Verdict.CHOSEN else "dim" if one.verdict is Verdict.REJECTED else ""
+            style = "bold" if one.verdict is OfferVerdict.CHOSEN else "dim" if one.verdict is OfferVerdict.REJECTED else ""
             drawn.add_row(*(row[name] for name in columns), style=style)
         yield drawn
 
 
-def _cells(one: Option, *, wide: bool) -> dict[str, str]:
+def _cells(one: Offer, *, wide: bool) -> dict[str, str]:
     """A row, by column."""
     place = one.places[0] if one.places else None
     about = "~" if one.approximate else ""
@@ -136,21 +136,21 @@ def _cells(one: Option, *, wide: bool) -> dict[str, str]:
     return {name: (cells | extra)[name] for name in order}
 
 
-def _verdict(one: Option) -> str:
-    return ", ".join(filter(None, ("chosen", one.reason))) if one.verdict is Verdict.CHOSEN else one.reason
+def _verdict(one: Offer) -> str:
+    return ", ".join(filter(None, ("chosen", one.reason))) if one.verdict is OfferVerdict.CHOSEN else one.reason
 
 
 def _others(number: int) -> str:
     return f" +{number}" if number > 0 else ""
 
 
-def memory_words(one: Option) -> str:
+def memory_words(one: Offer) -> str:
     """What is needed of what there is."""
     there = "" if one.gpu_memory_gib is None else f"{one.gpu_memory_gib:.0f}"
     return there if one.needed_gib is None else f"{one.needed_gib:.1f}/{there}"
 
 
-def price_words(charges: "Sequence[Charge]", options: Sequence[Option]) -> str:
+def price_words(charges: "Sequence[Charge]", options: Sequence[Offer]) -> str:
     """What the dollars of a run are made of, and who told them."""
     beside = " + ".join(f"{one.what} {'~' if one.approximate else ''}{dollars(one.hourly)}" for one in charges)
     sources = ", ".join(dict.fromkeys(one.source for one in charges))
@@ -184,7 +184,7 @@ def time_words(facts: "Estimate") -> str:
 # ---------------------------------------------------------------- before a launch
 
 
-def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
+def plan(facts: "LaunchPlan", recipe: str) -> Iterator[tuple[str, str]]:
     """What a launch is going to do."""
     wish, best = facts.request, facts.options[0]
     tokens = facts.data.facts.get("tokens")
@@ -210,13 +210,13 @@ def plan(facts: "Plan", recipe: str) -> Iterator[tuple[str, str]]:
         yield "note", note
 
 
-def question(facts: "Plan") -> str:
+def question(facts: "LaunchPlan") -> str:
     """What is agreed to with a yes."""
     what = f"{facts.options[0].instance_type}, {MARKETS[facts.spot]}"
     return f"start {what}, for at most {hours(facts.request.max_hours)}, {dollars(facts.most_cost)}?"
 
 
-def chosen_words(facts: "Plan") -> str:
+def chosen_words(facts: "LaunchPlan") -> str:
     """The first pool, how long the run takes there and what it costs."""
     best = facts.options[0]
     place = best.places[0]
@@ -228,7 +228,7 @@ def chosen_words(facts: "Plan") -> str:
     return f"{words}: {how} {duration(best.hours * 3600)} ({START_WORDS}), {dollars(best.cost)} with disk and address"
 
 
-def because_words(facts: "Plan") -> str:
+def because_words(facts: "LaunchPlan") -> str:
     """Why that one, and what comes after it."""
     names = list(dict.fromkeys(one.instance_type for one in facts.options))
     why = "you named it first" if facts.preferred else "the least dollars for the whole run" if facts.options[0].cost else "the best price"
@@ -238,7 +238,7 @@ def because_words(facts: "Plan") -> str:
     return f"{why}{after}; in {zones} zone{'' if zones == 1 else 's'}"
 
 
-def market(facts: "Plan") -> str:
+def market(facts: "LaunchPlan") -> str:
     """Spot or on demand, and what an hour costs."""
     on_demand = [pool.on_demand_price for pool in facts.pools]
     about = "about " if any(pool.approximate for pool in facts.pools) else ""

@@ -9,7 +9,7 @@ from llmlab.commands.state import State
 from llmlab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
-    from llmlab.ops.logs import LogLine, Wanted
+    from llmlab.ops.logs import LogLine, LogQuery
     from llmlab.ops.run_state import Run
 
 WATCH_SECONDS = 5
@@ -107,7 +107,7 @@ def logs(
     unknown = [one for one in stream or () if one not in op.STREAMS]
     if unknown:
         raise UsageError(f"there is no log {unknown[0]}; there are: {', '.join(op.STREAMS)}", "llmlab logs --stream training")
-    wanted = op.Wanted(
+    wanted = op.LogQuery(
         streams=tuple(LogStream(one) for one in stream or op.STREAMS),
         since=op.parse_since(since, state.clock.now()) if since else None,
         tail=op.FOLLOWED if tail is None and follow_it and not since else tail,
@@ -135,7 +135,7 @@ SCREEN = 20
 """Lines of a log that are shown on a terminal where nobody asked for more; into a pipe or a file go all."""
 
 
-def write_line(state: State, wanted: "Wanted", line: "LogLine") -> None:
+def write_line(state: State, wanted: "LogQuery", line: "LogLine") -> None:
     """One line of a log: with JSON asked for, a document of its own."""
     if state.ui.as_json:
         state.ui.record(line)

@@ -24,7 +24,7 @@ from llmlab.aws.secrets import Secret
 from llmlab.commands.demo import Shown
 from llmlab.dataset.report import LENGTHS, DatasetReport
 from llmlab.dataset.trial import Trial
-from llmlab.ops.ask import Answers
+from llmlab.ops.ask import ModelAnswers
 from llmlab.ops.bootstrap import Bootstrapped, Preview
 from llmlab.ops.checkup import Checkup
 from llmlab.ops.compare import Estimate
@@ -34,9 +34,9 @@ from llmlab.ops.image import Built
 from llmlab.ops.init import Initialised
 from llmlab.ops.launch import Launch
 from llmlab.ops.logs import LogLine
-from llmlab.ops.merge import Merged
+from llmlab.ops.merge import MergeResult
 from llmlab.ops.overview import Overview
-from llmlab.ops.preflight import Plan
+from llmlab.ops.preflight import LaunchPlan
 from llmlab.ops.removing import Leaving
 from llmlab.ops.resume import Resumed
 from llmlab.ops.reward_trial import RewardsTried
@@ -62,7 +62,7 @@ FORMS: dict[str, Any] = {
     "validate --forms": [FORM],
     "upload": Uploaded,
     "estimate": Estimate,
-    "launch --dry-run": Plan,
+    "launch --dry-run": LaunchPlan,
     "launch": Launch,
     "launch --wait": Detail,
     "status": Overview,
@@ -70,8 +70,8 @@ FORMS: dict[str, Any] = {
     "logs": list[LogLine],
     "logs --follow": LogLine,
     "fetch": Fetched,
-    "try": Answers,
-    "merge": Merged,
+    "try": ModelAnswers,
+    "merge": MergeResult,
     "stop": Stopped,
     "resume": Resumed,
     "resume --wait": Detail,

@@ -15,8 +15,8 @@ from llmlab.commands.words import size
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from llmlab.ops.ask import Answers
-    from llmlab.ops.merge import Merged
+    from llmlab.ops.ask import ModelAnswers
+    from llmlab.ops.merge import MergeResult
 
 RunArgument = Annotated[
     str,
@@ -72,14 +72,14 @@ def merge(
     state.ui.suggest(f"vllm serve {quote(str(made.folder))}")
 
 
-def answers_view(said: "Answers") -> "RenderableType":
+def answers_view(said: "ModelAnswers") -> "RenderableType":
     """Both answers below each other."""
     from llmlab.commands.run_screens import pairs
 
     return pairs([("prompt", said.prompt), ("base model", said.base or "(nothing)"), ("tuned model", said.tuned or "(nothing)")])
 
 
-def merged_view(made: "Merged") -> Iterator["RenderableType"]:
+def merged_view(made: "MergeResult") -> Iterator["RenderableType"]:
     """Where it lies and how exact it is."""
     share = made.difference / made.logit if made.logit else 0.0
     known = "its weights are those the adapter was trained on" if made.checked else "whether the adapter was trained on it is not known"

@@ -16,7 +16,7 @@ Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
-class Answers:
+class ModelAnswers:
     """What both say."""
 
     run: str
@@ -41,16 +41,18 @@ def ask(
     progress: Progress = lambda _done, _total: None,
     run: Run = program.run,
     gpu: Callable[[], bool] = has_gpu,
-) -> Answers:
+) -> ModelAnswers:
     """Ask both; what is not on this machine is fetched first.
 
     Raises:
         LabError: nothing was put out yet, the model is too large for a CPU, or torch is not installed.
     """
-    found = trained.locate(aws, text, outputs, progress)
-    size = model_size.of(aws, found.recipe.model, found.recipe.lab_model)
+    trained_model = trained.locate(aws, text, outputs, progress)
+    size = model_size.of(aws, trained_model.recipe.model, trained_model.recipe.lab_model)
     if size is not None and size.parameters > LARGEST_ON_CPU and not gpu():
-        raise too_large(found.recipe.model, size.parameters, str(found.folder), found.run)
-    model = base or trained.base_of(aws, found.recipe, outputs, progress)
-    said = run(PROGRAM, [model, str(found.folder), prompt, "--most-tokens", str(most_tokens), "--revision", found.revision])
-    return Answers(run=found.run, model=found.recipe.model, **said)
+        raise too_large(trained_model.recipe.model, size.parameters, str(trained_model.folder), trained_model.run)
+    model = base or trained.base_of(aws, trained_model.recipe, outputs, progress)
+    answers = run(
+        PROGRAM, [model, str(trained_model.folder), prompt, "--most-tokens", str(most_tokens), "--revision", trained_model.revision]
+    )
+    return ModelAnswers(run=trained_model.run, model=trained_model.recipe.model, **answers)

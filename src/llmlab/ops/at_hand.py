@@ -61,7 +61,7 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
     template = recipe.chat_template.text if recipe and recipe.chat_template else ""
     if named is not None:
         files = ModelFiles(named, template)
-        return AtHand(files, notes=_said(recipe, files)) if files.exist else AtHand()
+        return AtHand(files, notes=_notes_of(recipe, files)) if files.exist else AtHand()
     if recipe is None:
         return AtHand()
     revision, note = "", ""
@@ -74,7 +74,7 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
         where = "give its folder with --tokenizer"
         return AtHand(notes=(f"{recipe.whose_template} was not tried on the data: {error}; {where}",))
     files = ModelFiles(folder, template)
-    return AtHand(files, recipe.model, revision, (note,) if note else _said(recipe, files))
+    return AtHand(files, recipe.model, revision, (note,) if note else _notes_of(recipe, files))
 
 
 def with_template(recipe: Recipe, lab: Callable[[], Aws]) -> Recipe:
@@ -96,7 +96,7 @@ def with_template(recipe: Recipe, lab: Callable[[], Aws]) -> Recipe:
     return recipe
 
 
-def _said(recipe: Recipe | None, files: ModelFiles) -> tuple[str, ...]:
+def _notes_of(recipe: Recipe | None, files: ModelFiles) -> tuple[str, ...]:
     """What is to say of the files at hand."""
     return (*_without(files), *(_strange(recipe, files) if recipe and files.template and files.vocabulary else ()))
 

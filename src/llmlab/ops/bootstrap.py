@@ -76,11 +76,11 @@ def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[in
     resources = stack.build(settings, aws, clock)
     seen: list[Step] = []
 
-    def one(step: Step) -> None:
+    def on_step(step: Step) -> None:
         seen.append(step)
         progress(len(seen), len(resources))
 
-    return plan(resources, one, unwanted=stack.unwanted(settings, aws, clock))
+    return plan(resources, on_step, unwanted=stack.unwanted(settings, aws, clock))
 
 
 def preview(planned: Plan, aws: Aws) -> Preview:
@@ -92,8 +92,8 @@ def preview(planned: Plan, aws: Aws) -> Preview:
 
 def _properties(step: Step) -> list[Property]:
     if step.action is Action.CREATE:
-        return [Property(one.property, None, one.wanted) for one in step.differences]
-    return [leaf for one in step.differences for leaf in leaves(one.property, one.now, one.wanted)]
+        return [Property(difference.property, None, difference.wanted) for difference in step.differences]
+    return [leaf for difference in step.differences for leaf in leaves(difference.property, difference.now, difference.wanted)]
 
 
 def leaves(path: str, now: Any, wanted: Any) -> list[Property]:
@@ -106,8 +106,8 @@ def leaves(path: str, now: Any, wanted: Any) -> list[Property]:
 
 
 def _by_sid(value: Any) -> Any:
-    if isinstance(value, list) and value and all(isinstance(one, Mapping) and "Sid" in one for one in value):
-        return {one["Sid"]: {key: item for key, item in one.items() if key != "Sid"} for one in value}
+    if isinstance(value, list) and value and all(isinstance(statement, Mapping) and "Sid" in statement for statement in value):
+        return {statement["Sid"]: {key: item for key, item in statement.items() if key != "Sid"} for statement in value}
     return value
 
 
@@ -177,7 +177,7 @@ def _sets(line: str, key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Summary:
+class LabSummary:
     """The lab in three calls. `watchdog` is the function's state; money in US dollars this month; None is what AWS does not tell."""
 
     lab: str
@@ -189,7 +189,7 @@ class Summary:
     spent: float | None
 
 
-def summary(aws: Aws) -> Summary:
+def summary(aws: Aws) -> LabSummary:
     """Three calls at once. What may not be read, or is not there, is None."""
     names = aws.names
     with ThreadPoolExecutor(3) as pool:
@@ -200,7 +200,7 @@ def summary(aws: Aws) -> Summary:
         )
     watchdog, versions, money = function.result(), template.result(), (budget.result() or {}).get("Budget", {})
     limit, spent = money.get("BudgetLimit", {}).get("Amount"), money.get("CalculatedSpend", {}).get("ActualSpend", {}).get("Amount")
-    return Summary(
+    return LabSummary(
         lab=aws.lab,
         region=aws.region,
         bootstrapped=watchdog is not None and versions is not None,

@@ -13,7 +13,7 @@ from llmlab.ops import estimate, keeping, measured, options, supply
 from llmlab.ops.keeping import Keeping
 from llmlab.ops.measured import Measurement
 from llmlab.ops.model_size import ModelSize
-from llmlab.ops.options import Need, Option
+from llmlab.ops.options import Need, Offer
 from llmlab.ops.supply import Supply
 from llmlab.recipe import Recipe
 
@@ -48,7 +48,7 @@ class Estimate:
     correction: float
     """By what every estimated speed was multiplied, as the measured types tell."""
     notes: tuple[str, ...]
-    options: tuple[Option, ...]
+    options: tuple[Offer, ...]
 
 
 def compare(
@@ -70,18 +70,18 @@ def compare(
     """
     wanted = tuple(names) or settings.instance_types
     with ThreadPoolExecutor(1) as pool:
-        asked_seen = pool.submit(measured.read, aws, recipe)
-        there = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
-        seen = asked_seen.result()
+        seen_future = pool.submit(measured.read, aws, recipe)
+        market_supply = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
+        seen = seen_future.result()
     need = _need(recipe, size, data, seen, wanted)
-    found = options.judge(need, there, markets)
-    names_of_spot = options.spot_types(found)
+    offers = options.judge(need, market_supply, markets)
+    names_of_spot = options.spot_types(offers)
     with ThreadPoolExecutor(2) as pool:
-        asked_scores = pool.submit(supply.scores, aws, names_of_spot)
-        asked_spreads = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
-        (scores, unscored), (spreads, unread) = asked_scores.result(), asked_spreads.result()
-    silent = [unscored, unread if there.spot_known else ""]
-    return _estimate(need, there, data, options.detailed(found, scores, spreads), lacking, silent)
+        scores_future = pool.submit(supply.scores, aws, names_of_spot)
+        spreads_future = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
+        (scores, unscored), (spreads, unread) = scores_future.result(), spreads_future.result()
+    silent = [unscored, unread if market_supply.spot_known else ""]
+    return _estimate(need, market_supply, data, options.detailed(offers, scores, spreads), lacking, silent)
 
 
 def by_list_prices(
@@ -96,9 +96,9 @@ def by_list_prices(
 ) -> Estimate:
     """As `compare`, by the shipped tables alone; `why` nobody can be asked."""
     wanted = tuple(names) or settings.instance_types
-    there = supply.listed(settings, names, markets, why)
+    market_supply = supply.listed(settings, names, markets, why)
     need = _need(recipe, size, data, {}, wanted)
-    return _estimate(need, there, data, options.judge(need, there, markets), None, [])
+    return _estimate(need, market_supply, data, options.judge(need, market_supply, markets), None, [])
 
 
 def _need(recipe: Recipe, size: ModelSize | None, data: Manifest | None, seen: Mapping[str, Measurement], wanted: Sequence[str]) -> Need:
@@ -107,7 +107,7 @@ def _need(recipe: Recipe, size: ModelSize | None, data: Manifest | None, seen: M
 
 
 def _estimate(
-    need: Need, there: Supply, data: Manifest | None, found: tuple[Option, ...], lacking: LabError | None, silent: Sequence[str]
+    need: Need, market_supply: Supply, data: Manifest | None, offers: tuple[Offer, ...], lacking: LabError | None, silent: Sequence[str]
 ) -> Estimate:
     recipe, size = need.recipe, need.size
     parts = estimate.memory(recipe, size) if size else {}
@@ -123,10 +123,10 @@ def _estimate(
         steps=estimate.steps(recipe, data) if data else None,
         memory_gib=sum(parts.values()) if parts else None,
         parts_gib=parts,
-        charges=there.charges,
+        charges=market_supply.charges,
         keeping=keeping.of(recipe, size),
         measurements=tuple(need.seen.values()),
-        correction=options.correction(need, there.types),
-        notes=(*there.notes, *filter(None, (*silent, estimate.uncertainty(recipe)))),
-        options=found,
+        correction=options.correction(need, market_supply.types),
+        notes=(*market_supply.notes, *filter(None, (*silent, estimate.uncertainty(recipe)))),
+        options=offers,
     )

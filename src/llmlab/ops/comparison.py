@@ -86,7 +86,7 @@ def compare(
 
 def _cost_of(account: Account, day: date, now: datetime) -> float:
     begin = midnight(day)
-    return sum(one.cost for one in spending.by_attempt(account, now, begin, begin + timedelta(days=1)))
+    return sum(attempt.cost for attempt in spending.by_attempt(account, now, begin, begin + timedelta(days=1)))
 
 
 def midnight(day: date) -> datetime:

@@ -38,7 +38,9 @@ def connect(aws: Aws, run: str, *, profile: str = "", forward: str = "") -> Sess
     plugin = shutil.which(PLUGIN)
     if plugin is None:
         raise LabError(f"{PLUGIN} is not installed, and AWS sessions need it", install_hint(sys.platform))
-    alive = sorted((one for one in instances.find(aws, run) if one.state == "running"), key=lambda one: one.attempt)
+    alive = sorted(
+        (instance for instance in instances.find(aws, run) if instance.state == "running"), key=lambda instance: instance.attempt
+    )
     if not alive:
         raise LabError(f"{run} has no running instance", f"llmlab logs {run}")
     if ports:
@@ -59,7 +61,7 @@ def parse_ports(text: str) -> tuple[str, str]:
     """
     local, colon, remote = text.partition(":")
     remote = remote if colon else local
-    if not all(one.isdigit() and 0 < int(one) <= MOST_PORT for one in (local, remote)):
+    if not all(port.isdigit() and 0 < int(port) <= MOST_PORT for port in (local, remote)):
         raise UsageError(f"--port-forward takes PORT or LOCAL:REMOTE, not {text}", "llmlab connect latest --port-forward 6006")
     return local, remote
 

@@ -84,26 +84,26 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
     first = now.date().replace(day=1)
     notes: list[str] = []
     accounts = _accounts(aws, _since(aws, midnight(first)), notes)
-    found = tuple(one for run, written in accounts.items() if (one := share(run, written, midnight(first), now)))
+    run_costs = tuple(month_cost for run, written in accounts.items() if (month_cost := share(run, written, midnight(first), now)))
     services = forecast = comparison = None
     if cost_explorer:
-        active = _asked(lambda: costs.active_tags(aws), "which cost tags are active", notes)
+        active = _answer_or_note(lambda: costs.active_tags(aws), "which cost tags are active", notes)
         active = frozenset({Tag.PROJECT, Tag.LAB}) if active is None else active
-        services = _asked(lambda: costs.by_service(aws, first, now.date(), active), "Cost Explorer", notes)
-        forecast = _asked(lambda: costs.forecast(aws, now.date(), next_month(first), active), "the forecast", notes)
+        services = _answer_or_note(lambda: costs.by_service(aws, first, now.date(), active), "Cost Explorer", notes)
+        forecast = _answer_or_note(lambda: costs.forecast(aws, now.date(), next_month(first), active), "the forecast", notes)
         if days := comparable_days(first, now):
-            billed = _asked(lambda: costs.by_day(aws, days[0], days[-1] + timedelta(days=1), active), "the comparison", notes)
+            billed = _answer_or_note(lambda: costs.by_day(aws, days[0], days[-1] + timedelta(days=1), active), "the comparison", notes)
             comparison = None if billed is None else compare(accounts, billed, days, now, by_run=Tag.RUN in active)
             if comparison and comparison.unseen:
                 inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
                 notes.append(f"Cost Explorer sees none of the {money.dollars(comparison.ours)} of {len(comparison.days)} days{inactive}")
-    budget = _asked(lambda: costs.budget(aws), "the budget", notes)
-    stands = _asked(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
-    total = sum(one.cost for one in found)
+    budget = _answer_or_note(lambda: costs.budget(aws), "the budget", notes)
+    stands = _answer_or_note(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
+    total = sum(month_cost.cost for month_cost in run_costs)
     groups = [aws.names.log_group(stream) for stream in LogStream]
-    lines = _asked(lambda: logs.ingested(aws, groups, midnight(first), now), "what CloudWatch took of log lines", notes)
+    lines = _answer_or_note(lambda: logs.ingested(aws, groups, midnight(first), now), "what CloudWatch took of log lines", notes)
     kept = None if stands is None or lines is None else _kept(stands, lines)
-    return Costs(f"{first:%Y-%m}", found, total, services, forecast, budget, comparison, stands, tuple(notes), kept)
+    return Costs(f"{first:%Y-%m}", run_costs, total, services, forecast, budget, comparison, stands, tuple(notes), kept)
 
 
 HOLDING = {"data bucket", "outputs bucket", "log group"}
@@ -111,7 +111,9 @@ HOLDING = {"data bucket", "outputs bucket", "log group"}
 
 
 def _kept(stands: StandingCosts, lines: float) -> Kept:
-    storage = {one.name: one.without_free_tier for one in stands.items if one.kind in HOLDING and one.without_free_tier}
+    storage = {
+        resource.name: resource.without_free_tier for resource in stands.items if resource.kind in HOLDING and resource.without_free_tier
+    }
     return Kept(storage, lines / GB, lines / GB * rates.LOG_INGESTED.dollars)
 
 
@@ -125,9 +127,9 @@ def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account
             return error.message
 
     with ThreadPoolExecutor(16) as pool:
-        found = dict(zip(names, pool.map(read, names), strict=True))
-    notes += [f"run {run} is left out: {one}" for run, one in found.items() if isinstance(one, str)]
-    return {run: one for run, one in found.items() if isinstance(one, Account)}
+        outcomes = dict(zip(names, pool.map(read, names), strict=True))
+    notes += [f"run {run} is left out: {outcome}" for run, outcome in outcomes.items() if isinstance(outcome, str)]
+    return {run: outcome for run, outcome in outcomes.items() if isinstance(outcome, Account)}
 
 
 def _since(aws: Aws, begin: datetime) -> list[str]:
@@ -153,17 +155,17 @@ def account(aws: Aws, run: str) -> Account:
 
 def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:
     """What `written` makes of a run within the window; None when no attempt of it lies there."""
-    found = spending.by_attempt(written, now, since)
-    hours = sum(one.hours for one in found)
+    attempts = spending.by_attempt(written, now, since)
+    hours = sum(attempt.hours for attempt in attempts)
     if not hours:
         return None
-    types = tuple(dict.fromkeys(one.instance_type for one in found))
-    parts = money.total_parts(one.parts for one in found)
-    running = any(one.running for one in found)
-    return RunCost(run, types, found[-1].spot, len(written.attempts), hours, money.total(parts), running, parts, found)
+    types = tuple(dict.fromkeys(attempt.instance_type for attempt in attempts))
+    parts = money.total_parts(attempt.parts for attempt in attempts)
+    running = any(attempt.running for attempt in attempts)
+    return RunCost(run, types, attempts[-1].spot, len(written.attempts), hours, money.total(parts), running, parts, attempts)
 
 
-def _asked(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
+def _answer_or_note(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
     """The answer, or None and a note. A problem with the credentials or the line is no detail: it goes on."""
     try:
         return question()

@@ -172,13 +172,17 @@ def _ami(patient: Patient) -> Iterator[Check]:
 def _leftovers(patient: Patient) -> Iterator[Check]:
     """Machines past their deadline, and what belongs to no machine, each with what it costs."""
     now = patient.clock.now()
-    over = [one for one in instances.find(patient.aws) if one.alive and (one.deadline is None or one.deadline < now.timestamp())]
-    hourly, _ = prices.on_demand(patient.aws, sorted({one.instance_type for one in over}))
-    for one in over:
-        why = "has no deadline" if one.deadline is None else "is past its deadline"
-        price = f", at most {dollars(hourly[one.instance_type].dollars)} an hour" if one.instance_type in hourly else ""
-        mend = f"aws ec2 terminate-instances --instance-ids {one.id} --region {patient.aws.region}"
-        yield Check("leftovers", Health.FAILED, f"instance {one.id} {why}{price}", mend)
+    over = [
+        instance
+        for instance in instances.find(patient.aws)
+        if instance.alive and (instance.deadline is None or instance.deadline < now.timestamp())
+    ]
+    hourly, _ = prices.on_demand(patient.aws, sorted({instance.instance_type for instance in over}))
+    for instance in over:
+        why = "has no deadline" if instance.deadline is None else "is past its deadline"
+        price = f", at most {dollars(hourly[instance.instance_type].dollars)} an hour" if instance.instance_type in hourly else ""
+        mend = f"aws ec2 terminate-instances --instance-ids {instance.id} --region {patient.aws.region}"
+        yield Check("leftovers", Health.FAILED, f"instance {instance.id} {why}{price}", mend)
     idle = leftovers.idle(patient.aws)
     for left, cost in zip(idle, standing.of(patient.aws, idle, now).items, strict=True):
         price = f", about {dollars(cost.without_free_tier)} a month" if cost.without_free_tier else ""
@@ -189,10 +193,10 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
 
 def _idle_cost(patient: Patient) -> Iterator[Check]:
     """What the lab costs while nothing runs."""
-    found = standing.read(patient.aws, patient.clock.now())
-    paid = any(one.kind == Dashboard.kind and one.monthly for one in found.items)
+    costs = standing.read(patient.aws, patient.clock.now())
+    paid = any(resource.kind == Dashboard.kind and resource.monthly for resource in costs.items)
     mend = "LLMLAB_DASHBOARD=false llmlab bootstrap" if paid else ""
-    yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(found), mend)
+    yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(costs), mend)
 
 
 def _session_manager(_patient: Patient | None = None) -> Iterator[Check]:

@@ -153,7 +153,7 @@ def data_tokens(data: Manifest, recipe: Recipe) -> int | None:
             value = value.get("total") or value.get("sum")
         if isinstance(value, int | float) and value > 0:
             return int(value)
-    return sum(one.size for one in data.files) // 4 or None
+    return sum(file.size for file in data.files) // 4 or None
 
 
 def steps(recipe: Recipe, data: Manifest) -> int | None:

@@ -86,16 +86,16 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         LabError: a file is not what its SHA-256 says, is listed and not there, or AWS says no.
     """
     bucket, keys, target, only = aws.names.outputs_bucket, RunKeys(run), folder / run, tuple(only)
-    there = [item for item in objects.listing(aws, bucket, keys.prefix) if not is_folder(item.key)]
-    if not there:
+    stored = [item for item in objects.listing(aws, bucket, keys.prefix) if not is_folder(item.key)]
+    if not stored:
         raise LabError(f"run {run} has left nothing to fetch", f"llmlab status {run}")
-    names = {item.key for item in there}
+    names = {item.key for item in stored}
     unreadable: list[str] = []
     marker = next((_read(aws, Marker, bucket, key, unreadable) for key in (keys.success, keys.failure) if key in names), None)
     digests = dict(_digests(aws, bucket, keys, names, marker, only, unreadable))
     place = places(keys, sorted(names))
-    parted = {item.key: part_of(keys, item.key, names) for item in there}
-    wanted = [item for item in there if parted[item.key] in only]
+    parted = {item.key: part_of(keys, item.key, names) for item in stored}
+    wanted = [item for item in stored if parted[item.key] in only]
     archived = ask_back(aws, bucket, wanted)
     waiting = {key for wait in archived for key in wait.keys}
     every = [
@@ -105,7 +105,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     ]
     missing = [file for file in every if not is_here(file)]
     receive(aws, bucket, missing, progress)
-    adapter = next((one for name in (ADAPTER, WHOLE_MODEL) if (one := target / name).is_dir()), None)
+    adapter = next((path for name in (ADAPTER, WHOLE_MODEL) if (path := target / name).is_dir()), None)
     return Fetched(
         run=run,
         path=str(target),
@@ -117,7 +117,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
         checked=sum(bool(file.digest) for file in every),
         adapter=str(adapter) if adapter else "",
         archived=archived,
-        left=_left([item for item in there if item.key in place and not (target / place[item.key]).exists()], parted, only),
+        left=_left([item for item in stored if item.key in place and not (target / place[item.key]).exists()], parted, only),
         skipped=tuple(item.key for item in wanted if item.key not in place),
         unreadable=tuple(unreadable),
     )
@@ -178,9 +178,9 @@ def is_here(file: DownloadFile) -> bool:
     return sha256(file.path) == file.digest if file.digest else int(facts.st_mtime) == int(file.changed.timestamp())
 
 
-def _left(there: Iterable[Object], parted: dict[str, What | None], only: tuple[What, ...]) -> dict[str, int]:
+def _left(stored: Iterable[Object], parted: dict[str, What | None], only: tuple[What, ...]) -> dict[str, int]:
     left: dict[str, int] = {}
-    for item in there:
+    for item in stored:
         part = parted[item.key]
         if part and part not in only:
             left[part] = left.get(part, 0) + item.size

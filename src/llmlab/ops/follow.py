@@ -31,13 +31,13 @@ def _follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) ->
     seen: Run | None = None
     limit = None
     while True:
-        found = detail(aws, run, clock.now())
-        if seen is None or _face(found.run) != _face(seen):
-            changed(found.run)
-        seen = found.run
+        current = detail(aws, run, clock.now())
+        if seen is None or _face(current.run) != _face(seen):
+            changed(current.run)
+        seen = current.run
         if seen.state.final:
             return seen
-        hours = found.attempts[-1].max_hours if found.attempts else found.spec.max_hours
+        hours = current.attempts[-1].max_hours if current.attempts else current.spec.max_hours
         limit = limit or clock.now() + timedelta(hours=hours) + GRACE
         if clock.now() > limit:
             raise LabError(f"waited for the end of {run} until {limit:%Y-%m-%d %H:%M} UTC; it is {seen.state}", f"llmlab status {run}")

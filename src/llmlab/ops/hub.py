@@ -45,7 +45,7 @@ class Unseen(NoAnswer):
     """The hub shows no such model to those without a token."""
 
 
-class Absent(NoAnswer):
+class ModelFileMissing(NoAnswer):
     """The model has no such file."""
 
 
@@ -55,7 +55,7 @@ def fetch(address: str, most: int = MOST_BYTES) -> bytes:
     Raises:
         UsageError: the hub knows no such revision.
         Unseen: it shows no such model.
-        Absent: the model has no such file.
+        ModelFileMissing: the model has no such file.
         NoAnswer: anything else that is no answer.
     """
     if not address.startswith(("https://", "http://")):
@@ -70,7 +70,7 @@ def fetch(address: str, most: int = MOST_BYTES) -> bytes:
         if error.headers.get("X-Error-Code") == "RepoNotFound" or error.code == 401:
             raise Unseen(f"it answers {error.code}") from error
         if error.code == 404:
-            raise Absent("it answers 404") from error
+            raise ModelFileMissing("it answers 404") from error
         raise NoAnswer(f"it answers {error.code}") from error
     except (OSError, ValueError) as error:
         if isinstance(getattr(error, "reason", None), socket.gaierror):
@@ -160,7 +160,7 @@ class Hub:
         """
         try:
             answered = self.fetch(f"{self._endpoint}/api/models/{urllib.parse.quote(model)}/tree/{commit}/{MORE}")
-        except Absent:
+        except ModelFileMissing:
             return []
         try:
             names = [str(entry["path"]).removeprefix(f"{MORE}/") for entry in json.loads(answered)]
@@ -172,7 +172,7 @@ class Hub:
         """A file, or None where the model has none of this name."""
         try:
             return self.fetch_file(address)
-        except Absent:
+        except ModelFileMissing:
             return None
 
     @property
@@ -190,8 +190,8 @@ class Hub:
         address = f"{self._endpoint}/api/models/{urllib.parse.quote(model)}/revision/{urllib.parse.quote(revision, safe='')}"
         answered = self._within(lambda: self.fetch(address))
         try:
-            told = json.loads(answered)
-            commit, gated = str(told["sha"]), bool(told.get("gated"))
+            info = json.loads(answered)
+            commit, gated = str(info["sha"]), bool(info.get("gated"))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise NoAnswer("its answer cannot be read") from error
         if not COMMIT.fullmatch(commit):
@@ -203,13 +203,13 @@ class Hub:
         answers: list[T] = []
         failures: list[Exception] = []
 
-        def asked() -> None:
+        def ask_hub() -> None:
             try:
                 answers.append(ask())
             except (UsageError, NoAnswer) as error:
                 failures.append(error)
 
-        thread = threading.Thread(target=asked, daemon=True)
+        thread = threading.Thread(target=ask_hub, daemon=True)
         thread.start()
         thread.join(self.seconds)
         if failures:

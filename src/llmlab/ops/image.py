@@ -98,15 +98,15 @@ def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path
 
 def labels(root: Path, now: datetime) -> dict[str, str]:
     """What the image says of itself: the build arguments that the Dockerfile makes labels of. A clone's commit, when there is one."""
-    found = {"VERSION": llmlab.__version__, "CREATED": now.astimezone(UTC).strftime(contract.TIMESTAMP)}
+    arguments = {"VERSION": llmlab.__version__, "CREATED": now.astimezone(UTC).strftime(contract.TIMESTAMP)}
     for name, question in (("GIT_SHA", ["rev-parse", "HEAD"]), ("SOURCE", ["remote", "get-url", "origin"])):
         try:
             answer = subprocess.run(["git", "-C", str(root), *question], capture_output=True, text=True, check=False)
         except FileNotFoundError:
             break
         if answer.returncode == 0 and (root / ".git").exists():
-            found[name] = re.sub(r"//[^/@]*@", "//", answer.stdout.strip())  # an address may carry a password
-    return found
+            arguments[name] = re.sub(r"//[^/@]*@", "//", answer.stdout.strip())  # an address may carry a password
+    return arguments
 
 
 def base(root: Path, extra: Sequence[str], say: Say) -> dict[str, str]:
@@ -115,11 +115,11 @@ def base(root: Path, extra: Sequence[str], say: Say) -> dict[str, str]:
     Raises:
         LabError: the base cannot be pulled.
     """
-    given = [word.removeprefix(BASE_ARGUMENT) for word in extra if word.startswith(BASE_ARGUMENT)]
+    overrides = [word.removeprefix(BASE_ARGUMENT) for word in extra if word.startswith(BASE_ARGUMENT)]
     named = re.findall(rf"^ARG {BASE_ARGUMENT}(\S+)$", (root / DOCKERFILE).read_text(encoding="utf-8"), re.MULTILINE)
-    name: str = (given or named)[-1]
+    name: str = (overrides or named)[-1]
     digest = name.partition("@")[2]
-    if not digest and not given:
+    if not digest and not overrides:
         stream(["docker", "pull", "--platform", PLATFORM, name], say, failed=f"the base {name} was not pulled")
     if not digest:
         inspect = ["docker", "image", "inspect", "--format", '{{join .RepoDigests " "}}', name]

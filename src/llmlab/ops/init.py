@@ -137,5 +137,5 @@ def origin(folder: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     url = answer.stdout.strip().removesuffix(".git")
-    _, found, path = url.partition("github.com")
-    return path[1:] if found and path.count("/") in {1, 2} and path[:1] in {":", "/"} and path[1:].count("/") == 1 else None
+    _, host, path = url.partition("github.com")
+    return path[1:] if host and path.count("/") in {1, 2} and path[:1] in {":", "/"} and path[1:].count("/") == 1 else None

@@ -10,7 +10,7 @@ from llmlab.clock import Clock
 from llmlab.contract import Attempt, RunKeys, Spec
 from llmlab.errors import Interrupted
 from llmlab.ops import naming
-from llmlab.ops.preflight import Plan
+from llmlab.ops.preflight import LaunchPlan
 from llmlab.ops.start import LeftBehind, Patience, Say, start
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
@@ -41,7 +41,7 @@ class Launch:
     data: str
 
 
-def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float = 0) -> Launch:
+def launch(aws: Aws, plan: LaunchPlan, clock: Clock, say: Say, *, wait_minutes: float = 0) -> Launch:
     """Start a run that preflight has passed.
 
     Raises:
@@ -84,7 +84,7 @@ def launch(aws: Aws, plan: Plan, clock: Clock, say: Say, *, wait_minutes: float 
     )
 
 
-def build_spec(aws: Aws, plan: Plan, clock: Clock) -> Spec:
+def build_spec(aws: Aws, plan: LaunchPlan, clock: Clock) -> Spec:
     """What the run is, with a new id."""
     wish = plan.request
     return Spec(

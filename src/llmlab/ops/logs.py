@@ -44,7 +44,7 @@ class LogLine:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LogQuery:
     """Which lines: of which streams, not older than `since`, at most the last `tail` (None: all), with `plumbing` or without."""
 
     streams: tuple[LogStream, ...] = STREAMS
@@ -73,22 +73,22 @@ def parse_since(text: str, now: datetime) -> datetime:
     raise UsageError(f"--since takes a number and one of s, m, h, d, not {text}", "llmlab logs --since 10m")
 
 
-def read(aws: Aws, run: str, wanted: Wanted) -> list[LogLine]:
+def read(aws: Aws, run: str, query: LogQuery) -> list[LogLine]:
     """The wanted lines there are, by time.
 
     Raises:
         LabError: there is none anywhere.
     """
-    lines = _all(aws, run, wanted)
-    if not lines and wanted.since is None:
+    lines = _all(aws, run, query)
+    if not lines and query.since is None:
         raise LabError(f"there are no log lines of {run} yet", f"llmlab status {run}")
-    return wanted.last(lines)
+    return query.last(lines)
 
 
-def _all(aws: Aws, run: str, wanted: Wanted) -> list[LogLine]:
-    with ThreadPoolExecutor(len(wanted.streams)) as pool:
-        found = list(pool.map(lambda stream: _stream(aws, run, stream, wanted.since), wanted.streams))
-    return sorted((line for part in found for line in part), key=_order)
+def _all(aws: Aws, run: str, query: LogQuery) -> list[LogLine]:
+    with ThreadPoolExecutor(len(query.streams)) as pool:
+        by_stream = list(pool.map(lambda stream: _stream(aws, run, stream, query.since), query.streams))
+    return sorted((line for part in by_stream for line in part), key=_order)
 
 
 def _order(line: LogLine) -> tuple[int, datetime, int]:
@@ -101,8 +101,8 @@ def _order(line: LogLine) -> tuple[int, datetime, int]:
 def _stream(aws: Aws, run: str, stream: LogStream, since: datetime | None) -> list[LogLine]:
     """One stream of all attempts: CloudWatch, or S3 when CloudWatch has nothing (its retention is over, or its agent never started)."""
     reader = Reader(stream)
-    found = [reader.line(line.stream, line.text, line.at) for line in logs.read(aws, aws.names.log_group(stream), f"{run}/", since)]
-    return found if found or since else list(_archived(aws, run, stream))
+    lines = [reader.line(line.stream, line.text, line.at) for line in logs.read(aws, aws.names.log_group(stream), f"{run}/", since)]
+    return lines if lines or since else list(_archived(aws, run, stream))
 
 
 @dataclass
@@ -137,9 +137,9 @@ def _number(attempt: str) -> int:
 
 def stamped(text: str) -> tuple[datetime | None, str]:
     """A line of setup or agent begins with its time, which is nearer to the truth than when CloudWatch heard of it: that, and the rest."""
-    found = STAMP.match(text)
+    matched = STAMP.match(text)
     try:
-        return (contract.parse_timestamp(found[1]), text[found.end() :]) if found else (None, text)
+        return (contract.parse_timestamp(matched[1]), text[matched.end() :]) if matched else (None, text)
     except ValueError:  # it looks like a time, and is none
         return None, text
 
@@ -154,30 +154,30 @@ def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
                 yield reader.line(attempt, line, None)
 
 
-def follow(aws: Aws, run: str, wanted: Wanted, clock: Clock, write: Callable[[LogLine], None]) -> None:
+def follow(aws: Aws, run: str, query: LogQuery, clock: Clock, write: Callable[[LogLine], None]) -> None:
     """Write the last of what is there, then what comes, until the run is over and the logs are quiet.
 
     Raises:
         LabError: it is not over after the longest time a run may take.
     """
-    followers = {stream: logs.Follower(aws, aws.names.log_group(stream), f"{run}/", wanted.since) for stream in wanted.streams}
-    readers = {stream: Reader(stream) for stream in wanted.streams}
+    followers = {stream: logs.Follower(aws, aws.names.log_group(stream), f"{run}/", query.since) for stream in query.streams}
+    readers = {stream: Reader(stream) for stream in query.streams}
     limit = clock.now() + timedelta(hours=SILENT_HOURS)
-    quiet, first = 0, wanted
-    with ThreadPoolExecutor(len(wanted.streams) + 1) as pool:
+    quiet, first = 0, query
+    with ThreadPoolExecutor(len(query.streams) + 1) as pool:
         while clock.now() < limit:
-            asked_over = pool.submit(documents.ended, aws, aws.names.outputs_bucket, run)
+            ended_future = pool.submit(documents.ended, aws, aws.names.outputs_bucket, run)
             rounds = {stream: pool.submit(follower.more) for stream, follower in followers.items()}
-            found = [(stream, line) for stream, asked in rounds.items() for line in asked.result()]
-            lines = sorted((readers[stream].line(line.stream, line.text, line.at) for stream, line in found), key=_order)
+            new_lines = [(stream, line) for stream, future in rounds.items() for line in future.result()]
+            lines = sorted((readers[stream].line(line.stream, line.text, line.at) for stream, line in new_lines), key=_order)
             for line in first.last(lines):
                 write(line)
             if lines:
-                first = replace(wanted, tail=None)
-            quiet = 0 if lines or not asked_over.result() else quiet + 1
-            if quiet >= QUIET_ROUNDS or (quiet and first is wanted):
-                if first is wanted:
-                    for line in read(aws, run, replace(wanted, since=None)):
+                first = replace(query, tail=None)
+            quiet = 0 if lines or not ended_future.result() else quiet + 1
+            if quiet >= QUIET_ROUNDS or (quiet and first is query):
+                if first is query:
+                    for line in read(aws, run, replace(query, since=None)):
                         write(line)
                 return
             clock.sleep(EVERY_SECONDS)

@@ -34,8 +34,8 @@ def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
         cost=run.cost or 0.0,
     )
     bucket, keys = aws.names.outputs_bucket, RunKeys(run.run)
-    there = failure(aws, run.run)
-    if there and there.attempts < (run.attempt or 0):
+    former = failure(aws, run.run)
+    if former and former.attempts < (run.attempt or 0):
         clear(aws, run.run)
     if documents.exists(aws, bucket, keys.success) or not documents.write_once(aws, bucket, keys.failure, marker, clock):
         return False

@@ -37,10 +37,10 @@ def read(aws: Aws, recipe: Recipe) -> dict[str, Measurement]:
     try:
         newest = sorted(documents.ended(aws, bucket), reverse=True)[:NEWEST]
         with ThreadPoolExecutor(NEWEST) as pool:
-            found = list(pool.map(lambda run: _of_run_or_none(aws, bucket, run, recipe), newest))
+            measurements = list(pool.map(lambda run: _of_run_or_none(aws, bucket, run, recipe), newest))
     except LabError:
         return {}
-    return {one.instance_type: one for one in reversed(found) if one}
+    return {measurement.instance_type: measurement for measurement in reversed(measurements) if measurement}
 
 
 def _of_run_or_none(aws: Aws, bucket: str, run: str, recipe: Recipe) -> Measurement | None:

@@ -18,7 +18,7 @@ Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """`size` in bytes. `difference` is the largest one between the logits of both, `logit` the largest of them."""
 
     run: str
@@ -44,20 +44,21 @@ def merge(
     base: str = "",
     progress: Progress = lambda _done, _total: None,
     run: Run = program.run,
-) -> Merged:
+) -> MergeResult:
     """Merge a run's adapter into its base model, which is fetched or downloaded unless `base` names a folder.
 
     Raises:
         LabError: the run has no adapter, the folder is there already, the base is another model, or torch is not installed.
     """
-    found = trained.locate(aws, text, outputs, progress)
-    if found.whole:
+    trained_model = trained.locate(aws, text, outputs, progress)
+    if trained_model.whole:
         raise LabError(
-            f"run {found.run} trained every weight, so there is nothing to merge: {found.folder}", f"llmlab try {found.run} hello"
+            f"run {trained_model.run} trained every weight, so there is nothing to merge: {trained_model.folder}",
+            f"llmlab try {trained_model.run} hello",
         )
-    target = out or outputs / found.run / FOLDER
+    target = out or outputs / trained_model.run / FOLDER
     if target.exists():
-        raise UsageError(f"{target} is there already", f"llmlab merge {found.run} --output {quote(f'{target}-2')}")
-    model = base or trained.base_of(aws, found.recipe, outputs, progress)
-    made = run(PROGRAM, [model, str(found.folder), str(target), "--revision", found.revision])
-    return Merged(run=found.run, base=model, **made)
+        raise UsageError(f"{target} is there already", f"llmlab merge {trained_model.run} --output {quote(f'{target}-2')}")
+    model = base or trained.base_of(aws, trained_model.recipe, outputs, progress)
+    facts = run(PROGRAM, [model, str(trained_model.folder), str(target), "--revision", trained_model.revision])
+    return MergeResult(run=trained_model.run, base=model, **facts)

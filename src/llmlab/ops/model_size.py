@@ -44,16 +44,16 @@ def of(aws: Aws, model: str, lab_model: str | None) -> ModelSize | None:
 
 def from_config(config: Mapping[str, Any]) -> ModelSize | None:
     """The size by the fields that Hugging Face's configurations share; None for an architecture without them."""
-    found = footprint.shape(config)
-    return ModelSize(**asdict(found), source="its config.json") if found else None
+    shape = footprint.shape(config)
+    return ModelSize(**asdict(shape), source="its config.json") if shape else None
 
 
 def from_name(model: str) -> ModelSize | None:
     """The size that a name such as `Qwen/Qwen2.5-1.5B-Instruct` tells, with the usual shape of a model of that size."""
-    found = NAMED.findall(model.rsplit("/", 1)[-1].replace("-", " ").replace("_", " "))
-    if not found:
+    sizes = NAMED.findall(model.rsplit("/", 1)[-1].replace("-", " ").replace("_", " "))
+    if not sizes:
         return None
-    number, unit = found[-1]
+    number, unit = sizes[-1]
     parameters = int(float(number) * (1e9 if unit in "bB" else 1e6))
     count = 2 if MIXTURE.search(model) else 1
     layers = max(12, min(80, round(6.5 * math.log2(max(parameters / 1e8, 2)))))

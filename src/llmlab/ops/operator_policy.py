@@ -33,4 +33,8 @@ def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
         pass
     names = Names(settings.lab, account, region)
     boundary = policies_boundary.boundary_arn(names)
-    return Printed(policies_operator.documents(names), boundary, tuple(one for one in (ACCOUNT, REGION) if one in {account, region}))
+    return Printed(
+        policies_operator.documents(names),
+        boundary,
+        tuple(placeholder for placeholder in (ACCOUNT, REGION) if placeholder in {account, region}),
+    )

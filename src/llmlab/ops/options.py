@@ -28,7 +28,7 @@ SPOT, ON_DEMAND = "spot", "on-demand"
 MARKETS = {True: SPOT, False: ON_DEMAND}
 
 
-class Verdict(StrEnum):
+class OfferVerdict(StrEnum):
     CHOSEN = "chosen"
     POSSIBLE = "possible"
     REJECTED = "rejected"
@@ -47,7 +47,7 @@ class Obstacle(StrEnum):
 
 
 @dataclass(frozen=True)
-class Place:
+class ZoneOffer:
     """A zone: US dollars an hour now, the lowest and the highest of the last week for spot, and how likely spot capacity is (1 to 10)."""
 
     zone: str
@@ -58,12 +58,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Option:
+class Offer:
     """A type in a market, or in either ("") where both are rejected for the same reason. GiB of one GPU; None where nobody knows."""
 
     instance_type: str
     market: str
-    verdict: Verdict
+    verdict: OfferVerdict
     reason: str
     gpu: str = ""
     gpus: int = 0
@@ -71,7 +71,7 @@ class Option:
     needed_gib: float | None = None
     obstacle: Obstacle | None = None
     vcpus: int = 0
-    places: tuple[Place, ...] = ()
+    places: tuple[ZoneOffer, ...] = ()
     """The cheapest first."""
     approximate: bool = False
     hours: float | None = None
@@ -107,7 +107,7 @@ class Need:
     preferred: tuple[str, ...] = ()
 
 
-def judge(need: Need, there: Supply, markets: Sequence[bool]) -> tuple[Option, ...]:
+def judge(need: Need, supply: Supply, markets: Sequence[bool]) -> tuple[Offer, ...]:
     """Every type judged in these markets, and the known types that the region lacks.
 
     The choice first, then what is dearer, then what is rejected, the nearest to being possible first.
@@ -117,12 +117,12 @@ def judge(need: Need, there: Supply, markets: Sequence[bool]) -> tuple[Option, .
     """
     if need.recipe.method == "qlora" and need.size and need.size.experts > 1:
         raise UsageError(footprint.EXPERTS_IN_16_BITS.format(model=need.recipe.model), "llmlab launch --set method=lora")
-    factor = correction(need, there.types)
-    judged = [one for kind in there.types for one in _judged(kind, need, there, markets, factor)]
-    fits = sorted((one for one in judged if one.verdict is not Verdict.REJECTED), key=lambda one: _rank(one, need))
-    judged = [one for one in judged if one.verdict is Verdict.REJECTED]
+    factor = correction(need, supply.types)
+    judged = [offer for kind in supply.types for offer in _judged(kind, need, supply, markets, factor)]
+    fits = sorted((offer for offer in judged if offer.verdict is not OfferVerdict.REJECTED), key=lambda offer: _rank(offer, need))
+    judged = [offer for offer in judged if offer.verdict is OfferVerdict.REJECTED]
     if not need.preferred:
-        here = {kind.name for kind in there.types}
+        here = {kind.name for kind in supply.types}
         judged += [_absent(name) for name in prices.APPROXIMATE if name not in here]
     return (*_compared(fits, need.preferred), *sorted(judged, key=_distance))
 
@@ -135,69 +135,71 @@ def correction(need: Need, types: Iterable[InstanceType]) -> float:
     return median([need.seen[name].tokens_per_second / speed for name, speed in speeds.items() if speed] or [1.0])
 
 
-def spot_types(found: Iterable[Option]) -> list[str]:
+def spot_types(offers: Iterable[Offer]) -> list[str]:
     """The types that may be asked for as spot, each once."""
-    return list(dict.fromkeys(one.instance_type for one in found if one.market == SPOT and one.verdict is not Verdict.REJECTED))
-
-
-def detailed(found: Iterable[Option], scores: Mapping[str, int], spreads: Mapping[tuple[str, str], SpotPrice]) -> tuple[Option, ...]:
-    """The options with the placement scores of their zones and the spreads of their prices, as far as they were asked for."""
-
-    def place(name: str, one: Place) -> Place:
-        spread = spreads.get((name, one.zone))
-        known = replace(one, low=spread.low, high=spread.high) if spread else one
-        return replace(known, score=scores.get(one.zone))
-
-    return tuple(
-        replace(one, places=tuple(place(one.instance_type, each) for each in one.places))
-        if one.market == SPOT and one.verdict is not Verdict.REJECTED
-        else one
-        for one in found
+    return list(
+        dict.fromkeys(offer.instance_type for offer in offers if offer.market == SPOT and offer.verdict is not OfferVerdict.REJECTED)
     )
 
 
-def _judged(kind: InstanceType, need: Need, there: Supply, markets: Sequence[bool], factor: float) -> list[Option]:
+def detailed(offers: Iterable[Offer], scores: Mapping[str, int], spreads: Mapping[tuple[str, str], SpotPrice]) -> tuple[Offer, ...]:
+    """The options with the placement scores of their zones and the spreads of their prices, as far as they were asked for."""
+
+    def place(name: str, zone_offer: ZoneOffer) -> ZoneOffer:
+        spread = spreads.get((name, zone_offer.zone))
+        known = replace(zone_offer, low=spread.low, high=spread.high) if spread else zone_offer
+        return replace(known, score=scores.get(zone_offer.zone))
+
+    return tuple(
+        replace(offer, places=tuple(place(offer.instance_type, zone_offer) for zone_offer in offer.places))
+        if offer.market == SPOT and offer.verdict is not OfferVerdict.REJECTED
+        else offer
+        for offer in offers
+    )
+
+
+def _judged(kind: InstanceType, need: Need, supply: Supply, markets: Sequence[bool], factor: float) -> list[Offer]:
     """A type in each market; one option for both where it cannot be used at all."""
     parts = estimate.spread(kind, need.recipe, need.size) if need.size else {}
     needed, available = sum(parts.values()) or None, round(kind.gpu_memory_gib, 1)
-    facts = Option(kind.name, "", Verdict.REJECTED, "", kind.gpu, kind.gpus, available, needed, vcpus=kind.vcpus)
+    facts = Offer(kind.name, "", OfferVerdict.REJECTED, "", kind.gpu, kind.gpus, available, needed, vcpus=kind.vcpus)
     if reason := estimate.rejection(kind, parts):
         return [replace(facts, reason=reason, obstacle=Obstacle.MEMORY)]
     if reason := estimate.several(kind, need.recipe):
         return [replace(facts, reason=reason, obstacle=Obstacle.GPUS)]
-    if not there.zones(kind.name):
-        where = "of the lab offers it" if there.offers.get(kind.name) else "of the region offers it"
+    if not supply.zones(kind.name):
+        where = "of the lab offers it" if supply.offers.get(kind.name) else "of the region offers it"
         return [replace(facts, reason=f"no zone {where}", obstacle=Obstacle.ZONE)]
-    if kind.name not in there.on_demand:
+    if kind.name not in supply.on_demand:
         return [replace(facts, reason="no price known", obstacle=Obstacle.PRICE)]
-    return [_in_market(replace(facts, market=MARKETS[spot]), kind, need, there, factor, spot=spot) for spot in markets]
+    return [_in_market(replace(facts, market=MARKETS[spot]), kind, need, supply, factor, spot=spot) for spot in markets]
 
 
-def _in_market(facts: Option, kind: InstanceType, need: Need, there: Supply, factor: float, *, spot: bool) -> Option:
+def _in_market(facts: Offer, kind: InstanceType, need: Need, supply: Supply, factor: float, *, spot: bool) -> Offer:
     if not (kind.spot if spot else kind.on_demand):
         reason = "not sold as spot" if spot else "sold in capacity blocks alone"
         return replace(facts, reason=reason, obstacle=Obstacle.MARKET)
-    places = tuple(sorted(_places(kind.name, there, spot=spot), key=lambda one: (one.price, one.zone)))
+    places = tuple(sorted(_places(kind.name, supply, spot=spot), key=lambda zone_offer: (zone_offer.price, zone_offer.zone)))
     if not places:
         return replace(facts, reason="no spot price in any zone", obstacle=Obstacle.PRICE)
     work, exact = _work(kind, need, factor)
     known = work if need.size and need.tokens else None
-    costs = money.parts_of(there.charges, places[0].price * known, known) if known else {}
+    costs = money.parts_of(supply.charges, places[0].price * known, known) if known else {}
     priced = replace(
         facts,
         places=places,
-        approximate=not there.spot_known if spot else there.on_demand[kind.name].approximate,
+        approximate=not supply.spot_known if spot else supply.on_demand[kind.name].approximate,
         hours=known,
         measured=exact,
         costs=costs,
         cost=money.total(costs) if costs else None,
         work=work,
-        dollars=None if work is None else (places[0].price + there.beside) * work,
+        dollars=None if work is None else (places[0].price + supply.beside) * work,
     )
-    quota = there.quotas.get((quotas.family(kind.name, spot=spot), spot))
+    quota = supply.quotas.get((quotas.family(kind.name, spot=spot), spot))
     if quota and kind.vcpus > quota.free:
         return replace(priced, reason=quota_words(quota, kind.vcpus), obstacle=Obstacle.QUOTA)
-    return replace(priced, verdict=Verdict.POSSIBLE, reason="" if priced.has_bf16 else "fp16, no bf16")
+    return replace(priced, verdict=OfferVerdict.POSSIBLE, reason="" if priced.has_bf16 else "fp16, no bf16")
 
 
 def quota_words(quota: Quota, vcpus: int) -> str:
@@ -205,12 +207,12 @@ def quota_words(quota: Quota, vcpus: int) -> str:
     return f"quota {quota.limit or 0:g}{used} of {vcpus} vCPUs"
 
 
-def _places(name: str, there: Supply, *, spot: bool) -> Iterable[Place]:
-    for zone in there.zones(name):
+def _places(name: str, supply: Supply, *, spot: bool) -> Iterable[ZoneOffer]:
+    for zone in supply.zones(name):
         if not spot:
-            yield Place(zone, there.on_demand[name].dollars)
-        elif price := there.spot.get((name, zone)):
-            yield Place(zone, price.now)
+            yield ZoneOffer(zone, supply.on_demand[name].dollars)
+        elif price := supply.spot.get((name, zone)):
+            yield ZoneOffer(zone, price.now)
 
 
 def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, bool]:
@@ -229,31 +231,34 @@ def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, 
 # ---------------------------------------------------------------- order
 
 
-def _rank(one: Option, need: Need) -> tuple[float, bool, float, float, str]:
+def _rank(offer: Offer, need: Need) -> tuple[float, bool, float, float, str]:
     """By the user's order, then by dollars for the work, and by the price of an hour where the speed is not known.
 
     Behind the others are those without bf16, where the recipe leaves the number format to the GPU: models are published in bf16, and whole
     families of them have no finite gradients in fp16 (https://github.com/QwenLM/Qwen3/issues/670).
     """
-    place = need.preferred.index(one.instance_type) if one.instance_type in need.preferred else len(need.preferred)
-    return place, need.recipe.precision == "auto" and not one.has_bf16, one.comparable, one.places[0].price, one.instance_type
+    place = need.preferred.index(offer.instance_type) if offer.instance_type in need.preferred else len(need.preferred)
+    return place, need.recipe.precision == "auto" and not offer.has_bf16, offer.comparable, offer.places[0].price, offer.instance_type
 
 
-def _compared(fits: Sequence[Option], preferred: Sequence[str]) -> list[Option]:
+def _compared(fits: Sequence[Offer], preferred: Sequence[str]) -> list[Offer]:
     """The first is chosen; each other says how much dearer it is, or that the user named it later."""
     best = fits[0] if fits else None
-    return [replace(one, verdict=Verdict.CHOSEN if one is best else Verdict.POSSIBLE, reason=_why(one, best, preferred)) for one in fits]
+    return [
+        replace(offer, verdict=OfferVerdict.CHOSEN if offer is best else OfferVerdict.POSSIBLE, reason=_why(offer, best, preferred))
+        for offer in fits
+    ]
 
 
-def _why(one: Option, best: Option | None, preferred: Sequence[str]) -> str:
-    words = [one.reason]
-    if best and one is not best:
-        if one.dollars is None or best.dollars is None:
-            words.append("" if one.dollars else f"no speed known of {one.gpu}")
-        elif one.dollars >= best.dollars:
-            ratio = one.dollars / best.dollars
+def _why(offer: Offer, best: Offer | None, preferred: Sequence[str]) -> str:
+    words = [offer.reason]
+    if best and offer is not best:
+        if offer.dollars is None or best.dollars is None:
+            words.append("" if offer.dollars else f"no speed known of {offer.gpu}")
+        elif offer.dollars >= best.dollars:
+            ratio = offer.dollars / best.dollars
             words.append(f"dearer: {ratio:.1f}x" if ratio >= DEARER else "as good")
-        elif one.instance_type in preferred:
+        elif offer.instance_type in preferred:
             words.append("named later")
     return ", ".join(filter(None, words))
 
@@ -262,11 +267,11 @@ DEARER = 1.05
 """Below this ratio two prices are the same."""
 
 
-def _distance(one: Option) -> tuple[float, ...]:
+def _distance(offer: Offer) -> tuple[float, ...]:
     """Of a rejected option: the kind of obstacle, then how far it is from being possible."""
-    lacks = (one.needed_gib or 0) / (one.gpu_memory_gib or 1) if one.obstacle is Obstacle.MEMORY else one.comparable
-    return list(Obstacle).index(one.obstacle or Obstacle.REGION), lacks
+    lacks = (offer.needed_gib or 0) / (offer.gpu_memory_gib or 1) if offer.obstacle is Obstacle.MEMORY else offer.comparable
+    return list(Obstacle).index(offer.obstacle or Obstacle.REGION), lacks
 
 
-def _absent(name: str) -> Option:
-    return Option(name, "", Verdict.REJECTED, "not offered in this region", obstacle=Obstacle.REGION)
+def _absent(name: str) -> Offer:
+    return Offer(name, "", OfferVerdict.REJECTED, "not offered in this region", obstacle=Obstacle.REGION)

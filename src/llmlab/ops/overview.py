@@ -38,24 +38,24 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
     """
     account = aws.account
     with ThreadPoolExecutor(3) as pool:
-        asked_there = pool.submit(_there, aws)
-        asked_image = pool.submit(_image, aws)
-        asked_budget = pool.submit(_budget, aws)
-        found = listing(aws, now, every=every)
+        bootstrapped_future = pool.submit(_is_bootstrapped, aws)
+        image_future = pool.submit(_image, aws)
+        budget_future = pool.submit(_budget, aws)
+        listed = listing(aws, now, every=every)
     return Overview(
         lab=aws.lab,
         account=account,
         region=aws.region,
-        bootstrapped=asked_there.result(),
-        image=asked_image.result(),
-        budget=asked_budget.result(),
-        runs=found.runs,
-        total=found.total,
-        live=found.live,
+        bootstrapped=bootstrapped_future.result(),
+        image=image_future.result(),
+        budget=budget_future.result(),
+        runs=listed.runs,
+        total=listed.total,
+        live=listed.live,
     )
 
 
-def _there(aws: Aws) -> bool:
+def _is_bootstrapped(aws: Aws) -> bool:
     """Whether a run could be started. Who may not ask is not told that it is gone."""
     try:
         return launch_zones.has_launch_template(aws)

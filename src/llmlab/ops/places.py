@@ -29,7 +29,7 @@ def places(keys: RunKeys, every: Iterable[str]) -> dict[str, str]:
     """
     wanted = {key: "/".join(_shortened(part, key) for part in name.split("/")) for key in every if (name := _name(keys, key))}
     folders = {_folded(folder) for path in wanted.values() for folder in _folders(path)}
-    found: dict[str, str] = {}
+    placed: dict[str, str] = {}
     taken: set[str] = set()
     for key in sorted(wanted):
         path = wanted[key]
@@ -37,8 +37,8 @@ def places(keys: RunKeys, every: Iterable[str]) -> dict[str, str]:
             folder, _, name = path.rpartition("/")
             path = f"{folder}/" * bool(folder) + _ended(name, key)
         taken.add(_folded(path))
-        found[key] = path
-    return found
+        placed[key] = path
+    return placed
 
 
 def is_folder(key: str) -> bool:

@@ -12,7 +12,7 @@ from llmlab.aws import quotas
 from llmlab.contract import Pool
 from llmlab.errors import LabError, QuotaExceeded, UsageError
 from llmlab.ops import estimate, options
-from llmlab.ops.options import MARKETS, Need, Obstacle, Option, Verdict
+from llmlab.ops.options import MARKETS, Need, Obstacle, Offer, OfferVerdict
 from llmlab.ops.supply import Supply
 
 DEAREST = 3.0
@@ -23,7 +23,7 @@ FEW = 4
 
 
 @dataclass(frozen=True)
-class Limits:
+class MarketLimits:
     """What the user set for the run. `spot` is what was asked for; `fallback` allows the other market."""
 
     spot: bool
@@ -39,15 +39,15 @@ class Choice:
     pools: tuple[Pool, ...]
     spot: bool
     fallback: bool
-    best: Option
-    options: tuple[Option, ...]
+    best: Offer
+    options: tuple[Offer, ...]
     """Those of the pools, the best first."""
     most_hourly: float
     """US dollars an hour of the dearest pool that may be asked, disk and address included."""
     notes: tuple[str, ...]
 
 
-def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -> Choice:
+def choose(offers: Sequence[Offer], need: Need, supply: Supply, limits: MarketLimits) -> Choice:
     """The pools of a launch.
 
     Raises:
@@ -57,115 +57,119 @@ def choose(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -
     """
     notes: list[str] = []
     aside: dict[str, list[str]] = {}
-    main, other = _possible(found, spot=limits.spot), _possible(found, spot=False) if limits.fallback else []
+    main, other = _possible(offers, spot=limits.spot), _possible(offers, spot=False) if limits.fallback else []
     spot, fallback = limits.spot, limits.fallback
     if not main and not other:
-        raise _refusal(found, need, there, limits)
+        raise _refusal(offers, need, supply, limits)
     if not main:
-        notes.append(f"no spot is possible ({_because(found, spot=True)}), so it is on demand from the start")
+        notes.append(f"no spot is possible ({_because(offers, spot=True)}), so it is on demand from the start")
         spot, fallback, main, other = False, False, other, []
     elif fallback and not other:
-        notes.append(f"on demand is not possible ({_because(found, spot=False)}), so there is nothing to fall back on")
+        notes.append(f"on demand is not possible ({_because(offers, spot=False)}), so there is nothing to fall back on")
         fallback = False
-    _check_cost(min(main, key=lambda one: one.places[0].price), there, limits)
+    _check_cost(min(main, key=lambda offer: offer.places[0].price), supply, limits)
     if not need.preferred:
-        main = [_unsurprising_zones(option, main[0], there) for option in _unsurprising(main, need, limits, aside)]
+        main = [_unsurprising_zones(offer, main[0], supply) for offer in _unsurprising(main, need, limits, aside)]
         other = [
-            one
-            for one in other
-            if (one.comparable <= main[0].comparable * DEAREST and _same_format(one, main[0], need))
-            or one.instance_type in {two.instance_type for two in main}
+            offer
+            for offer in other
+            if (offer.comparable <= main[0].comparable * DEAREST and _same_format(offer, main[0], need))
+            or offer.instance_type in {chosen.instance_type for chosen in main}
         ]
-    notes += _left_out(found, need, aside)
+    notes += _left_out(offers, need, aside)
     notes += _ceilings(main[0], limits)
     kept = [*main, *other]
-    prices = [place.price for one in kept for place in one.places]
-    return Choice(_pools(main, other, there, spot=spot), spot, fallback, main[0], tuple(kept), max(prices) + there.beside, tuple(notes))
+    prices = [zone_offer.price for offer in kept for zone_offer in offer.places]
+    return Choice(_pools(main, other, supply, spot=spot), spot, fallback, main[0], tuple(kept), max(prices) + supply.beside, tuple(notes))
 
 
-def _possible(found: Iterable[Option], *, spot: bool) -> list[Option]:
-    return [one for one in found if one.market == MARKETS[spot] and one.verdict is not Verdict.REJECTED]
+def _possible(offers: Iterable[Offer], *, spot: bool) -> list[Offer]:
+    return [offer for offer in offers if offer.market == MARKETS[spot] and offer.verdict is not OfferVerdict.REJECTED]
 
 
-def _same_format(one: Option, best: Option, need: Need) -> bool:
+def _same_format(offer: Offer, best: Offer, need: Need) -> bool:
     """Whether a run that moves from one type to the other goes on in the number format it began in."""
-    return need.recipe.precision != "auto" or one.has_bf16 == best.has_bf16
+    return need.recipe.precision != "auto" or offer.has_bf16 == best.has_bf16
 
 
-def _unsurprising(main: list[Option], need: Need, limits: Limits, aside: dict[str, list[str]]) -> list[Option]:
+def _unsurprising(main: list[Offer], need: Need, limits: MarketLimits, aside: dict[str, list[str]]) -> list[Offer]:
     """The best, without what is far dearer, computes otherwise or would not come to its end within the run's ceilings.
 
     The best of all stays in any case. `aside` gets the types that go, by why.
     """
-    tests: tuple[tuple[str, Callable[[Option], bool]], ...] = (
-        ("in fp16, the others in bf16", lambda one: _same_format(one, main[0], need)),
-        (f"longer than max-hours {limits.max_hours:g}", lambda one: not one.hours or one.hours <= limits.max_hours),
+    tests: tuple[tuple[str, Callable[[Offer], bool]], ...] = (
+        ("in fp16, the others in bf16", lambda offer: _same_format(offer, main[0], need)),
+        (f"longer than max-hours {limits.max_hours:g}", lambda offer: not offer.hours or offer.hours <= limits.max_hours),
         (
             f"dearer than max-cost {money.dollars(limits.max_cost or 0)}",
-            lambda one: not (limits.max_cost and one.cost and one.cost > limits.max_cost),
+            lambda offer: not (limits.max_cost and offer.cost and offer.cost > limits.max_cost),
         ),
-        (f"dearer than {DEAREST:g} x the best", lambda one: one.comparable <= main[0].comparable * DEAREST),
+        (f"dearer than {DEAREST:g} x the best", lambda offer: offer.comparable <= main[0].comparable * DEAREST),
     )
     for words, test in tests:
-        passed = [one for one in main if test(one)]
+        passed = [offer for offer in main if test(offer)]
         if passed and len(passed) < len(main):
-            aside[words] = [option.instance_type for option in main if not test(option)]
+            aside[words] = [offer.instance_type for offer in main if not test(offer)]
             main = passed
     return main[:MOST_TYPES]
 
 
-def _unsurprising_zones(one: Option, best: Option, there: Supply) -> Option:
+def _unsurprising_zones(offer: Offer, best: Offer, supply: Supply) -> Offer:
     """Without the zones where it is far dearer than the best; its cheapest is not."""
-    if one.work is None or best.dollars is None:
-        return one
-    most = best.dollars * DEAREST / one.work
-    return replace(one, places=tuple(place for place in one.places if place.price + there.beside <= most) or one.places[:1])
+    if offer.work is None or best.dollars is None:
+        return offer
+    most = best.dollars * DEAREST / offer.work
+    return replace(
+        offer, places=tuple(zone_offer for zone_offer in offer.places if zone_offer.price + supply.beside <= most) or offer.places[:1]
+    )
 
 
-def _pools(main: Sequence[Option], other: Sequence[Option], there: Supply, *, spot: bool) -> tuple[Pool, ...]:
+def _pools(main: Sequence[Offer], other: Sequence[Offer], supply: Supply, *, spot: bool) -> tuple[Pool, ...]:
     """A pool for each type and zone. `speed` is that of the slowest of them times so much."""
-    types = list(dict.fromkeys(one.instance_type for one in (*main, *other)))
-    work = {one.instance_type: one.work for one in (*other, *main) if one.work}
-    gpus = {kind.name: kind.gpus for kind in there.types}
-    asked_as_spot = {(one.instance_type, place.zone): place.price for one in main for place in one.places} if spot else {}
+    types = list(dict.fromkeys(offer.instance_type for offer in (*main, *other)))
+    work = {offer.instance_type: offer.work for offer in (*other, *main) if offer.work}
+    gpus = {kind.name: kind.gpus for kind in supply.types}
+    spot_prices = (
+        {(offer.instance_type, zone_offer.zone): zone_offer.price for offer in main for zone_offer in offer.places} if spot else {}
+    )
     return tuple(
         Pool(
             instance_type=name,
             zone=zone,
-            subnet=there.subnets.get(zone, ""),
-            on_demand_price=there.on_demand[name].dollars,
-            spot_price=asked_as_spot.get((name, zone)),
-            approximate=there.on_demand[name].approximate or not there.spot_known,
+            subnet=supply.subnets.get(zone, ""),
+            on_demand_price=supply.on_demand[name].dollars,
+            spot_price=spot_prices.get((name, zone)),
+            approximate=supply.on_demand[name].approximate or not supply.spot_known,
             speed=round(max(work.values()) / work[name], 4) if name in work else 1.0,
             gpus=gpus.get(name, 0),
         )
         for name in types
-        for zone in there.zones(name)
+        for zone in supply.zones(name)
     )
 
 
 # ---------------------------------------------------------------- notes
 
 
-def _left_out(found: Sequence[Option], need: Need, aside: Mapping[str, Sequence[str]]) -> list[str]:
+def _left_out(offers: Sequence[Offer], need: Need, aside: Mapping[str, Sequence[str]]) -> list[str]:
     """A note for each type the user named; for the rest one about them all. `aside`: what was fit, and why it went."""
-    rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.obstacle is not Obstacle.REGION]
+    rejected = [offer for offer in offers if offer.verdict is OfferVerdict.REJECTED and offer.obstacle is not Obstacle.REGION]
     if need.preferred:
-        return [f"left out {one.instance_type}{f' ({one.market})' if one.market else ''}: {one.reason}" for one in rejected]
+        return [f"left out {offer.instance_type}{f' ({offer.market})' if offer.market else ''}: {offer.reason}" for offer in rejected]
     words = {
         Obstacle.MEMORY: "too small",
         Obstacle.GPUS: "with several GPUs",
         Obstacle.QUOTA: "over a vCPU quota",
         Obstacle.PRICE: "without a price",
     }
-    counts = {kind: len({one.instance_type for one in rejected if one.obstacle is kind}) for kind in words}
+    counts = {kind: len({offer.instance_type for offer in rejected if offer.obstacle is kind}) for kind in words}
     parts = [f"{_few(types, 2)} ({why})" for why, types in aside.items()] + [
         f"{count} {words[kind]}" for kind, count in counts.items() if count
     ]
     return [f"left out: {'; '.join(parts)}; llmlab estimate --all names them"] if parts else []
 
 
-def _ceilings(best: Option, limits: Limits) -> list[str]:
+def _ceilings(best: Offer, limits: MarketLimits) -> list[str]:
     """What the run's own estimate says of its ceilings."""
     notes = []
     if best.hours and best.hours > limits.max_hours:
@@ -185,8 +189,8 @@ def _few(names: Iterable[str], most: int = FEW) -> str:
 # ---------------------------------------------------------------- refusals
 
 
-def _check_cost(cheapest: Option, there: Supply, limits: Limits) -> None:
-    hour = cheapest.places[0].price + there.beside
+def _check_cost(cheapest: Offer, supply: Supply, limits: MarketLimits) -> None:
+    hour = cheapest.places[0].price + supply.beside
     if limits.max_cost is not None and limits.max_cost < hour:
         what = f"{cheapest.instance_type} {cheapest.market}, {money.dollars(hour)} with disk and address"
         raise UsageError(
@@ -195,44 +199,48 @@ def _check_cost(cheapest: Option, there: Supply, limits: Limits) -> None:
         )
 
 
-def _because(found: Sequence[Option], *, spot: bool) -> str:
+def _because(offers: Sequence[Offer], *, spot: bool) -> str:
     """The obstacles of a market, the nearest one's words first."""
     markets = {MARKETS[spot], ""}
-    rejected = [one for one in found if one.verdict is Verdict.REJECTED and one.market in markets and one.obstacle is not Obstacle.REGION]
-    return _few(f"{one.instance_type}: {one.reason}" for one in rejected[:2]) or "none of these types"
+    rejected = [
+        offer
+        for offer in offers
+        if offer.verdict is OfferVerdict.REJECTED and offer.market in markets and offer.obstacle is not Obstacle.REGION
+    ]
+    return _few(f"{offer.instance_type}: {offer.reason}" for offer in rejected[:2]) or "none of these types"
 
 
-def _refusal(found: Sequence[Option], need: Need, there: Supply, limits: Limits) -> LabError:
+def _refusal(offers: Sequence[Offer], need: Need, supply: Supply, limits: MarketLimits) -> LabError:
     """Why no pool is left: the obstacle of the types that came furthest."""
     markets = {MARKETS[limits.spot], "", *([MARKETS[False]] if limits.fallback else [])}
-    rejected = [one for one in found if one.market in markets and one.obstacle is not Obstacle.REGION]
-    over = [one for one in rejected if one.obstacle is Obstacle.QUOTA]
+    rejected = [offer for offer in offers if offer.market in markets and offer.obstacle is not Obstacle.REGION]
+    over = [offer for offer in rejected if offer.obstacle is Obstacle.QUOTA]
     if over:
-        return _over_quota(min(over, key=lambda one: one.vcpus), need, there)
-    market = [one for one in rejected if one.obstacle is Obstacle.MARKET]
+        return _over_quota(min(over, key=lambda offer: offer.vcpus), need, supply)
+    market = [offer for offer in rejected if offer.obstacle is Obstacle.MARKET]
     if market and limits.spot:
         return LabError("none of these types that fits is sold as spot", "llmlab launch --on-demand", without=["--fallback-on-demand"])
-    if rejected and all(one.obstacle is Obstacle.MEMORY for one in rejected):
+    if rejected and all(offer.obstacle is Obstacle.MEMORY for offer in rejected):
         return _too_large(need, rejected)
-    why = "; ".join(f"{one.instance_type}: {one.reason}" for one in rejected[:FEW]) or "none is offered"
-    return LabError(f"no {MARKETS[limits.spot]} instance for this recipe can be had in {there.region}: {why}", "llmlab estimate --all")
+    why = "; ".join(f"{offer.instance_type}: {offer.reason}" for offer in rejected[:FEW]) or "none is offered"
+    return LabError(f"no {MARKETS[limits.spot]} instance for this recipe can be had in {supply.region}: {why}", "llmlab estimate --all")
 
 
-def _over_quota(smallest: Option, need: Need, there: Supply) -> QuotaExceeded:
+def _over_quota(smallest: Offer, need: Need, supply: Supply) -> QuotaExceeded:
     spot = smallest.market == options.SPOT
-    quota = there.quotas[quotas.family(smallest.instance_type, spot=spot), spot]
+    quota = supply.quotas[quotas.family(smallest.instance_type, spot=spot), spot]
     used = f", {quota.used} of them in use" if quota.used else ""
     named = "" if need.preferred or quota.family == "G" else f"LLMLAB_INSTANCE_TYPES={smallest.instance_type} "
     return QuotaExceeded(
         f"{smallest.instance_type} needs {smallest.vcpus} vCPUs, and the quota of {quota.words} ({quota.code}) is "
-        f"{quota.limit or 0:g} vCPUs{used} in {there.region}",
-        f"{quotas.request_command(quota, smallest.vcpus, there.region)}  # or: {named}llmlab doctor --request-quota",
+        f"{quota.limit or 0:g} vCPUs{used} in {supply.region}",
+        f"{quotas.request_command(quota, smallest.vcpus, supply.region)}  # or: {named}llmlab doctor --request-quota",
     )
 
 
-def _too_large(need: Need, rejected: Sequence[Option]) -> LabError:
+def _too_large(need: Need, rejected: Sequence[Offer]) -> LabError:
     parts = estimate.memory(need.recipe, need.size) if need.size else {}
-    largest = max(one.gpu_memory_gib or 0 for one in rejected)
+    largest = max(offer.gpu_memory_gib or 0 for offer in rejected)
     part = max(parts, key=lambda name: parts[name], default="")
     smaller = {"batch_size": max(need.recipe.least_batch, need.recipe.batch_size // 2), "max_length": max(8, need.recipe.max_length // 2)}
     return LabError(

@@ -22,8 +22,8 @@ from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
 from llmlab.ops.keeping import Keeping
 from llmlab.ops.naming import check_free, check_name
-from llmlab.ops.options import Need, Option
-from llmlab.ops.pools import Limits
+from llmlab.ops.options import Need, Offer
+from llmlab.ops.pools import MarketLimits
 from llmlab.recipe import Recipe
 
 MOST_HOURS = 168
@@ -56,7 +56,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """A run that can start. `spot` and `fallback_on_demand` are what is left of the wish: a market may have nothing to give."""
 
     request: Wish
@@ -67,7 +67,7 @@ class Plan:
     pools: tuple[Pool, ...]
     spot: bool
     fallback_on_demand: bool
-    options: tuple[Option, ...]
+    options: tuple[Offer, ...]
     """What the pools were chosen by, the best first."""
     charges: tuple[Charge, ...]
     memory_gib: float | None
@@ -148,7 +148,7 @@ def check_cost(dollars: float | None) -> None:
         raise UsageError(f"max-cost must be more than 0 dollars, not {dollars:g}", "llmlab launch --max-cost 10")
 
 
-def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | None = None) -> Plan:
+def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | None = None) -> LaunchPlan:
     """Everything a launch needs, looked up and judged. With a `hub` the plan's recipe names a commit of its model.
 
     Raises:
@@ -163,33 +163,33 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
     markets = supply.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
     with ThreadPoolExecutor(8) as pool:
         bootstrapped = pool.submit(launch_zones.has_launch_template, aws)
-        asked_supply = pool.submit(supply.ask, aws, settings, wanted, now, markets=markets)
-        asked_data = pool.submit(uploaded.dataset, aws, wish.data)
-        asked_model = pool.submit(uploaded.model, aws, wish.recipe.lab_model)
-        asked_size = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
-        asked_seen = pool.submit(measured.read, aws, wish.recipe)
-        asked_image = pool.submit(images.choose, aws, wish.image)
-        asked_recipe = pool.submit(hub.pin, wish.recipe, partial(_has_token, aws)) if hub else None
-        asked_name = pool.submit(check_free, aws, wish.name, now) if wish.name else None
-        asked_ami = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
+        supply_future = pool.submit(supply.ask, aws, settings, wanted, now, markets=markets)
+        data_future = pool.submit(uploaded.dataset, aws, wish.data)
+        model_future = pool.submit(uploaded.model, aws, wish.recipe.lab_model)
+        size_future = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
+        seen_future = pool.submit(measured.read, aws, wish.recipe)
+        image_future = pool.submit(images.choose, aws, wish.image)
+        recipe_future = pool.submit(hub.pin, wish.recipe, partial(_has_token, aws)) if hub else None
+        name_future = pool.submit(check_free, aws, wish.name, now) if wish.name else None
+        ami_future = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
         if not bootstrapped.result():
             raise documents.not_bootstrapped(aws)
-        if asked_name:
-            asked_name.result()
-        there = asked_supply.result()
-        data, model = asked_data.result(), asked_model.result()
+        if name_future:
+            name_future.result()
+        market_supply = supply_future.result()
+        data, model = data_future.result(), model_future.result()
         fit = suited.check(wish.recipe, data)
-        image = _image(asked_image.result, aws)
-        need = Need(wish.recipe, asked_size.result(), estimate.training_tokens(wish.recipe, data), asked_seen.result(), wanted)
-        ami = asked_ami.result()
-        recipe, moving = asked_recipe.result() if asked_recipe else (wish.recipe, "")
+        image = _image(image_future.result, aws)
+        need = Need(wish.recipe, size_future.result(), estimate.training_tokens(wish.recipe, data), seen_future.result(), wanted)
+        ami = ami_future.result()
+        recipe, moving = recipe_future.result() if recipe_future else (wish.recipe, "")
         shown = suited.check_template(recipe, data, model)
-    found = options.judge(need, there, markets)
-    choice = pools.choose(found, need, there, Limits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
+    offers = options.judge(need, market_supply, markets)
+    choice = pools.choose(offers, need, market_supply, MarketLimits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
     names = options.spot_types(choice.options)
     scores, silent = supply.scores(aws, names) if choice.spot else ({}, "")
     unknown = f"the size of {wish.recipe.model} is not known, so its memory was not checked"
-    return Plan(
+    return LaunchPlan(
         request=replace(wish, recipe=recipe),
         training_network=settings.training_network,
         data=data,
@@ -200,7 +200,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         spot=choice.spot,
         fallback_on_demand=choice.fallback,
         options=options.detailed(choice.options, scores, {}),
-        charges=there.charges,
+        charges=market_supply.charges,
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
         notes=tuple(
@@ -208,7 +208,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
                 None,
                 (
                     *(_idle(wish.recipe), _open(settings), *fit, shown, moving, "" if need.size else unknown),
-                    *(*there.notes, silent, *choice.notes, estimate.uncertainty(wish.recipe)),
+                    *(*market_supply.notes, silent, *choice.notes, estimate.uncertainty(wish.recipe)),
                 ),
             )
         ),

@@ -42,8 +42,10 @@ def run(module: str, arguments: Sequence[str], *, installed: Callable[[str], obj
 
 def _failed(module: str, arguments: Sequence[str], code: int, err: str) -> LabError:
     """What the program said: its own sentence and hint, or its last line when it had none to say."""
-    told = {lead: line.removeprefix(f"{lead}: ") for line in err.splitlines() for lead in ("error", "hint") if line.startswith(f"{lead}: ")}
-    if "error" in told:
-        return LabError(told["error"], told.get("hint", ""), ExitCode(code) if code in set(ExitCode) else None)
+    messages = {
+        lead: line.removeprefix(f"{lead}: ") for line in err.splitlines() for lead in ("error", "hint") if line.startswith(f"{lead}: ")
+    }
+    if "error" in messages:
+        return LabError(messages["error"], messages.get("hint", ""), ExitCode(code) if code in set(ExitCode) else None)
     last = (err.strip().splitlines() or [f"it ended with {code}"])[-1]
     return LabError(f"{module.rpartition('.')[2]} failed: {last.rstrip('.')}", shlex.join(["python", "-m", module, *arguments]))

@@ -13,7 +13,7 @@ SMALLEST, SMALLEST_VCPUS = "g4dn.xlarge", 4
 
 
 @dataclass(frozen=True)
-class Wanted:
+class QuotaIncrease:
     """A quota that is too small, what it should be in vCPUs, and the request that AWS has not answered yet, if there is one."""
 
     quota: Quota
@@ -29,7 +29,7 @@ def least(aws: Aws, settings: Settings) -> Mapping[str, int]:
     """The vCPUs that one instance needs, by type: of the types named in the settings, else of the smallest there is."""
     if not settings.instance_types:
         return {SMALLEST: SMALLEST_VCPUS}
-    return {one.name: one.vcpus for one in instance_types.describe(aws, settings.instance_types).values()}
+    return {kind.name: kind.vcpus for kind in instance_types.describe(aws, settings.instance_types).values()}
 
 
 def under(quota: Quota, needed: Mapping[str, int]) -> int:
@@ -37,7 +37,7 @@ def under(quota: Quota, needed: Mapping[str, int]) -> int:
     return max((count for name, count in needed.items() if quotas.family(name, spot=quota.spot) == quota.family), default=0)
 
 
-def too_small(aws: Aws, settings: Settings) -> tuple[Wanted, ...]:
+def too_small(aws: Aws, settings: Settings) -> tuple[QuotaIncrease, ...]:
     """The quotas of both markets under which not one instance may run. Only reads.
 
     Raises:
@@ -45,18 +45,18 @@ def too_small(aws: Aws, settings: Settings) -> tuple[Wanted, ...]:
         Denied: the requests may not be listed.
     """
     needed = least(aws, settings)
-    found = []
+    increases = []
     for quota in quotas.read(aws, needed, (True, False)).values():
         vcpus = under(quota, needed)
         if (quota.limit or 0) < vcpus:
-            found.append(Wanted(quota, quotas.desired(quota, vcpus), quotas.pending(aws, quota)))
-    return tuple(found)
+            increases.append(QuotaIncrease(quota, quotas.desired(quota, vcpus), quotas.pending(aws, quota)))
+    return tuple(increases)
 
 
-def file(aws: Aws, wanted: Wanted) -> Increase:
+def file(aws: Aws, increase: QuotaIncrease) -> Increase:
     """The request, filed with AWS.
 
     Raises:
         Denied: the caller may not ask.
     """
-    return quotas.request(aws, wanted.quota, wanted.vcpus)
+    return quotas.request(aws, increase.quota, increase.vcpus)

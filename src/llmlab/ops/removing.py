@@ -66,7 +66,7 @@ def _look(aws: Aws, run: str, now: datetime) -> tuple[Leaving, list[Version]]:
 
 def _over(aws: Aws, run: str, now: datetime) -> str | None:
     """The run's name, once it is sure that nothing of it goes on. What cannot be read goes on where EC2 says so."""
-    alive = [one for one in instances.find(aws, run) if one.alive]
+    alive = [instance for instance in instances.find(aws, run) if instance.alive]
     if alive:
         raise Refused(f"{run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run}")
     try:

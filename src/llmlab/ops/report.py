@@ -28,7 +28,7 @@ MOST_DRAWN = 1e150
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """What the page shows. `objective` is what was trained for; the numbers of the first and the last row that has them, else None."""
 
     run: str
@@ -49,7 +49,7 @@ class Report:
     samples: tuple[dict[str, str], ...]
 
 
-def report(aws: Aws, clock: Clock, run: str) -> Report:
+def report(aws: Aws, clock: Clock, run: str) -> RunReport:
     """Gather what there is; a run that is still going gives the page of the moment.
 
     Raises:
@@ -62,7 +62,7 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
     rows = list(objects(documents.read_text(aws, bucket, keys.output + METRICS_FILE)))
     losses, rewards, margins = (ends(rows, name) for name in LEARNED)
-    return Report(
+    return RunReport(
         run=run,
         state=str(marker.reason.state) if marker else "not over",
         reason=str(marker.reason) if marker else "",
@@ -77,7 +77,7 @@ def report(aws: Aws, clock: Clock, run: str) -> Report:
         first_margin=margins[0],
         last_margin=margins[1],
         steps=max((row["step"] for row in rows if isinstance(row.get("step"), int) and _is_drawable(row["step"])), default=0),
-        charts=tuple(one for one in (*training_charts(rows), gpu_chart(aws, clock, run, marker)) if one),
+        charts=tuple(line_chart for line_chart in (*training_charts(rows), gpu_chart(aws, clock, run, marker)) if line_chart),
         samples=tuple(
             {name: str(row.get(name, "")) for name in ("prompt", "base", "tuned")}
             for row in objects(documents.read_text(aws, bucket, keys.output + SAMPLES_FILE))
@@ -126,10 +126,10 @@ def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart 
     start = contract.run_started(run)
     end = contract.parse_timestamp(marker.ended) + timedelta(minutes=1) if marker else clock.now()
     try:
-        found = metrics.series(aws, run, Metric.GPU_PERCENT, start, end, clock.now())
+        points = metrics.series(aws, run, Metric.GPU_PERCENT, start, end, clock.now())
     except AwsError:  # the page is worth reading without it
         return None
-    return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in found], unit="% busy", across="minute")
+    return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in points], unit="% busy", across="minute")
 
 
 def objects(lines: str) -> Iterable[dict[str, Any]]:
@@ -143,7 +143,7 @@ def objects(lines: str) -> Iterable[dict[str, Any]]:
             yield value
 
 
-def html(facts: Report) -> str:
+def html(facts: RunReport) -> str:
     """The page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), undefined=jinja2.StrictUndefined, autoescape=True
@@ -152,7 +152,7 @@ def html(facts: Report) -> str:
     return environment.get_template("report.html.j2").render(report=facts, version=__version__)
 
 
-def write(facts: Report, path: Path) -> Path:
+def write(facts: RunReport, path: Path) -> Path:
     """The page as a file, its folder made when missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def plain(value: object) -> str:
     if isinstance(value, Mapping):
         if value.keys() >= {"file", "sha256", "text"}:
             return str(value["file"])  # of a file its name, not its text
-        return ", ".join(f"{name} {plain(one)}" for name, one in value.items() if one is not None and one != [])
+        return ", ".join(f"{name} {plain(element)}" for name, element in value.items() if element is not None and element != [])
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "none" if value is None else str(value)

@@ -98,7 +98,7 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
 
 def _refuse_live(aws: Aws, before: Detail) -> None:
     run = before.run
-    alive = [one for one in instances.find(aws, run.run) if one.alive]
+    alive = [instance for instance in instances.find(aws, run.run) if instance.alive]
     if alive:
         raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
     if before.unseen:
@@ -113,7 +113,7 @@ def _refuse_live(aws: Aws, before: Detail) -> None:
 def _without_instance(before: Detail) -> Attempt | None:
     """The newest attempt while nothing is known of it but its claim: whoever wrote it may be asking EC2, and another would be a second."""
     last = before.attempts[-1] if before.attempts else None
-    if last is None or last.instance or before.run.state.final or any(one.number == last.number for one in before.ends):
+    if last is None or last.instance or before.run.state.final or any(end.number == last.number for end in before.ends):
         return None
     return last
 

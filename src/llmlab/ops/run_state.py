@@ -82,10 +82,10 @@ def derive(
 def hidden(machines: Sequence[Instance], claims: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> str:
     """The instance of the newest attempt while it is so new that EC2 may not show it yet, and does not; "" otherwise."""
     claim = claims[-1] if claims else None
-    if claim is None or not claim.instance or any(one.number == claim.number for one in ends):
+    if claim is None or not claim.instance or any(end.number == claim.number for end in ends):
         return ""
     age = now - contract.parse_timestamp(claim.launched or claim.claimed)
-    shown = any(one.id == claim.instance for one in machines)
+    shown = any(instance.id == claim.instance for instance in machines)
     return "" if shown or age.total_seconds() >= VISIBLE_SECONDS else claim.instance
 
 
@@ -118,7 +118,7 @@ def _of_a_listing(run: str, hint: str) -> str:
 
 def unreadable(run: str, why: str, machines: Sequence[Instance]) -> Run:
     """A run whose documents say nothing, by its newest living instance, if it has one."""
-    newest = max((one for one in machines if one.alive), key=lambda one: one.launched, default=None)
+    newest = max((instance for instance in machines if instance.alive), key=lambda instance: instance.launched, default=None)
     if newest is None:
         return Run(run, RunState.UNREADABLE, detail=why, hint=f"llmlab status {run}")
     return Run(
@@ -141,15 +141,15 @@ def assemble(
     claim = claims[-1] if claims else None
     if marker and claim and marker.attempts < claim.number:
         marker = None
-    end = next((one for one in ends if claim and one.number == claim.number), None)
-    states = [*(one.state for one in machines), *(["pending"] if hidden(machines, claims, ends, now) else [])]
+    end = next((attempt_end for attempt_end in ends if claim and attempt_end.number == claim.number), None)
+    states = [*(instance.state for instance in machines), *(["pending"] if hidden(machines, claims, ends, now) else [])]
     state = derive(marker.reason if marker else None, states, claim, end, heartbeat)
     current = heartbeat if heartbeat and claim and heartbeat.attempt == claim.number else None
     progress = current.progress if current else None
     last = heartbeat.progress if heartbeat else None  # of an earlier attempt: how long the training is does not change
-    ended = {one.number: one for one in ends}
-    found = spending.by_attempt(Account(spec.charges, claims, ended, marker, current if not state.final else None), now)
-    hours, cost = used(found, claims)
+    ended = {attempt_end.number: attempt_end for attempt_end in ends}
+    attempt_costs = spending.by_attempt(Account(spec.charges, claims, ended, marker, current if not state.final else None), now)
+    hours, cost = used(attempt_costs, claims)
     reason = marker.reason if marker else end.reason if end and state is RunState.INTERRUPTED else None
     return Run(
         run=run,
@@ -173,10 +173,10 @@ def assemble(
         tokens_per_second=progress.tokens_per_second if progress else None,
         gpu_percent=current.gpu_percent if current else None,
         gpu_memory_gib=current.gpu_memory_gib if current else None,
-        checkpoint=max(heartbeat.checkpoint if heartbeat else 0, *(one.step for one in ends), 0),
+        checkpoint=max(heartbeat.checkpoint if heartbeat else 0, *(attempt_end.step for attempt_end in ends), 0),
         hours=marker.hours if marker and not end else hours,
         cost=marker.cost if marker and not end else cost,
-        attempts=found,
+        attempts=attempt_costs,
         eta_seconds=remaining(current, ends) if state is RunState.RUNNING else None,
         deadline=datetime.fromtimestamp(claim.deadline, now.tzinfo) if claim and not state.final else None,
         ended=contract.parse_timestamp(marker.ended) if marker else None,
@@ -198,12 +198,13 @@ def _newest(what: str, marker: Marker | None, progress: Progress | None, last: P
     return next((number for number in numbers if number is not None), None)
 
 
-def used(found: Sequence[AttemptCost], claims: Sequence[Attempt]) -> tuple[float | None, float | None]:
+def used(attempt_costs: Sequence[AttemptCost], claims: Sequence[Attempt]) -> tuple[float | None, float | None]:
     """Instance hours and dollars over all attempts, those before the first claim that is still there included; None before an instance."""
     first = claims[0] if claims else None
-    if first is None or (not found and first.number == 1):
+    if first is None or (not attempt_costs and first.number == 1):
         return None, None
-    return first.hours_before + sum(one.hours for one in found), first.cost_before + sum(one.cost for one in found)
+    hours = first.hours_before + sum(attempt_cost.hours for attempt_cost in attempt_costs)
+    return hours, first.cost_before + sum(attempt_cost.cost for attempt_cost in attempt_costs)
 
 
 def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float | None:
@@ -211,7 +212,7 @@ def remaining(heartbeat: Heartbeat | None, ends: Sequence[AttemptEnd]) -> float 
     progress = heartbeat.progress if heartbeat else None
     if heartbeat is None or progress is None:
         return None
-    begun = max((one.step for one in ends if one.number < heartbeat.attempt), default=0)
+    begun = max((end.step for end in ends if end.number < heartbeat.attempt), default=0)
     done = progress.step - begun
     return (progress.total_steps - progress.step) * progress.seconds / done if done > 0 and progress.seconds > 0 else None
 

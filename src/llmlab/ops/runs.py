@@ -52,30 +52,30 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
     """
     bucket = aws.names.outputs_bucket
     with ThreadPoolExecutor(16) as pool:
-        asked_runs = pool.submit(documents.runs, aws, bucket)
-        asked_ended = pool.submit(documents.ended, aws, bucket)
-        asked_instances = pool.submit(instances.find, aws)
-        asked_names = pool.submit(run_names.of_runs, aws)
-        names, ended = asked_runs.result(), asked_ended.result()
-        machines = by_run(asked_instances.result())
-        alive = {name for name, found in machines.items() if any(one.alive for one in found)}
+        runs_future = pool.submit(documents.runs, aws, bucket)
+        ended_future = pool.submit(documents.ended, aws, bucket)
+        instances_future = pool.submit(instances.find, aws)
+        names_future = pool.submit(run_names.of_runs, aws)
+        names, ended = runs_future.result(), ended_future.result()
+        machines = by_run(instances_future.result())
+        alive = {name for name, run_instances in machines.items() if any(instance.alive for instance in run_instances)}
         names = sorted({*names, *ended, *alive}, reverse=True)  # EC2 shows the ended machines of a removed run for an hour
         live = [name for name in names if name not in ended or name in alive]
         over = sorted({*names} - {*live}, reverse=True)
         shown = over if every else over[: max(0, SHOWN - len(live))]
         detailed = set(shown if every or len(names) <= MANY else shown[:DETAILED])
-        asked = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
-        asked |= {name: pool.submit(_over, aws, name, ended[name], marker=name in detailed) for name in shown}
-        called = asked_names.result()
-        facts = {name: replace(one.result(), name=called.get(name)) for name, one in asked.items()}
+        futures = {name: pool.submit(read, aws, name, machines.get(name, []), now) for name in live}
+        futures |= {name: pool.submit(_over, aws, name, ended[name], marker=name in detailed) for name in shown}
+        called = names_future.result()
+        facts = {name: replace(future.result(), name=called.get(name)) for name, future in futures.items()}
     count = sum(name not in ended or not facts[name].state.final for name in live)
     return Listing(tuple(facts[name] for name in sorted(facts, reverse=True)), len(names), count)
 
 
-def by_run(found: Iterable[Instance]) -> dict[str, list[Instance]]:
+def by_run(all_instances: Iterable[Instance]) -> dict[str, list[Instance]]:
     """The instances of each run, those without one left out."""
     machines: dict[str, list[Instance]] = {}
-    for machine in found:
+    for machine in all_instances:
         if contract.RUN_ID.fullmatch(machine.run):
             machines.setdefault(machine.run, []).append(machine)
     return machines
@@ -97,10 +97,10 @@ def read(aws: Aws, run: str, machines: Sequence[Instance], now: datetime) -> Run
 def _over(aws: Aws, run: str, ended: Ended, *, marker: bool) -> Run:
     """A run that is over by the listing, with its marker where that is asked for."""
     try:
-        there = documents.read(aws, Marker, aws.names.outputs_bucket, marker_key(run, ended.reason)) if marker else None
+        document = documents.read(aws, Marker, aws.names.outputs_bucket, marker_key(run, ended.reason)) if marker else None
     except documents.Unreadable as error:
         return replace(unreadable(run, error.message, ()), ended=ended.at)
-    return finished(run, ended, there)
+    return finished(run, ended, document)
 
 
 def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | None = None) -> Detail:
@@ -111,19 +111,19 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
     """
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
     with ThreadPoolExecutor(6) as pool:
-        asked_spec = pool.submit(documents.read, aws, Spec, bucket, keys.spec)
-        asked_heartbeat = pool.submit(documents.read, aws, Heartbeat, bucket, keys.status)
-        asked_markers = [pool.submit(documents.read, aws, Marker, bucket, key) for key in (keys.success, keys.failure)]
-        asked_attempts = pool.submit(attempts, aws, run)
-        found = instances.find(aws, run) if machines is None else machines
-        spec = asked_spec.result()
+        spec_future = pool.submit(documents.read, aws, Spec, bucket, keys.spec)
+        heartbeat_future = pool.submit(documents.read, aws, Heartbeat, bucket, keys.status)
+        marker_futures = [pool.submit(documents.read, aws, Marker, bucket, key) for key in (keys.success, keys.failure)]
+        attempts_future = pool.submit(attempts, aws, run)
+        run_instances = instances.find(aws, run) if machines is None else machines
+        spec = spec_future.result()
         if spec is None:
             raise unknown(aws, run, documents.runs(aws, bucket))
-        heartbeat = asked_heartbeat.result()
-        marker = next((asked.result() for asked in asked_markers if asked.result()), None)
-        claims, ends = asked_attempts.result()
-    run_now = assemble(run, spec, found, claims, ends, heartbeat, marker, now)
-    return Detail(run_now, spec, claims, ends, hidden(found, claims, ends, now))
+        heartbeat = heartbeat_future.result()
+        marker = next((future.result() for future in marker_futures if future.result()), None)
+        claims, ends = attempts_future.result()
+    run_now = assemble(run, spec, run_instances, claims, ends, heartbeat, marker, now)
+    return Detail(run_now, spec, claims, ends, hidden(run_instances, claims, ends, now))
 
 
 def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd, ...]]:
@@ -131,11 +131,11 @@ def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd,
     bucket = aws.names.outputs_bucket
     keys = [(key, contract.parse_attempt(key)[1]) for key in documents.keys_under(aws, bucket, RunKeys(run).attempts)]
     with ThreadPoolExecutor(8) as pool:
-        asked_ends = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key, kind in keys if kind == "end"]
-        asked_claims = [pool.submit(documents.read, aws, Attempt, bucket, key) for key, kind in keys if kind == "claim"]
-        claims = [claim for asked in asked_claims if (claim := asked.result())]
-        ends = [end for asked in asked_ends if (end := asked.result())]
-    return tuple(sorted(claims, key=lambda one: one.number)), tuple(sorted(ends, key=lambda one: one.number))
+        end_futures = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key, kind in keys if kind == "end"]
+        claim_futures = [pool.submit(documents.read, aws, Attempt, bucket, key) for key, kind in keys if kind == "claim"]
+        claims = [claim for future in claim_futures if (claim := future.result())]
+        ends = [end for future in end_futures if (end := future.result())]
+    return tuple(sorted(claims, key=lambda attempt: attempt.number)), tuple(sorted(ends, key=lambda attempt: attempt.number))
 
 
 def resolve(aws: Aws, text: str) -> str:
@@ -154,10 +154,10 @@ def resolve(aws: Aws, text: str) -> str:
         if not names:
             raise LabError("there are no runs yet", first_step(aws))
         return names[-1]
-    found = [name for name in names if text and text in name]
-    if len(found) == 1:
-        return found[0]
-    raise unknown(aws, text, names, found, run_names.of_runs(aws))
+    matches = [name for name in names if text and text in name]
+    if len(matches) == 1:
+        return matches[0]
+    raise unknown(aws, text, names, matches, run_names.of_runs(aws))
 
 
 def first_step(aws: Aws) -> str:
@@ -170,15 +170,15 @@ class UnknownRun(LabError):
     """There is no such run, or what says what it is, its spec, is missing."""
 
 
-def unknown(aws: Aws, text: str, names: Sequence[str], found: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
+def unknown(aws: Aws, text: str, names: Sequence[str], matches: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
     """That there is no such run, with those that come nearest, newest first."""
     if text in names:
         return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all", without=[text])
     if not names:
         return UnknownRun(f"there is no run {text}, and no other run either", first_step(aws))
-    if found:
+    if matches:
         return UnknownRun(
-            f"{text} stands for {len(found)} runs: {', '.join(sorted(found, reverse=True)[:SHOWN])}", f"llmlab status {max(found)}"
+            f"{text} stands for {len(matches)} runs: {', '.join(sorted(matches, reverse=True)[:SHOWN])}", f"llmlab status {max(matches)}"
         )
     near = difflib.get_close_matches(text, [*names, *(called or {}).values()], n=3, cutoff=0.6) or sorted(names, reverse=True)[:3]
     return UnknownRun(f"there is no run {text}; the nearest: {', '.join(near)}", f"llmlab status {near[0]}")

@@ -47,8 +47,8 @@ def by_attempt(account: Account, now: datetime, since: datetime | None = None, u
 
     Of an attempt that lies across a limit the share of its time counts, whatever the price was then.
     """
-    started = sorted((one for one in account.attempts if one.launched), key=lambda one: one.number)
-    found = []
+    started = sorted((attempt for attempt in account.attempts if attempt.launched), key=lambda attempt: attempt.number)
+    costs = []
     for index, attempt in enumerate(started):
         launched = parse_timestamp(attempt.launched)
         following = started[index + 1] if index + 1 < len(started) else None
@@ -61,7 +61,7 @@ def by_attempt(account: Account, now: datetime, since: datetime | None = None, u
         whole = _parts(account, attempt, end, launched, gone)
         hours = end.hours if end and end.hours else money.attempt_hours(launched, gone)
         parts = {what: dollars * share for what, dollars in whole.items()}
-        found.append(
+        costs.append(
             AttemptCost(
                 number=attempt.number,
                 instance_type=attempt.instance_type,
@@ -75,7 +75,7 @@ def by_attempt(account: Account, now: datetime, since: datetime | None = None, u
                 free=_is_interrupted(attempt, end) and hours < money.FREE_HOURS,
             )
         )
-    return tuple(found)
+    return tuple(costs)
 
 
 def _gone(account: Account, attempt: Attempt, following: Attempt | None, now: datetime) -> datetime:

@@ -35,11 +35,11 @@ NAMED = 5
 
 
 @dataclass
-class Asked:
+class FleetRequest:
     """What EC2 said to the last request. `open`: there may be an instance, because it has not said no; `given`: there is one."""
 
     open: bool = False
-    given: bool = False
+    started: bool = False
 
 
 class LeftBehind(LabError):
@@ -65,22 +65,22 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
     bucket, key = aws.names.outputs_bucket, RunKeys(spec.run).attempt(attempt.number)
     if not _claim(aws, bucket, key, attempt, clock):
         raise LabError(f"attempt {attempt.number} of {spec.run} has been started already", f"llmlab status {spec.run}")
-    said: Marker | None = None
-    asked = Asked()
+    former_marker: Marker | None = None
+    request = FleetRequest()
     try:
         if attempt.number > 1:
-            said = mark.failure(aws, spec.run)
+            former_marker = mark.failure(aws, spec.run)
             mark.clear(aws, spec.run)
         one_time_schedules.create(aws, _schedule(aws, attempt), clock)
-        started = _instance(aws, spec, attempt, clock, say, patience, asked)
-        asked.given = True
+        started = _instance(aws, spec, attempt, clock, say, patience, request)
+        request.started = True
         one_time_schedules.update(aws, _schedule(aws, started))
         one_time_schedules.put(aws, alarm(aws, spec.run, clock), clock)
         documents.write(aws, bucket, key, started)
         if attempt.number > 1:
             mark.unlist(aws, spec.run)
     except BaseException as error:
-        undo(aws, spec.run, attempt.number, clock, error, said, asked=asked)
+        undo(aws, spec.run, attempt.number, clock, error, former_marker, request=request)
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted; run {spec.run} was not started and nothing is left of it", "llmlab launch") from error
         raise
@@ -117,7 +117,7 @@ def _taking_back(error: BaseException, left: str, run: str) -> Iterator[None]:
         raise LeftBehind(f"{words}; and it could not be undone ({second}): {left}", f"llmlab stop {run}", code) from error
 
 
-def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience, asked: Asked) -> Attempt:
+def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience, request: FleetRequest) -> Attempt:
     """Ask the pools, then those of the other market, then again after a minute, as long as patience lasts."""
     numbers = itertools.count()
     give_up = clock.now().timestamp() + patience.wait_minutes * 60
@@ -128,11 +128,11 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
             trying = replace(attempt, spot=spot, deadline=money.deadline_of(clock.now(), hours))
             if trying.deadline != attempt.deadline:
                 one_time_schedules.update(aws, _schedule(aws, trying))
-            asked.open = True
+            request.open = True
             try:
                 return _ask(aws, spec, trying, numbers, clock)
             except LabError as error:
-                asked.open = isinstance(error, AwsError) and error.passing
+                request.open = isinstance(error, AwsError) and error.passing
                 if isinstance(error, SpotInUse):
                     over = error
                     say(str(error))
@@ -160,8 +160,10 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
         try:
             return _ask_tier(aws, spec, attempt, tier, numbers, clock)
         except NoPoolHadCapacity as error:
-            named = [one for one in error.tried if one.instance_type]
-            unnamed = [replace(one, instance_type=pool.instance_type, zone=pool.zone) for one in error.tried[:1] for pool in tier]
+            named = [pool_error for pool_error in error.tried if pool_error.instance_type]
+            unnamed = [
+                replace(pool_error, instance_type=pool.instance_type, zone=pool.zone) for pool_error in error.tried[:1] for pool in tier
+            ]
             tried += named or unnamed
         except QuotaExceeded as error:
             over = over or error
@@ -186,14 +188,14 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
             again=number,
         )
 
-    given = fleets.create(aws, build, numbers, tier, clock)
+    launched = fleets.create(aws, build, numbers, tier, clock)
     return replace(
         attempt,
-        instance=given.instance,
-        instance_type=given.instance_type,
-        zone=given.zone,
-        price=pricing.price_of(tier, given.instance_type, given.zone, spot=attempt.spot),
-        gpus=fleet.gpus_of(tier, given.instance_type),
+        instance=launched.instance,
+        instance_type=launched.instance_type,
+        zone=launched.zone,
+        price=pricing.price_of(tier, launched.instance_type, launched.zone, spot=attempt.spot),
+        gpus=fleet.gpus_of(tier, launched.instance_type),
         launched=contract.build_timestamp(clock.now()),
     )
 
@@ -201,7 +203,7 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
 def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
     """A line for every type and answer, with the zones that gave it; a pool of which AWS says nothing gave nothing either."""
     market = "spot" if spot else "on demand"
-    answers = {(one.instance_type, one.zone): one.code for one in error.tried}
+    answers = {(pool_error.instance_type, pool_error.zone): pool_error.code for pool_error in error.tried}
     zones: dict[tuple[str, str], list[str]] = {}
     for pool in pools:
         if pricing.price(pool, spot=spot) is not None:
@@ -244,7 +246,9 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     )
 
 
-def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, said: Marker | None = None, *, asked: Asked) -> None:
+def undo(
+    aws: Aws, run: str, number: int, clock: Clock, error: BaseException, former_marker: Marker | None = None, *, request: FleetRequest
+) -> None:
     """Take back what an attempt that broke off may have made. The schedule goes last: it is the net under the rest.
 
     `said` is the marker that was there before: it is back before the claim goes, and stays away where an instance may be left.
@@ -253,10 +257,10 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
         LeftBehind: that failed too; says what may be left.
     """
     with _taking_back(error, f"an instance of {run} may be left, which ends at its deadline", run):
-        if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if asked.open else 0) and asked.given:
+        if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if request.open else 0) and request.started:
             raise LabError(f"EC2 did not show its instance within {LOOK_SECONDS} seconds")
-        if said:
-            mark.put_back(aws, said, clock)
+        if former_marker:
+            mark.put_back(aws, former_marker, clock)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
         for name in (timers.wake_name(run), timers.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)
@@ -264,7 +268,7 @@ def undo(aws: Aws, run: str, number: int, clock: Clock, error: BaseException, sa
 
 def _end(aws: Aws, run: str, number: int) -> bool:
     """Whether EC2 shows an attempt's instance ending; one that does not end is told to."""
-    mine = [one for one in instances.find(aws, run) if one.attempt == number]
-    alive = [one.id for one in mine if one.alive]
+    mine = [instance for instance in instances.find(aws, run) if instance.attempt == number]
+    alive = [instance.id for instance in mine if instance.alive]
     instances.terminate(aws, alive)
     return bool(mine) and not alive

@@ -36,23 +36,23 @@ class Stopped:
 def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: str = "", limit_minutes: float = SAVE_MINUTES) -> Stopped:
     """End a run; with `now`, without waiting for a checkpoint. One whose documents cannot be read is ended by its tags, without waiting."""
     try:
-        found = detail(aws, run, clock.now())
+        current = detail(aws, run, clock.now())
     except documents.Unreadable as error:
         return _stop_unread(aws, run, clock, say, error.message)
-    if found.unseen:
-        say(f"waiting for EC2 to show {found.unseen}, which was started just now")
-        instances.wait_shown(aws, found.unseen, clock)
-    before = found.run
-    machines = [one.id for one in instances.find(aws, run) if one.alive]
+    if current.unseen:
+        say(f"waiting for EC2 to show {current.unseen}, which was started just now")
+        instances.wait_shown(aws, current.unseen, clock)
+    before = current.run
+    machines = [instance.id for instance in instances.find(aws, run) if instance.alive]
     if before.state.final and not machines:
         _clear_up(aws, before)  # a stop that was cut short may have come no further
         return Stopped(before, already=True, asked=False, terminated=())
-    asked = False
+    agent_answered = False
     if not before.state.final:
         documents.write(aws, aws.names.outputs_bucket, RunKeys(run).stop, Stop(run, contract.build_timestamp(clock.now()), by))
         if machines and not now:
-            asked = _wait_for_agent(aws, run, clock, say, limit_minutes)
-    terminated = _end_machines(aws, run, clock, say, wait=asked)
+            agent_answered = _wait_for_agent(aws, run, clock, say, limit_minutes)
+    terminated = _end_machines(aws, run, clock, say, wait=agent_answered)
     after = detail(aws, run, clock.now()).run
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
@@ -60,7 +60,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
     _clear_up(aws, after)
-    return Stopped(after, already=False, asked=asked, terminated=terminated)
+    return Stopped(after, already=False, asked=agent_answered, terminated=terminated)
 
 
 def _stop_unread(aws: Aws, run: str, clock: Clock, say: Say, why: str) -> Stopped:
@@ -84,20 +84,20 @@ def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: f
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
     say(f"asked {run} to save and leave; waiting up to {limit_minutes:g} minutes for it (Ctrl-C leaves the request standing)")
     started = clock.now()
-    told = 0
+    reported_minutes = 0
 
     def gone() -> bool:
-        nonlocal told
+        nonlocal reported_minutes
         minutes = int((clock.now() - started).total_seconds() // 60)
-        if minutes > told:
-            told = minutes
+        if minutes > reported_minutes:
+            reported_minutes = minutes
             say(f"still waiting for its checkpoint, {minutes} min")
         return documents.exists(aws, bucket, keys.failure) or documents.exists(aws, bucket, keys.success) or not _alive(aws, run)
 
-    found = wait_until(gone, clock, limit_seconds=limit_minutes * 60)
-    if not found:
+    answered = wait_until(gone, clock, limit_seconds=limit_minutes * 60)
+    if not answered:
         say(f"no answer within {limit_minutes:g} minutes")
-    return found
+    return answered
 
 
 def _end_machines(aws: Aws, run: str, clock: Clock, say: Say, *, wait: bool) -> tuple[str, ...]:
@@ -115,4 +115,4 @@ def _end_machines(aws: Aws, run: str, clock: Clock, say: Say, *, wait: bool) -> 
 
 
 def _alive(aws: Aws, run: str) -> list[str]:
-    return [one.id for one in instances.find(aws, run) if one.alive]
+    return [instance.id for instance in instances.find(aws, run) if instance.alive]

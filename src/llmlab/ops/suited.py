@@ -46,36 +46,36 @@ def check_template(recipe: Recipe, data: Manifest, model: Manifest | None) -> st
     again = f"llmlab upload data/ --name {data.name}"
     if not any(kind != Kind.TEXT for kind in _counts(data.facts.get("kinds"))):
         return ""
-    told = data.facts.get(TEMPLATE)
-    if not isinstance(told, dict) or not _is_of(told, recipe, model):
-        whose = f"was tried with {_of(told) if isinstance(told, dict) else 'none'}"
+    template_facts = data.facts.get(TEMPLATE)
+    if not isinstance(template_facts, dict) or not _is_of(template_facts, recipe, model):
+        whose = f"was tried with {_of(template_facts) if isinstance(template_facts, dict) else 'none'}"
         return (
             f"{recipe.whose_template} was not tried on {data.name} ({data.name} {whose}), so rows that it refuses show on the "
             f"machine: {again} with this recipe at hand tries it"
         )
-    refused = told.get("refused")
+    refused = template_facts.get("refused")
     if type(refused) is not int or refused <= 0:
         return ""
     if data.facts.get(SKIP_BAD):
         return f"left out, because {recipe.whose_template} refuses them: {refused:,} of the rows"
-    lines = told.get("refused_lines")
+    lines = template_facts.get("refused_lines")
     first = lines[0] if isinstance(lines, list) and lines and isinstance(lines[0], dict) else {}
     where = f" ({one_line(first['at'])}: {one_line(first['reason'])})" if first.keys() >= {"at", "reason"} else ""
     rows = f"{refused:,} {'row' if refused == 1 else 'rows'}"
     raise DataError(f"{recipe.whose_template} refuses {rows} of {data.name}{where}", f"{again} --skip-bad")
 
 
-def _is_of(told: Mapping[str, Any], recipe: Recipe, model: Manifest | None) -> bool:
+def _is_of(template_facts: Mapping[str, Any], recipe: Recipe, model: Manifest | None) -> bool:
     """Whether the template that was tried is the one that the training will have: the recipe's own, or its model's."""
-    if told.get("template", "") != (recipe.chat_template.sha256 if recipe.chat_template else ""):
+    if template_facts.get("template", "") != (recipe.chat_template.sha256 if recipe.chat_template else ""):
         return False
     if model is not None and not recipe.chat_template:
         own = model.facts.get(TEMPLATE)
         if isinstance(own, dict) and own.get("hash"):
-            return bool(own["hash"] == told.get("hash"))
-    if told.get("model") != recipe.model:
+            return bool(own["hash"] == template_facts.get("hash"))
+    if template_facts.get("model") != recipe.model:
         return False
-    commits = {told.get("revision"), recipe.revision}
+    commits = {template_facts.get("revision"), recipe.revision}
     return len(commits) == 1 or not all(isinstance(commit, str) and COMMIT.fullmatch(commit) for commit in commits)
 
 
@@ -99,11 +99,11 @@ def check_own_template(recipe: Recipe | None) -> None:
         raise UsageError(f"{recipe.whose_template} cannot be read{where}: {one_line(error).rstrip('.')}", MODELS_OWN) from error
 
 
-def _of(told: Mapping[str, Any]) -> str:
+def _of(template_facts: Mapping[str, Any]) -> str:
     """Whose template was tried."""
-    if told.get("template"):
+    if template_facts.get("template"):
         return "another recipe's template"
-    return f"the template of {told['model']}" if told.get("model") else "none"
+    return f"the template of {template_facts['model']}" if template_facts.get("model") else "none"
 
 
 def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:

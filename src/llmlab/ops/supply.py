@@ -69,25 +69,25 @@ def ask(
     """
     notes: list[str] = []
     with ThreadPoolExecutor(7) as pool:
-        asked_subnets = pool.submit(_subnets, aws, settings, homeless=homeless)
-        asked_charges = pool.submit(charges.read, aws, settings.disk_gib, settings.disk_mb_per_second)
+        subnets_future = pool.submit(_subnets, aws, settings, homeless=homeless)
+        charges_future = pool.submit(charges.read, aws, settings.disk_gib, settings.disk_mb_per_second)
         types = instance_types.named_or_usable(aws, names)
-        found = [one.name for one in types]
-        asked_offers = pool.submit(instance_types.offered, aws, found)
-        asked_on_demand = pool.submit(prices.on_demand, aws, found)
-        asked_spot = pool.submit(history, aws, found, now) if True in markets else None
-        asked_quotas = pool.submit(quotas.read, aws, found, markets)
-        on_demand, silent = asked_on_demand.result()
-        beside, mute = asked_charges.result()
-        offers = asked_offers.result()
-        spot, unread = asked_spot.result() if asked_spot else ({}, "")
-        limits = asked_quotas.result()
-        subnets = asked_subnets.result()
+        type_names = [kind.name for kind in types]
+        offers_future = pool.submit(instance_types.offered, aws, type_names)
+        on_demand_future = pool.submit(prices.on_demand, aws, type_names)
+        spot_future = pool.submit(history, aws, type_names, now) if True in markets else None
+        quotas_future = pool.submit(quotas.read, aws, type_names, markets)
+        on_demand, silent = on_demand_future.result()
+        beside, mute = charges_future.result()
+        offers = offers_future.result()
+        spot, unread = spot_future.result() if spot_future else ({}, "")
+        limits = quotas_future.result()
+        subnets = subnets_future.result()
     if unread:
         spot = ceilings(offers, on_demand)
         notes.append(f"{unread}, so spot is counted at the on-demand price, the most that it can cost")
     notes += _approximate(on_demand, beside, silent or mute)
-    notes += [f"AWS does not tell the quota of {one.words}, so it was not checked" for one in limits.values() if one.limit is None]
+    notes += [f"AWS does not tell the quota of {quota.words}, so it was not checked" for quota in limits.values() if quota.limit is None]
     return Supply(aws.region, tuple(types), subnets, offers, on_demand, spot, not unread, limits, beside, tuple(notes))
 
 
@@ -102,8 +102,8 @@ def listed(settings: Settings, names: Sequence[str], markets: Sequence[bool], wh
     if unknown:
         raise UsageError(f"{unknown} is not in the list of prices, and {why}", "llmlab estimate --all", without=["--instance-type"])
     chosen = [types[name] for name in names or types]
-    offers: dict[str, tuple[str, ...]] = {one.name: (catalogue.REGION,) for one in chosen}
-    on_demand = {one.name: Price(prices.APPROXIMATE[one.name], approximate=True) for one in chosen}
+    offers: dict[str, tuple[str, ...]] = {kind.name: (catalogue.REGION,) for kind in chosen}
+    on_demand = {kind.name: Price(prices.APPROXIMATE[kind.name], approximate=True) for kind in chosen}
     spot = ceilings(offers, on_demand) if True in markets else {}
     notes = [f"{why}, so these are list prices of {catalogue.REGION} as noted in {catalogue.NOTED}, and quotas were not checked"]
     if spot:

@@ -100,7 +100,7 @@ def teardown(
             progress(f"{resource.key}: kept, it holds the results")
 
     try:
-        destroy([one for one in resources if isinstance(one, WATCHDOG)], progress=note)
+        destroy([resource for resource in resources if isinstance(resource, WATCHDOG)], progress=note)
         ended += _end_instances(aws, clock, progress)
         stopped += [run.run for run in going_on if not everything and _stop(aws, run.run, clock)]
         for secret in secrets.find(aws):
@@ -109,7 +109,7 @@ def teardown(
         destroy(resources, everything=everything, progress=note)
     except LabError as error:
         failure, hint = error.message, error.hint
-    left = tuple(one for one in leftovers.find(aws) if everything or not one.results)
+    left = tuple(leftover for leftover in leftovers.find(aws) if everything or not leftover.results)
     return TornDown(
         lab=aws.lab,
         account=aws.account,
@@ -140,16 +140,16 @@ def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> l
     for identity in _hidden(aws, clock):
         progress(f"instance {identity}: started just now, waiting for EC2 to show it")
         instances.wait_shown(aws, identity, clock)
-    found = [one.id for one in instances.find(aws) if one.state != "terminated"]
-    if not found:
+    instance_ids = [instance.id for instance in instances.find(aws) if instance.state != "terminated"]
+    if not instance_ids:
         return []
-    instances.terminate(aws, found)
-    progress(f"{len(found)} instance{'' if len(found) == 1 else 's'}: terminating, this can take minutes")
-    if not instances.wait_terminated(aws, found, clock, WAIT_SECONDS):
-        raise LabError(f"instances did not end within {WAIT_SECONDS // 60} minutes: {', '.join(found)}", "llmlab teardown")
-    for one in found:
-        progress(f"instance {one}: terminated")
-    return found
+    instances.terminate(aws, instance_ids)
+    progress(f"{len(instance_ids)} instance{'' if len(instance_ids) == 1 else 's'}: terminating, this can take minutes")
+    if not instances.wait_terminated(aws, instance_ids, clock, WAIT_SECONDS):
+        raise LabError(f"instances did not end within {WAIT_SECONDS // 60} minutes: {', '.join(instance_ids)}", "llmlab teardown")
+    for instance_id in instance_ids:
+        progress(f"instance {instance_id}: terminated")
+    return instance_ids
 
 
 def _hidden(aws: Aws, clock: Clock) -> list[str]:
@@ -160,8 +160,8 @@ def _hidden(aws: Aws, clock: Clock) -> list[str]:
     except documents.NotBootstrapped:
         return []
     machines = by_run(instances.find(aws))
-    found = (_hidden_of(aws, run, machines.get(run, []), clock) for run in going_on)
-    return [identity for identity in found if identity]
+    hidden_ids = (_hidden_of(aws, run, machines.get(run, []), clock) for run in going_on)
+    return [identity for identity in hidden_ids if identity]
 
 
 def _hidden_of(aws: Aws, run: str, machines: Sequence[Instance], clock: Clock) -> str:

@@ -27,7 +27,7 @@ Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """`folder` is the adapter, or with `whole` the model. `base` is the base model's folder or Hugging Face name."""
 
     run: str
@@ -41,7 +41,7 @@ class Trained:
         return "main" if self.recipe.lab_model else self.recipe.revision
 
 
-def locate(aws: Aws, text: str, outputs: Path, progress: Progress = lambda _done, _total: None) -> Trained:
+def locate(aws: Aws, text: str, outputs: Path, progress: Progress = lambda _done, _total: None) -> TrainedModel:
     """What the run that `text` means has trained, fetched when it is not here.
 
     Raises:
@@ -54,7 +54,7 @@ def locate(aws: Aws, text: str, outputs: Path, progress: Progress = lambda _done
     fetch.fetch(aws, run, outputs, (What.ADAPTER,), progress)
     for name in (ADAPTER, WHOLE_MODEL):
         if (outputs / run / name).is_dir():
-            return Trained(run, outputs / run / name, name == WHOLE_MODEL, recipes.check(spec.recipe, source=f"run {run}"))
+            return TrainedModel(run, outputs / run / name, name == WHOLE_MODEL, recipes.check(spec.recipe, source=f"run {run}"))
     raise LabError(f"run {run} has not put out anything yet", f"llmlab status {run}")
 
 
@@ -69,15 +69,15 @@ def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda
     manifest = uploaded.model(aws, recipe.lab_model)
     assert manifest is not None
     folder, prefix, bucket = outputs / MODELS / recipe.lab_model, contract.model_prefix(recipe.lab_model), aws.names.data_bucket
-    there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
+    stored = {item.key: item for item in objects.listing(aws, bucket, prefix)}
     every = []
     for file in manifest.files:
-        item, path = there.get(prefix + file.path), folder / file.path
+        item, path = stored.get(prefix + file.path), folder / file.path
         if item is None or not path.resolve().is_relative_to(folder.resolve()):
             raise LabError(
                 f"{prefix}{file.path} is listed as part of the model and is not in the bucket",
                 f"llmlab upload {quote(str(folder))} --model NAME",
             )
         every.append(DownloadFile(item.key, path, item.size, item.etag, item.changed, file.sha256))
-    receive(aws, bucket, [one for one in every if not fetch.is_here(one)], progress)
+    receive(aws, bucket, [incoming for incoming in every if not fetch.is_here(incoming)], progress)
     return str(folder)

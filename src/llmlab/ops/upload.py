@@ -102,18 +102,18 @@ def _destination(aws: Aws, name: str, prefix: str) -> Destination:
     return Destination(name, prefix, documents.read(aws, Manifest, aws.names.data_bucket, prefix + MANIFEST))
 
 
-def _name(path: Path, given: str | None, option: str) -> str:
-    if given is None:
+def _name(path: Path, name: str | None, option: str) -> str:
+    if name is None:
         stem = path.resolve().name.lower()
         for suffix in (".gz", ".zst", ".jsonl", ".parquet"):
             stem = stem.removesuffix(suffix)
-        given = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:63] or "data"
-    if not NAME.fullmatch(given):
+        name = re.sub(r"[^a-z0-9._-]+", "-", stem).strip("-._")[:63] or "data"
+    if not NAME.fullmatch(name):
         raise UsageError(
-            f"{given!r} cannot be a name: at most 63 lower-case letters, digits and . _ -",
+            f"{name!r} cannot be a name: at most 63 lower-case letters, digits and . _ -",
             f"llmlab upload {quote(str(path))} {option} my-{option[2:]}",
         )
-    return given
+    return name
 
 
 def upload_dataset(
@@ -152,15 +152,15 @@ def upload_dataset(
         for index, (file, facts) in enumerate(zip(find(path).files, report.files, strict=True)):
             if not facts.examples:
                 continue
-            local = _as_it_goes(file, index, facts, report, Path(folder), {one.name for one in files})
+            local = _as_it_goes(file, index, facts, report, Path(folder), {earlier.name for earlier in files})
             files.append(local)
             part = splits.setdefault(file.split, {"files": [], "examples": 0})
             part["files"].append(local.name)
             part["examples"] += facts.examples
-        said = {"dropped": report.bad, SKIP_BAD: skip_bad, **({SPLITS: splits} if len(splits) > 1 else {})}
-        said |= {TEMPLATE: trial.facts} if trial else {}
-        said |= {OBJECTIVE: objective} if objective else {}
-        return _send(aws, clock, destination, files, report.facts | said, progress)
+        upload_facts = {"dropped": report.bad, SKIP_BAD: skip_bad, **({SPLITS: splits} if len(splits) > 1 else {})}
+        upload_facts |= {TEMPLATE: trial.facts} if trial else {}
+        upload_facts |= {OBJECTIVE: objective} if objective else {}
+        return _send(aws, clock, destination, files, report.facts | upload_facts, progress)
 
 
 def _as_it_goes(file: DataPath, index: int, facts: FileFacts, report: DatasetReport, folder: Path, names: set[str]) -> Local:
@@ -202,14 +202,14 @@ def upload_model(aws: Aws, clock: Clock, path: Path, destination: Destination, p
 def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Local], facts: dict[str, Any], progress: Progress) -> Uploaded:
     bucket, prefix, former = aws.names.data_bucket, destination.prefix, destination.former
     wanted = [UploadFile(file.path, prefix + file.name, file.size, file.path.stat().st_mtime_ns) for file in files]
-    there = {item.key: item for item in objects.listing(aws, bucket, prefix)}
-    known = _known(aws, bucket, wanted, there, former, prefix)
+    stored = {item.key: item for item in objects.listing(aws, bucket, prefix)}
+    known = _known(aws, bucket, wanted, stored, former, prefix)
     sent = [file for file in wanted if file.key not in known]
     held = known | send(aws, bucket, sent, progress)
     listed = tuple(DataFile(file.key.removeprefix(prefix), file.size, held[file.key].digest, held[file.key].version) for file in wanted)
     changed = former is None or former.files != listed or former.facts != facts
     manifest = Manifest(destination.name, listed, contract.build_timestamp(clock.now()), facts) if changed or not former else former
-    extra = sorted(set(there) - {file.key for file in wanted} - {prefix + MANIFEST})
+    extra = sorted(set(stored) - {file.key for file in wanted} - {prefix + MANIFEST})
     if changed:
         documents.write(aws, bucket, prefix + MANIFEST, manifest)
     documents.delete(aws, bucket, *extra)
@@ -229,7 +229,7 @@ def _send(aws: Aws, clock: Clock, destination: Destination, files: Iterable[Loca
 
 
 def _known(
-    aws: Aws, bucket: str, wanted: list[UploadFile], there: dict[str, Object], former: Manifest | None, prefix: str
+    aws: Aws, bucket: str, wanted: list[UploadFile], stored: dict[str, Object], former: Manifest | None, prefix: str
 ) -> dict[str, Sent]:
     """What need not be sent: it is in the manifest, or an upload that was interrupted has left it."""
     listed = {prefix + file.path: file for file in former.files} if former else {}
@@ -239,9 +239,9 @@ def _known(
         old = listed.get(file.key)
         if old and (old.size, old.sha256) == (file.size, digest):
             return Sent(digest, old.version)
-        if etag_of(file.path, file.size) == there[file.key].etag:
+        if etag_of(file.path, file.size) == stored[file.key].etag:
             return Sent(digest, objects.version_of(aws, bucket, file.key))
         return None
 
-    likely = [file for file in wanted if file.key in there and there[file.key].size == file.size]
-    return {file.key: found for file, found in zip(likely, objects.in_parallel(look, likely), strict=True) if found}
+    likely = [file for file in wanted if file.key in stored and stored[file.key].size == file.size]
+    return {file.key: sent for file, sent in zip(likely, objects.in_parallel(look, likely), strict=True) if sent}
