@@ -1,4 +1,4 @@
-"""One prompt, answered by a run's base model and by what the run made of it, on this machine."""
+"""`llmlab try`: one prompt answered by a run's base model and by its fine-tuned model, on this computer."""
 
 import shutil
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class ModelAnswers:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has NVIDIA's driver, which is known without torch."""
+    """Whether NVIDIA's driver is installed on this computer, told by `nvidia-smi` and without torch."""
     return shutil.which("nvidia-smi") is not None
 
 
@@ -42,10 +42,10 @@ def ask(
     run: Run = program.run,
     gpu: Callable[[], bool] = has_gpu,
 ) -> ModelAnswers:
-    """Ask both; what is not on this machine is fetched first.
+    """Ask the base model and the fine-tuned one; model files that are not on this computer are fetched first.
 
     Raises:
-        LabError: nothing was put out yet, the model is too large for a CPU, or torch is not installed.
+        LabError: the run has no output yet, the model is too large for a CPU, or torch is not installed.
     """
     trained_model = trained.locate(aws, text, outputs, progress)
     size = model_size.of(aws, trained_model.recipe.model, trained_model.recipe.lab_model)

@@ -1,7 +1,7 @@
-"""The chat template and the tokenizer of a recipe's model, where they can be had before a run: here, in the lab, or from the hub.
+"""The chat template and the tokenizer of a recipe's model before a run: from a local folder, the lab, or the Hugging Face hub.
 
 A folder that the user names is taken as it is. Of a model of the lab or of the hub a few small files and its vocabulary are fetched into a
-folder of the caller's. What cannot be had is said, and the data is looked at without.
+folder of the caller's. Where the files cannot be had, a note says why, and the data is checked without them.
 """
 
 import re
@@ -40,14 +40,14 @@ class AtHand:
 
 
 def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub: Hub, folder: Path) -> AtHand:
-    """What can be had of the model.
+    """The template and tokenizer files of the model, or notes that say why there are none.
 
     Args:
         recipe: the recipe, if there is one.
         named: the model's folder, where the user has named one; another file of a tokenizer tells of no template.
-        lab: gives the account, which only a model of the lab needs.
-        hub: where the other models are.
-        folder: an empty folder for what is fetched.
+        lab: opens the account, which only a model of the lab needs.
+        hub: the Hugging Face hub, which has all other models.
+        folder: an empty folder for the files that are fetched.
 
     Raises:
         UsageError: the recipe's own template cannot be read.
@@ -97,12 +97,12 @@ def with_template(recipe: Recipe, lab: Callable[[], Aws]) -> Recipe:
 
 
 def _notes_of(recipe: Recipe | None, files: ModelFiles) -> tuple[str, ...]:
-    """What is to say of the files at hand."""
+    """Notes about the files: lengths that are only estimated, and control tokens that the tokenizer does not know."""
     return (*_without(files), *(_strange(recipe, files) if recipe and files.template and files.vocabulary else ()))
 
 
 def _strange(recipe: Recipe, files: ModelFiles) -> tuple[str, ...]:
-    """What is to say of control tokens that a recipe's template writes and the model's tokenizer does not have."""
+    """A note about control tokens that a recipe's template writes and the model's tokenizer does not have."""
     known = {*files.special, *(str(token.get("content")) for token in files.added)}
     strange = sorted({*CONTROL.findall(files.template)} - known)
     if not strange:
@@ -112,14 +112,14 @@ def _strange(recipe: Recipe, files: ModelFiles) -> tuple[str, ...]:
 
 
 def _without(files: ModelFiles) -> tuple[str, ...]:
-    """What is to say where lengths are estimated though they need not be."""
+    """A note where lengths are estimated only because the package tokenizers is not installed."""
     if files.vocabulary is None or is_installed():
         return ()
     return (f"lengths are estimated: counting them needs the package tokenizers: {install_command('tokenizer')}",)
 
 
 def _from_lab(aws: Aws, name: str, folder: Path, *, vocabulary: bool = True) -> None:
-    """Fetch the files of a model that was uploaded.
+    """Fetch the template and tokenizer files of an uploaded model.
 
     Raises:
         LabError: there is no such model, or AWS says no.

@@ -1,4 +1,4 @@
-"""Make the lab: plan it, show it, apply it; and what `status` says of it."""
+"""Create or update the lab: make its plan, preview it and apply it; and a short summary of the lab."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -67,11 +67,11 @@ class Bootstrapped:
 
 
 def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Plan:
-    """Read the lab. `progress` is called with (read, all).
+    """Plan the lab's resources by reading each of them. `progress` is called with (resources read, all resources).
 
     Raises:
-        Stranger: something of another owner has one of our names.
-        Refused: an existing network that cannot be used.
+        Stranger: a resource of another owner has one of our names.
+        Refused: an existing network cannot be used.
     """
     resources = stack.build(settings, aws, clock)
     seen: list[Step] = []
@@ -84,7 +84,7 @@ def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[in
 
 
 def preview(planned: Plan, aws: Aws) -> Preview:
-    """What applying would do, property by property."""
+    """The changes that applying the plan would make, property by property."""
     changes = tuple(Change(step.resource.kind, step.resource.name, step.action, tuple(_properties(step))) for step in planned.changes)
     kept = sum(step.action is Action.KEEP for step in planned.steps)
     return Preview(aws.lab, aws.account, aws.region, changes, kept)
@@ -97,7 +97,7 @@ def _properties(step: Step) -> list[Property]:
 
 
 def leaves(path: str, now: Any, wanted: Any) -> list[Property]:
-    """Where two values differ, as deep as both have the same shape. Lists of policy statements are told by their Sid."""
+    """The properties in which two values differ, as deep as both have the same shape. Policy statements are matched by their Sid."""
     now, wanted = _by_sid(now), _by_sid(wanted)
     if not (isinstance(now, Mapping) and isinstance(wanted, Mapping)):
         return [] if now == wanted else [Property(path, now, wanted)]
@@ -112,7 +112,7 @@ def _by_sid(value: Any) -> Any:
 
 
 def apply(planned: Plan, settings: Settings, aws: Aws, clock: Clock, progress: Callable[[Step], None] = lambda _step: None) -> Bootstrapped:
-    """Make the plan come true. `progress` is called for each change, when it is done, from any thread."""
+    """Apply the plan to the account. `progress` is called for each change, when it is done, from any thread."""
     apply_plan(planned, progress)
     created = sum(step.action is Action.CREATE for step in planned.steps)
     updated = sum(step.action is Action.UPDATE for step in planned.steps)
@@ -142,7 +142,7 @@ def _dashboard_page(aws: Aws) -> str:
     return f"{console}#dashboards/dashboard/{aws.names.dashboard}"
 
 
-# ---------------------------------------------------------------- remembering what was asked for
+# ---------------------------------------------------------------- settings kept in `llmlab.toml`
 
 
 def remember(path: Path, values: Mapping[str, Any]) -> bool:
@@ -173,12 +173,12 @@ def _sets(line: str, key: str) -> bool:
     return line.split("=", maxsplit=1)[0].strip() == key and "=" in line
 
 
-# ---------------------------------------------------------------- for `status`
+# ---------------------------------------------------------------- the summary
 
 
 @dataclass(frozen=True)
 class LabSummary:
-    """The lab in three calls. `watchdog` is the function's state; money in US dollars this month; None is what AWS does not tell."""
+    """The lab's state in short. `watchdog` is the function's state; money in US dollars this month; None is what AWS does not tell."""
 
     lab: str
     region: str
@@ -190,7 +190,7 @@ class LabSummary:
 
 
 def summary(aws: Aws) -> LabSummary:
-    """Three calls at once. What may not be read, or is not there, is None."""
+    """The lab's summary by three calls to AWS at once. What may not be read, or does not exist, is None."""
     names = aws.names
     with ThreadPoolExecutor(3) as pool:
         function = pool.submit(_or_none, lambda: aws.client("lambda").get_function_configuration(FunctionName=names.watchdog))

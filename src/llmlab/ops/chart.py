@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640.0, 200.0
-"""Of the plotting area, in SVG units."""
+"""Size of the plotting area, in SVG units."""
 LEAST_SPAN = 1e-300
-"""Below it a fifth of the span has no logarithm any more; no measurement is that fine."""
+"""Least span of an axis: a fifth of a smaller one has no logarithm any more, and no measurement is that fine."""
 MOST_POINTS = 640
 
 
@@ -21,7 +21,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """`points` is an SVG polyline's list; `last` what the newest value reads as."""
+    """A line chart to draw. `points` is an SVG polyline's list; `first` and `last` are the oldest and the newest value as text."""
 
     title: str
     unit: str
@@ -62,7 +62,7 @@ def line(title: str, values: Sequence[tuple[float, float]], *, unit: str = "", a
 
 
 def thinned(values: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most `MOST_POINTS` averages of neighbours; the ends stay what they are."""
+    """The points, averaged over neighbours to at most `MOST_POINTS`; the first and the last stay as they are."""
     if len(values) <= MOST_POINTS:
         return list(values)
     size = math.ceil(len(values) / (MOST_POINTS - 2))
@@ -72,7 +72,7 @@ def thinned(values: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def ticks(values: Sequence[float]) -> list[float]:
-    """Round values, four to seven of them, that reach around `values`."""
+    """Round numbers for the ticks of an axis, four to seven of them, that span `values`."""
     low, high = min(values), max(values)
     span = (high - low) or abs(high)
     span = span if span > LEAST_SPAN else 1.0
@@ -84,7 +84,7 @@ def ticks(values: Sequence[float]) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Short, without a false promise of digits: 12,300 · 1.25 · 2e-05."""
+    """A number as short text, without digits that mean nothing: 12,300 · 1.25 · 2e-05."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:

@@ -1,4 +1,4 @@
-"""What a doctor looks at, and what an answer is."""
+"""The data types of `llmlab doctor`: the lab that is checked, one check's answer, and all answers together."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,7 +40,7 @@ class Checkup:
 
 @dataclass(frozen=True)
 class Patient:
-    """The lab, and the account that it is in."""
+    """The lab that is checked: its settings, its AWS account and a clock."""
 
     settings: Settings
     aws: Aws

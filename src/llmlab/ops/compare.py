@@ -18,9 +18,9 @@ from llmlab.ops.supply import Supply
 from llmlab.recipe import Recipe
 
 WEEK = 7
-"""Days over which the spread of a spot price is told."""
+"""Days of spot price history of which the lowest and the highest price are shown."""
 SPREADS = 10
-"""Types whose spread is asked for: that of all of them is thousands of points, and seconds."""
+"""How many instance types have their price history read: that of all of them is thousands of points, and seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def compare(
     lacking: LabError | None = None,
     every: bool = False,
 ) -> Estimate:
-    """Every option for these types with the prices of now, and the week's spread of the best few, or of `every` one.
+    """Every offer of these types at the prices of now, and the week's price spread of the best few, or of `every` one.
 
-    `lacking` is why `size` is not known, where something can be done about it.
+    `lacking` is the error why `size` is not known, where the user can do something about it.
     """
     wanted = tuple(names) or settings.instance_types
     with ThreadPoolExecutor(1) as pool:
@@ -94,7 +94,7 @@ def by_list_prices(
     names: Sequence[str] = (),
     markets: Sequence[bool] = (False,),
 ) -> Estimate:
-    """As `compare`, by the shipped tables alone; `why` nobody can be asked."""
+    """As `compare`, by the shipped price tables alone; `why` says why AWS cannot be asked."""
     wanted = tuple(names) or settings.instance_types
     market_supply = supply.listed(settings, names, markets, why)
     need = _need(recipe, size, data, {}, wanted)

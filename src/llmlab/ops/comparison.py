@@ -1,7 +1,7 @@
-"""Our account of what machines cost, beside AWS's: for days that are a day past, since Cost Explorer is about a day behind.
+"""Our account of instance costs compared with AWS's, for days that ended a day ago, since Cost Explorer is about a day behind.
 
-They differ by what neither can know of the other: we count from the launch to the marker and AWS from start to termination, prices
-that a shipped table had to answer are approximate, and AWS rounds each line of a bill.
+The two differ a little: we count from the launch to the marker and AWS from start to termination, prices out of a shipped table are
+approximate, and AWS rounds each line of a bill.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from llmlab.ops import spending
 from llmlab.ops.spending import Account
 
 BEHIND = timedelta(hours=24)
-"""How long after its end a day is compared.
+"""How long after a day's end its costs are compared.
 https://docs.aws.amazon.com/cost-management/latest/userguide/ce-what-is.html"""
 
 
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def unseen(self) -> bool:
-        """Cost Explorer has nothing where we have something."""
+        """Whether Cost Explorer shows no costs at all where we counted some."""
         return self.whole.billed == 0 and self.whole.ours > 0
 
 
@@ -60,7 +60,7 @@ def comparable_days(first: date, now: datetime) -> tuple[date, ...]:
 def compare(
     accounts: Mapping[str, Account], billed: Mapping[date, Mapping[str, float]], days: Sequence[date], now: datetime, *, by_run: bool
 ) -> Comparison:
-    """Both accounts of the same days. `billed` is by day and run, or by "" where runs cannot be told apart."""
+    """Compare our costs with the billed ones of the same days. `billed` is by day and run, "" where runs cannot be told apart."""
     ours = {(day, run): _cost_of(written, day, now) for run, written in accounts.items() for day in days}
     theirs = {(day, run): dollars for day in days for run, dollars in billed.get(day, {}).items()}
     names = dict.fromkeys(run for cells in (ours, theirs) for (_, run), dollars in cells.items() if dollars) if by_run else {}

@@ -21,7 +21,7 @@ ATTACH = f"sudo tmux attach -t {TMUX} || sudo tmux ls; exec bash -l"
 
 @dataclass(frozen=True)
 class Session:
-    """The command line that opens the session."""
+    """A session that AWS has started: its instance, and the command line that opens it in a terminal."""
 
     instance: str
     command: tuple[str, ...]
@@ -54,7 +54,7 @@ def connect(aws: Aws, run: str, *, profile: str = "", forward: str = "") -> Sess
 
 
 def parse_ports(text: str) -> tuple[str, str]:
-    """Local and remote port.
+    """The local and the remote port of a `--port-forward` argument.
 
     Raises:
         UsageError: not `PORT` or `LOCAL:REMOTE`, each from 1 to 65535.
@@ -67,7 +67,7 @@ def parse_ports(text: str) -> tuple[str, str]:
 
 
 def install_hint(platform: str) -> str:
-    """The command that installs the plugin."""
+    """The command that installs the Session Manager plugin."""
     if platform == "darwin":
         return f"brew install --cask {PLUGIN}"
     url = f"https://s3.amazonaws.com/session-manager-downloads/plugin/latest/ubuntu_64bit/{PLUGIN}.deb"

@@ -1,4 +1,4 @@
-"""What this month has cost: by run from the prices noted at launch, beside what Cost Explorer, the budget and the forecast say.
+"""This month's costs: by run from the prices noted at launch, and as Cost Explorer, the budget and the forecast report them.
 
 The first is exact for instance time and known at once; the others see everything, about a day late. What AWS does not answer
 (a tag not yet activated, a permission missing) is left out with a note: the rest is still worth reading.
@@ -75,7 +75,7 @@ class Costs:
 
 
 def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
-    """This month's costs. Cost Explorer takes a cent a question (four are asked), so it can be left out.
+    """This month's costs. Cost Explorer charges a cent a request (four are made), so it can be left out.
 
     Raises:
         LabError: there is no lab, or no credentials.
@@ -107,7 +107,7 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
 
 
 HOLDING = {"data bucket", "outputs bucket", "log group"}
-"""Kinds of what stands that cost by what they hold."""
+"""Kinds of resources that are charged by the bytes that they hold."""
 
 
 def _kept(stands: StandingCosts, lines: float) -> Kept:
@@ -118,7 +118,7 @@ def _kept(stands: StandingCosts, lines: float) -> Kept:
 
 
 def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account]:
-    """What is written about each run; one that cannot be read is left out with a note."""
+    """The account of each run; a run whose documents cannot be read is left out with a note."""
 
     def read(run: str) -> Account | str:
         try:
@@ -133,18 +133,18 @@ def _accounts(aws: Aws, names: list[str], notes: list[str]) -> dict[str, Account
 
 
 def _since(aws: Aws, begin: datetime) -> list[str]:
-    """The runs that may have had an instance after a moment: whenever they were begun, a resume may have gone on with them since."""
+    """The runs that may have had an instance after `begin`: whenever they were launched, a resume may have continued them since."""
     ended = documents.ended(aws, aws.names.outputs_bucket)
     return [run for run in documents.runs(aws, aws.names.outputs_bucket) if run not in ended or ended[run].at >= begin]
 
 
 def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | None:
-    """One run's share of the time from `since` to `now`; None when it had none."""
+    """What one run cost from `since` to `now`; None when it had no instance in that time."""
     return share(run, account(aws, run), since, now)
 
 
 def account(aws: Aws, run: str) -> Account:
-    """What is written about a run's attempts."""
+    """Read the documents about a run's attempts: the spec's charges, attempts, their ends, the marker and the heartbeat."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
     attempts, ends = runs.attempts(aws, run)
     spec = documents.read(aws, Spec, bucket, keys.spec)
@@ -154,7 +154,7 @@ def account(aws: Aws, run: str) -> Account:
 
 
 def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:
-    """What `written` makes of a run within the window; None when no attempt of it lies there."""
+    """What a run cost within the window, by its documents `written`; None when no attempt of it lies there."""
     attempts = spending.by_attempt(written, now, since)
     hours = sum(attempt.hours for attempt in attempts)
     if not hours:
@@ -166,7 +166,7 @@ def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost
 
 
 def _answer_or_note(question: Callable[[], T], what: str, notes: list[str]) -> T | None:
-    """The answer, or None and a note. A problem with the credentials or the line is no detail: it goes on."""
+    """The answer of AWS, or None and a note. Errors of the credentials or the connection are raised."""
     try:
         return question()
     except (BadCredentials, Unreachable):

@@ -1,4 +1,4 @@
-"""Is everything as it must be for a run: one check a line, each failure with the command that mends it. Only reads."""
+"""`llmlab doctor`: checks that account and lab are ready for a run, each failure with the command that mends it. Only reads."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -35,9 +35,9 @@ NO_EMAIL = Check("e-mail", Health.WARNING, "nobody hears of alarms and the budge
 
 
 def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
-    """Every check, in parallel. A check that may not look says so instead of failing the others.
+    """Run every check, in parallel. A check that lacks a permission says so instead of failing the others.
 
-    Without credentials, what can be told without.
+    Without credentials, only the checks that need none.
     """
     patient = Patient(settings, aws, clock)
     try:
@@ -52,7 +52,7 @@ def doctor(settings: Settings, aws: Aws, clock: Clock) -> Checkup:
 
 
 def without_account(settings: Settings, why: LabError) -> Checkup:
-    """What there is to say where nobody can be asked; `why` is the first thing to mend."""
+    """The checks that need no account, where none can be asked; `why` is the error to mend first."""
     name = "region" if isinstance(why, NoRegion) else "credentials"
     nobody = replace(NO_EMAIL, hint=f"{NO_EMAIL.hint} --region us-east-1") if name == "region" else NO_EMAIL
     email = Check("e-mail", Health.OK, settings.email) if settings.email else nobody
@@ -109,7 +109,7 @@ def _gpus(patient: Patient) -> Iterator[Check]:
 
 
 def _quotas(patient: Patient) -> Iterator[Check]:
-    """Of all quotas, those of the wanted types must be large enough for one."""
+    """All vCPU quotas; those of the wanted instance types must be large enough for one instance."""
     least = quota_increases.least(patient.aws, patient.settings)
     for (family, spot), quota in sorted(quotas.every(patient.aws).items()):
         vcpus = quota_increases.under(quota, least)
@@ -170,7 +170,7 @@ def _ami(patient: Patient) -> Iterator[Check]:
 
 
 def _leftovers(patient: Patient) -> Iterator[Check]:
-    """Machines past their deadline, and what belongs to no machine, each with what it costs."""
+    """Instances past their deadline, and resources that belong to no instance, each with what it costs."""
     now = patient.clock.now()
     over = [
         instance

@@ -1,4 +1,4 @@
-"""What a recipe takes on an instance type before anything has run there: memory of one GPU, tokens a second, hours.
+"""Estimates of a recipe on an instance type before anything has run there: memory of one GPU, tokens a second, hours.
 
 Memory: weights + optimizer + activations + loss head + CUDA context, per GPU; see each term in `llmlab.footprint`.
 Time: 6 floating-point operations a parameter and token for a full step (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which a
@@ -21,13 +21,13 @@ GIB = 1024**3
 REACHED = 0.3
 """The share of the peak that adapter training with gradient checkpointing reaches."""
 UNPACKING = 1.39
-"""How much longer a step takes whose weights are held in 4 bits. https://lightning.ai/pages/community/lora-insights/"""
+"""Factor by which a step is slower whose weights are held in 4 bits. https://lightning.ai/pages/community/lora-insights/"""
 PADDED = 1.85
-"""How much longer TRL's trainers take without packing: medians on a CPU, 787 tokens/s against 1,454 with it. No GPU has measured it."""
+"""How many times slower TRL's trainers are without packing: medians on a CPU, 787 tokens/s against 1,454 with it. Not measured on a GPU."""
 BESIDE = {"dpo": 1, "kto": 3}
-"""Passes forward beside the training's own: the reference's, and of kto what is usual, by the model and by the reference."""
+"""Forward passes beside the training's own: in DPO one, by the reference model; in KTO three, by the model and the reference."""
 LAYER_SECONDS = 0.001
-"""Of the kernels of one layer, launched from Python: some 30 tokens a second for the 28 layers of a 1.5B model, on any GPU."""
+"""Seconds for the kernels of one layer, launched from Python: some 30 tokens a second for the 28 layers of a 1.5B model, on any GPU."""
 PRODUCTS_PER_BYTE = 300
 """How many 16-bit products a GPU makes in the time in which it reads a byte: 117 (A10G) to 419 (L40S), by NVIDIA's data sheets."""
 NO_BF16 = {"T4", "V100"}
@@ -54,15 +54,15 @@ def several(kind: InstanceType, recipe: Recipe) -> str:
 
 
 def memory(recipe: Recipe, size: ModelSize, over: int = 1, *, checkpointing: bool | None = None) -> dict[str, float]:
-    """GiB on one GPU by what takes it; `over` is the number of GPUs that one copy of the model is spread over."""
+    """GiB of memory on one GPU by what takes it; `over` is the number of GPUs that one copy of the model is sharded over."""
     parts = footprint.parts(recipe, size, over=over, checkpointing=checkpointing)
     return {name: taken / GIB for name, taken in parts.items()} | {"CUDA": CONTEXT_GIB}
 
 
 def spread(kind: InstanceType, recipe: Recipe, size: ModelSize, *, checkpointing: bool | None = None) -> dict[str, float]:
-    """`memory` on this type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
+    """`memory` on this instance type: a copy on each GPU where one fits, else one copy over all of them, as the trainer does it.
 
-    4-bit weights and 8-bit moments are never divided.
+    4-bit weights and 8-bit moments are never sharded.
     """
     parts = memory(recipe, size, checkpointing=checkpointing)
     if (
@@ -76,14 +76,14 @@ def spread(kind: InstanceType, recipe: Recipe, size: ModelSize, *, checkpointing
 
 
 def recomputes(kind: InstanceType, recipe: Recipe, size: ModelSize) -> bool:
-    """Whether activations are computed twice there: as the recipe says, and with auto where they would not fit."""
+    """Whether gradient checkpointing computes activations twice: as the recipe says, and with auto where they would not fit."""
     if recipe.gradient_checkpointing != "auto":
         return bool(recipe.gradient_checkpointing)
     return bool(rejection(kind, spread(kind, recipe, size, checkpointing=False)))
 
 
 def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> float | None:
-    """Of all its GPUs together; None for a GPU of unknown speed. A step of few examples leaves GPUs without one."""
+    """Training tokens a second of all GPUs together; None for a GPU of unknown speed. A step of few examples leaves GPUs idle."""
     peak = gpus.teraflops(kind.gpu)
     if not peak:
         return None
@@ -97,16 +97,16 @@ def tokens_per_second(kind: InstanceType, recipe: Recipe, size: ModelSize) -> fl
 
 
 def next_token_seconds(peak: float, size: ModelSize) -> float:
-    """How long transformers takes for the next token of all of a step's completions together.
+    """Seconds that transformers takes to generate the next token of all of a step's completions together.
 
-    That Python launches each layer's kernels, and that every weight is read once, whatever the number of completions.
-    https://github.com/huggingface/transformers/issues/43089 tells of the first; nobody here has measured either.
+    Python launches each layer's kernels, and every weight is read once, whatever the number of completions.
+    https://github.com/huggingface/transformers/issues/43089 describes the first; nobody here has measured either.
     """
     return size.layers * LAYER_SECONDS + 2 * size.parameters * PRODUCTS_PER_BYTE / (peak * 1e12)
 
 
 def uncertainty(recipe: Recipe) -> str:
-    """What is to say of hours that are estimated from more than the data and the GPU; "" of those of llmlab's own loop."""
+    """A note on how uncertain the estimated hours of TRL's trainers are; "" for llmlab's own loop."""
     if not recipe.by_trl:
         return ""
     if recipe.objective != "grpo":
@@ -128,7 +128,7 @@ def hours(tokens: float, per_second: float) -> float:
 
 
 def training_tokens(recipe: Recipe, data: Manifest) -> float | None:
-    """Tokens of the whole training, or None when nobody knows those of an epoch."""
+    """Tokens of the whole training, or None when those of an epoch are not known."""
     epoch = data_tokens(data, recipe)
     if not epoch:
         return None
@@ -165,7 +165,7 @@ def steps(recipe: Recipe, data: Manifest) -> int | None:
 
 
 def data_items(data: Manifest, recipe: Recipe) -> int | None:
-    """What steps count of one epoch: sequences where a chat template was tried, since a conversation may make several; else examples."""
+    """The items of one epoch that steps count: sequences where a template was tried (a conversation may make several), else examples."""
     if recipe.objective == "sft" and (fit := _that_fit(data, recipe, "sequences_by_length")):
         return fit
     examples = data.facts.get("examples")
@@ -173,7 +173,7 @@ def data_items(data: Manifest, recipe: Recipe) -> int | None:
 
 
 def _that_fit(data: Manifest, recipe: Recipe, key: str) -> int:
-    """Of a count by lengths, what is trained on with this recipe; 0 where no template was tried."""
+    """How many items of a count by length this recipe trains on; 0 where no template was tried."""
     template = data.facts.get(TEMPLATE)
     counts = template.get(key) if isinstance(template, dict) else None
     if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):

@@ -1,8 +1,8 @@
-"""Bring a run's results home, into `outputs/RUN/`, each file checked and none downloaded twice.
+"""Download a run's results into `outputs/RUN/`, each file checked and none downloaded twice.
 
 `output/` of the run becomes the folder itself, so that the adapter is `outputs/RUN/adapter`; `logs/` and `checkpoints/` keep their names
-(`places`). Of a run that is not over there is what is there. SHA-256s come from the marker and from each checkpoint's `COMPLETE`; what
-neither lists (logs, documents) is known by its size and date.
+(`places`). A run that is not over has the files it wrote so far. SHA-256s come from the marker and from each checkpoint's `COMPLETE`;
+files that neither lists (logs, documents) are known by size and date.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +65,7 @@ class Fetched:
 
 
 def parse_only(text: str | None) -> tuple[What, ...]:
-    """`adapter,logs` as parts.
+    """The parts that a list such as `adapter,logs` names.
 
     Raises:
         UsageError: there is no such part.
@@ -83,7 +83,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
     """Fetch parts of a run into `folder/RUN`.
 
     Raises:
-        LabError: a file is not what its SHA-256 says, is listed and not there, or AWS says no.
+        LabError: a file does not have its SHA-256, is listed and does not exist, or AWS says no.
     """
     bucket, keys, target, only = aws.names.outputs_bucket, RunKeys(run), folder / run, tuple(only)
     stored = [item for item in objects.listing(aws, bucket, keys.prefix) if not is_folder(item.key)]
@@ -124,7 +124,7 @@ def fetch(aws: Aws, run: str, folder: Path, only: Iterable[What] = USUAL, progre
 
 
 def part_of(keys: RunKeys, key: str, names: set[str]) -> What | None:
-    """Which part of a run a key belongs to; None for what is not for the user, among it checkpoints that are not whole."""
+    """Which part of a run a key belongs to; None for keys that are not for the user, such as those of incomplete checkpoints."""
     if key.startswith((keys.output + ADAPTER + "/", keys.output + WHOLE_MODEL + "/")):
         return What.ADAPTER
     if key.startswith(keys.checkpoints):
@@ -140,7 +140,7 @@ def part_of(keys: RunKeys, key: str, names: set[str]) -> What | None:
 def _digests(
     aws: Aws, bucket: str, keys: RunKeys, names: set[str], marker: Marker | None, only: tuple[What, ...], unreadable: list[str]
 ) -> Iterator[tuple[str, DataFile]]:
-    """What the marker and the checkpoints' manifests promise, by key."""
+    """The files, with size and SHA-256, that the marker and the checkpoints' manifests list, by key."""
     promised = [(keys.output + file.path, file) for file in marker.files] if marker else []
     if What.CHECKPOINTS in only:
         for key in sorted(names):
@@ -169,7 +169,7 @@ def _incoming(item: Object, keys: RunKeys, path: Path, promised: DataFile | None
 
 
 def is_here(file: DownloadFile) -> bool:
-    """Whether a file was fetched before and is as it should be."""
+    """Whether a file was fetched before and is still intact."""
     if not file.path.is_file():
         return False
     facts = file.path.stat()

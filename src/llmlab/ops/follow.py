@@ -1,4 +1,4 @@
-"""Following a run until it is over: how it is, each time that has changed."""
+"""Follow a run until it is over, and report its state each time that has changed."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,14 +11,14 @@ from llmlab.ops.runs import detail
 
 EVERY_SECONDS = 3
 GRACE = timedelta(hours=24)
-"""Beyond the hours it may run: the time between attempts, in which nothing is paid."""
+"""Time to wait beyond the hours that a run may use: for the time between attempts, in which nothing is paid."""
 
 
 def follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) -> Run:
-    """The run as it ended.
+    """Wait for the end of a run; the run as it ended. `changed` is called with each new state.
 
     Raises:
-        LabError: it is still not over a day after its hours would have been used up.
+        LabError: the run is still not over a day after its hours would have been used up.
         Interrupted: Ctrl-C; the run goes on.
     """
     try:
@@ -45,5 +45,5 @@ def _follow(aws: Aws, run: str, clock: Clock, changed: Callable[[Run], None]) ->
 
 
 def _face(run: Run) -> tuple[object, ...]:
-    """What a reader would call a change."""
+    """The fields of a run whose change is reported."""
     return run.state, run.attempt, run.phase, run.step, run.loss, run.reward, run.margin, run.checkpoint

@@ -1,4 +1,4 @@
-"""What must have been opened in an account before a machine can start there, and told of its cost: checks of `doctor`."""
+"""Checks of `doctor` for what a run needs of the account: region, plan, spot role, disk key, the watchdog's alarms, cost tags."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ UPGRADE = "aws freetier upgrade-account-plan --account-plan-type PAID --region u
 
 
 def is_closed(aws: Aws) -> bool:
-    """Whether credentials that the lab's region does not take are good elsewhere, and the region is not enabled."""
+    """Whether the lab's region refuses good credentials because it is not enabled in the account."""
     if not refusal_words.must_be_enabled(aws.region):
         return False
     try:
@@ -30,7 +30,7 @@ def closed(region: str) -> Check:
 
 
 def plan(patient: Patient) -> Iterator[Check]:
-    """Every account made since July 2025 begins on the free plan.
+    """The account plan: every account made since July 2025 begins on the free plan, which starts no GPU instances.
 
     https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html
     """
@@ -46,7 +46,10 @@ def plan(patient: Patient) -> Iterator[Check]:
 
 
 def spot_role(patient: Patient) -> Iterator[Check]:
-    """https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html."""
+    """The service-linked role that EC2 needs for spot instances.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
+    """
     role = SpotRole(aws=patient.aws)
     if role.exists():
         yield Check("spot role", Health.OK, f"{role.name} is there")
@@ -55,7 +58,7 @@ def spot_role(patient: Patient) -> Iterator[Check]:
 
 
 def disk_key(patient: Patient) -> Iterator[Check]:
-    """Disks are encrypted with the account's default key, of which whoever starts an instance must be allowed to make grants.
+    """The account's default key for disk encryption: whoever starts an instance must be allowed to make grants of it.
 
     https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html#ebs-encryption-permissions
     """
@@ -69,7 +72,7 @@ def disk_key(patient: Patient) -> Iterator[Check]:
 
 
 def watchdog(patient: Patient) -> Iterator[Check]:
-    """What the alarms on the function say."""
+    """The alarms on the watchdog's function."""
     names = patient.aws.names
     ringing = account_settings.ringing(patient.aws, [f"{names.lab}-{suffix}" for suffix in WATCHING])
     if ringing:
@@ -80,7 +83,7 @@ def watchdog(patient: Patient) -> Iterator[Check]:
 
 
 def cost_tags(patient: Patient) -> Iterator[Check]:
-    """Only the account that pays may ask. A tag can be activated once AWS has seen it.
+    """The cost allocation tags. Only the account that pays may ask; a tag can be activated once AWS has seen it.
 
     https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html
     """

@@ -1,4 +1,4 @@
-"""`doctor --gpu`: a training of minutes on a machine of a type, as ordinary as any other, so that what it meets is what a real one would.
+"""`doctor --gpu`: a training of minutes on one instance type, an ordinary run, so that it meets the same problems as a real one.
 
 The trainer looks at each GPU, chooses number format and attention, tries packing and its loss head on them, and says so in its log before
 it trains; then losses fall, or do not.
@@ -23,11 +23,11 @@ from llmlab.ops.validate import tried, validate
 from llmlab.recipe import LAB_MODEL, Recipe
 
 HOURS = 0.5
-"""The most that it may take, of which the start of the machine is the greater part."""
+"""The most hours that the check may take, of which the start of the instance is the greater part."""
 
 
 def recipe() -> Recipe:
-    """Steps enough for a random model's loss to fall for all to see, with checkpoints meanwhile."""
+    """The check's recipe: steps enough for a random model's loss to fall visibly, with checkpoints meanwhile."""
     return Recipe.model_validate(
         {
             "model": f"{LAB_MODEL}{GPU_CHECK}",
@@ -44,7 +44,7 @@ def recipe() -> Recipe:
 
 
 def put(aws: Aws, clock: Clock) -> int:
-    """Upload its model and examples, unless they are there; returns the bytes that were sent.
+    """Upload the check's model and examples, unless the lab has them; returns the bytes that were sent.
 
     Raises:
         LabError: there is no lab, or AWS says no.
@@ -58,13 +58,13 @@ def put(aws: Aws, clock: Clock) -> int:
 
 
 def wish(instance_type: str, command: str) -> Wish:
-    """What is launched: on demand, so that nobody takes it away, and once."""
+    """The launch of the check: on demand, so that AWS does not interrupt it, and never resumed."""
     return Wish(recipe=recipe(), data=GPU_CHECK, instance_types=(instance_type,), max_hours=HOURS, resume=False, command=command)
 
 
 @contextmanager
 def hints(instance_type: str) -> Iterator[None]:
-    """Within it a hint that would launch names the check instead, on the type that the hint names or on this one.
+    """Errors raised inside hint at the check instead of `llmlab launch`, on the type that the hint names or on this one.
 
     Raises:
         LabError: the error, with that hint.

@@ -1,9 +1,9 @@
-"""Which commit of a Hugging Face model a run is about: `main` moves, and with it what a second attempt would go on from.
+"""Pin a run's Hugging Face model to a commit: `main` moves, and a second attempt would go on from another model.
 
-https://huggingface.co/docs/hub/api has the question. It is asked without a token: a gated model's commits are public, a private one's
+https://huggingface.co/docs/hub/api describes the request. It is made without a token: a gated model's commits are public, a private one's
 are not, and the answer is the same as for a model that does not exist
-(https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/utils/_http.py). What the machine cannot fetch without a token
-is refused where the lab has none.
+(https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/utils/_http.py). A model that needs a token is refused where
+the lab has none.
 """
 
 import json
@@ -25,20 +25,20 @@ from llmlab.recipe import Recipe
 
 ENDPOINT = "https://huggingface.co"
 SECONDS = 5.0
-"""How long a launch waits for the hub, names and all."""
+"""How long a launch waits for the hub, the lookup of its name included."""
 MOST_BYTES = 4 << 20
-"""Of an answer: a large model's lists its files."""
+"""Most bytes of an answer that are read: a large model's lists its files."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MORE_NAME = re.compile(r"\w[\w.-]*\.jinja")
 MOST_MORE = 16
-"""Templates beside the default one."""
+"""Most chat templates that are fetched beside the default one."""
 SET_TOKEN = f"llmlab secret set {HF_TOKEN} < token.txt"
 Fetch = Callable[[str], bytes]
 T = TypeVar("T")
 
 
 class NoAnswer(Exception):
-    """The hub does not tell; says why."""
+    """The hub gives no usable answer; the message says why."""
 
 
 class Unseen(NoAnswer):
@@ -50,13 +50,13 @@ class ModelFileMissing(NoAnswer):
 
 
 def fetch(address: str, most: int = MOST_BYTES) -> bytes:
-    """What is at an address, `most` bytes of it.
+    """The first `most` bytes at an address of the hub.
 
     Raises:
         UsageError: the hub knows no such revision.
-        Unseen: it shows no such model.
+        Unseen: the hub shows no such model.
         ModelFileMissing: the model has no such file.
-        NoAnswer: anything else that is no answer.
+        NoAnswer: any other failure.
     """
     if not address.startswith(("https://", "http://")):
         raise NoAnswer(f"{address} is no address of the web")
@@ -80,13 +80,13 @@ def fetch(address: str, most: int = MOST_BYTES) -> bytes:
 
 
 def fetch_file(address: str) -> bytes:
-    """As `fetch`, of a file of a model."""
+    """As `fetch`, with the size limit of a model's files."""
     return fetch(address, MOST_FILE_BYTES)
 
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub that this environment names."""
+    """The Hugging Face hub that this environment names."""
 
     environment: Mapping[str, str]
     fetch: Fetch = fetch
@@ -94,7 +94,7 @@ class Hub:
     fetch_file: Fetch = fetch_file
 
     def pin(self, recipe: Recipe, has_token: Callable[[], bool] = lambda: True) -> tuple[Recipe, str]:
-        """The recipe with the commit that its revision is now, and what there is to say where nobody tells or not everybody may have it.
+        """The recipe with the commit of its revision, and a note where the commit is not known, or the model is gated or private.
 
         Args:
             recipe: the recipe.
@@ -122,9 +122,9 @@ class Hub:
         return recipe.model_copy(update={"revision": commit}), words
 
     def files(self, recipe: Recipe, folder: Path) -> tuple[str, str]:
-        """Put the files of a model's chat template and of its tokenizer into a folder; which commit they are of, and what is to say.
+        """Download a model's chat template and tokenizer files into a folder; returns their commit, and a note on missing files.
 
-        The template's are waited for as long as any answer, and the vocabulary, which is large, once more as long.
+        The template's files may take as long as any answer, and the vocabulary, which is large, once more as long.
 
         Raises:
             UsageError: there is no such revision.
@@ -151,7 +151,7 @@ class Hub:
         return commit, ""
 
     def _more_templates(self, model: str, commit: str) -> list[str]:
-        """A model's templates for special occasions, which have a folder of their own; few, and none whose name leads out of it.
+        """The paths of a model's additional chat templates, which have a folder of their own; few, and none that leads out of it.
 
         https://github.com/huggingface/transformers/blob/main/src/transformers/utils/hub.py, `list_repo_templates`, asks the hub alike.
 
@@ -199,7 +199,7 @@ class Hub:
         return commit, gated
 
     def _within(self, ask: Callable[[], T]) -> T:
-        """An answer in time: looking up a name knows no limit of its own."""
+        """The answer of `ask` within `seconds`: in a thread, because looking up a name has no timeout of its own."""
         answers: list[T] = []
         failures: list[Exception] = []
 

@@ -1,7 +1,7 @@
-"""The training image and the agent's with the local Docker: build them from what is installed here, push them to the lab's repositories.
+"""Build the training image and the agent's with the local Docker, and push them to the lab's repositories.
 
 The build context is a clone's own tree, or, when llmlab was installed as a wheel, a folder put together from the package: the image
-then holds the very version that was typed.
+then holds the version that is installed.
 """
 
 import base64
@@ -25,7 +25,7 @@ from llmlab.errors import LabError, UsageError
 PACKAGE = Path(llmlab.__file__).parent
 DOCKERFILE = Path("docker/Dockerfile")
 LAYERS = "layers.py"
-"""What the Dockerfile divides torch with."""
+"""The script with which the Dockerfile divides torch into layers."""
 AGENT = "agent"
 """The stage of the Dockerfile that is the agent's image."""
 BASE_ARGUMENT = "BASE_IMAGE="
@@ -48,7 +48,7 @@ def build(
 ) -> Built:
     """Build the image for the instances' architecture, tagged `repository:tag` for each tag. `extra` are more options of docker build.
 
-    `agent`: the repository of the agent's image, which is a stage of the same Dockerfile and is built first; a clone of before has none.
+    `agent`: the repository of the agent's image, which is a stage of the same Dockerfile and is built first; an older clone has none.
 
     Raises:
         UsageError: no Dockerfile in `folder`.
@@ -72,7 +72,7 @@ def build(
 
 
 def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path | None = None, extra: Sequence[str] = ()) -> Built:
-    """Build, then push to the lab's repositories; a lab of before has none for the agent, which then runs from the training image.
+    """Build, then push to the lab's repositories; an older lab has none for the agent, which then runs from the training image.
 
     Raises:
         NotFound: the lab has no repository yet.
@@ -97,7 +97,7 @@ def push(aws: Aws, tags: Sequence[str], say: Say, *, now: datetime, folder: Path
 
 
 def labels(root: Path, now: datetime) -> dict[str, str]:
-    """What the image says of itself: the build arguments that the Dockerfile makes labels of. A clone's commit, when there is one."""
+    """The build arguments that the Dockerfile makes the image's labels of; with a clone's commit and origin, when there is one."""
     arguments = {"VERSION": llmlab.__version__, "CREATED": now.astimezone(UTC).strftime(contract.TIMESTAMP)}
     for name, question in (("GIT_SHA", ["rev-parse", "HEAD"]), ("SOURCE", ["remote", "get-url", "origin"])):
         try:
@@ -110,7 +110,7 @@ def labels(root: Path, now: datetime) -> dict[str, str]:
 
 
 def base(root: Path, extra: Sequence[str], say: Say) -> dict[str, str]:
-    """The base by its digest, and what the image says of it. A base that is on no registry has none, and stays as it was named.
+    """The build arguments of the base image: its digest and its labels. A base that is on no registry has none, and keeps its name.
 
     Raises:
         LabError: the base cannot be pulled.
@@ -132,7 +132,7 @@ def base(root: Path, extra: Sequence[str], say: Say) -> dict[str, str]:
 
 
 def has_buildx() -> bool:
-    """Without it docker builds without attestations, and knows no option against them."""
+    """Whether docker has buildx. Without it docker builds without attestations, and knows no option against them."""
     return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
@@ -159,7 +159,7 @@ def check_engine() -> None:
 
 
 def stream(command: Sequence[str], say: Say, *, failed: str) -> None:
-    """Run, handing on each line; `LabError` with the last one when it fails."""
+    """Run a command, handing each line of its output to `say`; `LabError` with the last one when it fails."""
     last = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         for line in process.stdout or ():
@@ -189,7 +189,7 @@ def context(folder: Path | None) -> Iterator[Path]:
 
 
 def assembled(root: Path) -> Path:
-    """A clone's build context, from what the wheel carries: only what the Dockerfile copies."""
+    """Write a build context like a clone's from the installed package: only the files that the Dockerfile copies."""
     shutil.copytree(PACKAGE / "docker", root, dirs_exist_ok=True)
     (root / DOCKERFILE).parent.mkdir()
     for name in (DOCKERFILE.name, LAYERS):

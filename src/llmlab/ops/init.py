@@ -2,7 +2,7 @@
 
 The workflow installs the llmlab that wrote it: a wheel of what is installed here lies beside it, and a lock with the hash of each package.
 
-Nothing is ever overwritten: a file that is there is kept, and told.
+Nothing is ever overwritten: a file that exists is kept, and reported.
 """
 
 import json
@@ -23,7 +23,7 @@ from llmlab.ops import wheel
 RECIPE = Path("recipe.yaml")
 WORKFLOW = Path(".github/workflows/build-push-ecr.yml")
 INSTALLED = Path(".github/llmlab")
-"""Of the user's project: the wheel that the workflow installs, and its lock."""
+"""The folder in the user's project with the wheel that the workflow installs, and its lock."""
 
 TEMPLATES = jinja2.Environment(  # [[ ]], because GitHub's own expressions are {{ }}
     loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"),
@@ -46,7 +46,7 @@ class Initialised:
 
 
 def init(folder: Path, values: Mapping[str, str | float], settings: Settings) -> Initialised:
-    """Write what is missing. `values` become settings in `llmlab.toml`; the rest of `settings` is there as comments.
+    """Write the files that are missing. `values` become settings in `llmlab.toml`; the rest of `settings` is there as comments.
 
     Raises:
         UsageError: `folder` is a file, or cannot be written to.
@@ -81,7 +81,7 @@ def init(folder: Path, values: Mapping[str, str | float], settings: Settings) ->
 
 
 def lock_text(body: bytes) -> str:
-    """What the workflow installs, by hash: the wheel of these bytes, and every package that the command line needs."""
+    """The lock of the packages that the workflow installs, by hash: the wheel of these bytes, and what the command line needs."""
     return (
         f"# What the workflow {WORKFLOW.name} installs. To install a newer llmlab there: remove this folder, and `llmlab init`.\n"
         f"{INSTALLED.as_posix()}/{wheel.NAME} --hash=sha256:{sha256(body).hexdigest()}\n{wheel.lock()}"

@@ -1,4 +1,4 @@
-"""What a run leaves and what that costs: checkpoints and results in S3 by the month, log lines once, when CloudWatch takes them.
+"""The cost of what a run leaves: checkpoints and results in S3 by the month, log lines once, when CloudWatch takes them.
 
 Arithmetic over the recipe and the model's shape, at list prices of us-east-1 (`aws.rates`), so every number is approximate.
 """
@@ -13,13 +13,13 @@ from llmlab.recipe import Recipe
 
 GB = 1e9
 WEIGHT = 4
-"""Bytes of a trained weight in a checkpoint, in 32 bits; AdamW's two moments of it are beside it."""
+"""Bytes of a trained weight in a checkpoint, in 32 bits, without the optimizer's moments of it."""
 HALF = 2
 """Bytes of a weight in the result of a full training; an adapter's stay in 32 bits."""
 STREAM_GB = 0.05
-"""What CloudWatch takes of one log stream of one attempt, at most."""
+"""GB that CloudWatch takes of one log stream of one attempt, at most."""
 STREAMS = len(LogStream) - 1
-"""A machine has all but the watchdog's."""
+"""Log streams of an instance: all but the watchdog's."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Keeping:
 
 
 def of(recipe: Recipe, size: ModelSize | None) -> Keeping | None:
-    """What a run of this recipe leaves; None for a model of unknown size."""
+    """What a run of this recipe leaves in S3 and CloudWatch, and its cost; None for a model of unknown size."""
     if size is None:
         return None
     trained, best = footprint.trained(recipe, size), int(recipe.evaluation.share > 0)

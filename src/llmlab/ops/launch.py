@@ -1,4 +1,4 @@
-"""Launching a run: preflight → spec → one attempt, and nothing half-done when that fails."""
+"""Launch a run: preflight → spec → one attempt, and nothing half-done when that fails."""
 
 from dataclasses import dataclass
 from secrets import choice
@@ -14,7 +14,7 @@ from llmlab.ops.preflight import LaunchPlan
 from llmlab.ops.start import LeftBehind, Patience, Say, start
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Without the letters and digits that are mistaken for each other."""
+"""Characters of a run id, without the letters and digits that are mistaken for each other."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def launch(aws: Aws, plan: LaunchPlan, clock: Clock, say: Say, *, wait_minutes: 
 
 
 def build_spec(aws: Aws, plan: LaunchPlan, clock: Clock) -> Spec:
-    """What the run is, with a new id."""
+    """The spec of a planned run, with a new run id."""
     wish = plan.request
     return Spec(
         run=contract.build_run_id(clock.now(), "".join(choice(ALPHABET) for _ in range(4))),

@@ -1,7 +1,7 @@
 """The logs of a run: from CloudWatch while they are there, else from what the agent left in S3; all attempts, in order.
 
-Both outlive the instance. Following ends when the run is over and nothing more comes. What the programs of a machine say while it starts
-is left out, unless the setup log is asked for by name: nobody trains by it, and who looks for a fault looks there.
+Both outlive the instance. Following ends when the run is over and nothing more comes. Output of the instance's own programs while it
+starts (`plumbing`) is left out, unless the setup log is asked for by name: it helps only who looks for a fault.
 """
 
 import re
@@ -25,10 +25,10 @@ STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) ")
 PLUMBING = re.compile(r"[a-z ]+: [0-9]+ s$|switches off in |cloud-init: ")
 """Lines of the setup log's own that are about the machine: how long a phase took, its power-off timer, its boot."""
 FOLLOWED = 20
-"""Lines of before with which following begins, where nobody says how many."""
+"""Earlier lines with which following begins, where the user does not say how many."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 SILENT_HOURS = 24 * 8
-"""The longest a run may be followed: the longest one, and a day."""
+"""Hours for which a run may be followed: those of the longest run, and a day."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogQuery:
-    """Which lines: of which streams, not older than `since`, at most the last `tail` (None: all), with `plumbing` or without."""
+    """Which log lines to read: of these streams, not older than `since`, the last `tail` (None: all), with `plumbing` or without."""
 
     streams: tuple[LogStream, ...] = STREAMS
     since: datetime | None = None
@@ -53,13 +53,13 @@ class LogQuery:
     plumbing: bool = False
 
     def last(self, lines: Sequence[LogLine]) -> list[LogLine]:
-        """Those of these lines that are wanted."""
+        """The last `tail` of these lines, without plumbing where the query leaves it out."""
         kept = [line for line in lines if self.plumbing or not line.plumbing]
         return kept if self.tail is None else kept[max(0, len(kept) - self.tail) :]
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """`10m`, `2h`, `1d`, `30s` ago.
+    """The moment that lies `10m`, `2h`, `1d` or `30s` before now.
 
     Raises:
         UsageError: anything else.
@@ -74,10 +74,10 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 
 def read(aws: Aws, run: str, query: LogQuery) -> list[LogLine]:
-    """The wanted lines there are, by time.
+    """The log lines of a run that the query selects, by time.
 
     Raises:
-        LabError: there is none anywhere.
+        LabError: the run has no log lines anywhere.
     """
     lines = _all(aws, run, query)
     if not lines and query.since is None:
@@ -113,7 +113,7 @@ class Reader:
     _last: dict[str, datetime] = field(default_factory=dict)
 
     def line(self, name: str, text: str, heard: datetime | None) -> LogLine:
-        """One line of the attempt that `name` ends with; `heard` is when CloudWatch heard of it.
+        """One line of the attempt that `name` ends with; `heard` is when CloudWatch received it.
 
         Setup and agent begin a line of their own with its time, which is nearer to the truth. What has none there is what a program
         said meanwhile: its time is that of the line before it. No line is earlier than the one before it.
@@ -136,7 +136,7 @@ def _number(attempt: str) -> int:
 
 
 def stamped(text: str) -> tuple[datetime | None, str]:
-    """A line of setup or agent begins with its time, which is nearer to the truth than when CloudWatch heard of it: that, and the rest."""
+    """The time that a line of setup or agent begins with, nearer to the truth than when CloudWatch received it, and the rest of it."""
     matched = STAMP.match(text)
     try:
         return (contract.parse_timestamp(matched[1]), text[matched.end() :]) if matched else (None, text)
@@ -155,10 +155,10 @@ def _archived(aws: Aws, run: str, stream: LogStream) -> Iterable[LogLine]:
 
 
 def follow(aws: Aws, run: str, query: LogQuery, clock: Clock, write: Callable[[LogLine], None]) -> None:
-    """Write the last of what is there, then what comes, until the run is over and the logs are quiet.
+    """Write the last lines that exist, then new ones, until the run is over and its logs are quiet.
 
     Raises:
-        LabError: it is not over after the longest time a run may take.
+        LabError: the run is not over after the longest time that one may take.
     """
     followers = {stream: logs.Follower(aws, aws.names.log_group(stream), f"{run}/", query.since) for stream in query.streams}
     readers = {stream: Reader(stream) for stream in query.streams}

@@ -1,4 +1,4 @@
-"""Writing, clearing and putting back the last word about a run: for `stop` where no machine answers, and for `resume`.
+"""Write, clear and put back the FAILURE marker of a run: for `stop` where no instance answers, and for `resume`.
 
 The marker is replaced, not edited: in the versioned bucket the old one stays readable as an older version of the same object.
 """
@@ -14,9 +14,9 @@ from llmlab.ops.run_state import Run
 
 
 def stopped(aws: Aws, run: Run, clock: Clock, detail: str) -> bool:
-    """Mark a run as stopped by its user, unless somebody else has had the last word; whether it was marked.
+    """Mark a run as stopped by its user, unless it has a marker already; returns whether it was marked.
 
-    A word about an earlier attempt is not the last one: a resume was cut short before it took it away.
+    A marker of an earlier attempt does not count: a resume was cut short before it cleared it.
     """
     marker = Marker(
         run=run.run,
@@ -49,20 +49,20 @@ def failure(aws: Aws, run: str) -> Marker | None:
 
 
 def clear(aws: Aws, run: str) -> None:
-    """Take the FAILURE marker away, and a stop request with it, so that the run may live again."""
+    """Delete the FAILURE marker, and a stop request with it, so that the run may be resumed."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
     documents.delete(aws, bucket, keys.stop, keys.failure, *_ended(aws, run))
 
 
 def put_back(aws: Aws, marker: Marker, clock: Clock) -> None:
-    """Say again what was said before `clear`, unless somebody has said something newer meanwhile."""
+    """Write the marker again that `clear` deleted, unless somebody has written a newer one meanwhile."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(marker.run)
     if documents.write_once(aws, bucket, keys.failure, marker, clock) or failure(aws, marker.run) == marker:
         documents.touch(aws, bucket, keys.ended(marker.reason))
 
 
 def unlist(aws: Aws, run: str) -> None:
-    """Take the run from the list of those that are over, where a watchdog that had seen it over put it a moment after `clear`."""
+    """Remove the run from the list of ended runs, where a watchdog that had seen its marker put it a moment after `clear`."""
     documents.delete(aws, aws.names.outputs_bucket, *_ended(aws, run))
 
 

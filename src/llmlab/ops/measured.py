@@ -1,4 +1,4 @@
-"""What earlier runs of the lab measured: tokens a second by instance type, for recipes like this one.
+"""Training speeds that earlier runs of the lab measured: tokens a second by instance type, for recipes like this one.
 
 Like means: the same model, the same method and objective, and a longest example of about the same length. A few of the newest runs that
 are over are read, each by three small documents; nothing is kept beside them.
@@ -44,7 +44,7 @@ def read(aws: Aws, recipe: Recipe) -> dict[str, Measurement]:
 
 
 def _of_run_or_none(aws: Aws, bucket: str, run: str, recipe: Recipe) -> Measurement | None:
-    """A run that cannot be read has measured nothing."""
+    """As `_of_run`, but None for a run whose documents cannot be read."""
     try:
         return _of_run(aws, bucket, run, recipe)
     except documents.Unreadable:
@@ -64,7 +64,7 @@ def _of_run(aws: Aws, bucket: str, run: str, recipe: Recipe) -> Measurement | No
 
 
 def likeness(recipe: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What two recipes must share to train at the same speed; lengths are alike when they round to the same power of two."""
+    """The fields that two recipes must share to train at the same speed; lengths are alike when they round to the same power of two."""
     length = recipe.get("max_length")
     power = round(math.log2(length)) if isinstance(length, int) and length > 0 else None
     return (*(recipe.get(name) for name in ("model", "method", "objective")), recipe.get("device", "auto"), power)

@@ -12,7 +12,7 @@ from llmlab.ops.program import Run
 
 PROGRAM = "llmlab.trainer.results.merge"
 FOLDER = "merged"
-"""In the run's folder of the outputs."""
+"""The merged model's folder, in the run's folder of the outputs."""
 
 Progress = Callable[[float, float], None]
 

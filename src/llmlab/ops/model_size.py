@@ -26,7 +26,7 @@ MIXTURE = re.compile(r"-A\d+(\.\d+)?B\b|\b\d+x\d+B\b|mixtral|gpt-oss|-moe\b", re
 
 @dataclass(frozen=True)
 class ModelSize(Shape):
-    """`source` says where it is from, in words."""
+    """The shape of a base model. `source` says where it is from, in words."""
 
     source: str
 

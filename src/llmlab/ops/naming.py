@@ -1,4 +1,4 @@
-"""Giving a run its name: one living run has it, and the next may take it when that one is over.
+"""Claim a name for a run: one live run has it, and the next may take it when that run is over.
 
 The claim is a conditional write, so that of two launches at once one has the name and the other starts nothing. It is made after the
 run's spec is written: a claim of a run without a spec is one that was taken back, and keeps nobody from the name.
@@ -15,11 +15,11 @@ from llmlab.errors import LabError, Refused, UsageError
 from llmlab.ops.runs import UnknownRun, detail
 
 TRIES = 3
-"""How often a claim is tried that somebody else was about to make, and took back."""
+"""How often a name is claimed while somebody else claims it at the same time."""
 
 
 def check_name(name: str | None) -> None:
-    """What needs no AWS.
+    """Check a name for a run, without asking AWS.
 
     Raises:
         UsageError: no run may be called so.
@@ -32,20 +32,20 @@ def check_name(name: str | None) -> None:
 
 
 def check_free(aws: Aws, name: str, now: datetime, run: str = "") -> None:
-    """That no other living run has the name.
+    """Check that no other live run has the name.
 
     Raises:
-        Refused: one has.
+        Refused: another live run has it.
     """
     _, last = run_names.newest(aws, name)
     _check_over(aws, name, last, now, run)
 
 
 def _check_over(aws: Aws, name: str, claim: NameClaim | None, now: datetime, run: str) -> None:
-    """That the run of a name's last claim is this one, or is over.
+    """Check that the run of a name's last claim is this one, or is over.
 
     Raises:
-        Refused: it lives.
+        Refused: that run is live.
     """
     if claim is None or claim.run == run:
         return
@@ -69,10 +69,10 @@ def _next(name: str) -> str:
 
 
 def claim(aws: Aws, name: str, run: str, clock: Clock) -> bool:
-    """Let the name be this run's; False where it is already.
+    """Claim the name for this run; False where the run has it already.
 
     Raises:
-        Refused: another living run has it.
+        Refused: another live run has it.
     """
     bucket = aws.names.outputs_bucket
     for _ in range(TRIES):

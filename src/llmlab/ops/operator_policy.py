@@ -1,4 +1,4 @@
-"""The policies that whoever runs `llmlab` needs, for somebody who may make policies."""
+"""The IAM policies that a user of `llmlab` needs, for somebody who may create policies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Printed:
 
 
 def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
-    """For the lab of these settings. Nothing is made; without credentials or a region, their places are marked in capitals."""
+    """The policies for the lab of these settings. Nothing is created; an unknown account or region is a placeholder in capitals."""
     account, region = ACCOUNT, settings.region or REGION
     try:
         aws = account_of()

@@ -1,9 +1,9 @@
-"""Choosing where a recipe trains: every instance type in every market judged, the cheapest for the whole work first.
+"""The offers for a recipe: every instance type in every market judged, the cheapest for the whole training first.
 
 Dollars are (price + disk + address) x hours. The hours are this recipe's tokens at a speed that is estimated, or was measured by an
 earlier run of the lab; what one type was measured at also corrects the estimates of the others. Where the tokens are not known the same
 ratios are taken of an hour's work.
-Pure: `llmlab.ops.supply` asks AWS, `compare` shows what comes out, `llmlab.ops.pools` takes what a launch asks for.
+Pure functions: `llmlab.ops.supply` asks AWS, `compare` shows the offers, `llmlab.ops.pools` selects those of a launch.
 """
 
 import math
@@ -35,7 +35,7 @@ class OfferVerdict(StrEnum):
 
 
 class Obstacle(StrEnum):
-    """Why a type is rejected. In the order in which the user is nearest to having it all the same."""
+    """Why an offer is rejected. In order: the first are those that the user can remove most easily."""
 
     QUOTA = "quota"
     MEMORY = "memory"
@@ -92,13 +92,13 @@ class Offer:
 
     @property
     def comparable(self) -> float:
-        """`dollars` to compare: infinite where nobody knows."""
+        """`dollars` to compare offers by: infinite where they are not known."""
         return math.inf if self.dollars is None else self.dollars
 
 
 @dataclass(frozen=True)
 class Need:
-    """What is to be trained. `preferred`: the user's types in order. `tokens` are those of the whole training."""
+    """The training that offers are judged for. `preferred`: the user's types in order. `tokens` are those of the whole training."""
 
     recipe: Recipe
     size: ModelSize | None
@@ -108,9 +108,9 @@ class Need:
 
 
 def judge(need: Need, supply: Supply, markets: Sequence[bool]) -> tuple[Offer, ...]:
-    """Every type judged in these markets, and the known types that the region lacks.
+    """The offers of every type in these markets, and of the known types that the region lacks.
 
-    The choice first, then what is dearer, then what is rejected, the nearest to being possible first.
+    The chosen offer first, then dearer ones, then rejected ones, the nearest to being possible first.
 
     Raises:
         UsageError: no type can do what the recipe asks of the model.
@@ -128,7 +128,7 @@ def judge(need: Need, supply: Supply, markets: Sequence[bool]) -> tuple[Offer, .
 
 
 def correction(need: Need, types: Iterable[InstanceType]) -> float:
-    """Measured over estimated speed, the median of the measured types; 1 without any."""
+    """The ratio of measured to estimated speed, the median of the measured types; 1 without any."""
     if need.size is None:
         return 1.0
     speeds = {kind.name: estimate.tokens_per_second(kind, need.recipe, need.size) for kind in types if kind.name in need.seen}
@@ -136,14 +136,14 @@ def correction(need: Need, types: Iterable[InstanceType]) -> float:
 
 
 def spot_types(offers: Iterable[Offer]) -> list[str]:
-    """The types that may be asked for as spot, each once."""
+    """The instance types that have a possible spot offer, each once."""
     return list(
         dict.fromkeys(offer.instance_type for offer in offers if offer.market == SPOT and offer.verdict is not OfferVerdict.REJECTED)
     )
 
 
 def detailed(offers: Iterable[Offer], scores: Mapping[str, int], spreads: Mapping[tuple[str, str], SpotPrice]) -> tuple[Offer, ...]:
-    """The options with the placement scores of their zones and the spreads of their prices, as far as they were asked for."""
+    """The offers with the placement scores of their zones and the spreads of their prices, as far as these were read."""
 
     def place(name: str, zone_offer: ZoneOffer) -> ZoneOffer:
         spread = spreads.get((name, zone_offer.zone))
@@ -159,7 +159,7 @@ def detailed(offers: Iterable[Offer], scores: Mapping[str, int], spreads: Mappin
 
 
 def _judged(kind: InstanceType, need: Need, supply: Supply, markets: Sequence[bool], factor: float) -> list[Offer]:
-    """A type in each market; one option for both where it cannot be used at all."""
+    """The offers of a type, one in each market; one for both where the type cannot be used at all."""
     parts = estimate.spread(kind, need.recipe, need.size) if need.size else {}
     needed, available = sum(parts.values()) or None, round(kind.gpu_memory_gib, 1)
     facts = Offer(kind.name, "", OfferVerdict.REJECTED, "", kind.gpu, kind.gpus, available, needed, vcpus=kind.vcpus)
@@ -216,7 +216,7 @@ def _places(name: str, supply: Supply, *, spot: bool) -> Iterable[ZoneOffer]:
 
 
 def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, bool]:
-    """Hours of the whole training, or where its tokens or its model are not known something in the same proportions; whether measured."""
+    """Hours of the whole training, or a relative figure where its tokens or its model are not known; and whether the speed is measured."""
     seen = need.seen.get(kind.name)
     if need.size is None:
         peak = gpus.teraflops(kind.gpu)
@@ -232,9 +232,9 @@ def _work(kind: InstanceType, need: Need, factor: float) -> tuple[float | None, 
 
 
 def _rank(offer: Offer, need: Need) -> tuple[float, bool, float, float, str]:
-    """By the user's order, then by dollars for the work, and by the price of an hour where the speed is not known.
+    """Sort key of an offer: the user's order, then dollars for the work, then the price of an hour where the speed is not known.
 
-    Behind the others are those without bf16, where the recipe leaves the number format to the GPU: models are published in bf16, and whole
+    GPUs without bf16 come behind the others where the recipe leaves the number format to the GPU: models are published in bf16, and whole
     families of them have no finite gradients in fp16 (https://github.com/QwenLM/Qwen3/issues/670).
     """
     place = need.preferred.index(offer.instance_type) if offer.instance_type in need.preferred else len(need.preferred)
@@ -242,7 +242,7 @@ def _rank(offer: Offer, need: Need) -> tuple[float, bool, float, float, str]:
 
 
 def _compared(fits: Sequence[Offer], preferred: Sequence[str]) -> list[Offer]:
-    """The first is chosen; each other says how much dearer it is, or that the user named it later."""
+    """The offers, of which the first is chosen; each other says how much dearer it is, or that the user named it later."""
     best = fits[0] if fits else None
     return [
         replace(offer, verdict=OfferVerdict.CHOSEN if offer is best else OfferVerdict.POSSIBLE, reason=_why(offer, best, preferred))
@@ -264,11 +264,11 @@ def _why(offer: Offer, best: Offer | None, preferred: Sequence[str]) -> str:
 
 
 DEARER = 1.05
-"""Below this ratio two prices are the same."""
+"""Ratio below which two prices count as the same."""
 
 
 def _distance(offer: Offer) -> tuple[float, ...]:
-    """Of a rejected option: the kind of obstacle, then how far it is from being possible."""
+    """Sort key of a rejected offer: the kind of obstacle, then how far it is from being possible."""
     lacks = (offer.needed_gib or 0) / (offer.gpu_memory_gib or 1) if offer.obstacle is Obstacle.MEMORY else offer.comparable
     return list(Obstacle).index(offer.obstacle or Obstacle.REGION), lacks
 

@@ -34,7 +34,7 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
     """The lab and its newest runs, or all of them.
 
     Raises:
-        LabError: the lab is not there.
+        LabError: there is no lab.
     """
     account = aws.account
     with ThreadPoolExecutor(3) as pool:
@@ -56,7 +56,7 @@ def overview(aws: Aws, now: datetime, *, every: bool = False) -> Overview:
 
 
 def _is_bootstrapped(aws: Aws) -> bool:
-    """Whether a run could be started. Who may not ask is not told that it is gone."""
+    """Whether the lab's launch template exists; True where the user may not ask."""
     try:
         return launch_zones.has_launch_template(aws)
     except AwsError:

@@ -1,4 +1,4 @@
-"""Where the objects of a run lie on this computer: each has a place of its own, inside the run's folder, whatever its key is.
+"""The paths of a run's objects on this computer: each has a path of its own, inside the run's folder, whatever its key is.
 
 `output/` of a run becomes the folder itself; `logs/`, `checkpoints/` and the run's own documents keep their names, and what the training
 put into its output under one of these names lies in `output/`. Keys are free text, files are not: a name that is too long for a file, is a
@@ -16,16 +16,16 @@ OWN = {
     key.removeprefix(RUN.prefix).rstrip("/").casefold()
     for key in (RUN.logs, RUN.checkpoints, RUN.output, RUN.spec, RUN.success, RUN.failure)
 }
-"""What is the run's own in its folder, as a file system that tells no capitals apart has it."""
+"""Names in a run's folder that llmlab itself uses, as a file system that tells no capitals apart has them."""
 MOST_BYTES = 255
-"""Of a file's name, on nearly every file system. https://man7.org/linux/man-pages/man7/path_resolution.7.html, NAME_MAX"""
+"""Most bytes of a file's name, on nearly every file system. https://man7.org/linux/man-pages/man7/path_resolution.7.html, NAME_MAX"""
 ENDING = 9
 
 
 def places(keys: RunKeys, every: Iterable[str]) -> dict[str, str]:
     """A path below the run's folder for each key; those that can have none, because they lead out of it or name a folder, are left out.
 
-    The same keys always have the same places, so that what is here is known again.
+    The same keys always have the same paths, so that files that were fetched before are found again.
     """
     wanted = {key: "/".join(_shortened(part, key) for part in name.split("/")) for key in every if (name := _name(keys, key))}
     folders = {_folded(folder) for path in wanted.values() for folder in _folders(path)}
@@ -42,7 +42,7 @@ def places(keys: RunKeys, every: Iterable[str]) -> dict[str, str]:
 
 
 def is_folder(key: str) -> bool:
-    """What S3's console makes where somebody creates a folder: an empty object whose key ends with a slash.
+    """Whether a key is that of a folder that somebody created in S3's console: an empty object whose key ends with a slash.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-folders.html
     """
@@ -65,7 +65,7 @@ def _folders(path: str) -> Iterable[str]:
 
 
 def _folded(path: str) -> str:
-    """What file systems that tell neither capitals nor compositions apart take for the same."""
+    """The path as file systems compare it that tell neither capitals nor compositions of letters apart."""
     return unicodedata.normalize("NFC", path).casefold()
 
 

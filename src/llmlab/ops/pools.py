@@ -1,7 +1,7 @@
-"""Which pools a launch may ask: out of the judged options those of its market, without what would surprise.
+"""Select the pools that a launch may use: the judged offers of its market, without those that would surprise the user.
 
-Where the user names no types, what costs far more than the best is left out, and so is what would be cut off by the run's own ceilings
-while something else would not. A market without a single option is an error that says what is in the way, and the command that mends it.
+Where the user names no types, offers that cost far more than the best are left out, and so are those that the run's own limits would cut
+off while others finish. A market without a single offer is an error that names the obstacle, and the command that mends it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from llmlab.ops.options import MARKETS, Need, Obstacle, Offer, OfferVerdict
 from llmlab.ops.supply import Supply
 
 DEAREST = 3.0
-"""Times the best one's dollars for the same work: what costs more is not taken unless it is named."""
+"""Times the best offer's dollars for the same work: a dearer type is not used unless the user names it."""
 MOST_TYPES = 8
 """More types add hardly any capacity, and raise what the run may cost."""
 FEW = 4
@@ -24,7 +24,7 @@ FEW = 4
 
 @dataclass(frozen=True)
 class MarketLimits:
-    """What the user set for the run. `spot` is what was asked for; `fallback` allows the other market."""
+    """The user's limits for the run. `spot` is the market that was asked for; `fallback` allows the other market."""
 
     spot: bool
     fallback: bool
@@ -41,14 +41,14 @@ class Choice:
     fallback: bool
     best: Offer
     options: tuple[Offer, ...]
-    """Those of the pools, the best first."""
+    """The offers of the pools, the best first."""
     most_hourly: float
     """US dollars an hour of the dearest pool that may be asked, disk and address included."""
     notes: tuple[str, ...]
 
 
 def choose(offers: Sequence[Offer], need: Need, supply: Supply, limits: MarketLimits) -> Choice:
-    """The pools of a launch.
+    """Select the pools of a launch from the offers.
 
     Raises:
         QuotaExceeded: the account may not run any of the types that fit.
@@ -93,9 +93,9 @@ def _same_format(offer: Offer, best: Offer, need: Need) -> bool:
 
 
 def _unsurprising(main: list[Offer], need: Need, limits: MarketLimits, aside: dict[str, list[str]]) -> list[Offer]:
-    """The best, without what is far dearer, computes otherwise or would not come to its end within the run's ceilings.
+    """The best offers, without those that are far dearer, compute in another format or would not end within the run's limits.
 
-    The best of all stays in any case. `aside` gets the types that go, by why.
+    The best of all stays in any case. `aside` gets the types that are left out, by the reason.
     """
     tests: tuple[tuple[str, Callable[[Offer], bool]], ...] = (
         ("in fp16, the others in bf16", lambda offer: _same_format(offer, main[0], need)),
@@ -115,7 +115,7 @@ def _unsurprising(main: list[Offer], need: Need, limits: MarketLimits, aside: di
 
 
 def _unsurprising_zones(offer: Offer, best: Offer, supply: Supply) -> Offer:
-    """Without the zones where it is far dearer than the best; its cheapest is not."""
+    """The offer without the zones where it is far dearer than the best offer; its cheapest zone stays."""
     if offer.work is None or best.dollars is None:
         return offer
     most = best.dollars * DEAREST / offer.work
@@ -125,7 +125,7 @@ def _unsurprising_zones(offer: Offer, best: Offer, supply: Supply) -> Offer:
 
 
 def _pools(main: Sequence[Offer], other: Sequence[Offer], supply: Supply, *, spot: bool) -> tuple[Pool, ...]:
-    """A pool for each type and zone. `speed` is that of the slowest of them times so much."""
+    """A pool for each type and zone. `speed` is a multiple of the slowest type's."""
     types = list(dict.fromkeys(offer.instance_type for offer in (*main, *other)))
     work = {offer.instance_type: offer.work for offer in (*other, *main) if offer.work}
     gpus = {kind.name: kind.gpus for kind in supply.types}
@@ -152,7 +152,7 @@ def _pools(main: Sequence[Offer], other: Sequence[Offer], supply: Supply, *, spo
 
 
 def _left_out(offers: Sequence[Offer], need: Need, aside: Mapping[str, Sequence[str]]) -> list[str]:
-    """A note for each type the user named; for the rest one about them all. `aside`: what was fit, and why it went."""
+    """A note for each type that the user named and that is left out, else one about all. `aside`: fitting types, by why they are out."""
     rejected = [offer for offer in offers if offer.verdict is OfferVerdict.REJECTED and offer.obstacle is not Obstacle.REGION]
     if need.preferred:
         return [f"left out {offer.instance_type}{f' ({offer.market})' if offer.market else ''}: {offer.reason}" for offer in rejected]
@@ -170,7 +170,7 @@ def _left_out(offers: Sequence[Offer], need: Need, aside: Mapping[str, Sequence[
 
 
 def _ceilings(best: Offer, limits: MarketLimits) -> list[str]:
-    """What the run's own estimate says of its ceilings."""
+    """Notes where the run's own estimate exceeds its limits of hours and dollars."""
     notes = []
     if best.hours and best.hours > limits.max_hours:
         notes.append(f"it takes about {best.hours:.1f} hours, and max-hours {limits.max_hours:g} ends it before, with a checkpoint")

@@ -1,6 +1,6 @@
-"""What is checked before a run costs anything: limits, recipe, data, model, image, types, zones, quota, memory, price.
+"""The checks before a run costs anything: limits, recipe, data, model, image, types, zones, quota, memory, price.
 
-Nothing is created here. The questions to AWS go out at once; what is wrong is told in the order in which the user can mend it.
+Nothing is created here. The requests to AWS go out at once; problems are reported in the order in which the user can mend them.
 """
 
 import math
@@ -28,7 +28,7 @@ from llmlab.recipe import Recipe
 
 MOST_HOURS = 168
 STORED_BYTES = 2
-"""Of a parameter, as the hub's models are stored: in 16 bits."""
+"""Bytes of a parameter as the hub's models are stored: in 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class LaunchPlan:
 
 
 def check_limits(wish: Wish) -> None:
-    """What needs no AWS.
+    """Check the limits of a launch and its recipe, without asking AWS.
 
     Raises:
         UsageError: hours or dollars that make no sense.
@@ -118,7 +118,7 @@ def check_hours(hours: float) -> None:
 
 
 def check_device(recipe: Recipe) -> None:
-    """That the processor can do what is asked of it.
+    """Check that a CPU can train in the recipe's number format.
 
     Raises:
         UsageError: it cannot.
@@ -128,7 +128,7 @@ def check_device(recipe: Recipe) -> None:
 
 
 def check_patience(wish: Wish) -> None:
-    """How long it waits, and for what.
+    """Check how often and how long the run may be interrupted, wait for capacity or stand still.
 
     Raises:
         UsageError: a number that makes no sense.
@@ -149,7 +149,7 @@ def check_cost(dollars: float | None) -> None:
 
 
 def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | None = None) -> LaunchPlan:
-    """Everything a launch needs, looked up and judged. With a `hub` the plan's recipe names a commit of its model.
+    """Look up and check everything that a launch needs. With a `hub` the plan's recipe names a commit of its model.
 
     Raises:
         LabError: the first thing that is missing, with the command that mends it.
@@ -227,7 +227,7 @@ def _has_token(aws: Aws) -> bool:
 
 
 def _idle(recipe: Recipe) -> str:
-    """What is to say of a recipe that leaves the GPUs alone: instances are chosen, and paid for, as for any other."""
+    """A note on a recipe that trains on the CPU: instances are chosen, and their GPUs paid for, as for any other."""
     words = "device cpu: it trains on the processor, and the GPU that is paid for stays idle; hours and dollars are those of the GPU"
     return words if recipe.device == "cpu" else ""
 
@@ -240,7 +240,7 @@ def _open(settings: Settings) -> str:
 
 
 def _image(ask: Callable[[], Image], aws: Aws) -> Image:
-    """One that the machine will not refuse, as far as it can be seen from here."""
+    """The training image, once its labels show that the instance will not refuse it."""
     try:
         image = ask()
     except NotFound as error:

@@ -12,7 +12,7 @@ from llmlab.errors import ExitCode, LabError
 from llmlab.ops import extras
 
 Run = Callable[[str, Sequence[str]], Any]
-"""Module and arguments to the JSON it writes."""
+"""Runs a module with arguments, and returns the JSON that it writes."""
 
 
 def run(module: str, arguments: Sequence[str], *, installed: Callable[[str], object] = importlib.util.find_spec) -> Any:
@@ -41,7 +41,7 @@ def run(module: str, arguments: Sequence[str], *, installed: Callable[[str], obj
 
 
 def _failed(module: str, arguments: Sequence[str], code: int, err: str) -> LabError:
-    """What the program said: its own sentence and hint, or its last line when it had none to say."""
+    """The error of a program that failed: its own message and hint, or the last line of its stderr when it has none."""
     messages = {
         lead: line.removeprefix(f"{lead}: ") for line in err.splitlines() for lead in ("error", "hint") if line.startswith(f"{lead}: ")
     }

@@ -1,4 +1,4 @@
-"""`doctor --request-quota`: larger vCPU quotas asked of AWS, for those that are too small for a run and have not been asked for yet."""
+"""`doctor --request-quota`: request larger vCPU quotas from AWS, where they are too small for a run and no request is open yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from llmlab.aws.session import Aws
 from llmlab.config import Settings
 
 SMALLEST, SMALLEST_VCPUS = "g4dn.xlarge", 4
-"""Of the smallest GPU instances (g4dn, g5 and g6.xlarge), where the settings name no type."""
+"""The smallest GPU instance and its vCPUs (g5.xlarge and g6.xlarge have as many), where the settings name no type."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def too_small(aws: Aws, settings: Settings) -> tuple[QuotaIncrease, ...]:
 
 
 def file(aws: Aws, increase: QuotaIncrease) -> Increase:
-    """The request, filed with AWS.
+    """File the request for a larger quota with AWS.
 
     Raises:
-        Denied: the caller may not ask.
+        Denied: the caller may not request quotas.
     """
     return quotas.request(aws, increase.quota, increase.vcpus)

@@ -1,7 +1,7 @@
-"""Removing a run: everything that S3 keeps of it, with every version.
+"""Remove a run: every object that S3 keeps of it, with every version.
 
-The files go first, then the documents, then the last word, then what lists it among the runs that are over: broken off anywhere, the run
-is still over, so that nobody starts it again, and the same command goes on. Nothing else points at a run but its name.
+The files go first, then the documents, then the marker, then its entry in the list of ended runs: broken off anywhere, the run is still
+over, so that nobody starts it again, and the same command goes on. Nothing else points at a run but its name.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Leaving:
 
 
 def which(aws: Aws, text: str) -> str:
-    """The run that is meant, also one of which a removal has left only a part.
+    """The run id that the user means, also of a run of which a removal has left only a part.
 
     Raises:
         LabError: there is no such run.
@@ -47,7 +47,7 @@ def which(aws: Aws, text: str) -> str:
 
 
 def prepare(aws: Aws, run: str, now: datetime) -> Leaving:
-    """What would go.
+    """Count the objects that removing a run would delete.
 
     Raises:
         Refused: the run is not over, or has an instance.
@@ -56,7 +56,7 @@ def prepare(aws: Aws, run: str, now: datetime) -> Leaving:
 
 
 def _look(aws: Aws, run: str, now: datetime) -> tuple[Leaving, list[Version]]:
-    """What would go, counted and in full."""
+    """The objects that removing a run would delete, counted and in full."""
     name = _over(aws, run, now)
     versions = list(_versions(aws, run))
     return Leaving(
@@ -65,7 +65,7 @@ def _look(aws: Aws, run: str, now: datetime) -> tuple[Leaving, list[Version]]:
 
 
 def _over(aws: Aws, run: str, now: datetime) -> str | None:
-    """The run's name, once it is sure that nothing of it goes on. What cannot be read goes on where EC2 says so."""
+    """The name of a run that is over. A run whose documents cannot be read is over where EC2 shows no instance of it."""
     alive = [instance for instance in instances.find(aws, run) if instance.alive]
     if alive:
         raise Refused(f"{run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run}")
@@ -79,7 +79,7 @@ def _over(aws: Aws, run: str, now: datetime) -> str | None:
 
 
 def remove(aws: Aws, run: str, now: datetime) -> Leaving:
-    """Delete it.
+    """Delete every object of a run, and release its name.
 
     Raises:
         Refused: as `prepare`.

@@ -1,4 +1,4 @@
-"""One run as one HTML page that opens offline: what it was, how it went, what it cost, what the model now says.
+"""A report of one run as one HTML page that opens offline: its recipe, its course, its cost, and samples of the model's answers.
 
 Everything is read from what the run itself left in the outputs bucket; only GPU use comes from CloudWatch.
 """
@@ -24,12 +24,12 @@ from llmlab.ops.cost import RunCost, run_cost
 from llmlab.ops.run_state import objective_of
 
 MOST_DRAWN = 1e150
-"""Where the span of two numbers is a number still."""
+"""Largest number that is drawn: the span of two such numbers is still finite."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the page shows. `objective` is what was trained for; the numbers of the first and the last row that has them, else None."""
+    """The facts that the page shows. `objective` is the recipe's; the numbers of the first and the last row that has them, else None."""
 
     run: str
     state: str
@@ -50,7 +50,7 @@ class RunReport:
 
 
 def report(aws: Aws, clock: Clock, run: str) -> RunReport:
-    """Gather what there is; a run that is still going gives the page of the moment.
+    """Gather the facts about a run; a run that is not over gives the page of the moment.
 
     Raises:
         LabError: there is no such run.
@@ -94,7 +94,7 @@ def ends(rows: Iterable[Mapping[str, Any]], name: str) -> tuple[float | None, fl
 def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
     """Loss, rewards, margins, learning rate and speed by step.
 
-    After an interruption a step may be there twice: what the newer row says holds.
+    After an interruption a step may occur twice: the newer row holds.
     """
     by_step: dict[int, dict[str, Any]] = {}
     for row in rows:
@@ -117,7 +117,7 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
 
 
 def _is_drawable(value: object) -> bool:
-    """A number that differs from another one by a number: the lines are what a training wrote, and may be anything."""
+    """Whether a value is a number that can be drawn: the rows are what a training wrote, and may be anything."""
     return isinstance(value, int | float) and abs(value) < MOST_DRAWN
 
 
@@ -144,7 +144,7 @@ def objects(lines: str) -> Iterable[dict[str, Any]]:
 
 
 def html(facts: RunReport) -> str:
-    """The page."""
+    """The report as an HTML page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), undefined=jinja2.StrictUndefined, autoescape=True
     )
@@ -153,7 +153,7 @@ def html(facts: RunReport) -> str:
 
 
 def write(facts: RunReport, path: Path) -> Path:
-    """The page as a file, its folder made when missing."""
+    """Write the HTML page to a file; its folder is made when missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html(facts), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Starting a run again from its newest complete checkpoint, as a new attempt with limits of its own.
+"""Resume a run from its newest complete checkpoint, as a new attempt with limits of its own.
 
-What was the last word about it is taken away once the attempt is claimed, and comes back when no instance could be started (`start`).
+The run's marker is cleared once the attempt is claimed, and put back when no instance could be started (`start`).
 The agent finds the checkpoint.
 """
 
@@ -21,7 +21,7 @@ from llmlab.ops.start import LeftBehind, Patience, Say, start
 
 @dataclass(frozen=True)
 class Again:
-    """What may differ from before. Hours and dollars are what this and later attempts may use, None for what is left of the old limits."""
+    """Overrides for the new attempt. Hours and dollars are what it and later attempts may use, None for what is left of the old limits."""
 
     spot: bool | None = None
     fallback_on_demand: bool = False
@@ -29,7 +29,7 @@ class Again:
     max_cost: float | None = None
     wait_minutes: float = 0
     command: str = ""
-    """The line as it was typed."""
+    """The command line as it was typed."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def prepare(aws: Aws, run: str, again: Again, clock: Clock) -> Prepared:
 
 
 def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
-    """One more attempt.
+    """Start one more attempt of a run.
 
     Raises:
         Refused: as `prepare`.
@@ -111,7 +111,7 @@ def _refuse_live(aws: Aws, before: Detail) -> None:
 
 
 def _without_instance(before: Detail) -> Attempt | None:
-    """The newest attempt while nothing is known of it but its claim: whoever wrote it may be asking EC2, and another would be a second."""
+    """The newest attempt while only its claim is known: whoever wrote it may be asking EC2, and another attempt would run beside it."""
     last = before.attempts[-1] if before.attempts else None
     if last is None or last.instance or before.run.state.final or any(end.number == last.number for end in before.ends):
         return None
@@ -159,10 +159,10 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
 
 
 def _check_start(before: Detail, left: float | None, *, spot: bool) -> None:
-    """That the dollars that are left pay for the start of an instance at least.
+    """Check that the dollars that are left pay for the start of an instance at least.
 
     Raises:
-        UsageError: they do not, with what does.
+        UsageError: they do not; the hint names an amount that does.
     """
     price = min((price for pool in before.spec.pools if (price := pricing.price(pool, spot=spot)) is not None), default=0.0)
     start = money.hourly(before.spec.charges, price) * START_HOURS

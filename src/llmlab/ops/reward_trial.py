@@ -18,7 +18,7 @@ from llmlab.ops.extras import install_command
 from llmlab.rewards.scoring import Group, Limits, Scorer
 
 MOST_ROWS = 2_000
-"""Rows tried, from the beginning: each is a question to another process."""
+"""Most rows that are tried, from the beginning: each is a request to another process."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""How a run is, out of what EC2, the markers, the attempts and the heartbeat say: pure functions.
+"""The state of a run, derived from EC2, the markers, the attempts and the heartbeat: pure functions.
 
-State is derived from EC2 and the markers together, never from the heartbeat alone: a marker is the last word, an instance says something
-lives, and the heartbeat only tells a machine that prepares from one that trains. `derive` is that rule, and nothing else is.
+State is derived from EC2 and the markers together, never from the heartbeat alone: a marker ends the run, an instance shows that it is
+live, and the heartbeat only tells an instance that prepares from one that trains. `derive` is that rule, and nothing else is.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def derive(
 
 
 def hidden(machines: Sequence[Instance], claims: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> str:
-    """The instance of the newest attempt while it is so new that EC2 may not show it yet, and does not; "" otherwise."""
+    """The instance id of the newest attempt that EC2 does not show yet, because it is so new; "" otherwise."""
     claim = claims[-1] if claims else None
     if claim is None or not claim.instance or any(end.number == claim.number for end in ends):
         return ""
@@ -117,7 +117,7 @@ def _of_a_listing(run: str, hint: str) -> str:
 
 
 def unreadable(run: str, why: str, machines: Sequence[Instance]) -> Run:
-    """A run whose documents say nothing, by its newest living instance, if it has one."""
+    """A run whose documents cannot be read, by its newest live instance, if it has one."""
     newest = max((instance for instance in machines if instance.alive), key=lambda instance: instance.launched, default=None)
     if newest is None:
         return Run(run, RunState.UNREADABLE, detail=why, hint=f"llmlab status {run}")
@@ -137,7 +137,7 @@ def assemble(
     marker: Marker | None,
     now: datetime,
 ) -> Run:
-    """One answer out of what EC2 and the documents say. Pure. A marker of an attempt before the newest is not the last word any more."""
+    """The run as EC2 and its documents describe it. Pure. A marker of an attempt before the newest does not count any more."""
     claim = claims[-1] if claims else None
     if marker and claim and marker.attempts < claim.number:
         marker = None
@@ -185,12 +185,12 @@ def assemble(
 
 
 def objective_of(spec: Spec) -> str:
-    """What a run trains for; specs of before it could be chosen tell none."""
+    """The objective of a run; older specs name none and mean sft."""
     return str(spec.recipe.get("objective", "sft"))
 
 
 def _newest(what: str, marker: Marker | None, progress: Progress | None, last: Progress | None) -> float | None:
-    """What training earned or lost in its newest step: by the marker, else by the heartbeat, which knows more where a marker tells nothing.
+    """A metric of the newest step (loss, reward or margin): by the marker, or by the heartbeat where there is none or it has no number.
 
     `progress` is that of the newest attempt, `last` that of any.
     """

@@ -1,4 +1,4 @@
-"""The runs of a lab: which there are, everything about one, and which one the user means.
+"""The runs of a lab: list them, read everything about one, and find the one that the user means.
 
 Two listings tell about a thousand runs (`runs/` and `ended/`), and one call about all instances. Documents are read of live runs and of the
 newest few that are over; how a run is follows from them in `run_state`.
@@ -21,7 +21,7 @@ from llmlab.ops.run_state import Run, assemble, finished, hidden, unreadable
 
 SHOWN = 10
 DETAILED = 3
-"""Of how many runs that are over the marker is read in the list of a lab that has had more than `MANY` runs."""
+"""How many ended runs have their marker read for the list, in a lab that has had more than `MANY` runs."""
 MANY = 100
 
 
@@ -73,7 +73,7 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
 
 
 def by_run(all_instances: Iterable[Instance]) -> dict[str, list[Instance]]:
-    """The instances of each run, those without one left out."""
+    """The instances of each run, by run id; instances without a run are left out."""
     machines: dict[str, list[Instance]] = {}
     for machine in all_instances:
         if contract.RUN_ID.fullmatch(machine.run):
@@ -87,7 +87,7 @@ def marker_key(run: str, reason: EndReason) -> str:
 
 
 def read(aws: Aws, run: str, machines: Sequence[Instance], now: datetime) -> Run:
-    """A run without a marker in the listing, by its documents; where they are not readable, by EC2 alone."""
+    """A run that is not in the list of ended runs, by its documents; where they are not readable, by EC2 alone."""
     try:
         return detail(aws, run, now, machines=machines).run
     except (documents.Unreadable, UnknownRun) as error:
@@ -167,11 +167,11 @@ def first_step(aws: Aws) -> str:
 
 
 class UnknownRun(LabError):
-    """There is no such run, or what says what it is, its spec, is missing."""
+    """There is no such run, or its spec is missing."""
 
 
 def unknown(aws: Aws, text: str, names: Sequence[str], matches: Sequence[str] = (), called: Mapping[str, str] | None = None) -> UnknownRun:
-    """That there is no such run, with those that come nearest, newest first."""
+    """The error that there is no such run, with the runs that come nearest, newest first."""
     if text in names:
         return UnknownRun(f"run {text} has no spec, so nobody can tell what it was", "llmlab status --all", without=[text])
     if not names:

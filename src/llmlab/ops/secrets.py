@@ -1,4 +1,4 @@
-"""What only a lab's own programs may know: set from standard input, listed by name, removed. A value is never shown or logged."""
+"""The secrets of a lab's own programs: set from standard input, listed by name, removed. A value is never shown or logged."""
 
 import re
 import socket
@@ -14,7 +14,7 @@ from llmlab.lifecycle import webhooks
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}[a-z0-9]")
 READ = {HF_TOKEN: "token.txt", WEBHOOK_URL: "address.txt"}
-"""Each name that a program of the lab reads, and the file that examples have it in."""
+"""Each secret that a program of the lab reads, and the file that examples take it from."""
 MOST_BYTES = 65_536
 """Secrets Manager's limit for one value."""
 

@@ -1,7 +1,7 @@
-"""What each attempt of a run has cost, by part: the one account that `status`, `cost` and `report` give.
+"""The cost of each attempt of a run, by part: the one account behind `status`, `cost` and `report`.
 
-An attempt that has ended cost what its end says, which the agent or the watchdog summed from the prices of its pool as they changed. One
-that lives cost what its heartbeat says, and since then the price it was launched at.
+An attempt that has ended cost what its end says, which the agent or the watchdog summed from the prices of its pool as they changed. A
+live one cost what its heartbeat says, and since then the price it was launched at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ class AttemptCost:
 
 @dataclass(frozen=True)
 class Account:
-    """What is written about a run's attempts, in any order. `heartbeat` is of the newest, if of any."""
+    """The documents about a run's attempts, in any order. `heartbeat` is that of the newest attempt, if there is one."""
 
     charges: Sequence[Charge]
     attempts: Sequence[Attempt]
@@ -43,7 +43,7 @@ class Account:
 
 
 def by_attempt(account: Account, now: datetime, since: datetime | None = None, until: datetime | None = None) -> tuple[AttemptCost, ...]:
-    """Each attempt that had an instance between `since` and `until`; all of its time without them.
+    """The cost of each attempt that had an instance between `since` and `until`; of all of its time without them.
 
     Of an attempt that lies across a limit the share of its time counts, whatever the price was then.
     """
@@ -79,7 +79,7 @@ def by_attempt(account: Account, now: datetime, since: datetime | None = None, u
 
 
 def _gone(account: Account, attempt: Attempt, following: Attempt | None, now: datetime) -> datetime:
-    """When its instance ended: at its end, before the next one, with the run, at its deadline, or not yet."""
+    """When an attempt's instance ended: at its end, before the next attempt, with the run, at its deadline, or not yet (`now`)."""
     limits = [now, datetime.fromtimestamp(attempt.deadline, UTC)]
     if attempt.number in account.ends:
         limits.append(parse_timestamp(account.ends[attempt.number].ended))
@@ -91,7 +91,7 @@ def _gone(account: Account, attempt: Attempt, following: Attempt | None, now: da
 
 
 def _parts(account: Account, attempt: Attempt, end: AttemptEnd | None, launched: datetime, gone: datetime) -> dict[str, float]:
-    """US dollars of all its time."""
+    """The cost of an attempt's whole time in US dollars, by part."""
     if end is not None and end.costs:
         return dict(end.costs)
     if end is not None and end.cost:

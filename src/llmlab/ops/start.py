@@ -1,10 +1,10 @@
-"""Starting one attempt of a run.
+"""Start one attempt of a run.
 
 Claim → old marker away → schedule → CreateFleet → schedule aimed at the instance → the run's alarm clock → its instance noted.
 
 The order is what makes it safe to break off anywhere: the claim keeps two starters apart and makes the watchdog wait, so that a run
-that is resumed is never without a claim and without its last word, which the watchdog would then write anew; the schedule stands
-before there is anything to end, and what fails or is interrupted takes back what it made, found by tag and not by what it remembers.
+that is resumed is never without both a claim and its marker, which the watchdog would then write anew; the schedule exists before there
+is an instance to end, and a start that fails or is interrupted takes back what it made, found by tag and not by what it remembers.
 """
 
 import itertools
@@ -31,19 +31,19 @@ LOOK_SECONDS = 60
 """EC2 may take some seconds to show a new instance: how long one is looked for of which EC2 did not say whether it started it."""
 
 NAMED = 5
-"""Types that a sentence names."""
+"""Most instance types that a message names."""
 
 
 @dataclass
 class FleetRequest:
-    """What EC2 said to the last request. `open`: there may be an instance, because it has not said no; `given`: there is one."""
+    """The state of the last request to EC2. `open`: there may be an instance, because EC2 has not refused; `started`: there is one."""
 
     open: bool = False
     started: bool = False
 
 
 class LeftBehind(LabError):
-    """It broke off, and taking it back failed too."""
+    """A start broke off, and taking it back failed too."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Patience:
 
 
 def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patience: Patience) -> Attempt:
-    """One instance for this attempt; the attempt as it is then.
+    """Start an instance for this attempt; returns the attempt with its instance.
 
     Raises:
         NoCapacity: no pool gave one; nothing is left of the attempt.
@@ -91,7 +91,7 @@ def _claim(aws: Aws, bucket: str, key: str, attempt: Attempt, clock: Clock) -> b
     """Whether the attempt is this caller's; a claim that may have been written without an answer is taken back before the error goes on.
 
     Raises:
-        LeftBehind: that failed too.
+        LeftBehind: taking it back failed too.
     """
     try:
         return documents.write_once(aws, bucket, key, attempt, clock)
@@ -104,10 +104,10 @@ def _claim(aws: Aws, bucket: str, key: str, attempt: Attempt, clock: Clock) -> b
 
 @contextmanager
 def _taking_back(error: BaseException, left: str, run: str) -> Iterator[None]:
-    """What failing to take something back means.
+    """Take something back inside, after `error`; `left` says what remains when that fails.
 
     Raises:
-        LeftBehind: an error, with the first one in its words.
+        LeftBehind: taking it back failed, with the first error in its message.
     """
     try:
         yield
@@ -148,7 +148,7 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
 
 
 def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]", clock: Clock) -> Attempt:
-    """The attempt with the instance that a CreateFleet gave: one for each tier of pools, the best tier first.
+    """The attempt with the instance that CreateFleet gave: one request for each tier of pools, the best tier first.
 
     Raises:
         NoPoolHadCapacity: no tier had one; with what each pool answered.
@@ -201,7 +201,7 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
 
 
 def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
-    """A line for every type and answer, with the zones that gave it; a pool of which AWS says nothing gave nothing either."""
+    """Report one line for each instance type and error code, with the zones; a pool missing from AWS's answer counts as `no answer`."""
     market = "spot" if spot else "on demand"
     answers = {(pool_error.instance_type, pool_error.zone): pool_error.code for pool_error in error.tried}
     zones: dict[tuple[str, str], list[str]] = {}
@@ -228,7 +228,7 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
 
 
 def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
-    """The request for the run's alarm clock; every look sets it anew."""
+    """The request for the run's alarm clock, which wakes the watchdog; each time it looks it sets the clock anew."""
     return timers.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
 
 
@@ -249,12 +249,12 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
 def undo(
     aws: Aws, run: str, number: int, clock: Clock, error: BaseException, former_marker: Marker | None = None, *, request: FleetRequest
 ) -> None:
-    """Take back what an attempt that broke off may have made. The schedule goes last: it is the net under the rest.
+    """Take back what an attempt that broke off may have made. The schedule goes last: it is the safety net for the rest.
 
-    `said` is the marker that was there before: it is back before the claim goes, and stays away where an instance may be left.
+    `former_marker` is the run's marker from before: it is back before the claim goes, and stays away where an instance may be left.
 
     Raises:
-        LeftBehind: that failed too; says what may be left.
+        LeftBehind: taking it back failed too; says what may be left.
     """
     with _taking_back(error, f"an instance of {run} may be left, which ends at its deadline", run):
         if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if request.open else 0) and request.started:
@@ -267,7 +267,7 @@ def undo(
 
 
 def _end(aws: Aws, run: str, number: int) -> bool:
-    """Whether EC2 shows an attempt's instance ending; one that does not end is told to."""
+    """Whether EC2 shows an attempt's instance ending; a live one is terminated."""
     mine = [instance for instance in instances.find(aws, run) if instance.attempt == number]
     alive = [instance.id for instance in mine if instance.alive]
     instances.terminate(aws, alive)

@@ -1,4 +1,4 @@
-"""Stopping a run: ask its agent to save and leave, wait, and end what is left by its tag.
+"""Stop a run: ask its agent to save and leave, wait, and end the instances that are left, by their tag.
 
 A run without an instance is marked as stopped, so that the watchdog does not start it again.
 """
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 SAVE_MINUTES = 10
 """How long the machine may take to reach a step boundary, save and upload."""
 POWER_OFF_SECONDS = 60
-"""How long it may take to power itself off after its last word."""
+"""How long the instance may take to power itself off after it wrote the run's marker."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
 
 
 def _stop_unread(aws: Aws, run: str, clock: Clock, say: Say, why: str) -> Stopped:
-    """End the instances of a run of which nobody can tell how it is."""
+    """End the instances of a run whose documents cannot be read."""
     say(why)
     terminated = _end_machines(aws, run, clock, say, wait=False)
     return Stopped(unreadable(run, why, ()), already=not terminated, asked=False, terminated=terminated)
@@ -80,7 +80,7 @@ def _clear_up(aws: Aws, run: Run) -> None:
 
 
 def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: float) -> bool:
-    """Whether the run got its last word, or its machine left, within the limit."""
+    """Wait until the run has its marker, or its instance is gone; whether that came within the limit."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
     say(f"asked {run} to save and leave; waiting up to {limit_minutes:g} minutes for it (Ctrl-C leaves the request standing)")
     started = clock.now()

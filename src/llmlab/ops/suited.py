@@ -1,6 +1,6 @@
-"""Whether a recipe can learn from a dataset, by what its manifest says: before a machine is paid for that would find out.
+"""Whether a recipe can learn from a dataset, by the dataset's manifest: before an instance is paid for that would find out.
 
-What no training could begin with is refused; what is left out, or learned from otherwise than it looks, is said.
+A dataset that no training could begin with is refused; notes tell of examples that are left out, or learned from otherwise than it looks.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from llmlab.recipe import Recipe, load
 
 
 def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
-    """What is to say of a training of this recipe on this dataset. Datasets of earlier versions, which say less, pass.
+    """Notes on a training of this recipe on this dataset. Datasets of earlier versions, whose manifests say less, pass.
 
     Raises:
         DataError: none of its examples would be learned from, or the training would end at one of them.
@@ -33,7 +33,7 @@ def check(recipe: Recipe, data: Manifest) -> tuple[str, ...]:
 
 
 def check_template(recipe: Recipe, data: Manifest, model: Manifest | None) -> str:
-    """What is to say of the model's chat template and the rows: whether it was tried on them before, and what came of it.
+    """A note on the model's chat template and the dataset's rows: whether it was tried on them, and how many it refused.
 
     Args:
         recipe: the recipe, whose revision is a commit where the hub has told it.
@@ -80,10 +80,10 @@ def _is_of(template_facts: Mapping[str, Any], recipe: Recipe, model: Manifest | 
 
 
 def check_own_template(recipe: Recipe | None) -> None:
-    """That a recipe's own chat template can be read at all; what it makes of the rows is seen when it is tried on them.
+    """Check that a recipe's own chat template can be read at all; what it makes of the rows is seen when it is tried on them.
 
     Raises:
-        UsageError: it is no Jinja.
+        UsageError: the template is no Jinja.
     """
     if recipe is None or recipe.chat_template is None:
         return
@@ -107,7 +107,7 @@ def _of(template_facts: Mapping[str, Any]) -> str:
 
 
 def check_kinds(recipe: Recipe, kinds: Mapping[str, int], name: str) -> None:
-    """That the objective learns from what there is.
+    """Check that the recipe's objective learns from these kinds of examples.
 
     Raises:
         DataError: it does not, or no objective does.
@@ -154,15 +154,15 @@ WORDS = {
 
 
 def one_kind(name: str, label: str) -> str:
-    """Why labels that all say the same teach nothing."""
+    """The message why a dataset whose labels all say the same teaches nothing."""
     return f"every label of {name} says that the answer is {label}, and objective kto learns from good and bad ones side by side"
 
 
 def _labels(data: Manifest) -> None:
-    """That there are labels of both kinds.
+    """Check that a dataset with labels has both kinds of them.
 
     Raises:
-        DataError: they all say the same.
+        DataError: all labels say the same.
     """
     labels = _counts(data.facts.get(LABELS))
     if len(labels) == 1:
@@ -180,7 +180,7 @@ def recipe_at(path: Path) -> tuple[Recipe | None, str]:
 
 
 def unsuited(recipe: Recipe, kinds: Mapping[str, int], name: str) -> DataError | None:
-    """As `check_kinds`, but told instead of raised: another launch may have another recipe."""
+    """As `check_kinds`, but the error is returned instead of raised: another launch may have another recipe."""
     try:
         check_kinds(recipe, kinds, name)
     except DataError as error:
@@ -189,10 +189,10 @@ def unsuited(recipe: Recipe, kinds: Mapping[str, int], name: str) -> DataError |
 
 
 def _parts(data: Manifest) -> str:
-    """What is done with the parts of a dataset whose files tell several.
+    """A note on the splits of a dataset (train, valid, test), where its files are named for several.
 
     Raises:
-        DataError: none of them is to train on.
+        DataError: no split is to train on.
     """
     splits = data.facts.get(SPLITS)
     if not isinstance(splits, dict):
@@ -209,7 +209,7 @@ def _parts(data: Manifest) -> str:
 
 
 def _warm_up(recipe: Recipe, data: Manifest) -> str:
-    """What is to say of a warm-up that does not end before the training does."""
+    """A note on a warm-up that does not end before the training does."""
     steps = estimate.steps(recipe, data)
     if not steps or recipe.warmup_steps is None or recipe.warmup_steps < steps:
         return ""
@@ -217,13 +217,13 @@ def _warm_up(recipe: Recipe, data: Manifest) -> str:
 
 
 def _lengths(recipe: Recipe, data: Manifest) -> str:
-    """How many examples fit into the recipe's `max_length`.
+    """A note on how many examples fit into the recipe's `max_length`, where not all do.
 
     Lengths are of what a chat template made of the rows, where one was tried; else of the contents alone, so that what was measured to be
     too long is too long with any template.
 
     Raises:
-        DataError: none does, measured with a tokenizer.
+        DataError: no example fits, measured with a tokenizer.
     """
     lengths = _counts(data.facts.get(LENGTHS))
     every = sum(lengths.values())
@@ -244,5 +244,5 @@ def _lengths(recipe: Recipe, data: Manifest) -> str:
 
 
 def _counts(value: Any) -> dict[str, int]:
-    """Counts out of a document; what is none is left out."""
+    """The counts above 0 in a document's mapping; anything else in it is left out."""
     return {key: count for key, count in value.items() if type(count) is int and count > 0} if isinstance(value, dict) else {}

@@ -1,7 +1,7 @@
-"""What AWS has to sell for a run, and at what price: types, zones, on-demand and spot prices, quotas, charges.
+"""The market that AWS offers for a run: instance types, zones, on-demand and spot prices, quotas, charges.
 
-Asked once, all at the same time, for `estimate` and `launch` alike. Types, zones and a place to put the instance are needed; a price or a
-quota that may not be asked for costs accuracy and a note, and stops nothing.
+Read once, all at the same time, for `estimate` and `launch` alike. Types, zones and a subnet for the instance are needed; a price or a
+quota that may not be read costs accuracy and a note, and stops nothing.
 """
 
 from collections.abc import Sequence
@@ -41,12 +41,12 @@ class Supply:
     """Which numbers are approximate or not known, and why."""
 
     def zones(self, name: str) -> tuple[str, ...]:
-        """Where the lab may start instances of a type."""
+        """The zones in which the lab may start instances of a type."""
         return tuple(zone for zone in self.offers.get(name, ()) if not self.subnets or zone in self.subnets)
 
     @property
     def beside(self) -> float:
-        """US dollars an hour for what an instance needs."""
+        """US dollars an hour for what is paid beside an instance: its disk and its address."""
         return money.beside(self.charges)
 
 
@@ -92,10 +92,10 @@ def ask(
 
 
 def listed(settings: Settings, names: Sequence[str], markets: Sequence[bool], why: str) -> Supply:
-    """The market by the shipped tables, for who has no account to ask with; `why` says what keeps from asking.
+    """The market by the shipped price tables, for users without an account; `why` says why AWS cannot be asked.
 
     Raises:
-        UsageError: one of the types is not in them.
+        UsageError: one of the types is not in the tables.
     """
     types = catalogue.described()
     unknown = next((name for name in names if name not in types), "")
@@ -156,7 +156,7 @@ def _subnets(aws: Aws, settings: Settings, *, homeless: bool) -> dict[str, str]:
 
 
 def _approximate(on_demand: dict[str, Price], beside: Sequence[Charge], why: str) -> list[str]:
-    """One line for all the prices that come from the shipped tables."""
+    """A note that names all the prices that come from the shipped tables."""
     table = [name for name, price in on_demand.items() if price.approximate]
     what = [f"on-demand of {table[0] if len(table) == 1 else f'{len(table)} types'}"] if table else []
     what += [charge.what for charge in beside if charge.approximate]

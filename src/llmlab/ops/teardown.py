@@ -1,4 +1,4 @@
-"""Take the lab away again: instances first, then everything in the list in reverse, then a second opinion from AWS itself."""
+"""Delete the lab: the watchdog and the instances first, then all resources in reverse order; then AWS is asked what is left."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from llmlab.ops.runs import UnknownRun, attempts, by_run, detail, listing
 
 WAIT_SECONDS = 900
 WATCHDOG = (EventRule, FunctionPermission, SweepSchedule, Function)
-"""What must be silent before the machines end, or it would start them again."""
+"""Resources of the watchdog, which go before the instances end, or it would start them again."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class TornDown:
 
 
 def inventory(aws: Aws) -> list[Leftover]:
-    """What would go, by asking AWS."""
+    """The resources that a teardown would delete, as AWS lists them."""
     return leftovers.find(aws)
 
 
 def under_way(aws: Aws, clock: Clock) -> tuple[Run, ...]:
-    """The runs that a teardown would end, newest first; not those of which nobody can read how far they are."""
+    """The runs that a teardown would end, newest first; without those whose documents cannot be read."""
     try:
         runs = listing(aws, clock.now()).runs
     except documents.NotBootstrapped:
@@ -70,9 +70,9 @@ def under_way(aws: Aws, clock: Clock) -> tuple[Run, ...]:
 def teardown(
     settings: Settings, aws: Aws, clock: Clock, *, everything: bool, progress: Callable[[str], None] = lambda _line: None
 ) -> TornDown:
-    """Remove what is ours, except the outputs bucket (the results), unless `everything`.
+    """Delete the lab's resources, except the outputs bucket (the results), unless `everything`.
 
-    The watchdog goes before the machines, because it would start them again. Runs under way are marked as stopped, since nobody goes on
+    The watchdog goes before the instances, because it would start them again. Runs under way are marked as stopped, since nobody goes on
     with them.
     """
     going_on = under_way(aws, clock)
@@ -127,7 +127,7 @@ def teardown(
 
 
 def _stop(aws: Aws, run: str, clock: Clock) -> bool:
-    """Let the last word about a run be that it was stopped, unless its agent has had one; whether it is."""
+    """Mark a run as stopped, unless it is over already; returns whether it was marked."""
     try:
         current = detail(aws, run, clock.now()).run
         return not current.state.final and mark.stopped(aws, current, clock, "the lab was torn down")
@@ -136,7 +136,7 @@ def _stop(aws: Aws, run: str, clock: Clock) -> bool:
 
 
 def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> list[str]:
-    """Terminate what carries our tags, and wait until it is gone: what it holds cannot be deleted before."""
+    """Terminate the instances with the lab's tags and wait until they are gone: resources that they hold cannot be deleted before."""
     for identity in _hidden(aws, clock):
         progress(f"instance {identity}: started just now, waiting for EC2 to show it")
         instances.wait_shown(aws, identity, clock)

@@ -49,7 +49,7 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _config() -> dict[str, Any]:
-    """https://huggingface.co/docs/transformers/model_doc/llama#transformers.LlamaConfig."""
+    """The fields of https://huggingface.co/docs/transformers/model_doc/llama#transformers.LlamaConfig."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

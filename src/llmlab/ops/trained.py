@@ -1,4 +1,4 @@
-"""What a run has trained and the base model it belongs to, both on this machine: fetched where they are not.
+"""The adapter or model that a run has trained and its base model, as folders on this computer: fetched where they are missing.
 
 An uploaded base model lies in the data bucket and is brought into `outputs/models/NAME`, each file checked; a model of Hugging Face is left
 to transformers and its cache.
@@ -21,14 +21,14 @@ from llmlab.ops.runs import resolve
 from llmlab.recipe import Recipe
 
 MODELS = "models"
-"""In the folder of the outputs."""
+"""The folder of base models, in the folder of the outputs."""
 
 Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """`folder` is the adapter, or with `whole` the model. `base` is the base model's folder or Hugging Face name."""
+    """What a run has trained: `folder` is the adapter, or with `whole` the model. `base` is the base model's folder or its hub name."""
 
     run: str
     folder: Path
@@ -42,10 +42,10 @@ class TrainedModel:
 
 
 def locate(aws: Aws, text: str, outputs: Path, progress: Progress = lambda _done, _total: None) -> TrainedModel:
-    """What the run that `text` means has trained, fetched when it is not here.
+    """The trained adapter or model of the run that `text` means, fetched when it is not here.
 
     Raises:
-        LabError: there is no such run, or it has not got that far.
+        LabError: there is no such run, or it has no output yet.
     """
     run = resolve(aws, text)
     spec = documents.read(aws, Spec, aws.names.outputs_bucket, RunKeys(run).spec)
@@ -62,7 +62,7 @@ def base_of(aws: Aws, recipe: Recipe, outputs: Path, progress: Progress = lambda
     """The base model of a recipe: the folder that an uploaded one was brought to, or the Hugging Face name.
 
     Raises:
-        LabError: the uploaded model is not there any more, or not what its manifest says.
+        LabError: the uploaded model does not exist any more, or is not what its manifest says.
     """
     if recipe.lab_model is None:
         return recipe.model

@@ -56,7 +56,7 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a dataset or model goes, and what is there: the lab exists, and the name can be used."""
+    """Where a dataset or model is uploaded to, and the manifest that is there: the lab exists, and the name can be used."""
 
     name: str
     prefix: str
@@ -65,7 +65,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Local:
-    """A file to be in the manifest: what it is called there, and where its bytes are."""
+    """A local file that the manifest will list: its name there, and where its bytes are."""
 
     name: str
     path: Path

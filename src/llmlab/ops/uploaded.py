@@ -1,4 +1,4 @@
-"""What the user has uploaded: datasets and models, by the manifest that each upload ends with."""
+"""The datasets and models that the user has uploaded, by the manifest that each upload ends with."""
 
 import difflib
 
@@ -14,7 +14,7 @@ def dataset(aws: Aws, name: str) -> Manifest:
     """The manifest of a dataset; of the only one when no name is given.
 
     Raises:
-        UsageError: it does not exist, or there are several.
+        UsageError: the dataset does not exist, or there are several.
     """
     bucket = aws.names.data_bucket
     if name:
@@ -45,7 +45,7 @@ def dataset_if_any(aws: Aws, name: str) -> Manifest | None:
 
 
 def lacking(aws: Aws, name: str | None) -> LabError | None:
-    """As `model`, but what is missing is told instead of raised: an estimate goes on without."""
+    """As `model`, but the error is returned instead of raised: an estimate goes on without the model."""
     try:
         model(aws, name)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""Look at every line of a dataset before anything is paid for."""
+"""Check every line of a dataset before anything is paid for."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +36,7 @@ def validate(
 
 
 def as_manifest(path: Path, objective: str | None = None) -> Manifest:
-    """What an upload of a file or a folder would say of it, for who has nowhere to upload it.
+    """The manifest that an upload of a file or a folder would write, for users without an account.
 
     Raises:
         UsageError: as `validate`.
