@@ -57,14 +57,14 @@ def test_what_a_model_says_is_no_markup_of_the_report(text: str) -> None:
     assert "<script" not in page
 
 
-def facts(words: str) -> report.Report:
+def facts(words: str) -> report.RunReport:
     """A report whose every free text is these words."""
     manifest = Manifest(words, (), AT, {"note": words})
     recipe = {"model": words, "method": words, "lora": {"targets": words}}
     spec = Spec(RUN, words, words, words, recipe, manifest, words, words, words, (), spot=True, max_hours=1.0, created=AT)
     cost: Any = type("Cost", (), {"hours": 1.0, "cost": 1.0, "instance_types": (words,), "attempts": 1})
     sample = {"prompt": words, "base": words, "tuned": words}
-    return report.Report(
+    return report.RunReport(
         RUN, words, words, words, spec, None, cost, None, None, first_reward=None, last_reward=None, first_margin=None, last_margin=None,
         steps=0, charts=(), samples=(sample,),
     )  # fmt: skip
