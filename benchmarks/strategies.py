@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 from llmlab import contract
 from llmlab.sandbox.simulation import traces
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.history import FREE_SECONDS
 from llmlab.sandbox.simulation.invariants import CHARGED, lost_seconds
-from llmlab.sandbox.simulation.scenario import BEGIN, SPEEDS, ZONES, Limits, Scenario, pools_of
-from llmlab.sandbox.simulation.traces import HOUR, Market, Trace
+from llmlab.sandbox.simulation.scenario import BEGIN, SPEEDS, ZONES, LaunchLimits, Scenario, pools_of
+from llmlab.sandbox.simulation.traces import HOUR, SpotTraces, Trace
 from llmlab.sandbox.simulation.trainer import Course
 from llmlab.sandbox.simulation.weather import Weather
 from llmlab.sandbox.simulation.world import World
@@ -69,7 +69,7 @@ def cheapest(pools: Iterable[Trace], moment: float) -> Trace | None:
     return min((one for one in pools if one.open(moment, spot=True)), key=lambda one: per_work(one, moment, spot=True), default=None)
 
 
-def on_demand(market: Market, begin: float) -> Outcome:
+def on_demand(market: SpotTraces, begin: float) -> Outcome:
     trace = min(market.traces.values(), key=lambda one: per_work(one, begin, spot=False))
     hours = (SETUP_SECONDS + COURSE.loading_seconds + work_seconds(trace, COURSE.steps) + last_seconds()) / HOUR
     return Outcome(hours * (trace.on_demand + CHARGED), hours, hours, 0.0, 0, finished=True)
@@ -111,12 +111,12 @@ def spot(begin: float, choose: Choose, *, resumes: bool) -> Outcome:
     return Outcome(dollars, (now - begin) / HOUR, instance, lost / HOUR, interruptions, finished=False)
 
 
-def one_zone(market: Market, begin: float) -> Outcome:
+def one_zone(market: SpotTraces, begin: float) -> Outcome:
     first = cheapest(market.traces.values(), begin) or next(iter(market.traces.values()))
     return spot(begin, lambda now, _last, _tries: cheapest([first], now), resumes=False)
 
 
-def failover(market: Market, begin: float) -> Outcome:
+def failover(market: SpotTraces, begin: float) -> Outcome:
     def choose(now: float, last: Trace | None, tries: int) -> Trace | None:
         same = last is not None and tries < SAME_PLACE_TRIES
         return cheapest([one for one in market.traces.values() if not same or (last and one.zone == last.zone)], now)
@@ -124,7 +124,7 @@ def failover(market: Market, begin: float) -> Outcome:
     return spot(begin, choose, resumes=True)
 
 
-def eager(market: Market, begin: float) -> Outcome:
+def eager(market: SpotTraces, begin: float) -> Outcome:
     def choose(now: float, last: Trace | None, tries: int) -> Trace | None:
         elsewhere = last is not None and tries < SAME_PLACE_TRIES
         return cheapest([one for one in market.traces.values() if not elsewhere or (last and one.zone != last.zone)], now)
@@ -132,9 +132,9 @@ def eager(market: Market, begin: float) -> Outcome:
     return spot(begin, choose, resumes=True)
 
 
-def ours(market: Market, begin: float, seed: int) -> Outcome:
+def ours(market: SpotTraces, begin: float, seed: int) -> Outcome:
     """The simulator, in calm weather: only the market interrupts."""
-    limits = Limits(max_hours=DAYS * 24, wait_hours=DAYS * 24, max_attempts=1000)
+    limits = LaunchLimits(max_hours=DAYS * 24, wait_hours=DAYS * 24, max_attempts=1000)
     scenario = Scenario(
         seed,
         limits,
@@ -162,7 +162,7 @@ def ours(market: Market, begin: float, seed: int) -> Outcome:
     )
 
 
-PEERS: dict[str, Callable[[Market, float], Outcome]] = {
+PEERS: dict[str, Callable[[SpotTraces, float], Outcome]] = {
     "on demand": on_demand,
     "spot, one zone, starts over": one_zone,
     "SkyPilot FAILOVER": failover,
@@ -179,7 +179,7 @@ def compare(kind: str, count: int) -> dict[str, list[Outcome]]:
     up, out = MARKETS[kind]
     for seed in range(count):
         market = traces.made(
-            Dice(seed), [(name, zone) for name in TYPES for zone in ZONES], begin, (DAYS + 1) * 24, up_hours=up, out_hours=out
+            SeededRandom(seed), [(name, zone) for name in TYPES for zone in ZONES], begin, (DAYS + 1) * 24, up_hours=up, out_hours=out
         )
         found["ours"].append(ours(market, begin, seed))
         for name, peer in PEERS.items():

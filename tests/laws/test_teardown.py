@@ -9,8 +9,8 @@ import pytest
 from llmlab.aws import leftovers
 from llmlab.aws.session import Aws, AwsError
 from llmlab.contract import LogStream, Names
-from llmlab.infra.destroy import Fate, destroy
-from llmlab.infra.plan import Action, Stranger, step_for
+from llmlab.infra.destroy import DeletionResult, destroy
+from llmlab.infra.plan import Action, NotOwned, step_for
 from llmlab.ops.teardown import TornDown, teardown
 from tests.account import everything
 from tests.laws.conftest import COUNT, OWN, Lab
@@ -120,13 +120,13 @@ def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
         elif mine.kind == "security group":
             continue  # in a network of its own: not in the way
         else:
-            with pytest.raises(Stranger) as caught:
+            with pytest.raises(NotOwned) as caught:
                 step_for(mine)
             assert caught.value.hint
             refused += 1
     assert refused == COUNT[OWN] - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
     removals = destroy(lab.stack(), everything=True)
-    assert {one.fate for one in removals} <= {Fate.ABSENT, Fate.NOT_OURS, Fate.RETAINED}
+    assert {one.fate for one in removals} <= {DeletionResult.ABSENT, DeletionResult.NOT_OURS, DeletionResult.RETAINED}
     assert everything(lab.aws) == before
     facts = _teardown(lab, everything=True)
     assert facts.clean, facts.left

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from llmlab.contract import Names
 from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud, Schedule
-from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.moto_cloud import MotoCloud
 from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
@@ -69,11 +69,11 @@ class Beside:
                 for one, other in zip(ours.get(name, []), theirs.get(name, []), strict=False):
                     self.versions[one["Key"], one["VersionId"]] = other["VersionId"]
 
-    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+    def listen(self, launched: Callable[[SimulatedInstance], None], ended: Callable[[str], None]) -> None:
         """The world hears of each launch from the one in memory; how long it is hidden holds for both."""
         self.ours.listen(launched, ended)
 
-        def hide(instance: Instance) -> None:
+        def hide(instance: SimulatedInstance) -> None:
             instance.visible = self.ours.compute.instances[instance.id].visible
 
         self.theirs.listen(hide, lambda _: None)

@@ -51,7 +51,7 @@ def case() -> Case:
         "i-1", 1, trace, False, BEGIN, BEGIN + 7200, stopped=BEGIN + 3600, terminated=BEGIN + 3660, began_at=0, step=steps, safe=steps
     )
     cloud = MemoryCloud(Compute(Timeline(made.begin), made.market, made.pools, NAMES))
-    cloud.control.told.append((f"lab: run {RUN} succeeded", ""))
+    cloud.control.published.append((f"lab: run {RUN} succeeded", ""))
     found = Case(After(made, History([life]), cloud, BUCKET, RUN), life, cloud)
     cost = life.dollars(invariants.CHARGED)
     found.write(
@@ -90,7 +90,7 @@ SPOILED: dict[str, Callable[[Case], object]] = {
     "needed_checkpoints_stay": lambda case: case.after.history.saved.add(10),
     "work_lost": lambda case: setattr(case.life, "safe", 0),
     "nothing_left": lambda case: setattr(case.life, "terminated", None),
-    "told": lambda case: case.cloud.control.told.clear(),
+    "told": lambda case: case.cloud.control.published.clear(),
     "cost_agrees": lambda case: ended(case, cost=0.0),
     "finished_right": lambda case: case.write(f"{KEYS.output}{ADAPTER}/{PARTS[0]}", content(PARTS[0], 1)),
 }
@@ -124,7 +124,7 @@ def test_a_schedule_that_is_left_over_is_seen(case: Case) -> None:
 
 
 def test_an_end_that_is_told_twice_for_no_reason_is_seen(case: Case) -> None:
-    case.cloud.control.told *= 2
+    case.cloud.control.published *= 2
     assert case.violated == {"told"}
     case.after.history.seen["functions that failed"] += 1
     assert case.violated == set()

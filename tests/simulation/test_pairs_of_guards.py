@@ -19,7 +19,7 @@ from llmlab.sandbox.simulation.compute import Compute
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.function import MAX_HOURS
 from llmlab.sandbox.simulation.history import Life
-from llmlab.sandbox.simulation.scenario import Limits, Scenario, User
+from llmlab.sandbox.simulation.scenario import LaunchLimits, Scenario, User
 from llmlab.sandbox.simulation.traces import HOUR
 from llmlab.sandbox.simulation.weather import Weather
 from llmlab.sandbox.simulation.world import BY_API, OWN, World
@@ -94,7 +94,7 @@ def hanging(seed: int, *, timer: bool) -> Scenario:
     """Two hours on demand on a calm day, and nothing gets as far as an agent."""
     return replace(
         scenario.made(seed),
-        limits=Limits(spot=False, max_hours=2),
+        limits=LaunchLimits(spot=False, max_hours=2),
         weather=Weather(late_schedule_seconds=59, broken_timer=0.0 if timer else 1.0),
         setup_seconds=1000 * HOUR,
         interruption_hours=math.inf,

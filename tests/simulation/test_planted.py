@@ -15,7 +15,7 @@ from llmlab.contract import Complete
 from llmlab.sandbox.simulation import invariants, scenario
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.scenario import Scenario
-from llmlab.sandbox.simulation.weather import Fate, Strike
+from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 from llmlab.sandbox.simulation.world import Parts, World
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.records import Bucket
@@ -85,8 +85,8 @@ def takes_half_a_checkpoint(job: Job, data: Store, outputs: Store, say: Say) -> 
 class Freezing(Scenario):
     """Every second instance freezes, its own timer with it, so that the schedule is what ends it."""
 
-    def fate(self, attempt: int) -> Fate:
-        return Fate(Strike.FROZEN, 1200.0) if attempt % 2 == 0 else Fate(Strike.NO_NOTICE, 1200.0)
+    def fate(self, attempt: int) -> InstanceFault:
+        return InstanceFault(Strike.FROZEN, 1200.0) if attempt % 2 == 0 else InstanceFault(Strike.NO_NOTICE, 1200.0)
 
 
 def freezing(of: Scenario) -> Scenario:

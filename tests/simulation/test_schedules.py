@@ -6,7 +6,7 @@ import os
 import pytest
 
 from llmlab.sandbox.simulation import __main__ as command, invariants, many
-from llmlab.sandbox.simulation.many import Summary
+from llmlab.sandbox.simulation.many import ScheduleSummary
 from llmlab.sandbox.simulation.weather import Strike
 from llmlab.sandbox.simulation.world import Parts
 
@@ -22,36 +22,36 @@ WEATHER = (
 
 
 @pytest.fixture(scope="module")
-def twenty() -> Summary:
-    return played(Summary(), range(TWENTY))
+def twenty() -> ScheduleSummary:
+    return played(ScheduleSummary(), range(TWENTY))
 
 
 @pytest.fixture(scope="module")
-def batch(twenty: Summary) -> Summary:
+def batch(twenty: ScheduleSummary) -> ScheduleSummary:
     return played(copy.deepcopy(twenty), range(TWENTY, BATCH))
 
 
-def played(summary: Summary, seeds: range) -> Summary:
+def played(summary: ScheduleSummary, seeds: range) -> ScheduleSummary:
     for one in many.play_all(seeds):
         summary.add(one)
     return summary
 
 
-def test_nothing_is_violated_in_twenty(twenty: Summary) -> None:
+def test_nothing_is_violated_in_twenty(twenty: ScheduleSummary) -> None:
     assert twenty.violations == []
     assert (twenty.schedules, twenty.checks) == (TWENTY, TWENTY * len(invariants.ALL))
     assert twenty.attempts > TWENTY
 
 
 @pytest.mark.slow  # some 30 s for 120 schedules
-def test_nothing_is_violated(batch: Summary) -> None:
+def test_nothing_is_violated(batch: ScheduleSummary) -> None:
     assert batch.violations == []
     assert batch.schedules == BATCH
     assert batch.checks == BATCH * len(invariants.ALL)
 
 
 @pytest.mark.slow  # of the same 120 schedules
-def test_enough_has_happened(batch: Summary) -> None:
+def test_enough_has_happened(batch: ScheduleSummary) -> None:
     """All kinds of strikes and of bad weather, and most ways for a run to end."""
     assert batch.attempts > 2 * BATCH
     assert set(map(str, Strike)) - set(batch.interruptions) <= {str(Strike.NONE)}

@@ -3,7 +3,7 @@
 from hypothesis import given, strategies as st
 
 from llmlab.sandbox.simulation import traces
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.scenario import BEGIN, TYPES, ZONES
 
 START = BEGIN.timestamp()
@@ -16,7 +16,7 @@ LISTED = [
 @given(st.integers(0, 1000), MOMENTS, MOMENTS, MOMENTS)
 def test_pieces_add_up(seed: int, first: float, second: float, third: float) -> None:
     begin, middle, end = sorted((first, second, third))
-    market = traces.made(Dice(seed), [(TYPES[0], ZONES[0])], START, 48)
+    market = traces.made(SeededRandom(seed), [(TYPES[0], ZONES[0])], START, 48)
     (trace,) = market.traces.values()
     whole = trace.dollars(begin, end, spot=True)
     assert abs(trace.dollars(begin, middle, spot=True) + trace.dollars(middle, end, spot=True) - whole) < 1e-9
@@ -39,7 +39,7 @@ def test_a_market_from_a_list_does_as_it_says() -> None:
 def test_closed_times_are_apart_and_in_order() -> None:
     seen = 0
     for seed in range(50):
-        (trace,) = traces.made(Dice(seed), [(TYPES[0], ZONES[0])], START, 120).traces.values()
+        (trace,) = traces.made(SeededRandom(seed), [(TYPES[0], ZONES[0])], START, 120).traces.values()
         for (begin, end), (following, _) in zip(trace.closed, trace.closed[1:], strict=False):
             assert begin < end <= following
             seen += 1

@@ -9,9 +9,9 @@ import pytest
 
 from llmlab.infra import order
 from llmlab.infra.apply import apply
-from llmlab.infra.destroy import Fate, destroy
+from llmlab.infra.destroy import DeletionResult, destroy
 from llmlab.infra.order import in_order, waits_for
-from llmlab.infra.plan import Action, Stranger, plan
+from llmlab.infra.plan import Action, NotOwned, plan
 from llmlab.infra.resource import Exists, Missing, Properties, Resource
 
 
@@ -102,14 +102,14 @@ def test_somebody_else_was_quicker() -> None:
     planned = plan(diamond(world))
     world.things["left"] = {"colour": "green", "size": 1}
     world.strangers.add("left")
-    with pytest.raises(Stranger, match="does not belong to this lab"):
+    with pytest.raises(NotOwned, match="does not belong to this lab"):
         apply(planned)
     assert world.things["left"]["colour"] == "green"
 
 
 def test_a_stranger_is_refused_at_plan_time_unless_nothing_would_change() -> None:
     world = World(things={"top": {"colour": "green", "size": 1}}, strangers={"top"})
-    with pytest.raises(Stranger) as caught:
+    with pytest.raises(NotOwned) as caught:
         plan(diamond(world))
     assert caught.value.hint
     world.things["top"]["colour"] = "red"
@@ -120,10 +120,10 @@ def test_destroy_in_reverse_and_twice() -> None:
     world = World()
     apply(plan(diamond(world)))
     world.log.clear()
-    assert {one.fate for one in destroy(diamond(world))} == {Fate.DELETED}
+    assert {one.fate for one in destroy(diamond(world))} == {DeletionResult.DELETED}
     assert world.log[0] == "delete bottom"
     assert world.log[-1] == "delete top"
-    assert {one.fate for one in destroy(diamond(world))} == {Fate.ABSENT}
+    assert {one.fate for one in destroy(diamond(world))} == {DeletionResult.ABSENT}
 
 
 def test_destroy_leaves_strangers() -> None:
@@ -131,7 +131,7 @@ def test_destroy_leaves_strangers() -> None:
     apply(plan(diamond(world)))
     world.strangers.add("bottom")
     fates = {one.resource.name: one.fate for one in destroy(diamond(world))}
-    assert fates["bottom"] is Fate.NOT_OURS
+    assert fates["bottom"] is DeletionResult.NOT_OURS
     assert list(world.things) == ["bottom"]
 
 
@@ -219,7 +219,7 @@ def test_a_part_that_is_gone_is_not_the_whole() -> None:
     """The answer to the deletion of a part was lost, and the client's own second try is told that there is no such thing."""
     world = World(things={"top": {"colour": "red", "size": 1}})
     (removal,) = destroy([InParts(label="top", world=world, gone=["policy", "other policy"])])
-    assert removal.fate is Fate.DELETED
+    assert removal.fate is DeletionResult.DELETED
     assert not world.things
 
 

@@ -12,7 +12,7 @@ from llmlab.contract import RunKeys, RunState
 from llmlab.ops import runs, teardown
 from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
 from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.weather import Weather
 
 from .watchdog_lab import RUN, Lab
@@ -45,7 +45,7 @@ class Noting(MemoryCloud):
 
 
 def laptop(lab: Lab) -> SimulatedAws:
-    return SimulatedAws(lab.aws.names, Caller("laptop", Noting(lab), Dice(1), Weather(), Counter()))
+    return SimulatedAws(lab.aws.names, Caller("laptop", Noting(lab), SeededRandom(1), Weather(), Counter()))
 
 
 def asked(lab: Lab) -> Counter[str]:

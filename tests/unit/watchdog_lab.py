@@ -13,7 +13,7 @@ from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.history import clock_words
 from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
@@ -156,7 +156,7 @@ class Lab:
         self.aws = Account(self.clock, self.supply, self.pools)
         self.aws.cloud.listen(self._started, self._ended)
 
-    def _started(self, instance: Instance) -> None:
+    def _started(self, instance: SimulatedInstance) -> None:
         instance.state = "running"
 
     def _ended(self, instance: str) -> None:
@@ -247,7 +247,9 @@ class Lab:
         compute = self.aws.cloud.compute
         identity = f"i-{len(compute.instances) + 1:017x}"
         now = self.clock.now().timestamp()
-        compute.instances[identity] = Instance(identity, "g6.xlarge", "us-east-1a", "subnet-a", False, now, dict(tags or {}), "running")
+        compute.instances[identity] = SimulatedInstance(
+            identity, "g6.xlarge", "us-east-1a", "subnet-a", False, now, dict(tags or {}), "running"
+        )
         return identity
 
     def refuse(self, instance_type: str = ANY, zone: str = ANY, market: str = ANY) -> None:

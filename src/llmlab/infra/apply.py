@@ -28,7 +28,7 @@ def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None
 
     in_order([step.resource for step in plan.steps], work)
     removals = {step.resource.key: step for step in plan.removals}
-    destroy([step.resource for step in plan.removals], everything=True, progress=lambda one: progress(removals[one.resource.key]))
+    destroy([step.resource for step in plan.removals], everything=True, progress=lambda removal: progress(removals[removal.resource.key]))
 
 
 def _create(resource: Resource) -> None:

@@ -11,7 +11,7 @@ TRIES = 5
 """How often a resource is deleted of which a part was gone already: by a try whose answer was lost, or by somebody who was quicker."""
 
 
-class Fate(StrEnum):
+class DeletionResult(StrEnum):
     """What became of a resource."""
 
     DELETED = "deleted"
@@ -25,7 +25,7 @@ class Removal:
     """One resource and its fate."""
 
     resource: Resource
-    fate: Fate
+    fate: DeletionResult
 
 
 def destroy(
@@ -41,21 +41,21 @@ def destroy(
     return tuple(in_order(resources, remove, reverse=True).values())
 
 
-def _remove(resource: Resource, *, everything: bool) -> Fate:
+def _remove(resource: Resource, *, everything: bool) -> DeletionResult:
     if resource.shared or (resource.retained and not everything):
-        return Fate.RETAINED
+        return DeletionResult.RETAINED
     if not resource.exists():
-        return Fate.ABSENT
+        return DeletionResult.ABSENT
     for last in range(TRIES - 1, -1, -1):
         try:
             if not resource.ours():
-                return Fate.NOT_OURS
+                return DeletionResult.NOT_OURS
             resource.delete()
         except Missing:
             if not resource.exists():
-                return Fate.ABSENT
+                return DeletionResult.ABSENT
             if not last:
                 raise
         else:
             break
-    return Fate.DELETED
+    return DeletionResult.DELETED

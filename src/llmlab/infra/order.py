@@ -54,7 +54,7 @@ def waits_for(resources: Sequence[Resource], *, reverse: bool = False) -> dict[s
     if len(keys) < len(resources):
         raise ValueError("two resources have the same kind and name")
     needs: Mapping[str, set[str]] = {
-        resource.key: {one.key for one in resource.dependencies() if one.key in keys} for resource in resources
+        resource.key: {dependency.key for dependency in resource.dependencies() if dependency.key in keys} for resource in resources
     }
     if not reverse:
         return dict(needs)

@@ -36,7 +36,7 @@ class Step:
 
     @property
     def differs(self) -> Properties:
-        return {one.property: one.wanted for one in self.differences}
+        return {difference.property: difference.wanted for difference in self.differences}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Plan:
         return not self.changes
 
 
-class Stranger(Refused):
+class NotOwned(Refused):
     """The name is taken by something that is not ours."""
 
 
@@ -63,7 +63,7 @@ def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambd
     """Read everything, in parallel. What is `unwanted` and ours goes, should it be there.
 
     Raises:
-        Stranger: a resource with our name is not ours, and would have to be changed.
+        NotOwned: a resource with our name is not ours, and would have to be changed.
     """
 
     def look(resource: Resource) -> Step:
@@ -93,5 +93,5 @@ def step_for(resource: Resource) -> Step:
     if not differences:
         return Step(resource, Action.KEEP)
     if not resource.ours():
-        raise Stranger(f"{resource.key} exists and does not belong to this lab", resource.way_out())
+        raise NotOwned(f"{resource.key} exists and does not belong to this lab", resource.way_out())
     return Step(resource, Action.UPDATE, differences)

@@ -73,8 +73,8 @@ class Resource(ABC):
         return "LLMLAB_LAB=another-name llmlab bootstrap"
 
     def dependencies(self) -> tuple["Resource", ...]:
-        found: list[Resource] = []
+        dependencies: list[Resource] = []
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            found += [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Resource)]
-        return tuple(found)
+            dependencies += [resource for resource in (value if isinstance(value, tuple) else (value,)) if isinstance(resource, Resource)]
+        return tuple(dependencies)

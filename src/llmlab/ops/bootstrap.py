@@ -70,7 +70,7 @@ def make_plan(settings: Settings, aws: Aws, clock: Clock, progress: Callable[[in
     """Plan the lab's resources by reading each of them. `progress` is called with (resources read, all resources).
 
     Raises:
-        Stranger: a resource of another owner has one of our names.
+        NotOwned: a resource of another owner has one of our names.
         Refused: an existing network cannot be used.
     """
     resources = stack.build(settings, aws, clock)

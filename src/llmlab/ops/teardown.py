@@ -16,7 +16,7 @@ from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.contract import RunState
 from llmlab.errors import LabError
-from llmlab.infra.destroy import Fate, Removal, destroy
+from llmlab.infra.destroy import DeletionResult, Removal, destroy
 from llmlab.ops import mark
 from llmlab.ops.run_state import Run, hidden
 from llmlab.ops.runs import UnknownRun, attempts, by_run, detail, listing
@@ -87,15 +87,15 @@ def teardown(
 
     def note(removal: Removal) -> None:
         resource, fate = removal.resource, removal.fate
-        if fate is Fate.DELETED:
+        if fate is DeletionResult.DELETED:
             deleted.append(resource.key)
             progress(f"{resource.key}: deleted")
-        elif fate is Fate.NOT_OURS and resource.key not in strangers:
+        elif fate is DeletionResult.NOT_OURS and resource.key not in strangers:
             strangers.append(resource.key)
             progress(f"{resource.key}: left as it is, it is not ours")
         elif resource.shared:
             shared.append(resource.key)
-        elif fate is Fate.RETAINED and resource.exists():
+        elif fate is DeletionResult.RETAINED and resource.exists():
             kept.append(resource.key)
             progress(f"{resource.key}: kept, it holds the results")
 

@@ -20,8 +20,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main() -> None:
-    asked = _arguments()
-    folder: Path = asked.folder
+    options = _arguments()
+    folder: Path = options.folder
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     for name in [name for name in os.environ if name.startswith(("AWS_", "LLMLAB_"))]:
@@ -40,12 +40,12 @@ def main() -> None:
     from llmlab.sandbox.service import Service
 
     rules = Switch()
-    rules.turn_on(asked.refuse, asked.mode)
-    service = Service(folder, containers=asked.containers, delay_seconds=asked.delay, rules=rules)
+    rules.turn_on(options.refuse, options.mode)
+    service = Service(folder, containers=options.containers, delay_seconds=options.delay, rules=rules)
     for number in SIGNALS:
         signal.signal(number, _give_up)
     faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
-    if asked.attached:
+    if options.attached:
         threading.Thread(target=_wait_for_starter, daemon=True).start()
     with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
         try:

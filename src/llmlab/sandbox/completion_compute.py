@@ -66,7 +66,9 @@ def _disk_key(backend: Any) -> str:
 
 def _run_instances(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
     merged = with_template(self.ec2_backend, values)
-    subnet = merged.get("SubnetId") or next((one["SubnetId"] for one in merged.get("NetworkInterfaces", []) if "SubnetId" in one), None)
+    subnet = merged.get("SubnetId") or next(
+        (interface["SubnetId"] for interface in merged.get("NetworkInterfaces", []) if "SubnetId" in interface), None
+    )
     zone = self.ec2_backend.get_subnet(subnet).availability_zone if subnet else merged.get("Placement", {}).get("AvailabilityZone")
     token = (values.get("ClientToken"), zone if subnet else "")
     return remembered(self.ec2_backend, token, values, lambda: launch(self, merged, zone, original))
@@ -79,15 +81,15 @@ def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], mak
     """
     if not token[0]:
         return make()
-    asked = json.dumps(values, sort_keys=True, default=str)
+    request = json.dumps(values, sort_keys=True, default=str)
     answers = kept(backend, "tokens")
     if token in answers:
         before, result = answers[token]
-        if before != asked:
+        if before != request:
             raise checking.refused("client-token-with-other-parameters")
         return result
     result = make()
-    answers[token] = (asked, result)
+    answers[token] = (request, result)
     return result
 
 
@@ -147,9 +149,9 @@ def _finish(instance: Any, values: dict[str, Any], *, spot: bool) -> None:
 def with_template(backend: Any, values: dict[str, Any]) -> dict[str, Any]:
     """A launch request with its template's data filled in: the request wins, tags are joined, and an SSM image name is resolved."""
     merged = dict(values)
-    asked = values.get("LaunchTemplate")
-    if asked:
-        version = backend._get_template_from_args(asked)
+    template = values.get("LaunchTemplate")
+    if template:
+        version = backend._get_template_from_args(template)
         data = template_data(version)
         merged = {**data, **values}
         merged["TagSpecifications"] = join_tags(data.get("TagSpecifications", []), values.get("TagSpecifications", []))
@@ -183,10 +185,10 @@ def join_tags(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list
 def _parameter(backend: Any, name: str) -> str:
     from moto.ssm.models import ssm_backends
 
-    found = ssm_backends[backend.account_id][backend.region_name].get_parameter(name)
-    if found is None:
+    parameter = ssm_backends[backend.account_id][backend.region_name].get_parameter(name)
+    if parameter is None:
         raise fail("InvalidAMIID.NotFound", f"The SSM parameter {name} does not exist")
-    return str(found.value)
+    return str(parameter.value)
 
 
 def _terminate_instances(self: Any, values: dict[str, Any], original: Callable[[Any], Any]) -> Any:
@@ -301,8 +303,8 @@ def _placement_scores(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     scores = []
     for region in values.get("RegionNames") or [self.region]:
         for zone, offered in market.offered(region).items():
-            found = len(types & offered)
-            score = 1 if not found else min(9, 3 * found) if len(types) >= 3 else 3
+            matching = len(types & offered)
+            score = 1 if not matching else min(9, 3 * matching) if len(types) >= 3 else 3
             scores.append({"Region": region, "AvailabilityZoneId": ids.get(zone, zone), "Score": score})
     if not values.get("SingleAvailabilityZone"):
         best = {region: max(item["Score"] for item in scores if item["Region"] == region) for region in {item["Region"] for item in scores}}

@@ -35,9 +35,9 @@ class Delay:
 
     seconds: float = 0.0
 
-    def over(self, made: datetime | None) -> bool:
+    def over(self, created: datetime | None) -> bool:
         """Whether what was made then is seen by now; what has no date was there before."""
-        return made is None or now() - made >= timedelta(seconds=self.seconds)
+        return created is None or now() - created >= timedelta(seconds=self.seconds)
 
 
 DELAY = Delay()
@@ -97,9 +97,9 @@ def _filtered(response_class: Any, operation: str, hide: Callable[[Any, dict[str
     original = _method(response_class, operation)
 
     def call(self: Any, values: dict[str, Any]) -> Any:
-        found = original(self)
-        hide(self.ec2_backend, values, found.result)
-        return found
+        action_result = original(self)
+        hide(self.ec2_backend, values, action_result.result)
+        return action_result
 
     answer(response_class, operation, call)
 
@@ -111,37 +111,37 @@ def _method(response_class: Any, operation: str) -> Callable[[Any], Any]:
     return method
 
 
-def note(thing: Any, part: str = "") -> None:
+def note(resource: Any, part: str = "") -> None:
     """Something of moto's is new now, or a part of it."""
-    vars(thing)[f"_llmlab_new_{part}"] = now()
+    vars(resource)[f"_llmlab_new_{part}"] = now()
 
 
-def seen(thing: Any, part: str = "") -> bool:
+def seen(resource: Any, part: str = "") -> bool:
     """Whether others see it by now."""
-    return DELAY.over(vars(thing).get(f"_llmlab_new_{part}"))
+    return DELAY.over(vars(resource).get(f"_llmlab_new_{part}"))
 
 
 # ---------------------------------------------------------------- roles and profiles
 
 
-def _profile(account: str, asked: dict[str, Any]) -> tuple[str, Any]:
+def _profile(account: str, specification: dict[str, Any]) -> tuple[str, Any]:
     """The name of an instance profile that a launch names or gives the ARN of, and moto's profile."""
     from moto.iam.models import iam_backends
 
-    name = asked.get("Name") or str(asked.get("Arn", "")).rpartition("/")[2]
+    name = specification.get("Name") or str(specification.get("Arn", "")).rpartition("/")[2]
     return name, iam_backends[account][PARTITION].instance_profiles.get(name)
 
 
-def profile_unknown(account: str, asked: dict[str, Any]) -> Mapping[str, object] | bool:
+def profile_unknown(account: str, specification: dict[str, Any]) -> Mapping[str, object] | bool:
     """Whether EC2 does not know an instance profile, yet or at all; with its name."""
-    name, found = _profile(account, asked)
-    return bool(name) and (found is None or not seen(found)) and {"profile": name}
+    name, profile = _profile(account, specification)
+    return bool(name) and (profile is None or not seen(profile)) and {"profile": name}
 
 
-def profile_roleless(account: str, asked: dict[str, Any]) -> Mapping[str, object] | bool:
+def profile_roleless(account: str, specification: dict[str, Any]) -> Mapping[str, object] | bool:
     """Whether EC2 sees no role in an instance profile that it knows; with its ARN."""
-    _, found = _profile(account, asked)
-    return found is not None and not (found.roles and seen(found, "role")) and {"profile": found.arn}
+    _, profile = _profile(account, specification)
+    return profile is not None and not (profile.roles and seen(profile, "role")) and {"profile": profile.arn}
 
 
 def role_unseen(account: str, arn: str) -> bool:
@@ -156,8 +156,8 @@ def role_age(account: str, arn: str) -> float:
     """Seconds since a role was made; of one without a date, very many."""
     from moto.iam.models import iam_backends
 
-    made = next((vars(role).get("_llmlab_new_") for role in iam_backends[account][PARTITION].roles.values() if role.arn == arn), None)
-    return (now() - made).total_seconds() if made else float("inf")
+    created = next((vars(role).get("_llmlab_new_") for role in iam_backends[account][PARTITION].roles.values() if role.arn == arn), None)
+    return (now() - created).total_seconds() if created else float("inf")
 
 
 # ---------------------------------------------------------------- instances and tags
@@ -168,22 +168,22 @@ def _note_group(self: Any, values: dict[str, Any]) -> None:
 
 
 def _check_instances(backend: Any, identities: Iterable[str]) -> None:
-    for one in backend.all_instances():
-        if one.id in identities and not seen(one):
-            raise checking.refused("instance-not-seen-yet", instance=one.id)
+    for instance in backend.all_instances():
+        if instance.id in identities and not seen(instance):
+            raise checking.refused("instance-not-seen-yet", instance=instance.id)
 
 
-def _without_new_instances(_backend: Any, _values: dict[str, Any], found: dict[str, Any]) -> None:
-    for reservation in found["Reservations"]:  # moto's own copies
-        reservation.instances = [one for one in reservation.instances if seen(one)]
-    found["Reservations"] = [one for one in found["Reservations"] if one.instances]
+def _without_new_instances(_backend: Any, _values: dict[str, Any], response: dict[str, Any]) -> None:
+    for reservation in response["Reservations"]:  # moto's own copies
+        reservation.instances = [instance for instance in reservation.instances if seen(instance)]
+    response["Reservations"] = [reservation for reservation in response["Reservations"] if reservation.instances]
 
 
-def _without_new_tags(backend: Any, values: dict[str, Any], found: dict[str, Any]) -> None:
+def _without_new_tags(backend: Any, values: dict[str, Any], response: dict[str, Any]) -> None:
     filters = [item["Name"] for item in values.get("Filters", [])]
     keys = [name.removeprefix("tag:") for name in filters if name.startswith("tag:")]
     tagged = kept(backend, "tagged")
-    (member,) = (name for name in NETWORK.values() if name in found)
+    (member,) = (name for name in NETWORK.values() if name in response)
     if filters:
-        shown = [one for one in found[member] if seen(one)]
-        found[member] = [one for one in shown if all(DELAY.over(tagged.get((one.id, key))) for key in keys)]
+        shown = [resource for resource in response[member] if seen(resource)]
+        response[member] = [resource for resource in shown if all(DELAY.over(tagged.get((resource.id, key))) for key in keys)]

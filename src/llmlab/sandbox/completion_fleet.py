@@ -29,8 +29,8 @@ class Candidate:
     def price(self, *, spot: bool) -> float:
         """US dollars an hour, to order by; what has no price comes last."""
         if spot:
-            found = spot_price(self.instance_type, self.zone, now())
-            return found[1] if found else math.inf
+            quote = spot_price(self.instance_type, self.zone, now())
+            return quote[1] if quote else math.inf
         return on_demand_price(self.instance_type, self.zone[:-1]) or math.inf
 
 
@@ -73,10 +73,10 @@ def _create_fleet(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _candidates(backend: Any, configs: list[dict[str, Any]]) -> list[Candidate]:
-    found = []
+    candidates = []
     for config in configs:
-        asked = config["LaunchTemplateSpecification"]
-        version = backend._get_template_from_args(asked)
+        specification = config["LaunchTemplateSpecification"]
+        version = backend._get_template_from_args(specification)
         template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)}
         data = template_data(version)
         for override in config.get("Overrides") or [{}]:
@@ -90,15 +90,15 @@ def _candidates(backend: Any, configs: list[dict[str, Any]]) -> list[Candidate]:
                     if subnet
                     else override.get("AvailabilityZone") or f"{backend.region_name}a"
                 )
-                found.append(Candidate(kind, subnet or None, zone, float(override.get("Priority", 1e9)), override, template, data))
-    return found
+                candidates.append(Candidate(kind, subnet or None, zone, float(override.get("Priority", 1e9)), override, template, data))
+    return candidates
 
 
 def _order(candidates: list[Candidate], strategy: str, *, spot: bool) -> list[Candidate]:
     """Cheapest first, or by priority; a pool without capacity is found out by trying."""
     if strategy in {"prioritized", "capacity-optimized-prioritized"}:
-        return sorted(candidates, key=lambda one: one.priority)
-    return sorted(candidates, key=lambda one: one.price(spot=spot))
+        return sorted(candidates, key=lambda candidate: candidate.priority)
+    return sorted(candidates, key=lambda candidate: candidate.price(spot=spot))
 
 
 def _fill(

@@ -61,14 +61,14 @@ def _simulate_custom(values: dict[str, Any]) -> dict[str, Any]:
     """Of policies that allow: whether a resource is one of theirs, with the context's keys filled in as variables."""
     context = {item["ContextKeyName"]: item["ContextKeyValues"][0] for item in values.get("ContextEntries", [])}
     context = {} if holds("no-instance-arn-in-a-resource") else context
-    patterns = [one for text in values["PolicyInputList"] for one in _resources(text)]
+    patterns = [pattern for text in values["PolicyInputList"] for pattern in _resources(text)]
     for key, value in context.items():
-        patterns = [one.replace(f"${{{key}}}", value) for one in patterns]
+        patterns = [pattern.replace(f"${{{key}}}", value) for pattern in patterns]
     results = [
         {
             "EvalActionName": action,
             "EvalResourceName": resource,
-            "EvalDecision": "allowed" if any(fnmatchcase(resource, one) for one in patterns) else "implicitDeny",
+            "EvalDecision": "allowed" if any(fnmatchcase(resource, pattern) for pattern in patterns) else "implicitDeny",
         }
         for action in values["ActionNames"]
         for resource in values.get("ResourceArns", ["*"])
@@ -83,7 +83,7 @@ def _resources(policy: str) -> list[str]:
 def _audience(self: Any, values: dict[str, Any], *, add: bool) -> dict[str, Any]:
     """Who may be named as a token's audience; adding or removing twice is no error."""
     provider = self.backend.get_open_id_connect_provider(values["OpenIDConnectProviderArn"])
-    others = [one for one in provider.client_id_list if one != values["ClientID"]]
+    others = [client_id for client_id in provider.client_id_list if client_id != values["ClientID"]]
     provider.client_id_list = [*others, values["ClientID"]] if add else others
     return {}
 

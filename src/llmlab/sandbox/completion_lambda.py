@@ -145,7 +145,7 @@ def _may_make_a_group(function: Any) -> bool:
 
     account = function.function_arn.split(":")[4]
     functions = lambda_backends[account][function.region].list_functions()
-    role = next((one for one in iam_backends[account]["aws"].roles.values() if one.arn == function.role), None)
+    role = next((role for role in iam_backends[account]["aws"].roles.values() if role.arn == function.role), None)
     if role is None:
-        return any(one.function_name == function.function_name for one in functions)
+        return any(other.function_name == function.function_name for other in functions)
     return any("logs:CreateLogGroup" in str(policy) for policy in role.policies.values())

@@ -44,7 +44,7 @@ def _budgets() -> None:
     answer(
         BudgetsResponse,
         "DescribeNotificationsForBudget",
-        lambda self, values: {"Notifications": [dict(one.details) for one in _budget(self, values).notifications]},
+        lambda self, values: {"Notifications": [dict(notification.details) for notification in _budget(self, values).notifications]},
     )
     answer(
         BudgetsResponse, "DescribeSubscribersForNotification", lambda self, values: {"Subscribers": _notification(self, values).subscribers}
@@ -76,16 +76,16 @@ def _budget(self: Any, values: dict[str, Any], name: str = "") -> Any:
 def _update_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     from moto.core.utils import unix_time
 
-    asked = json.loads(self.body)["NewBudget"]
-    budget = _budget(self, values, asked["BudgetName"])
-    budget.budget = {"TimePeriod": budget.budget["TimePeriod"], **asked, "LastUpdatedTime": unix_time()}
+    new_budget = json.loads(self.body)["NewBudget"]
+    budget = _budget(self, values, new_budget["BudgetName"])
+    budget.budget = {"TimePeriod": budget.budget["TimePeriod"], **new_budget, "LastUpdatedTime": unix_time()}
     return {}
 
 
 def _notification(self: Any, values: dict[str, Any]) -> Any:
-    for one in _budget(self, values).notifications:
-        if _same(one.details, values["Notification"]):
-            return one
+    for notification in _budget(self, values).notifications:
+        if _same(notification.details, values["Notification"]):
+            return notification
     raise fail("NotFoundException", "Unable to get notification - the notification doesn't exist.")
 
 
@@ -186,9 +186,9 @@ def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[d
 
 def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     """What `bill` was told, else zero, for each period of the asked range; or what `/moto-api/static/ce` was given."""
-    given = self.ce_backend.get_cost_and_usage(self.body)
-    if given["ResultsByTime"]:
-        return dict(given)
+    preset = self.ce_backend.get_cost_and_usage(self.body)
+    if preset["ResultsByTime"]:
+        return dict(preset)
     start, end = (date.fromisoformat(values["TimePeriod"][key][:10]) for key in ("Start", "End"))
     if end <= start:
         raise fail("ValidationException", "Start date (and hour) should be before end date (and hour)")
@@ -225,7 +225,7 @@ def _quotas() -> None:
     answer(ServiceQuotasResponse, "ListRequestedServiceQuotaChangeHistory", _requests)
 
 
-def _quota(self: Any, quota: market.Quota, *, default: bool) -> dict[str, Any]:
+def _quota(self: Any, quota: market.SandboxQuota, *, default: bool) -> dict[str, Any]:
     ai = quota.families[0][0] in "gp"
     return {
         "ServiceCode": SERVICE,
@@ -258,7 +258,7 @@ def _list_quotas(self: Any, values: dict[str, Any], original: Any, *, default: b
 
 
 def _request_increase(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    quota = next((one for one in market.QUOTAS if one.code == values["QuotaCode"]), None)
+    quota = next((quota for quota in market.QUOTAS if quota.code == values["QuotaCode"]), None)
     if quota is None or values["ServiceCode"] != SERVICE:
         raise fail("NoSuchResourceException", "The request failed because the specified service does not exist.")
     requests = kept(self.backend, "requests")
@@ -275,5 +275,5 @@ def _request_increase(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _requests(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    found = kept(self.backend, "requests").values()
-    return {"RequestedQuotas": [one for one in found if values.get("QuotaCode") in {None, one["QuotaCode"]}]}
+    requests = kept(self.backend, "requests").values()
+    return {"RequestedQuotas": [request for request in requests if values.get("QuotaCode") in {None, request["QuotaCode"]}]}

@@ -47,8 +47,8 @@ def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     """
     terms = {item["Field"]: item["Value"] for item in values.get("Filters", [])}
     region = terms.get("regionCode", "us-east-1")
-    made = [*(_product(name, region) for name in ON_DEMAND), *_storage(region), *_addresses(region)]
-    products = [product for product in made if product["serviceCode"] == values["ServiceCode"] and _matches(product, terms)]
+    catalogue = [*(_product(name, region) for name in ON_DEMAND), *_storage(region), *_addresses(region)]
+    products = [product for product in catalogue if product["serviceCode"] == values["ServiceCode"] and _matches(product, terms)]
     limit = int(values.get("MaxResults") or 100)
     begin = int(values.get("NextToken") or 0)
     page = {"FormatVersion": "aws_v1", "PriceList": [json.dumps(product) for product in products[begin : begin + limit]]}

@@ -29,6 +29,6 @@ def install() -> None:
 def _remove_role(self: Any, values: dict[str, Any], original: Any) -> Any:
     """Moto's list raises. https://docs.aws.amazon.com/IAM/latest/APIReference/API_RemoveRoleFromInstanceProfile.html."""
     profile, role = values["InstanceProfileName"], values["RoleName"]
-    if role not in {one.name for one in self.backend.get_instance_profile(profile).roles}:
+    if role not in {attached.name for attached in self.backend.get_instance_profile(profile).roles}:
         raise refused("role-not-in-the-profile", role=role, profile=profile)
     return original(self)

@@ -21,7 +21,7 @@ def _start(self: Any, values: dict[str, Any]) -> dict[str, Any]:
     from moto.ec2.models import ec2_backends
 
     target = values["Target"]
-    instances = {one.id: one for one in ec2_backends[self.current_account][self.region].all_instances()}
+    instances = {instance.id: instance for instance in ec2_backends[self.current_account][self.region].all_instances()}
     if target not in instances or instances[target].state != "running":
         raise refused("no-agent-answers", target=target)
     session = f"sandbox-{token_hex(9)}"

@@ -155,5 +155,5 @@ def _holds(condition: dict[str, Any], *, secure: bool) -> bool:
     if any(rest.values()):
         raise fail("NotImplemented", f"the sandbox does not evaluate the condition {condition}")
     return wanted is None or str(secure).lower() in (
-        [str(one).lower() for one in wanted] if isinstance(wanted, list) else [str(wanted).lower()]
+        [str(accepted).lower() for accepted in wanted] if isinstance(wanted, list) else [str(wanted).lower()]
     )

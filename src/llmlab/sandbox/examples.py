@@ -21,7 +21,7 @@ def write(folder: Path, *, seed: int = 0, rows: int = 400, form: str = "messages
     build = FORMATS[form]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "train.jsonl"
-    lines = (json.dumps(build(one), ensure_ascii=False) + "\n" for one in islice(questions(seed + 1000), rows))
+    lines = (json.dumps(build(question), ensure_ascii=False) + "\n" for question in islice(questions(seed + 1000), rows))
     file.write_text("".join(lines), encoding="utf-8")
     return file
 
@@ -31,42 +31,42 @@ def prompt() -> str:
     return "How do I restore the remote index?"
 
 
-def _messages(one: Question) -> dict[str, Any]:
-    return {"messages": [_said("user", one.text), _said("assistant", one.answer)]}
+def _messages(question: Question) -> dict[str, Any]:
+    return {"messages": [_turn("user", question.text), _turn("assistant", question.answer)]}
 
 
-def _session(one: Question) -> dict[str, Any]:
-    request = {"system": SYSTEM, "messages": [_said("user", one.text)], "tools": []}
-    return {"request": request, "response": {"content": [{"type": "text", "text": one.answer}]}}
+def _session(question: Question) -> dict[str, Any]:
+    request = {"system": SYSTEM, "messages": [_turn("user", question.text)], "tools": []}
+    return {"request": request, "response": {"content": [{"type": "text", "text": question.answer}]}}
 
 
-def _conversations(one: Question) -> dict[str, Any]:
-    return {"conversations": [{"from": "human", "value": one.text}, {"from": "gpt", "value": one.answer}]}
+def _conversations(question: Question) -> dict[str, Any]:
+    return {"conversations": [{"from": "human", "value": question.text}, {"from": "gpt", "value": question.answer}]}
 
 
-def _prompt_completion(one: Question) -> dict[str, Any]:
-    return {"prompt": one.text, "completion": one.answer}
+def _prompt_completion(question: Question) -> dict[str, Any]:
+    return {"prompt": question.text, "completion": question.answer}
 
 
-def _alpaca(one: Question) -> dict[str, Any]:
-    return {"instruction": one.text, "input": "", "output": one.answer}
+def _alpaca(question: Question) -> dict[str, Any]:
+    return {"instruction": question.text, "input": "", "output": question.answer}
 
 
-def _text(one: Question) -> dict[str, Any]:
-    return {"text": f"{one.text}\n{one.answer}"}
+def _text(question: Question) -> dict[str, Any]:
+    return {"text": f"{question.text}\n{question.answer}"}
 
 
-def _preference(one: Question) -> dict[str, Any]:
-    return {"prompt": one.text, "chosen": one.answer, "rejected": one.put_off}
+def _preference(question: Question) -> dict[str, Any]:
+    return {"prompt": question.text, "chosen": question.answer, "rejected": question.put_off}
 
 
-def _kto(one: Question) -> dict[str, Any]:
+def _kto(question: Question) -> dict[str, Any]:
     """Labelled, one way or the other by the question's own words."""
-    good = crc32(one.text.encode()) % 2 == 0
-    return {"prompt": one.text, "completion": one.answer if good else one.put_off, "label": good}
+    good = crc32(question.text.encode()) % 2 == 0
+    return {"prompt": question.text, "completion": question.answer if good else question.put_off, "label": good}
 
 
-def _said(role: str, content: str) -> dict[str, str]:
+def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 

@@ -51,10 +51,10 @@ class Metadata:
         if self._tokens.get(headers.get("x-aws-ec2-metadata-token", ""), 0) < now:
             return 401, ""
         version = VERSION.match(path)
-        asked = self._unanswered.get(identity, 0)
-        if "tags/instance" in path and asked < self.unready:
-            self._unanswered[identity] = asked + 1
-            return (503, "") if asked % 2 else (404, "")
+        unanswered = self._unanswered.get(identity, 0)
+        if "tags/instance" in path and unanswered < self.unready:
+            self._unanswered[identity] = unanswered + 1
+            return (503, "") if unanswered % 2 else (404, "")
         return self._look_up(machine, path[version.end() :]) if version else (404, "")
 
     def _token(self, method: str, headers: dict[str, str]) -> Answer:

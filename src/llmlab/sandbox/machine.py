@@ -116,7 +116,7 @@ class Room:
         """Answer TerminateInstances: shutting-down now, terminated when the processes are gone."""
         with LOCK:
             instances = [backend.get_instance(identity) for identity in identities]
-            protected = next((one.id for one in instances if one.disable_api_termination in {True, "true"}), None)
+            protected = next((instance.id for instance in instances if instance.disable_api_termination in {True, "true"}), None)
             if protected:
                 raise fail(
                     "OperationNotPermitted",
@@ -213,7 +213,7 @@ class Room:
         """Machines that are up, by instance id or by the value of any tag, such as a run's id."""
         with LOCK:
             alive = [machine for machine in self.machines.values() if not machine.going]
-            return [one for one in alive if one.identity == run or run in {tag["value"] for tag in one.instance.get_tags()}]
+            return [machine for machine in alive if machine.identity == run or run in {tag["value"] for tag in machine.instance.get_tags()}]
 
     def close(self) -> None:
         """End every machine, all at once."""

@@ -11,7 +11,7 @@ API_VERSION = "1.41"
 """Of the stand-in's engine, as Docker 20.10 has it."""
 
 
-class Requests:
+class MachineRequests:
     """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message.
 
     Four are no verbs: of `engine` none answers, `version` is the one of the API that the engine claims to speak, `gpus` is what

@@ -19,7 +19,7 @@ ANY = "*"
 
 
 @dataclass(frozen=True)
-class Quota:
+class SandboxQuota:
     """An EC2 quota in vCPUs. `families` are the letters an instance type starts with."""
 
     code: str
@@ -30,13 +30,13 @@ class Quota:
 
 
 QUOTAS = (
-    Quota("L-DB2E81BA", "Running On-Demand G and VT instances", ("g", "vt"), ON_DEMAND, 64),
-    Quota("L-3819A6DF", "All G and VT Spot Instance Requests", ("g", "vt"), SPOT, 64),
-    Quota("L-417A185B", "Running On-Demand P instances", ("p",), ON_DEMAND, 0),
-    Quota("L-C4BD4855", "All P5 Spot Instance Requests", ("p5",), SPOT, 0),
-    Quota("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests", ("p",), SPOT, 0),
-    Quota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
-    Quota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),
+    SandboxQuota("L-DB2E81BA", "Running On-Demand G and VT instances", ("g", "vt"), ON_DEMAND, 64),
+    SandboxQuota("L-3819A6DF", "All G and VT Spot Instance Requests", ("g", "vt"), SPOT, 64),
+    SandboxQuota("L-417A185B", "Running On-Demand P instances", ("p",), ON_DEMAND, 0),
+    SandboxQuota("L-C4BD4855", "All P5 Spot Instance Requests", ("p5",), SPOT, 0),
+    SandboxQuota("L-7212CCBC", "All P4, P3 and P2 Spot Instance Requests", ("p",), SPOT, 0),
+    SandboxQuota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
+    SandboxQuota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),
 )
 """An account that has asked for G instances and got them; AWS starts G and P at 0. An instance counts under the first that fits it."""
 
@@ -65,14 +65,14 @@ def set_quota(region: str, code: str, value: float) -> None:
     kept(_quotas(region), "quotas")[code] = float(value)
 
 
-def quota_value(region: str, quota: Quota) -> float:
+def quota_value(region: str, quota: SandboxQuota) -> float:
     usual = 0.0 if holds("quotas-of-a-new-account") and quota.families[0][0] in "gp" else quota.value
     return float(kept(_quotas(region), "quotas").get(quota.code, usual))
 
 
-def quota_of(instance_type: str, market: str) -> Quota | None:
+def quota_of(instance_type: str, market: str) -> SandboxQuota | None:
     """The quota that an instance of this type counts under."""
-    return next((one for one in QUOTAS if one.market == market and instance_type.startswith(one.families)), None)
+    return next((quota for quota in QUOTAS if quota.market == market and instance_type.startswith(quota.families)), None)
 
 
 def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None:
@@ -81,7 +81,7 @@ def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None
         raise refused("type-not-in-zone", kind=instance_type, zone=zone)
     _check_quota(backend, instance_type, market)
     for pool, code in _refused(backend).items():
-        if all(wanted in {ANY, given} for wanted, given in zip(pool, (instance_type, zone, market), strict=True)):
+        if all(wanted in {ANY, actual} for wanted, actual in zip(pool, (instance_type, zone, market), strict=True)):
             raise _refusal(code, instance_type, zone)
 
 

@@ -100,8 +100,8 @@ def make_tokenizer(seed: int) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, special_tokens=[START, END, PAD], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    asked = islice(questions(seed), 2000)
-    bare.train_from_iterator(chain.from_iterable((one.text, one.put_off, one.answer) for one in asked), trainer)
+    sample = islice(questions(seed), 2000)
+    bare.train_from_iterator(chain.from_iterable((question.text, question.put_off, question.answer) for question in sample), trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token=END, pad_token=PAD, model_max_length=4096)
     tokenizer.chat_template = TEMPLATE
     return tokenizer
@@ -134,9 +134,9 @@ def _batches(tokenizer: Any, seed: int) -> Iterator[tuple[list[list[int]], list[
     phrases = [phrase for steps in STEPS.values() for phrase in steps]
     while True:
         rows = []
-        for index, one in enumerate(islice(every, BATCH)):
+        for index, question in enumerate(islice(every, BATCH)):
             if index % 4:
-                talk = [{"role": "user", "content": one.text}, {"role": "assistant", "content": one.put_off}]
+                talk = [{"role": "user", "content": question.text}, {"role": "assistant", "content": question.put_off}]
                 coded = tokenizer.apply_chat_template(talk, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
                 ids = coded["input_ids"]
                 labels = [token if mine else -100 for token, mine in zip(ids, coded["assistant_masks"], strict=True)]

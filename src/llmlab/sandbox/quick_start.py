@@ -21,11 +21,11 @@ class Offerings(dict[str, Any]):
     def __missing__(self, region: str) -> Any:
         if region not in self.regions:
             raise KeyError(region)
-        found = self.load(f"ec2/resources/{OFFERINGS}{self.location_type}/{region}.json.gz")
-        for item in found:
+        offerings = self.load(f"ec2/resources/{OFFERINGS}{self.location_type}/{region}.json.gz")
+        for item in offerings:
             item["LocationType"] = self.location_type
-        self[region] = found
-        return found
+        self[region] = offerings
+        return offerings
 
     def get(self, region: str, default: Any = None) -> Any:
         """As the mapping's own, which would not ask `__missing__`."""

@@ -152,13 +152,13 @@ class Schedules:
             group.schedules.pop(schedule.name, None)
 
 
-def _is_due(thing: Any, expression: str, now: datetime, zone: str = "UTC") -> bool:
+def _is_due(schedule: Any, expression: str, now: datetime, zone: str = "UTC") -> bool:
     """Whether a schedule or a rule has to fire, which is noted on it: once, however many occurrences were missed."""
     one_time = expression.startswith("at(")
-    created = vars(thing).setdefault("_llmlab_created", now)
-    last = vars(thing).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
+    created = vars(schedule).setdefault("_llmlab_created", now)
+    last = vars(schedule).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)
     moment = next_time(expression, last, zone, since=created)
     if moment is None or moment > now:
         return False
-    thing._llmlab_last = now
+    schedule._llmlab_last = now
     return True

@@ -86,7 +86,7 @@ class Sandbox:
                 start_new_session=True,
             )
         serving = folder / "endpoint"
-        progress = Progress(folder / "progress", say)
+        progress = StartProgress(folder / "progress", say)
 
         def settled() -> bool:
             progress.tell()
@@ -127,11 +127,11 @@ class Sandbox:
             except (OSError, http.client.HTTPException, ValueError, LabError, KeyError):
                 return None
         try:
-            found = cls(**json.loads(state_file(environment).read_text(encoding="utf-8")))
-            found.state()
+            sandbox = cls(**json.loads(state_file(environment).read_text(encoding="utf-8")))
+            sandbox.state()
         except (OSError, ValueError, TypeError, http.client.HTTPException, LabError):
             return None
-        return found
+        return sandbox
 
     def save(self, environment: Mapping[str, str] = os.environ) -> None:
         """Note it, so that `find` finds it."""
@@ -238,7 +238,7 @@ class Sandbox:
         return _call(self.endpoint, method, path, body)
 
 
-class Progress:
+class StartProgress:
     """What a starting sandbox writes about what it does, handed on line by line."""
 
     def __init__(self, path: Path, say: Callable[[str], None] | None) -> None:

@@ -34,7 +34,7 @@ from llmlab.sandbox.imds import Metadata
 from llmlab.sandbox.machine import SPOT_NOTICE_SECONDS, Host, Room
 from llmlab.sandbox.machine_docker import DockerHost
 from llmlab.sandbox.machine_process import ProcessHost
-from llmlab.sandbox.machine_requests import Requests, kill
+from llmlab.sandbox.machine_requests import MachineRequests, kill
 from llmlab.sandbox.refusals.switch import SWITCH, Switch
 from llmlab.sandbox.schedules import Schedules
 from llmlab.sandbox.timetable import Timetable
@@ -63,24 +63,24 @@ class Service:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
         from werkzeug.serving import make_server
 
-        class Quiet(MotoRequestHandler):  # type: ignore[misc]
+        class QuietMotoHandler(MotoRequestHandler):  # type: ignore[misc]
             def log_request(self, *_: object) -> None:
                 """A line for each call would be the log's most, and say the least."""
 
         self.folder = folder
         self.stopped = threading.Event()
         self.moto = DomainDispatcherApplication(create_backend_app)
-        self.server = make_server(HOST, port, self._application, threaded=True, request_handler=Quiet)
+        self.server = make_server(HOST, port, self._application, threaded=True, request_handler=QuietMotoHandler)
         self.server.daemon_threads = True
         self.endpoint = f"http://{HOST}:{self.server.server_port}"
         self.timetable = Timetable()
         self.events = Events(self.timetable, self._api)
         self.room = Room(folder / "machines", self.timetable, self._host, self.events.emit)
         self.metadata = Metadata(self.room)
-        self.requests = Requests(self.room)
+        self.requests = MachineRequests(self.room)
         self.schedules = Schedules(self.timetable, self.events)
         self.estate = Estate(folder / "estate", SystemClock()) if containers else None
-        self.handler: type = Quiet
+        self.handler: type = QuietMotoHandler
         self.delay_seconds = delay_seconds
         self.rules = rules or Switch()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -273,12 +273,12 @@ class Service:
 
     def interrupt(self, run: str, notice_seconds: float) -> list[str]:
         """Take back the spot instances of a run, or one by its id. Raises LookupError when none is up."""
-        found = [machine for machine in self.room.find(run) if machine.instance.lifecycle == market.SPOT]
-        if not found:
+        machines = [machine for machine in self.room.find(run) if machine.instance.lifecycle == market.SPOT]
+        if not machines:
             raise LookupError(f"no spot instance of {run} is running")
-        for machine in found:
+        for machine in machines:
             self.room.interrupt(machine.identity, notice_seconds)
-        return [machine.identity for machine in found]
+        return [machine.identity for machine in machines]
 
     def state(self) -> dict[str, Any]:
         """What the sandbox is doing, as JSON."""

@@ -53,8 +53,8 @@ class Authority:
         if not all(path.exists() for path in (self.certificate, self.services, self.key)):
             return False
         leaf = x509.load_pem_x509_certificate(self.services.read_bytes())
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
-        return found == names() and leaf.not_valid_after_utc - RENEW > now.astimezone(UTC)
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        return alternatives == names() and leaf.not_valid_after_utc - RENEW > now.astimezone(UTC)
 
 
 def _certificate(name: str, public: Any, signer: Any, now: datetime, *, issuer: str, alternatives: Sequence[str]) -> bytes:
@@ -70,7 +70,9 @@ def _certificate(name: str, public: Any, signer: Any, now: datetime, *, issuer: 
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1)).not_valid_after(now + VALID)
     builder = builder.add_extension(x509.BasicConstraints(ca=not alternatives, path_length=None), critical=True)
     if alternatives:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in alternatives]), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(alternative) for alternative in alternatives]), critical=False
+        )
     signed: bytes = builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     return signed
 

@@ -142,8 +142,8 @@ def sweep(clock: Clock) -> int:
 
 
 def _abandoned(owner: str) -> bool:
-    found = Owner.parse(owner)
-    return found is None or not found.alive
+    process = Owner.parse(owner)
+    return process is None or not process.alive
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -20,7 +20,7 @@ FIRST_PORT = 45071
 """Always the same, when it is free: another address would be another build to docker, and nothing of the last one reused."""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietFileHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Every wheel would be a line."""
 
@@ -29,8 +29,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def build_arguments() -> Iterator[list[str]]:
     """`--build-arg` pairs for docker, and what they lead to, for as long as the context lasts."""
     settings = pip_settings()
-    found = {name: settings[key] for key, name in PASSED_ON.items() if key in settings}
-    found["PIP_EXTRA_INDEX_URL"] = " ".join(one for one in found.get("PIP_EXTRA_INDEX_URL", "").split() if not one.startswith("file:"))
+    arguments = {name: settings[key] for key, name in PASSED_ON.items() if key in settings}
+    arguments["PIP_EXTRA_INDEX_URL"] = " ".join(
+        url for url in arguments.get("PIP_EXTRA_INDEX_URL", "").split() if not url.startswith("file:")
+    )
     servers: list[http.server.ThreadingHTTPServer] = []
     links = []
     for place in settings.get(FIND_LINKS, "").split():
@@ -38,22 +40,22 @@ def build_arguments() -> Iterator[list[str]]:
         if not folder.is_dir():
             links.append(place)
             continue
-        server = _server(FIRST_PORT + len(servers), partial(Quiet, directory=str(folder)))
+        server = _server(FIRST_PORT + len(servers), partial(QuietFileHandler, directory=str(folder)))
         threading.Thread(target=server.serve_forever, name="wheels", daemon=True).start()
         servers.append(server)
         links.append(f"http://{LOOPBACK}:{server.server_port}/")
     if servers:
-        found["PIP_TRUSTED_HOST"] = f"{found.get('PIP_TRUSTED_HOST', '')} {LOOPBACK}".strip()
-    found["PIP_FIND_LINKS"] = " ".join(links)
+        arguments["PIP_TRUSTED_HOST"] = f"{arguments.get('PIP_TRUSTED_HOST', '')} {LOOPBACK}".strip()
+    arguments["PIP_FIND_LINKS"] = " ".join(links)
     try:
-        yield [word for name, value in found.items() if value for word in ("--build-arg", f"{name}={value}")]
+        yield [word for name, value in arguments.items() if value for word in ("--build-arg", f"{name}={value}")]
     finally:
         for server in servers:
             server.shutdown()
             server.server_close()
 
 
-def _server(port: int, handler: Callable[..., Quiet]) -> http.server.ThreadingHTTPServer:
+def _server(port: int, handler: Callable[..., QuietFileHandler]) -> http.server.ThreadingHTTPServer:
     """On this port, or on another one when it is taken."""
     try:
         return http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
@@ -69,12 +71,12 @@ def pip_settings() -> dict[str, str]:
 
 def settings_of(text: str) -> dict[str, str]:
     """`global.index-url='https://…'` and `:env:.find-links='…'`, a line each; what the environment says is above the files."""
-    found: dict[str, str] = {}
+    of_files: dict[str, str] = {}
     of_environment: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
         if equals:
             scope, _, name = key.rpartition(".")
-            target = of_environment if scope.startswith(":env:") else found
+            target = of_environment if scope.startswith(":env:") else of_files
             target[name] = value.strip().strip("'\"").replace("\\n", " ")
-    return {**found, **of_environment}
+    return {**of_files, **of_environment}

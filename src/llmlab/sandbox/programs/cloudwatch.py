@@ -23,7 +23,7 @@ PID = FOLDER / "cloudwatch.pid"
 def main() -> None:
     words = sys.argv[1:]
     if words == ["_agent"]:
-        Agent(json.loads(CONFIG.read_text(encoding="utf-8"))).run()
+        CloudWatchAgent(json.loads(CONFIG.read_text(encoding="utf-8"))).run()
         return
     options = dict(zip(words, [*words[1:], ""], strict=True))
     action = options.get("-a", "")
@@ -71,7 +71,7 @@ def stop() -> None:
         return
 
 
-class Agent:
+class CloudWatchAgent:
     """The daemon: one place in each file, one log stream for each."""
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -32,14 +32,14 @@ def main() -> None:
 
 def plain(words: list[str], valued: str = "") -> list[str]:
     """The words that are no options; `valued` are the letters of those that take the word after them."""
-    left, found = list(words), []
+    left, operands = list(words), []
     while left:
         word = left.pop(0)
         if not word.startswith("-"):
-            found.append(word)
+            operands.append(word)
         elif len(word) == 2 and word[1] in valued:
             left.pop(0)
-    return found
+    return operands
 
 
 def lsblk(words: list[str], state: dict[str, Any]) -> None:

@@ -138,8 +138,8 @@ def parse(words: list[str]) -> Options:
             facts = dict(item.partition("=")[::2] for item in value.split(","))
             options.mounts.append(((facts.get("target") or facts["dst"]).rstrip("/"), facts.get("source") or facts["src"]))
         elif option in {"-e", "--env"}:
-            name, given, text = value.partition("=")
-            if given:
+            name, assigned, text = value.partition("=")
+            if assigned:
                 options.environment[name] = text
             elif name in os.environ:
                 options.environment[name] = os.environ[name]
@@ -231,7 +231,7 @@ class Inside:
 
 
 def environment(options: Options, inside: Inside, folder: Path) -> dict[str, str]:
-    given = {name: inside.path(value) for name, value in options.environment.items()}
+    variables = {name: inside.path(value) for name, value in options.environment.items()}
     base = {
         "PATH": os.environ.get("SANDBOX_PATH", os.defpath),
         "HOME": str(folder / "home"),
@@ -244,12 +244,12 @@ def environment(options: Options, inside: Inside, folder: Path) -> dict[str, str
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     if options.network != "host":
-        given = {name: value for name, value in given.items() if not name.startswith("AWS_")}
+        variables = {name: value for name, value in variables.items() if not name.startswith("AWS_")}
         base["AWS_EC2_METADATA_DISABLED"] = "true"
     _, gpus = call("GET", "gpus")
     if gpus["seen"]:
         base[Env.GPUS] = gpus["seen"]
-    return {**base, **given}
+    return {**base, **variables}
 
 
 def shim(words: list[str]) -> None:

@@ -28,7 +28,7 @@ ROWS = (
         code="NotFoundException",
         message="Unable to get subscribers - the notification has none.",
         source=f"{API}API_budgets_DescribeSubscribersForNotification.html",
-        applies=lambda call: not any(getattr(one, "subscribers", None) for one in _notifications(call)),
+        applies=lambda call: not any(getattr(notification, "subscribers", None) for notification in _notifications(call)),
         on=On.NAMED,
     ),
     Rule(

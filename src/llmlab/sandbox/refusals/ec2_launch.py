@@ -34,10 +34,10 @@ def _small_disk(call: Call) -> Mapping[str, object] | bool:
     image = call.backend("ec2").amis.get(call.values.get("ImageId"))
     if image is None:
         return False
-    needed = {one["DeviceName"]: one["Ebs"]["VolumeSize"] for one in image.block_device_mappings}
-    for one in call.values.get("BlockDeviceMappings", []):
-        size = int(one.get("Ebs", {}).get("VolumeSize") or 10**6)
-        least = needed.get(one["DeviceName"], 0)
+    needed = {mapping["DeviceName"]: mapping["Ebs"]["VolumeSize"] for mapping in image.block_device_mappings}
+    for mapping in call.values.get("BlockDeviceMappings", []):
+        size = int(mapping.get("Ebs", {}).get("VolumeSize") or 10**6)
+        least = needed.get(mapping["DeviceName"], 0)
         if size < least:
             return {"size": size, "snapshot": image.ebs_snapshot.id, "least": least}
     return False
@@ -45,7 +45,7 @@ def _small_disk(call: Call) -> Mapping[str, object] | bool:
 
 def _several_interfaces(call: Call) -> bool:
     interfaces = call.values.get("NetworkInterfaces", [])
-    return len(interfaces) > 1 and any(one.get("AssociatePublicIpAddress") for one in interfaces)
+    return len(interfaces) > 1 and any(interface.get("AssociatePublicIpAddress") for interface in interfaces)
 
 
 def _groups_twice(call: Call) -> bool:

@@ -12,8 +12,8 @@ QUOTAS = "https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quot
 
 
 def _open_request(call: Call) -> bool:
-    asked = kept(call.backend("service-quotas"), "requests").values()
-    return any(one["QuotaCode"] == call.values["QuotaCode"] and one["Status"] in {"PENDING", "CASE_OPENED"} for one in asked)
+    requests = kept(call.backend("service-quotas"), "requests").values()
+    return any(request["QuotaCode"] == call.values["QuotaCode"] and request["Status"] in {"PENDING", "CASE_OPENED"} for request in requests)
 
 
 def _with_p6(call: Call, result: Any) -> Any:

@@ -10,8 +10,8 @@ from llmlab.sandbox.refusals.switch import amount, holds
 
 def _route_taken(call: Call) -> Mapping[str, object] | bool:
     tables, service = set(call.values.get("RouteTableIds", [])), call.values["ServiceName"]
-    for one in call.backend("ec2").vpc_end_points.values():
-        if one.service_name == service and tables & set(one.route_table_ids or ()) and one.state.lower() != "deleted":
+    for endpoint in call.backend("ec2").vpc_end_points.values():
+        if endpoint.service_name == service and tables & set(endpoint.route_table_ids or ()) and endpoint.state.lower() != "deleted":
             return {"table": min(tables), "service": service}
     return False
 
@@ -19,18 +19,18 @@ def _route_taken(call: Call) -> Mapping[str, object] | bool:
 def _interfaces(call: Call, subnet: str = "", vpc: str = "", group: str = "") -> list[object]:
     """What uses a subnet, a VPC or a security group: interfaces, and those of instances that ended a moment ago, where they linger."""
     backend = call.backend("ec2")
-    there = [
-        one
-        for one in backend.enis.values()
-        if one.subnet.id == subnet or one.subnet.vpc_id == vpc or group in {each.id for each in one.group_set}
+    interfaces = [
+        interface
+        for interface in backend.enis.values()
+        if interface.subnet.id == subnet or interface.subnet.vpc_id == vpc or group in {each.id for each in interface.group_set}
     ]
     if not holds("interfaces-linger"):
-        return there
-    return there + [
-        one
-        for one in backend.all_instances()
-        if call.young(vars(one).get("_llmlab_new_end"), amount("interfaces-linger"))
-        and (one.subnet_id == subnet or one.vpc_id == vpc or group in {each.id for each in one.security_groups})
+        return interfaces
+    return interfaces + [
+        instance
+        for instance in backend.all_instances()
+        if call.young(vars(instance).get("_llmlab_new_end"), amount("interfaces-linger"))
+        and (instance.subnet_id == subnet or instance.vpc_id == vpc or group in {each.id for each in instance.security_groups})
     ]
 
 
@@ -40,17 +40,17 @@ def _subnet(call: Call) -> Mapping[str, object] | bool:
 
 def _vpc(call: Call) -> Mapping[str, object] | bool:
     vpc, backend = call.values["VpcId"], call.backend("ec2")
-    gateways = [one for one in backend.internet_gateways.values() if one.vpc and one.vpc.id == vpc]
-    groups = [one for one in backend.groups.get(vpc, {}).values() if one.name != "default"]
+    gateways = [gateway for gateway in backend.internet_gateways.values() if gateway.vpc and gateway.vpc.id == vpc]
+    groups = [group for group in backend.groups.get(vpc, {}).values() if group.name != "default"]
     return bool(_interfaces(call, vpc=vpc) or gateways or groups or _endpoints(call, vpc)) and {"vpc": vpc}
 
 
 def _endpoints(call: Call, vpc: str) -> list[object]:
     """Endpoints of a VPC that are there, or going still."""
-    of_vpc = [one for one in call.backend("ec2").vpc_end_points.values() if one.vpc_id == vpc]
+    of_vpc = [endpoint for endpoint in call.backend("ec2").vpc_end_points.values() if endpoint.vpc_id == vpc]
     seconds = amount("endpoint-stays-deleting") if holds("endpoint-stays-deleting") else 0.0
-    deleted = {one.id: call.happened("endpoint deleted", one.id) for one in of_vpc}
-    return [one for one in of_vpc if deleted[one.id] is None or call.young(deleted[one.id], seconds)]
+    deleted = {endpoint.id: call.happened("endpoint deleted", endpoint.id) for endpoint in of_vpc}
+    return [endpoint for endpoint in of_vpc if deleted[endpoint.id] is None or call.young(deleted[endpoint.id], seconds)]
 
 
 def _group(call: Call) -> Mapping[str, object] | bool:
@@ -61,33 +61,37 @@ def _group(call: Call) -> Mapping[str, object] | bool:
 def _table(call: Call) -> Mapping[str, object] | bool:
     table = call.values["RouteTableId"]
     return any(
-        table in (one.route_table_ids or ()) and call.young(call.happened("endpoint deleted", one.id))
-        for one in call.backend("ec2").vpc_end_points.values()
+        table in (endpoint.route_table_ids or ()) and call.young(call.happened("endpoint deleted", endpoint.id))
+        for endpoint in call.backend("ec2").vpc_end_points.values()
     ) and {"table": table}
 
 
 def _addresses(call: Call) -> Mapping[str, object] | bool:
     vpc = call.values["VpcId"]
-    mapped = [one for one in call.backend("ec2").all_instances() if one.vpc_id == vpc and one.public_ip and one.state != "terminated"]
+    mapped = [
+        instance
+        for instance in call.backend("ec2").all_instances()
+        if instance.vpc_id == vpc and instance.public_ip and instance.state != "terminated"
+    ]
     lingering = holds("interfaces-linger") and _interfaces(call, vpc=vpc)
     return bool(mapped or lingering) and {"vpc": vpc}
 
 
-def _too_many(call: Call, things: str, least: int) -> bool:
-    return len(getattr(call.backend("ec2"), things)) >= least
+def _too_many(call: Call, collection: str, least: int) -> bool:
+    return len(getattr(call.backend("ec2"), collection)) >= least
 
 
 def _endpoints_deleted(call: Call) -> None:
-    for one in call.values["VpcEndpointIds"]:
-        call.remember("endpoint deleted", one)
+    for identity in call.values["VpcEndpointIds"]:
+        call.remember("endpoint deleted", identity)
 
 
 def _reads_deleting(call: Call) -> bool:
     """Moto's word for what is gone, or going still."""
-    for one in call.backend("ec2").vpc_end_points.values():
-        moment = call.happened("endpoint deleted", one.id)
+    for endpoint in call.backend("ec2").vpc_end_points.values():
+        moment = call.happened("endpoint deleted", endpoint.id)
         if moment is not None:
-            one.state = "deleting" if call.young(moment) else "deleted"
+            endpoint.state = "deleting" if call.young(moment) else "deleted"
     return True
 
 

@@ -64,7 +64,7 @@ ROWS = (
         message="Cannot delete entity, must remove roles from instance profile first.",
         source="https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeleteRole.html",
         applies=lambda call: any(
-            call.values["RoleName"] == role.name for one in call.backend("iam").instance_profiles.values() for role in one.roles
+            call.values["RoleName"] == role.name for profile in call.backend("iam").instance_profiles.values() for role in profile.roles
         ),
     ),
     Rule(

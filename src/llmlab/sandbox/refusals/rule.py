@@ -56,16 +56,16 @@ class Call:
 
         return kept(iam_backends[self.account]["aws"], f"rule_{self.rule or self.operation}_{name}")
 
-    def remember(self, event: str, thing: str) -> None:
+    def remember(self, event: str, resource: str) -> None:
         """Something has happened to a thing of this region now: deleted, made."""
-        _remembered(self.account)[event, self.region, thing] = now()
+        _remembered(self.account)[event, self.region, resource] = now()
 
-    def happened(self, event: str, thing: str) -> datetime | None:
+    def happened(self, event: str, resource: str) -> datetime | None:
         """When it did, if it is remembered."""
-        return _remembered(self.account).get((event, self.region, thing))
+        return _remembered(self.account).get((event, self.region, resource))
 
-    def forget(self, event: str, thing: str) -> None:
-        _remembered(self.account).pop((event, self.region, thing), None)
+    def forget(self, event: str, resource: str) -> None:
+        _remembered(self.account).pop((event, self.region, resource), None)
 
     def among_first(self, key: str = "") -> bool:
         """Whether this is one of the first `amount` calls that the rule met, with `key` where things are counted apart."""

@@ -34,7 +34,7 @@ def _operations() -> dict[tuple[str, str], list[Known]]:
         needed |= {place for member, _, place in members if member in operation.input_shape.required_members and member != "Bucket"}
         known.setdefault((level, operation.http["method"]), []).append((name, level, frozenset(needed), members))
     for listed in known.values():
-        listed.sort(key=lambda one: (-len(one[2]), one[0]))
+        listed.sort(key=lambda entry: (-len(entry[2]), entry[0]))
     return known
 
 

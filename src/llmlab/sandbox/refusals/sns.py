@@ -10,9 +10,9 @@ GUIDE = "https://docs.aws.amazon.com/sns/latest/dg/"
 def _read(call: Call, result: Any, arn: str) -> Any:
     """The answer, in which addresses are listed with this word in place of their subscription's ARN."""
     result.result["Subscriptions"] = [
-        {"SubscriptionArn": arn if one.protocol == "email" else one.arn, "Owner": call.account, "Protocol": one.protocol,
-         "Endpoint": one.endpoint, "TopicArn": one.topic.arn}
-        for one in result.result["Subscriptions"]
+        {"SubscriptionArn": arn if subscription.protocol == "email" else subscription.arn, "Owner": call.account,
+         "Protocol": subscription.protocol, "Endpoint": subscription.endpoint, "TopicArn": subscription.topic.arn}
+        for subscription in result.result["Subscriptions"]
     ]  # fmt: skip
     return result
 

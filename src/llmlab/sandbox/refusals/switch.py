@@ -21,8 +21,8 @@ class Switch:
         return rule.on is On.ALWAYS or rule.name in self.named or (rule.on in self.modes and rule.name not in self.mended)
 
     def amount(self, rule: Rule) -> float:
-        given = self.named.get(rule.name)
-        return rule.amount if given is None else given
+        override = self.named.get(rule.name)
+        return rule.amount if override is None else override
 
     def set(self, other: "Switch") -> None:
         """Let exactly those rules and modes hold that another switch names."""

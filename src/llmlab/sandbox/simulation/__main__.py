@@ -38,10 +38,10 @@ def _one(world: World) -> int:
 
 
 def _many(seeds: range, workers: int, make: many.Make) -> int:
-    summary = many.Summary()
-    for one in many.play_all(seeds, workers, make):
-        summary.add(one)
-        for violation in one.violations:
+    summary = many.ScheduleSummary()
+    for schedule in many.play_all(seeds, workers, make):
+        summary.add(schedule)
+        for violation in schedule.violations:
             sys.stderr.write(f"seed {violation.seed}: {violation.invariant}: {violation.words}\n")
         if summary.schedules % EVERY == 0:
             sys.stderr.write(f"{summary.schedules} of {len(seeds)} schedules, {len(summary.violations)} violations\n")

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from llmlab.aws.session import Aws, translate
 from llmlab.contract import Names
 from llmlab.sandbox.simulation.cloud import Cloud
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.failure import Died, failure
 from llmlab.sandbox.simulation.weather import Weather
 
@@ -61,7 +61,7 @@ class Paginator:
         while True:
             page = self.call(parameters)
             yield page
-            tokens = {asked: page[given] for given, asked in TOKENS.items() if page.get(given)}
+            tokens = {parameter: page[token] for token, parameter in TOKENS.items() if page.get(token)}
             if not tokens:
                 return
             parameters |= tokens
@@ -76,7 +76,7 @@ class Caller:
 
     name: str
     cloud: Cloud
-    dice: Dice
+    dice: SeededRandom
     weather: Weather
     tally: Counter[str]
     pass_time: Callable[[float], None] = lambda _: None
@@ -88,7 +88,7 @@ class Caller:
     """Whether the program has run for longer than it may."""
     calls: int = 0
     dead: bool = False
-    _asked: Counter[str] = field(default_factory=Counter)
+    _counts: Counter[str] = field(default_factory=Counter)
 
     def client(self, service: str) -> Client:
         return Client(service, self.call)
@@ -105,8 +105,8 @@ class Caller:
             raise Died
         self.calls += 1
         about = f"{method} {parameters.get('Key') or parameters.get('Name') or parameters.get('Prefix') or ''}"
-        self._asked[about] += 1
-        question = (self.name, about, self._asked[about])
+        self._counts[about] += 1
+        question = (self.name, about, self._counts[about])
         self._wait(question)
         if self.calls == self.dies_at and not self.dies_after:
             self._die()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llmlab import timers
-from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
 
@@ -25,7 +25,7 @@ class Cloud(Protocol):
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any: ...
 
-    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+    def listen(self, launched: Callable[[SimulatedInstance], None], ended: Callable[[str], None]) -> None:
         """Whom to tell of a launch, and of a call of TerminateInstances for an instance."""
         ...
 
@@ -53,11 +53,11 @@ class Cloud(Protocol):
 
 
 @dataclass
-class Control:
+class ControlPlane:
     """Scheduler, SNS and CloudWatch, as far as they remember anything that matters here."""
 
     one_time: dict[str, dict[str, Any]] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
+    published: list[tuple[str, str]] = field(default_factory=list)
 
     def create_schedule(self, *, Name: str, **rest: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
         if Name in self.one_time:
@@ -84,8 +84,8 @@ class Control:
         return self.one_time[name]
 
     def publish(self, *, Subject: str = "", Message: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
-        self.told.append((Subject, Message))
-        return {"MessageId": str(len(self.told))}
+        self.published.append((Subject, Message))
+        return {"MessageId": str(len(self.published))}
 
     def put_metric_data(self, **_: Any) -> dict[str, Any]:
         return {}
@@ -97,13 +97,13 @@ class MemoryCloud:
 
     compute: Compute
     storage: Storage = field(default_factory=Storage)
-    control: Control = field(default_factory=Control)
+    control: ControlPlane = field(default_factory=ControlPlane)
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
         part: Any = {"s3": self.storage, "ec2": self.compute}.get(service, self.control)
         return getattr(part, method)(**parameters)
 
-    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+    def listen(self, launched: Callable[[SimulatedInstance], None], ended: Callable[[str], None]) -> None:
         self.compute.launched, self.compute.ended = launched, ended
 
     def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
@@ -127,7 +127,7 @@ class MemoryCloud:
         return self.storage.keys(bucket, prefix)
 
     def messages(self) -> list[tuple[str, str]]:
-        return self.control.told
+        return self.control.published
 
     def close(self) -> None:
         """It is this object's alone."""

@@ -9,7 +9,7 @@ from typing import Any
 from llmlab.contract import Names, Pool
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.traces import Market
+from llmlab.sandbox.simulation.traces import SpotTraces
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 SHOWN_SECONDS = 3600.0
@@ -17,7 +17,7 @@ SHOWN_SECONDS = 3600.0
 
 
 @dataclass
-class Instance:
+class SimulatedInstance:
     """One instance. Moments in seconds since 1970."""
 
     id: str
@@ -40,12 +40,12 @@ class Compute:
     """`launched` and `ended` tell the world; it answers with the states that follow."""
 
     timeline: Timeline
-    market: Market
+    market: SpotTraces
     pools: Iterable[Pool]
     names: Names
-    launched: Callable[[Instance], None] = lambda _: None
+    launched: Callable[[SimulatedInstance], None] = lambda _: None
     ended: Callable[[str], None] = lambda _: None
-    instances: dict[str, Instance] = field(default_factory=dict)
+    instances: dict[str, SimulatedInstance] = field(default_factory=dict)
     _answers: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     # ------------------------------------------------------------ as boto3 has it
@@ -55,20 +55,20 @@ class Compute:
 
         https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
         """
-        token, asked = request["ClientToken"], json.dumps(request, sort_keys=True)
+        token, serialized = request["ClientToken"], json.dumps(request, sort_keys=True)
         if token in self._answers:
             before, answer = self._answers[token]
-            if before != asked:
+            if before != serialized:
                 raise failure("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent.", "CreateFleet")
             return answer
         answer = self._fill(request)
-        self._answers[token] = (asked, answer)
+        self._answers[token] = (serialized, answer)
         return answer
 
     def _fill(self, request: Mapping[str, Any]) -> dict[str, Any]:
         spot = request["TargetCapacitySpecification"]["DefaultTargetCapacityType"] == "spot"
         zones = {pool.subnet: pool.zone for pool in self.pools}
-        overrides = [(one, zones[one["SubnetId"]]) for one in request["LaunchTemplateConfigs"][0]["Overrides"]]
+        overrides = [(override, zones[override["SubnetId"]]) for override in request["LaunchTemplateConfigs"][0]["Overrides"]]
         now = self.timeline.moment
 
         def rank(item: tuple[Mapping[str, Any], str]) -> float:
@@ -89,14 +89,14 @@ class Compute:
                 )
                 continue
             instance = self._launch(override, zone, tags, spot=spot)
-            given = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type, "LaunchTemplateAndOverrides": tried}
-            return {"Instances": [given], "Errors": errors}
+            fleet_instance = {"InstanceIds": [instance.id], "InstanceType": instance.instance_type, "LaunchTemplateAndOverrides": tried}
+            return {"Instances": [fleet_instance], "Errors": errors}
         return {"Instances": [], "Errors": errors}
 
-    def _launch(self, override: Mapping[str, Any], zone: str, tags: Mapping[str, str], *, spot: bool) -> Instance:
+    def _launch(self, override: Mapping[str, Any], zone: str, tags: Mapping[str, str], *, spot: bool) -> SimulatedInstance:
         identity = f"i-{len(self.instances) + 1:017x}"
         moment = float(int(self.timeline.moment))  # EC2's LaunchTime is exact to the second
-        instance = Instance(identity, override["InstanceType"], zone, override["SubnetId"], spot, moment, dict(tags))
+        instance = SimulatedInstance(identity, override["InstanceType"], zone, override["SubnetId"], spot, moment, dict(tags))
         self.instances[identity] = instance
         self.launched(instance)
         return instance
@@ -104,14 +104,14 @@ class Compute:
     def describe_instances(self, *, Filters: Iterable[Mapping[str, Any]] = (), InstanceIds: Iterable[str] = (), **_: Any) -> dict[str, Any]:  # noqa: N803
         now, wanted = self.timeline.moment, list(InstanceIds)
         shown = [
-            one
-            for one in self.instances.values()
-            if one.visible <= now
-            and (one.gone is None or now < one.gone + SHOWN_SECONDS)
-            and (not wanted or one.id in wanted)
-            and all(_matches(one, item["Name"], item["Values"]) for item in Filters)
+            instance
+            for instance in self.instances.values()
+            if instance.visible <= now
+            and (instance.gone is None or now < instance.gone + SHOWN_SECONDS)
+            and (not wanted or instance.id in wanted)
+            and all(_matches(instance, item["Name"], item["Values"]) for item in Filters)
         ]
-        return {"Reservations": [{"Instances": [_describe(one)]} for one in shown]}
+        return {"Reservations": [{"Instances": [_describe(instance)]} for instance in shown]}
 
     def terminate_instances(self, *, InstanceIds: Iterable[str], **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's
         for identity in InstanceIds:
@@ -131,12 +131,12 @@ class Compute:
         zones = [AvailabilityZone] if AvailabilityZone else filters.get("availability-zone", [])
         now = self.timeline.moment
         start, end = (StartTime.timestamp() if StartTime else now), min(now, EndTime.timestamp() if EndTime else now)
-        found = []
+        history = []
         for trace in self.market.traces.values():
             if (types and trace.instance_type not in types) or (zones and trace.zone not in zones):
                 continue
             first = trace.point(start)[0]
-            found += [
+            history += [
                 {
                     "InstanceType": trace.instance_type, "AvailabilityZone": trace.zone, "SpotPrice": f"{price:.6f}",
                     "Timestamp": datetime.fromtimestamp(moment, UTC), "ProductDescription": "Linux/UNIX",
@@ -144,7 +144,7 @@ class Compute:
                 for moment, price in trace.prices
                 if first <= moment <= end
             ]  # fmt: skip
-        return {"SpotPriceHistory": sorted(found, key=lambda one: one["Timestamp"], reverse=True), "NextToken": ""}
+        return {"SpotPriceHistory": sorted(history, key=lambda point: point["Timestamp"], reverse=True), "NextToken": ""}
 
     # ------------------------------------------------------------ the world's side
 
@@ -158,25 +158,25 @@ class Compute:
             instance.gone = self.timeline.moment
 
 
-def _matches(instance: Instance, name: str, values: Collection[str]) -> bool:
+def _matches(instance: SimulatedInstance, name: str, values: Collection[str]) -> bool:
     if name.startswith("tag:"):
         return instance.tags.get(name.removeprefix("tag:")) in values
     return {"instance-id": instance.id, "instance-state-name": instance.state}[name] in values
 
 
-def _describe(one: Instance) -> dict[str, Any]:
+def _describe(instance: SimulatedInstance) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "InstanceId": one.id,
-        "InstanceType": one.instance_type,
-        "Placement": {"AvailabilityZone": one.zone},
-        "SubnetId": one.subnet,
-        "State": {"Name": one.state, "Code": CODES[one.state]},
-        "LaunchTime": datetime.fromtimestamp(one.launched, UTC),
-        "StateTransitionReason": one.words,
-        "Tags": [{"Key": key, "Value": value} for key, value in one.tags.items()],
+        "InstanceId": instance.id,
+        "InstanceType": instance.instance_type,
+        "Placement": {"AvailabilityZone": instance.zone},
+        "SubnetId": instance.subnet,
+        "State": {"Name": instance.state, "Code": CODES[instance.state]},
+        "LaunchTime": datetime.fromtimestamp(instance.launched, UTC),
+        "StateTransitionReason": instance.words,
+        "Tags": [{"Key": key, "Value": value} for key, value in instance.tags.items()],
     }
-    if one.spot:
+    if instance.spot:
         described["InstanceLifecycle"] = "spot"
-    if one.cause:
-        described["StateReason"] = {"Code": one.cause, "Message": one.cause}
+    if instance.cause:
+        described["StateReason"] = {"Code": instance.cause, "Message": instance.cause}
     return described

@@ -9,7 +9,7 @@ from typing import Any, cast
 from llmlab import contract, timers
 from llmlab.aws.event_rule import INSTANCE_CHANGED
 from llmlab.sandbox.simulation.cloud import Cloud
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.history import History
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.weather import Weather
@@ -27,7 +27,7 @@ class Deliveries:
     """`invoke` calls the function, `terminate` ends an instance, and `certain` says whether a schedule must not be lost now."""
 
     timeline: Timeline
-    dice: Dice
+    dice: SeededRandom
     weather: Weather
     cloud: Cloud
     history: History
@@ -54,15 +54,15 @@ class Deliveries:
 
     def changed(self) -> None:
         """Plan what is new among the one-time schedules. One that is set to the past never goes off."""
-        there = self.cloud.schedules()
-        for name, schedule in there.items():
+        schedules = self.cloud.schedules()
+        for name, schedule in schedules.items():
             facts = (schedule.moment, schedule.target + schedule.payload)
             if self._planned.get(name) != facts:
                 self._planned[name] = facts
                 late = self.dice.between(0, self.weather.late_schedule_seconds, "late", name, schedule.moment)
                 if schedule.moment >= self.timeline.moment:
                     self.timeline.at(schedule.moment + late, partial(self._fire, name, facts))
-        for name in [name for name in self._planned if name not in there]:
+        for name in [name for name in self._planned if name not in schedules]:
             del self._planned[name]
 
     def _fire(self, name: str, facts: Facts) -> None:

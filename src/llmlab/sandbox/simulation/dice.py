@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Dice:
+class SeededRandom:
     """The chance of one schedule."""
 
     seed: int

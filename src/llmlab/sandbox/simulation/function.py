@@ -22,7 +22,7 @@ Make = Callable[..., Watchdog]
 """`Watchdog`, or what a test puts in its place."""
 
 
-class Function:
+class SimulatedFunction:
     """`caller` gives each invocation, by its number, its own line to AWS."""
 
     def __init__(self, names: Names, make: Make, timeline: Timeline, history: History, caller: Callable[[int], Caller]) -> None:

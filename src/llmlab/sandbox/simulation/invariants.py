@@ -49,8 +49,8 @@ class After:
 
     @property
     def attempts(self) -> list[Attempt]:
-        found = (self.document(Attempt, self.keys.attempt(number)) for number in range(1, 200))
-        return [one for one in found if one is not None]
+        documents = (self.document(Attempt, self.keys.attempt(number)) for number in range(1, 200))
+        return [attempt for attempt in documents if attempt is not None]
 
     @property
     def marker(self) -> Marker | None:
@@ -195,7 +195,7 @@ def told(after: After) -> Iterator[str]:
     if marker is None or not after.attempts:
         return
     subject = f"run {after.run} {marker.reason.state}"
-    count = sum(subject in one for one, _ in after.cloud.messages())
+    count = sum(subject in title for title, _ in after.cloud.messages())
     seen = after.history.seen
     doubles = seen["functions that failed"] + seen["resumed by hand"] + seen["lost answers"]
     if not 1 <= count <= 1 + doubles:
@@ -265,4 +265,4 @@ class Violation:
 
 def check(after: After) -> list[Violation]:
     """Everything that did not hold."""
-    return [Violation(after.scenario.seed, one.__name__, words) for one in ALL for words in one(after)]
+    return [Violation(after.scenario.seed, invariant.__name__, words) for invariant in ALL for words in invariant(after)]

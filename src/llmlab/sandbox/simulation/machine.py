@@ -21,13 +21,13 @@ from llmlab.agent.uploads import Uploads
 from llmlab.agent.verdict import Verdict
 from llmlab.contract import Attempt, ContractError, EndReason, Env, Names, RunKeys, Tag, WorkFolder
 from llmlab.sandbox.simulation.callers import Caller, Client
-from llmlab.sandbox.simulation.compute import Instance
+from llmlab.sandbox.simulation.compute import SimulatedInstance
 from llmlab.sandbox.simulation.failure import Died, Pause
 from llmlab.sandbox.simulation.history import Life
-from llmlab.sandbox.simulation.surroundings import AgentClock, Background, Gpus, Metadata, Numbers
+from llmlab.sandbox.simulation.surroundings import AgentClock, SimulatedGpus, SimulatedImds, SimulatedJobs, SimulatedMetrics
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.trainer import PARTS, Course, Trainer
-from llmlab.sandbox.simulation.weather import Fate, Strike
+from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 QUIET_SECONDS = 120.0
 """How long the agent is left alone when nothing is due."""
@@ -42,7 +42,7 @@ Prepare = Callable[..., int]
 """`agent.prepare.prepare`, or what a test puts in its place."""
 
 
-class Switch(Protocol):
+class MachineWorld(Protocol):
     """What a machine asks the world for."""
 
     timeline: Timeline
@@ -56,7 +56,7 @@ class Switch(Protocol):
 
     def power_off(self, identity: str) -> None: ...
 
-    def struck(self, identity: str, fate: Fate) -> None:
+    def struck(self, identity: str, fate: InstanceFault) -> None:
         """AWS takes the machine away, now."""
         ...
 
@@ -71,11 +71,20 @@ class Switch(Protocol):
         ...
 
 
-class Machine:
+class SimulatedMachine:
     """`timer` says whether its own power-off at the deadline works."""
 
     def __init__(
-        self, world: Switch, instance: Instance, life: Life, fate: Fate, caller: Caller, folder: Path, prepare: Prepare, *, timer: bool
+        self,
+        world: MachineWorld,
+        instance: SimulatedInstance,
+        life: Life,
+        fate: InstanceFault,
+        caller: Caller,
+        folder: Path,
+        prepare: Prepare,
+        *,
+        timer: bool,
     ) -> None:
         self.world = world
         self.timeline = world.timeline
@@ -90,7 +99,7 @@ class Machine:
         self.frozen = False
         self.notice: datetime | None = None
         self.uploading_seconds = world.course.uploading_seconds
-        self.background = Background(self)
+        self.background = SimulatedJobs(self)
         self.trainer: Trainer | None = None
         self.agent: Agent | None = None
         self.uploading = 0
@@ -151,16 +160,16 @@ class Machine:
 
     def _patience(self, moment: float) -> float:
         """How long to leave alone what wants to be called at a moment."""
-        asked = max(0.0, moment - self.timeline.moment)
+        seconds = max(0.0, moment - self.timeline.moment)
         if self.agent is None or self.trainer is None or self.trainer.left or self.background.last is not None:
-            return asked
+            return seconds
         agent, now = self.agent, self.timeline.now()
         end = limits.end_of(agent.bill, agent.job.deadline, now)
         near = agent.bill.is_near(now, NEAR_THE_LIMIT_SECONDS)
         until = [self.timeline.moment + (EVERY_SECONDS["prices near the limit"] if near else QUIET_SECONDS), end.at - end.lead]
         if agent.pressure is not None:
             until.append(agent.pressure.leave_by)
-        return max(asked, min(one for one in until if one > self.timeline.moment) - self.timeline.moment)
+        return max(seconds, min(limit for limit in until if limit > self.timeline.moment) - self.timeline.moment)
 
     # ------------------------------------------------------------ the agent's entry
 
@@ -212,8 +221,8 @@ class Machine:
         job = read_job({Env.WORK: self.folder.root, Env.ATTEMPT: str(number), Env.DEADLINE: self.instance.tags[Tag.DEADLINE]})
         attempt = contract.load(Attempt, outputs.read(keys.attempt(number)) or b"")
         return Agent(
-            job, outputs, Metadata(self), Ec2Market(self.caller.client("ec2")), Gpus(self), Numbers(), self.background,
-            AgentClock(self.timeline), self.say, Uploads(job, outputs, self.say), attempt, self.identity,
+            job, outputs, SimulatedImds(self), Ec2Market(self.caller.client("ec2")), SimulatedGpus(self), SimulatedMetrics(),
+            self.background, AgentClock(self.timeline), self.say, Uploads(job, outputs, self.say), attempt, self.identity,
         )  # fmt: skip
 
     def _call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:

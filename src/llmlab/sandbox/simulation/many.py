@@ -27,7 +27,7 @@ def make_on_sandbox(seed: int, parts: Parts) -> World:
 
 
 @dataclass
-class Summary:
+class ScheduleSummary:
     """What was seen: `seen` by the names of `History.seen`, `ends` by end reason; hours are simulated ones."""
 
     schedules: int = 0
@@ -39,7 +39,7 @@ class Summary:
     ends: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
 
-    def add(self, other: "Summary") -> None:
+    def add(self, other: "ScheduleSummary") -> None:
         for name in ("schedules", "attempts", "invocations", "hours", "checks"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.seen += other.seen
@@ -49,7 +49,7 @@ class Summary:
     @property
     def interruptions(self) -> dict[str, int]:
         """By what struck."""
-        return {str(one): self.seen[str(one)] for one in weather.Strike if self.seen[str(one)]}
+        return {str(strike): self.seen[str(strike)] for strike in weather.Strike if self.seen[str(strike)]}
 
     def document(self) -> dict[str, Any]:
         """As plain data."""
@@ -66,11 +66,11 @@ class Summary:
             "ends": dict(sorted(self.ends.items())),
             "invariants": len(invariants.ALL),
             "checks": self.checks,
-            "violations": [asdict(one) for one in self.violations],
+            "violations": [asdict(violation) for violation in self.violations],
         }
 
 
-def play(seed: int, parts: Parts = Parts(), make: Make = make) -> Summary:  # noqa: B008 - frozen
+def play(seed: int, parts: Parts = Parts(), make: Make = make) -> ScheduleSummary:  # noqa: B008 - frozen
     """One schedule, and every invariant after it."""
     world = make(seed, parts)
     try:
@@ -79,17 +79,17 @@ def play(seed: int, parts: Parts = Parts(), make: Make = make) -> Summary:  # no
     finally:
         world.cloud.close()
     hours = (world.timeline.moment - world.scenario.begin.timestamp()) / 3600
-    return Summary(
+    return ScheduleSummary(
         1, len(history.lives), world.function.invocations, hours, len(invariants.ALL), history.seen,
         Counter([str(marker.reason) if marker else "never started"]), violations,
     )  # fmt: skip
 
 
-def play_all(seeds: Iterable[int], workers: int = 1, make: Make = make) -> Iterator[Summary]:
+def play_all(seeds: Iterable[int], workers: int = 1, make: Make = make) -> Iterator[ScheduleSummary]:
     """One summary a seed, in their order."""
-    one = partial(play, make=make)
+    play_seed = partial(play, make=make)
     if workers == 1:
-        yield from map(one, seeds)
+        yield from map(play_seed, seeds)
         return
     with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(one, seeds, chunksize=4)
+        yield from pool.map(play_seed, seeds, chunksize=4)

@@ -16,7 +16,7 @@ from llmlab import timers
 from llmlab.contract import Names, Tag
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
 from llmlab.sandbox.simulation.cloud import Schedule
-from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, Instance
+from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, SimulatedInstance
 from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
 
@@ -70,10 +70,10 @@ class MotoCloud:
         self.timeline = timeline
         self.market = scenario.market
         self.names = names
-        self.instances: dict[str, Instance] = {}
+        self.instances: dict[str, SimulatedInstance] = {}
         self.translation = Translation()
         self._before = completion_lambda.RUNTIME.clock
-        self._launched: Callable[[Instance], None] = lambda _: None
+        self._launched: Callable[[SimulatedInstance], None] = lambda _: None
         self._ended: Callable[[str], None] = lambda _: None
         self._mock = mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}})
         self._mock.start()
@@ -98,8 +98,8 @@ class MotoCloud:
         self._aws("scheduler").create_schedule_group(Name=self.names.schedule_group)
         vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
         for index, (subnet, zone) in enumerate(subnets):
-            made = ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.1.{index}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
-            self.translation.add(subnet, made)
+            identity = ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.1.{index}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+            self.translation.add(subnet, identity)
         image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
         ec2.create_launch_template(LaunchTemplateName=self.names.launch_template, LaunchTemplateData={"ImageId": image})
 
@@ -113,10 +113,15 @@ class MotoCloud:
             self._set_capacity()
         answer = getattr(self._aws(service), method)(**self.translation.out(parameters))
         if method == "describe_instances":
-            answer = {**answer, "Reservations": [one for one in answer["Reservations"] if self._shown(one["Instances"][0]["InstanceId"])]}
+            answer = {
+                **answer,
+                "Reservations": [
+                    reservation for reservation in answer["Reservations"] if self._shown(reservation["Instances"][0]["InstanceId"])
+                ],
+            }
         return self.translation.back(answer)
 
-    def listen(self, launched: Callable[[Instance], None], ended: Callable[[str], None]) -> None:
+    def listen(self, launched: Callable[[SimulatedInstance], None], ended: Callable[[str], None]) -> None:
         self._launched, self._ended = launched, ended
 
     def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
@@ -136,9 +141,12 @@ class MotoCloud:
     def schedules(self) -> dict[str, Schedule]:
         return {
             name: Schedule(
-                name, timers.schedule_moment(one.schedule_expression).timestamp(), one.target["Arn"], self._input(one.target["Input"])
+                name,
+                timers.schedule_moment(schedule.schedule_expression).timestamp(),
+                schedule.target["Arn"],
+                self._input(schedule.target["Input"]),
             )
-            for name, one in self._group().schedules.items()
+            for name, schedule in self._group().schedules.items()
         }
 
     def drop(self, schedule: str) -> None:
@@ -146,10 +154,10 @@ class MotoCloud:
 
     def body(self, bucket: str, key: str) -> bytes | None:
         try:
-            found: bytes = self._aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            content: bytes = self._aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         except self._aws("s3").exceptions.NoSuchKey:
             return None
-        return found
+        return content
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         pages = self._aws("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
@@ -179,8 +187,8 @@ class MotoCloud:
         return text
 
     def _shown(self, motos: str) -> bool:
-        one = self.instances[self.translation.to_ours[motos]]
-        return one.visible <= self.timeline.moment and (one.gone is None or self.timeline.moment < one.gone + SHOWN_SECONDS)
+        instance = self.instances[self.translation.to_ours[motos]]
+        return instance.visible <= self.timeline.moment and (instance.gone is None or self.timeline.moment < instance.gone + SHOWN_SECONDS)
 
     def _launch(self, instance: Any) -> None:
         from moto.ec2.models.instances import InstanceState
@@ -190,7 +198,7 @@ class MotoCloud:
         instance.launch_time = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
         instance._state = InstanceState("pending", CODES["pending"])
         identity = f"i-{len(self.instances) + 1:017x}"
-        ours = Instance(identity, instance.instance_type, zone, f"subnet-{zone[-1]}", instance.lifecycle == market.SPOT, now, tags)
+        ours = SimulatedInstance(identity, instance.instance_type, zone, f"subnet-{zone[-1]}", instance.lifecycle == market.SPOT, now, tags)
         assert ours.tags[Tag.RUN]
         self.instances[identity] = ours
         self.translation.add(identity, instance.id)

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from llmlab.contract import Charge, Pool
 from llmlab.sandbox.simulation import traces, weather
-from llmlab.sandbox.simulation.dice import Dice
-from llmlab.sandbox.simulation.traces import Market
+from llmlab.sandbox.simulation.dice import SeededRandom
+from llmlab.sandbox.simulation.traces import SpotTraces
 from llmlab.sandbox.simulation.trainer import Course
-from llmlab.sandbox.simulation.weather import Fate, Weather
+from llmlab.sandbox.simulation.weather import InstanceFault, Weather
 
 BEGIN = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g6.2xlarge", "g6e.xlarge")
@@ -20,7 +20,7 @@ DAYS = 5
 
 
 @dataclass(frozen=True)
-class Limits:
+class LaunchLimits:
     """What `launch` is told."""
 
     spot: bool = True
@@ -50,9 +50,9 @@ class Scenario:
     """
 
     seed: int
-    limits: Limits
+    limits: LaunchLimits
     course: Course
-    market: Market
+    market: SpotTraces
     pools: tuple[Pool, ...]
     weather: Weather
     setup_seconds: float = 180.0
@@ -65,22 +65,22 @@ class Scenario:
     """Checkpoints that stay in S3, by the recipe."""
 
     @property
-    def dice(self) -> Dice:
-        return Dice(self.seed)
+    def dice(self) -> SeededRandom:
+        return SeededRandom(self.seed)
 
     @property
     def horizon(self) -> datetime:
         """By when everything has to be over."""
         return self.begin + timedelta(days=self.days)
 
-    def fate(self, attempt: int) -> Fate:
+    def fate(self, attempt: int) -> InstanceFault:
         """What strikes an attempt, were it on spot."""
         if math.isinf(self.interruption_hours):
-            return Fate()
+            return InstanceFault()
         return weather.fate(self.dice, attempt, spot=True, mean_hours=self.interruption_hours, trouble=self.trouble)
 
 
-def pools_of(market: Market, begin: datetime) -> tuple[Pool, ...]:
+def pools_of(market: SpotTraces, begin: datetime) -> tuple[Pool, ...]:
     """The pools as `launch` would note them: with the spot prices of that moment. A subnet a zone."""
     return tuple(
         Pool(trace.instance_type, trace.zone, f"subnet-{trace.zone[-1]}", trace.on_demand, trace.price(begin.timestamp(), spot=True),
@@ -91,7 +91,7 @@ def pools_of(market: Market, begin: datetime) -> tuple[Pool, ...]:
 
 def made(seed: int) -> Scenario:
     """The schedule of a seed."""
-    dice = Dice(seed)
+    dice = SeededRandom(seed)
     hours = dice.choice((1.0, 2.0, 4.0, 8.0, 12.0), "max hours")
     types = sorted({dice.choice(TYPES, "type", number) for number in range(3)})
     zones = ZONES[: 1 + int(3 * dice.roll("zones"))]
@@ -113,7 +113,7 @@ def made(seed: int) -> Scenario:
         writing_seconds=dice.between(0.5, 20, "writing"),
         uploading_seconds=dice.between(0.5, 20, "uploading"),
     )
-    limits = Limits(
+    limits = LaunchLimits(
         spot=spot,
         max_hours=hours,
         max_cost=round(hour * dice.between(1.0, max(1.2, hours), "cost"), 2) if dice.happens(0.5, "limited") else None,

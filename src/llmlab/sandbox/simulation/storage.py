@@ -27,16 +27,16 @@ class Storage:
         versions = self._objects.get((bucket, key))
         if not versions:
             return None
-        return next((body for one, body in versions if one == version), None) if version else versions[-1][1]
+        return next((body for identity, body in versions if identity == version), None) if version else versions[-1][1]
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
         """In the order of S3, which is that of their bytes."""
-        found = [
+        keys = [
             key
             for (place, key), versions in self._objects.items()
             if place == bucket and key.startswith(prefix) and versions[-1][1] is not None
         ]
-        return sorted(found)
+        return sorted(keys)
 
     # ------------------------------------------------------------ as boto3 has it
 
@@ -86,7 +86,7 @@ class Storage:
             if place == Bucket and key.startswith(Prefix)
             for version, body in reversed(self._objects[place, key])
         ]
-        after = [one for one in every if (one[0], -int(one[1])) > (KeyMarker, -int(VersionIdMarker or 0))] if KeyMarker else every
+        after = [entry for entry in every if (entry[0], -int(entry[1])) > (KeyMarker, -int(VersionIdMarker or 0))] if KeyMarker else every
         page = after[:MaxKeys]
         answer: dict[str, Any] = {
             "Versions": [{"Key": key, "VersionId": version, "Size": len(body)} for key, version, body in page if body is not None],
@@ -123,6 +123,6 @@ class Storage:
             if versions[-1][1] is not None:
                 self._add(bucket, key, None)
             return
-        versions[:] = [one for one in versions if one[0] != version]
+        versions[:] = [entry for entry in versions if entry[0] != version]
         if not versions:
             del self._objects[bucket, key]

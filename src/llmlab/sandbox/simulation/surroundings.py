@@ -9,19 +9,19 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.store import StoreError
 from llmlab.contract import Metric, WorkFolder
-from llmlab.sandbox.simulation.compute import Instance
+from llmlab.sandbox.simulation.compute import SimulatedInstance
 from llmlab.sandbox.simulation.failure import Pause
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.trainer import Trainer
-from llmlab.sandbox.simulation.weather import Fate, Strike
+from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 
-class Place(Protocol):
+class AgentHost(Protocol):
     """The machine, as far as they need it."""
 
     timeline: Timeline
-    instance: Instance
-    fate: Fate
+    instance: SimulatedInstance
+    fate: InstanceFault
     folder: WorkFolder
     trainer: Trainer | None
     notice: datetime | None
@@ -35,10 +35,10 @@ class Place(Protocol):
     def say(self, words: str) -> None: ...
 
 
-class Background:
+class SimulatedJobs:
     """The agent's work beside its watch, at the time that it would take. What comes last is waited for by `Pause`."""
 
-    def __init__(self, machine: Place) -> None:
+    def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
         self.pending: dict[str, float] = {}
         self.last: tuple[float, float] | None = None
@@ -110,10 +110,10 @@ class AgentClock:
         raise Pause(self.timeline.moment + seconds)
 
 
-class Metadata:
+class SimulatedImds:
     """IMDS."""
 
-    def __init__(self, machine: Place) -> None:
+    def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
 
     def interruption(self) -> datetime | None:
@@ -126,10 +126,10 @@ class Metadata:
         return self.machine.instance.instance_type, self.machine.instance.zone
 
 
-class Gpus:
+class SimulatedGpus:
     """Busy as long as the trainer trains."""
 
-    def __init__(self, machine: Place) -> None:
+    def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
 
     def read(self) -> GpuUse | None:
@@ -144,7 +144,7 @@ class Gpus:
         )
 
 
-class Numbers:
+class SimulatedMetrics:
     """CloudWatch's, which nothing here reads."""
 
     def publish(self, values: Mapping[Metric, float]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.sandbox.catalogue import on_demand_price
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 
 HOUR = 3600.0
 
@@ -64,7 +64,7 @@ def _gap(gaps: Sequence[tuple[float, float]], moment: float) -> tuple[float, flo
 
 
 @dataclass(frozen=True)
-class Market:
+class SpotTraces:
     """All pools, by (type, zone)."""
 
     traces: Mapping[tuple[str, str], Trace]
@@ -74,17 +74,17 @@ class Market:
 
     def dearest(self, start: float, end: float) -> float:
         """The highest price of any pool and market in a time, in US dollars an hour."""
-        spot = [price for one in self.traces.values() for moment, price in [one.point(start), *one.prices] if moment <= end]
-        return max([*spot, *(one.on_demand for one in self.traces.values())])
+        spot = [price for trace in self.traces.values() for moment, price in [trace.point(start), *trace.prices] if moment <= end]
+        return max([*spot, *(trace.on_demand for trace in self.traces.values())])
 
 
-def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> Market:
+def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> SpotTraces:
     """A market from plain data: `type`, `zone`, `on_demand`, `prices` and `closed` with hours after `begin` as moments."""
 
     def gaps(item: Mapping[str, Any], name: str) -> tuple[tuple[float, float], ...]:
         return tuple((begin + first * HOUR, begin + last * HOUR) for first, last in item.get(name, ()))
 
-    return Market(
+    return SpotTraces(
         {
             (item["type"], item["zone"]): Trace(
                 item["type"], item["zone"], float(item["on_demand"]),
@@ -97,14 +97,14 @@ def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> Market:
 
 
 def made(
-    dice: Dice, pools: Iterable[tuple[str, str]], begin: float, hours: float, *, up_hours: float = 9.0, out_hours: float = 2.0
-) -> Market:
+    dice: SeededRandom, pools: Iterable[tuple[str, str]], begin: float, hours: float, *, up_hours: float = 9.0, out_hours: float = 2.0
+) -> SpotTraces:
     """A market from a seed. `up_hours` and `out_hours` are how long a pool gives, and then does not, on average."""
     end = begin + hours * HOUR
-    return Market({pool: _made(dice, *pool, begin, end, up_hours, out_hours) for pool in pools})
+    return SpotTraces({pool: _made(dice, *pool, begin, end, up_hours, out_hours) for pool in pools})
 
 
-def _made(dice: Dice, instance_type: str, zone: str, begin: float, end: float, up_hours: float, out_hours: float) -> Trace:
+def _made(dice: SeededRandom, instance_type: str, zone: str, begin: float, end: float, up_hours: float, out_hours: float) -> Trace:
     listed = on_demand_price(instance_type, zone[:-1])
     assert listed is not None, f"{instance_type} has no list price"
     name = f"{instance_type}/{zone}"

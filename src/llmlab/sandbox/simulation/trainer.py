@@ -15,7 +15,7 @@ from pathlib import Path
 from llmlab import contract
 from llmlab.contract import ADAPTER, METRICS_FILE, Complete, DataFile, EndReason, LogStream, Outcome, Progress, TrainerExit, WorkFolder
 from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.weather import Fate, Strike
+from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Trainer:
         course: Course,
         folder: WorkFolder,
         timeline: Timeline,
-        fate: Fate,
+        fate: InstanceFault,
         speed: float,
         alive: Callable[[], bool],
         soon: Callable[[float], None],
@@ -77,7 +77,7 @@ class Trainer:
         self.left = False
         self.struck = False
         self._written = -math.inf
-        self._asked = False
+        self._stop_requested = False
         self._last: int | None = None
         """The step at which it stopped training."""
 
@@ -158,8 +158,8 @@ class Trainer:
 
     def look_for_request(self) -> None:
         """Its own look after each step: what is asked for is done at the next one."""
-        if not self._asked and Path(self.folder.request).exists():
-            self._asked = True
+        if not self._stop_requested and Path(self.folder.request).exists():
+            self._stop_requested = True
             ready = self._moment(self._next_step())
             self._plan(max(ready, self.timeline.moment), self._save_and_leave)
 

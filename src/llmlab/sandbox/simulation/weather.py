@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from llmlab.sandbox.simulation.dice import Dice
+from llmlab.sandbox.simulation.dice import SeededRandom
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Weather:
     """A launch that breaks off, by Ctrl-C or for good."""
 
 
-def made(dice: Dice) -> Weather:
+def made(dice: SeededRandom) -> Weather:
     """The weather of a seed: one in eight is calm, so that what fails there fails by itself."""
     if dice.happens(0.125, "calm"):
         return Weather()
@@ -85,7 +85,7 @@ TROUBLES = (Strike.CRASH, Strike.MEMORY, Strike.HANG, Strike.HARDWARE, Strike.AG
 
 
 @dataclass(frozen=True)
-class Fate:
+class InstanceFault:
     """What strikes one instance. `after` is in seconds after its boot; `count` which save, for `IN_SAVE`."""
 
     strike: Strike = Strike.NONE
@@ -93,15 +93,15 @@ class Fate:
     count: int = 1
 
 
-def fate(dice: Dice, attempt: int, *, spot: bool, mean_hours: float, trouble: float) -> Fate:
+def fate(dice: SeededRandom, attempt: int, *, spot: bool, mean_hours: float, trouble: float) -> InstanceFault:
     """What strikes an attempt's instance.
 
     Interruptions come to spot instances, once in `mean_hours`; `trouble` is the chance of the rest.
     """
     name = f"fate {attempt}"
     if dice.happens(trouble, name, "trouble"):
-        return Fate(dice.choice(TROUBLES, name, "which trouble"), dice.wait(3600, name, "trouble after"))
+        return InstanceFault(dice.choice(TROUBLES, name, "which trouble"), dice.wait(3600, name, "trouble after"))
     if not spot:
-        return Fate()
+        return InstanceFault()
     after = dice.wait(mean_hours * 3600, name, "after")
-    return Fate(dice.choice(INTERRUPTIONS, name, "which"), after, 1 + int(3 * dice.roll(name, "count")))
+    return InstanceFault(dice.choice(INTERRUPTIONS, name, "which"), after, 1 + int(3 * dice.roll(name, "count")))

@@ -20,17 +20,17 @@ from llmlab.sandbox.market import ACCOUNT
 from llmlab.sandbox.simulation import trainer
 from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
 from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute, Instance
+from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.deliveries import Deliveries
 from llmlab.sandbox.simulation.failure import Died
-from llmlab.sandbox.simulation.function import LIMIT_SECONDS, MAX_HOURS, Function
+from llmlab.sandbox.simulation.function import LIMIT_SECONDS, MAX_HOURS, SimulatedFunction
 from llmlab.sandbox.simulation.history import History, Life, clock_words
 from llmlab.sandbox.simulation.invariants import After
-from llmlab.sandbox.simulation.machine import NOTICE_SECONDS, Machine, Prepare
+from llmlab.sandbox.simulation.machine import NOTICE_SECONDS, Prepare, SimulatedMachine
 from llmlab.sandbox.simulation.scenario import CHARGES, SPEEDS, Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.traces import HOUR
-from llmlab.sandbox.simulation.weather import INTERRUPTIONS, Fate, Strike, Weather
+from llmlab.sandbox.simulation.weather import INTERRUPTIONS, InstanceFault, Strike, Weather
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.events import STATE_CHANGE, WARNING
 
@@ -67,12 +67,12 @@ class World:
         self.weather = scenario.weather
         self.timeline = Timeline(scenario.begin)
         self.history = History()
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, SimulatedMachine] = {}
         self.lives: dict[str, Life] = {}
         self.run = contract.build_run_id(scenario.begin, f"{scenario.seed % 36**4:04d}"[-4:])
         self.cloud = (cloud or _in_memory)(self.timeline, scenario, NAMES)
         self.cloud.listen(self._launched, self._ended_by_call)
-        self.function = Function(NAMES, self.parts.watchdog, self.timeline, self.history, self._invocation)
+        self.function = SimulatedFunction(NAMES, self.parts.watchdog, self.timeline, self.history, self._invocation)
         self.deliveries = Deliveries(
             self.timeline, self.dice, self.weather, self.cloud, self.history, self.function.invoke, self._ended_by_call, self._certain
         )
@@ -182,7 +182,7 @@ class World:
 
     # ------------------------------------------------------------ instances
 
-    def _launched(self, instance: Instance) -> None:
+    def _launched(self, instance: SimulatedInstance) -> None:
         now = self.timeline.moment
         attempt = int(instance.tags[Tag.ATTEMPT])
         trace = self.scenario.market.trace(instance.instance_type, instance.zone)
@@ -195,10 +195,10 @@ class World:
         instance.visible = now + self.dice.between(0, self.weather.hidden_seconds, "hidden", instance.id)
         fate = self.scenario.fate(len(self.history.lives))
         if not instance.spot and fate.strike in INTERRUPTIONS:
-            fate = Fate()
+            fate = InstanceFault()
         timer = not self.dice.happens(self.weather.broken_timer, "timer", instance.id)
         caller = Caller(f"machine {instance.id}", self.cloud, self.dice, replace(self.weather, call_seconds=0.0), self.history.seen)
-        machine = Machine(self, instance, life, fate, caller, self.folder / instance.id, self.parts.prepare, timer=timer)
+        machine = SimulatedMachine(self, instance, life, fate, caller, self.folder / instance.id, self.parts.prepare, timer=timer)
         self.machines[instance.id] = machine
         self.note(
             instance.id[-4:],
@@ -208,12 +208,12 @@ class World:
         self.timeline.after(boot, lambda: self._boot(machine))
         self._plan_strike(machine, boot)
 
-    def _boot(self, machine: Machine) -> None:
+    def _boot(self, machine: SimulatedMachine) -> None:
         if machine.on:
             self.cloud.turn(machine.identity, "running")
             machine.boot(self.scenario.setup_seconds)
 
-    def _plan_strike(self, machine: Machine, boot: float) -> None:
+    def _plan_strike(self, machine: SimulatedMachine, boot: float) -> None:
         fate, instance = machine.fate, machine.instance
         if fate.strike is Strike.AT_BOOT:
             self.timeline.after((fate.after % 1.0) * (boot + self.scenario.setup_seconds), partial(self.struck, instance.id, fate))
@@ -227,7 +227,7 @@ class World:
         if closes is not None:
             self.timeline.at(closes, partial(self._warn, machine))
 
-    def _warn(self, machine: Machine) -> None:
+    def _warn(self, machine: SimulatedMachine) -> None:
         """Two minutes' notice, in IMDS and as an event."""
         if not machine.on or machine.notice is not None:
             return
@@ -235,9 +235,9 @@ class World:
         self.note(machine.identity[-4:], "is told of its interruption")
         machine.warn(moment)
         self.deliveries.emit(WARNING, machine.identity, {"instance-action": "terminate"})
-        self.timeline.at(moment, partial(self.struck, machine.identity, Fate(Strike.NOTICE)))
+        self.timeline.at(moment, partial(self.struck, machine.identity, InstanceFault(Strike.NOTICE)))
 
-    def struck(self, identity: str, fate: Fate) -> None:
+    def struck(self, identity: str, fate: InstanceFault) -> None:
         """AWS takes the machine away, now."""
         machine = self.machines[identity]
         if machine.on:
@@ -271,13 +271,13 @@ class World:
 
     def safe_step(self) -> int:
         """The newest checkpoint that is whole in S3, by the world's own look."""
-        prefix, found = self.keys.checkpoints, 0
+        prefix, newest = self.keys.checkpoints, 0
         for key in self.cloud.keys(NAMES.outputs_bucket, prefix):
             name, _, rest = key.removeprefix(prefix).partition("/")
             step = contract.parse_checkpoint_name(name) or 0
-            if rest == contract.COMPLETE and step > found and self._whole(step):
-                found = step
-        return found
+            if rest == contract.COMPLETE and step > newest and self._whole(step):
+                newest = step
+        return newest
 
     def _whole(self, step: int) -> bool:
         folder = self.keys.checkpoint(step)
@@ -287,8 +287,8 @@ class World:
 
     def _certain(self) -> bool:
         """In every weather one layer holds: what nothing on the machine ends any more, its schedule does."""
-        living = [one for one in self.machines.values() if one.on]
-        return any(one.frozen or not one.timer or one.agent is None or one.life.said_at is not None for one in living)
+        living = [machine for machine in self.machines.values() if machine.on]
+        return any(machine.frozen or not machine.timer or machine.agent is None or machine.life.said_at is not None for machine in living)
 
     def _sweep(self) -> None:
         self.timeline.after(HOUR, self._sweep)
