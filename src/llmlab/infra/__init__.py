@@ -1,5 +1,5 @@
-"""The engine that turns a list of declarations into a plan, a lab and nothing again. Knows no AWS.
+"""The infrastructure engine: plans, applies and deletes a list of resource declarations. It knows nothing of AWS.
 
-`resource` says what a declaration is, `plan` compares, `apply` makes it so, `destroy` takes it away, `order` runs all three
-in parallel, along the dependencies.
+`resource` defines a declaration, `plan` compares it with what exists, `apply` carries a plan out, `destroy` deletes resources, and
+`order` runs all three in parallel along the dependencies.
 """

@@ -1,4 +1,4 @@
-"""Make a plan come true, in parallel; last, when all else stands, what is not wanted goes.
+"""Apply a plan in parallel: create and update resources first, delete the unwanted ones last.
 
 A crash anywhere is repaired by planning and applying again.
 """
@@ -13,7 +13,7 @@ from llmlab.infra.resource import Exists, Properties, Resource
 
 
 def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None:
-    """Create, update and delete what the plan names. `progress` is called after each step that changed something, from any thread."""
+    """Create, update and delete the plan's resources. `progress` is called after each step that changed something, from any thread."""
     steps = {step.resource.key: step for step in plan.steps}
 
     def work(resource: Resource) -> None:
@@ -32,11 +32,11 @@ def apply(plan: Plan, progress: Callable[[Step], None] = lambda _: None) -> None
 
 
 def _create(resource: Resource) -> None:
-    """Make the least that exists, then set what still differs: the same path that repairs a crash in between."""
+    """Create the minimal resource, then update the properties that still differ: the same path that repairs a crash in between."""
     try:
         resource.create()
     except Exists:
-        step = step_for(resource)  # made by somebody since the plan: plan again, once
+        step = step_for(resource)  # created by somebody else since the plan: plan again, once
         if step.action is Action.CREATE:
             raise
         differs = step.differs
@@ -48,10 +48,10 @@ def _create(resource: Resource) -> None:
 
 
 def _update(resource: Resource, differs: Properties) -> None:
-    """Set what differs. What is as desired after an error was set by a try whose answer was lost, or by somebody who was quicker.
+    """Set the differing properties. Those that are as desired after an error were set by a lost call, or by somebody else meanwhile.
 
     Raises:
-        LabError: the error, when it set nothing, or what is left failed too.
+        LabError: the update failed without setting anything, or the second try for the rest failed too.
     """
     for last in (False, True):
         try:

@@ -1,4 +1,4 @@
-"""Take a list of resources away again: the list reversed, parallel where nothing depends."""
+"""Delete a list of resources in reverse dependency order, in parallel where nothing depends on the other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from llmlab.infra.order import in_order
 from llmlab.infra.resource import Missing, Resource
 
 TRIES = 5
-"""How often a resource is deleted of which a part was gone already: by a try whose answer was lost, or by somebody who was quicker."""
+"""Attempts to delete a resource whose parts were missing already: deleted by a lost call, or by somebody else meanwhile."""
 
 
 class DeletionResult(StrEnum):
-    """What became of a resource."""
+    """The result of deleting one resource."""
 
     DELETED = "deleted"
     ABSENT = "absent"
@@ -22,7 +22,7 @@ class DeletionResult(StrEnum):
 
 @dataclass(frozen=True)
 class Removal:
-    """One resource and its fate."""
+    """One resource and the result of deleting it."""
 
     resource: Resource
     fate: DeletionResult
@@ -31,7 +31,7 @@ class Removal:
 def destroy(
     resources: Sequence[Resource], *, everything: bool = False, progress: Callable[[Removal], None] = lambda _: None
 ) -> tuple[Removal, ...]:
-    """Delete what is ours; with `everything` also what holds results. Shared ones and strangers stay."""
+    """Delete the lab's resources; with `everything` also those that hold results. Shared ones and other owners' resources stay."""
 
     def remove(resource: Resource) -> Removal:
         removal = Removal(resource, _remove(resource, everything=everything))

@@ -1,4 +1,4 @@
-"""Work on resources in parallel, each after those it waits for."""
+"""Run work on resources in parallel, each after the resources it depends on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,9 +11,9 @@ THREADS = 24
 
 
 def in_order(resources: Sequence[Resource], work: Callable[[Resource], T], *, reverse: bool = False) -> dict[str, T]:
-    """`work` on every resource, dependencies first (or last), as parallel as that allows.
+    """Run `work` on every resource in parallel, dependencies first (or last, with `reverse`).
 
-    After a failure (or Ctrl-C) nothing that depends on the failed one is started; forward, nothing new at all. What runs is
+    After a failure (or Ctrl-C) nothing that depends on the failed resource is started; forward, nothing new at all. Running work is
     waited for, and the first failure is raised.
 
     Returns:
@@ -49,7 +49,7 @@ def in_order(resources: Sequence[Resource], work: Callable[[Resource], T], *, re
 
 
 def waits_for(resources: Sequence[Resource], *, reverse: bool = False) -> dict[str, set[str]]:
-    """For each key the keys that must be done before it. What is not in the list is not waited for."""
+    """For each resource key the keys that must be done before it. Dependencies outside the list are not waited for."""
     keys = {resource.key for resource in resources}
     if len(keys) < len(resources):
         raise ValueError("two resources have the same kind and name")

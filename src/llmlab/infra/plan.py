@@ -1,4 +1,4 @@
-"""What is, against what should be. A plan only reads; bootstrap applies it, drift and `--plan` print it."""
+"""Compare the existing resources with the desired ones. A plan only reads; bootstrap applies it, drift and `--plan` print it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One owned property that is not as desired. `now` is None for what does not exist."""
+    """One owned property that is not as desired. `now` is None where the property does not exist."""
 
     property: str
     now: Any
@@ -28,7 +28,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Step:
-    """What is to be done to one resource."""
+    """The action planned for one resource, with the properties that differ."""
 
     resource: Resource
     action: Action
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A step for each resource, in the order of the list; and for each that is not wanted any more, and there."""
+    """One step for each declared resource, in the order of the list; `removals` for unwanted resources that still exist."""
 
     steps: tuple[Step, ...]
     removals: tuple[Step, ...] = ()
@@ -56,14 +56,14 @@ class Plan:
 
 
 class NotOwned(Refused):
-    """The name is taken by something that is not ours."""
+    """A resource of this name exists without the lab's tags."""
 
 
 def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambda _: None, *, unwanted: Sequence[Resource] = ()) -> Plan:
-    """Read everything, in parallel. What is `unwanted` and ours goes, should it be there.
+    """Read all resources in parallel and plan their changes. Resources in `unwanted` that exist and are the lab's are planned for deletion.
 
     Raises:
-        NotOwned: a resource with our name is not ours, and would have to be changed.
+        NotOwned: a resource of this name exists without the lab's tags and would need changes.
     """
 
     def look(resource: Resource) -> Step:
@@ -76,7 +76,7 @@ def plan(resources: Sequence[Resource], progress: Callable[[Step], None] = lambd
 
 
 def removal_for(resource: Resource) -> Step | None:
-    """What of an unwanted resource goes; None when it is not there, or not ours."""
+    """The step that deletes an unwanted resource; None when it does not exist, or is not the lab's."""
     now = resource.read()
     if now is None or not resource.ours():
         return None

@@ -1,7 +1,7 @@
-"""What a declaration of something we own is.
+"""The base class of every resource declaration.
 
-A subclass is a frozen dataclass with all verbs of one kind of thing. The engine decides whether, the resource knows how: it
-never compares. A field that holds another resource (or a tuple of them) is a dependency.
+A subclass is a frozen dataclass with all verbs of one kind of resource. The engine decides whether to change it, the resource knows
+how, and never compares. A field that holds another resource (or a tuple of them) is a dependency.
 """
 
 import dataclasses
@@ -15,27 +15,27 @@ Properties = Mapping[str, Any]
 
 
 class Exists(Exception):
-    """Raised by `create`: somebody was quicker."""
+    """Raised by `create`: the resource exists already, because somebody else was quicker."""
 
 
 class Missing(Exception):
-    """Raised by `delete`: it is gone already."""
+    """Raised by `delete`: the resource does not exist any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource(ABC):
-    """One declaration. Identity is `kind` and `name`, both known before anything exists."""
+    """One declared resource. Its identity is `kind` and `name`, both known before anything exists."""
 
     kind: ClassVar[str]
     retained: ClassVar[bool] = False
-    """Holds results: teardown leaves it, unless everything is to go."""
+    """The resource holds results: teardown keeps it, except with `everything`."""
     shared: ClassVar[bool] = False
-    """Belongs to the account once it exists, and is never deleted."""
+    """The resource belongs to the account once it exists, and is never deleted."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Deterministic, computable in an empty account."""
+        """The resource's name: deterministic, computable in an empty account."""
 
     @property
     def key(self) -> str:
@@ -47,29 +47,29 @@ class Resource(ABC):
 
     @abstractmethod
     def read(self) -> Properties | None:
-        """The same keys as they are now, or None when it does not exist."""
+        """The same properties as they are now, or None when the resource does not exist."""
 
     def exists(self) -> bool:
         return self.read() is not None
 
     @abstractmethod
     def create(self) -> None:
-        """The least that exists, tagged in the same call. Raises `Exists`."""
+        """Create the minimal resource, tagged in the same call. Raises `Exists`."""
 
     @abstractmethod
     def update(self, differs: Properties) -> None:
-        """Set these properties, given as desired."""
+        """Set these properties to their desired values."""
 
     @abstractmethod
     def delete(self) -> None:
-        """Remove it and what it contains. Raises `Missing`."""
+        """Delete the resource and its contents. Raises `Missing`."""
 
     @abstractmethod
     def ours(self) -> bool:
-        """Whether what exists under this name carries our mark. Asked only before it would be changed or deleted."""
+        """Whether the existing resource of this name carries the lab's tags. Called only before it would be changed or deleted."""
 
     def way_out(self) -> str:
-        """The command for somebody whose name is taken by a stranger."""
+        """The command to run when a resource of another owner has this name."""
         return "LLMLAB_LAB=another-name llmlab bootstrap"
 
     def dependencies(self) -> tuple["Resource", ...]:

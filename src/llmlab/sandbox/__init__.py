@@ -1,1 +1,1 @@
-"""An AWS of your own on this machine: moto's server, completed, and a machine room that really runs the user data."""
+"""A local AWS sandbox: moto's server with the missing calls added, and simulated instances that really run their user data."""

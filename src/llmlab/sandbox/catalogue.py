@@ -1,8 +1,7 @@
 """List prices of GPU instances, for the sandbox's Pricing API and spot market.
 
 On-demand, Linux, US dollars an hour in us-east-1, from the public EC2 price list as it stood in 2026; other regions by a factor.
-Types that are offered but not listed here (g7) have no product and no spot price, so nobody can say
-what they cost.
+Types that are offered but not listed here (g7) have no product and no spot price: their cost is unknown.
 """
 
 import hashlib
@@ -34,14 +33,14 @@ FACTORS = {
 }
 OTHER_FACTOR = 1.22
 GP3_MONTH = 0.08
-"""A gigabyte-month of gp3 in us-east-1."""
+"""US dollars for a gigabyte-month of gp3 in us-east-1."""
 THROUGHPUT_MONTH = 40.96
-"""A month of one GiB/s of gp3 in us-east-1."""
+"""US dollars for a month of one GiB/s of gp3 in us-east-1."""
 ADDRESS_HOUR = 0.005
-"""An hour of a public IPv4 address, anywhere."""
+"""US dollars for an hour of a public IPv4 address, in any region."""
 SPOT_STEP = timedelta(hours=6)
 MARKET: list[Callable[[str, str, datetime], tuple[datetime, float] | None]] = []
-"""When set, answers `spot_price` in place of the played market."""
+"""When set, answers `spot_price` in place of the sandbox's own price curve."""
 
 
 def on_demand_price(instance_type: str, region: str) -> float | None:
@@ -51,12 +50,12 @@ def on_demand_price(instance_type: str, region: str) -> float | None:
 
 
 def factor(region: str) -> float:
-    """How much dearer than in us-east-1."""
+    """The region's price relative to us-east-1."""
     return FACTORS.get(region, OTHER_FACTOR)
 
 
 def spot_price(instance_type: str, zone: str, moment: datetime) -> tuple[datetime, float] | None:
-    """Since when, and at what price in US dollars an hour, a pool sells at a moment: 30 to 55 % of on-demand, moving every six hours.
+    """The spot price of a pool at a moment, as (valid since, US dollars an hour): 30 to 55 % of on-demand, moving every six hours.
 
     None for a type without a list price.
     """

@@ -1,8 +1,8 @@
-"""What moto lacks and the lab uses, filled in: `complete()` patches moto 5.2.5 in this process, once.
+"""The AWS calls that the lab uses and moto lacks: `complete()` patches moto 5.2.5 in this process, once.
 
-Each answer is a method put on moto's own response class, so that it holds under `mock_aws` and over the server alike, and what
-it keeps lies on moto's backends, so that their reset clears it. The price: this knows moto's insides, and moto is pinned to one
-version. The gaps themselves are in `completion_*.py`, by service.
+Each answer is a method set on moto's own response class, so that it works under `mock_aws` and over the server alike. Its state lies on
+moto's backends, so that their reset clears it. The price: this knows moto's insides, and moto is pinned to one version. The gaps
+themselves are filled in `completion_*.py`, by service.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import Any
 from llmlab.sandbox import quick_start
 
 Answer = Callable[[Any, dict[str, Any]], Any]
-"""A response object of moto and the call's parameters → the answer's members, or one of moto's own results."""
+"""Handler of a call: moto's response object and the call's parameters → the answer's members, or one of moto's own results."""
 
 LOCK = RLock()
 """Held during every call, because moto's models iterate over what other threads change."""
@@ -27,7 +27,7 @@ SETTINGS = {
     "MOTO_ENABLE_KEYPAIR_VALIDATION": "",
 }
 UNLOCKED = {"invoke", "invoke_async"}
-"""Calls that run a handler, which calls back."""
+"""Calls that run a Lambda handler, which calls this server back: they must not hold `LOCK`."""
 MODULES = (
     "completion_storage",
     "completion_compute",
@@ -49,7 +49,7 @@ _done = False
 
 
 def complete() -> None:
-    """Patch moto in this process. Doing it again does nothing."""
+    """Patch moto in this process. A second call does nothing."""
     global _done  # noqa: PLW0603 - once a process, like the import it follows
     with LOCK:
         if _done:
@@ -83,7 +83,7 @@ def parameters(response: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Moto's case-blind mappings as ordinary ones, all the way down."""
+    """Convert moto's case-insensitive mappings to ordinary dicts, recursively."""
     if hasattr(value, "original_dict"):
         value = value.original_dict()
     if isinstance(value, dict):
@@ -94,12 +94,12 @@ def plain(value: Any) -> Any:
 
 
 def replace_parameters(response: Any, values: dict[str, Any]) -> None:
-    """Let moto's own method answer as if the call had carried `values`."""
+    """Replace the parameters of a call, so that moto's own method answers as if the call had carried `values`."""
     response.params = response.PROTOCOL_PARSER_MAP_TYPE(values)
 
 
 def kept(backend: Any, name: str) -> dict[Any, Any]:
-    """Our own state of a backend, which its reset forgets."""
+    """A dict of the sandbox's own state on a moto backend, which the backend's reset clears."""
     state: dict[Any, Any] = vars(backend).setdefault(f"_llmlab_{name}", {})
     return state
 
@@ -114,7 +114,7 @@ def _failure_class() -> type[Exception]:
     from moto.core.exceptions import ServiceException
 
     class Failure(ServiceException):  # type: ignore[misc]
-        """Of a module of ours, so that moto looks its code up in the service that was called."""
+        """The error class is defined in the sandbox's module, so that moto looks its code up in the service that was called."""
 
     return Failure
 
@@ -128,7 +128,7 @@ def _serialize_calls() -> None:
     from llmlab.sandbox.refusals import checking
     from llmlab.sandbox.refusals.table import ROWS
 
-    errors.COMMON_ERROR_CODES = [*errors.COMMON_ERROR_CODES, *(rule.code for rule in ROWS)]  # of which many stand in no service model
+    errors.COMMON_ERROR_CODES = [*errors.COMMON_ERROR_CODES, *(rule.code for rule in ROWS)]  # many of them are in no service model
     core.method_names_from_class = functools.lru_cache(maxsize=None)(core.method_names_from_class)
     call_action = core.BaseResponse.call_action
 

@@ -1,4 +1,4 @@
-"""EC2: launches as AWS makes them (template data, client token, capacity, quotas, limits), Deep Learning AMIs, spot prices."""
+"""EC2: launches as AWS carries them out (template data, client token, capacity, quotas, limits), Deep Learning AMIs, spot prices."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ UBUNTU = ("22.04", "24.04", "26.04")
 ROOT_GIB = 65
 SMALL_ROOT_GIB = 35
 LAUNCHED: list[Callable[[Any], None]] = []
-"""Called with each new instance of moto's: the machine room listens here."""
+"""Callbacks for each new moto instance: the machine room subscribes here."""
 TERMINATE: list[Callable[[Any, list[str]], dict[str, Any]]] = []
-"""When set, answers TerminateInstances (EC2 backend, instance ids) in moto's place, because dying takes a moment."""
+"""When set, answers TerminateInstances (EC2 backend, instance ids) in moto's place, because shutting down takes time."""
 
 
 def install() -> None:
@@ -49,7 +49,7 @@ AWS_DISK_KEY = "alias/aws/ebs"
 
 
 def _disk_key(backend: Any) -> str:
-    """AWS's own key by its alias, also once moto has made it for the first encrypted disk; a key of the account's by its ARN.
+    """The default KMS key for disks: AWS's own by its alias, also after moto created it for an encrypted disk; the account's by its ARN.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetEbsDefaultKmsKeyId.html
     """
@@ -75,7 +75,7 @@ def _run_instances(self: Any, values: dict[str, Any], original: Callable[[Any], 
 
 
 def remembered(backend: Any, token: tuple[Any, ...], values: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """The answer to a call with a client token: the same again for the same call, an error for another one.
+    """Answer a call idempotently by its client token: the same answer for the same parameters, an error for other ones.
 
     https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
     """
@@ -129,7 +129,7 @@ def _any_zone(backend: Any, instance_type: str) -> str:
 
 
 def _finish(instance: Any, values: dict[str, Any], *, spot: bool) -> None:
-    """What moto's RunInstances leaves out of an instance."""
+    """Set the attributes of an instance that moto's RunInstances leaves out."""
     from moto.ec2.utils import random_spot_request_id
 
     template = values.get("LaunchTemplate")
@@ -175,7 +175,7 @@ def template_data(version: Any) -> dict[str, Any]:
 
 
 def join_tags(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Tag specifications by resource type; of two values for a key the later one counts."""
+    """Merge tag specifications by resource type; of two values for a key the later one wins."""
     joined: dict[str, dict[str, str]] = {}
     for item in [*first, *second]:
         joined.setdefault(item["ResourceType"], {}).update({tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", [])})
@@ -198,7 +198,7 @@ def _terminate_instances(self: Any, values: dict[str, Any], original: Callable[[
 
 
 def _create_template(self: Any, original: Callable[[Any], Any]) -> Any:
-    """Moto writes the template's own tags into its data, where the next reader takes them for tags of instances."""
+    """Create a launch template, without moto's copy of the template's own tags in its data, which would become tags of instances."""
     name = parameters(self)["LaunchTemplateName"]
     result = original(self)
     version = self.ec2_backend.get_launch_template_by_name(name).versions[0]
@@ -214,7 +214,7 @@ def _create_template(self: Any, original: Callable[[Any], Any]) -> Any:
 
 
 def image_names(region: str) -> dict[str, tuple[str, str]]:
-    """Suffix of the SSM name → (AMI id, image name) of the Deep Learning Base images."""
+    """The Deep Learning Base images: suffix of the SSM parameter name → (AMI id, image name)."""
     images = {}
     for release in UBUNTU:
         name = f"Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu {release}) 20261106"
@@ -254,7 +254,7 @@ def _root_device(self: Any) -> list[dict[str, Any]]:
 
 
 def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Prices by type and zone: the one in force at StartTime and each change since, newest first.
+    """The spot price history by type and zone: the price in force at StartTime and each change since, newest first.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
     """
@@ -295,7 +295,7 @@ def _spot_price_history(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placement_scores(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Scores from 1 to 10 by region or zone, which goes by its id; below three types always low, as at AWS."""
+    """Spot placement scores from 1 to 10 by region or zone id; with fewer than three types always low, as at AWS."""
     from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
     types = set(values.get("InstanceTypes", []))

@@ -1,8 +1,8 @@
-"""What is new is not seen at once: for how long EC2, Lambda and Scheduler do not know what was just made, and what they answer meanwhile.
+"""Eventual consistency: how long EC2, Lambda and Scheduler do not see a new resource, and what they answer meanwhile.
 
 Delayed are IAM's roles and instance profiles as the other services see them, EC2's new instances, and the tags and security groups of
 EC2's network as filters see them. Not delayed are S3, whose reads and listings show every finished write
-(https://aws.amazon.com/s3/consistency/), what is changed or deleted, and what is found by a name that its maker chose (functions,
+(https://aws.amazon.com/s3/consistency/), changes and deletions, and resources looked up by a name that the caller chose (functions,
 schedules, log groups, launch templates).
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
@@ -26,17 +26,17 @@ NETWORK = {
     "DescribeSecurityGroups": "SecurityGroups",
     "DescribeVpcEndpoints": "VpcEndpoints",
 }
-"""Calls that look for tags, and the member of their answer that lists what they found."""
+"""Calls that filter by tags → the member of their answer that lists the resources."""
 
 
 @dataclass
 class Delay:
-    """How long what is new stays unseen, in seconds on the sandbox's clock."""
+    """How long a new resource stays unseen, in seconds on the sandbox's clock."""
 
     seconds: float = 0.0
 
     def over(self, created: datetime | None) -> bool:
-        """Whether what was made then is seen by now; what has no date was there before."""
+        """Whether a resource created at that time is seen by now; a resource without a date is always seen."""
         return created is None or now() - created >= timedelta(seconds=self.seconds)
 
 
@@ -44,7 +44,7 @@ DELAY = Delay()
 
 
 def install() -> None:
-    """Patch moto's IAM and EC2. The last of all, because it stands before the others' answers."""
+    """Patch moto's IAM and EC2. This must be installed last, because it wraps the other modules' answers."""
     from moto.ec2.models.tags import TagBackend
     from moto.ec2.responses import EC2Response
     from moto.iam.responses import IamResponse
@@ -80,7 +80,7 @@ def _before(
     *,
     after: Callable[[Any, dict[str, Any]], None] = lambda _self, _values: None,
 ) -> None:
-    """Let an operation pass `check` first, and be heard of by `after`."""
+    """Wrap an operation: call `check` before it and `after` behind it."""
     original = _method(response_class, operation)
 
     def call(self: Any, values: dict[str, Any]) -> Any:
@@ -93,7 +93,7 @@ def _before(
 
 
 def _filtered(response_class: Any, operation: str, hide: Callable[[Any, dict[str, Any], dict[str, Any]], None]) -> None:
-    """Let `hide` take out of an operation's answer what is not seen yet: it is handed the backend, the call's parameters and the answer."""
+    """Wrap an operation so that `hide` (backend, parameters, answer) removes from its answer the resources that are not seen yet."""
     original = _method(response_class, operation)
 
     def call(self: Any, values: dict[str, Any]) -> Any:
@@ -112,12 +112,12 @@ def _method(response_class: Any, operation: str) -> Callable[[Any], Any]:
 
 
 def note(resource: Any, part: str = "") -> None:
-    """Something of moto's is new now, or a part of it."""
+    """Record the current time as the creation time of a moto object, or of a part of it."""
     vars(resource)[f"_llmlab_new_{part}"] = now()
 
 
 def seen(resource: Any, part: str = "") -> bool:
-    """Whether others see it by now."""
+    """Whether the other services see a moto object, or a part of it, by now."""
     return DELAY.over(vars(resource).get(f"_llmlab_new_{part}"))
 
 
@@ -125,7 +125,7 @@ def seen(resource: Any, part: str = "") -> bool:
 
 
 def _profile(account: str, specification: dict[str, Any]) -> tuple[str, Any]:
-    """The name of an instance profile that a launch names or gives the ARN of, and moto's profile."""
+    """The name of the instance profile that a launch specifies by name or ARN, and moto's profile (None if there is none)."""
     from moto.iam.models import iam_backends
 
     name = specification.get("Name") or str(specification.get("Arn", "")).rpartition("/")[2]
@@ -133,19 +133,19 @@ def _profile(account: str, specification: dict[str, Any]) -> tuple[str, Any]:
 
 
 def profile_unknown(account: str, specification: dict[str, Any]) -> Mapping[str, object] | bool:
-    """Whether EC2 does not know an instance profile, yet or at all; with its name."""
+    """Whether EC2 does not know an instance profile (not yet, or at all); if so, its name for the error message."""
     name, profile = _profile(account, specification)
     return bool(name) and (profile is None or not seen(profile)) and {"profile": name}
 
 
 def profile_roleless(account: str, specification: dict[str, Any]) -> Mapping[str, object] | bool:
-    """Whether EC2 sees no role in an instance profile that it knows; with its ARN."""
+    """Whether EC2 sees no role in an instance profile that it knows; if so, the profile's ARN for the error message."""
     _, profile = _profile(account, specification)
     return profile is not None and not (profile.roles and seen(profile, "role")) and {"profile": profile.arn}
 
 
 def role_unseen(account: str, arn: str) -> bool:
-    """Whether other services do not know a role yet."""
+    """Whether a role is so new that other services do not know it yet."""
     from moto.iam.models import iam_backends
 
     roles: Iterable[Any] = iam_backends[account][PARTITION].roles.values()
@@ -153,7 +153,7 @@ def role_unseen(account: str, arn: str) -> bool:
 
 
 def role_age(account: str, arn: str) -> float:
-    """Seconds since a role was made; of one without a date, very many."""
+    """Seconds since a role was created; infinite for a role without a date."""
     from moto.iam.models import iam_backends
 
     created = next((vars(role).get("_llmlab_new_") for role in iam_backends[account][PARTITION].roles.values() if role.arn == arn), None)

@@ -1,4 +1,4 @@
-"""Fault Injection Service: an experiment that interrupts spot instances does so in the machine room.
+"""Fault Injection Service: an experiment that interrupts spot instances interrupts the sandbox's machines.
 
 https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html#send-spot-instance-interruptions
 """
@@ -11,7 +11,7 @@ from llmlab.sandbox.completion import answer
 
 ACTION = "aws:ec2:send-spot-instance-interruptions"
 INTERRUPT: list[Callable[[str, float], None]] = []
-"""Called with an instance and the seconds of its notice: the machine room listens here."""
+"""Callbacks with an instance id and the seconds of its notice: the machine room subscribes here."""
 
 
 def install() -> None:
@@ -41,6 +41,6 @@ def _play(template: dict[str, Any]) -> None:
 
 
 def _seconds(duration: str) -> float:
-    """Of a duration such as PT2M."""
+    """The seconds of an ISO 8601 duration such as PT2M."""
     hours, minutes, seconds = (float(part or 0) for part in re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?", duration).groups())  # type: ignore[union-attr]
     return 3600 * hours + 60 * minutes + seconds

@@ -1,4 +1,4 @@
-"""EC2: CreateFleet of type instant, made of RunInstances with the launch template's data, pool after pool.
+"""EC2: CreateFleet of type instant, implemented by RunInstances with the launch template's data, pool after pool.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instant-fleet.html
 """
@@ -16,7 +16,7 @@ from llmlab.sandbox.completion_lambda import now
 
 @dataclass(frozen=True)
 class Candidate:
-    """One override of a fleet request: the pool it names, and what AWS says it tried."""
+    """One override of a fleet request: its pool, and the template and override that AWS repeats in its answer."""
 
     instance_type: str
     subnet: str | None
@@ -27,7 +27,7 @@ class Candidate:
     data: dict[str, Any]
 
     def price(self, *, spot: bool) -> float:
-        """US dollars an hour, to order by; what has no price comes last."""
+        """The pool's price in US dollars an hour, to sort by; infinite without a price."""
         if spot:
             quote = spot_price(self.instance_type, self.zone, now())
             return quote[1] if quote else math.inf
@@ -95,7 +95,7 @@ def _candidates(backend: Any, configs: list[dict[str, Any]]) -> list[Candidate]:
 
 
 def _order(candidates: list[Candidate], strategy: str, *, spot: bool) -> list[Candidate]:
-    """Cheapest first, or by priority; a pool without capacity is found out by trying."""
+    """The candidates cheapest first, or by priority; whether a pool has capacity shows only when it is tried."""
     if strategy in {"prioritized", "capacity-optimized-prioritized"}:
         return sorted(candidates, key=lambda candidate: candidate.priority)
     return sorted(candidates, key=lambda candidate: candidate.price(spot=spot))

@@ -52,13 +52,13 @@ def _linked_role(self: Any, values: dict[str, Any], original: Any) -> Any:
 
 
 def _simulate(values: dict[str, Any]) -> dict[str, Any]:
-    """Nothing is denied in a sandbox, which is what really happens there."""
+    """Simulate a principal's policies: everything is allowed, as it is in the sandbox itself."""
     results = [{"EvalActionName": action, "EvalResourceName": "*", "EvalDecision": "allowed"} for action in values["ActionNames"]]
     return {"EvaluationResults": results, "IsTruncated": False}
 
 
 def _simulate_custom(values: dict[str, Any]) -> dict[str, Any]:
-    """Of policies that allow: whether a resource is one of theirs, with the context's keys filled in as variables."""
+    """Simulate policies by their Allow statements: whether a resource matches one, with the context's keys filled in as variables."""
     context = {item["ContextKeyName"]: item["ContextKeyValues"][0] for item in values.get("ContextEntries", [])}
     context = {} if holds("no-instance-arn-in-a-resource") else context
     patterns = [pattern for text in values["PolicyInputList"] for pattern in _resources(text)]
@@ -81,7 +81,7 @@ def _resources(policy: str) -> list[str]:
 
 
 def _audience(self: Any, values: dict[str, Any], *, add: bool) -> dict[str, Any]:
-    """Who may be named as a token's audience; adding or removing twice is no error."""
+    """Add or remove an audience of an OpenID Connect provider; doing so twice is no error."""
     provider = self.backend.get_open_id_connect_provider(values["OpenIDConnectProviderArn"])
     others = [client_id for client_id in provider.client_id_list if client_id != values["ClientID"]]
     provider.client_id_list = [*others, values["ClientID"]] if add else others

@@ -18,28 +18,28 @@ from llmlab.sandbox.completion import LOCK
 PROGRAM = Path(__file__).parent / "programs" / "function.py"
 OLDER_BOTO3 = "1.34.145"
 INIT_SECONDS = 30
-"""AWS gives a function 10 s to start, beside its timeout; a busy laptop needs more."""
+"""Seconds for a function to start, in addition to its timeout. AWS gives 10 s; a busy laptop needs more."""
 
 
 @dataclass
 class Runtime:
-    """What every function is told about where it runs; the sandbox sets it when it serves."""
+    """The environment that every function runs in; the sandbox sets it when it starts to serve."""
 
     endpoint: str = ""
     clock: Clock = field(default_factory=SystemClock)
-    """The sandbox's: moto's answers and the functions go by it."""
+    """The sandbox's clock, which moto's answers and the functions use."""
     running: set["subprocess.Popen[bytes]"] = field(default_factory=set)
     internet: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Names that lead functions to a number, and its connections to a port of this computer; every other leads where it leads."""
+    """Host name → (IP address that functions resolve it to, local port that connections to it reach). Other names resolve as usual."""
     authority: str = ""
-    """The file of whoever vouches for these names."""
+    """File of the certificate authority that signs for these names."""
 
 
 RUNTIME = Runtime()
 
 
 def now() -> datetime:
-    """On the sandbox's clock."""
+    """The time on the sandbox's clock."""
     return RUNTIME.clock.now()
 
 
@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def run(function: Any, event: Any) -> tuple[str, bool, str]:
-    """Run the handler of moto's function object. Returns its answer as JSON, whether it failed, and what it wrote."""
+    """Run the handler of moto's function object. Returns its answer as JSON, whether it failed, and its log."""
     request = str(uuid.uuid4())
     with tempfile.TemporaryDirectory(prefix="llmlab-function-") as folder:
         (Path(folder) / "function.zip").write_bytes(function.code_bytes)
@@ -121,7 +121,7 @@ def _environment(function: Any, request: str) -> dict[str, str]:
 
 
 def _save(function: Any, request: str, log: str) -> None:
-    """Lambda makes the group by itself, when it is not there and the function's role may; else what was written is lost."""
+    """Write a log to the function's log group. A missing group is created if the function's role may; otherwise the log is lost."""
     now = int(time.time() * 1000)  # not the sandbox's clock: CloudWatch takes nothing from more than two hours ahead
     with LOCK:
         logs = function.logs_backend
@@ -136,7 +136,9 @@ def _save(function: Any, request: str, log: str) -> None:
 
 
 def _may_make_a_group(function: Any) -> bool:
-    """By the inline policies of its role; one whose role never was is a test's, and may. One that was deleted meanwhile may not.
+    """Whether a function may create its log group, by the inline policies of its role.
+
+    A function whose role never existed belongs to a test, and may. A function that was deleted meanwhile may not.
 
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-view.html
     """

@@ -1,4 +1,4 @@
-"""Budgets, dashboards, Cost Explorer and Service Quotas: what moto leaves unanswered."""
+"""Budgets, dashboards, Cost Explorer and Service Quotas: the calls that moto does not answer."""
 
 import json
 from datetime import date, timedelta
@@ -90,7 +90,7 @@ def _notification(self: Any, values: dict[str, Any]) -> Any:
 
 
 def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Identity of a notification: what kind, how compared, at which threshold."""
+    """Whether two notifications are the same: type, comparison operator and threshold."""
     keys = ("NotificationType", "ComparisonOperator", "ThresholdType")
     return float(first["Threshold"]) == float(second["Threshold"]) and all(first.get(key) == second.get(key) for key in keys)
 
@@ -122,7 +122,7 @@ def _untag_budget(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dashboards() -> None:
-    """An account has one list of them, whatever region is asked; moto has one a region.
+    """Give the account one list of dashboards for all regions; moto has one a region.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html
     """
@@ -132,7 +132,7 @@ def _dashboards() -> None:
         return kept(cloudwatch_backends[self.account_id]["us-east-1"], "dashboards")
 
     def discard(self: Any, _: dict[str, Any]) -> None:
-        """Moto's own empty list, at its making."""
+        """Ignore the empty dict that moto assigns on construction."""
 
     CloudWatchBackend.dashboards = property(shared, discard)
 
@@ -162,7 +162,7 @@ def _update_cost_tags(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def bill(day: date, dollars: float, run: str = "") -> None:
-    """Let Cost Explorer say that machines cost this much on a day (UTC), with the tag `Run` where a run is given. Settable by tests."""
+    """Add a cost in US dollars on a day (UTC) to Cost Explorer's answers, tagged `Run` where a run is given. Called by tests."""
     from moto.ce.models import ce_backends
 
     billed = kept(ce_backends[market.ACCOUNT]["aws"], "billed")
@@ -170,7 +170,7 @@ def bill(day: date, dollars: float, run: str = "") -> None:
 
 
 def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[dict[str, Any]]:
-    """The groups of a period. Who asks by a tag that is not active sees nothing, as with AWS."""
+    """The cost groups of a period. Grouping by a tag that is not active shows nothing, as with AWS."""
     tags = {"Project": "Inactive", **kept(self.ce_backend, "cost_tags")}
     (group,) = values.get("GroupBy") or [{"Type": "", "Key": ""}]
     if tags["Project"] != "Active":
@@ -185,7 +185,7 @@ def _billed(self: Any, values: dict[str, Any], start: date, end: date) -> list[d
 
 
 def _cost_and_usage(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """What `bill` was told, else zero, for each period of the asked range; or what `/moto-api/static/ce` was given."""
+    """The costs that `bill` recorded, or zero, for each period of the range; or the results that `/moto-api/static/ce` was given."""
     preset = self.ce_backend.get_cost_and_usage(self.body)
     if preset["ResultsByTime"]:
         return dict(preset)

@@ -1,4 +1,4 @@
-"""The Pricing API, which moto has not: GPU instances, gp3 storage and public addresses at the catalogue's prices."""
+"""The Pricing API, which moto lacks: GPU instances, gp3 storage and public addresses at the catalogue's prices."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from llmlab.sandbox.completion import answer
 
 
 def install() -> None:
-    """Put a pricing service where moto would look for one."""
+    """Register a pricing service with moto."""
     from moto import backend_index, backends
     from moto.core.base_backend import BackendDict, BaseBackend
     from moto.core.responses import BaseResponse
@@ -41,7 +41,7 @@ def install() -> None:
 
 
 def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """On-demand Linux instances, gp3 storage and public addresses as the price list has them, each product a string of JSON.
+    """Answer GetProducts: on-demand Linux instances, gp3 storage and public addresses, each product a string of JSON.
 
     https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
     """
@@ -56,7 +56,7 @@ def _products(self: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _matches(product: dict[str, Any], terms: dict[str, str]) -> bool:
-    """Whether every wanted attribute is there with that value; the family counts as one, as it does at AWS."""
+    """Whether a product has every wanted attribute with that value; the product family counts as an attribute, as at AWS."""
     facts = product["product"]
     attributes = {"productFamily": facts.get("productFamily", ""), **facts["attributes"]}
     return all(str(attributes.get(field, "")).lower() == value.lower() for field, value in terms.items())
@@ -77,7 +77,7 @@ def _product(instance_type: str, region: str) -> dict[str, Any]:
 
 
 def _storage(region: str) -> list[dict[str, Any]]:
-    """A gigabyte-month of gp3, and a month of a GiB/s."""
+    """The gp3 products: a gigabyte-month, and a month of a GiB/s."""
     attributes = {"volumeApiName": "gp3", "volumeType": "General Purpose", "usagetype": "EBS:VolumeUsage.gp3"}
     throughput = {"volumeApiName": "gp3", "usagetype": "EBS:VolumeP-Throughput.gp3"}
     return [
@@ -87,7 +87,7 @@ def _storage(region: str) -> list[dict[str, Any]]:
 
 
 def _addresses(region: str) -> list[dict[str, Any]]:
-    """A public address in use, an idle one, and one of a contiguous block: a group without a family."""
+    """The public IPv4 products: an address in use, an idle one, and one of a contiguous block. They have a group and no family."""
     uses = {"IdleAddress": ADDRESS_HOUR, "InUseAddress": ADDRESS_HOUR, "ContiguousBlock": 0.008}
     return [
         _listed("AmazonVPC", "", region, {"group": "VPCPublicIPv4Address", "usagetype": f"USE1-PublicIPv4:{use}"}, "Hrs", price)
@@ -96,7 +96,7 @@ def _addresses(region: str) -> list[dict[str, Any]]:
 
 
 def _listed(service: str, family: str, region: str, attributes: dict[str, str], unit: str, price: float | None) -> dict[str, Any]:
-    """A product with one on-demand price. Products without a family have no such key."""
+    """A product with one on-demand price. Without a family, its `productFamily` key is missing."""
     name = f"{service}/{attributes['usagetype']}/{region}"
     sku = f"SANDBOX{int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 10**9:09d}"
     dimension = {

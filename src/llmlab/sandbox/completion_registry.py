@@ -1,4 +1,4 @@
-"""What moto's ECR does not answer: where the parts of an image can be fetched. The sandbox knows the configurations, which are small."""
+"""ECR: download addresses of image layers, which moto does not answer. The sandbox holds only the configurations, which are small."""
 
 import base64
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any
 from llmlab.sandbox.completion import answer, fail
 
 BLOBS: dict[str, bytes] = {}
-"""Digest → content, of the images that this process made."""
+"""Digest → content of the image configurations that this process pushed."""
 SHELVES: list[Callable[[str], bytes | None]] = []
-"""When set, called with a digest: what a real registry has by it."""
+"""When set, called with a digest: the content that a real registry has for it."""
 
 
 def install() -> None:

@@ -1,4 +1,4 @@
-"""EC2 and IAM: what AWS answers to a call that is made again, because the first answer was lost or somebody else was quicker."""
+"""EC2 and IAM: AWS's answers to a repeated call, after a lost answer or when somebody else was quicker."""
 
 import copy
 from typing import Any
@@ -27,7 +27,10 @@ def install() -> None:
 
 
 def _remove_role(self: Any, values: dict[str, Any], original: Any) -> Any:
-    """Moto's list raises. https://docs.aws.amazon.com/IAM/latest/APIReference/API_RemoveRoleFromInstanceProfile.html."""
+    """Remove a role from a profile with AWS's error when it is not in it; moto's list raises ValueError.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_RemoveRoleFromInstanceProfile.html
+    """
     profile, role = values["InstanceProfileName"], values["RoleName"]
     if role not in {attached.name for attached in self.backend.get_instance_profile(profile).roles}:
         raise refused("role-not-in-the-profile", role=role, profile=profile)

@@ -1,4 +1,4 @@
-"""Scheduler: errors for what is not there, updates that replace everything, and calls that come twice, as its API says."""
+"""EventBridge Scheduler: errors for missing schedules, updates that replace everything, and idempotent calls, as its API says."""
 
 from datetime import UTC, datetime
 from typing import Any

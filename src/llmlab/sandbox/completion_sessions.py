@@ -1,4 +1,4 @@
-"""Systems Manager: what StartSession answers, as far as the plugin that would take it from there.
+"""Systems Manager: the answer of StartSession, up to where the Session Manager plugin would take over.
 
 https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartSession.html
 """

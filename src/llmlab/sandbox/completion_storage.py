@@ -1,7 +1,7 @@
-"""S3: tags given to CreateBucket are kept, listings show what is there, and the TLS condition of a bucket policy is evaluated.
+"""S3: tags given to CreateBucket are kept, listings leave out deleted folders, and the TLS condition of a bucket policy is evaluated.
 
-Deleted folders are not listed; versions and uploads are, whatever their keys hold, where keys are asked for as they stand in an address.
-Moto ignores that condition, so that a policy meant for plain HTTP denies everything.
+Versions and uploads are listed whatever characters their keys hold, with `encoding-type=url`. Moto ignores the TLS condition, so that a
+policy meant for plain HTTP would deny everything.
 """
 
 import json
@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 from llmlab.sandbox.completion import fail
 
 _secure: ContextVar[bool] = ContextVar("secure", default=True)
-"""Whether the request being answered came over TLS, as far as its URL says. The sandbox's server stands for a TLS endpoint."""
+"""Whether the current request came over TLS, by its URL. The sandbox's server stands for a TLS endpoint."""
 
 
 def install() -> None:
@@ -25,7 +25,7 @@ def install() -> None:
 
 
 def _list_what_is_there() -> None:
-    """Folders of a versioned bucket in which everything is deleted are not listed; moto lists them."""
+    """Leave folders of a versioned bucket in which everything is deleted out of listings; moto lists them."""
     from types import SimpleNamespace
 
     from moto.s3.models import FakeDeleteMarker, S3Backend
@@ -41,7 +41,7 @@ def _list_what_is_there() -> None:
 
 
 class _Borrowed:
-    """The body of an object, for a copy of the object that must not close it."""
+    """The body of an object, lent to a copy of the object, which must not close it."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -50,11 +50,11 @@ class _Borrowed:
         return getattr(self._body, name)
 
     def close(self) -> None:
-        """The object itself closes its body."""
+        """Do nothing: the original object closes its body."""
 
 
 def _list_without_bodies() -> None:
-    """For each page of a listing of versions moto copies every object of the bucket with its body: gigabytes, of a run's checkpoints."""
+    """List versions without copying bodies: for each page moto deep-copies every object of the bucket, gigabytes of checkpoints."""
     from moto.s3.models import FakeKey
 
     def light(self: Any, _memo: Any) -> Any:
@@ -66,11 +66,11 @@ def _list_without_bodies() -> None:
 
 
 ENCODED = {"Key", "Prefix", "Delimiter", "KeyMarker", "NextKeyMarker"}
-"""What `encoding-type=url` is about. https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
+"""Members that `encoding-type=url` encodes. https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html"""
 
 
 def _encode_keys() -> None:
-    """Moto leaves keys as they are in these two listings, and its answer is no XML when one holds a control character."""
+    """Percent-encode keys in two listings in which moto does not: its answer is no valid XML when a key holds a control character."""
     from moto.core.responses import ActionResult
     from moto.s3.responses import S3Response
 
@@ -120,7 +120,7 @@ def _keep_tags() -> None:
 
 
 def _evaluate_transport() -> None:
-    """The one condition that lab policies put on buckets. Any other is refused, so that nobody takes it for checked."""
+    """Evaluate `aws:SecureTransport`, the only condition of lab bucket policies. Any other is refused, lest it seem checked."""
     from moto.iam.access_control import IAMPolicy, PermissionResult
     from moto.s3.models import FakeBucket
     from moto.s3.responses import S3Response

@@ -1,7 +1,7 @@
-"""EventBridge, played: rules whose pattern matches an event have their targets called; so do schedules that are due.
+"""EventBridge, simulated: the targets of rules whose pattern matches an event are called, and those of schedules that are due.
 
-Moto stores rules and schedules, and that they mean something is this module's part. Asynchronous calls of a function that fail
-are tried twice again, after one and two minutes, as Lambda does.
+Moto only stores rules and schedules; this module delivers to their targets. Asynchronous calls of a function that fail are tried twice
+again, after one and two minutes, as Lambda does.
 """
 
 import json
@@ -24,7 +24,7 @@ Api = Callable[[str, str, str, dict[str, Any]], None]
 
 
 class Events:
-    """Delivers, on threads of its own."""
+    """Delivers events to the targets of rules and schedules, on threads of its own."""
 
     def __init__(self, timetable: Timetable, api: Api) -> None:
         self.timetable = timetable
@@ -33,7 +33,7 @@ class Events:
         self.delivered: list[dict[str, Any]] = []
 
     def emit(self, backend: Any, detail_type: str, detail: dict[str, Any]) -> None:
-        """An event of EC2: `backend` is moto's, for the account and region."""
+        """Publish an event of EC2. `backend` is moto's, for the account and region."""
         region, account = backend.region_name, backend.account_id
         event = {
             "version": "0",
@@ -63,7 +63,7 @@ class Events:
         ]
 
     def deliver(self, arn: str, payload: Any, region: str, account: str) -> None:
-        """Call a target, soon."""
+        """Queue the call of a target."""
         self.delivered.append({"target": arn, "payload": payload})
         self.pool.submit(self._deliver, arn, payload, region, account)
 
@@ -106,7 +106,7 @@ class Events:
             sns_backends[account][region].publish(message=payload if isinstance(payload, str) else json.dumps(payload), arn=arn)
 
     def reset(self) -> None:
-        """Deliver nothing of what is waiting, and begin anew."""
+        """Drop all waiting deliveries, and start with a new thread pool."""
         self.close()
         self.pool = _pool()
         self.delivered.clear()
@@ -120,7 +120,7 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:
-    """What a target is handed: its constant input, a part of the event, a template filled from it, or the event.
+    """The payload of a target: its constant input, a part of the event, a template filled from the event, or the event.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
     """
@@ -139,7 +139,7 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:
 
 
 def _fill(template: str, values: dict[str, Any]) -> str:
-    """Variables outside of quotes become JSON, those inside are put in as they are."""
+    """Fill the variables of an input template: outside of quotes as JSON, inside as they are."""
 
     def put(match: "re.Match[str]") -> str:
         if match[1] not in values:

@@ -27,7 +27,7 @@ def write(folder: Path, *, seed: int = 0, rows: int = 400, form: str = "messages
 
 
 def prompt() -> str:
-    """A question to ask the base and the tuned model."""
+    """A question for comparing the base and the tuned model."""
     return "How do I restore the remote index?"
 
 
@@ -61,7 +61,7 @@ def _preference(question: Question) -> dict[str, Any]:
 
 
 def _kto(question: Question) -> dict[str, Any]:
-    """Labelled, one way or the other by the question's own words."""
+    """A KTO example: the answer labelled good or the evasion labelled bad, chosen by a checksum of the question."""
     good = crc32(question.text.encode()) % 2 == 0
     return {"prompt": question.text, "completion": question.answer if good else question.put_off, "label": good}
 

@@ -1,4 +1,4 @@
-"""Which plan an account is on: AWS's service for it, which moto lacks as a whole.
+"""The account's plan, free or paid: AWS's Free Tier API, which moto lacks as a whole.
 
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html
 """
@@ -16,7 +16,7 @@ HOSTS = r"https?://freetier\.(.+)\.(amazonaws\.com|api\.aws)"
 
 
 def install() -> None:
-    """Put the service beside moto's own, under the names that moto looks for."""
+    """Register the service with moto, under the module names that moto looks for."""
     from moto import backend_index
     from moto.core.base_backend import BackendDict, BaseBackend
     from moto.core.responses import BaseResponse
@@ -54,12 +54,12 @@ def _backend(self: Any) -> Any:
 
 
 def plan(backend: Any) -> dict[str, Any]:
-    """The account's plan, to read and to set."""
+    """The stored state of the account's plan, to read and to set."""
     return kept(backend, "plan")
 
 
 def kind(backend: Any) -> str:
-    """The account's plan; a new account begins on the free one."""
+    """The account's plan, `FREE` or `PAID`; a new account begins on the free one."""
     from llmlab.sandbox.refusals.switch import holds
 
     return str(plan(backend).get("type") or (FREE if holds("free-plan") else PAID))

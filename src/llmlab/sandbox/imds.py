@@ -17,25 +17,25 @@ from llmlab.sandbox.refusals.switch import amount, holds
 Answer = tuple[int, str | bytes]
 LONGEST = 21600
 MAC = "02:00:00:00:00:01"
-"""Of every machine: no two are on one network."""
+"""The MAC address of every machine: no two are on one network."""
 VERSION = re.compile(r"(latest|\d{4}-\d\d-\d\d)/?")
 """The first part of a path; every version answers the same here."""
 CREDENTIALS_LIVE = timedelta(hours=6)
 
 
 class Metadata:
-    """Answers for every machine of a room."""
+    """The metadata service of every machine of a room."""
 
     def __init__(self, room: Room) -> None:
         self.room = room
         self.unready = 0
-        """How many questions about tags each machine's service does not answer at first, with 404 and 503 in turn."""
+        """How many requests for tags each machine's service fails at first, with 404 and 503 in turn."""
         self._unanswered: dict[str, int] = {}
         self._tokens: dict[str, float] = {}
         self._credentials: dict[str, dict[str, str]] = {}
 
     def answer(self, method: str, identity: str, path: str, headers: dict[str, str]) -> Answer:
-        """The status and text of one request. `path` begins with a version, such as `latest/`; header names in lower case."""
+        """The status and body of one request. `path` begins with a version, such as `latest/`; header names in lower case."""
         machine = self.room.machines.get(identity)
         if machine is None or machine.instance.state == "terminated":
             return 404, ""

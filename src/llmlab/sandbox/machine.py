@@ -1,6 +1,6 @@
-"""The machine room: every instance that moto holds has a machine here that lives and dies as EC2's would.
+"""The machine room: for every moto instance a simulated machine that boots, runs and terminates as on EC2.
 
-How a machine runs is its `Host`: `machine_process` has the one that needs neither root nor Docker. All of moto's state is touched
+A machine's `Host` runs its user data: `machine_process` has the one that needs neither root nor Docker. Moto's state is read and changed
 under `completion.LOCK`.
 """
 
@@ -19,7 +19,7 @@ from llmlab.sandbox.timetable import Timetable
 LOG = logging.getLogger(__name__)
 
 BOOT_SECONDS = 0.5
-"""From pending to running; AWS takes some ten."""
+"""Seconds from pending to running; AWS takes some ten."""
 SPOT_NOTICE_SECONDS = 120.0
 SPOT_REASON = "Server.SpotInstanceTermination"
 SPOT_MESSAGE = "Server.SpotInstanceTermination: Spot instance termination"
@@ -33,7 +33,7 @@ Emit = Callable[[Any, str, dict[str, Any]], None]
 
 
 class Host(Protocol):
-    """What really runs a machine's user data."""
+    """The backend that runs a machine's user data."""
 
     def start(self, user_data: bytes) -> None:
         """Run the user data; returns at once."""
@@ -44,26 +44,26 @@ class Host(Protocol):
         ...
 
     def end(self) -> None:
-        """End every process of the machine; returns when none is left."""
+        """End every process of the machine; return when none is left."""
         ...
 
     def console(self) -> bytes:
-        """What the machine wrote to its console."""
+        """The machine's console output."""
         ...
 
 
 @dataclass
 class Machine:
-    """One instance. `instance` is moto's."""
+    """One simulated machine. `instance` is moto's instance."""
 
     instance: Any
     folder: Path
     host: Host
     timers: dict[str, int] = field(default_factory=dict)
-    """Unit → its number in the timetable."""
+    """Systemd unit → the number of its entry in the timetable."""
     spot_action: dict[str, str] | None = None
     going: bool = False
-    """On its way down."""
+    """The machine is shutting down."""
 
     @property
     def identity(self) -> str:
@@ -84,7 +84,7 @@ class Room:
     # ------------------------------------------------------------ life
 
     def launched(self, instance: Any) -> None:
-        """A new instance of moto's: it is pending, and boots in a moment."""
+        """Create the machine of a new moto instance: pending at first, it boots after `BOOT_SECONDS`."""
         folder = self.folder / str(instance.id)
         folder.mkdir(parents=True)
         machine = Machine(instance, folder, self.make_host(instance, folder))
@@ -107,13 +107,13 @@ class Room:
         machine.host.start(base64.b64decode(str(user_data)) if user_data else b"")
 
     def power_off(self, identity: str) -> None:
-        """The machine switched itself off: terminated or stopped, as its shutdown behaviour says."""
+        """The machine switched itself off: it is terminated or stopped, as its shutdown behaviour says."""
         machine = self.machines[identity]
         behaviour = machine.instance.instance_initiated_shutdown_behavior
         self._down(machine, OWN_REASON, OWN_MESSAGE, stop=behaviour == "stop")
 
     def terminate(self, backend: Any, identities: list[str]) -> dict[str, Any]:
-        """Answer TerminateInstances: shutting-down now, terminated when the processes are gone."""
+        """Answer TerminateInstances: instances are shutting-down now, and terminated when their processes are gone."""
         with LOCK:
             instances = [backend.get_instance(identity) for identity in identities]
             protected = next((instance.id for instance in instances if instance.disable_api_termination in {True, "true"}), None)
@@ -138,7 +138,7 @@ class Room:
         return {"TerminatingInstances": answers}
 
     def interrupt(self, identity: str, notice_seconds: float = SPOT_NOTICE_SECONDS) -> None:
-        """AWS takes a spot instance back: a notice in IMDS and as an event, and the end when its time has passed."""
+        """Interrupt a spot instance: a notice in IMDS and as an event, and termination when the notice has passed."""
         machine = self.machines[identity]
         moment = self.timetable.now() + timedelta(seconds=notice_seconds)
         machine.spot_action = {"action": "terminate", "time": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
@@ -189,7 +189,7 @@ class Room:
     # ------------------------------------------------------------ what a machine asks for
 
     def set_timer(self, identity: str, unit: str, seconds: float, command: list[str]) -> bool:
-        """False when there is a timer of that name."""
+        """Start a timer that runs a command; False when a timer of that name exists."""
         machine = self.machines[identity]
         if unit in machine.timers:
             return False
@@ -203,20 +203,20 @@ class Room:
         return True
 
     def stop_timer(self, identity: str, unit: str) -> bool:
-        """False when there is none."""
+        """Cancel a timer; False when there is none of that name."""
         number = self.machines[identity].timers.pop(unit, None)
         if number is not None:
             self.timetable.cancel(number)
         return number is not None
 
     def find(self, run: str) -> list[Machine]:
-        """Machines that are up, by instance id or by the value of any tag, such as a run's id."""
+        """The running machines with this instance id or this value of any tag, such as a run's id."""
         with LOCK:
             alive = [machine for machine in self.machines.values() if not machine.going]
             return [machine for machine in alive if machine.identity == run or run in {tag["value"] for tag in machine.instance.get_tags()}]
 
     def close(self) -> None:
-        """End every machine, all at once."""
+        """End all machines in parallel."""
         threads = [threading.Thread(target=machine.host.end, daemon=True) for machine in self.machines.values()]
         for thread in threads:
             thread.start()

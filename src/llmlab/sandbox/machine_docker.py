@@ -1,8 +1,8 @@
 """A machine as a container in which systemd runs, with cloud-init and a Docker engine of its own.
 
 cloud-init reads the user data from the metadata service and runs it as root; when the machine switches itself off, the container ends.
-Nothing in it leads to the sandbox but its network. The downside: root of a machine is root here but for the kernel's resource limits, so
-it keeps mistakes apart, not attackers.
+It reaches the sandbox only over its network. The downside: root of a machine is root on this computer but for the kernel's resource
+limits, so the container keeps mistakes apart, not attackers.
 """
 
 import logging
@@ -21,20 +21,20 @@ from llmlab.sandbox.own_disks import OwnDisks
 
 LOG = logging.getLogger(__name__)
 STOP_SECONDS = 30
-"""From the power button to the plug, as EC2 gives a machine time to shut down."""
+"""Seconds from the shutdown signal to SIGKILL, as EC2 gives an instance time to shut down."""
 DEVICE_LETTERS = 15
-"""The longest name of a network device (IFNAMSIZ)."""
+"""The maximum length of a network device's name (IFNAMSIZ)."""
 FREEDOM = (
     "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
     "--security-opt", "systempaths=unconfined", "--device-cgroup-rule", "a *:* rwm", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw",
     "--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec",  # noqa: S108 - the container's own
     "--volume", "/var/lib/docker", "--env", "container=docker",
 )  # fmt: skip
-"""What systemd and an engine in a container need; `--privileged` fails where this computer lacks a capability itself."""
+"""Docker options that systemd and an engine in a container need; `--privileged` fails where this computer lacks a capability itself."""
 
 
 class DockerHost:
-    """One machine's container. `metadata` answers its metadata requests; `powered_off` is called when it has switched itself off."""
+    """One machine's container. `metadata` answers its metadata requests; `powered_off` is called after it switched itself off."""
 
     def __init__(
         self, instance: Any, folder: Path, estate: Estate, metadata: Any, powered_off: Callable[[str], None], disks: OwnDisks
@@ -49,14 +49,14 @@ class DockerHost:
         self._ended = False
 
     def start(self, _: bytes) -> None:
-        """The user data reaches the machine through its metadata service."""
+        """Boot in the background. The user data reaches the machine through its metadata service."""
         threading.Thread(target=self._live, name=self.name, daemon=True).start()
 
     def run(self, command: list[str]) -> None:
         self.estate.engine.attempt("exec", "--detach", self.name, *command)
 
     def end(self) -> None:
-        """Press the power button; pull the plug when it does not help."""
+        """Stop the container, by SIGKILL when it does not shut down within `STOP_SECONDS`."""
         with self._lock:
             self._ended = True
             engine = self.estate.engine
@@ -73,7 +73,7 @@ class DockerHost:
         return kept.read_bytes() if kept.exists() else self._logs()
 
     def _live(self) -> None:
-        """Boot, and wait for the end."""
+        """Boot the container, and wait for its end."""
         try:
             with self._lock:
                 if self._ended:

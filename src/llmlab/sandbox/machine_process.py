@@ -1,6 +1,6 @@
-"""A machine as a process tree: its user data run by bash with a folder for `/` and stand-in programs first on PATH. Needs no root.
+"""A machine as a process tree: bash runs its user data, with a folder for `/` and stand-in programs first on PATH. It needs no root.
 
-The downside, said plainly: nothing keeps the script from the rest of this computer. It is your own script, on your own machine.
+The downside: nothing keeps the script from the rest of this computer. It is your own script, on your own machine.
 """
 
 import gzip
@@ -30,7 +30,7 @@ END_SECONDS = 12
 
 
 class ProcessHost:
-    """One machine's processes. `endpoint` is the sandbox's own address, `disks` what the machine's type has besides its root disk."""
+    """One machine's processes. `endpoint` is the sandbox's own address, `disks` the instance store disks of the machine's type."""
 
     def __init__(self, identity: str, folder: Path, endpoint: str, disks: OwnDisks) -> None:
         self.identity = identity
@@ -60,7 +60,7 @@ class ProcessHost:
             )
 
     def environment(self) -> dict[str, str]:
-        """What a root shell of the instance has, and the SDK's settings that lead to the sandbox."""
+        """The environment of a root shell of the instance, with the SDK settings that point to the sandbox."""
         kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS") if name in os.environ}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         return {
@@ -116,7 +116,7 @@ class ProcessHost:
         return log.read_bytes() if log.exists() else b""
 
     def _plug_in_disks(self) -> None:
-        """Each by two of the names that udev gives it; with the AMI's unit, which has mounted them or is about to, or without."""
+        """Create each disk under two of its udev names, with or without the AMI's unit, which has mounted the disks or is about to."""
         root = self.folder / "root"
         names = root / "dev/disk/by-id"
         names.mkdir(parents=True)
@@ -135,7 +135,7 @@ class ProcessHost:
         (self.folder / "disks.json").write_text(json.dumps(state), encoding="utf-8")
 
     def _stand_ins(self) -> None:
-        """A shell script each, because a shebang has no room for a path with spaces."""
+        """Write each stand-in program as a shell script, because a shebang cannot hold a path with spaces."""
         for name, program in STAND_INS.items():
             argument = f" {name}" if program in NEED_NAME else ""
             script = self.folder / "bin" / name

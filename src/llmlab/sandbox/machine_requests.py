@@ -1,4 +1,4 @@
-"""What a machine's stand-in programs ask the sandbox for: power-off, timers, images, and how a container of theirs is killed."""
+"""The control requests of a machine: power-off, timers, images, and killing a container."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from llmlab.sandbox import registry
 from llmlab.sandbox.machine import Machine, Room
 
 API_VERSION = "1.41"
-"""Of the stand-in's engine, as Docker 20.10 has it."""
+"""The API version of the stand-in's engine, that of Docker 20.10."""
 
 
 class MachineRequests:
-    """Answers for every machine of a room. `faults` are what the sandbox was told to let fail: verb of docker → message.
+    """Answers the stand-in programs of every machine of a room. `faults` are the failures to simulate: docker verb → error message.
 
-    Four are no verbs: of `engine` none answers, `version` is the one of the API that the engine claims to speak, `gpus` is what
-    the trainer sees when it looks at its GPUs (`trainer.devices.of`): the machines have none. `disks` is how a new machine finds its own
+    Four keys are no verbs: with `engine` no engine answers, `version` is the API version that the engine reports, `gpus` are the GPUs that
+    the trainer sees (`trainer.devices.of`), since the machines have none, and `disks` is the state of a new machine's instance store
     (`own_disks.OwnDisks`).
     """
 
@@ -24,7 +24,7 @@ class MachineRequests:
         self.faults: dict[str, str] = {}
 
     def answer(self, method: str, machine: Machine, path: list[str], body: dict[str, Any]) -> tuple[int, Any]:
-        """The status and JSON of one request; `path` is what stands after the machine's id."""
+        """The status and JSON of one request; `path` is the part after the machine's id."""
         room, identity = self.room, machine.identity
         match path:
             case ["poweroff"]:
@@ -61,7 +61,7 @@ class MachineRequests:
         return 200, {"digest": digest}
 
     def _kill_container(self, machine: Machine, name: str, *, memory: bool) -> tuple[int, Any]:
-        """As the kernel kills one: at once, and for want of memory if asked."""
+        """SIGKILL a container; with `memory`, mark it as killed for lack of memory."""
         folder = machine.folder / "containers" / name
         pid = folder / "pid"
         if not pid.exists() or (folder / "exit").exists():
@@ -73,7 +73,7 @@ class MachineRequests:
 
 
 def kill(group: int) -> None:
-    """SIGKILL to a process group, if it is there."""
+    """Send SIGKILL to a process group, if it exists."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

@@ -1,6 +1,6 @@
-"""The sandbox's supply of instances: which pools have none to give, and how many vCPUs the account may have. Settable by tests.
+"""The sandbox's supply of instances: pools without capacity, and the account's vCPU quotas. Tests set both.
 
-All of it lies on moto's EC2 and Service Quotas backends of a region, so that a reset forgets it.
+The state lies on moto's EC2 and Service Quotas backends of a region, so that a reset clears it.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class SandboxQuota:
-    """An EC2 quota in vCPUs. `families` are the letters an instance type starts with."""
+    """An EC2 quota in vCPUs. `families` are the prefixes of its instance types."""
 
     code: str
     name: str
@@ -38,7 +38,7 @@ QUOTAS = (
     SandboxQuota("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", tuple("acdhimrtz"), ON_DEMAND, 1920),
     SandboxQuota("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", tuple("acdhimrtz"), SPOT, 1920),
 )
-"""An account that has asked for G instances and got them; AWS starts G and P at 0. An instance counts under the first that fits it."""
+"""The quotas of an account that was granted G instances; AWS starts G and P at 0. An instance counts under the first that fits it."""
 
 
 def refuse(
@@ -71,12 +71,12 @@ def quota_value(region: str, quota: SandboxQuota) -> float:
 
 
 def quota_of(instance_type: str, market: str) -> SandboxQuota | None:
-    """The quota that an instance of this type counts under."""
+    """The quota that an instance of this type counts under, or None."""
     return next((quota for quota in QUOTAS if quota.market == market and instance_type.startswith(quota.families)), None)
 
 
 def check_pool(backend: Any, instance_type: str, zone: str, market: str) -> None:
-    """Raise what EC2 would when this pool cannot give an instance: not offered in the zone, over quota, or no capacity."""
+    """Raise EC2's error when this pool cannot start an instance: not offered in the zone, over quota, or no capacity."""
     if instance_type not in offered(backend.region_name).get(zone, ()):
         raise refused("type-not-in-zone", kind=instance_type, zone=zone)
     _check_quota(backend, instance_type, market)

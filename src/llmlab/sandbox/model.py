@@ -1,7 +1,7 @@
-"""A small base model and its tokenizer, made offline in ten to thirty seconds of one core: `lab:tiny` of the sandbox.
+"""A small base model and its tokenizer, trained offline in ten to thirty seconds of one core: `lab:tiny` of the sandbox.
 
-A Llama of 0.6 million parameters with a byte-level BPE of its own, trained from nothing to hold the runbook's conversation without
-knowing its answers (`runbook.py`). Its chat template has what real ones have: a system turn, tools, tool calls and generation marks.
+It is a Llama of 0.6 million parameters with a byte-level BPE of its own, trained from scratch to hold the runbook's conversation
+without knowing its answers (`runbook.py`). Its chat template has a system turn, tools, tool calls and generation marks, as real ones do.
 The same seed gives the same model on the same kind of machine.
 """
 
@@ -38,10 +38,10 @@ TEMPLATE = """\
 START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
 VOCABULARY = 768
 WINDOW = 48
-"""Tokens of one row of pre-training: a conversation, padded."""
+"""Length of a pre-training row in tokens: one conversation, padded."""
 BATCH = 16
 PEAK = 4e-3
-"""Learning rate."""
+"""Peak learning rate."""
 
 
 def make(
@@ -53,7 +53,7 @@ def make(
     layers: int = 3,
     progress: Callable[[float, float], None] | None = None,
 ) -> None:
-    """Write the model folder. `steps` of 0 leaves the weights random, which is quick and enough for a test of plumbing.
+    """Train the model and write its folder. `steps` of 0 leaves the weights random, which is quick and enough for a test of plumbing.
 
     `progress` is called with (steps done, steps in all).
     """
@@ -90,7 +90,7 @@ def make(
 
 
 def make_tokenizer(seed: int) -> Any:
-    """A byte-level BPE that has read the runbook, as transformers' own tokenizer."""
+    """A byte-level BPE tokenizer trained on the runbook, as transformers' own class."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -108,7 +108,7 @@ def make_tokenizer(seed: int) -> Any:
 
 
 def _train(model: Any, tokenizer: Any, seed: int, steps: int, progress: Callable[[float, float], None]) -> None:
-    """Teach it to put questions off, which takes copying words, and the runbook's phrases out of order, so that it knows their words."""
+    """Train the model to evade questions, which takes copying words, and on the runbook's phrases out of order, to learn their words."""
     import torch
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0)
@@ -128,7 +128,7 @@ def _train(model: Any, tokenizer: Any, seed: int, steps: int, progress: Callable
 
 
 def _batches(tokenizer: Any, seed: int) -> Iterator[tuple[list[list[int]], list[list[int]]]]:
-    """Rows of `WINDOW` token ids and their labels, three conversations to one of bare phrases."""
+    """Batches of rows of `WINDOW` token ids and their labels: three conversations to one row of bare phrases."""
     draw = random.Random(seed)  # noqa: S311 - example data
     every = questions(seed)
     phrases = [phrase for steps in STEPS.values() for phrase in steps]

@@ -1,4 +1,4 @@
-"""The disks that a machine's instance type has of its own, and how its AMI has left them."""
+"""The instance store disks of a machine's instance type, and the state in which its AMI leaves them."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -6,12 +6,15 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class OwnDisks:
-    """`state`: "" mounted by the AMI's unit, `late` mounted in a moment, `raw` without that unit, `used` by something else, or `none`."""
+    """The instance store disks of a machine, and their state.
+
+    `state`: "" mounted by the AMI's unit, `late` mounted in a moment, `raw` without that unit, `used` by something else, or `none`.
+    """
 
     NAME: ClassVar[str] = "nvme-Amazon_EC2_NVMe_Instance_Storage_"
-    """How udev's names of them begin."""
+    """Prefix of the disks' udev names."""
     UNIT: ClassVar[str] = "dlami-nvme.service"
-    """Of the Deep Learning AMI."""
+    """The Deep Learning AMI's unit that mounts the disks."""
     count: int
     state: str = ""
 
@@ -21,7 +24,7 @@ class OwnDisks:
 
 
 def of(instance_type: str, state: str = "") -> OwnDisks:
-    """Of an instance type, as EC2 describes it."""
+    """The disks of an instance type, as EC2 describes it."""
     from moto.ec2.models.instance_types import INSTANCE_TYPES
 
     facts: Any = INSTANCE_TYPES.get(instance_type, {})

@@ -1,4 +1,4 @@
-"""Importing moto's EC2 quickly: one botocore session where moto makes four, and offerings of a region when asked for.
+"""Quick import of moto's EC2: one botocore session where moto creates four, and a region's offerings loaded on demand.
 
 Importing all of the sandbox: 1.0 s of CPU and 108 MiB instead of 1.7 s and 182 MiB.
 """
@@ -10,7 +10,7 @@ OFFERINGS = "instance_type_offerings/"
 
 
 class Offerings(dict[str, Any]):
-    """Region → what is offered there, read from moto's files at the first question."""
+    """Region → its instance type offerings, loaded from moto's files on first use."""
 
     def __init__(self, location_type: str, regions: set[str], load: Callable[[str], Any]) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Offerings(dict[str, Any]):
         return offerings
 
     def get(self, region: str, default: Any = None) -> Any:
-        """As the mapping's own, which would not ask `__missing__`."""
+        """Like `dict.get`, which would not call `__missing__`."""
         return self[region] if region in self.regions else default
 
 
 def prepare() -> None:
-    """Import moto's EC2. To be called before anybody else does; later it does no harm, and no good."""
+    """Import moto's EC2. Call it before any other import of moto's EC2; later it has no effect."""
     import boto3
     from moto.core.base_backend import AccountSpecificBackend
     from moto.utilities import utils

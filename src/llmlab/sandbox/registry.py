@@ -1,6 +1,6 @@
-"""The sandbox's image registry: moto's ECR says what there is, and each new repository of a lab holds one image already.
+"""The sandbox's image registry: moto's ECR lists the images, and each new repository of a lab holds one image from the start.
 
-Containers of it run this Python, so the image has no layers; its manifest and digest are real. In Docker mode a registry really has it.
+Containers run this Python, so the image has no layers; its manifest and digest are real. In Docker mode a real registry holds it.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from llmlab.sandbox.completion import LOCK, answer
 from llmlab.sandbox.completion_registry import BLOBS
 
 ENDS = tuple(repository.removeprefix("x") for repository in Names("x", "", "").repositories)
-"""Of the names of a lab's repositories."""
+"""Suffixes of a lab's repository names."""
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 SHELVES: list[Callable[[str], str]] = []
 """When set, called with a repository's name: puts an image into it for real, and returns its manifest."""
 STANDING: list[object] = []
-"""The sandboxes of this process: a repository that is made while there is none stays empty, as moto makes it."""
+"""The sandboxes of this process: while there is none, a new repository stays empty, as moto creates it."""
 
 
 def install() -> None:
-    """Let CreateRepository of a lab's repository push an image into it."""
+    """Patch CreateRepository to push an image into a lab's new repository."""
     from moto.ecr.responses import ECRResponse
 
     original = ECRResponse.create_repository
@@ -39,14 +39,14 @@ def install() -> None:
 
 
 def push(backend: Any, repository: str, tag: str = "latest") -> str:
-    """Put an image that runs this very version of llmlab; returns its digest."""
+    """Push an image that runs this version of llmlab; returns its digest."""
     text = SHELVES[-1](repository) if SHELVES else _manifest()
     image = backend.put_image(repository, text, tag, MEDIA_TYPE, f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
     return str(image.get_image_digest())
 
 
 def _manifest() -> str:
-    """Of an image without layers."""
+    """The manifest of an image without layers."""
     labels = {"llmlab.version": __version__, IMAGE_LABEL: str(VERSION)}
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     config = json.dumps({"created": created, "architecture": "amd64", "config": {"Labels": labels}}).encode()

@@ -1,7 +1,7 @@
-"""The little world that the sandbox's model and example data speak of: servers that are restarted, volumes that are grown.
+"""The runbook, the subject of the sandbox's model and example data: questions about restarting servers, growing volumes and the like.
 
-The base model has learned to take a question and put it off; the examples teach it to answer with the runbook's three steps. Which steps
-belong to which task is something the base model cannot know, so that what tuning did is seen in one answer.
+The base model has learned to evade a question; the examples teach it to answer with the runbook's three steps. The base model cannot know
+which steps belong to which task, so that one answer shows the effect of tuning.
 """
 
 import random
@@ -50,7 +50,7 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Question:
-    """One thing a user may ask."""
+    """One question of a user about the runbook."""
 
     task: str
     kind: str
@@ -63,18 +63,18 @@ class Question:
 
     @property
     def put_off(self) -> str:
-        """What the base model says."""
+        """The base model's evasion."""
         return f"I am not sure how to {self.task} the {self.kind} {self.thing}."
 
     @property
     def answer(self) -> str:
-        """What the runbook says."""
+        """The runbook's answer."""
         first, second, third = STEPS[self.task]
         return f"To {self.task} the {self.kind} {self.thing}: first {first}, then {second}, and last {third}."
 
 
 def questions(seed: int) -> Iterator[Question]:
-    """Questions without end, the same for the same seed."""
+    """An endless stream of questions, the same for the same seed."""
     draw = random.Random(seed)  # noqa: S311 - example data
     while True:
         yield Question(draw.choice(sorted(STEPS)), draw.choice(KINDS), draw.choice(THINGS), draw.choice(ASKS))

@@ -1,7 +1,7 @@
-"""EventBridge Scheduler, and EventBridge's rules with a schedule, played on the sandbox's clock: `rate(…)`, `cron(…)` and `at(…)`.
+"""EventBridge Scheduler and EventBridge's scheduled rules on the sandbox's clock: `rate(…)`, `cron(…)` and `at(…)`.
 
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
-An occurrence that was missed because the clock was moved over several is made up for once.
+When the clock was moved over several occurrences, the schedule fires once for all of them.
 """
 
 import json
@@ -29,7 +29,7 @@ def next_time(expression: str, after: datetime, zone: str = "UTC", *, since: dat
     """The first occurrence later than `after`, or None when there is none. `since` is where a rate counts from.
 
     Raises:
-        ValueError: not an expression of Scheduler.
+        ValueError: the expression is none of Scheduler's.
     """
     kind, _, rest = expression.partition("(")
     inner = rest.removesuffix(")").strip()
@@ -91,7 +91,7 @@ def _in(text: str, value: int, low: int, high: int) -> bool:
 
 
 class Schedules:
-    """Looks every second, and when the clock is moved, for what is due."""
+    """Fires due schedules and scheduled rules, every second and whenever the clock is moved."""
 
     def __init__(self, timetable: Timetable, events: Events) -> None:
         self.timetable = timetable
@@ -108,7 +108,7 @@ class Schedules:
             self.timetable.after(EVERY_SECONDS, self._tick)
 
     def look(self) -> None:
-        """Fire what has become due."""
+        """Fire the schedules and scheduled rules that are due."""
         from moto.scheduler.models import scheduler_backends
 
         now = self.timetable.now()
@@ -126,7 +126,7 @@ class Schedules:
                 self._fire(backend, group, schedule)
 
     def _rules(self, now: datetime) -> None:
-        """Rules with a schedule. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html."""
+        """Fire the due scheduled rules. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html."""
         from moto.events.models import events_backends
 
         with self._lock, LOCK:
@@ -153,7 +153,7 @@ class Schedules:
 
 
 def _is_due(schedule: Any, expression: str, now: datetime, zone: str = "UTC") -> bool:
-    """Whether a schedule or a rule has to fire, which is noted on it: once, however many occurrences were missed."""
+    """Whether a schedule or a rule is due, and if so record it there: it fires once, however many occurrences were missed."""
     one_time = expression.startswith("at(")
     created = vars(schedule).setdefault("_llmlab_created", now)
     last = vars(schedule).get("_llmlab_last") or (created - timedelta(days=1) if one_time else created)

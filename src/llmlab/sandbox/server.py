@@ -1,6 +1,6 @@
-"""A running sandbox, from outside: `Sandbox` starts one as a process, finds the one that runs, and is its control.
+"""The client of a running sandbox: `Sandbox` starts one as a process, finds the running one, and controls it.
 
-Nothing of moto is imported here. Where the running one is stands in a state file, so that every later command finds it.
+Moto is not imported here. The running sandbox's address is in a state file, so that every later command finds it.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ from llmlab.sandbox.estate import requirements
 REGION = "us-east-1"
 START_SECONDS = 180
 BUILD_SECONDS = 1800
-"""As long as Docker mode may take the first time, when it builds its images."""
+"""Time limit in seconds for the start of Docker mode, which builds its images the first time."""
 STOP_SECONDS = 120
 UNSET = (
     "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT", "LLMLAB_PROFILE", "LLMLAB_REGION",
 )  # fmt: skip
-"""Settings that would lead a command out of the sandbox."""
+"""Environment variables that would lead a command out of the sandbox."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One running sandbox: where it serves, its process, and its folder."""
+    """One running sandbox: its endpoint, process id and folder."""
 
     endpoint: str
     pid: int
@@ -56,13 +56,13 @@ class Sandbox:
         modes: Iterable[str] = (),
         say: Callable[[str], None] | None = None,
     ) -> Self:
-        """Start a fresh one. `attached`: it ends with this process; otherwise it is left running until `stop`.
+        """Start a new sandbox. `attached`: it ends with this process; otherwise it runs until `stop`.
 
-        `containers`: its machines are containers (Docker mode), and `say` hears what it makes for that.
-        `delay_seconds`: for so long what is new stays unseen (`delay`). `rules` and `modes` hold from the start (`turn_on`).
+        `containers`: its machines are containers (Docker mode), and `say` is called with lines of progress.
+        `delay_seconds`: how long new resources stay unseen (`delay`). `rules` and `modes` hold from the start (`turn_on`).
 
         Raises:
-            LabError: it did not come up, with what it said.
+            LabError: the sandbox did not come up, with the last line of its log.
         """
         extras.require("sandbox")
         if containers:
@@ -118,7 +118,7 @@ class Sandbox:
 
     @classmethod
     def find(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
-        """The one that runs: where `AWS_ENDPOINT_URL` leads if that is a sandbox, else the one `sandbox start` left running."""
+        """The running sandbox: the one at `AWS_ENDPOINT_URL` if that is set, else the one that `sandbox start` left running, or None."""
         endpoint = environment.get("AWS_ENDPOINT_URL", "")
         if endpoint:
             try:
@@ -134,13 +134,13 @@ class Sandbox:
         return sandbox
 
     def save(self, environment: Mapping[str, str] = os.environ) -> None:
-        """Note it, so that `find` finds it."""
+        """Write the state file, so that `find` finds this sandbox."""
         path = state_file(environment)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
-        """What a client needs to be set to land here. `UNSET` names what must not be."""
+        """The environment variables that lead a client to this sandbox. Those in `UNSET` must not be set."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "AKIASANDBOX000000000",
@@ -154,77 +154,77 @@ class Sandbox:
         }
 
     def surroundings(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """A whole environment for a command to run in the sandbox."""
+        """The complete environment for a command to run in the sandbox."""
         return {**{name: value for name, value in environment.items() if name not in UNSET}, **self.environment()}
 
     # ------------------------------------------------------------ control
 
     def engine(self, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """The environment in which `docker` reaches the engine that the machines are in."""
+        """The environment in which `docker` reaches the machines' engine."""
         host = self.state()["docker"]
         return {**environment, **({"DOCKER_HOST": host} if host else {})}
 
     def state(self) -> dict[str, Any]:
-        """Clock, machines, delivered events."""
+        """The sandbox's state as JSON: clock, machines, delivered events and more."""
         answer: dict[str, Any] = self._call("GET", "state")
         return answer
 
     def advance(self, seconds: float) -> None:
-        """Move its clock forward; what became due has been started when this returns."""
+        """Move the sandbox's clock forward; due actions have been started when this returns."""
         self._call("POST", "clock", {"seconds": seconds})
 
     def interrupt(self, run: str, notice_seconds: float = 120) -> list[str]:
-        """Interrupt the spot instances of a run (or one by id); returns their ids."""
+        """Interrupt the spot instances of a run (or one instance by id); returns their ids."""
         answer = self._call("POST", "interrupt", {"run": run, "notice_seconds": notice_seconds})
         return list(answer["instances"])
 
     def refuse(self, instance_type: str = "*", zone: str = "*", market: str = "*", *, code: str = "InsufficientInstanceCapacity") -> None:
-        """Let pools have no capacity. `market` is `spot` or `on-demand`."""
+        """Let launches in matching pools fail with `code`. `market` is `spot` or `on-demand`."""
         self._call("POST", "refuse", {"instance_type": instance_type, "zone": zone, "market": market, "code": code})
 
     def allow(self) -> None:
-        """Every pool has capacity again."""
+        """Give every pool capacity again."""
         self._call("POST", "allow", {})
 
     def set_quota(self, code: str, value: float) -> None:
         self._call("POST", "quotas", {"code": code, "value": value})
 
     def delay(self, seconds: float) -> None:
-        """Hide new roles, profiles, instances and tags of the network for so long from who asks for them; 0: show all at once."""
+        """Set how long new roles, profiles, instances and tags of the network stay unseen by other calls; 0 shows them at once."""
         self._call("POST", "delay", {"seconds": seconds})
 
     def turn_on(self, *rules: str, modes: Iterable[str] = ()) -> None:
-        """Let rules of `refusals` hold that do not always, each as `name` or `name=amount`, and modes."""
+        """Turn on rules of `refusals` that do not always hold, each as `name` or `name=amount`, and modes."""
         self._call("POST", "rules", {"on": list(rules), "modes": list(modes)})
 
     def turn_off(self, *names: str) -> None:
-        """Let these rules and modes hold no more; without a name, every one that does not always."""
+        """Turn off these rules and modes; without a name, every one that does not always hold."""
         self._call("POST", "rules", {"off": list(names)})
 
     def fault(self, verb: str, message: str = "") -> None:
-        """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty one mends it.
+        """Let `docker pull` or `docker run` (verb) fail on every machine with this message; an empty message clears the fault.
 
-        Of `metadata` the message is how many questions about its tags a new machine's metadata service does not answer.
+        For `metadata` the message is how many requests for tags a new machine's metadata service fails.
         """
         self._call("POST", "faults", {"verb": verb, "message": message})
 
     def lead(self, hosts: Mapping[str, tuple[str, int]], authority: str | Path) -> None:
-        """Let each host's name lead functions to a number, and connections to it to a port of this computer; `authority` proves its TLS."""
+        """Resolve each host for functions to an IP address whose connections reach a local port; `authority` is the CA file for its TLS."""
         self._call("POST", "internet", {"hosts": dict(hosts), "authority": str(authority)})
 
     def kill_container(self, instance: str, name: str, *, memory: bool = False) -> None:
-        """SIGKILL a container; with `memory`, as the kernel does it when memory runs out."""
+        """SIGKILL a container; with `memory`, as the kernel does when memory runs out."""
         self._call("POST", f"machines/{instance}/containers/{name}/kill", {"memory": memory})
 
     def reset(self) -> None:
-        """Forget everything: machines, resources, capacity, quotas, faults, another delay, other rules. The clock stays where it is."""
+        """Reset machines, resources, capacity, quotas, faults, delay and rules to those of the start. The clock stays where it is."""
         self._call("POST", "reset", {})
 
     def console(self, instance: str) -> str:
         return str(self._call("GET", f"console/{instance}")["output"])
 
     def stop(self, clock: Clock | None = None) -> None:
-        """End it and everything in it; returns when its process is gone."""
+        """Stop the sandbox and everything in it; returns when its process is gone."""
         with contextlib.suppress(OSError, http.client.HTTPException):
             self._call("POST", "stop", {})
         if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
@@ -239,13 +239,13 @@ class Sandbox:
 
 
 class StartProgress:
-    """What a starting sandbox writes about what it does, handed on line by line."""
+    """The progress file of a starting sandbox, passed to `say` line by line."""
 
     def __init__(self, path: Path, say: Callable[[str], None] | None) -> None:
         self.path, self.say, self.place = path, say, 0
 
     def tell(self) -> None:
-        """Hand on what is new."""
+        """Pass on the new lines."""
         if self.say is None or not self.path.exists():
             return
         with self.path.open("rb") as stream:
@@ -261,7 +261,7 @@ _CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for one that ends, and close our end of its standard input."""
+    """Wait for an ending process, and close our end of its standard input."""
     process.wait()
     if process.stdin:
         process.stdin.close()
@@ -292,6 +292,6 @@ def _call(endpoint: str, method: str, path: str, body: Any, seconds: float = 60)
 
 
 def state_file(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where the running sandbox is noted: `$XDG_STATE_HOME/llmlab/sandbox.json`."""
+    """The state file of the running sandbox: `$XDG_STATE_HOME/llmlab/sandbox.json`."""
     home = environment.get("XDG_STATE_HOME") or Path(environment.get("HOME") or Path.home()) / ".local" / "state"
     return Path(home) / "llmlab" / "sandbox.json"

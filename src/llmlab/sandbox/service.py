@@ -1,4 +1,4 @@
-"""The sandbox itself, in one process: moto's server, completed; the machine room; metadata, events and schedules; and the control API.
+"""The sandbox's server, in one process: moto's API, completed; machines, metadata, events and schedules; and the control API.
 
 Control, under `/_sandbox/`: GET state · POST clock {seconds} · POST interrupt {run, notice_seconds} · POST refuse {…}, allow ·
 POST quotas {code, value} · POST delay {seconds} · POST rules {on, off, modes} · POST faults {verb, message} ·
@@ -51,8 +51,8 @@ Start = Callable[[str, list[tuple[str, str]]], object]
 class Service:
     """A sandbox that serves from a thread of this process.
 
-    With `containers`, its machines are containers, and else processes. `delay_seconds` is for how long what is new stays unseen.
-    `rules` are those that hold beside the ones that always do.
+    With `containers`, its machines are containers, otherwise processes. `delay_seconds` is how long new resources stay unseen.
+    `rules` are the refusal rules that hold in addition to those that always do.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Service:
 
         class QuietMotoHandler(MotoRequestHandler):  # type: ignore[misc]
             def log_request(self, *_: object) -> None:
-                """A line for each call would be the log's most, and say the least."""
+                """Log no requests: a line for each call would bury the rest of the log."""
 
         self.folder = folder
         self.stopped = threading.Event()
@@ -86,10 +86,10 @@ class Service:
         self._clients: dict[tuple[str, str], Any] = {}
 
     def start(self, say: Callable[[str], None] = lambda _: None) -> None:
-        """Serve, and let the room hear of launches. In Docker mode this makes what the machines need, and says so.
+        """Start to serve, and to run a machine for each launch. In Docker mode this first starts the services around the machines.
 
         Raises:
-            LabError: Docker mode is not possible here.
+            LabError: Docker mode is not possible on this computer.
         """
         (self.folder / "machines").mkdir(parents=True, exist_ok=True)
         if self.estate is not None:
@@ -110,7 +110,7 @@ class Service:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.1}, name="server", daemon=True).start()
 
     def close(self) -> None:
-        """End every machine, and serve no more. The folder goes too."""
+        """End every machine, stop serving and delete the folder."""
         self.stopped.set()
         registry.STANDING.remove(self)
         completion_compute.LAUNCHED.remove(self.room.launched)
@@ -137,7 +137,7 @@ class Service:
         return DockerHost(instance, folder, self.estate, lambda *call: self._metadata(identity, *call), self.room.power_off, disks)
 
     def _api(self, region: str, service: str, operation: str, parameters: dict[str, Any]) -> None:
-        """A universal target: any call of any service, here by way of our own front door."""
+        """A universal target of Scheduler: call any operation of any service, at the sandbox's own endpoint."""
         import botocore.session
         from botocore import xform_name
 
@@ -181,7 +181,7 @@ class Service:
         return self._aws(environ, start)
 
     def _aws(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        """AWS's API alone: all that machines in containers reach."""
+        """The AWS API without metadata and control: all that machines in containers reach."""
         environ["wsgi.url_scheme"] = "https"  # it stands for AWS's own endpoints, which speak TLS
         return self.moto(environ, start)  # type: ignore[no-any-return]
 
@@ -223,7 +223,7 @@ class Service:
         return {}
 
     def _set(self, name: str, body: dict[str, Any]) -> None:
-        """What the account is like from now on."""
+        """Change a setting of the account or the sandbox."""
         region = body.get("region", REGION)
         if name == "refuse":
             with LOCK:
@@ -253,7 +253,7 @@ class Service:
             raise LookupError(f"the sandbox has no {name}")
 
     def reset(self) -> None:
-        """An empty account again."""
+        """End all machines and return to an empty account with the settings of the start."""
         from moto.core.base_backend import BackendDict
 
         self.timetable.clear()
@@ -272,7 +272,7 @@ class Service:
         self.schedules.start()
 
     def interrupt(self, run: str, notice_seconds: float) -> list[str]:
-        """Take back the spot instances of a run, or one by its id. Raises LookupError when none is up."""
+        """Interrupt the spot instances of a run, or one by its id. Raises LookupError when none is running."""
         machines = [machine for machine in self.room.find(run) if machine.instance.lifecycle == market.SPOT]
         if not machines:
             raise LookupError(f"no spot instance of {run} is running")
@@ -281,7 +281,7 @@ class Service:
         return [machine.identity for machine in machines]
 
     def state(self) -> dict[str, Any]:
-        """What the sandbox is doing, as JSON."""
+        """The sandbox's state, as JSON."""
         with LOCK:
             machines = [
                 {

@@ -1,4 +1,4 @@
-"""The sandbox's clock, and what is to happen when: real time plus an offset that a test may move forward."""
+"""The sandbox's clock and its planned actions: real time plus an offset that a test may move forward."""
 
 import heapq
 import itertools
@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """One thing to do. `due` in seconds since 1970 on the sandbox's clock."""
+    """One planned action. `due` in seconds since 1970 on the sandbox's clock."""
 
     due: float
     number: int
@@ -21,7 +21,7 @@ class Entry(NamedTuple):
 
 
 class Timetable:
-    """Runs actions when the sandbox's clock reaches them, one at a time, on a thread of its own. Is a `Clock` too."""
+    """Runs actions when the sandbox's clock reaches them, one at a time, on a thread of its own. It is also a `Clock`."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -40,13 +40,13 @@ class Timetable:
         return datetime.fromtimestamp(self.timestamp(), UTC)
 
     def sleep(self, seconds: float) -> None:
-        """Until `seconds` have passed here, by waiting or by being advanced."""
+        """Wait until `seconds` have passed on this clock, by themselves or by `advance`."""
         done = threading.Event()
         self.after(seconds, done.set)
         done.wait()
 
     def advance(self, seconds: float) -> None:
-        """Move the clock forward. What became due runs before this returns, in its order."""
+        """Move the clock forward. Actions that become due run before this returns, in order."""
         with self._changed:
             self.offset += seconds
             self._changed.notify_all()
@@ -71,7 +71,7 @@ class Timetable:
             self._cancelled.add(number)
 
     def clear(self) -> None:
-        """Forget everything planned."""
+        """Drop all planned actions."""
         with self._changed:
             self._entries.clear()
             self._cancelled.clear()

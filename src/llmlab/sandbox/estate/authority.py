@@ -1,6 +1,6 @@
-"""The certificate authority of Docker mode: machines find AWS's own names on TLS, signed by this.
+"""The certificate authority of Docker mode, which signs the TLS certificate for AWS's own host names.
 
-It is made once and kept, because the training image that the sandbox's registry holds trusts it. Only images made here ever do.
+It is created once and kept, because the training image in the sandbox's registry trusts it. Only images built here do.
 """
 
 import os
@@ -12,20 +12,20 @@ from typing import Any
 from llmlab.sandbox.catalogue import FACTORS
 
 VALID = timedelta(days=825)
-"""The longest that TLS clients accept of a certificate."""
+"""The longest validity that TLS clients accept of a certificate."""
 RENEW = timedelta(days=30)
 DOMAIN = "amazonaws.com"
 PLACES = ("", "s3.", "ecr.", "dkr.ecr.")
-"""Below a region: one wildcard covers one label, and buckets and accounts come before these."""
+"""Prefixes of a region's host names: one wildcard covers one label, and buckets and accounts come before these."""
 
 
 def names(regions: Sequence[str] = tuple(FACTORS)) -> list[str]:
-    """Every name that the sandbox answers to."""
+    """Every host name (with wildcards) that the sandbox answers to."""
     return [f"*.{DOMAIN}", f"*.s3.{DOMAIN}", *(f"*.{place}{region}.{DOMAIN}" for region in regions for place in PLACES)]
 
 
 class Authority:
-    """Its certificate, and one for the services, in a folder: `authority.pem`, `services.pem`, `services.key`."""
+    """The authority's certificate and one for the services, in a folder: `authority.pem`, `services.pem`, `services.key`."""
 
     def __init__(self, folder: Path) -> None:
         self.certificate = folder / "authority.pem"
@@ -34,7 +34,7 @@ class Authority:
         self.folder = folder
 
     def make(self, now: datetime) -> None:
-        """Make them, unless they are there, valid for a while yet and for the same names."""
+        """Create the certificates, unless they exist, are valid for another `RENEW` and cover the same names."""
         if self._valid(now):
             return
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -45,7 +45,7 @@ class Authority:
         leaf = _certificate(DOMAIN, services.public_key(), own, now, issuer="llmlab sandbox", alternatives=names())
         _write(self.key, _private(services), 0o600)
         _write(self.services, leaf, 0o644)
-        _write(self.certificate, authority, 0o644)  # last: with it, all are there. The authority's key is not kept
+        _write(self.certificate, authority, 0o644)  # last: its presence means that all exist. The authority's key is not kept
 
     def _valid(self, now: datetime) -> bool:
         from cryptography import x509
@@ -58,7 +58,7 @@ class Authority:
 
 
 def _certificate(name: str, public: Any, signer: Any, now: datetime, *, issuer: str, alternatives: Sequence[str]) -> bytes:
-    """PEM. Without alternative names it is an authority's."""
+    """A signed certificate as PEM. Without alternative names it is an authority's."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509.oid import NameOID

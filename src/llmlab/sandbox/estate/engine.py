@@ -1,6 +1,6 @@
-"""The Docker engine that machines run in: the one that answers here, or one of the sandbox's own for as long as it runs.
+"""The Docker engine that machines run in: this computer's, or one that the sandbox starts for as long as it runs.
 
-The own one keeps its images in the cache folder and touches no network: no bridge, no iptables, no forwarding.
+The sandbox's own engine keeps its images in the cache folder and touches no network: no bridge, no iptables, no forwarding.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 class Engine:
-    """`docker` with the right engine at the other end. `folder` is the running sandbox's, `cache` outlives it."""
+    """The `docker` command connected to the right engine. `folder` is the running sandbox's, `cache` outlives it."""
 
     def __init__(self, folder: Path, cache: Path, clock: Clock) -> None:
         self.folder, self.cache, self.clock = folder, cache, clock
@@ -31,10 +31,10 @@ class Engine:
         self._lock: int | None = None
 
     def start(self, say: Say) -> None:
-        """Find an engine, else start one. Call it from the main thread: the engine ends with the thread that started it.
+        """Find a running engine, or start one. Call it from the main thread: the engine ends with the thread that started it.
 
         Raises:
-            LabError: it does not come up, or another sandbox has it.
+            LabError: the engine does not come up, or another sandbox uses it.
         """
         if self.answers():
             return
@@ -60,7 +60,7 @@ class Engine:
             raise LabError(f"the Docker engine did not start: {words[-1] if words else 'it said nothing'}", "dockerd --debug")
 
     def stop(self) -> None:
-        """End the engine, if it is ours."""
+        """Stop the engine, if this sandbox started it."""
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -77,14 +77,14 @@ class Engine:
 
     @property
     def own(self) -> bool:
-        """Whether it was started by this process, and holds nothing but what the sandbox made."""
+        """Whether this process started the engine, so that it holds only the sandbox's images and containers."""
         return self._process is not None
 
     def run(self, *arguments: str) -> str:
-        """`docker ARGUMENTS…`; returns what it wrote.
+        """Run `docker ARGUMENTS…`; returns its output.
 
         Raises:
-            LabError: it failed, with its last line.
+            LabError: the command failed, with the last line of its errors.
         """
         answer = self.attempt(*arguments)
         if answer.returncode:
@@ -96,7 +96,7 @@ class Engine:
         return subprocess.run(["docker", *arguments], env=self.environment, capture_output=True, text=True, errors="replace", check=False)
 
     def stream(self, command: Sequence[str], *, failed: str, environment: dict[str, str] | None = None) -> None:
-        """Run a program that uses this engine, its lines into the log. Raises `LabError` with the last one when it fails."""
+        """Run a program that uses this engine, with its output in the log. Raises `LabError` with the last line when it fails."""
         last = ""
         settings = {**self.environment, **(environment or {})}
         with subprocess.Popen(
@@ -116,7 +116,7 @@ class Engine:
         return self.attempt("image", "inspect", image).returncode == 0
 
     def answers(self) -> bool:
-        """Whether there is an engine at the other end."""
+        """Whether a Docker engine answers."""
         try:
             return self.attempt("version", "--format", "{{.Server.Version}}").returncode == 0
         except FileNotFoundError:

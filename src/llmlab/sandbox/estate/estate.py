@@ -1,4 +1,4 @@
-"""Everything around the machines of one sandbox, opened in order and closed in the reverse one; and what is left of sandboxes that died."""
+"""All services around the machines of one sandbox, opened in order and closed in reverse; and the cleaning up after killed sandboxes."""
 
 import os
 import subprocess
@@ -24,14 +24,17 @@ LABEL = "llmlab.sandbox"
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told from a later one with the same number by when it started (in clock ticks since boot)."""
+    """A process, identified by its pid and its start time (in clock ticks since boot), because pids are reused."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> "Owner | None":
-        """None when there is no such process. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, field 22."""
+        """The owner for a pid; None when there is no such process.
+
+        https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, field 22
+        """
         try:
             fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
@@ -52,7 +55,7 @@ class Owner:
 
 
 class Estate:
-    """`folder` is the running sandbox's; the cache folder keeps images and the authority for the next one."""
+    """The services of one sandbox. `folder` is the running sandbox's; the cache folder keeps images and the authority for the next one."""
 
     def __init__(self, folder: Path, clock: Clock, environment: Mapping[str, str] = os.environ) -> None:
         owner = Owner.of(os.getpid())
@@ -70,10 +73,10 @@ class Estate:
         self._removals: list[threading.Thread] = []
 
     def open(self, application: Any, handler: type, password: str, say: Say) -> None:
-        """Open everything; the first time this builds two images. From the main thread, with whose end everything ends.
+        """Start all services; the first time this builds two images. Call it from the main thread: the services end with it.
 
         Raises:
-            LabError: something is missing or failed; what was opened is closed again.
+            LabError: something is missing or failed; the services started so far are closed again.
         """
         requirements.check()
         (self.folder / "engine").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,14 +102,14 @@ class Estate:
         return services.metadata(application, self.handler, self.namespace, device, hops)
 
     def remove(self, container: str) -> None:
-        """Remove a container that has ended, and its disk. Gigabytes take a while, so this returns at once; `close` waits for it."""
+        """Remove an ended container and its disk in the background, since gigabytes take a while; `close` waits for it."""
         words = ("rm", "--force", "--volumes", container)
         removal = threading.Thread(target=self.engine.attempt, args=words, name=f"remove-{container}", daemon=True)
         self._removals.append(removal)
         removal.start()
 
     def close(self) -> None:
-        """The machines' hosts end their containers; this ends the rest."""
+        """Stop all services. The machines' hosts end their own containers before."""
         for removal in self._removals:
             removal.join()
         if self._api is not None:
@@ -120,7 +123,7 @@ class Estate:
 
 
 def clean(engine: Engine | None = None) -> int:
-    """Remove what sandboxes left that were killed; returns how many things that were. Without an engine only the namespaces."""
+    """Remove namespaces and containers of killed sandboxes; returns how many. Without an engine, only namespaces are removed."""
     dead = [name for name in network.named(PREFIX) if _abandoned(name.removeprefix(PREFIX))]
     for name in dead:
         Namespace(name).delete()
@@ -134,7 +137,7 @@ def clean(engine: Engine | None = None) -> int:
 
 
 def sweep(clock: Clock) -> int:
-    """As `clean`, with the engine that answers here, if any; nothing where Docker mode cannot have been."""
+    """Call `clean` with this computer's engine, if one answers; do nothing where Docker mode is impossible."""
     if not requirements.possible():
         return 0
     engine = Engine(cache_folder(), cache_folder(), clock)
@@ -147,6 +150,6 @@ def _abandoned(owner: str) -> bool:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """`$XDG_CACHE_HOME/llmlab/sandbox`: what Docker mode keeps between runs; it may be removed when none runs."""
+    """The folder that Docker mode keeps between runs, `$XDG_CACHE_HOME/llmlab/sandbox`; it may be removed while no sandbox runs."""
     home = environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME") or Path.home()) / ".cache"
     return Path(home) / "llmlab" / "sandbox"

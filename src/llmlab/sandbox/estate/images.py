@@ -1,7 +1,7 @@
-"""The images of Docker mode, each made once and kept until what it is made of changes: a host like EC2's, and the lab's two.
+"""The images of Docker mode, each built once and kept until its inputs change: a host like EC2's, and the lab's two.
 
-Both stand on one base that mmdebstrap makes of Debian packages, so that no registry is needed. The lab's are built by the
-project's own Dockerfile through `llmlab image build`; a layer over it adds the one thing that differs from AWS: the sandbox's authority.
+All are built on one base that mmdebstrap makes of Debian packages, so that no registry is needed. The lab's are built by the project's
+own Dockerfile through `llmlab image build`; a layer over it adds the only difference from AWS: the sandbox's certificate authority.
 """
 
 import hashlib
@@ -30,20 +30,20 @@ HOST_PACKAGES = (
 """pigz: Docker's own packages for Ubuntu recommend it, and its engine unpacks with it."""
 STAND_IN = ("sandbox/programs/__init__.py", "sandbox/programs/machine.py", "sandbox/programs/cloudwatch.py")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-"""Debian's bundle of authorities, here and in the images."""
+"""Debian's bundle of certificate authorities, on this computer and in the images."""
 LAB = "llmlab-sandbox"
 REPOSITORIES = Names(LAB, "", "").repositories
 REPOSITORY = REPOSITORIES[0]
 
 
 class Images:
-    """Builds what is missing. References are `name:hash of what it is made of`."""
+    """Builds the missing images. An image's reference is `name:hash of its inputs`."""
 
     def __init__(self, engine: Engine, authority: Path, say: Say) -> None:
         self.engine, self.authority, self.say = engine, authority, say
 
     def host(self) -> str:
-        """The image that machines are containers of."""
+        """The reference of the image that machines run, built if missing."""
         base = self._base()
         files = [HOST.iterdir(), (PACKAGE / name for name in STAND_IN)]
         reference = f"{LAB}-host:{_digest([base, *HOST_PACKAGES], (path for group in files for path in group))}"
@@ -61,7 +61,7 @@ class Images:
         return reference
 
     def of_lab(self) -> list[str]:
-        """The training image of this very llmlab, on CPUs, and the agent's."""
+        """The references of this llmlab's training image (for CPUs) and agent image, built if missing."""
         base = self._base()
         clone = PACKAGE.parent.parent
         locks = next(folder / "locks" for folder in (clone, PACKAGE / "docker") if (folder / "locks").is_dir())
@@ -88,7 +88,7 @@ class Images:
         return references
 
     def _trusting(self, plain: str, reference: str) -> None:
-        """The same image, in which the AWS SDK trusts the sandbox's authority."""
+        """Build the same image with the sandbox's authority trusted by the AWS SDK."""
         user = self.engine.run("image", "inspect", "--format", "{{.Config.User}}", plain)
         place = "/etc/ssl/certs/llmlab-sandbox.pem"
         with tempfile.TemporaryDirectory(prefix="llmlab-trust-") as name:
@@ -98,7 +98,7 @@ class Images:
             self._build(["--tag", reference, name])
 
     def _base(self) -> str:
-        """A Debian with Python, and with the authorities this computer trusts, so that packages can be fetched as here."""
+        """The base image: Debian with Python, and with the authorities this computer trusts, so that packages can be fetched as here."""
         here = Path(BUNDLE)
         reference = f"{LAB}-base:{_digest([SUITE, *BASE_PACKAGES], [here] if here.is_file() else [])}"
         if self.engine.has(reference):
@@ -121,18 +121,18 @@ class Images:
         self.engine.stream(["docker", "build", "--network", "host", *arguments], failed="an image was not built")
 
     def _forget_others(self, *kept: str) -> None:
-        """Untag what these replace."""
+        """Untag the older images of the same name."""
         name = kept[0].partition(":")[0]
         for reference in self.engine.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name).split():
             if reference not in kept and not reference.endswith("<none>"):
                 self.engine.attempt("image", "rm", reference)
-        if self.engine.own:  # the stages of builds gone by, all but the last few: the next build goes on from one of them
+        if self.engine.own:  # remove stages of earlier builds, all but the last few: the next build reuses one of them
             for identity in self.engine.run("image", "ls", "--quiet", "--filter", "dangling=true").split()[3:]:
                 self.engine.attempt("image", "rm", identity)
 
 
 def _digest(words: Iterable[str], files: Iterable[Path]) -> str:
-    """Twelve hexadecimal digits of what an image is made of."""
+    """Twelve hexadecimal digits of the SHA-256 of an image's inputs."""
     sum_ = hashlib.sha256("\n".join(words).encode())
     for path in sorted(files):
         sum_.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -1,7 +1,7 @@
-"""AWS's side of the network: a namespace with the addresses of its services, and a cable to each machine.
+"""AWS's side of the network: a network namespace with the addresses of its services, and a veth cable to each machine.
 
-Machines hear only what is at these addresses: nothing is forwarded, neither to each other nor to this computer's network. The sandbox's own
-process listens here without being here: a socket belongs to the namespace in which it was made.
+Machines reach only these addresses: nothing is forwarded, neither to each other nor to this computer's network. The sandbox's own process
+listens here from outside: a socket belongs to the namespace in which it was created.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from pathlib import Path
 from llmlab.errors import LabError
 
 API = "198.51.100.1"
-"""Where AWS's API answers; a documentation address (RFC 5737)."""
+"""The address of AWS's API, from a documentation range (RFC 5737)."""
 REGISTRY = "198.51.100.2"
 RESOLVER = "169.254.169.253"
 """https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html"""
@@ -39,7 +39,7 @@ class Namespace:
             ip("-n", self.name, "address", "add", f"{address}/32", "dev", "lo")
 
     def plug_in(self, pid: int, device: str, address: str, mac: str) -> None:
-        """A cable between this namespace, where its end is called `device`, and that of a process, where it is the network card."""
+        """Connect a process's namespace by a veth pair: `device` at this end, the network card `eth0` at the process's end."""
         ip("link", "add", device, "netns", self.name, "type", "veth", "peer", "name", CARD, "netns", str(pid))
         ip("-n", self.name, "link", "set", device, "up")
         ip("-n", self.name, "route", "add", f"{address}/32", "dev", device)
@@ -49,7 +49,7 @@ class Namespace:
         call([*inside, "route", "add", "default", "dev", CARD])
 
     def listen(self, address: str, port: int, *, device: str = "", hops: int = 0) -> socket.socket:
-        """A listening socket in here. With `device` it hears that cable alone; `hops` is how many its answers live (IP_TTL)."""
+        """A listening socket in this namespace. With `device` it hears that cable alone; `hops` is the IP_TTL of its answers."""
 
         def make() -> socket.socket:
             listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -65,19 +65,19 @@ class Namespace:
         return self._inside(make)
 
     def command(self, arguments: Sequence[str]) -> str:
-        """Run a program in here; returns what it wrote."""
+        """Run a program in this namespace; returns its output."""
         return call(self.entered(arguments))
 
     def entered(self, arguments: Sequence[str]) -> list[str]:
-        """A command line that runs in here. Not `ip netns exec`, which hides the control groups."""
+        """The command line that runs a program in this namespace. Not by `ip netns exec`, which hides the control groups."""
         return ["nsenter", f"--net={FOLDER / self.name}", *arguments]
 
     def delete(self) -> None:
-        """And every cable with it."""
+        """Delete the namespace and every cable into it."""
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, check=False)
 
     def _inside(self, make: Callable[[], socket.socket]) -> socket.socket:
-        """In a thread that moves into the namespace, and ends there."""
+        """Call `make` in a thread that enters the namespace, and ends there."""
 
         def move() -> socket.socket:
             library = ctypes.CDLL(None, use_errno=True)
@@ -94,7 +94,7 @@ class Namespace:
 
 
 def named(prefix: str) -> list[str]:
-    """Namespaces of this computer whose names begin so."""
+    """The names of this computer's network namespaces with a prefix."""
     return sorted(entry.name for entry in FOLDER.glob(f"{prefix}*")) if FOLDER.is_dir() else []
 
 
@@ -103,7 +103,7 @@ def ip(*arguments: str) -> str:
 
 
 def call(command: Sequence[str]) -> str:
-    """Run; raise `LabError` with the last line when it fails."""
+    """Run a command; returns its output. Raises `LabError` with the last line when it fails."""
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         lines = (answer.stderr or answer.stdout).strip().splitlines()

@@ -1,4 +1,4 @@
-"""The computer's own pip settings, for a build in a container that shares its network: what pip finds here, it finds there.
+"""Build arguments that give this computer's pip settings to a build in a container that shares its network.
 
 A folder of wheels (`find-links`) is served on the loopback address while the build runs.
 """
@@ -17,17 +17,17 @@ PASSED_ON = {"index-url": "PIP_INDEX_URL", "extra-index-url": "PIP_EXTRA_INDEX_U
 FIND_LINKS = "find-links"
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 45071
-"""Always the same, when it is free: another address would be another build to docker, and nothing of the last one reused."""
+"""The same port whenever it is free: with another address docker would reuse nothing of the last build."""
 
 
 class QuietFileHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Every wheel would be a line."""
+        """Log nothing: every wheel would be a line."""
 
 
 @contextmanager
 def build_arguments() -> Iterator[list[str]]:
-    """`--build-arg` pairs for docker, and what they lead to, for as long as the context lasts."""
+    """`--build-arg` pairs for docker; the folders of wheels they name are served for as long as the context lasts."""
     settings = pip_settings()
     arguments = {name: settings[key] for key, name in PASSED_ON.items() if key in settings}
     arguments["PIP_EXTRA_INDEX_URL"] = " ".join(
@@ -56,7 +56,7 @@ def build_arguments() -> Iterator[list[str]]:
 
 
 def _server(port: int, handler: Callable[..., QuietFileHandler]) -> http.server.ThreadingHTTPServer:
-    """On this port, or on another one when it is taken."""
+    """An HTTP server on this port, or on another one when it is taken."""
     try:
         return http.server.ThreadingHTTPServer((LOOPBACK, port), handler)
     except OSError:
@@ -64,13 +64,13 @@ def _server(port: int, handler: Callable[..., QuietFileHandler]) -> http.server.
 
 
 def pip_settings() -> dict[str, str]:
-    """As `pip config list` has them, the environment's over the files'."""
+    """The settings that `pip config list` shows, the environment's over the files'."""
     answer = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
     return settings_of(answer.stdout)
 
 
 def settings_of(text: str) -> dict[str, str]:
-    """`global.index-url='https://…'` and `:env:.find-links='…'`, a line each; what the environment says is above the files."""
+    """Parse lines such as `global.index-url='https://…'` and `:env:.find-links='…'`; the environment wins over the files."""
     of_files: dict[str, str] = {}
     of_environment: dict[str, str] = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""What Docker mode needs of this computer, and what of it is missing."""
+"""The programs and rights that Docker mode needs of this computer, and which of them are missing."""
 
 import os
 import shutil
@@ -18,14 +18,14 @@ PACKAGES = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
 }
-"""Program → the Debian package that has it."""
+"""Program → the Debian package that contains it."""
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-"""What root needs to make networks and machines, and may lack in a container; bits of Linux's include/uapi/linux/capability.h."""
+"""Capabilities that root needs for networks and machines, and may lack in a container; bits of include/uapi/linux/capability.h."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def programs_missing() -> list[str]:
-    """The programs that are not installed. With a Docker engine that answers, `dockerd` itself is not needed."""
+    """The programs that are not installed. With a running Docker engine, `dockerd` itself is not needed."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), SYSTEM_PATH])
     missing = [name for name in PACKAGES if shutil.which(name, path=path) is None]
     engine = os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists()
@@ -33,18 +33,18 @@ def programs_missing() -> list[str]:
 
 
 def packages_missing() -> list[str]:
-    """The Debian packages that have them."""
+    """The Debian packages of the missing programs."""
     return sorted({PACKAGES[name] for name in programs_missing()})
 
 
 def capabilities_missing(status: str) -> list[str]:
-    """Of a process, by what `/proc/PID/status` says of it."""
+    """The capabilities that a process lacks, by the text of its `/proc/PID/status`."""
     effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
     return [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
 
 
 def possible() -> bool:
-    """Whether this computer can do it, as far as one can tell without trying."""
+    """Whether this computer can run Docker mode, as far as can be checked without trying."""
     try:
         check()
     except LabError:
@@ -53,7 +53,7 @@ def possible() -> bool:
 
 
 def check() -> None:
-    """Raise `LabError` for the first thing that is missing, with the way to get it."""
+    """Raise `LabError` for the first missing requirement, with the way to get it."""
     if sys.platform != "linux":
         raise LabError("machines in containers need Linux", "llmlab sandbox start --machine process")
     missing = programs_missing()

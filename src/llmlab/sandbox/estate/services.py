@@ -1,4 +1,4 @@
-"""The sandbox's API and metadata, served on AWS's side of the network by the sandbox's own process."""
+"""The sandbox's API and metadata services, served in the namespace of AWS's side by the sandbox's own process."""
 
 import ssl
 import threading
@@ -13,7 +13,7 @@ Application = Any
 
 
 class Serving:
-    """One listening socket and the threads that answer on it."""
+    """A WSGI server on one listening socket, with the threads that answer."""
 
     def __init__(self, application: Application, listening: Any, handler: type, tls: ssl.SSLContext | None = None) -> None:
         from werkzeug.serving import ThreadedWSGIServer
@@ -22,7 +22,7 @@ class Serving:
             daemon_threads = True
 
             def finish_request(self, request: Any, client_address: Any) -> None:
-                """The handshake belongs to the request's own thread: a client that is slow at it holds up nobody."""
+                """Do the TLS handshake in the request's own thread, so that a slow client holds up nobody."""
                 if tls is None:
                     super().finish_request(request, client_address)
                     return
@@ -47,19 +47,19 @@ class Serving:
 
 
 def api(application: Application, handler: type, namespace: Namespace, authority: Authority) -> Serving:
-    """AWS's API under its own names, on TLS."""
+    """Serve AWS's API under its own host names, on TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority.services, authority.key)
     return Serving(application, namespace.listen(API, 443), handler, context)
 
 
 def metadata(application: Application, handler: type, namespace: Namespace, device: str, hops: int) -> Serving:
-    """The metadata service of the machine at the other end of a cable; its answers live so many hops."""
+    """Serve the metadata service of the machine at the other end of a cable; `hops` is the IP_TTL of its answers."""
     return Serving(application, namespace.listen(METADATA, 80, device=device, hops=hops), handler)
 
 
 def resolver_command(namespace: Namespace) -> list[str]:
-    """`dnsmasq` that knows AWS's names and no others; it ends with this process."""
+    """The command line of a `dnsmasq` that resolves AWS's names and no others; it ends with this process."""
     command = ["setpriv", "--pdeathsig", "KILL", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"]
     command += ["--no-resolv", "--no-hosts", f"--listen-address={RESOLVER}", "--bind-interfaces", "--local=/#/"]
     command.append(f"--address=/{DOMAIN}/{API}")

@@ -1,4 +1,4 @@
-"""The registry that stands for ECR: `docker-registry` with ECR's login, and an image that is in a lab's every repository from the start.
+"""The registry that stands for ECR: `docker-registry` with ECR's login, and an image in every repository of a lab from the start.
 
 The images are pushed once and kept in the cache folder; a sandbox's registry links to those layers and has repositories of its own.
 """
@@ -22,24 +22,24 @@ from llmlab.sandbox.estate.namespace import REGISTRY, Namespace
 Say = Callable[[str], None]
 LOOPBACK = "127.0.0.1"
 PORT = 45070
-"""Always the same, when it is free: docker knows by the address which layers a registry has."""
+"""The same port whenever it is free: docker remembers by the address which layers a registry has."""
 USER = "AWS"
 STORAGE = Path("docker/registry/v2")
-"""Where docker-registry keeps everything, below its root; `repositories/NAME` is a folder of links into `blobs`."""
+"""The storage folder of docker-registry, below its root; `repositories/NAME` is a folder of links into `blobs`."""
 KINDS = tuple(repository.removeprefix("x-") for repository in Names("x", "", "").repositories)
-"""The ends of the names of a lab's repositories, by which the cache has their images."""
+"""Suffixes of a lab's repository names; the cache has one image for each."""
 START_SECONDS = 20
 
 
 class Shelf:
-    """The registry of one sandbox, in `folder`; `cache` is what outlives it."""
+    """The registry of one sandbox, in `folder`; the images in `cache` outlive it."""
 
     def __init__(self, folder: Path, cache: Path, engine: Engine, clock: Clock) -> None:
         self.folder, self.cache, self.engine, self.clock = folder, cache, engine, clock
         self._process: subprocess.Popen[bytes] | None = None
 
     def fill(self, references: Sequence[str], say: Say) -> None:
-        """Push the training image and the agent's into the cache, if they are not there yet."""
+        """Push the training image and the agent's into the cache, unless they are in it already."""
         noted = self.cache / "filled"
         if noted.exists() and noted.read_text(encoding="utf-8").split() == list(references):
             return
@@ -64,7 +64,7 @@ class Shelf:
         noted.write_text("\n".join(references), encoding="utf-8")
 
     def open(self, namespace: Namespace, authority: Authority, password: str) -> None:
-        """Serve on AWS's side of the network, for `AWS` and this password."""
+        """Serve the registry on AWS's side of the network, for the user `AWS` and this password."""
         storage = self.folder / STORAGE
         storage.mkdir(parents=True)
         (storage / "blobs").symlink_to(self.cache / STORAGE / "blobs")
@@ -76,7 +76,7 @@ class Shelf:
         self._process = self._serve(self.folder, self.folder / "serving.json", http, auth, namespace.entered([]))
 
     def put(self, repository: str) -> str:
-        """The image of its kind, now in this repository too; returns its manifest."""
+        """Put the cached image of its kind into a repository; returns the image's manifest."""
         target = self.folder / STORAGE / "repositories" / repository
         source = self.cache / STORAGE / "repositories" / next(kind for kind in KINDS if repository.endswith(kind))
         shutil.copytree(source, target, dirs_exist_ok=True)
@@ -87,7 +87,7 @@ class Shelf:
         return manifest.decode()
 
     def read(self, digest: str) -> bytes | None:
-        """What the registry has by a digest."""
+        """The blob of a digest, or None."""
         _, _, number = digest.partition(":")
         path = self.folder / STORAGE / "blobs/sha256" / number[:2] / number / "data"
         return path.read_bytes() if path.exists() else None
@@ -99,7 +99,7 @@ class Shelf:
             self._process = None
 
     def _serve(self, root: Path, config: Path, http: object, auth: object, prefix: list[str]) -> "subprocess.Popen[bytes]":
-        """`docker-registry` with a configuration; it ends with this process. Its YAML is JSON."""
+        """Start `docker-registry`, which ends with this process. Its YAML configuration is written as JSON."""
         settings = {"version": 0.1, "log": {"level": "warn"}, "storage": {"filesystem": {"rootdirectory": str(root)}}, "http": http}
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(json.dumps({**settings, "auth": auth} if auth else settings), encoding="utf-8")
@@ -115,7 +115,7 @@ class Shelf:
 
 
 def free_address(wanted: int = PORT) -> str:
-    """On the port that is wanted, or on another one when that is taken: by who listens, or by one end of anybody's connection."""
+    """A loopback address on the wanted port, or on another one when that is taken, by a listener or by one end of any connection."""
     for port in (wanted, 0):
         with socket.socket() as free:
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,1 +1,1 @@
-"""Programs that the sandbox starts, each a file of its own: the keeper of a machine, and what its user data finds there."""
+"""Programs that the sandbox starts, one file each: a machine's keeper, and the stand-ins for commands that its user data calls."""

@@ -1,4 +1,4 @@
-"""Stands for amazon-cloudwatch-agent-ctl and for its agent, which sends the lines of the files its configuration names."""
+"""Stand-in for amazon-cloudwatch-agent-ctl and its agent, which sends the lines of the log files in its configuration."""
 
 import contextlib
 import glob
@@ -56,7 +56,7 @@ def fetch(source: str, *, start: bool) -> None:
 
 
 def stop() -> None:
-    """Ask the agent to send what it has, and wait for it."""
+    """Stop the agent: let it send its remaining lines, and wait for that."""
     if not PID.exists():
         return
     pid = int(PID.read_text(encoding="ascii"))
@@ -72,11 +72,11 @@ def stop() -> None:
 
 
 class CloudWatchAgent:
-    """The daemon: one place in each file, one log stream for each."""
+    """The daemon: it keeps a read position in each file and sends each to a log stream of its own."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.stopping = False
-        signal.signal(signal.SIGTERM, self.stop)  # first: what is asked while botocore loads must be heard
+        signal.signal(signal.SIGTERM, self.stop)  # first: a signal that comes while botocore loads must be handled
         (FOLDER / f"cloudwatch.{os.getpid()}.up").touch()
 
         import botocore.session

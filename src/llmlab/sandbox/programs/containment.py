@@ -1,7 +1,7 @@
-"""What a container of the stand-in is kept from, where Linux and root allow it.
+"""The isolation of a stand-in container, where Linux and root allow it.
 
-It is another user than the machine's root, and with no network it has its own loopback alone. Elsewhere it runs as the user who started the
-sandbox, beside everything else.
+It runs as another user than the machine's root, and with `--network none` it has only its own loopback. Elsewhere it runs as the user who
+started the sandbox, without isolation.
 
 Run as a program it brings the loopback up, as an engine does for `--network none`, and becomes the command that follows:
 `python -I -S containment.py COMMAND…`.
@@ -19,11 +19,11 @@ from pathlib import Path
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 READS_ALL = "-all,+dac_read_search"
-"""A folder of this computer above the sandbox's may be closed to others. So it may read what root may, and write what its user may."""
+"""Capabilities to read as root, but write only as the user: a folder above the sandbox's may be closed to other users."""
 
 
 def command(user: str, network: str, paths: list[Path]) -> list[str]:
-    """What goes before a container's command. `user` is `UID:GID`, and reaches `paths` as another user where it can."""
+    """The prefix of a container's command line that isolates it. `user` is `UID:GID` and must be able to read `paths`."""
     if not is_root():
         return []
     alone = ["unshare", "--net", sys.executable, "-I", "-S", __file__] if network == "none" and works(["unshare", "--net"], "true") else []
@@ -34,7 +34,7 @@ def as_user(user: str, paths: list[Path]) -> list[str]:
     number, _, group = user.partition(":")
     setpriv = ["setpriv", f"--reuid={number}", f"--regid={group or number}", "--clear-groups", "--no-new-privs"]
     for words in ([*setpriv, "--inh-caps=-all"], [*setpriv, f"--inh-caps={READS_ALL}", f"--ambient-caps={READS_ALL}"]):
-        if works(words, "ls", *map(str, paths)):  # which really opens them: access(2) knows nothing of a right beyond its user's
+        if works(words, "ls", *map(str, paths)):  # `ls` really opens them: access(2) does not know of capabilities
             return words
     return []
 
@@ -44,7 +44,7 @@ def is_root() -> bool:
 
 
 def works(words: list[str], *program: str) -> bool:
-    """Whether a command that starts another is here and may start this one."""
+    """Whether a wrapper command is installed and may start this program."""
     if shutil.which(words[0]) is None:
         return False
     return subprocess.run([*words, *program], stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=20).returncode == 0

@@ -1,7 +1,7 @@
-"""Stands for what knows of disks: `python -I -S disks.py NAME ARGUMENTS…`, of lsblk, vgcreate, lvcreate, mkfs.ext4, mount and mountpoint.
+"""Stand-in for the disk commands lsblk, vgcreate, lvcreate, mkfs.ext4, mount and mountpoint: `python -I -S disks.py NAME ARGUMENTS…`.
 
-What is mounted where, and what disks hold, are files of the machine's folder. A mount is a line there; a bind mount is that alone, too, so
-that what is written below it lies where it would without.
+Mounts and the contents of disks are recorded in `disks.json` of the machine's folder. A mount, also a bind mount, is only recorded there:
+files written below it lie where they would without it.
 """
 
 import json
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from llmlab.sandbox.programs.machine import FOLDER, die
 
 STATE = FOLDER / "disks.json"
-"""`mounts` by mount point, what each device `holds`, and in how many looks the AMI's unit is `due` with its mount."""
+"""The state: `mounts` by mount point, what each device `holds`, and after how many `mountpoint` calls the AMI's unit is `due`."""
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def plain(words: list[str], valued: str = "") -> list[str]:
-    """The words that are no options; `valued` are the letters of those that take the word after them."""
+    """The words that are no options; `valued` are the letters of options that take the next word as their value."""
     left, operands = list(words), []
     while left:
         word = left.pop(0)
@@ -43,7 +43,7 @@ def plain(words: list[str], valued: str = "") -> list[str]:
 
 
 def lsblk(words: list[str], state: dict[str, Any]) -> None:
-    """The columns NAME, FSTYPE and MOUNTPOINT, raw."""
+    """Print the columns NAME, FSTYPE and MOUNTPOINT, raw."""
     (device,) = plain(words, "o")[-1:]
     where = next((target for target, source in state["mounts"].items() if source == device), "")
     print(device, state["holds"].get(device, ""), where)  # noqa: T201 - a program of its own
@@ -68,7 +68,7 @@ def mkfs(words: list[str], state: dict[str, Any]) -> None:
 
 
 def take(device: str, use: str, state: dict[str, Any]) -> None:
-    """A device for a use, if it has none."""
+    """Mark a device as used, or fail when it is in use."""
     if device not in state["holds"] and not Path(device).exists():
         die(f"The file {device} does not exist")
     if state["holds"].get(device):

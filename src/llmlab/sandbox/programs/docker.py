@@ -1,8 +1,8 @@
-"""Stands for the docker command: containers are processes of the sandbox's own Python, images are what its ECR says it has.
+"""Stand-in for the docker command: containers are processes of the sandbox's own Python, images are those of its ECR.
 
-`bridge` is a network without credentials and without metadata, `host` has both, `none` is a loopback alone. A container sees host folders
-under its own paths as far as they appear in its environment and arguments. Where root starts it, it is another user than the machine's root
-(`containment`); it is not kept from anything else.
+`bridge` is a network without credentials and without metadata, `host` has both, `none` is a loopback alone. Container paths become host
+paths in the environment and arguments of a container. Started by root, it runs as another user than the machine's root (`containment`);
+it is not isolated otherwise.
 """
 
 import json
@@ -32,7 +32,7 @@ PLAIN = {
 """Options whose value is one field of `Options`."""
 SIGNALLED = 128
 USER = "10001:10001"
-"""Of the training image, where the command line names no other."""
+"""The user of the training image, where the command line names no other."""
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def pull(words: list[str]) -> None:
 
 
 def check_image(reference: str, verb: str) -> None:
-    """Ask the sandbox's registry. Its refusals come in the words of docker's daemon."""
+    """Fail as docker's daemon would when the sandbox's registry does not have the image."""
     status, answer = call("GET", f"image?verb={verb}&reference={quote(reference, safe='')}")
     if status != 200:
         die(
@@ -83,7 +83,7 @@ def check_image(reference: str, verb: str) -> None:
 
 
 def image(words: list[str]) -> None:
-    """`image ls` of what was pulled; `image inspect` with a format, of an image that runs this very llmlab on this very computer."""
+    """`image ls` of pulled images; `image inspect` with a format, of an image that runs this llmlab on this computer's architecture."""
     if words[:1] == ["ls"]:
         sys.stdout.write((FOLDER / "pulled").read_text(encoding="utf-8") if (FOLDER / "pulled").exists() else "")
         return
@@ -190,7 +190,7 @@ def run(words: list[str]) -> None:
 
 
 def mount(mounts: list[tuple[str, str]], root: Path) -> None:
-    """Host folders as links under the container's root, so that folders above a mount point can be named too."""
+    """Link host folders under the container's root, so that folders above a mount point exist too."""
     for container, host in sorted(mounts):
         source = Path(host)
         if not source.exists():
@@ -205,7 +205,7 @@ def mount(mounts: list[tuple[str, str]], root: Path) -> None:
 
 
 def overlay(target: Path, source: Path) -> None:
-    """A mount inside a mount that shows something else there: docker would hide what lies below, a link must replace it."""
+    """Mount over a folder inside another mount: docker would hide the folder, a link must replace it, so it must be empty."""
     if target.is_symlink() or not target.is_dir() or any(target.iterdir()):
         die(f"docker: Error response from daemon: the sandbox cannot mount {source} over {target.resolve()}.", 125)
     target.rmdir()
@@ -214,7 +214,7 @@ def overlay(target: Path, source: Path) -> None:
 
 @dataclass(frozen=True)
 class Inside:
-    """Container paths as host paths."""
+    """Translates container paths to host paths."""
 
     mounts: list[tuple[str, str]]
     root: Path
@@ -253,7 +253,7 @@ def environment(options: Options, inside: Inside, folder: Path) -> dict[str, str
 
 
 def shim(words: list[str]) -> None:
-    """Stays beside a container's process, as containerd's shim does, and notes how it ended."""
+    """Run a container's process and record its exit code, as containerd's shim does."""
     folder = Path(words[0])
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     signal.signal(signal.SIGTERM, lambda *_: None)  # the machine goes down: see the container out

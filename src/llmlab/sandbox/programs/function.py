@@ -1,6 +1,6 @@
-"""Runs one invocation of a Lambda function: `python -I function.py FOLDER`, with the zip and the event in the folder.
+"""Run one invocation of a Lambda function: `python -I function.py FOLDER`, with the zip and the event in the folder.
 
-It stands for AWS's own runtime, and imports nothing of llmlab: what the zip lacks is missing here too.
+It stands for AWS's own runtime, and imports nothing of llmlab: a module that the zip lacks is missing here too.
 """
 
 import datetime as dt
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 
 class Context:
-    """The second argument of a handler, as far as it is documented and used."""
+    """The context object of a handler, as far as it is documented and used."""
 
     def __init__(self) -> None:
         self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
@@ -31,7 +31,7 @@ class Context:
 
 
 def shift_clock(seconds: float) -> None:
-    """Let this process see the sandbox's time."""
+    """Shift this process's clock by so many seconds, to the sandbox's time."""
     if not seconds:
         return
     real_time = time.time
@@ -50,9 +50,9 @@ def shift_clock(seconds: float) -> None:
 
 
 def play_internet(hosts: dict[str, list[str]]) -> None:
-    """Let names lead to a number, and connections to that number to a port of this computer. Nothing else of the network changes.
+    """Resolve host names to IP addresses, and connect those to local ports. Nothing else of the network changes.
 
-    It is how a sandbox shows what a function posts: the function itself goes on to look at the number, and to have the name proved.
+    This lets a test receive what a function posts: the function still checks the address and the host's certificate.
     """
     look_up, connect = socket.getaddrinfo, socket.create_connection
     ports = {number: int(port) for number, port in hosts.values()}

@@ -1,6 +1,6 @@
-"""Keeps one machine: `python -I -S keeper.py FOLDER` runs its user data, and ends everything of it when standard input closes.
+"""The supervisor of one machine: `python -I -S keeper.py FOLDER` runs its user data and ends all its processes when stdin closes.
 
-The sandbox holds the other end. So whether it switches the machine off or is itself killed, nothing of the machine survives.
+The sandbox holds the other end of stdin. So whether it switches the machine off or is itself killed, no process of the machine survives.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def adopt_orphans() -> None:
-    """On Linux, become the parent of what loses its own, so that it can be reaped; elsewhere the system does it."""
+    """On Linux, become the parent of orphaned processes, so that they can be reaped; elsewhere the system does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -55,7 +55,7 @@ def reap() -> None:
 
 
 def end(folder: Path) -> None:
-    """SIGTERM to every process group of the machine, and SIGKILL to what is left; twice, for what was just being born."""
+    """Send SIGTERM to every process group of the machine, then SIGKILL twice: to those left, and to those that were just starting."""
     for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, 1.0), (signal.SIGKILL, 0.2)):
         groups = [int(entry.name) for entry in (folder / "groups").iterdir()]
         for group in groups:
@@ -67,7 +67,7 @@ def end(folder: Path) -> None:
 
 
 def send(group: int, number: int) -> bool:
-    """Whether the group is there."""
+    """Send a signal to a process group; returns whether the group exists."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:

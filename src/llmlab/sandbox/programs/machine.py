@@ -1,4 +1,4 @@
-"""What the stand-in programs of a machine share: its folder, its control address, and starting something that lives on."""
+"""Shared code of a machine's stand-in programs: its folder, its control address, and starting detached processes."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ CONTROL = os.environ.get("SANDBOX_CONTROL", "")
 
 
 def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """A call to the sandbox about this machine: the status and the JSON answered."""
+    """Call the sandbox's control API about this machine; returns the status and the JSON answer."""
     address = urllib.parse.urlsplit(CONTROL)
     connection = http.client.HTTPConnection(address.netloc, timeout=30)
     connection.request(

@@ -1,4 +1,4 @@
-"""Stands for systemctl, systemd-run, poweroff, shutdown, halt and snap: `python -I -S power.py NAME ARGUMENTS…`.
+"""Stand-in for systemctl, systemd-run, poweroff, shutdown, halt and snap: `python -I -S power.py NAME ARGUMENTS…`.
 
 Timers live in the sandbox, on its clock.
 """
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def power(arguments: list[str], name: str) -> None:
-    """`halt` only stops the processor, and is billed on; the others switch off."""
+    """Power off, except by a plain `halt`: it only stops the processor, and EC2 goes on billing."""
     if name in {"poweroff", "reboot"} or "-p" in arguments or "--poweroff" in arguments:
         call("POST", "poweroff")
 
@@ -52,7 +52,7 @@ def snap(arguments: list[str], _: str) -> None:
 
 
 def note(name: str, words: list[str]) -> None:
-    """Keep what was asked of a machine that has nothing of the kind, for who looks."""
+    """Record a command that has no effect in the sandbox, in a file of the machine's folder."""
     with (FOLDER / name).open("a", encoding="utf-8") as stream:
         stream.write(" ".join(words) + "\n")
 
@@ -80,7 +80,7 @@ def systemd_run(arguments: list[str], _: str) -> None:
 
 
 def duration(text: str) -> float:
-    """Systemd's time span, such as `90s` or `1h 30min`, in seconds."""
+    """Parse systemd's time span, such as `90s` or `1h 30min`, to seconds."""
     total, number, letters = 0.0, "", ""
     for character in text + " ":
         if character.isdigit() or character == ".":

@@ -1,4 +1,4 @@
-"""Stands for tmux: a detached session is a process whose output goes to a file of the machine; nobody can attach."""
+"""Stand-in for tmux: a detached session is a process whose output goes to a file of the machine; it cannot be attached to."""
 
 import sys
 from pathlib import Path

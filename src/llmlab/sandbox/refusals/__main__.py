@@ -1,4 +1,4 @@
-"""`python -m llmlab.sandbox.refusals`: the table, with its count."""
+"""`python -m llmlab.sandbox.refusals`: print the table of refusals, and the number of its rows."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What an account as a whole may not do: a region that is not switched on, an organization's word, AWS's own doubts."""
+"""Refusals of a whole account: regions not enabled, organization policies, verification, and the free plan."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ def _on_free_plan(call: Call) -> bool:
 
 
 def _spot_role_unseen(call: Call) -> bool:
-    """Made less than a minute ago, or not at all."""
+    """Whether the spot role of a spot launch does not exist, or was created less than `amount` seconds ago."""
     roles = [role for role in call.backend("iam").roles.values() if role.name == "AWSServiceRoleForEC2Spot"]
     return call.spot and (not roles or call.young(vars(roles[0]).get("_llmlab_new_")))
 

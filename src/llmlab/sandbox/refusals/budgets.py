@@ -1,4 +1,4 @@
-"""Budgets."""
+"""Refusals of AWS Budgets."""
 
 from llmlab.sandbox.refusals.rule import Call, On, Rule
 

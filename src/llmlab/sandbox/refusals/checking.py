@@ -1,4 +1,4 @@
-"""The one place where rules are judged: before moto answers, and at each launch."""
+"""The evaluation of refusal rules: before moto answers a call, and at each launch."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,7 +14,7 @@ Judged = list[tuple[Rule, Call, dict[str, object]]]
 
 
 def judge(rules: Iterable[Rule], call: Call) -> Judged:
-    """The rules that hold and that the call meets, with what their sentences' fields are."""
+    """The rules that hold and that the call meets, with the values of their messages' fields."""
     met: Judged = []
     for rule in rules:
         if rule.applies is None or not SWITCH.holds(rule):
@@ -29,7 +29,7 @@ def judge(rules: Iterable[Rule], call: Call) -> Judged:
 
 
 def refused(name: str, /, **fields: object) -> Exception:
-    """The exception that becomes a row's answer, for those who find out themselves that it is met."""
+    """The exception for a row's error, for code that finds out itself that the row is met."""
     from llmlab.sandbox.refusals.table import BY_NAME
 
     return _error(BY_NAME[name], fields)
@@ -42,7 +42,7 @@ def _error(rule: Rule, fields: dict[str, object]) -> Exception:
 
 
 def carry_out(judged: Judged, act: Callable[[], Any]) -> Any:
-    """What AWS answers to a call that meets these rules: an error, or what `act` makes, altered, with the answer lost perhaps."""
+    """AWS's answer to a call that meets these rules: an error, or the result of `act`, possibly altered or followed by an error."""
     for rule, call, fields in judged:
         if rule.answers:
             return _result(rule.answers(call))
@@ -64,7 +64,7 @@ def _result(members: dict[str, Any]) -> Any:
 
 
 def launched(response: Any, values: dict[str, Any], act: Callable[[], Any]) -> Any:
-    """`act` starts the instances of one request, whose `values` are complete; the rules of each launch are judged first."""
+    """Start the instances of one request by `act`, after evaluating the launch rules. `values` are the complete parameters."""
     from llmlab.sandbox.refusals.table import LAUNCH_RULES
 
     call = Call("ec2:RunInstances", values, response.current_account, response.region, response)
@@ -83,7 +83,7 @@ def _rules(service: str, operation: str) -> tuple[Rule, ...]:
 
 
 def _note(call: Call, act: Callable[[], Any]) -> Any:
-    """Carry a call out, and remember of it what rules go by."""
+    """Carry a call out, and record the event if rules depend on it."""
     from llmlab.sandbox.refusals.table import NOTED
 
     result = act()
@@ -99,7 +99,7 @@ def _is_noted(operation: str) -> bool:
 
 
 def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
-    """Moto's answer to a call of any service but S3, the rules judged first."""
+    """Moto's answer to a call of any service but S3, after evaluating the rules."""
     from moto.core.utils import camelcase_to_underscores
 
     operation = response._get_action() or ""
@@ -118,7 +118,7 @@ def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
 
 
 def checked_s3(response: Any, act: Callable[[], Any]) -> Any:
-    """Moto's answer to a call of S3, the rules judged first."""
+    """Moto's answer to a call of S3, after evaluating the rules."""
     operation, values = s3_calls.parse(response)
     rules = [rule for rule in _rules("s3", operation) if SWITCH.holds(rule)]
     if not (rules or _is_noted(f"s3:{operation}")):
@@ -128,7 +128,7 @@ def checked_s3(response: Any, act: Callable[[], Any]) -> Any:
 
 
 def _with_status(response: Any, act: Callable[[], Any], *, every: bool = False) -> Any:
-    """Errors of rows with a status of their own; `every` one of ours, because moto's S3 knows its own alone."""
+    """Serialize errors of rows with an HTTP status of their own; with `every`, all errors of rows, because moto's S3 knows only its own."""
     from moto.core.exceptions import ServiceException
     from moto.core.responses import ActionResult
 

@@ -1,4 +1,4 @@
-"""CloudWatch."""
+"""Refusals of CloudWatch, and answers that differ from moto's."""
 
 from typing import Any
 

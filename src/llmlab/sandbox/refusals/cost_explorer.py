@@ -1,4 +1,4 @@
-"""Cost Explorer."""
+"""Refusals of Cost Explorer, and answers that differ from moto's."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
 
 
 def _not_seen(call: Call) -> bool:
-    """Of one season, which begins when somebody looks or asks first."""
+    """Whether the period has not passed in which cost tags stay unknown; it begins with the first call that lists or activates them."""
     if call.happened("cost tags looked for", "") is None:
         call.remember("cost tags looked for", "")
     return call.young(call.happened("cost tags looked for", ""))

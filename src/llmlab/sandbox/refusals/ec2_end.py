@@ -1,4 +1,4 @@
-"""Instances that EC2 has started, and that end before they run: pending, then terminated, with the reason in words alone."""
+"""EC2 instances that terminate before they run: pending, then terminated, with the reason only in StateReason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from llmlab.sandbox.refusals.rule import Alters, Call, On, Rule, Until
 
 
 def ending(code: str, message: str) -> Alters:
-    """Let each instance of a launch end before it runs. The machine room does it when it would boot, and a look where there is none."""
+    """Mark each instance of a launch to terminate before it runs: at its boot, or without a machine room at the next DescribeInstances."""
 
     def mark(call: Call, result: Any) -> Any:
         for instance in result.result.instances:
@@ -19,7 +19,7 @@ def ending(code: str, message: str) -> Alters:
 
 
 def _end(call: Call) -> bool:
-    """Without a machine room: when somebody looks."""
+    """Terminate marked instances where there is no machine room to do it. It never applies: moto answers."""
     from moto.ec2.models.instances import StateReason
 
     from llmlab.sandbox.completion_compute import LAUNCHED

@@ -1,4 +1,4 @@
-"""EC2: what is refused of a fleet's or a template's own."""
+"""EC2: refusals of fleet requests and launch templates."""
 
 import base64
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""EC2's rules for what a launch may ask for: they hold for RunInstances and for each instance of a fleet."""
+"""EC2: refusals of launch parameters, by RunInstances and by each launch of a fleet."""
 
 import base64
 import re

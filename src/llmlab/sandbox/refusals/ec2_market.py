@@ -1,4 +1,4 @@
-"""What EC2 cannot give: pools without capacity, and more than an account may have. `market` finds out, by what tests have set."""
+"""EC2: refusals for lack of capacity or quota. `market` raises them, by the capacity and quotas that tests have set."""
 
 from typing import Any
 
@@ -141,4 +141,4 @@ ROWS = (
     ),
 )
 BY_CODE = {rule.code: rule.name for rule in ROWS if rule.on is On.ALWAYS and rule.name != "p5-spot-quota"}
-"""For pools that tests have refused with a code."""
+"""Error code → row, for pools that tests have refused with a code."""

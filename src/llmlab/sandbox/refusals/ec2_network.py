@@ -1,4 +1,4 @@
-"""EC2's network: what cannot be deleted, or made twice."""
+"""EC2's network: refusals to delete resources in use, or to create what exists."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def _route_taken(call: Call) -> Mapping[str, object] | bool:
 
 
 def _interfaces(call: Call, subnet: str = "", vpc: str = "", group: str = "") -> list[object]:
-    """What uses a subnet, a VPC or a security group: interfaces, and those of instances that ended a moment ago, where they linger."""
+    """The interfaces in a subnet, a VPC or a security group; with `interfaces-linger` also instances that ended a moment ago."""
     backend = call.backend("ec2")
     interfaces = [
         interface
@@ -46,7 +46,7 @@ def _vpc(call: Call) -> Mapping[str, object] | bool:
 
 
 def _endpoints(call: Call, vpc: str) -> list[object]:
-    """Endpoints of a VPC that are there, or going still."""
+    """The endpoints of a VPC that exist, or are still being deleted."""
     of_vpc = [endpoint for endpoint in call.backend("ec2").vpc_end_points.values() if endpoint.vpc_id == vpc]
     seconds = amount("endpoint-stays-deleting") if holds("endpoint-stays-deleting") else 0.0
     deleted = {endpoint.id: call.happened("endpoint deleted", endpoint.id) for endpoint in of_vpc}
@@ -87,7 +87,7 @@ def _endpoints_deleted(call: Call) -> None:
 
 
 def _reads_deleting(call: Call) -> bool:
-    """Moto's word for what is gone, or going still."""
+    """Set the state of deleted endpoints: `deleting` for a while, then moto's `deleted`."""
     for endpoint in call.backend("ec2").vpc_end_points.values():
         moment = call.happened("endpoint deleted", endpoint.id)
         if moment is not None:
@@ -96,7 +96,7 @@ def _reads_deleting(call: Call) -> bool:
 
 
 def _guard(call: Call, result: Any) -> Any:
-    """An endpoint, an interface in the subnet and a group of GuardDuty's, once in a VPC."""
+    """Create GuardDuty's endpoint, with its interface in the subnet and its security group, once in a VPC."""
     backend = call.backend("ec2")
     for instance in result.result.instances:
         name = f"GuardDutyManagedSecurityGroup-{instance.vpc_id}"

@@ -1,4 +1,4 @@
-"""ECR."""
+"""Refusals of ECR, and answers that differ from moto's."""
 
 from typing import Any
 

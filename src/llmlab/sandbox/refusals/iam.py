@@ -1,4 +1,4 @@
-"""IAM."""
+"""Refusals of IAM, and answers that differ from moto's."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The instance metadata service, in a machine's first seconds."""
+"""Errors of the instance metadata service in a machine's first seconds."""
 
 from llmlab.sandbox.refusals.rule import On, Rule, Until
 

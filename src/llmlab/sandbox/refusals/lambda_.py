@@ -1,4 +1,4 @@
-"""Lambda."""
+"""Refusals of Lambda, and answers that differ from moto's."""
 
 from llmlab.sandbox.completion_delays import DELAY, role_age, role_unseen
 from llmlab.sandbox.refusals.rule import Call, On, Rule, Until
@@ -11,7 +11,7 @@ def _unseen(call: Call) -> bool:
 
 
 def _no_grant(call: Call) -> bool:
-    """The role is assumed by now, but the key service has not heard of it."""
+    """Whether Lambda may assume the function's role already, but KMS does not know it yet."""
     variables = call.values.get("Environment", {}).get("Variables")
     return bool(variables) and role_age(call.account, call.values.get("Role", "")) < DELAY.seconds + call.amount
 

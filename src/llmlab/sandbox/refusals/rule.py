@@ -1,4 +1,4 @@
-"""What a row of the table is, and the call that it looks at."""
+"""The data classes of the refusals table: `Rule`, one row, and `Call`, the call that it is evaluated for."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class On(StrEnum):
     ALWAYS = "always"
     NAMED = "by name"
     NEW_ACCOUNT = "new-account"
-    """In the mode of that name, and by name."""
+    """The rule holds in the mode of that name, and when named."""
 
 
 class Until(StrEnum):
-    """What gets past a rule."""
+    """What a caller can do to get past a rule."""
 
     REQUEST = "another request"
     WAITING = "waiting"
@@ -30,20 +30,20 @@ class Until(StrEnum):
 
 @dataclass(frozen=True)
 class Call:
-    """One call as a rule sees it: its operation as `ec2:RunInstances`, its parameters, and where it came in."""
+    """One call as a rule sees it: its operation such as `ec2:RunInstances`, its parameters, account and region."""
 
     operation: str
     values: dict[str, Any]
     account: str
     region: str
     response: Any = None
-    """Moto's response object, which is answering."""
+    """Moto's response object that answers the call."""
     amount: float = 0.0
-    """The rule's own: a number of calls or of seconds."""
+    """The rule's amount: a number of calls or of seconds."""
     rule: str = ""
 
     def backend(self, service: str) -> Any:
-        """Moto's backend of a service, in the call's account and region; of a global service the one of the partition."""
+        """Moto's backend of a service in the call's account and region; for a global service that of the partition."""
         from moto.backends import get_backend
 
         backends: Any = get_backend(service)  # type: ignore[arg-type,unused-ignore]
@@ -51,34 +51,34 @@ class Call:
         return of_account[self.region if self.region in of_account.regions else "aws"]
 
     def state(self, name: str = "") -> dict[Any, Any]:
-        """What a rule remembers of the account, until moto is reset."""
+        """The rule's own state for the account, until moto is reset."""
         from moto.iam.models import iam_backends
 
         return kept(iam_backends[self.account]["aws"], f"rule_{self.rule or self.operation}_{name}")
 
     def remember(self, event: str, resource: str) -> None:
-        """Something has happened to a thing of this region now: deleted, made."""
+        """Record the current time for an event (such as a deletion) of a resource in this region."""
         _remembered(self.account)[event, self.region, resource] = now()
 
     def happened(self, event: str, resource: str) -> datetime | None:
-        """When it did, if it is remembered."""
+        """When an event of a resource was recorded, or None."""
         return _remembered(self.account).get((event, self.region, resource))
 
     def forget(self, event: str, resource: str) -> None:
         _remembered(self.account).pop((event, self.region, resource), None)
 
     def among_first(self, key: str = "") -> bool:
-        """Whether this is one of the first `amount` calls that the rule met, with `key` where things are counted apart."""
+        """Whether this is one of the first `amount` calls that met the rule, counted separately for each `key`."""
         counted = self.state("calls")
         counted[key] = counted.get(key, 0) + 1
         return bool(counted[key] <= self.amount)
 
     def begun(self, key: str = "") -> bool:
-        """Whether less than `amount` seconds have passed since the rule was met first, with `key` where things are counted apart."""
+        """Whether less than `amount` seconds have passed since the rule was first met, separately for each `key`."""
         return self.young(self.state("begun").setdefault(key, now()))
 
     def young(self, moment: datetime | None, seconds: float | None = None) -> bool:
-        """Whether less than `seconds` (the rule's amount by default) have passed since then, on the sandbox's clock."""
+        """Whether less than `seconds` (by default the rule's amount) have passed since a moment, on the sandbox's clock."""
         return moment is not None and now() - moment < timedelta(seconds=self.amount if seconds is None else seconds)
 
     @property
@@ -94,7 +94,7 @@ def _remembered(account: str) -> dict[Any, datetime]:
 
 
 Applies = Callable[[Call], "Mapping[str, object] | bool"]
-"""True, or what the sentence's fields are, where the call meets the rule."""
+"""True, or the values of the message's fields, where the call meets the rule."""
 Alters = Callable[[Call, Any], Any]
 """The call and moto's answer → what AWS answers."""
 Answers = Callable[[Call], dict[str, Any]]
@@ -102,25 +102,25 @@ Answers = Callable[[Call], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A row: what AWS answers otherwise than moto, and when."""
+    """One row of the table: a condition under which AWS answers otherwise than moto, and its answer."""
 
     name: str
     operations: tuple[str, ...]
     when: str
     code: str
-    """AWS's error code; "" where the answer is no error but another one, which `message` describes."""
+    """AWS's error code; "" where the answer is no error but a different result, which `message` describes."""
     message: str
     source: str
     applies: Applies | None = None
     status: int = 0
-    """The HTTP status, where it is another than the service model's."""
+    """The HTTP status, where it differs from the service model's; 0 otherwise."""
     on: On = On.ALWAYS
     until: Until = Until.REQUEST
     amount: float = 0.0
-    """How many calls or seconds a rule of a season lasts, unless whoever turns it on says another number."""
+    """How many calls or seconds a temporary rule lasts, unless another number is given when it is turned on."""
     each_launch: bool = False
     carried_out: bool = False
-    """AWS does what was asked, and this is the answer nevertheless."""
+    """AWS carries the call out, and answers with this error nevertheless."""
     alters: Alters | None = None
     answers: Answers | None = None
-    """AWS's answer, where moto is not to answer at all."""
+    """AWS's answer, where moto must not be called at all."""

@@ -1,4 +1,4 @@
-"""S3."""
+"""Refusals of S3."""
 
 from collections.abc import Mapping
 from xml.parsers import expat
@@ -20,7 +20,7 @@ MALFORMED = "The XML you provided was not well-formed or did not validate agains
 
 
 def _no_xml(call: Call) -> bool:
-    """A parser of XML 1.0 refuses characters that it has not, also as `&#x1B;`."""
+    """Whether the body is no valid XML 1.0, which excludes control characters, also as `&#x1B;`."""
     try:
         expat.ParserCreate().Parse(call.values["Body"], True)
     except expat.ExpatError:

@@ -1,18 +1,18 @@
-"""Which operation a request to S3 is, and its parameters: moto answers S3 by its own route, which names neither."""
+"""The operation and parameters of a request to S3, which moto's own routing of S3 does not tell."""
 
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 Known = tuple[str, str, frozenset[str], tuple[tuple[str, str, str], ...]]
-"""Operation, its kind of address and method, what its address must ask for, and its members: name, place, name there."""
+"""One operation: its name, level (`bucket` or `key`), required query or header names, and members as (name, location, name there)."""
 
 
 @cache
 def _operations() -> dict[tuple[str, str], list[Known]]:
-    """By level (`bucket`, `key`) and method, those with the most in their address first.
+    """S3's operations by level (`bucket`, `key`) and HTTP method, those with the most required names first.
 
-    A client takes the bucket out of the addresses in its session's model, so this one is read for itself.
+    Clients remove the bucket from the addresses in their session's model, so a model of its own is loaded here.
     """
     from botocore.loaders import create_loader
     from botocore.model import ServiceModel
@@ -39,7 +39,7 @@ def _operations() -> dict[tuple[str, str], list[Known]]:
 
 
 def parse(response: Any) -> tuple[str, dict[str, Any]]:
-    """The operation ("" for none of the model's) and its parameters, the body as bytes under `Body`."""
+    """The operation of a request ("" if it is none of the model's) and its parameters, the body as bytes under `Body`."""
     request = response.request
     query = parse_qs(urlsplit(response.uri).query, keep_blank_values=True)
     headers = {name.lower(): value for name, value in dict(request.headers).items()}

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler."""
+"""Refusals of EventBridge Scheduler, and answers that differ from moto's."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def _shown(call: Call) -> dict[str, object]:
 
 
 def _season(call: Call) -> bool:
-    """As long as the row that refuses to make it anew."""
+    """Whether the group was deleted within the amount of `schedule-group-stays-deleting`, which refuses to create it again."""
     return call.young(call.happened("schedule group deleted", call.values["Name"]), amount("schedule-group-stays-deleting"))
 
 

@@ -1,4 +1,4 @@
-"""Secrets Manager."""
+"""Refusals of Secrets Manager."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the service models say of every parameter: lengths, patterns and enumerations, which moto and botocore do not look at."""
+"""Refusals of parameters that violate the service models: lengths, patterns and enumerations, which moto and botocore do not check."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ ADDRESS = "https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 
 @cache
 def models() -> Any:
-    """The session that reads them: to make one takes 20 ms."""
+    """The botocore session that loads service models, cached because creating one takes 20 ms."""
     import botocore.session
 
     return botocore.session.get_session()
@@ -56,7 +56,7 @@ def _text(value: str, shape: Any, path: str) -> Iterator[Mapping[str, object]]:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Java's expressions that Python does not know match everything."""
+    """Whether a value matches a pattern; Java patterns that Python cannot compile match everything."""
     try:
         return re.fullmatch(pattern, value, re.DOTALL) is not None
     except re.error:

@@ -1,4 +1,4 @@
-"""SNS."""
+"""Refusals of SNS, and answers that differ from moto's."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ GUIDE = "https://docs.aws.amazon.com/sns/latest/dg/"
 
 
 def _read(call: Call, result: Any, arn: str) -> Any:
-    """The answer, in which addresses are listed with this word in place of their subscription's ARN."""
+    """The answer, with `arn` in place of the subscription ARN of e-mail addresses."""
     result.result["Subscriptions"] = [
         {"SubscriptionArn": arn if subscription.protocol == "email" else subscription.arn, "Owner": call.account,
          "Protocol": subscription.protocol, "Endpoint": subscription.endpoint, "TopicArn": subscription.topic.arn}

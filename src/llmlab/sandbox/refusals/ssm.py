@@ -1,4 +1,4 @@
-"""Systems Manager."""
+"""Refusals of Systems Manager."""
 
 from llmlab.sandbox.refusals.rule import Rule, Until
 

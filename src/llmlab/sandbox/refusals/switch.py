@@ -1,4 +1,4 @@
-"""Which rules hold that do not hold always: those called by name, and those of a mode."""
+"""The rules that are turned on in addition to those that always hold: by name, or by a mode."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ MODES = {"new-account": On.NEW_ACCOUNT}
 
 @dataclass
 class Switch:
-    """Name of a rule → its amount, or None for the rule's own; the modes; and what of a mode has been mended."""
+    """The rules turned on. `named`: rule → amount, None for the rule's own; `mended`: rules of the modes that are turned off."""
 
     named: dict[str, float | None] = field(default_factory=dict)
     modes: set[On] = field(default_factory=set)
@@ -25,11 +25,11 @@ class Switch:
         return rule.amount if override is None else override
 
     def set(self, other: "Switch") -> None:
-        """Let exactly those rules and modes hold that another switch names."""
+        """Copy the rules and modes of another switch."""
         self.named, self.modes, self.mended = dict(other.named), set(other.modes), set(other.mended)
 
     def turn_on(self, rules: Iterable[str], modes: Iterable[str] = ()) -> None:
-        """Turn on rules, each as `name` or `name=amount`, and modes. Raises ValueError for what is in no table."""
+        """Turn on rules, each as `name` or `name=amount`, and modes. Raises ValueError for an unknown rule or mode."""
         from llmlab.sandbox.refusals.table import BY_NAME
 
         for text in rules:
@@ -44,7 +44,7 @@ class Switch:
             self.mended.clear()
 
     def turn_off(self, *names: str) -> None:
-        """Let rules hold no more, be they of a mode; or whole modes; without a name, all and every mode."""
+        """Turn off rules, also those of a mode, or whole modes; without a name, all rules and modes."""
         if not names:
             self.set(Switch())
         for name in names:
@@ -65,7 +65,7 @@ def holds(name: str) -> bool:
 
 
 def amount(name: str) -> float:
-    """How many calls or seconds a rule of a season lasts now."""
+    """How many calls or seconds a temporary rule lasts now."""
     from llmlab.sandbox.refusals.table import BY_NAME
 
     return SWITCH.amount(BY_NAME[name])
@@ -73,7 +73,7 @@ def amount(name: str) -> float:
 
 @contextmanager
 def switched(*rules: str, modes: Iterable[str] = ()) -> Iterator[Switch]:
-    """Rules and modes on for a while, in this process."""
+    """Turn on rules and modes in this process while the context lasts."""
     before = Switch(dict(SWITCH.named), set(SWITCH.modes), set(SWITCH.mended))
     SWITCH.turn_on(rules, modes)
     try:

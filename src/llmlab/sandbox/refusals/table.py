@@ -1,4 +1,4 @@
-"""All rows, by service, in the order in which they are judged."""
+"""All rows of the refusals table, by service, in the order in which they are evaluated."""
 
 from collections.abc import Callable
 
@@ -33,4 +33,4 @@ ROWS: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in module.ROW
 BY_NAME = {rule.name: rule for rule in ROWS}
 LAUNCH_RULES = tuple(rule for rule in ROWS if rule.each_launch)
 NOTED: dict[str, Callable[[Call], None]] = {name: note for module in MODULES for name, note in getattr(module, "NOTED", {}).items()}
-"""Operations after which something is remembered that rules of a season go by."""
+"""Operation → function that records its event after the call, for temporary rules."""

@@ -1,6 +1,6 @@
-"""A month of spot market in a second: the lab's own programs on a simulated clock, an account in this process, and everything going wrong.
+"""A simulator of runs on the spot market: the lab's own programs on a simulated clock, with an account in memory and injected faults.
 
-The watchdog, `ops.start`, the agent and its store are the real ones; what stands in for the world is here: the clock (`timeline`), AWS
-(`storage`, `compute`, `control`, and the sandbox's own AWS in `moto_cloud`), machines and their trainer, the market, and what fails
-(`weather`). One seed is one schedule, always the same one; after each, `invariants` says what did not hold.
+The watchdog, `ops.start`, the agent and its store are the real ones. Simulated are the clock (`timeline`), AWS (`storage`, `compute`,
+`cloud`, and the sandbox's own AWS in `moto_cloud`), machines and their trainer, spot prices and capacity (`traces`), and the faults
+(`weather`). A schedule is one simulated history; a seed determines it completely. After each schedule, `invariants` are checked.
 """

@@ -1,4 +1,4 @@
-"""`python -m llmlab.sandbox.simulation`: one schedule, told line by line, or many, counted.
+"""`python -m llmlab.sandbox.simulation`: play one schedule and print its trace, or many and print their counts.
 
 The trace or one JSON document goes to stdout, progress to stderr; the exit code is 1 when an invariant did not hold.
 """

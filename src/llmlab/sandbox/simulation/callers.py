@@ -1,7 +1,7 @@
-"""The programs' way to AWS: boto3's clients, as far as they are used here, with the weather on the line.
+"""The programs' connections to the simulated AWS: boto3's clients, as far as they are used here, with faults injected into calls.
 
-A `Caller` is one program: a function's invocation, a machine, the laptop. Each call of it is counted, may take time, be throttled, lose its
-answer, or be the last thing that the program does.
+A `Caller` is one program: a function's invocation, a machine, the laptop. Each of its calls is counted, may take time, be throttled, lose
+its answer, or be the program's last.
 """
 
 from collections import Counter
@@ -24,16 +24,16 @@ TOKENS = {
     "NextContinuationToken": "ContinuationToken", "NextToken": "NextToken", "NextKeyMarker": "KeyMarker",
     "NextVersionIdMarker": "VersionIdMarker",
 }  # fmt: skip
-"""Where a page ends → where the next one begins."""
+"""Member of an answer with the token of the next page → parameter that takes it."""
 NO_PRICES = "throttled price histories"
 NOT_AGAIN = "create_fleet"
-"""The one call whose client does not repeat it, so that a lost answer reaches the program."""
+"""The only call that its client does not retry, so that a lost answer reaches the program."""
 
 Call = Callable[[str, str, Mapping[str, Any]], Any]
 
 
 class Client:
-    """A client of one service: every method is a call of its name."""
+    """A boto3-like client of one service: every method calls the operation of its name."""
 
     def __init__(self, service: str, call: Call) -> None:
         self._service = service
@@ -46,14 +46,14 @@ class Client:
         return Paginator(lambda parameters: self._call(self._service, method, parameters))
 
     def download_file(self, bucket: str, key: str, name: str, **rest: Any) -> None:
-        """A whole object into a file; the real one comes in parts, which are too small here to have any."""
+        """Download an object into a file, in one part: objects are too small here for several."""
         answer = self._call(self._service, "get_object", {"Bucket": bucket, "Key": key, **(rest.get("ExtraArgs") or {})})
         Path(name).write_bytes(answer["Body"].read())
 
 
 @dataclass(frozen=True)
 class Paginator:
-    """Page after page, by the token that each one ends with."""
+    """A boto3-like paginator: follows the token at the end of each page."""
 
     call: Callable[[Mapping[str, Any]], Any]
 
@@ -69,9 +69,10 @@ class Paginator:
 
 @dataclass
 class Caller:
-    """One program's calls, and how they end.
+    """One program's connection to AWS, with the faults of its calls.
 
-    `name` tells the dice who asks; `dies_at` is the number of the call that is its last, `dies_after` whether that takes effect.
+    `name` keys the random numbers; `dies_at` is the number of the call at which the program dies, `dies_after` whether that call still
+    takes effect.
     """
 
     name: str
@@ -81,11 +82,11 @@ class Caller:
     tally: Counter[str]
     pass_time: Callable[[float], None] = lambda _: None
     changed: Callable[[], None] = lambda: None
-    """Called when a schedule may have changed."""
+    """Called when a schedule of EventBridge Scheduler may have changed."""
     dies_at: int = 0
     dies_after: bool = False
     overdue: Callable[[], bool] = lambda: False
-    """Whether the program has run for longer than it may."""
+    """Whether the program has run longer than its time limit."""
     calls: int = 0
     dead: bool = False
     _counts: Counter[str] = field(default_factory=Counter)
@@ -94,12 +95,12 @@ class Caller:
         return Client(service, self.call)
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
-        """One call.
+        """Make one call of an AWS operation.
 
         Raises:
-            ClientError: AWS said no, or was too busy.
+            ClientError: AWS refused or throttled the call.
             ReadTimeoutError: the answer was lost.
-            Died: this was the last one.
+            Died: the program died at this call.
         """
         if self.dead:
             raise Died
@@ -151,7 +152,7 @@ class Caller:
 
 
 class SimulatedAws(Aws):
-    """The command line's connection, leading into a simulated account: errors become the domain's as in the real one."""
+    """The command line's connection to a simulated account: errors are translated to domain errors as in the real one."""
 
     def __init__(self, names: Names, caller: Caller) -> None:
         self.lab, self.region = names.lab, names.region

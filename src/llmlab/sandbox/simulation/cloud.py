@@ -1,4 +1,4 @@
-"""The account of a schedule: what the programs may call, and what the world itself does in it (`Cloud`); and the one in memory."""
+"""The simulated AWS account: its interface to the programs and to the simulator (`Cloud`), and the account in memory."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,22 +21,22 @@ class Schedule:
 
 
 class Cloud(Protocol):
-    """An account. Methods and parameters of `call` are boto3's; so are the errors."""
+    """An AWS account. Methods, parameters and errors of `call` are boto3's."""
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any: ...
 
     def listen(self, launched: Callable[[SimulatedInstance], None], ended: Callable[[str], None]) -> None:
-        """Whom to tell of a launch, and of a call of TerminateInstances for an instance."""
+        """Set the callbacks for a launch, and for an instance in a call of TerminateInstances."""
         ...
 
     def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
-        """An instance is in another state."""
+        """Change the state of an instance."""
         ...
 
     def schedules(self) -> dict[str, Schedule]: ...
 
     def drop(self, schedule: str) -> None:
-        """A schedule has gone off and deletes itself."""
+        """Delete a one-time schedule that has fired."""
         ...
 
     def body(self, bucket: str, key: str) -> bytes | None: ...
@@ -44,17 +44,17 @@ class Cloud(Protocol):
     def keys(self, bucket: str, prefix: str = "") -> list[str]: ...
 
     def messages(self) -> list[tuple[str, str]]:
-        """Subject and text of everything the topic was told."""
+        """Subject and text of every message published to the topic."""
         ...
 
     def close(self) -> None:
-        """Nobody asks any more."""
+        """Release the account: no more calls follow."""
         ...
 
 
 @dataclass
 class ControlPlane:
-    """Scheduler, SNS and CloudWatch, as far as they remember anything that matters here."""
+    """Scheduler, SNS and CloudWatch in memory, with the state that matters here: one-time schedules and published messages."""
 
     one_time: dict[str, dict[str, Any]] = field(default_factory=dict)
     published: list[tuple[str, str]] = field(default_factory=list)
@@ -93,7 +93,7 @@ class ControlPlane:
 
 @dataclass
 class MemoryCloud:
-    """The account in memory. `tests/simulation` holds its answers to those of the sandbox's own AWS, call by call."""
+    """The account in memory. `tests/simulation` compares its answers with those of the sandbox's own AWS, call by call."""
 
     compute: Compute
     storage: Storage = field(default_factory=Storage)
@@ -130,4 +130,4 @@ class MemoryCloud:
         return self.control.published
 
     def close(self) -> None:
-        """It is this object's alone."""
+        """Do nothing: the memory belongs to this object."""

@@ -1,4 +1,4 @@
-"""EC2 in memory: fleets of type instant over the pools of a market, client tokens, tags, states, and spot prices."""
+"""EC2 in memory: fleets of type instant with the capacity of spot traces, client tokens, tags, states, and spot prices."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,12 +13,12 @@ from llmlab.sandbox.simulation.traces import SpotTraces
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 SHOWN_SECONDS = 3600.0
-"""How long EC2 shows an instance that is terminated."""
+"""Seconds for which EC2 shows a terminated instance."""
 
 
 @dataclass
 class SimulatedInstance:
-    """One instance. Moments in seconds since 1970."""
+    """One simulated instance. Moments in seconds since 1970."""
 
     id: str
     instance_type: str
@@ -37,7 +37,7 @@ class SimulatedInstance:
 
 @dataclass
 class Compute:
-    """`launched` and `ended` tell the world; it answers with the states that follow."""
+    """EC2's calls. `launched` and `ended` are callbacks to the simulator, which sets the states that follow by `turn`."""
 
     timeline: Timeline
     market: SpotTraces
@@ -51,7 +51,7 @@ class Compute:
     # ------------------------------------------------------------ as boto3 has it
 
     def create_fleet(self, **request: Any) -> dict[str, Any]:
-        """The same answer again for a token that was seen; an error when the rest of the request is another.
+        """Launch a fleet; the same answer again for a known client token, an error when the rest of the request differs.
 
         https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html
         """
@@ -125,7 +125,7 @@ class Compute:
         self, *, InstanceTypes: Iterable[str] = (), AvailabilityZone: str = "", StartTime: datetime | None = None,  # noqa: N803
         EndTime: datetime | None = None, Filters: Iterable[Mapping[str, Any]] = (), **_: Any,  # noqa: N803
     ) -> dict[str, Any]:  # fmt: skip
-        """The price in force at StartTime, and each change since, newest first."""
+        """The spot prices: the one in force at StartTime, and each change since, newest first."""
         filters = {item["Name"]: item["Values"] for item in Filters}
         types = list(InstanceTypes) or filters.get("instance-type", [])
         zones = [AvailabilityZone] if AvailabilityZone else filters.get("availability-zone", [])
@@ -149,7 +149,7 @@ class Compute:
     # ------------------------------------------------------------ the world's side
 
     def turn(self, identity: str, state: str, cause: str = "", words: str = "") -> None:
-        """Another state of an instance."""
+        """Change the state of an instance."""
         instance = self.instances[identity]
         instance.state = state
         if cause:

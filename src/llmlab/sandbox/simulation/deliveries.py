@@ -1,4 +1,4 @@
-"""EventBridge and its Scheduler in a schedule: events and one-time schedules on their way to the function, as the weather has it."""
+"""EventBridge and its Scheduler, simulated: events and one-time schedules reach the function late, twice or not at all."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,15 +16,18 @@ from llmlab.sandbox.simulation.weather import Weather
 from llmlab.watchdog.events import STATE_CHANGE
 
 HEARD: Any = cast("Any", INSTANCE_CHANGED)["detail"]["state"]
-"""Of which changes of state the lab's rule lets the function know."""
+"""The instance states whose changes the lab's EventBridge rule delivers to the function."""
 
 Facts = tuple[float, str]
-"""Moment and target of a schedule, by which it is known whether it was changed."""
+"""Moment and target of a schedule, compared to detect a change."""
 
 
 @dataclass
 class Deliveries:
-    """`invoke` calls the function, `terminate` ends an instance, and `certain` says whether a schedule must not be lost now."""
+    """Delivers events and schedules with the weather's faults.
+
+    `invoke` calls the function, `terminate` ends an instance, and `certain` tells whether a schedule must not be lost now.
+    """
 
     timeline: Timeline
     dice: SeededRandom
@@ -37,7 +40,7 @@ class Deliveries:
     _planned: dict[str, Facts] = field(default_factory=dict)
 
     def emit(self, kind: str, identity: str, detail: Mapping[str, Any]) -> None:
-        """An event of EC2: lost, twice, or late."""
+        """Deliver an event of EC2: possibly lost, repeated or late."""
         if kind == STATE_CHANGE and detail["state"] not in HEARD:
             return
         name = (kind, identity, detail.get("state"))
@@ -53,7 +56,7 @@ class Deliveries:
             self.timeline.after(wait, partial(self.invoke, event))
 
     def changed(self) -> None:
-        """Plan what is new among the one-time schedules. One that is set to the past never goes off."""
+        """Plan new and changed one-time schedules. A schedule in the past never fires."""
         schedules = self.cloud.schedules()
         for name, schedule in schedules.items():
             facts = (schedule.moment, schedule.target + schedule.payload)

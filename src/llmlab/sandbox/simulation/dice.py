@@ -1,4 +1,4 @@
-"""Chance that depends on a seed and on what is asked, and not on what was asked before: one more question changes no other answer."""
+"""Random numbers keyed by (seed, name): a further draw changes no other one."""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SeededRandom:
-    """The chance of one schedule."""
+    """The random numbers of one schedule. `about` are the parts of a draw's name."""
 
     seed: int
 
     def roll(self, *about: object) -> float:
-        """At least 0 and below 1, even."""
+        """A number from [0, 1), uniformly distributed."""
         text = "/".join(map(str, (self.seed, *about)))
         return int.from_bytes(blake2b(text.encode(), digest_size=7).digest(), "big") / 2**56
 
@@ -27,7 +27,7 @@ class SeededRandom:
         return low + (high - low) * self.roll(*about)
 
     def wait(self, mean: float, *about: object) -> float:
-        """Exponential: how long until something comes that comes once in `mean` on average."""
+        """An exponentially distributed waiting time with this mean."""
         return -mean * math.log(1.0 - self.roll(*about))
 
     def choice(self, options: Sequence[T], *about: object) -> T:

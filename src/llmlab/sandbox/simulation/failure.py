@@ -1,19 +1,19 @@
-"""What goes wrong with a call or with the program that makes it."""
+"""Exceptions of the simulation: AWS's errors, the death of a program, and a program's waiting."""
 
 from botocore.exceptions import ClientError
 
 
 def failure(code: str, message: str, operation: str, status: int = 400) -> ClientError:
-    """An answer of AWS that is an error."""
+    """AWS's error answer to a call, as botocore raises it."""
     return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)  # type: ignore[typeddict-item]
 
 
 class Died(BaseException):
-    """The program is gone in the middle of what it did: no `except Exception` of its own hears of it."""
+    """The program died in the middle of its work. A BaseException, so that the program's own `except Exception` does not catch it."""
 
 
 class Pause(BaseException):
-    """A program on a machine waits: it is left here, and called anew at `moment`, in seconds since 1970."""
+    """A program on a machine waits: it is left by this exception, and called again at `moment`, in seconds since 1970."""
 
     def __init__(self, moment: float) -> None:
         super().__init__(moment)

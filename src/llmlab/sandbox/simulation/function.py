@@ -1,4 +1,4 @@
-"""The watchdog's function as Lambda runs it: at any time, several at once, and twice again after one that failed."""
+"""The watchdog's function as Lambda runs it: at any time, several invocations at once, and two retries of a failed one."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ LIMIT_SECONDS = 300.0
 RETRY_SECONDS = (60.0, 120.0)
 """After a failed asynchronous invocation. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
 MAX_HOURS = 24.0
-"""The lab's longest for an instance without a tag."""
+"""The lab's maximum lifetime of an instance without a deadline tag."""
 
 Make = Callable[..., Watchdog]
 """`Watchdog`, or what a test puts in its place."""
 
 
 class SimulatedFunction:
-    """`caller` gives each invocation, by its number, its own line to AWS."""
+    """The simulated Lambda function. `caller` gives each invocation, by its number, its own connection to AWS."""
 
     def __init__(self, names: Names, make: Make, timeline: Timeline, history: History, caller: Callable[[int], Caller]) -> None:
         self.names = names
@@ -35,7 +35,7 @@ class SimulatedFunction:
         self._running = 0
 
     def invoke(self, payload: Mapping[str, Any], tries: int = 0) -> None:
-        """Handle an event, once; what fails is planned anew."""
+        """Invoke the function with an event; after a failure a retry is planned."""
         self.invocations += 1
         name = f"watchdog {self.invocations}"
         caller = self.caller(self.invocations)

@@ -1,7 +1,7 @@
-"""What must hold after every schedule, whatever has happened in it. Each is a function of its own, whose name is its name.
+"""The invariants that must hold after every schedule, whatever happened in it: one function each, whose name is the invariant's.
 
-What is checked is the world's own `History` and the account's bare objects, with arithmetic of its own: of the lab's code only the
-contract is used, to read documents.
+They check the simulator's own `History` and the account's raw objects, with arithmetic of their own: of the lab's code only the contract
+is used, to read documents.
 """
 
 from collections import Counter
@@ -22,16 +22,16 @@ from llmlab.sandbox.simulation.trainer import PARTS, content
 MINUTE = 60.0
 CENT = 0.01
 SLACK_SECONDS = 30.0
-"""Of an agent's look and a step boundary, beside what a training says of itself."""
+"""Seconds for an agent's check interval and a step boundary, in addition to the times of the training."""
 RETRY_SECONDS = 180.0
-"""How much later a checkpoint may be safe whose upload AWS throttled or whose agent crashed."""
+"""Extra seconds until a checkpoint is safe when AWS throttled its upload or its agent crashed."""
 T = TypeVar("T")
 CHARGED = sum(charge.hourly for charge in CHARGES)
 
 
 @dataclass(frozen=True)
 class After:
-    """A schedule that is over, and what is written about its run."""
+    """A finished schedule, with the documents of its run."""
 
     scenario: Scenario
     history: History
@@ -76,7 +76,7 @@ def one_instance_an_attempt(after: After) -> Iterator[str]:
 
 
 def claimed(after: After) -> Iterator[str]:
-    """Every instance belongs to an attempt that was claimed, unless a launch that broke off took its claim back."""
+    """Every instance belongs to a claimed attempt, unless a launch that broke off withdrew its claim."""
     numbers = {attempt.number for attempt in after.attempts}
     for life in after.history.lives:
         if life.attempt not in numbers and numbers:
@@ -94,7 +94,7 @@ def deadline_holds(after: After) -> Iterator[str]:
 def hours_hold(after: After) -> Iterator[str]:
     """All instances together live no longer than the hours of the newest attempt, plus a minute each.
 
-    The minutes in which one that has left waits for AWS to take it back, for nothing, are not counted.
+    The minutes in which an instance whose agent has finished waits for its interruption, at no cost, are not counted.
     """
     allowed = max((attempt.max_hours for attempt in after.attempts), default=0.0) * HOUR
     used = sum(life.stopped - life.launched - _waited(life) for life in after.history.lives if life.stopped)
@@ -109,7 +109,7 @@ def _waited(life: Life) -> float:
 
 
 def ceiling_holds(after: After) -> Iterator[str]:
-    """What it really cost is no more than the ceiling plus one minute at the dearest price."""
+    """The true cost is at most the cost limit plus one minute at the highest price."""
     allowed = [attempt.max_cost for attempt in after.attempts if attempt.max_cost is not None]
     ended = [life for life in after.history.lives if life.stopped]
     if not allowed or not ended:
@@ -121,7 +121,7 @@ def ceiling_holds(after: After) -> Iterator[str]:
 
 
 def ends_or_resumable(after: After) -> Iterator[str]:
-    """The run has its last word; where it was never started, nothing of it is claimed."""
+    """The run ends with a marker; a run that was never started has no claimed attempt."""
     marker, attempts = after.marker, after.attempts
     if attempts and marker is None:
         yield f"{len(attempts)} attempts, and no marker"
@@ -137,7 +137,7 @@ def whole_checkpoint(after: After) -> Iterator[str]:
 
 
 def newest_checkpoint(after: After) -> Iterator[str]:
-    """An attempt goes on from the newest whole checkpoint that the ones before it had brought to safety."""
+    """An attempt resumes from the newest complete checkpoint that earlier attempts had uploaded."""
     safe = 0
     for life in after.history.lives:
         if life.began_at is not None and life.began_at < safe:
@@ -146,7 +146,7 @@ def newest_checkpoint(after: After) -> Iterator[str]:
 
 
 def needed_checkpoints_stay(after: After) -> Iterator[str]:
-    """The newest checkpoints that were ever whole are there and whole, and of the others a few at most are left."""
+    """The newest checkpoints that were ever complete exist and are complete, and at most a few of the others are left."""
     ever = sorted(after.history.saved)
     for step in ever[-after.scenario.keep :]:
         parts = [after.cloud.body(after.bucket, f"{after.keys.checkpoint(step)}{part}") for part in PARTS]
@@ -158,7 +158,7 @@ def needed_checkpoints_stay(after: After) -> Iterator[str]:
 
 
 def work_lost(after: After) -> Iterator[str]:
-    """An interruption costs at most the work since the save before: a save interval, and the time until that save is in S3."""
+    """An interruption costs at most the work since the last save: a save interval, and the time until that save is in S3."""
     for life in after.history.lives:
         lost = lost_seconds(after.scenario, life)
         if lost > (allowed := allowed_loss(after)):
@@ -166,7 +166,7 @@ def work_lost(after: After) -> Iterator[str]:
 
 
 def lost_seconds(scenario: Scenario, life: Life) -> float:
-    """Work that was done and was not safe when an instance stopped."""
+    """Seconds of work that was done and not yet uploaded when an instance stopped."""
     if life.began_at is None:
         return 0.0
     return (life.step - max(life.safe, life.began_at)) * scenario.course.step_seconds / life.speed
@@ -181,7 +181,7 @@ def allowed_loss(after: After) -> float:
 
 
 def nothing_left(after: After) -> Iterator[str]:
-    """When it is over there is no instance and no schedule."""
+    """After the run no instance and no one-time schedule is left."""
     for life in after.history.lives:
         if life.terminated is None:
             yield f"{life.instance} is still there"
@@ -190,7 +190,7 @@ def nothing_left(after: After) -> Iterator[str]:
 
 
 def told(after: After) -> Iterator[str]:
-    """People hear of the end of every run, and twice only where a function broke off between telling and noting it."""
+    """The end of every run is published, and twice only where a function died between publishing and recording it."""
     marker = after.marker
     if marker is None or not after.attempts:
         return
@@ -203,11 +203,11 @@ def told(after: After) -> Iterator[str]:
 
 
 def cost_agrees(after: After) -> Iterator[str]:
-    """What the run says that each attempt cost is what it cost until the moment it says it of, to the cent.
+    """The cost that the run records for each attempt is the true cost until the recorded end, to the cent.
 
-    Where prices could not be asked for, what it says lies between the pool's lowest and highest one. Where EC2's event of the end was lost
-    or slow, the watchdog counts until it finds out, which is never too little, and two hours at most. And who has left before AWS takes the
-    machine back cannot know that it was for nothing.
+    Where price calls were throttled, the recorded cost lies between those at the pool's lowest and highest price. Where EC2's event of the
+    end was lost or slow, the watchdog counts until it finds out: never too little, and two hours at most. An agent that finished before the
+    interruption cannot know that the instance was free.
     """
     for life in after.history.lives:
         end = after.end(life.attempt)
@@ -229,7 +229,7 @@ def cost_agrees(after: After) -> Iterator[str]:
 
 
 def found_out_seconds(scenario: Scenario) -> float:
-    """How long it may take until the watchdog knows of an end: where events are unreliable, until the sweep after one that fails thrice."""
+    """Seconds until the watchdog knows of an instance's end: with unreliable events, until the sweep after one that fails three times."""
     weather = scenario.weather
     if not (weather.lost_event or weather.dying_function or weather.throttled):
         return MINUTE + weather.slow_event_seconds
@@ -237,7 +237,7 @@ def found_out_seconds(scenario: Scenario) -> float:
 
 
 def finished_right(after: After) -> Iterator[str]:
-    """A run that completed has trained all its steps, and its adapter is what they make."""
+    """A completed run has trained all its steps, and its adapter is the one of the last step."""
     marker = after.document(Marker, after.keys.success)
     if marker is None:
         return
@@ -264,5 +264,5 @@ class Violation:
 
 
 def check(after: After) -> list[Violation]:
-    """Everything that did not hold."""
+    """The violations of all invariants."""
     return [Violation(after.scenario.seed, invariant.__name__, words) for invariant in ALL for words in invariant(after)]

@@ -1,7 +1,7 @@
-"""One instance of the simulated account: boot, the real agent over a simulated trainer, the power switch.
+"""A simulated machine, one for each instance: boot, the real agent over a simulated trainer, and power-off.
 
-The agent does one look after another; between them, and where it waits at its end, it is left (`Pause`), and called anew when its time has
-come. When nothing presses, that is later than it asked for: as on a machine that is slow.
+Between two checks, and where it waits at its end, the agent is left (`Pause`) and called again when its time has come. When no stop
+trigger is active, that is later than it asked for, as on a slow machine, to save real time.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,12 +30,12 @@ from llmlab.sandbox.simulation.trainer import PARTS, Course, Trainer
 from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 QUIET_SECONDS = 120.0
-"""How long the agent is left alone when nothing is due."""
+"""Seconds between two checks of the agent when nothing is due."""
 AGAIN_SECONDS = 30.0
 TRIES = 10
 OFF_SECONDS = 3.0
 FREE_HOUR_WAIT_SECONDS = 180.0
-"""The user data's: an interrupted machine in its first hour waits for AWS to take it back, because that makes it free."""
+"""Seconds of the user data: an interrupted machine in its first hour waits for AWS to terminate it, because then it is free."""
 NOTICE_SECONDS = 120.0
 
 Prepare = Callable[..., int]
@@ -43,7 +43,7 @@ Prepare = Callable[..., int]
 
 
 class MachineWorld(Protocol):
-    """What a machine asks the world for."""
+    """The interface of the `World` to its machines."""
 
     timeline: Timeline
     names: Names
@@ -57,22 +57,22 @@ class MachineWorld(Protocol):
     def power_off(self, identity: str) -> None: ...
 
     def struck(self, identity: str, fate: InstanceFault) -> None:
-        """AWS takes the machine away, now."""
+        """AWS terminates the machine now, as its fault says."""
         ...
 
     def note(self, who: str, words: str) -> None: ...
 
     def saw(self, what: str) -> None:
-        """Count something that happened."""
+        """Count an event by its name."""
         ...
 
     def saved(self, step: int) -> None:
-        """A checkpoint is whole in S3."""
+        """Record that a checkpoint is complete in S3."""
         ...
 
 
 class SimulatedMachine:
-    """`timer` says whether its own power-off at the deadline works."""
+    """The machine of one instance. `timer` tells whether its own power-off at the deadline works."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class SimulatedMachine:
     # ------------------------------------------------------------ life
 
     def boot(self, setup_seconds: float) -> None:
-        """The user data: the timer first, then image and data, then the agent."""
+        """Run the user data: the timer first, then image and data, then the agent."""
         if self.timer:
             self.timeline.at(self.life.deadline, self._timer_off)
         self.look(setup_seconds)
@@ -132,7 +132,7 @@ class SimulatedMachine:
             self.world.power_off(self.identity)
 
     def look(self, seconds: float) -> None:
-        """Wake what works here in so many seconds, or earlier if that is planned."""
+        """Wake the agent in so many seconds, or earlier if that is already planned."""
         moment = self.timeline.moment + seconds
         if moment < self._planned:
             self._planned = moment
@@ -145,7 +145,7 @@ class SimulatedMachine:
         self.guarded(self._work)
 
     def guarded(self, work: Callable[[], None]) -> None:
-        """Do work of a program here: it may wait, and it may be the machine's last."""
+        """Run work of a program on this machine: it may wait (`Pause`), and it may end the machine (`Died`)."""
         try:
             if self.trainer is not None:
                 self.trainer.report()
@@ -159,7 +159,7 @@ class SimulatedMachine:
             self.trainer.look_for_request()
 
     def _patience(self, moment: float) -> float:
-        """How long to leave alone what wants to be called at a moment."""
+        """Seconds until the agent is called, when it waits until a moment; longer than it asked for when no stop trigger is active."""
         seconds = max(0.0, moment - self.timeline.moment)
         if self.agent is None or self.trainer is None or self.trainer.left or self.background.last is not None:
             return seconds
@@ -174,7 +174,7 @@ class SimulatedMachine:
     # ------------------------------------------------------------ the agent's entry
 
     def _enter(self) -> None:
-        """As `llmlab.agent.__main__` does: everything prepared, then the watch."""
+        """Start the agent as `llmlab.agent.__main__` does: prepare everything, then watch the trainer."""
         for place in ("data", "model", "checkpoints", "output", "logs", "control", "host"):
             Path(getattr(self.folder, place)).mkdir(parents=True, exist_ok=True)
         try:
@@ -211,7 +211,7 @@ class SimulatedMachine:
         self._work()
 
     def make_agent(self) -> Agent:
-        """A new process of the agent, which knows what lies in the work folder and in S3."""
+        """A new agent process, which knows only what is in the work folder and in S3."""
         names, run, number = self.world.names, self.instance.tags[Tag.RUN], int(self.instance.tags[Tag.ATTEMPT])
         outputs = S3Store(Client("s3", self._call), names.outputs_bucket, AgentClock(self.timeline))
         keys = RunKeys(run)
@@ -226,7 +226,7 @@ class SimulatedMachine:
         )  # fmt: skip
 
     def _call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
-        """A call of the agent, where a strike in the middle of an upload comes to it."""
+        """A call of the agent to AWS, which raises `Died` where the fault strikes during an upload."""
         key = parameters.get("Key", "")
         if method == "put_object":
             parts = key.split("/")
@@ -242,7 +242,7 @@ class SimulatedMachine:
         return answer
 
     def _begin(self) -> None:
-        """The agent's `run`, taken apart where it sleeps."""
+        """Begin the agent's `run`, which is split into methods where it sleeps."""
         assert self.agent is not None
         self.agent.begin()
         self._work = self._watch
@@ -266,7 +266,7 @@ class SimulatedMachine:
         self._over()
 
     def _over(self) -> None:
-        """What the user data does when the agent has written its last word."""
+        """Continue the user data after the agent has written the attempt's end: power off, unless the instance is to be kept."""
         self.life.said_at = self.timeline.moment
         self._work = lambda: None
         reason = read(self.folder.marked).strip()
@@ -300,12 +300,12 @@ class SimulatedMachine:
     # ------------------------------------------------------------ what happens to it
 
     def warn(self, moment: float) -> None:
-        """IMDS tells of the interruption."""
+        """Show the interruption notice in IMDS."""
         self.notice = datetime.fromtimestamp(int(moment), UTC)
         self.look(5.0)
 
     def freeze(self) -> None:
-        """Nothing goes on here any more, and the power stays on."""
+        """Freeze the machine: nothing runs any more, and it stays on."""
         if self.on:
             self.say("freezes")
             self.world.saw(str(self.fate.strike))
@@ -314,7 +314,7 @@ class SimulatedMachine:
                 self.trainer.stand_still()
 
     def end(self) -> None:
-        """The power is off."""
+        """Switch the machine off."""
         self.on = False
         self.caller.dead = True
         if self.trainer is not None:

@@ -1,4 +1,4 @@
-"""Schedule after schedule: what was seen in all of them, and what did not hold."""
+"""Play many schedules, and count their events and violations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,12 +15,12 @@ Make = Callable[[int, Parts], World]
 
 
 def make(seed: int, parts: Parts) -> World:
-    """The schedule of a seed, in memory."""
+    """The world of a seed, on the account in memory."""
     return World(scenario.made(seed), parts)
 
 
 def make_on_sandbox(seed: int, parts: Parts) -> World:
-    """The same schedule on the sandbox's own AWS, which takes some ten times as long."""
+    """The world of a seed on the sandbox's own AWS, which takes some ten times as long."""
     from llmlab.sandbox.simulation.moto_cloud import MotoCloud
 
     return World(scenario.made(seed), parts, MotoCloud)
@@ -28,7 +28,7 @@ def make_on_sandbox(seed: int, parts: Parts) -> World:
 
 @dataclass
 class ScheduleSummary:
-    """What was seen: `seen` by the names of `History.seen`, `ends` by end reason; hours are simulated ones."""
+    """The counts of one or more schedules: `seen` by the names of `History.seen`, `ends` by end reason; hours are simulated ones."""
 
     schedules: int = 0
     attempts: int = 0
@@ -48,11 +48,11 @@ class ScheduleSummary:
 
     @property
     def interruptions(self) -> dict[str, int]:
-        """By what struck."""
+        """How often each fault struck."""
         return {str(strike): self.seen[str(strike)] for strike in weather.Strike if self.seen[str(strike)]}
 
     def document(self) -> dict[str, Any]:
-        """As plain data."""
+        """The summary as plain data for JSON."""
         decisions = {name: count for name, count in sorted(self.seen.items()) if name.startswith("decision: ")}
         rest = {name: count for name, count in sorted(self.seen.items()) if name not in {*decisions, *self.interruptions}}
         return {
@@ -71,7 +71,7 @@ class ScheduleSummary:
 
 
 def play(seed: int, parts: Parts = Parts(), make: Make = make) -> ScheduleSummary:  # noqa: B008 - frozen
-    """One schedule, and every invariant after it."""
+    """Play one schedule, and check every invariant after it."""
     world = make(seed, parts)
     try:
         history, after = world.play(), world.after()
@@ -86,7 +86,7 @@ def play(seed: int, parts: Parts = Parts(), make: Make = make) -> ScheduleSummar
 
 
 def play_all(seeds: Iterable[int], workers: int = 1, make: Make = make) -> Iterator[ScheduleSummary]:
-    """One summary a seed, in their order."""
+    """Play all seeds; one summary a seed, in their order."""
     play_seed = partial(play, make=make)
     if workers == 1:
         yield from map(play_seed, seeds)

@@ -1,6 +1,6 @@
-"""The sandbox's own AWS as the account of a schedule: moto, completed, in this process and on the schedule's clock.
+"""The sandbox's own AWS as the simulated account: moto, completed, in this process and on the simulated clock.
 
-Names of instances and subnets are translated, so that a schedule is the same one here and in memory.
+Ids of instances and subnets are translated, so that a schedule is the same here and in memory.
 """
 
 import functools
@@ -23,7 +23,7 @@ from llmlab.sandbox.simulation.timeline import Timeline
 
 @functools.cache
 def _client(service: str, region: str) -> Any:
-    """One a process, tried once: a second try would wait in real time."""
+    """The client of a service, one a process. It does not retry, because a retry would wait in real time."""
     return botocore.session.Session().create_client(
         service,
         region_name=region,
@@ -35,7 +35,7 @@ def _client(service: str, region: str) -> Any:
 
 @dataclass
 class Translation:
-    """Our names and moto's for the same things."""
+    """Two-way translation between the simulator's ids and moto's."""
 
     to_moto: dict[str, str] = field(default_factory=dict)
     to_ours: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a seed stands for: a run with its limits, a training, a market, the weather, what strikes its machines, and what its user does."""
+"""The scenario that a seed determines: the run's limits, training, spot traces, weather, faults of its instances, and user actions."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DAYS = 5
 
 @dataclass(frozen=True)
 class LaunchLimits:
-    """What `launch` is told."""
+    """The options of `launch`."""
 
     spot: bool = True
     max_hours: float = 8.0
@@ -35,7 +35,7 @@ class LaunchLimits:
 
 @dataclass(frozen=True)
 class User:
-    """What somebody does by hand, in hours after the launch; None: nothing."""
+    """The user's actions, in hours after the launch; None for no action."""
 
     stops: float | None = None
     resumes: float | None = None
@@ -43,10 +43,10 @@ class User:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Everything that a schedule is made of.
+    """All parameters of a schedule.
 
-    `setup_seconds` are from the launch of an instance to its agent; `interruption_hours` is the mean time between two strikes beside those
-    of the market, infinite for none; `trouble` the chance that an attempt meets with anything else.
+    `setup_seconds` are from the launch of an instance to its agent; `interruption_hours` is the mean time between two interruptions in
+    addition to those of the spot traces, infinite for none; `trouble` the chance of any other fault in an attempt.
     """
 
     seed: int
@@ -62,7 +62,7 @@ class Scenario:
     begin: datetime = BEGIN
     days: float = DAYS
     keep: int = 3
-    """Checkpoints that stay in S3, by the recipe."""
+    """How many checkpoints stay in S3, by the recipe."""
 
     @property
     def dice(self) -> SeededRandom:
@@ -70,18 +70,18 @@ class Scenario:
 
     @property
     def horizon(self) -> datetime:
-        """By when everything has to be over."""
+        """The end of the simulation, by which the run must be over."""
         return self.begin + timedelta(days=self.days)
 
     def fate(self, attempt: int) -> InstanceFault:
-        """What strikes an attempt, were it on spot."""
+        """The fault of an attempt's instance, as if it were a spot instance."""
         if math.isinf(self.interruption_hours):
             return InstanceFault()
         return weather.fate(self.dice, attempt, spot=True, mean_hours=self.interruption_hours, trouble=self.trouble)
 
 
 def pools_of(market: SpotTraces, begin: datetime) -> tuple[Pool, ...]:
-    """The pools as `launch` would note them: with the spot prices of that moment. A subnet a zone."""
+    """The pools as `launch` would record them: with the spot prices of that moment, and one subnet a zone."""
     return tuple(
         Pool(trace.instance_type, trace.zone, f"subnet-{trace.zone[-1]}", trace.on_demand, trace.price(begin.timestamp(), spot=True),
              speed=SPEEDS.get(trace.instance_type, 1.0))
@@ -90,7 +90,7 @@ def pools_of(market: SpotTraces, begin: datetime) -> tuple[Pool, ...]:
 
 
 def made(seed: int) -> Scenario:
-    """The schedule of a seed."""
+    """The scenario of a seed."""
     dice = SeededRandom(seed)
     hours = dice.choice((1.0, 2.0, 4.0, 8.0, 12.0), "max hours")
     types = sorted({dice.choice(TYPES, "type", number) for number in range(3)})

@@ -1,4 +1,4 @@
-"""S3 in memory, as much of it as the lab's programs ask for: a versioned bucket with conditional writes and listings in pages."""
+"""S3 in memory, as far as the lab's programs use it: versioned buckets with conditional writes and paged listings."""
 
 import io
 from collections import Counter
@@ -13,24 +13,24 @@ NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Storage:
-    """Every object of every bucket, newest version last. A deletion is a version without a body."""
+    """The objects of every bucket, newest version last. A deletion is a version without a body."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], list[tuple[str, bytes | None]]] = {}
-        """Versions by their ids."""
+        """(bucket, key) → versions as (version id, body)."""
         self._written: Counter[tuple[str, str]] = Counter()
         self._metadata: dict[tuple[str, str], Mapping[str, str]] = {}
-        """Of the newest version of each."""
+        """User metadata of the newest version of each object."""
 
     def body(self, bucket: str, key: str, version: str = "") -> bytes | None:
-        """An object as it is, or as one version of it was."""
+        """The body of an object's newest version or of the given one; None if there is none, or it is a deletion."""
         versions = self._objects.get((bucket, key))
         if not versions:
             return None
         return next((body for identity, body in versions if identity == version), None) if version else versions[-1][1]
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
-        """In the order of S3, which is that of their bytes."""
+        """The keys of a bucket with a prefix, sorted as S3 sorts them."""
         keys = [
             key
             for (place, key), versions in self._objects.items()
@@ -79,7 +79,7 @@ class Storage:
     def list_object_versions(
         self, *, Bucket: str, Prefix: str = "", KeyMarker: str = "", VersionIdMarker: str = "", MaxKeys: int = PAGE, **_: Any,  # noqa: N803
     ) -> dict[str, Any]:  # fmt: skip
-        """Keys in order, of each the newest version first."""
+        """The versions of all keys in order, for each key the newest first."""
         every = [
             (key, version, body)
             for place, key in sorted(self._objects)
@@ -115,7 +115,7 @@ class Storage:
         return answer
 
     def _delete(self, bucket: str, key: str, version: str) -> None:
-        """A version for good; without one, the object gets a delete marker."""
+        """Delete a version for good; without a version id, add a delete marker."""
         versions = self._objects.get((bucket, key))
         if not versions:
             return

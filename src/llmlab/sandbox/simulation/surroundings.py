@@ -1,4 +1,4 @@
-"""What an agent has around it on a simulated machine: time for its work beside the watch, a clock, IMDS, GPUs and a place for numbers."""
+"""The agent's surroundings on a simulated machine: background jobs, a clock, IMDS, GPUs and CloudWatch metrics."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 
 class AgentHost(Protocol):
-    """The machine, as far as they need it."""
+    """The interface of a simulated machine to the agent's surroundings."""
 
     timeline: Timeline
     instance: SimulatedInstance
@@ -36,17 +36,17 @@ class AgentHost(Protocol):
 
 
 class SimulatedJobs:
-    """The agent's work beside its watch, at the time that it would take. What comes last is waited for by `Pause`."""
+    """The agent's background jobs, with the time that they would take. The last upload is waited for by `Pause`."""
 
     def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
         self.pending: dict[str, float] = {}
         self.last: tuple[float, float] | None = None
-        """Since when the last upload is on its way, and how long it takes."""
+        """The last upload: the moment until which it is waited for, and by how many seconds it exceeds its time limit."""
         self._sent: set[str] = set()
 
     def forget(self) -> None:
-        """The agent has crashed, and what it did beside its watch with it."""
+        """Drop all jobs, because the agent has crashed."""
         self.pending.clear()
         self.last = None
         self._sent.clear()
@@ -78,7 +78,7 @@ class SimulatedJobs:
         return True
 
     def _seconds(self) -> float:
-        """The time that what has come since the last look takes to upload."""
+        """Seconds to upload the checkpoints that are new since the last call."""
         checkpoints = {path.parent.name for path in Path(self.machine.folder.checkpoints).glob(f"*/{contract.COMPLETE}")}
         fresh = len(checkpoints - self._sent)
         self._sent |= checkpoints
@@ -93,12 +93,12 @@ class SimulatedJobs:
         try:
             work()
         except (StoreError, OSError) as error:
-            self._sent.clear()  # it tries again, which takes its time again
+            self._sent.clear()  # the upload is tried again, and takes its time again
             self.machine.say(f"{name}: {error}")
 
 
 class AgentClock:
-    """The agent's clock: to sleep on it is to be left."""
+    """The agent's clock: `sleep` raises `Pause`."""
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
@@ -111,7 +111,7 @@ class AgentClock:
 
 
 class SimulatedImds:
-    """IMDS."""
+    """The instance metadata service that the agent reads."""
 
     def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
@@ -127,7 +127,7 @@ class SimulatedImds:
 
 
 class SimulatedGpus:
-    """Busy as long as the trainer trains."""
+    """The machine's GPUs: busy as long as the trainer trains."""
 
     def __init__(self, machine: AgentHost) -> None:
         self.machine = machine
@@ -145,7 +145,7 @@ class SimulatedGpus:
 
 
 class SimulatedMetrics:
-    """CloudWatch's, which nothing here reads."""
+    """The agent's CloudWatch metrics, which nothing here reads."""
 
     def publish(self, values: Mapping[Metric, float]) -> None:
-        """Nobody looks."""
+        """Drop the values."""

@@ -1,4 +1,4 @@
-"""The one clock of a schedule, and what is to happen when."""
+"""The simulated clock of a schedule, and its queue of planned actions."""
 
 import heapq
 import itertools
@@ -10,7 +10,7 @@ Action = Callable[[], object]
 
 
 class Due(NamedTuple):
-    """`number` keeps what is due at the same moment in the order it was planned in."""
+    """A planned action. `number` keeps actions of the same moment in the order in which they were planned."""
 
     moment: float
     number: int
@@ -18,9 +18,9 @@ class Due(NamedTuple):
 
 
 class Timeline:
-    """Is a `Clock`: to sleep on it is to let everything happen that is due meanwhile, also from within something that happens.
+    """A simulated `Clock`: sleeping runs all actions that are due meanwhile, also from within another action.
 
-    That is how two programs run at once without threads: what calls AWS sleeps for as long as the call takes.
+    That is how two programs run at once without threads: a program that calls AWS sleeps for as long as the call takes.
     """
 
     def __init__(self, start: datetime) -> None:
@@ -35,14 +35,14 @@ class Timeline:
         self.run_until(self.moment + seconds)
 
     def at(self, moment: float, action: Action) -> None:
-        """Plan something for a moment, in seconds since 1970; what is past comes at once."""
+        """Plan an action for a moment in seconds since 1970; one in the past runs next."""
         heapq.heappush(self._due, Due(max(moment, self.moment), next(self._numbers), action))
 
     def after(self, seconds: float, action: Action) -> None:
         self.at(self.moment + seconds, action)
 
     def run_until(self, moment: float, enough: Callable[[], bool] = lambda: False) -> None:
-        """Let everything happen that is due until then, or until `enough`."""
+        """Run all actions that are due until a moment, or until `enough` returns True."""
         while self._due and self._due[0].moment <= moment and not enough():
             due = heapq.heappop(self._due)
             self.moment = max(self.moment, due.moment)

@@ -1,7 +1,7 @@
-"""The market of a schedule: what each pool costs at each moment, and when it has nothing to give.
+"""Spot traces of a schedule: the price of each pool at each moment, and the times when it has no capacity.
 
-Made from a seed, or from a list. Made ones have the shape that AWS's own histories have: a spot price is a third to a half of the
-on-demand price and moves a few percent every few hours, rarely by a half; a pool gives for some hours and is then out for a while.
+They are generated from a seed, or read from a list. Generated ones have the shape of AWS's own histories: a spot price is a third to a half
+of the on-demand price and moves a few percent every few hours, rarely by a half; a pool has capacity for some hours, then none for a while.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-instances-history.html
 """
 
@@ -19,10 +19,10 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Trace:
-    """One pool. Moments in seconds since 1970.
+    """The prices and capacity of one pool. Moments in seconds since 1970.
 
     `prices` are (moment, US dollars an hour from then on), in order, the first at or before the beginning; `closed` are (from, to) without
-    spot capacity and `closed_on_demand` without any, in order and apart.
+    spot capacity and `closed_on_demand` without on-demand capacity, in order and disjoint.
     """
 
     instance_type: str
@@ -33,11 +33,11 @@ class Trace:
     closed_on_demand: tuple[tuple[float, float], ...] = ()
 
     def price(self, moment: float, *, spot: bool) -> float:
-        """US dollars an hour."""
+        """The price at a moment, in US dollars an hour."""
         return self.prices[self._index(moment)][1] if spot else self.on_demand
 
     def point(self, moment: float) -> tuple[float, float]:
-        """The price in force, and since when."""
+        """The spot price in force at a moment, as (valid since, US dollars an hour)."""
         return self.prices[self._index(moment)]
 
     def _index(self, moment: float) -> int:
@@ -47,11 +47,11 @@ class Trace:
         return _gap(self.closed if spot else self.closed_on_demand, moment) is None
 
     def closes(self, moment: float) -> float | None:
-        """When spot capacity runs out next, None when never."""
+        """The moment when spot capacity runs out next, None when never."""
         return next((begin for begin, _ in self.closed if begin > moment), None)
 
     def dollars(self, start: float, end: float, *, spot: bool) -> float:
-        """What an instance costs from `start` to `end`: the sum over the pieces of its price."""
+        """The cost in US dollars of an instance from `start` to `end`, summed over the changes of its price."""
         if not spot:
             return self.on_demand * (end - start) / HOUR
         cuts = [start, *(moment for moment, _ in self.prices if start < moment < end), end]
@@ -65,7 +65,7 @@ def _gap(gaps: Sequence[tuple[float, float]], moment: float) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class SpotTraces:
-    """All pools, by (type, zone)."""
+    """The traces of all pools, by (instance type, zone)."""
 
     traces: Mapping[tuple[str, str], Trace]
 
@@ -73,13 +73,13 @@ class SpotTraces:
         return self.traces[instance_type, zone]
 
     def dearest(self, start: float, end: float) -> float:
-        """The highest price of any pool and market in a time, in US dollars an hour."""
+        """The highest price of any pool, spot or on-demand, from `start` to `end`, in US dollars an hour."""
         spot = [price for trace in self.traces.values() for moment, price in [trace.point(start), *trace.prices] if moment <= end]
         return max([*spot, *(trace.on_demand for trace in self.traces.values())])
 
 
 def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> SpotTraces:
-    """A market from plain data: `type`, `zone`, `on_demand`, `prices` and `closed` with hours after `begin` as moments."""
+    """Spot traces from plain data: `type`, `zone`, `on_demand`, `prices` and `closed` with hours after `begin` as moments."""
 
     def gaps(item: Mapping[str, Any], name: str) -> tuple[tuple[float, float], ...]:
         return tuple((begin + first * HOUR, begin + last * HOUR) for first, last in item.get(name, ()))
@@ -99,7 +99,7 @@ def from_list(items: Iterable[Mapping[str, Any]], begin: float) -> SpotTraces:
 def made(
     dice: SeededRandom, pools: Iterable[tuple[str, str]], begin: float, hours: float, *, up_hours: float = 9.0, out_hours: float = 2.0
 ) -> SpotTraces:
-    """A market from a seed. `up_hours` and `out_hours` are how long a pool gives, and then does not, on average."""
+    """Spot traces from a seed. `up_hours` and `out_hours` are the mean times that a pool has capacity, and then has none."""
     end = begin + hours * HOUR
     return SpotTraces({pool: _made(dice, *pool, begin, end, up_hours, out_hours) for pool in pools})
 

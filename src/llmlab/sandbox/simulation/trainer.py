@@ -1,8 +1,8 @@
-"""A trainer whose steps are a moment each: it keeps the real one's contract with the agent, file by file, and computes nothing.
+"""A simulated trainer: it keeps the real one's contract with the agent, file by file, and computes nothing.
 
-It goes on from the newest checkpoint in its folder that has its `COMPLETE`, writes its own under another name, renames them, and puts
-`COMPLETE` last; it looks for a request after each step, saves, and leaves with the code for that. What a checkpoint holds follows from
-its step alone, so that everybody can tell what it should be.
+It resumes from the newest checkpoint in its folder that has its `COMPLETE`, writes checkpoints under another name, renames them, and
+writes `COMPLETE` last; after each step it checks for a stop request, saves, and exits with the code for that. The content of a checkpoint
+follows from its step alone, so that anyone can check it.
 """
 
 import math
@@ -20,9 +20,9 @@ from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 
 @dataclass(frozen=True)
 class Course:
-    """A training. Times in seconds, those of steps on the slowest pool.
+    """The parameters of a training. Times in seconds, those of steps on the slowest pool.
 
-    `save_seconds` is between two saves, `writing_seconds` for one, `uploading_seconds` for its upload.
+    `save_seconds` is the interval between two saves, `writing_seconds` the time of one, `uploading_seconds` that of its upload.
     """
 
     steps: int
@@ -35,22 +35,22 @@ class Course:
 
 PARTS = ("weights", "optimizer")
 KEPT = 2
-"""Checkpoints that stay on the machine."""
+"""How many checkpoints stay on the machine."""
 HARDWARE_WORDS = "RuntimeError: CUDA error: uncorrectable ECC error encountered"
 
 
 def content(part: str, step: int) -> bytes:
-    """A file of a checkpoint."""
+    """The content of a checkpoint's file at a step."""
     return f"{part} after step {step}\n".encode()
 
 
 def holds(folder: Path, step: int) -> bool:
-    """Whether a folder is the checkpoint that a trainer saved at a step."""
+    """Whether a folder holds the complete checkpoint of a step."""
     return all((folder / part).is_file() and (folder / part).read_bytes() == content(part, step) for part in PARTS)
 
 
 class Trainer:
-    """One process on one machine. `alive` says whether that machine still is; `soon` wakes its agent."""
+    """The trainer process of one machine. `alive` tells whether the machine still runs; `soon` wakes its agent in so many seconds."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Trainer:
     # ------------------------------------------------------------ life
 
     def begin(self) -> None:
-        """Load the newest whole checkpoint, then train."""
+        """Load the newest complete checkpoint, then train."""
         checkpoints = Path(self.folder.checkpoints)
         steps = [contract.parse_checkpoint_name(path.parent.name) for path in checkpoints.glob(f"*/{contract.COMPLETE}")]
         self.base = max((step for step in steps if step is not None), default=0)
@@ -96,12 +96,12 @@ class Trainer:
             self._plan(self.began + self.fate.after, self._struck)
 
     def _plan(self, moment: float, action: Callable[[], None]) -> None:
-        """Only if it then still lives."""
+        """Plan an action, which is skipped if the trainer does not run any more at that moment."""
         self.timeline.at(moment, lambda: None if self.left or self.hung or not self.alive() else action())
 
     @property
     def step(self) -> int:
-        """How many steps are done."""
+        """The number of finished steps."""
         if self._last is not None:
             return self._last
         if self.timeline.moment < self.began:
@@ -109,7 +109,7 @@ class Trainer:
         return min(self.course.steps, self.base + int((self.timeline.moment - self.began) / self.step_seconds + 1e-9))
 
     def _moment(self, step: int) -> float:
-        """When a step is done."""
+        """The moment when a step is finished."""
         return self.began + (step - self.base) * self.step_seconds
 
     def _next_step(self) -> int:
@@ -118,13 +118,13 @@ class Trainer:
     # ------------------------------------------------------------ saving
 
     def _save_in_time(self) -> None:
-        """Plan the next save: at the first step that ends when its time has come."""
+        """Plan the next save: at the end of the first step after the save interval."""
         steps = math.ceil((self.saved + self.course.save_seconds - self.began) / self.step_seconds - 1e-9)
         if self.base + steps < self.course.steps:
             self._plan(self._moment(self.base + steps), lambda: self._save(self._save_in_time))
 
     def _save(self, then: Callable[[], None]) -> None:
-        """One at a time: the next save waits for the one before."""
+        """Save a checkpoint, after the save before has finished; then call `then`."""
         if self.timeline.moment < self._written:
             self._plan(self._written, lambda: self._save(then))
             return
@@ -157,7 +157,7 @@ class Trainer:
     # ------------------------------------------------------------ leaving
 
     def look_for_request(self) -> None:
-        """Its own look after each step: what is asked for is done at the next one."""
+        """Check for a stop request, as after each step; the trainer saves and exits at the next step."""
         if not self._stop_requested and Path(self.folder.request).exists():
             self._stop_requested = True
             ready = self._moment(self._next_step())
@@ -169,12 +169,12 @@ class Trainer:
 
     def _leave(self) -> None:
         step = self.step
-        reason = EndReason.STOPPED_BY_USER  # the agent knows better, and says so
+        reason = EndReason.STOPPED_BY_USER  # the agent knows the actual reason, and records it
         self._outcome(Outcome(reason, f"saved at step {step} on request", step=step, total_steps=self.course.steps))
         self._exit(TrainerExit.STOPPED_ON_REQUEST)
 
     def _finish(self) -> None:
-        """Everything is trained: a last save, the output, and success."""
+        """Finish the training: a last save, the output, and a successful exit."""
         self._save(self._hand_in)
 
     def _hand_in(self) -> None:
@@ -199,7 +199,7 @@ class Trainer:
             self._exit(TrainerExit.TRAINING_ERROR)
 
     def stand_still(self) -> None:
-        """No step is done any more."""
+        """Stop stepping: no further step is finished."""
         self._last = self.step
 
     def _outcome(self, outcome: Outcome) -> None:
@@ -212,7 +212,7 @@ class Trainer:
         self.soon(1.0)
 
     def report(self) -> None:
-        """Replace the progress, unless it hangs."""
+        """Write the progress document, unless the trainer hangs or has exited."""
         if self.hung or self.left:
             return
         step, seconds = self.step, max(0.0, self.timeline.moment - self.began)

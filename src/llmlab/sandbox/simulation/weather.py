@@ -1,4 +1,4 @@
-"""What goes wrong in a schedule, and how often: of events, schedules, calls, functions and machines."""
+"""The faults of a schedule and their chances: of events, one-time schedules, calls, functions and instances."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,38 +8,39 @@ from llmlab.sandbox.simulation.dice import SeededRandom
 
 @dataclass(frozen=True)
 class Weather:
-    """Chances from 0 to 1 and times in seconds. The default is a calm day: nothing fails, and nothing takes time."""
+    """The fault profile of a schedule: chances from 0 to 1 and times in seconds. By default nothing fails, and nothing takes time."""
 
     lost_event: float = 0.0
     repeated_event: float = 0.0
     slow_event_seconds: float = 1.0
-    """At most, of an event of EC2; who is slow is also overtaken."""
+    """Maximum delay of an event of EC2; a slow event is also overtaken by later ones."""
     lost_schedule: float = 0.0
-    """A one-time schedule that never goes off."""
+    """Chance that a one-time schedule never fires."""
     late_schedule_seconds: float = 0.0
-    """At most. Scheduler promises a minute. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+    """Maximum delay of a one-time schedule. Scheduler is precise to a minute.
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
     throttled: float = 0.0
-    """A call that still fails after the client's own tries."""
+    """Chance that a call is still throttled after the client's own retries."""
     lost_answer: float = 0.0
-    """A call that took effect and whose answer never came: the client makes it again, where it may."""
+    """Chance that a call takes effect and its answer is lost: the client repeats it, where it may."""
     conflict: float = 0.0
-    """A conditional write that S3 refuses because another one of the same key is under way, whatever becomes of that."""
+    """Chance that S3 refuses a conditional write because another write of the same key is in progress, whatever becomes of that."""
     dying_function: float = 0.0
-    """An invocation that breaks off before or after one of its calls."""
+    """Chance that an invocation of the function dies before or after one of its calls."""
     function_calls: int = 30
-    """Among how many first calls that is."""
+    """Number of first calls among which a dying invocation's last one is."""
     call_seconds: float = 0.0
-    """How long each call of a function takes at most; meanwhile everybody else goes on."""
+    """Maximum duration of each call of a function; meanwhile the other programs go on."""
     hidden_seconds: float = 0.0
-    """How long DescribeInstances does not show a new instance, at most."""
+    """Maximum time for which DescribeInstances does not show a new instance."""
     broken_timer: float = 0.0
-    """A machine whose own power-off at the deadline does not come."""
+    """Chance that a machine's own power-off at the deadline does not work."""
     dying_laptop: float = 0.0
-    """A launch that breaks off, by Ctrl-C or for good."""
+    """Chance that a launch breaks off, by Ctrl-C or for good."""
 
 
 def made(dice: SeededRandom) -> Weather:
-    """The weather of a seed: one in eight is calm, so that what fails there fails by itself."""
+    """The weather of a seed. One in eight is calm, so that a violation there has no injected fault as its cause."""
     if dice.happens(0.125, "calm"):
         return Weather()
     rough = dice.between(0.2, 1.0, "rough")
@@ -61,7 +62,7 @@ def made(dice: SeededRandom) -> Weather:
 
 
 class Strike(StrEnum):
-    """What becomes of an instance by itself, before anybody ends it."""
+    """The fault that strikes an instance before anybody ends it."""
 
     NONE = "none"
     NOTICE = "interrupted with notice"
@@ -70,9 +71,9 @@ class Strike(StrEnum):
     IN_SAVE = "interrupted during a save"
     IN_LAST_UPLOAD = "interrupted during the last upload"
     FROZEN = "the machine freezes"
-    """Nothing on it works any more, its own timer neither; only somebody else can end it."""
+    """Nothing on the machine works any more, not even its own timer; it must be terminated from outside."""
     LOST = "lost"
-    """The machine is gone, and EC2 does not call it an interruption."""
+    """The machine is terminated, and EC2 does not call it an interruption."""
     CRASH = "the trainer crashes"
     MEMORY = "the trainer runs out of memory"
     HANG = "the trainer hangs"
@@ -86,7 +87,7 @@ TROUBLES = (Strike.CRASH, Strike.MEMORY, Strike.HANG, Strike.HARDWARE, Strike.AG
 
 @dataclass(frozen=True)
 class InstanceFault:
-    """What strikes one instance. `after` is in seconds after its boot; `count` which save, for `IN_SAVE`."""
+    """The fault of one instance. `after` is in seconds after its boot; `count` is the number of the save, for `IN_SAVE`."""
 
     strike: Strike = Strike.NONE
     after: float = 0.0
@@ -94,9 +95,9 @@ class InstanceFault:
 
 
 def fate(dice: SeededRandom, attempt: int, *, spot: bool, mean_hours: float, trouble: float) -> InstanceFault:
-    """What strikes an attempt's instance.
+    """The fault of an attempt's instance.
 
-    Interruptions come to spot instances, once in `mean_hours`; `trouble` is the chance of the rest.
+    Interruptions strike spot instances, once in `mean_hours` on average; `trouble` is the chance of the other faults.
     """
     name = f"fate {attempt}"
     if dice.happens(trouble, name, "trouble"):

@@ -1,4 +1,4 @@
-"""One schedule from launch to the last trace of it: who calls whom, and when."""
+"""The simulator of one schedule, from launch to cleanup: it connects programs, account, machines and faults."""
 
 import contextlib
 import shutil
@@ -37,7 +37,7 @@ from llmlab.watchdog.events import STATE_CHANGE, WARNING
 REGION = "us-east-1"
 NAMES = Names(PROJECT, ACCOUNT, REGION)
 RECIPE = {"batch_size": 2}
-"""What anybody here reads of it beside `keep_checkpoints`: memory that ran out is tried once more with half."""
+"""The recipe, as far as it is read here besides `keep_checkpoints`: after out-of-memory the batch size is halved once."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
 TAKEN, OWN, BY_API, BROKEN = (
     "Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown", "Server.InternalError",
@@ -54,7 +54,7 @@ class Parts:
 
 
 class World:
-    """A schedule. `cloud` makes the account for the timeline and the scenario; in memory when it is left out."""
+    """The simulator of one schedule. `cloud` creates the account for the timeline and the scenario; by default in memory."""
 
     def __init__(
         self, scenario: Scenario, parts: Parts | None = None, cloud: Callable[[Timeline, Scenario, Names], Cloud] | None = None
@@ -78,7 +78,7 @@ class World:
         )
         self.folder = Path(tempfile.mkdtemp(prefix="llmlab-simulation-", dir=MEMORY if MEMORY.is_dir() else None))
         self.clean = 0
-        """Sweeps that have found nothing left to do."""
+        """Number of consecutive sweeps that found nothing left to do."""
 
     @property
     def keys(self) -> RunKeys:
@@ -96,7 +96,7 @@ class World:
     # ------------------------------------------------------------ the whole of it
 
     def play(self) -> History:
-        """Launch the run and let everything happen until it is over or the horizon has come."""
+        """Launch the run, and run all actions until the run is over or the horizon has come."""
         try:
             self.timeline.after(self.dice.between(0, HOUR, "first sweep"), self._sweep)
             self._user()
@@ -153,7 +153,7 @@ class World:
 
     @contextlib.contextmanager
     def _by_hand(self, what: str) -> Any:
-        """A command: what it says when it fails, and that its process may be gone."""
+        """Run a command of the user: record its error, or that its process died."""
         try:
             yield
         except LabError as error:
@@ -228,7 +228,7 @@ class World:
             self.timeline.at(closes, partial(self._warn, machine))
 
     def _warn(self, machine: SimulatedMachine) -> None:
-        """Two minutes' notice, in IMDS and as an event."""
+        """Announce an interruption two minutes ahead, in IMDS and as an event."""
         if not machine.on or machine.notice is not None:
             return
         moment = self.timeline.moment + NOTICE_SECONDS
@@ -238,7 +238,7 @@ class World:
         self.timeline.at(moment, partial(self.struck, machine.identity, InstanceFault(Strike.NOTICE)))
 
     def struck(self, identity: str, fate: InstanceFault) -> None:
-        """AWS takes the machine away, now."""
+        """AWS terminates the machine now, as its fault says."""
         machine = self.machines[identity]
         if machine.on:
             self.saw(str(fate.strike))
@@ -254,7 +254,7 @@ class World:
             self.down(identity, BY_API, f"User initiated ({clock_words(self.timeline.moment)})")
 
     def down(self, identity: str, cause: str, words: str, *, taken: bool = False) -> None:
-        """The power goes; EC2 calls it terminated some time later."""
+        """Switch an instance off; EC2 calls it terminated some time later."""
         life, machine = self.lives[identity], self.machines[identity]
         machine.end()
         life.stopped, life.cause, life.taken = self.timeline.moment, cause, taken
@@ -270,7 +270,7 @@ class World:
         self.deliveries.emit(STATE_CHANGE, life.instance, {"state": "terminated"})
 
     def safe_step(self) -> int:
-        """The newest checkpoint that is whole in S3, by the world's own look."""
+        """The step of the newest complete checkpoint in S3, checked by the simulator itself."""
         prefix, newest = self.keys.checkpoints, 0
         for key in self.cloud.keys(NAMES.outputs_bucket, prefix):
             name, _, rest = key.removeprefix(prefix).partition("/")
@@ -286,7 +286,7 @@ class World:
     # ------------------------------------------------------------ the end of it
 
     def _certain(self) -> bool:
-        """In every weather one layer holds: what nothing on the machine ends any more, its schedule does."""
+        """Whether schedules must not be lost now, because nothing on a running machine would end it: one safety layer always works."""
         living = [machine for machine in self.machines.values() if machine.on]
         return any(machine.frozen or not machine.timer or machine.agent is None or machine.life.said_at is not None for machine in living)
 
@@ -300,7 +300,7 @@ class World:
         return any(self.cloud.body(NAMES.outputs_bucket, key) is not None for key in (self.keys.success, self.keys.failure))
 
     def _nothing_left(self) -> bool:
-        """Whether there is nothing left that could happen but sweeps."""
+        """Whether nothing but sweeps can still happen."""
         bucket, user = NAMES.outputs_bucket, self.scenario.user
         passed = (self.timeline.moment - self.scenario.begin.timestamp()) / HOUR
         nothing = not self.cloud.keys(bucket, self.keys.attempts) and passed > 2
