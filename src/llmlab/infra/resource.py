@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 Properties = Mapping[str, Any]
-"""Property → value, made of what JSON has."""
+"""Property → value, of JSON's types only."""
 
 
 class Exists(Exception):
@@ -43,7 +43,7 @@ class Resource(ABC):
 
     @abstractmethod
     def desired(self) -> Properties:
-        """Every owned property as it should be, in names and never in ids."""
+        """The desired value of every owned property, in names and never in ids."""
 
     @abstractmethod
     def read(self) -> Properties | None:

@@ -44,7 +44,7 @@ def main() -> None:
     service = Service(folder, containers=options.containers, delay_seconds=options.delay, rules=rules)
     for number in SIGNALS:
         signal.signal(number, _give_up)
-    faulthandler.register(signal.SIGUSR1)  # what every thread is doing, into the log
+    faulthandler.register(signal.SIGUSR1)  # writes every thread's stack into the log
     if options.attached:
         threading.Thread(target=_wait_for_starter, daemon=True).start()
     with (folder / "progress").open("w", encoding="utf-8", buffering=1) as progress:
@@ -77,7 +77,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _give_up(*_: object) -> None:
-    """Before it serves: leave, and let nothing disturb the cleaning up."""
+    """Exit on a signal that comes before the sandbox serves, and ignore further signals during the cleanup."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + signal.SIGTERM)

@@ -44,7 +44,7 @@ MARKET: list[Callable[[str, str, datetime], tuple[datetime, float] | None]] = []
 
 
 def on_demand_price(instance_type: str, region: str) -> float | None:
-    """US dollars an hour, or None for a type without a product."""
+    """The on-demand price in US dollars an hour, or None for a type without a product."""
     price = ON_DEMAND.get(instance_type)
     return None if price is None else round(price * factor(region), 5)
 

@@ -18,7 +18,7 @@ Answer = Callable[[Any, dict[str, Any]], Any]
 """Handler of a call: moto's response object and the call's parameters → the answer's members, or one of moto's own results."""
 
 LOCK = RLock()
-"""Held during every call, because moto's models iterate over what other threads change."""
+"""Lock held during every call, because moto's models iterate over collections that other threads change."""
 
 SETTINGS = {
     "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",

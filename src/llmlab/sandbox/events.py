@@ -89,7 +89,7 @@ class Events:
         with LOCK:
             function = lambda_backends[account][region].get_function(arn)
         _, failed, log = completion_lambda.run(function, payload)
-        if failed and attempt < len(RETRY_SECONDS) and pool is self.pool:  # a reset in between has killed it, and wants no other
+        if failed and attempt < len(RETRY_SECONDS) and pool is self.pool:  # no retry of a function that a reset has killed
             LOG.warning("function %s failed:\n%s", arn, log)
             self.timetable.after(RETRY_SECONDS[attempt], partial(pool.submit, self._again, arn, payload, region, account, attempt + 1))
 

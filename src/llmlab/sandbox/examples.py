@@ -13,7 +13,7 @@ SYSTEM = "You are the team's runbook."
 
 
 def write(folder: Path, *, seed: int = 0, rows: int = 400, form: str = "messages") -> Path:
-    """One file `train.jsonl` of `rows` examples; the same bytes for the same arguments.
+    """Write one file `train.jsonl` of `rows` examples; the same bytes for the same arguments.
 
     Raises:
         KeyError: `form` is not one of `FORMATS`.

@@ -49,7 +49,7 @@ def refuse(
 
 
 def allow(region: str) -> None:
-    """Every pool has capacity again."""
+    """Give every pool capacity again."""
     kept(_ec2(region), "refused").clear()
 
 
@@ -117,7 +117,7 @@ def _just_ended(instance: Any) -> bool:
 
 
 def living(backend: Any) -> Iterable[Any]:
-    """Instances that are neither terminated nor stopped."""
+    """The instances of an EC2 backend that are neither terminated nor stopped."""
     return [item for item in backend.all_instances() if item.state not in {"terminated", "stopped"}]
 
 
@@ -132,7 +132,7 @@ def vcpus(instance_type: str) -> int:
 
 
 def offered(region: str) -> dict[str, set[str]]:
-    """Zone → the instance types it offers."""
+    """The instance types offered in a region, by zone."""
     if region not in _offered:
         from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS
 

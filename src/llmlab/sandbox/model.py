@@ -58,7 +58,7 @@ def make(
     `progress` is called with (steps done, steps in all).
     """
     if progress:
-        progress(0, steps)  # what is imported now takes seconds
+        progress(0, steps)  # the imports below take seconds
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
@@ -75,7 +75,7 @@ def make(
         num_key_value_heads=2,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
-        initializer_range=0.06,  # of a model this narrow: with 0.02 it learns to copy words three times later
+        initializer_range=0.06,  # for a model this narrow: with 0.02 it takes three times as long to learn to copy words
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -114,7 +114,7 @@ def _train(model: Any, tokenizer: Any, seed: int, steps: int, progress: Callable
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK, total_steps=steps, pct_start=0.1)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small that threads wait for each other more than they work, badly so on a busy machine
+    torch.set_num_threads(1)  # the model is so small that threads would mostly wait for each other, above all on a busy machine
     model.train()
     for step, (ids, labels) in enumerate(islice(_batches(tokenizer, seed + 1), steps), start=1):
         model(input_ids=torch.tensor(ids), labels=torch.tensor(labels)).loss.backward()

@@ -69,7 +69,7 @@ def _day(days: str, weekdays: str, moment: datetime) -> bool:
         return False
     week = (
         re.sub(r"\d", lambda digit: str(int(digit[0]) - 1), weekdays) if not weekdays.upper().isalpha() else weekdays
-    )  # AWS counts from Sunday as 1
+    )  # AWS counts weekdays from Sunday as 1
     return weekdays in {"?", "*"} or _in(_named(week, DAYS), moment.isoweekday() % 7, 0, 6)
 
 

@@ -228,7 +228,7 @@ class Sandbox:
         with contextlib.suppress(OSError, http.client.HTTPException):
             self._call("POST", "stop", {})
         if not wait_until(lambda: not _alive(self.pid), clock or SystemClock(), limit_seconds=STOP_SECONDS, every_seconds=0.05):
-            os.kill(self.pid, signal.SIGKILL)  # its machines see that, and end by themselves
+            os.kill(self.pid, signal.SIGKILL)  # its machines notice, and end by themselves
         if child := _CHILDREN.pop(self.pid, None):
             _reap(child)
         if self.folder:

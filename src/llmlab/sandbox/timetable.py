@@ -33,7 +33,7 @@ class Timetable:
         self._thread: threading.Thread | None = None
 
     def timestamp(self) -> float:
-        """Seconds since 1970."""
+        """The time on the sandbox's clock, in seconds since 1970."""
         return time.time() + self.offset
 
     def now(self) -> datetime:
@@ -59,7 +59,7 @@ class Timetable:
         return self.at(self.timestamp() + seconds, action)
 
     def at(self, due: float, action: Callable[[], object]) -> int:
-        """Plan an action; returns the number that `cancel` wants."""
+        """Plan an action; returns its number for `cancel`."""
         with self._changed:
             number = next(self._numbers)
             heapq.heappush(self._entries, Entry(due, number, action))

@@ -27,7 +27,7 @@ HOST_PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "cloud-init", "curl", "iproute2", "iptables", "tmux", "awscli", "docker.io", "procps", "kmod",
     "python3-botocore", "util-linux", "pigz",
 )  # fmt: skip
-"""pigz: Docker's own packages for Ubuntu recommend it, and its engine unpacks with it."""
+"""Packages of the host image. pigz: Docker's own packages for Ubuntu recommend it, and its engine unpacks with it."""
 STAND_IN = ("sandbox/programs/__init__.py", "sandbox/programs/machine.py", "sandbox/programs/cloudwatch.py")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's bundle of certificate authorities, on this computer and in the images."""

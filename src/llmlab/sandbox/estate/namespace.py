@@ -18,7 +18,7 @@ API = "198.51.100.1"
 """The address of AWS's API, from a documentation range (RFC 5737)."""
 REGISTRY = "198.51.100.2"
 RESOLVER = "169.254.169.253"
-"""https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html"""
+"""The address of Amazon's DNS. https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html"""
 METADATA = "169.254.169.254"
 FOLDER = Path("/run/netns")
 CLONE_NEWNET = 0x40000000

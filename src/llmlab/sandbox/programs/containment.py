@@ -51,7 +51,7 @@ def works(words: list[str], *program: str) -> bool:
 
 
 def raise_loopback() -> None:
-    """`ip link set lo up`, without the program (https://man7.org/linux/man-pages/man7/netdevice.7.html)."""
+    """Bring up the loopback device, as `ip link set lo up` does (https://man7.org/linux/man-pages/man7/netdevice.7.html)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP))
 

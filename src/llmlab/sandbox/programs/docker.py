@@ -29,7 +29,7 @@ PLAIN = {
     "--name": "name", "--network": "network", "--net": "network", "-u": "user", "--user": "user", "-w": "directory",
     "--workdir": "directory",
 }  # fmt: skip
-"""Options whose value is one field of `Options`."""
+"""Command line options whose value is stored in one field of `Options`."""
 SIGNALLED = 128
 USER = "10001:10001"
 """The user of the training image, where the command line names no other."""
@@ -256,7 +256,7 @@ def shim(words: list[str]) -> None:
     """Run a container's process and record its exit code, as containerd's shim does."""
     folder = Path(words[0])
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-    signal.signal(signal.SIGTERM, lambda *_: None)  # the machine goes down: see the container out
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the machine shuts down: wait for the container to end
     with (folder / "log").open("ab", buffering=0) as log:
         try:
             process = subprocess.Popen(

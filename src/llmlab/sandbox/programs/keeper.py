@@ -72,7 +72,7 @@ def send(group: int, number: int) -> bool:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # macOS says so of a group of zombies
+    except PermissionError:  # raised by macOS for a group of zombies
         return False
     return True
 

@@ -10,7 +10,7 @@ OPT_IN = {
     "af-south-1", "ap-east-1", "ap-south-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ca-west-1", "eu-central-2",
     "eu-south-1", "eu-south-2", "il-central-1", "me-central-1", "me-south-1", "mx-central-1",
 }  # fmt: skip
-"""https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html."""
+"""Opt-in regions. https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html."""
 QUERY = ("sts:*", "sns:*", "cloudwatch:*")
 JSON = ("ssm:*", "logs:*", "lambda:*", "ecr:*", "events:*", "scheduler:*", "secretsmanager:*", "service-quotas:*")
 USER = "arn:aws:iam::{account}:user/me"

@@ -113,7 +113,7 @@ def checked(response: Any, call_action: Callable[[Any], Any]) -> Any:
         call = Call(f"{service}:{operation}", parameters(response), response.current_account, response.region, response)
         return _with_status(response, lambda: _note(call, lambda: carry_out(judge(rules, call), method)))
 
-    setattr(response, camelcase_to_underscores(operation), act)  # inside of moto's own handling of errors
+    setattr(response, camelcase_to_underscores(operation), act)  # so that it runs inside moto's own error handling
     return call_action(response)
 
 

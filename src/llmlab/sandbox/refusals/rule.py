@@ -96,7 +96,7 @@ def _remembered(account: str) -> dict[Any, datetime]:
 Applies = Callable[[Call], "Mapping[str, object] | bool"]
 """True, or the values of the message's fields, where the call meets the rule."""
 Alters = Callable[[Call, Any], Any]
-"""The call and moto's answer → what AWS answers."""
+"""Function of the call and moto's answer that returns AWS's answer."""
 Answers = Callable[[Call], dict[str, Any]]
 
 

@@ -14,12 +14,12 @@ from llmlab.watchdog.records import Bucket
 
 LIMIT_SECONDS = 300.0
 RETRY_SECONDS = (60.0, 120.0)
-"""After a failed asynchronous invocation. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
+"""Waits before the retries of an asynchronous invocation. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
 MAX_HOURS = 24.0
 """The lab's maximum lifetime of an instance without a deadline tag."""
 
 Make = Callable[..., Watchdog]
-"""`Watchdog`, or what a test puts in its place."""
+"""The class `Watchdog`, or a test's replacement."""
 
 
 class SimulatedFunction:

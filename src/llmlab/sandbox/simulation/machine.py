@@ -39,7 +39,7 @@ FREE_HOUR_WAIT_SECONDS = 180.0
 NOTICE_SECONDS = 120.0
 
 Prepare = Callable[..., int]
-"""`agent.prepare.prepare`, or what a test puts in its place."""
+"""The function `agent.prepare.prepare`, or a test's replacement."""
 
 
 class MachineWorld(Protocol):
@@ -179,7 +179,7 @@ class SimulatedMachine:
             Path(getattr(self.folder, place)).mkdir(parents=True, exist_ok=True)
         try:
             agent = self.agent = self.make_agent()
-        except (StoreError, ContractError) as error:  # the container ends; the user data starts it some more times
+        except (StoreError, ContractError) as error:  # the container ends; the user data restarts it up to `TRIES` times
             self.uploading += 1
             self.say(f"the agent does not start: {error}")
             if self.uploading >= TRIES:

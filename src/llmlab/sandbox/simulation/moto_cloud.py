@@ -61,7 +61,7 @@ def _replaced(value: Any, names: Mapping[str, str]) -> Any:
 
 
 class MotoCloud:
-    """An empty account with a lab's bucket, topic, schedule group, launch template and subnets; `close` gives it back."""
+    """A moto account with a lab's bucket, topic, schedule group, launch template and subnets; `close` ends the mock."""
 
     def __init__(self, timeline: Timeline, scenario: Scenario, names: Names) -> None:
         completion.complete()

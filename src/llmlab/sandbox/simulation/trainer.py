@@ -79,7 +79,7 @@ class Trainer:
         self._written = -math.inf
         self._stop_requested = False
         self._last: int | None = None
-        """The step at which it stopped training."""
+        """The step at which the trainer stopped training."""
 
     # ------------------------------------------------------------ life
 

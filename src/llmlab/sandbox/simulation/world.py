@@ -47,7 +47,7 @@ TAKEN, OWN, BY_API, BROKEN = (
 
 @dataclass(frozen=True)
 class Parts:
-    """The programs under test; a test that plants a bug puts another one in."""
+    """The programs under test; a test that plants a bug replaces one of them."""
 
     watchdog: Callable[..., Watchdog] = Watchdog
     prepare: Prepare = prepare.prepare
