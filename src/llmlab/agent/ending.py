@@ -50,9 +50,9 @@ def write_end(
     end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
-        there = contract.load(AttemptEnd, outputs.read(key) or b"")
-        if there.reason is not verdict.reason:
-            say(f"this attempt was ended already: {there.reason}")
+        earlier = contract.load(AttemptEnd, outputs.read(key) or b"")
+        if earlier.reason is not verdict.reason:
+            say(f"this attempt was ended already: {earlier.reason}")
             return
     if verdict.reason.resumable or smaller:
         say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog decides whether another follows'}")

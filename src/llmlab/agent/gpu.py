@@ -81,8 +81,8 @@ class NvidiaGpus:
         if self._xid is not None:
             return Fault(f"{HARDWARE_XIDS[self._xid]} (Xid {self._xid})")
         for index, handle in enumerate(self._handles):
-            if found := self._fault_of(index, handle):
-                return found
+            if fault := self._fault_of(index, handle):
+                return fault
         return None
 
     def _fault_of(self, index: int, handle: Any) -> Fault | None:

@@ -81,20 +81,20 @@ def pressures(bill: Bill, deadline: int, now: datetime, seen: Seen) -> list[Pres
 
     Where prices stay, a `leave_by` never comes earlier from one look to the next, so who keeps the first one keeps the shares as they were.
     """
-    found = []
+    active = []
     moment = now.timestamp()
     end = end_of(bill, deadline, now)
     if seen.interruption is not None:
         gone = min(seen.interruption.timestamp(), end.at)
         upload = min(NOTICE_SHARE_SECONDS, max(0.0, gone - moment) * UPLOAD_SHARE)
-        found.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
+        active.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
     if moment >= end.at - end.lead:
-        found.append(Pressure(end.reason, end.leave_by, end.at))
+        active.append(Pressure(end.reason, end.leave_by, end.at))
     for wish, reason, grace in (
         (seen.stopped, EndReason.STOPPED_BY_USER, GRACE_SECONDS),
         (seen.stalled, EndReason.STALLED, STALLED_GRACE_SECONDS),
         (seen.broken, EndReason.HARDWARE_FAILED, FAULT_GRACE_SECONDS),
     ):
         if wish:
-            found.append(Pressure(reason, min(moment + grace, end.leave_by), end.at - end.lead * UPLOAD_SHARE / 2))
-    return sorted(found, key=lambda pressure: pressure.leave_by)
+            active.append(Pressure(reason, min(moment + grace, end.leave_by), end.at - end.lead * UPLOAD_SHARE / 2))
+    return sorted(active, key=lambda pressure: pressure.leave_by)

@@ -47,8 +47,8 @@ def fit_batch(job: Job, outputs: Store, say: Say) -> None:
         return
     spec = contract.load(Spec, outputs.read(job.keys.spec) or b"")
     replace_text(Path(job.folder.spec), contract.dump(replace(spec, recipe=contract.shrunk(spec.recipe, attempt.shrink))))
-    small, asked = contract.batch_words(spec.recipe, attempt.shrink), contract.batch_words(spec.recipe, 1)
-    words = f"{small} instead of {asked}, because memory ran out before: the same step"
+    small, original = contract.batch_words(spec.recipe, attempt.shrink), contract.batch_words(spec.recipe, 1)
+    words = f"{small} instead of {original}, because memory ran out before: the same step"
     say(words)
     with Path(job.folder.logs, f"{LogStream.TRAINING}.log").open("a", encoding="utf-8") as log:
         log.write(words + "\n")

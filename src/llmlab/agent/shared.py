@@ -113,7 +113,7 @@ def read(path: str, most: int = MOST_BYTES) -> str:
 
 def files(folder: str, name: str) -> tuple[list[str], list[str]]:
     """The regular files below `folder/name`, as paths within that, and what else is there, with what it is."""
-    found: list[str] = []
+    regular: list[str] = []
     others: list[str] = []
     place = _entered(folder, name)
     if place is None:
@@ -122,14 +122,14 @@ def files(folder: str, name: str) -> tuple[list[str], list[str]]:
         for path, kind in _below(place, "", MOST_LEVELS):
             if kind:
                 others.append(f"{path!r} is {kind}")
-            elif len(found) >= MOST_FILES:
+            elif len(regular) >= MOST_FILES:
                 others.append(f"there are more than {MOST_FILES} files")
                 break
             else:
-                found.append(path)
+                regular.append(path)
     finally:
         os.close(place)
-    return sorted(found), sorted(others)
+    return sorted(regular), sorted(others)
 
 
 def _entered(folder: str, name: str) -> int | None:

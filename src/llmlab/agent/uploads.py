@@ -42,8 +42,8 @@ class Uploads:
 
     def checkpoints(self) -> None:
         """Every whole checkpoint that is not in S3 yet, newest first: it is the one that matters when the time is short."""
-        found, _ = shared.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
-        whole = {path.removesuffix(f"/{contract.COMPLETE}") for path in found if path.endswith(f"/{contract.COMPLETE}")}
+        paths, _ = shared.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
+        whole = {path.removesuffix(f"/{contract.COMPLETE}") for path in paths if path.endswith(f"/{contract.COMPLETE}")}
         steps = {step for step in map(contract.parse_checkpoint_name, whole) if step is not None}
         for step in sorted(steps - self._checkpoints, reverse=True):
             self._checkpoint(step)
@@ -84,10 +84,10 @@ class Uploads:
             self._tell_once(f"left out of the output: {other}")
         wanted = self._listable([path for path in paths if not _unfinished(path)])
         tried = each(lambda path: self._tried(folder, path), wanted)
-        failed = [one for one in tried if isinstance(one, StoreError)]
+        failed = [upload for upload in tried if isinstance(upload, StoreError)]
         if failed:
             raise min(failed, key=lambda error: isinstance(error, Refused))
-        return tuple(one for one in tried if isinstance(one, DataFile))
+        return tuple(upload for upload in tried if isinstance(upload, DataFile))
 
     def taken_files(self) -> tuple[DataFile, ...]:
         """Of the output, what S3 has, also where it does not take all."""

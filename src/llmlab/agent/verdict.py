@@ -100,17 +100,17 @@ def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict
 
 def _hardware(outcome: Outcome | None, log: str) -> str:
     """The words that blame the hardware, "" when there are none."""
-    found = HARDWARE.search(outcome.detail if outcome else "") or HARDWARE.search(log[-SEARCHED_CHARACTERS:])
-    return found[0].rstrip(",") if found else ""
+    match = HARDWARE.search(outcome.detail if outcome else "") or HARDWARE.search(log[-SEARCHED_CHARACTERS:])
+    return match[0].rstrip(",") if match else ""
 
 
 def _sentence(*parts: str) -> str:
     """What there is to say, each thing once."""
-    said: list[str] = []
+    distinct: list[str] = []
     for part in parts:
-        if part and not any(part in one for one in said):
-            said.append(part)
-    return "; ".join(said)
+        if part and not any(part in earlier for earlier in distinct):
+            distinct.append(part)
+    return "; ".join(distinct)
 
 
 def last_words(log: str) -> str:

@@ -60,16 +60,16 @@ def _joined(work: WorkFolder, environment: Mapping[str, str], gpus: Gpus | None,
 def _blamed(work: WorkFolder, code: int, gpus: Gpus, wanted: int, out: TextIO) -> int:
     """The code of a training that failed for no reason of its own: the hardware's where a GPU is not as it was."""
     try:
-        told = contract.load(Outcome, Path(work.outcome).read_bytes())
+        outcome = contract.load(Outcome, Path(work.outcome).read_bytes())
     except (OSError, ContractError):
-        told = Outcome(EndReason.TRAINING_ERROR, f"the trainer ended with exit code {code}")
-    if code in {TrainerExit.COMPLETED, TrainerExit.STOPPED_ON_REQUEST} or told.reason is not EndReason.TRAINING_ERROR:
+        outcome = Outcome(EndReason.TRAINING_ERROR, f"the trainer ended with exit code {code}")
+    if code in {TrainerExit.COMPLETED, TrainerExit.STOPPED_ON_REQUEST} or outcome.reason is not EndReason.TRAINING_ERROR:
         return code
     if not (fault := gpus.look().fault(wanted)):
         return code
     out.write(f"error: {fault}\n")
     out.flush()
-    blamed = replace(told, reason=EndReason.HARDWARE_FAILED, detail=f"{fault}; {told.detail}", hint_code="", hint_values={})
+    blamed = replace(outcome, reason=EndReason.HARDWARE_FAILED, detail=f"{fault}; {outcome.detail}", hint_code="", hint_values={})
     replace_text(Path(work.outcome), contract.dump(blamed))
     return TrainerExit.HARDWARE_FAILED
 

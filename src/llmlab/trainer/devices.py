@@ -95,8 +95,8 @@ class StandIn:
 
 def of(environment: Mapping[str, str]) -> Gpus:
     """The machine's, or what a sandbox says in their place: `[{"count": 7}]`."""
-    told = environment.get(Env.GPUS)
-    return StandIn([_read(one) for one in json.loads(told)]) if told else Cuda()
+    simulated = environment.get(Env.GPUS)
+    return StandIn([_read(facts) for facts in json.loads(simulated)]) if simulated else Cuda()
 
 
 def wanted(work: WorkFolder) -> int:
@@ -137,8 +137,8 @@ def seen() -> Look:
     broken = {}
     for number in range(count):
         try:
-            ones = torch.ones(SIZE, SIZE, device=f"cuda:{number}")
-            if (total := float((ones @ ones).sum())) != float(SIZE**3):
+            matrix = torch.ones(SIZE, SIZE, device=f"cuda:{number}")
+            if (total := float((matrix @ matrix).sum())) != float(SIZE**3):
                 broken[number] = f"a product of ones is {total:g} and not {SIZE**3}"
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # it is there, and somebody uses it

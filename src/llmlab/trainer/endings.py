@@ -95,13 +95,13 @@ def out_of_memory(error: BaseException, recipe: Recipe | None, model: Any = None
 
     if recipe is None:
         return OutOfMemory(f"out of memory: {_first_line(error)}")
-    told = memory.use(recipe, model, checkpointing=checkpointing)
+    usage = memory.use(recipe, model, checkpointing=checkpointing)
     more = memory.asked_for(error)
-    words = f"out of memory at {told.words()}" if told.words() else "out of memory"
-    words += f"; {more} more was asked for" if more else "" if told.parts else f": {_first_line(error)}"
+    words = f"out of memory at {usage.words()}" if usage.words() else "out of memory"
+    words += f"; {more} more was asked for" if more else "" if usage.parts else f": {_first_line(error)}"
     shape = memory.shape_of(model) if model is not None else None
     assumed = recipe if checkpointing is None else recipe.model_copy(update={"gradient_checkpointing": checkpointing})
-    return OutOfMemory(words, memory.hint(memory.fits(assumed, shape, told.total, gpu=_is_gpus(error))))
+    return OutOfMemory(words, memory.hint(memory.fits(assumed, shape, usage.total, gpu=_is_gpus(error))))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -139,7 +139,7 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     has_bf16 = major >= AMPERE
     if recipe.precision == "bf16" and not has_bf16:
         raise SetupFailed(f"precision bf16 needs SM 8.0, and this GPU is SM {major}.{minor}", "llmlab launch --set precision=fp16")
-    asked = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(recipe.precision)
-    dtype = asked or ("bfloat16" if has_bf16 else "float16")
-    say(f"{dtype}: {'asked for' if asked else f'SM {major}.{minor} ' + ('has bf16' if has_bf16 else 'has no bf16')}")
+    requested = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(recipe.precision)
+    dtype = requested or ("bfloat16" if has_bf16 else "float16")
+    say(f"{dtype}: {'asked for' if requested else f'SM {major}.{minor} ' + ('has bf16' if has_bf16 else 'has no bf16')}")
     return Machine(device, dtype)

@@ -51,13 +51,13 @@ def use(recipe: Recipe, model: Any | None, *, checkpointing: bool | None = None)
     if shape is not None:
         counted = counts(model)
         tokens = footprint.row_tokens(recipe)
-        made = footprint.parts(_here(recipe), shape, checkpointing=checkpointing)
+        breakdown = footprint.parts(_here(recipe), shape, checkpointing=checkpointing)
         parts = {
             "weights": counted["weights"],
             "gradients and optimizer": counted["trained"] * (footprint.state(recipe) - 4),
-            f"activations of {tokens:,} tokens": made["activations"],
-            "loss head": made["loss head"],
-            **{name: amount for name, amount in made.items() if name in {"generation", "adapted experts"} and amount},
+            f"activations of {tokens:,} tokens": breakdown["activations"],
+            "loss head": breakdown["loss head"],
+            **{name: amount for name, amount in breakdown.items() if name in {"generation", "adapted experts"} and amount},
         }
     return Use(parts, peak(), total())
 
@@ -66,8 +66,8 @@ def counts(model: Any) -> dict[str, int]:
     """Bytes of all weights as they are held, and the number of trained ones."""
     every = list(model.parameters())
     return {
-        "weights": sum(one.numel() * one.element_size() for one in every),
-        "trained": sum(one.numel() for one in every if one.requires_grad),
+        "weights": sum(parameter.numel() * parameter.element_size() for parameter in every),
+        "trained": sum(parameter.numel() for parameter in every if parameter.requires_grad),
     }
 
 
@@ -87,9 +87,9 @@ def auto_checkpointing(
     kept += footprint.adapted_experts(recipe, shape, checkpointing=False)
     learning = footprint.trained(recipe, shape) if trained is None else trained
     others = learning * (footprint.state(recipe) - 4) + footprint.loss_head(recipe, shape, tokens)
-    there = max(0.0, free * ROOM - others)
-    words = f"activations of {tokens:,} tokens take about {_size(kept)}, and {_size(there)} is free for them"
-    return kept > there, words
+    available = max(0.0, free * ROOM - others)
+    words = f"activations of {tokens:,} tokens take about {_size(kept)}, and {_size(available)} is free for them"
+    return kept > available, words
 
 
 def fits(recipe: Recipe, shape: Shape | None, most: float, *, gpu: bool = True) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def hint(changed: Mapping[str, Any]) -> str:
 
 def asked_for(error: BaseException) -> str:
     """How much more torch wanted when it failed, "" where it does not say."""
-    found = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", str(error))
-    return found[1] if found else ""
+    match = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", str(error))
+    return match[1] if match else ""
 
 
 def peak() -> float:
@@ -187,8 +187,8 @@ def _memory_info(name: str) -> float:
         text = MEMORY_INFO.read_text(encoding="ascii")
     except OSError:
         return 0.0
-    found = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024.0 if found else 0.0
+    match = re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024.0 if match else 0.0
 
 
 def _limited(machine: float) -> float:

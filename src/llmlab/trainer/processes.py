@@ -40,9 +40,9 @@ class Processes:
         import torch
         from torch import distributed
 
-        made = torch.tensor(values, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(made)
-        return [float(one) for one in made]
+        totals = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(totals)
+        return [float(total) for total in totals]
 
     def sum_gradients(self, parameters: list[Any]) -> None:
         """Gradients summed over all processes, in place."""
@@ -51,12 +51,12 @@ class Processes:
         import torch
         from torch import distributed
 
-        for one in parameters:  # a process without a row of its own has none, and takes part all the same
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-        waiting = [distributed.all_reduce(one.grad, async_op=True) for one in parameters]
-        for one in waiting:
-            one.wait()
+        for parameter in parameters:  # a process without a row of its own has none, and takes part all the same
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        waiting = [distributed.all_reduce(parameter.grad, async_op=True) for parameter in parameters]
+        for work in waiting:
+            work.wait()
 
     def share(self, value: Any) -> Any:
         """The first process's value, in every process."""
@@ -114,8 +114,8 @@ def is_started(environment: Mapping[str, str]) -> bool:
 
 def wanted(environment: Mapping[str, str], gpus: int) -> int:
     """Processes to start: what the environment says, else one a GPU."""
-    asked = environment.get(Env.PROCESSES)
-    return max(1, int(asked) if asked else gpus)
+    requested = environment.get(Env.PROCESSES)
+    return max(1, int(requested) if requested else gpus)
 
 
 def launch(count: int) -> int:

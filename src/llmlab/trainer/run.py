@@ -125,20 +125,20 @@ def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, con
         return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.leave_if_asked)
 
     if processes.first:
-        made = read()
+        examples = read()
         processes.wait()
-        return made
+        return examples
     processes.wait()
     return read()
 
 
 def resume_from(folder: Path, say: Say) -> Path | None:
     """The newest whole checkpoint; what was passed over is said."""
-    found = checkpoints.find(folder)
-    for reason in found.damaged:
+    resume_point = checkpoints.find(folder)
+    for reason in resume_point.damaged:
         say(f"warning: not resuming from {reason}")
-    say(f"resuming: from {found.newest.name}" if found.newest else "resuming: no, there is no checkpoint")
-    return found.newest
+    say(f"resuming: from {resume_point.newest.name}" if resume_point.newest else "resuming: no, there is no checkpoint")
+    return resume_point.newest
 
 
 def build(
@@ -164,15 +164,15 @@ def build(
         adapted.to(machine.device)
     packed = saving.read_state(start).packed if start else None
     if recipe.by_trl:
-        made = objectives.plain(adapted, recipe, machine, examples.train, say)
+        objective = objectives.plain(adapted, recipe, machine, examples.train, say)
     else:
-        made = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
-    if start and made.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
-        made.refer_to(load_model(recipe, work, machine, tokenizer))
+        objective = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
+    if start and objective.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
+        objective.refer_to(load_model(recipe, work, machine, tokenizer))
     if divided:
-        sharding.divide(made, machine, processes)
-    made.checkpointing = speed_up(adapted, recipe, machine, say)
-    return made
+        sharding.divide(objective, machine, processes)
+    objective.checkpointing = speed_up(adapted, recipe, machine, say)
+    return objective
 
 
 def _loop(recipe: Recipe) -> "type[Loop]":

@@ -120,9 +120,11 @@ class _Making:
         return len(self.pending) >= MOST_LINES or self.characters >= MOST_CHARACTERS
 
     def done(self) -> Block:
-        for side, made in (("train", self.train), ("held_out", self.held_out)):
+        for side, sequences in (("train", self.train), ("held_out", self.held_out)):
             setattr(
-                self.block, side, Sequences.of([(sequence.ids, sequence.mask) for sequence in made], [sequence.good for sequence in made])
+                self.block,
+                side,
+                Sequences.of([(sequence.ids, sequence.mask) for sequence in sequences], [sequence.good for sequence in sequences]),
             )
         return self.block
 
@@ -166,7 +168,7 @@ class _Making:
             self.block.facts.bad += 1
             return
         waiting, self.pending = self.pending, []
-        self._code([one for one in waiting if one.number < number])  # one of them may be the first that is at fault
+        self._code([pending for pending in waiting if pending.number < number])  # one of them may be the first that is at fault
         raise _Fatal(number, error, origin)
 
     def flush(self) -> None:
@@ -175,47 +177,47 @@ class _Making:
         self._code(waiting)
 
     def _code(self, waiting: list[_Pending]) -> None:
-        coded = iter(self.encoder.sequences([draft for one in waiting for draft in one.drafts]))
-        for one in waiting:
-            made = self.encoder.paired(one.example, [next(coded) for _ in one.drafts])
-            if isinstance(made, BadRow):
-                self._bad(one.number, made, one.origin)
+        coded = iter(self.encoder.sequences([draft for pending in waiting for draft in pending.drafts]))
+        for pending in waiting:
+            sequences = self.encoder.paired(pending.example, [next(coded) for _ in pending.drafts])
+            if isinstance(sequences, BadRow):
+                self._bad(pending.number, sequences, pending.origin)
             else:
-                self._keep(one, made)
+                self._keep(pending, sequences)
 
-    def _keep(self, one: _Pending, made: list[Sequence]) -> None:
+    def _keep(self, pending: _Pending, sequences: list[Sequence]) -> None:
         facts = self.block.facts
-        facts.endless += sum(not self.encoder.drafter.stops(draft) for draft in one.drafts)
-        kept = self._fitting(one.example, made)
+        facts.endless += sum(not self.encoder.drafter.stops(draft) for draft in pending.drafts)
+        kept = self._fitting(pending.example, sequences)
         if not kept:
             return
         facts.examples += 1
-        facts.held_out += one.held_out
+        facts.held_out += pending.held_out
         facts.sequences += len(kept)
         facts.tokens += sum(len(sequence.ids) for sequence in kept)
         facts.trained += sum(sequence.trained for sequence in kept)
-        if one.example.label is False:
+        if pending.example.label is False:
             kept = [replace(sequence, good=False) for sequence in kept]
-        (self.held_out if one.held_out else self.train).extend(kept)
-        if one.prompt:
-            side = self.block.held_out_prompts if one.held_out else self.block.train_prompts
-            side.append(prompts.line_of(one.prompt, one.number, one.origin))
+        (self.held_out if pending.held_out else self.train).extend(kept)
+        if pending.prompt:
+            side = self.block.held_out_prompts if pending.held_out else self.block.train_prompts
+            side.append(prompts.line_of(pending.prompt, pending.number, pending.origin))
 
-    def _fitting(self, example: Example, made: list[Sequence]) -> list[Sequence]:
+    def _fitting(self, example: Example, sequences: list[Sequence]) -> list[Sequence]:
         """The sequences as they are, split, or none of them."""
         facts, most = self.block.facts, self.rules.max_length
-        longest = max(len(sequence.ids) for sequence in made)
+        longest = max(len(sequence.ids) for sequence in sequences)
         if self.rules.completion:
-            longest = int(made[0].mask.argmax()) + self.rules.completion
+            longest = int(sequences[0].mask.argmax()) + self.rules.completion
         if longest <= most:
-            if not any(sequence.trained for sequence in made):
+            if not any(sequence.trained for sequence in sequences):
                 facts.empty += 1
                 return []
-            return made
+            return sequences
         facts.longest = max(facts.longest, longest)
         kept: list[Sequence] = []
         if self.rules.split and example.kind is Kind.TEXT:
-            kept = list(cutting.windows(made[0], most))
+            kept = list(cutting.windows(sequences[0], most))
         elif self.rules.split and example.kind is Kind.CHAT:
             kept, lost = cutting.conversations(self.encoder, example, most)
             facts.answers_lost += lost if kept else 0
@@ -233,15 +235,20 @@ def place_of(example: Example) -> float:
     Raises:
         BadRow: its strings are not Unicode text.
     """
-    said = [
+    sides = [
         [
-            [one["role"], one["content"], one.get("reasoning_content"), [call["function"] for call in one.get("tool_calls", ())]]
-            for one in side
+            [
+                message["role"],
+                message["content"],
+                message.get("reasoning_content"),
+                [call["function"] for call in message.get("tool_calls", ())],
+            ]
+            for message in side
         ]
         for side in (example.messages, example.chosen, example.rejected)
     ]
     try:
-        content = orjson.dumps([*said, example.tools, example.text], option=orjson.OPT_SORT_KEYS)
+        content = orjson.dumps([*sides, example.tools, example.text], option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         surrogate = "surrogates" in str(error)
         raise BadRow("its characters are not Unicode text: half of a surrogate pair" if surrogate else f"not JSON: {error}") from error

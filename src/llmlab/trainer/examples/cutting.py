@@ -31,7 +31,7 @@ def conversations(encoder: Encoder, example: Example, most: int) -> tuple[list[S
     head = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
     starts = [at for at in range(head, len(messages)) if at == head or messages[at]["role"] == "user"]
     turns = list(zip(starts, [*starts[1:], len(messages)], strict=True))
-    made: list[Sequence] = []
+    parts: list[Sequence] = []
     lost = 0
     while turns:
         count, sequences = _longest(encoder, example, head, turns, most)
@@ -39,9 +39,9 @@ def conversations(encoder: Encoder, example: Example, most: int) -> tuple[list[S
             kept, sequences = _beginning(encoder, example, head, turns[0], most)
             lost += sum(kept <= at < turns[0][1] for at in example.trained)
             count = 1
-        made += sequences
+        parts += sequences
         turns = turns[count:]
-    return made, lost
+    return parts, lost
 
 
 def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], most: int) -> tuple[int, list[Sequence]]:
@@ -50,11 +50,11 @@ def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], m
     low, high = 1, len(turns)
     count = 1
     while low <= high:
-        made = _part(encoder, example, head, turns[0][0], turns[count - 1][1], most)
-        if made is None:
+        sequences = _part(encoder, example, head, turns[0][0], turns[count - 1][1], most)
+        if sequences is None:
             high = count - 1
         else:
-            fits, low = (count, made), count + 1
+            fits, low = (count, sequences), count + 1
         count = min(2 * count, high) if high == len(turns) else (low + high) // 2
     return fits
 
@@ -62,9 +62,9 @@ def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], m
 def _beginning(encoder: Encoder, example: Example, head: int, turn: Turn, most: int) -> tuple[int, list[Sequence]]:
     """As many answers of a turn that is too long by itself as fit: the message behind the last of them, and what they make."""
     for last in reversed([at for at in example.trained if turn[0] <= at < turn[1] - 1]):
-        made = _part(encoder, example, head, turn[0], last + 1, most)
-        if made is not None:
-            return last + 1, made
+        sequences = _part(encoder, example, head, turn[0], last + 1, most)
+        if sequences is not None:
+            return last + 1, sequences
     return turn[0], []
 
 
@@ -75,7 +75,7 @@ def _part(encoder: Encoder, example: Example, head: int, start: int, end: int, m
         return []
     part = example._replace(messages=[*example.messages[:head], *example.messages[start:end]], trained=trained)
     try:
-        made = encoder.encode(part)
+        sequences = encoder.encode(part)
     except BadRow:
         return None  # what the template does not take alone: it wants the turn before
-    return made if max(len(one.ids) for one in made) <= most else None
+    return sequences if max(len(sequence.ids) for sequence in sequences) <= most else None

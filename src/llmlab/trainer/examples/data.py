@@ -108,8 +108,8 @@ def load(
 def key(manifest: Manifest, encoder: Encoder, rules: Rules) -> str:
     """A name for everything that the tokens depend on."""
     files = [[file.path, file.size, file.sha256] for file in manifest.files]
-    asked = [LAYOUT, files, asdict(rules), encoder.identity()]
-    return blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=16).hexdigest()
+    dependencies = [LAYOUT, files, asdict(rules), encoder.identity()]
+    return blake2b(json.dumps(dependencies, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _opened(place: Path, width: int, rules: Rules) -> Data | None:
@@ -122,10 +122,10 @@ def _opened(place: Path, width: int, rules: Rules) -> Data | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     train, held_out = Tokens(place / TRAIN, width), Tokens(place / HELD_OUT, width)
-    asked_of = tuple(prompts.read(place / side) if rules.completion else () for side in (TRAIN, HELD_OUT))
-    if rules.completion and tuple(map(len, asked_of)) != (len(train), len(held_out)):
+    prompt_rows = tuple(prompts.read(place / side) if rules.completion else () for side in (TRAIN, HELD_OUT))
+    if rules.completion and tuple(map(len, prompt_rows)) != (len(train), len(held_out)):
         return None
-    return Data(train, held_out if len(held_out) else None, facts, rules.share, *asked_of)
+    return Data(train, held_out if len(held_out) else None, facts, rules.share, *prompt_rows)
 
 
 def _write(aside: Path, files: list[DataPath], encoder: Encoder, rules: Rules, tick: Tick, processes: int) -> Facts:

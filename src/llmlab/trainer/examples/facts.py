@@ -40,13 +40,13 @@ class Facts:
 
     def add(self, more: "Facts") -> None:
         """Add up another part's counts."""
-        for one in fields(self):
-            if one.name == "longest":
+        for field in fields(self):
+            if field.name == "longest":
                 self.longest = max(self.longest, more.longest)
-            elif one.name == "control_first":
+            elif field.name == "control_first":
                 self.control_first = self.control_first or more.control_first
             else:
-                setattr(self, one.name, getattr(self, one.name) + getattr(more, one.name))
+                setattr(self, field.name, getattr(self, field.name) + getattr(more, field.name))
 
     def lines(self, max_length: int, share: float = 0.0) -> Iterator[str]:
         """The counts in words. `share` is what the recipe holds out."""

@@ -74,10 +74,10 @@ class Encoder:
         Raises:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
         """
-        made = self.paired(example, self.sequences(self.drafter.drafts(example)))
-        if isinstance(made, BadRow):
-            raise made
-        return made
+        sequences = self.paired(example, self.sequences(self.drafter.drafts(example)))
+        if isinstance(sequences, BadRow):
+            raise sequences
+        return sequences
 
     def identity(self) -> list[Any]:
         """What the tokens depend on besides the data: tokenizer, template, objective and date."""
@@ -92,18 +92,18 @@ class Encoder:
         chats = iter(self._chats([(draft.text, draft.spans) for draft in drafts if draft.spans is not None]))
         return [_everything(next(plain)) if draft.spans is None else next(chats) for draft in drafts]
 
-    def paired(self, example: Example, made: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
+    def paired(self, example: Example, tokenized: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
         """The sequences of one example; of a preference, when the two agree on the prompt."""
-        good = []
-        for one in made:
-            if isinstance(one, BadRow):
-                return one
-            good.append(one)
+        sequences = []
+        for sequence in tokenized:
+            if isinstance(sequence, BadRow):
+                return sequence
+            sequences.append(sequence)
         if example.kind is Kind.PREFERENCE:
-            first, other = (int(one.mask.argmax()) for one in good)
-            if first != other or not np.array_equal(good[0].ids[:first], good[1].ids[:first]):
+            first, other = (int(sequence.mask.argmax()) for sequence in sequences)
+            if first != other or not np.array_equal(sequences[0].ids[:first], sequences[1].ids[:first]):
                 return BadRow("chosen and rejected do not begin with the same prompt once they are rendered")
-        return good
+        return sequences
 
     def _plain(self, texts: list[str]) -> Iterator[Ids]:
         """Texts as the tokenizer begins them, and ended by its end token; a text that spells either has it once."""
@@ -130,9 +130,9 @@ class Encoder:
                 yield _sequence([next(ids) for _ in parts], [carries for _, carries in parts], text, spans)
             return
         coded = self.fast.encode_batch([text for text, _ in drafts], add_special_tokens=False) if self.fast else [None] * len(drafts)
-        for (text, spans), one in zip(drafts, coded, strict=True):
+        for (text, spans), encoding in zip(drafts, coded, strict=True):
             try:
-                yield self._masked(text, spans, one)
+                yield self._masked(text, spans, encoding)
             except BadRow as error:
                 yield error
 
@@ -174,8 +174,8 @@ class Encoder:
         for at, text in enumerate(texts, start=1):
             size += len(text)
             if size >= STRETCH or at == len(texts):
-                for one in self.fast.encode_batch_fast(texts[start:at], add_special_tokens=False):
-                    yield _array(one.ids)
+                for encoding in self.fast.encode_batch_fast(texts[start:at], add_special_tokens=False):
+                    yield _array(encoding.ids)
                 start, size = at, 0
 
     @cached_property

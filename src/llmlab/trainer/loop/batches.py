@@ -83,7 +83,7 @@ class Batches:
     def step(self, items: Sequence[int] | np.ndarray[Any, Any]) -> Step:
         groups = self.groups(np.asarray(items))
         mine = groups[self.rank]
-        most = max(len(one) for one in groups)
+        most = max(len(assigned) for assigned in groups)
         rows = [self.row(group) for group in mine]
         rows += [self._idle(int(np.asarray(items)[0]))] * (most - len(rows))
         return Step(tuple(rows), len(items), int(self.lengths[items].sum()), int(self.trained[items].sum()))
@@ -108,7 +108,7 @@ class Batches:
 
     def row(self, items: Sequence[int]) -> Row:
         """The row of some items."""
-        numbers = [item * self.tokens.width + one for item in items for one in range(self.tokens.width)]
+        numbers = [item * self.tokens.width + side for item in items for side in range(self.tokens.width)]
         read = [self.tokens.sequence(number) for number in numbers]
         return packed_row(read, len(items)) if self.packed else padded_row(read, len(items))
 
@@ -121,11 +121,11 @@ class Batches:
 def ahead(plan: Plan, batches: Batches, start: int) -> Iterator[Step]:
     """Each step from `start` on, made one step before it is asked for."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        asked: Future[Step] = pool.submit(lambda: batches.step(plan.items(start)))
+        upcoming: Future[Step] = pool.submit(lambda: batches.step(plan.items(start)))
         for step in range(start, plan.steps):
-            ready = asked.result()
+            ready = upcoming.result()
             if step + 1 < plan.steps:
-                asked = pool.submit(lambda number: batches.step(plan.items(number)), step + 1)
+                upcoming = pool.submit(lambda number: batches.step(plan.items(number)), step + 1)
             yield ready
 
 

@@ -49,12 +49,12 @@ def why_not_whole(path: Path) -> str:
     except (ContractError, OSError) as error:
         return f"its {COMPLETE} cannot be read: {error}"
     for file in complete.files:
-        there = path / file.path
-        if not there.is_file():
+        saved = path / file.path
+        if not saved.is_file():
             return f"{file.path} is missing"
-        if there.stat().st_size != file.size:
-            return f"{file.path} has {there.stat().st_size} bytes instead of {file.size}"
-        if sha256(there) != file.sha256:
+        if saved.stat().st_size != file.size:
+            return f"{file.path} has {saved.stat().st_size} bytes instead of {file.size}"
+        if sha256(saved) != file.sha256:
             return f"{file.path} is not what was saved"
     return ""
 
@@ -84,9 +84,9 @@ def keep_newest(folder: Path, count: int, newest: int, best: int = 0) -> None:
     What is beyond it was passed over as damaged, and must not push a good one out. `COMPLETE` goes first, so that a half-removed one is
     never taken for a whole one.
     """
-    there = sorted(_listed(folder), reverse=True)
-    kept = [step for step, _ in there if step <= newest][:count]
-    for step, path in there:
+    listed = sorted(_listed(folder), reverse=True)
+    kept = [step for step, _ in listed if step <= newest][:count]
+    for step, path in listed:
         if step in kept or step == best:
             continue
         with suppress(OSError):  # it may be absent, or no file at all

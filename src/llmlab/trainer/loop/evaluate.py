@@ -68,7 +68,7 @@ def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: 
             for row in batches.step(range(start, min(count, start + recipe.step_examples))).rows:
                 sums += objective(row.to(processes.device)).sums
                 moved()
-    loss, right, margin = processes.sum([float(one) for one in sums])
+    loss, right, margin = processes.sum([float(total) for total in sums])
     pairs = recipe.objective == "dpo"
     weight = count if pairs else int(batches.trained[:count].sum())
     return Evaluated(loss / max(1, weight), right / max(1, weight), margin / count if pairs else None)

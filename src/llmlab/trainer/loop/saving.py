@@ -54,7 +54,7 @@ class State:
 
 def read_state(checkpoint: Path) -> State:
     kept = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return State(**{one.name: kept[one.name] for one in fields(State) if one.name in kept})
+    return State(**{attribute.name: kept[attribute.name] for attribute in fields(State) if attribute.name in kept})
 
 
 def read_best(checkpoint: Path) -> Named | None:

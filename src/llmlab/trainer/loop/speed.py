@@ -16,7 +16,7 @@ class Speed:
     """Times steps. `average` is tokens a second of this attempt so far."""
 
     def __init__(self, model: Any, device: str, processes: int) -> None:
-        every = [(one.numel() * (2 if _is_packed(one) else 1), one.requires_grad) for one in model.parameters()]
+        every = [(parameter.numel() * (2 if _is_packed(parameter) else 1), parameter.requires_grad) for parameter in model.parameters()]
         embedding = model.get_input_embeddings().weight
         table = 0 if getattr(model.config.get_text_config(), "tie_word_embeddings", False) else embedding.numel()
         self.per_token = 4 * (sum(count for count, _ in every) - table) + 2 * sum(count for count, learns in every if learns)

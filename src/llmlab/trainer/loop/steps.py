@@ -64,7 +64,7 @@ class Loop:
         self.optimizer = optimizers.build(self.recipe, self.parameters)
         self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.machine.dtype == "float16")
         self.plan = Plan.of(self.recipe, len(self.data.train))
-        self.divided = any(hasattr(one, "full_tensor") for one in self.parameters.values())
+        self.divided = any(hasattr(parameter, "full_tensor") for parameter in self.parameters.values())
 
     @property
     def device(self) -> str:
@@ -157,7 +157,7 @@ class Loop:
             # dividing the weights takes the gradients' mean over processes, and the loss is a sum
             self.scaler.scale(result.loss / weight * (self.processes.count if self.divided else 1)).backward()
             sums += result.sums
-        loss, right, margin = (float(one) for one in sums)  # the GPU is waited for here, once a step
+        loss, right, margin = (float(total) for total in sums)  # the GPU is waited for here, once a step
         self.speed.lap("compute")
         if not self.divided:
             self.processes.sum_gradients(list(self.parameters.values()))
@@ -239,8 +239,8 @@ class Loop:
         if math.isfinite(loss) and (usual is None or loss < usual + self.recipe.spike):
             self.state.losses = [*known, loss][-REMEMBERED:]
             return True
-        told = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
-        self._refuse(told, self.state.step - 1)  # the step before may be what made it so, and a checkpoint of it holds that
+        problem = f"the loss is {loss:.4g} at step {self.state.step + 1}" + (f", after {usual:.4g}" if usual is not None else "")
+        self._refuse(problem, self.state.step - 1)  # the step before may be what made it so, and a checkpoint of it holds that
         return False
 
     def _refuse(self, what: str, good: int) -> None:
@@ -261,8 +261,8 @@ class Loop:
     def _between(self, row: dict[str, Any]) -> None:
         """Write down, evaluate, save, and hear whether to leave."""
         last = self.state.step >= self.plan.steps
-        asked = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
-        self.left = asked if not last else None
+        request = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
+        self.left = request if not last else None
         due = self._evaluation_is_due(last=last)
         if due and not self.left:
             row |= self._evaluate()

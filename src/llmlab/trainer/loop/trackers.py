@@ -39,21 +39,21 @@ def trackers(
     Raises:
         SetupFailed: the recipe names one whose package is not in the image.
     """
-    made: list[Tracker] = [TensorBoard(output / TENSORBOARD)]
+    active: list[Tracker] = [TensorBoard(output / TENSORBOARD)]
     for name in recipe.track:
         try:
             module = load(name)
         except ImportError as error:
-            others = [one for one in recipe.track if one != name]
+            others = [other for other in recipe.track if other != name]
             raise SetupFailed(
                 f"the recipe tracks with {name}, and {PACKAGES[name]} is not in the training image",
                 f"llmlab launch --set track=[{','.join(others)}]",
             ) from error
-        made.append(MLflow(module, recipe, output / MLFLOW, run) if name == "mlflow" else Wandb(module, recipe, output, run))
-    for tracker in made:
+        active.append(MLflow(module, recipe, output / MLFLOW, run) if name == "mlflow" else Wandb(module, recipe, output, run))
+    for tracker in active:
         for row in rows if tracker.fresh else ():
             tracker.add(row)
-    return made
+    return active
 
 
 class TensorBoard:
@@ -84,9 +84,9 @@ class MLflow:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # newer versions ask whether files are really wanted
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         self.client = module.MlflowClient(tracking_uri=folder.resolve().as_uri())
-        found = self.client.get_experiment_by_name("llmlab")
-        experiment = found.experiment_id if found else self.client.create_experiment("llmlab")
-        runs = [one for one in self.client.search_runs([experiment]) if one.info.run_name == run]
+        existing = self.client.get_experiment_by_name("llmlab")
+        experiment = existing.experiment_id if existing else self.client.create_experiment("llmlab")
+        runs = [candidate for candidate in self.client.search_runs([experiment]) if candidate.info.run_name == run]
         self.fresh = not runs
         self.run = (runs[0] if runs else self.client.create_run(experiment, run_name=run)).info.run_id
         if self.fresh:
@@ -133,6 +133,6 @@ def settings(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """The recipe's fields by dotted name."""
     for name, value in recipe.shown().items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+            yield from ((f"{name}.{inner}", setting) for inner, setting in value.items())
         else:
             yield name, value

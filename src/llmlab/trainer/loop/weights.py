@@ -60,7 +60,7 @@ class Trained:
         PEFT would else ask the hub for the base model's vocabulary, which never changes here.
         """
         if self.method == "full":
-            tensors = {name: one.to(dtype) if dtype else one for name, one in self.tensors.items()}
+            tensors = {name: tensor.to(dtype) if dtype else tensor for name, tensor in self.tensors.items()}
             self.model.save_pretrained(str(folder), state_dict=tensors)
         else:
             self.model.save_pretrained(str(folder), state_dict=self.tensors, save_embedding_layers=False)

@@ -110,13 +110,13 @@ def _forward(module: Any, x: Tensor, *rest: Any, **more: Any) -> Tensor:
     quant_state = getattr(base.weight, "quant_state", None)
     computed = base.weight.dtype if quant_state is None else base.compute_dtype
     if not plain or len(names) != 1 or module.active_adapters != names or x.dtype != computed:
-        made: Tensor = type(module).forward(module, x, *rest, **more)
-        return made
+        unfused: Tensor = type(module).forward(module, x, *rest, **more)
+        return unfused
     (name,) = names
     drop = module.lora_dropout[name]
     probability = drop.p if module.training and isinstance(drop, Dropout) else 0.0
     down, up = module.lora_A[name].weight, module.lora_B[name].weight
-    product: Tensor = AdaptedProduct.apply(  # type: ignore[no-untyped-call]
+    output: Tensor = AdaptedProduct.apply(  # type: ignore[no-untyped-call]
         x, base.weight, quant_state, base.bias, down, up, module.scaling[name], probability
     )
-    return product
+    return output

@@ -126,7 +126,7 @@ def _learn_in_32_bits(wrapper: Any) -> None:
         dtype = next(wrapper.original_module.parameters()).dtype
         wrapper.modules_to_save[name] = copy.float()
         if isinstance(copy, nn.Embedding):
-            copy.register_forward_hook(lambda _module, _inputs, made, dtype=dtype: made.to(dtype))
+            copy.register_forward_hook(lambda _module, _inputs, output, dtype=dtype: output.to(dtype))
 
 
 def embeddings_and_head(model: Any) -> list[str]:
@@ -181,8 +181,8 @@ def _is_matrix(module: Any) -> bool:
     x = torch.ones(1, module.in_features, dtype=module.weight.dtype, device=module.weight.device)
     try:
         with torch.no_grad():
-            made = module(x)
-            return isinstance(made, torch.Tensor) and torch.equal(made, torch.nn.functional.linear(x, module.weight, module.bias))
+            output = module(x)
+            return isinstance(output, torch.Tensor) and torch.equal(output, torch.nn.functional.linear(x, module.weight, module.bias))
     except (RuntimeError, TypeError, ValueError, IndexError):
         return False
 

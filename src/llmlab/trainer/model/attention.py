@@ -61,9 +61,9 @@ def attend(
     Raises:
         NotImplementedError: the model asks for something that is not done here.
     """
-    asked = sorted(name for name, given in rest.items() if given is not None and name not in KNOWN)
-    if asked or dropout:
-        raise NotImplementedError(f"attention with {', '.join(asked) or 'dropout'}")
+    unsupported = sorted(name for name, setting in rest.items() if setting is not None and name not in KNOWN)
+    if unsupported or dropout:
+        raise NotImplementedError(f"attention with {', '.join(unsupported) or 'dropout'}")
     kind = query.device.type
     if torch.is_autocast_enabled(kind):  # 32-bit weights leave queries and keys in 32 bits, as the rotation's result
         dtype = torch.get_autocast_dtype(kind)
@@ -74,8 +74,8 @@ def attend(
         return _in_one_call(query, key, value, documents, scaling, sliding_window), None
     if not query.is_cuda and (sliding_window is None or documents.longest <= sliding_window):
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        made: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)  # type: ignore[no-untyped-call]
-        return made, None
+        output: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)  # type: ignore[no-untyped-call]
+        return output, None
     parts = [
         _whole(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], None, scaling, sliding_window)
         for start, end in pairwise(documents.bounds)
@@ -139,10 +139,10 @@ def _in_one_call(query: Tensor, key: Tensor, value: Tensor, documents: Documents
     from torch.nn.attention.varlen import varlen_attn
 
     ends, longest = documents.on_device, documents.longest
-    query, key, value = (one.squeeze(0).transpose(0, 1) for one in (query, key, value))  # an index's way back would be a copy
+    query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))  # an index's way back would be a copy
     reach = (-1 if window is None else window - 1, 0)
-    made = varlen_attn(
+    output = varlen_attn(
         query, key, value, ends, ends, longest, longest, scale=scaling, window_size=reach, enable_gqa=query.shape[1] != key.shape[1]
     )
-    assert isinstance(made, Tensor)
-    return made[None]
+    assert isinstance(output, Tensor)
+    return output[None]

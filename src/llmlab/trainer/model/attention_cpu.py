@@ -39,25 +39,25 @@ class DocumentsAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bounds: tuple[int, ...], scale: float) -> Tensor:
         _, heads, tokens, size = query.shape
-        made = query.new_empty(1, tokens, heads, size)
+        output = query.new_empty(1, tokens, heads, size)
         sums = torch.empty(heads, tokens, dtype=torch.float32)
         short, long = _parts(query, bounds)
         by_torch, by_products = ([*short, *long], []) if has_tiles() else (long, short)
         if by_torch:
-            keys, values = (_repeated(one, heads // key.shape[1]) for one in (key, value))
+            keys, values = (_repeated(tensor, heads // key.shape[1]) for tensor in (key, value))
             for part in by_torch:
-                one, total = _flash(query[:, :, part], keys[:, :, part], values[:, :, part], 0.0, True, scale=scale)
-                made[:, part] = one.transpose(1, 2)
+                part_output, total = _flash(query[:, :, part], keys[:, :, part], values[:, :, part], 0.0, True, scale=scale)
+                output[:, part] = part_output.transpose(1, 2)
                 if long:
                     sums[:, part] = total[0]
         if by_products:
             scaled = query[0] * scale
             for part in by_products:
                 read = _rounded(part)
-                made[0, part] = _forward(scaled[:, read], key[0, :, read], value[0, :, read])[: _size(part)]
+                output[0, part] = _forward(scaled[:, read], key[0, :, read], value[0, :, read])[: _size(part)]
         ctx.parts, ctx.scale = (short, long), scale
-        ctx.save_for_backward(query, key, value, *((made, sums) if long else ()))
-        return made
+        ctx.save_for_backward(query, key, value, *((output, sums) if long else ()))
+        return output
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,11 +66,11 @@ class DocumentsAttention(torch.autograd.Function):
         by_query, by_keys = torch.empty_like(query), key.new_empty(2 * pairs, tokens, size)
         short, long = ctx.parts
         if short:
-            asked = _rows(query[0] * ctx.scale, above[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
-            _backward(asked, _rows(key[0], value[0]), short, by_query[0], by_keys, ctx.scale)
+            stacked = _rows(query[0] * ctx.scale, above[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
+            _backward(stacked, _rows(key[0], value[0]), short, by_query[0], by_keys, ctx.scale)
         for part in long:
-            made, sums = kept
-            outputs = (made[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
+            output, sums = kept
+            outputs = (output[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
             by = _by_torch(query[0, :, part], key[0, :, part], value[0, :, part], *outputs, ctx.scale)
             by_query[0, :, part], by_keys[:pairs, part], by_keys[pairs:, part] = by
         return by_query, by_keys[None, :pairs], by_keys[None, pairs:], None, None
@@ -97,49 +97,49 @@ def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """One document's attention (tokens, heads, size). Query (heads, tokens, size) is scaled, key and value (their heads, tokens, size)."""
     heads, tokens, size = query.shape
     pairs = key.shape[0]
-    made = query.new_empty(tokens, heads, size)
+    output = query.new_empty(tokens, heads, size)
     for start in range(0, tokens, BLOCK):
         end = min(tokens, start + BLOCK)
         scores = torch.bmm(query[:, start:end].reshape(pairs, -1, size), key[:, :end].transpose(1, 2))
         weights = torch.softmax(_causal(scores, start), -1)
-        made[start:end] = torch.bmm(weights, value[:, :end]).view(heads, end - start, size).transpose(0, 1)
-    return made
+        output[start:end] = torch.bmm(weights, value[:, :end]).view(heads, end - start, size).transpose(0, 1)
+    return output
 
 
-def _rows(one: Tensor, two: Tensor) -> Tensor:
+def _rows(first: Tensor, second: Tensor) -> Tensor:
     """Two of (n, tokens, size) as (2 x n, tokens and what rounds the last document up, size)."""
-    count, tokens, size = one.shape
-    made = one.new_empty(2, count, tokens + WHOLE, size)
-    made[0, :, :tokens], made[1, :, :tokens] = one, two
-    made[:, :, tokens:].zero_()
-    return made.flatten(0, 1)
+    count, tokens, size = first.shape
+    rows = first.new_empty(2, count, tokens + WHOLE, size)
+    rows[0, :, :tokens], rows[1, :, :tokens] = first, second
+    rows[:, :, tokens:].zero_()
+    return rows.flatten(0, 1)
 
 
-def _backward(asked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor, by_keys: Tensor, scale: float) -> None:
+def _backward(stacked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor, by_keys: Tensor, scale: float) -> None:
     """The gradients of documents by keys and by values into `by_keys` (2 x their heads, tokens, size), as `keys` are keys and then values.
 
     `asked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
     unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are made at once, whichever documents they are of.
     """
-    both, groups, _, size = asked.shape
+    both, groups, _, size = stacked.shape
     for start, end, alike in _blocks(parts, both * groups):
-        block = torch.stack([asked[:, :, part.start + start : part.start + end] for part in alike], 1)
+        block = torch.stack([stacked[:, :, part.start + start : part.start + end] for part in alike], 1)
         for at, part in enumerate(alike):
             if _size(part) < end:  # what rounds it up asks nothing
                 block[both // 2 :, at, :, _size(part) - start :].zero_()
         block = block.view(both * len(alike), -1, size)
         seen = torch.stack([keys[:, part.start : part.start + end] for part in alike], 1).view(both * len(alike), end, size)
         scores, slopes = torch.bmm(block, seen.transpose(1, 2)).chunk(2)
-        made = scores.new_empty(len(block), *scores.shape[1:])
-        by_scores, weights = made.chunk(2)
+        slopes_and_weights = scores.new_empty(len(block), *scores.shape[1:])
+        by_scores, weights = slopes_and_weights.chunk(2)
         torch.softmax(_causal(scores, start), -1, out=weights)
-        _softmax_backward(slopes, weights, -1, made.dtype, grad_input=by_scores)
-        by_asked = torch.bmm(by_scores, seen.chunk(2)[0]).mul_(scale).view(both // 2, len(alike), groups, -1, size)
-        by_seen = torch.bmm(made.transpose(1, 2), block).view(both, len(alike), end, size)
+        _softmax_backward(slopes, weights, -1, slopes_and_weights.dtype, grad_input=by_scores)
+        by_block = torch.bmm(by_scores, seen.chunk(2)[0]).mul_(scale).view(both // 2, len(alike), groups, -1, size)
+        by_seen = torch.bmm(slopes_and_weights.transpose(1, 2), block).view(both, len(alike), end, size)
         for at, part in enumerate(alike):
             own = min(end, _size(part))
             rows = by_query[:, part.start + start : part.start + own].view(both // 2, groups, -1, size)
-            rows.copy_(by_asked[:, at, :, : own - start])
+            rows.copy_(by_block[:, at, :, : own - start])
             if end >= _size(part):
                 by_keys[:, part].copy_(by_seen[:, at, :own])
             else:
@@ -151,12 +151,12 @@ def _blocks(parts: list[slice], each: int) -> Iterator[tuple[int, int, list[slic
 
     So many documents at once as `TOGETHER` allows, when a query has `each` probabilities a key.
     """
-    found: dict[tuple[int, int], list[slice]] = {}
+    blocks: dict[tuple[int, int], list[slice]] = {}
     for part in parts:
         tokens = _size(_rounded(part))
         for start in range(0, tokens, BLOCK):
-            found.setdefault((start, min(tokens, start + BLOCK)), []).append(part)
-    for (start, end), alike in sorted(found.items(), key=lambda one: one[0], reverse=True):
+            blocks.setdefault((start, min(tokens, start + BLOCK)), []).append(part)
+    for (start, end), alike in sorted(blocks.items(), key=lambda block: block[0], reverse=True):
         count = max(1, TOGETHER // (each * (end - start) * end))
         for first in range(0, len(alike), count):
             yield start, end, alike[first : first + count]
@@ -179,7 +179,7 @@ def _hidden(dtype: torch.dtype, size: int) -> Tensor:
 
 
 def _by_torch(
-    query: Tensor, key: Tensor, value: Tensor, made: Tensor, sums: Tensor, above: Tensor, scale: float
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, sums: Tensor, above: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     groups = query.shape[0] // key.shape[0]
     by_query, by_key, by_value = _flash_backward(
@@ -187,7 +187,7 @@ def _by_torch(
         query[None],
         _repeated(key[None], groups),
         _repeated(value[None], groups),
-        made[None],
+        output[None],
         sums[None],
         0.0,
         True,

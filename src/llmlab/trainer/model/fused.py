@@ -42,7 +42,7 @@ class RmsNorm(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             by_weight = (above * (x * scale).to(x.dtype)).flatten(0, -2).sum(0, dtype=torch.float32).to(weight.dtype)
         rows = max(1, CACHED // x.shape[-1]) if x.device.type == "cpu" else x.numel()
-        parts = (one.reshape(-1, one.shape[-1]).split(rows) for one in (x, scale, above, by_x))
+        parts = (tensor.reshape(-1, tensor.shape[-1]).split(rows) for tensor in (x, scale, above, by_x))
         for its_x, its_scale, its_above, into in zip(*parts, strict=True):  # several passes in 32 bits
             unit = its_x * its_scale
             slope = (its_above * weight).float()
@@ -94,8 +94,8 @@ class Dropout(nn.Module):
             return x
         if x.element_size() != 2:
             return torch.nn.functional.dropout(x, self.p)
-        made: Tensor = Drop.apply(x.contiguous(), self.p)  # type: ignore[no-untyped-call]
-        return made
+        dropped: Tensor = Drop.apply(x.contiguous(), self.p)  # type: ignore[no-untyped-call]
+        return dropped
 
 
 def draw_mask(x: Tensor, probability: float) -> Tensor:

@@ -49,8 +49,8 @@ def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
     products = fuse_products(model, model.get_output_embeddings())  # type: ignore[operator]
     pieces = {"norms": norms, "gates": gates, "rotations": rotations, "dropouts": len(drops)}
     pieces |= {"adapters": fuse_adapters(adapted), "products": products}
-    made = [f"{count} {word}" for word, count in pieces.items() if count]
-    return ", ".join(made) or "nothing"
+    replaced = [f"{count} {word}" for word, count in pieces.items() if count]
+    return ", ".join(replaced) or "nothing"
 
 
 def _norm(module: Any) -> Callable[[Tensor], Tensor] | None:
@@ -73,8 +73,8 @@ def _gate(module: Any) -> Callable[[Tensor], Tensor] | None:
 
 def _norm_forward(module: Any, x: Tensor) -> Tensor:
     """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
-    made: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
-    return made
+    output: Tensor = RmsNorm.apply(x, module.weight, module.variance_epsilon)  # type: ignore[no-untyped-call]
+    return output
 
 
 def _norm_forward_on_gpu(module: Any, x: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ def _norm_forward_on_gpu(module: Any, x: Tensor) -> Tensor:
 
 
 def _gate_forward(module: Any, x: Tensor) -> Tensor:
-    made: Tensor = module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
-    return made
+    output: Tensor = module.down_proj(SiluGate.apply(module.gate_proj(x), module.up_proj(x)))  # type: ignore[no-untyped-call]
+    return output
 
 
 def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:

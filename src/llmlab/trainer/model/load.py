@@ -110,7 +110,7 @@ def share(model: Any, machine: Machine, say: Say) -> None:
     """Set the number of threads, which on a CPU depends on the model."""
     import torch
 
-    parameters = sum(one.numel() for one in model.parameters())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     if machine.device == "cpu" and parameters < SMALL and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
         say(f"threads: 1, because a model of {parameters / 1e6:.1f} million parameters is too small to share")
@@ -138,7 +138,7 @@ def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
             raise SetupFailed(f"the model {recipe.model} cannot recompute activations", "llmlab launch --set gradient_checkpointing=auto")
         checkpointing, reason = False, "the model cannot recompute activations"
     elif recipe.gradient_checkpointing == "auto":
-        trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         size = 4 if machine.dtype == "float32" else 2
         checkpointing, reason = memory.auto_checkpointing(inner.config, recipe, memory.free(), kind=size, trained=trained)
     else:

@@ -78,10 +78,10 @@ def token_losses(hidden: Tensor, head: torch.nn.Linear, targets: Tensor) -> tupl
     frozen = getattr(head, "frozen", None)
     frozen = frozen if frozen is not None and frozen.dtype == dtype else None
     with torch.autocast(kind, enabled=False):
-        made: tuple[Tensor, Tensor] = TokenLosses.apply(  # type: ignore[no-untyped-call]
+        losses_and_hits: tuple[Tensor, Tensor] = TokenLosses.apply(  # type: ignore[no-untyped-call]
             hidden.to(dtype), weight.to(dtype), bias.to(dtype) if bias is not None else None, targets, frozen
         )
-    return made[0][:count], made[1][:count]
+    return losses_and_hits[0][:count], losses_and_hits[1][:count]
 
 
 def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

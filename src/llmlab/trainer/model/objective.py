@@ -120,7 +120,7 @@ class Objective(nn.Module):
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that learn, by the model's own names."""
-        return ((name, one) for name, one in self.model.named_parameters() if one.requires_grad)
+        return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
 
 
 def choose(
@@ -180,13 +180,13 @@ def _check_causal(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -
     last = row.ids.clone()
     last[0, row.tokens - 1] = (last[0, row.tokens - 1] + 1) % base.get_input_embeddings().weight.shape[0]
     try:
-        one, other = (_states(base, replace(row, ids=ids))[:-1] for ids in (row.ids, last))
+        states, altered = (_states(base, replace(row, ids=ids))[:-1] for ids in (row.ids, last))
     except Exception as error:
         if endings.is_out_of_memory(error) or endings.NO_DETERMINISTIC in str(error):
             raise
         words = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
         raise SetupFailed(f"the model {recipe.model} does not compute what training gives it: {words}", another(recipe)) from error
-    if len(one) and _difference(other, one) > CLOSE[machine.dtype]:
+    if len(states) and _difference(altered, states) > CLOSE[machine.dtype]:
         raise SetupFailed(
             f"the model {recipe.model} looks ahead: what it computes at a token depends on those behind it, so it cannot learn to go on",
             another(recipe),
@@ -203,7 +203,7 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
     own = base.config._attn_implementation  # noqa: SLF001 - transformers' only word for it
     documents = _some(tokens)
     place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
-    alone = [_states(base, padded_row([one], 1).to(place)) for one in documents]
+    alone = [_states(base, padded_row([document], 1).to(place)) for document in documents]
     try:
         base.set_attn_implementation(attention.register())
         row = packed_row(documents, len(documents)).to(place)
@@ -268,14 +268,14 @@ def _some(tokens: Tokens) -> list[Any]:
     return some if len(some) > 1 else [*some, *some]
 
 
-def _difference(one: Tensor, other: Tensor) -> float:
+def _difference(tensor: Tensor, reference: Tensor) -> float:
     """Norm of the difference over the norm."""
-    one, other = one.float(), other.float()
-    return float((one - other).norm() / other.norm().clamp_min(1e-20))
+    tensor, reference = tensor.float(), reference.float()
+    return float((tensor - reference).norm() / reference.norm().clamp_min(1e-20))
 
 
 def _frozen_copy(model: Any) -> Any:
     copy = deepcopy(model).eval()
-    for one in copy.parameters():
-        one.requires_grad_(requires_grad=False)
+    for parameter in copy.parameters():
+        parameter.requires_grad_(requires_grad=False)
     return copy

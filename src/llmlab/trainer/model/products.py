@@ -35,14 +35,14 @@ def product(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     size = _at_once(len(x), x.shape[1], matrix.shape[1]) if x.device.type == "cpu" else len(x)
     if size >= len(x):
         return x @ matrix if bias is None else torch.addmm(bias, x, matrix)
-    made = x.new_empty(len(x), matrix.shape[1])
+    output = x.new_empty(len(x), matrix.shape[1])
     for start in range(0, len(x), size):
-        rows, into = x[start : start + size], made[start : start + size]
+        rows, into = x[start : start + size], output[start : start + size]
         if bias is None:
             torch.mm(rows, matrix, out=into)
         else:
             torch.addmm(bias, rows, matrix, out=into)
-    return made
+    return output
 
 
 def _at_once(rows: int, inner: int, width: int) -> int:
@@ -109,8 +109,8 @@ def fuse_products(model: nn.Module, head: nn.Module | None) -> int:
 def _forward(module: Any, x: Tensor) -> Tensor:
     """A method, not a closure: a copy of the module must not go on reading the weights of the one it was copied from."""
     same = x.dtype == module.weight.dtype
-    made: Tensor = FrozenProduct.apply(x, module.weight, module.bias) if same else type(module).forward(module, x)  # type: ignore[no-untyped-call]
-    return made
+    output: Tensor = FrozenProduct.apply(x, module.weight, module.bias) if same else type(module).forward(module, x)  # type: ignore[no-untyped-call]
+    return output
 
 
 class Laid:
@@ -130,8 +130,8 @@ class Laid:
 
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """`x @ matrix.T + bias`, x (..., in)."""
-        made: Tensor = _linear(x, self._matrix, bias, "none", [], "") if self.laid_out else linear(x, self._matrix, bias)
-        return made
+        output: Tensor = _linear(x, self._matrix, bias, "none", [], "") if self.laid_out else linear(x, self._matrix, bias)
+        return output
 
 
 class Frozen:
@@ -146,8 +146,8 @@ def lay_out(head: nn.Module, dtype: torch.dtype) -> bool:
     """Lay out a head for training in `dtype`, each way where that gives the same bits; returns whether any was."""
     if not (is_frozen(head, dtype) and _is_on_cpu(head)):
         return False
-    made = Frozen(head.weight.detach().to(dtype))  # type: ignore[operator]
-    done = made.forward.laid_out or made.backward.laid_out
+    frozen = Frozen(head.weight.detach().to(dtype))  # type: ignore[operator]
+    done = frozen.forward.laid_out or frozen.backward.laid_out
     if done:
-        head.frozen = made  # type: ignore[assignment]
+        head.frozen = frozen  # type: ignore[assignment]
     return done

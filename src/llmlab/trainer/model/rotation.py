@@ -39,12 +39,12 @@ def _turned(x: Tensor, cos: Tensor, sign: int, by_second: Tensor, by_first: Tens
     """`x * cos`, to whose first half is added `sign` times the second half of x by `by_second`, and the other way round."""
     size = cos.shape[-1]
     turned, rest = x[..., :size], x[..., size:]
-    made = turned * cos
+    output = turned * cos
     first, second = turned.chunk(2, dim=-1)
-    into_first, into_second = made.chunk(2, dim=-1)
+    into_first, into_second = output.chunk(2, dim=-1)
     into_first.addcmul_(second, by_second, value=sign)
     into_second.addcmul_(first, by_first, value=-sign)
-    return torch.cat([made, rest], dim=-1) if rest.shape[-1] else made
+    return torch.cat([output, rest], dim=-1) if rest.shape[-1] else output
 
 
 def rotate(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> tuple[Tensor, Tensor]:

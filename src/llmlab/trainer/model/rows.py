@@ -74,8 +74,8 @@ def padded_row(read: Sequence[Read], items: int) -> Row:
     longest = max(len(ids) for ids, _ in read)
     shape = (len(read), longest)
     ids, mask, loss = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
-    for at, (one, spoken) in enumerate(read):
-        ids[at, : len(one)], mask[at, : len(one)], loss[at, : len(one)] = one, 1, spoken
+    for at, (sequence, spoken) in enumerate(read):
+        ids[at, : len(sequence)], mask[at, : len(sequence)], loss[at, : len(sequence)] = sequence, 1, spoken
     loss[:, 0] = False
     places = np.flatnonzero(loss)
     positions = np.broadcast_to(np.arange(longest), shape).copy()

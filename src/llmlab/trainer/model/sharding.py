@@ -33,16 +33,21 @@ def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
         say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.count} processes, asked for")
         return recipe.parallel == "fsdp"
     needed = copy_bytes(model, recipe)
-    there = torch.cuda.get_device_properties(processes.device).total_memory
-    fits = needed <= ROOM * there
-    size = f"{needed / 2**30:.1f} of {there / 2**30:.0f} GiB"
+    gpu_bytes = torch.cuda.get_device_properties(processes.device).total_memory
+    fits = needed <= ROOM * gpu_bytes
+    size = f"{needed / 2**30:.1f} of {gpu_bytes / 2**30:.0f} GiB"
     say(f"parallel: {'a copy on each of' if fits else 'divided over'} {processes.count} GPUs, a copy takes {size}")
     return not fits
 
 
 def copy_bytes(model: Any, recipe: Recipe) -> float:
     """Bytes of a copy with its gradients and optimizer."""
-    return float(sum(one.numel() * (footprint.state(recipe) if one.requires_grad else one.element_size()) for one in model.parameters()))
+    return float(
+        sum(
+            parameter.numel() * (footprint.state(recipe) if parameter.requires_grad else parameter.element_size())
+            for parameter in model.parameters()
+        )
+    )
 
 
 def divide(objective: Objective, machine: Machine, processes: Processes) -> None:

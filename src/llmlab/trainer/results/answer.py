@@ -85,11 +85,11 @@ def quietly(work: Callable[[], dict[str, Any]]) -> int:
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         try:
-            made = work()
+            report = work()
         except LabError as error:
             sys.stderr.write(f"error: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
             return int(error.exit_code)
-    sys.stdout.write(json.dumps(made, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
     return 0
 
 
@@ -102,8 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("prompt")
     parser.add_argument("--most-tokens", type=int, default=128, help="of each answer")
     parser.add_argument("--revision", default="main", help="of a Hugging Face model")
-    given = parser.parse_args(arguments)
-    return quietly(lambda: asdict(answer(given.model, given.tuned, given.prompt, given.most_tokens, given.revision)))
+    options = parser.parse_args(arguments)
+    return quietly(lambda: asdict(answer(options.model, options.tuned, options.prompt, options.most_tokens, options.revision)))
 
 
 if __name__ == "__main__":

@@ -58,8 +58,8 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
         raise LabError(f"{out} is there already", f"llmlab merge latest --output {quote(f'{out}-2')}")
     checked = belongs(model, adapter, revision)
     tokenizer, tuned = _loaded(model, adapter, revision)
-    asked = encode(tokenizer, prompt)
-    wanted = _logits(tuned, asked)
+    encoded = encode(tokenizer, prompt)
+    expected_logits = _logits(tuned, encoded)
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     whole = tuned.merge_and_unload(safe_merge=True)
@@ -74,8 +74,8 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
         if (adapter / name).is_file():
             shutil.copyfile(adapter / name, aside / name)
     del tuned, whole  # the written one is loaded into the same memory
-    found = _logits(_written(aside), asked)
-    difference, largest = float((found - wanted).abs().max()), float(wanted.abs().max())
+    merged_logits = _logits(_written(aside), encoded)
+    difference, largest = float((merged_logits - expected_logits).abs().max()), float(expected_logits.abs().max())
     if difference > CLOSE.get(dtype, 0.1) * largest:
         shutil.rmtree(aside)
         raise LabError(f"the merged model differs by {difference:.3g} in logits of up to {largest:.3g}, so it was not kept")
@@ -92,7 +92,7 @@ def merge(model: str, adapter: Path, out: Path, revision: str = "main", prompt: 
         prompt=prompt,
         difference=difference,
         logit=largest,
-        same_words=float((found.argmax(-1) == wanted.argmax(-1)).float().mean()),
+        same_words=float((merged_logits.argmax(-1) == expected_logits.argmax(-1)).float().mean()),
         checked=checked,
         own_tokenizer=own_tokenizer,
     )
@@ -143,12 +143,12 @@ def _written(folder: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
 
 
-def _logits(model: Any, asked: Any) -> Any:
+def _logits(model: Any, encoded: Any) -> Any:
     """Logits of a prompt's positions in 32 bits; (positions, vocabulary)."""
     import torch
 
     with torch.inference_mode():
-        return model(**asked).logits[0].float()
+        return model(**encoded).logits[0].float()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,8 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the folder to write; must not exist yet")
     parser.add_argument("--revision", default="main", help="of a Hugging Face model")
     parser.add_argument("--shard", default=SHARD, help="largest size of a file")
-    given = parser.parse_args(arguments)
-    return quietly(lambda: asdict(merge(given.model, given.adapter, given.out, given.revision, shard=given.shard)))
+    options = parser.parse_args(arguments)
+    return quietly(lambda: asdict(merge(options.model, options.adapter, options.out, options.revision, shard=options.shard)))
 
 
 if __name__ == "__main__":

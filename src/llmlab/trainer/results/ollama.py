@@ -67,12 +67,12 @@ def words_of(tokenizer: Any) -> Words | None:
     if not tokenizer.chat_template:
         return None
     try:
-        found = _read(tokenizer)
-        same = all(found.render(probe) == _rendered(tokenizer, probe) for probe in PROBES)
+        words = _read(tokenizer)
+        same = all(words.render(probe) == _rendered(tokenizer, probe) for probe in PROBES)
     except Exception:  # noqa: BLE001 - a template may refuse any of these conversations, in any way Jinja knows
         return None
-    every = [found.without_system, found.ask, *(text for pair in found.around.values() for text in pair)]
-    return found if same and not any('"""' in text or "{{" in text for text in every) else None
+    every = [words.without_system, words.ask, *(text for pair in words.around.values() for text in pair)]
+    return words if same and not any('"""' in text or "{{" in text for text in every) else None
 
 
 def _read(tokenizer: Any) -> Words:

@@ -40,12 +40,12 @@ def fingerprint(folder: Path) -> str:
     """The fingerprint of the weights in a model folder: hexadecimal digits, "" where it has no readable safetensors files."""
     digest = hashlib.sha256()
     try:
-        found = sorted(_tensors(folder))
+        tensors = sorted(_tensors(folder))
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return ""
-    if not found:
+    if not tensors:
         return ""
-    for name, file, facts, start, size in found:
+    for name, file, facts, start, size in tensors:
         digest.update(json.dumps([name, facts["dtype"], facts["shape"], size]).encode())
         with file.open("rb") as stream:
             for at in sorted({0, max(0, size // 2 - SAMPLE), max(0, size - SAMPLE)}):

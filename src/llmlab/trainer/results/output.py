@@ -64,12 +64,12 @@ def samples(output: Path, best: int | None) -> str:
     "" for an answer that nobody heard: an attempt on another machine may have been asked.
     """
     path = output / SAMPLES
-    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-    steps = {one["step"] for one in told}
+    sampled = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    steps = {sample["step"] for sample in sampled}
     after = best if best in steps else max(steps, default=0)
-    answers = {(one["step"], one["prompt"]): one["text"] for one in told}
-    prompts = dict.fromkeys(one["prompt"] for one in told)
-    lines = [{"prompt": one, "base": answers.get((0, one), ""), "tuned": answers.get((after, one), "")} for one in prompts]
+    answers = {(sample["step"], sample["prompt"]): sample["text"] for sample in sampled}
+    prompts = dict.fromkeys(sample["prompt"] for sample in sampled)
+    lines = [{"prompt": prompt, "base": answers.get((0, prompt), ""), "tuned": answers.get((after, prompt), "")} for prompt in prompts]
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 

@@ -55,9 +55,9 @@ class Kto(TrlObjective):
         read = [tokens.sequence(item) for item in items]
         starts = [max(1, int(mask.argmax())) for _, mask in read]
         ids, spoken = [], []
-        for at, ((asked, _), start) in enumerate(zip(read, starts, strict=True)):
+        for at, ((question, _), start) in enumerate(zip(read, starts, strict=True)):
             (answer, mask), begins = read[at - 1], starts[at - 1]
-            ids.append(np.concatenate([asked[:start], answer[begins:]]))
+            ids.append(np.concatenate([question[:start], answer[begins:]]))
             spoken.append(np.concatenate([np.zeros(start, np.uint8), mask[begins:]]))
         longest = self.recipe.max_length  # two halves of examples that fit may be one that does not
         ids, spoken = [row[:longest] for row in ids], [row[:longest] for row in spoken]
@@ -65,8 +65,8 @@ class Kto(TrlObjective):
 
     def evaluated(self, trainer: Stepping, batches: Iterator[Batch]) -> Evaluated:
         trainer.held_out = batches
-        found = trainer.evaluate()
-        return Evaluated(float(found["eval_loss"]), margin=found.get("eval_rewards/margins"))
+        evaluation = trainer.evaluate()
+        return Evaluated(float(evaluation["eval_loss"]), margin=evaluation.get("eval_rewards/margins"))
 
     def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
         return {

@@ -44,7 +44,7 @@ WORDS = re.compile(rf"`?\b(?:args\.)?({'|'.join(sorted(FIELDS, key=len, reverse=
 
 def translated(text: str, objective: str) -> str:
     """A sentence of theirs with the recipe's fields in it."""
-    return WORDS.sub(lambda found: FIELDS[found[1]], text).replace("`beta`", f"{objective}.beta")
+    return WORDS.sub(lambda match: FIELDS[match[1]], text).replace("`beta`", f"{objective}.beta")
 
 
 @contextmanager
