@@ -17,7 +17,7 @@ os.environ.update(ENVIRONMENT)  # before torch is imported, as the trainer does 
 
 import torch
 
-from llmlab.trainer.machine import has_tiles
+from llmlab.trainer.machine import has_amx
 from llmlab.trainer.model.products import product
 
 SHAPES = ((1408, 512), (512, 512), (512, 1408), (2048, 768), (768, 768), (768, 384), (768, 2048))
@@ -30,7 +30,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=7)
     given = options.parse_args()
-    if not has_tiles() or torch.get_num_threads() != 2:
+    if not has_amx() or torch.get_num_threads() != 2:
         print("nothing to measure: ours are in pieces with two threads on a processor with AMX")
         return 0
     print("| product | " + " | ".join(f"{rows} rows" for rows in ROWS) + " |")

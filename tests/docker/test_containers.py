@@ -67,7 +67,7 @@ print(json.dumps({
 
 REWARD = """
 import json
-from llmlab.rewards.scoring import Group, Limits, RewardFailed, Scorer
+from llmlab.rewards.scoring import Group, RewardLimits, RewardFailed, Scorer
 
 bodies = {
     "network": "socket.create_connection(('169.254.169.254', 80))", "datagram": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
@@ -81,7 +81,7 @@ told = {}
 for name, body in bodies.items():
     text = f"import os, socket, subprocess, sys\\ndef reward(completions):\\n    {body}\\n    return [1.0]"
     try:
-        with Scorer([{"kind": "file", "name": "reward.py", "text": text}], Limits(5, 2)) as scorer:
+        with Scorer([{"kind": "file", "name": "reward.py", "text": text}], RewardLimits(5, 2)) as scorer:
             told["holds"], told["lacks"] = scorer.holds, scorer.lacks
             told[name] = str(scorer.score(Group("?", ["!"], "!", {}, "train.jsonl:1")))
     except RewardFailed as error:

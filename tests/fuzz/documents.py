@@ -8,7 +8,7 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.agent.shared import read
-from llmlab.agent.verdict import TrainingExit, judge
+from llmlab.agent.verdict import TrainingExit, diagnose
 from llmlab.contract import (
     Attempt,
     AttemptEnd,
@@ -63,7 +63,7 @@ def control(data: bytes) -> None:
         for index, part in enumerate(parts[:4]):
             (Path(name) / str(index)).write_bytes(part)
             texts.append(read(f"{name}/{index}"))
-    verdict = judge(TrainingExit.parse(texts[0]), _document(Request, texts[1]), _document(Outcome, texts[2]), texts[3])
+    verdict = diagnose(TrainingExit.parse(texts[0]), _document(Request, texts[1]), _document(Outcome, texts[2]), texts[3])
     marker = Marker(
         "20260101-000000-abcd",
         verdict.reason,

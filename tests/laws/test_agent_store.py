@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.agent.shared import NotPlain, Plain
+from llmlab.agent.shared import NotRegularFile, RegularFile
 from llmlab.agent.store import TRANSFER, S3Store
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock
@@ -24,7 +24,7 @@ def test_a_file_of_any_size_arrives_whole_and_is_heard_to(lab_aws: Aws, tmp_path
     body = os.urandom(1000) * (size // 1000 + 1)
     (tmp_path / "f").write_bytes(body[:size])
     took: list[int] = []
-    version = store(lab_aws).send(Plain(str(tmp_path), "f"), "key", took.append)
+    version = store(lab_aws).send(RegularFile(str(tmp_path), "f"), "key", took.append)
     answer = lab_aws.s3.get_object(Bucket="results", Key="key")
     assert answer["Body"].read() == body[:size]
     assert version == answer["VersionId"]
@@ -38,6 +38,6 @@ def test_what_is_no_regular_file_is_not_sent(lab_aws: Aws, tmp_path: Path, kind:
     else:
         os.mkfifo(tmp_path / "f")
     with pytest.raises(OSError, match=r"Too many levels|no regular file") as caught:
-        store(lab_aws).send(Plain(str(tmp_path), "f"), "key", lambda _: None)
-    assert kind == "link" or isinstance(caught.value, NotPlain)
+        store(lab_aws).send(RegularFile(str(tmp_path), "f"), "key", lambda _: None)
+    assert kind == "link" or isinstance(caught.value, NotRegularFile)
     assert lab_aws.s3.list_objects_v2(Bucket="results")["KeyCount"] == 0

@@ -9,7 +9,7 @@ import pytest
 
 from llmlab.contract import ADAPTER, TrainerExit, WorkFolder
 from llmlab.trainer import machine as machines
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
 
@@ -160,7 +160,7 @@ def test_experts_without_an_adapter_are_named(tmp_path: Path, train: Train) -> N
 
 def test_experts_are_not_trained_in_4_bits(tmp_path: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would stay in 16 bits, which no estimate counts."""
-    monkeypatch.setattr(machines, "choose", lambda *_arguments: Machine("cpu", "bfloat16"))
+    monkeypatch.setattr(machines, "choose", lambda *_arguments: Device("cpu", "bfloat16"))
     work = folders.make(tmp_path / "work", architectures.make(tmp_path / "model", "qwen3_moe"), recipe={**PLAIN, "method": "qlora"})
     code, log = train(work)
     ended = folders.outcome(work)

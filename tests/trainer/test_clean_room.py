@@ -10,7 +10,7 @@ import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
 from llmlab.trainer.loop.steps import Loop
-from llmlab.trainer.loop.weights import Trained
+from llmlab.trainer.loop.weights import TrainableState
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -48,7 +48,7 @@ def test_stock_libraries_give_the_trainers_logits(tmp_path: Path, model: Path, t
     expected = []
     trained = Loop.trained
 
-    def noting(self: Loop) -> Trained:
+    def noting(self: Loop) -> TrainableState:
         made = trained(self)
         self.objective.eval()
         with torch.no_grad():

@@ -18,7 +18,7 @@ from llmlab.contract import EndReason, TrainerExit, WorkFolder
 from llmlab.sandbox import model as sandbox_model
 from llmlab.sandbox.runbook import questions
 from llmlab.trainer.loop import checkpoints, schedule
-from llmlab.trainer.loop.batches import Plan
+from llmlab.trainer.loop.batches import StepPlan
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask, same
@@ -74,7 +74,7 @@ def bare(work: WorkFolder, steps: int) -> list[dict[str, float]]:
         from transformers import TrainerCallback
 
         begun = yardstick.start(work)
-        recipe, plan = begun.recipe, Plan.of(begun.recipe, len(begun.tokens))
+        recipe, plan = begun.recipe, StepPlan.of(begun.recipe, len(begun.tokens))
         every = rows(10)
         data = [every[int(item)] for step in range(steps) for item in plan.items(step)]
         logged: list[dict[str, float]] = []

@@ -117,7 +117,7 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     import numpy as np
     import torch
 
-    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.machine import Device
     from llmlab.trainer.model import attention, fusing
     from llmlab.trainer.model.objective import Objective
     from llmlab.trainer.model.rows import packed_row
@@ -129,7 +129,7 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     cast_nothing(model)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         fusing.fuse(model.get_base_model() if method == "lora" else model, model, "cpu")
-    objective = Objective(model, asked, Machine("cpu", dtype), packed=True, chunked=True)
+    objective = Objective(model, asked, Device("cpu", dtype), packed=True, chunked=True)
     draw = np.random.default_rng(0)
     row = packed_row([(draw.integers(0, 512, length), np.ones(length, np.int64)) for length in (200, 200, TOKENS - 400)], 3)
     with keeping(model) as kept:

@@ -85,7 +85,7 @@ def measured(asked: Any, model: Any, dtype: str, documents: Sequence[int], items
     import numpy as np
     import torch
 
-    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.machine import Device
     from llmlab.trainer.model import attention
     from llmlab.trainer.model.fusing import fuse
     from llmlab.trainer.model.objective import Objective
@@ -97,7 +97,7 @@ def measured(asked: Any, model: Any, dtype: str, documents: Sequence[int], items
     if again:
         model.enable_input_require_grads()
         inner.gradient_checkpointing_enable({"use_reentrant": False})
-    machine = Machine("cpu", dtype)
+    machine = Device("cpu", dtype)
     if asked.method == "lora":
         cast_nothing(model)
     with torch.no_grad(), machine.autocast("cpu"):

@@ -11,7 +11,7 @@ from llmlab.contract import EndReason, TrainerExit, WorkFolder
 from llmlab.trainer import machine as machines
 from llmlab.trainer.loop import steps
 from llmlab.trainer.loop.steps import Loop
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask
@@ -28,7 +28,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Choose:
     """Have the machine be one that computes in this format, as a GPU would."""
 
     def chosen(dtype: str) -> None:
-        monkeypatch.setattr(machines, "choose", lambda *_arguments: Machine("cpu", dtype))
+        monkeypatch.setattr(machines, "choose", lambda *_arguments: Device("cpu", dtype))
 
     return chosen
 

@@ -112,7 +112,7 @@ def document(length: int, seed: int) -> tuple[Any, Any]:
 def objective_of(folder: Path, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.machine import Device
     from llmlab.trainer.model import objective
 
     class Some:
@@ -130,7 +130,7 @@ def objective_of(folder: Path, dtype: str) -> Any:
         warnings.simplefilter("ignore")
         model = AutoModelForCausalLM.from_pretrained(folder).eval()
         tokens: Any = Some()
-        return objective.choose(model, recipes.check({"model": "a/b"}), Machine("cpu", dtype), tokens, lambda _text: None)
+        return objective.choose(model, recipes.check({"model": "a/b"}), Device("cpu", dtype), tokens, lambda _text: None)
 
 
 def test_what_was_fused_is_copied_whole() -> None:
@@ -225,7 +225,7 @@ def test_the_cpus_attention_is_torchs(dtype: str, heads: int, tiles: bool, monke
     from llmlab.trainer.model import attention_cpu
     from llmlab.trainer.model.attention_cpu import LONGEST, DocumentsAttention
 
-    monkeypatch.setattr(attention_cpu, "has_tiles", lambda: tiles)
+    monkeypatch.setattr(attention_cpu, "has_amx", lambda: tiles)
     assert max(LENGTHS) > LONGEST
     assert len({-(-length // 32) for length in LENGTHS}) < len(LENGTHS), "some blocks are made together"
     torch.manual_seed(2)
@@ -347,7 +347,7 @@ def test_a_frozen_product_is_torchs(rows: int, bias: bool, monkeypatch: pytest.M
 
     from llmlab.trainer.model import products
 
-    monkeypatch.setattr(products, "has_tiles", lambda: True)
+    monkeypatch.setattr(products, "has_amx", lambda: True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert (products._at_once(rows, 640, 512) < rows) == (rows > 1)
     torch.manual_seed(7)
@@ -376,7 +376,7 @@ def test_pieces_are_smaller_than_what_one_thread_makes_alone(width: int, monkeyp
 
     from llmlab.trainer.model import products
 
-    monkeypatch.setattr(products, "has_tiles", lambda: True)
+    monkeypatch.setattr(products, "has_amx", lambda: True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     split = 0
     for inner in (width // 2, width, 2 * width, 4 * width):
@@ -386,7 +386,7 @@ def test_pieces_are_smaller_than_what_one_thread_makes_alone(width: int, monkeyp
             assert size == rows or (size % 64 == 0 and size <= 0.8 * width <= rows <= 2 * width)
             for threads, tiles in ((1, True), (4, True), (2, False)):
                 with monkeypatch.context() as patch:
-                    patch.setattr(products, "has_tiles", lambda tiles=tiles: tiles)
+                    patch.setattr(products, "has_amx", lambda tiles=tiles: tiles)
                     patch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
                     assert products._at_once(rows, inner, width) == rows
     assert (split > 0) == (512 <= width <= 1024)

@@ -137,7 +137,7 @@ def test_a_training_in_8_bits_is_resumed_as_if_uninterrupted(tmp_path: Path, mod
 
 def test_moments_in_blocks_are_not_divided_over_gpus() -> None:
     lines: list[str] = []
-    gpus: Any = SimpleNamespace(count=2, device="cpu")
+    gpus: Any = SimpleNamespace(world_size=2, device="cpu")
     assert not sharding.divides(None, recipe(optimizer="adamw_8bit"), gpus, lines.append)
     assert lines == ["parallel: a copy on each of 2 GPUs, because of optimizer adamw_8bit"]
     assert sharding.divides(None, recipe(parallel="fsdp"), gpus, lines.append)

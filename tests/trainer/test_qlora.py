@@ -12,7 +12,7 @@ import torch
 
 from llmlab import recipe as recipes
 from llmlab.contract import METRICS_FILE, EndReason, TrainerExit, WorkFolder
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.load import load_model, load_tokenizer
 from llmlab.trainer.results import merge
@@ -41,7 +41,7 @@ def evaluated(work: WorkFolder) -> list[tuple[int, float]]:
 
 def load(work: WorkFolder, **changed: Any) -> Any:
     recipe = recipes.check({"model": "lab:tiny", "method": "qlora", **changed})
-    return load_model(recipe, work, Machine("cpu", "float32"), load_tokenizer(recipe, work))
+    return load_model(recipe, work, Device("cpu", "float32"), load_tokenizer(recipe, work))
 
 
 def test_every_matrix_but_the_head_is_held_in_4_bits(quantised: WorkFolder) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from llmlab.contract import ADAPTER
 from llmlab.recipe import Recipe
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from llmlab.trainer.model import stops
 from llmlab.trainer.model.load import load_model, load_tokenizer
 from llmlab.trainer.results import base_files, merge, ollama
@@ -59,7 +59,7 @@ def test_what_is_asked_meanwhile_stops_there_too(tmp_path: Path, base: Path) -> 
     """Samples, held-out prompts and GRPO's completions: TRL ends these at what the model's generation config names."""
     work, recipe = folders.make(tmp_path / "run", base, count=4), Recipe(model="lab:tiny")
     tokenizer = load_tokenizer(recipe, work)
-    loaded = load_model(recipe, work, Machine("cpu", "float32"), tokenizer)
+    loaded = load_model(recipe, work, Device("cpu", "float32"), tokenizer)
     assert loaded.generation_config.eos_token_id == [number_of(base, ANOTHER), number_of(base, END)]
 
 

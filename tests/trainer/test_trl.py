@@ -244,12 +244,12 @@ OF_NO_RECIPE = {
 
 def test_every_setting_that_trl_is_given_has_a_name_in_the_recipe() -> None:
     from llmlab import recipe as recipes
-    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.machine import Device
     from llmlab.trainer.trl.objective import TrainerParts, arguments
     from llmlab.trainer.trl.words import FIELDS
 
     recipe = recipes.check({"model": "a/b", "engine": "trl"})
-    told = set(arguments(TrainerParts(recipe, Machine("cpu", "float32"), None, None, None, None, Path("trl"), 1)))  # type: ignore[arg-type]
+    told = set(arguments(TrainerParts(recipe, Device("cpu", "float32"), None, None, None, None, Path("trl"), 1)))  # type: ignore[arg-type]
     assert len(told) >= 20
     assert told - set(FIELDS) - set(recipes.Recipe.model_fields) == OF_NO_RECIPE
 

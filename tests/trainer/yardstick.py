@@ -33,9 +33,9 @@ class Start:
 
     def plan(self) -> Any:
         """What each step trains."""
-        from llmlab.trainer.loop.batches import Plan
+        from llmlab.trainer.loop.batches import StepPlan
 
-        return Plan.of(self.recipe, len(self.tokens))
+        return StepPlan.of(self.recipe, len(self.tokens))
 
     def rows(self, steps: int) -> Iterator[tuple[list[int], list[bool]]]:
         """Ids and mask of each sequence in the order of training."""
@@ -50,7 +50,7 @@ class Start:
 def start(work: WorkFolder) -> Start:
     from llmlab.trainer.examples import data
     from llmlab.trainer.examples.tokens import Encoder
-    from llmlab.trainer.machine import Machine
+    from llmlab.trainer.machine import Device
     from llmlab.trainer.model.adapter import adapt
     from llmlab.trainer.model.load import load_model, load_tokenizer
 
@@ -58,7 +58,7 @@ def start(work: WorkFolder) -> Start:
     recipe = recipes.check(spec.recipe)
     tokenizer = load_tokenizer(recipe, work)
     examples = data.load(Path(work.data), spec.data, Encoder(tokenizer), recipe, Path(work.cache), lambda: None)
-    base = load_model(recipe, work, Machine("cpu", "float32"), tokenizer)
+    base = load_model(recipe, work, Device("cpu", "float32"), tokenizer)
     return Start(recipe, adapt(base, recipe, None, lambda _text: None), tokenizer, examples.train)
 
 

@@ -12,8 +12,8 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
-from llmlab.agent.shared import Plain
-from llmlab.agent.store import Absent, Refused, StoreError, Took
+from llmlab.agent.shared import RegularFile
+from llmlab.agent.store import ObjectMissing, StoreError, Took, UploadRefused
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder
@@ -44,7 +44,7 @@ class MemoryStore:
         self.put(key, body)
         return True
 
-    def send(self, file: Plain, key: str, took: Took) -> str:
+    def send(self, file: RegularFile, key: str, took: Took) -> str:
         self.on_send(key)
         with file.open() as stream:
             body = stream.read()
@@ -54,7 +54,7 @@ class MemoryStore:
 
     def fetch(self, key: str, version: str, file: Path) -> None:
         if key not in self.objects or (version and int(version) >= len(self.objects[key])):
-            raise Absent(f"there is no {key}")
+            raise ObjectMissing(f"there is no {key}")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(self.objects[key][int(version) if version else -1])
 
@@ -66,7 +66,7 @@ class MemoryStore:
             raise StoreError(f"{key} cannot be written")
         for start, (code, says) in self.refused.items():
             if key.startswith(start):
-                raise Refused(f"{key} cannot be written: {says}", code, says)
+                raise UploadRefused(f"{key} cannot be written: {says}", code, says)
         self.objects.setdefault(key, []).append(body)
         self.order.append(key)
         return str(len(self.objects[key]) - 1)

@@ -17,7 +17,7 @@ from llmlab.agent.job import Job
 from llmlab.agent.limits import Seen, pressures
 from llmlab.agent.prepare import PrepareError, check, prepare
 from llmlab.agent.store import S3Store, StoreError, persist
-from llmlab.agent.verdict import TrainingExit, judge, last_words
+from llmlab.agent.verdict import TrainingExit, diagnose, last_words
 from llmlab.clock import ManualClock
 from llmlab.contract import (
     Attempt,
@@ -286,14 +286,14 @@ REQUEST = Request(EndReason.STOPPED_BY_USER, "")
     ],
 )
 def test_verdicts(code: int, killed: bool, request_: Request | None, outcome: Outcome | None, reason: EndReason, words: str) -> None:
-    verdict = judge(TrainingExit(code, killed), request_, outcome, "last words")
+    verdict = diagnose(TrainingExit(code, killed), request_, outcome, "last words")
     assert verdict.reason is reason
     assert words in verdict.detail
 
 
 def test_a_trainer_that_is_still_there() -> None:
-    assert judge(None, REQUEST, None).reason is EndReason.STOPPED_BY_USER
-    assert judge(None, None, None).reason is EndReason.TRAINING_ERROR
+    assert diagnose(None, REQUEST, None).reason is EndReason.STOPPED_BY_USER
+    assert diagnose(None, None, None).reason is EndReason.TRAINING_ERROR
 
 
 @pytest.mark.parametrize("progress", [None, Progress("loading"), Progress("training", 25, 40)])

@@ -8,7 +8,7 @@ import pytest
 from llmlab import contract
 from llmlab.agent.ending import Totals, write_end
 from llmlab.agent.imds import HttpImds
-from llmlab.agent.verdict import Verdict
+from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import DataFile, EndReason, Marker
 from tests.sampling import sampled
 
@@ -97,7 +97,7 @@ def test_an_output_of_too_many_files_to_list_leaves_a_marker_that_can_be_read(tm
     m = machine(tmp_path)
     said: list[str] = []
     files = tuple(DataFile(f"{'x' * 200}/{number}", 1, "0" * 64) for number in range(20_000))
-    verdict = Verdict(EndReason.COMPLETED, "\x01" * (1 << 20))
+    verdict = ExitDiagnosis(EndReason.COMPLETED, "\x01" * (1 << 20))
     at = contract.build_timestamp(START)
     write_end(m.job, m.outputs, verdict, Totals(1, 1, 0, 0), None, files, checkpoint=10, at=at, say=said.append)
     body = m.outputs.read(m.job.keys.success) or b""

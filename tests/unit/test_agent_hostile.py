@@ -9,7 +9,7 @@ import pytest
 from llmlab import contract
 from llmlab.agent import logs, shared
 from llmlab.agent.loop import STALLED_UPLOAD_SECONDS
-from llmlab.agent.shared import Plain
+from llmlab.agent.shared import RegularFile
 from llmlab.agent.store import Opening
 from llmlab.contract import EndReason, LogStream, Marker, Outcome, Progress, RunKeys
 from llmlab.trainer.control import Control
@@ -189,7 +189,7 @@ def test_a_file_that_becomes_a_link_between_two_looks_is_not_followed(here: Mach
     (tmp_path / "secret").write_text("x")
     trained(here)
     folder = Path(here.job.folder.output, "adapter")
-    file = Plain(here.job.folder.results, "output/adapter/adapter_model.safetensors")
+    file = RegularFile(here.job.folder.results, "output/adapter/adapter_model.safetensors")
     assert file.read() == b"weights"
     folder.rename(folder.with_name("old"))
     folder.symlink_to(tmp_path)
@@ -201,7 +201,7 @@ def test_a_file_that_becomes_a_link_between_two_looks_is_not_followed(here: Mach
 
 def test_a_large_file_is_opened_plainly_for_each_of_its_parts(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"0123456789")
-    opening = Opening(Plain(str(tmp_path), "f"))
+    opening = Opening(RegularFile(str(tmp_path), "f"))
     assert opening.get_file_size("f") == 10
     with opening.open("f", "rb") as stream:
         assert stream.read() == b"0123456789"

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.agent.gpu import HARDWARE_XIDS, Fault, GpuUse, NvidiaGpus
-from llmlab.agent.verdict import TrainingExit, judge
+from llmlab.agent.verdict import TrainingExit, diagnose
 from llmlab.contract import EndReason, Marker, Outcome, Progress, Request
 from tests.sampling import sampled
 from tests.unit.agent_doubles import START, Machine, machine
@@ -167,15 +167,15 @@ RUNTIME = "torch.AcceleratorError: CUDA error: {}\nCUDA kernel errors might be a
     ("ValueError: 79\n", EndReason.TRAINING_ERROR),
 ])  # fmt: skip
 def test_the_words_of_cuda_tell_hardware_from_program(log: str, reason: EndReason) -> None:
-    assert judge(TrainingExit(1), None, None, log).reason is reason
-    assert judge(TrainingExit(1), None, Outcome(EndReason.TRAINING_ERROR, log.splitlines()[0])).reason is reason
+    assert diagnose(TrainingExit(1), None, None, log).reason is reason
+    assert diagnose(TrainingExit(1), None, Outcome(EndReason.TRAINING_ERROR, log.splitlines()[0])).reason is reason
 
 
 def test_other_ends_are_not_the_hardwares() -> None:
     fault = "GPU 0: GPU is lost"
-    assert judge(TrainingExit(0), None, None, fault=fault).reason is EndReason.COMPLETED
-    assert judge(TrainingExit(65), None, Outcome(EndReason.DATA_ERROR, "no labels"), fault=fault).reason is EndReason.DATA_ERROR
-    assert judge(TrainingExit(1), Request(EndReason.STOPPED_BY_USER, ""), None, fault=fault).reason is EndReason.STOPPED_BY_USER
+    assert diagnose(TrainingExit(0), None, None, fault=fault).reason is EndReason.COMPLETED
+    assert diagnose(TrainingExit(65), None, Outcome(EndReason.DATA_ERROR, "no labels"), fault=fault).reason is EndReason.DATA_ERROR
+    assert diagnose(TrainingExit(1), Request(EndReason.STOPPED_BY_USER, ""), None, fault=fault).reason is EndReason.STOPPED_BY_USER
 
 
 @pytest.mark.parametrize("silent", [False, True])

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from llmlab import contract, money
 from llmlab.agent.limits import Seen, end_of, pressures
-from llmlab.agent.market import Ec2Market
+from llmlab.agent.market import Ec2SpotPrices
 from llmlab.agent.store import StoreError
 from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
 from llmlab.money import Bill
@@ -209,7 +209,7 @@ class Ec2:
 def test_prices_come_from_ec2_for_our_pool_alone() -> None:
     items = [{"Timestamp": at(-60), "SpotPrice": "0.3000"}, {"Timestamp": at(60), "SpotPrice": "0.4000"}]
     ec2 = Ec2(items)
-    assert Ec2Market(ec2).history("g6.xlarge", "us-east-1a", START) == points((-60, 0.3), (60, 0.4))
+    assert Ec2SpotPrices(ec2).history("g6.xlarge", "us-east-1a", START) == points((-60, 0.3), (60, 0.4))
     assert ec2.asked == {
         "InstanceTypes": ["g6.xlarge"], "AvailabilityZone": "us-east-1a", "ProductDescriptions": ["Linux/UNIX"], "StartTime": START,
     }  # fmt: skip
@@ -217,4 +217,4 @@ def test_prices_come_from_ec2_for_our_pool_alone() -> None:
 
 def test_prices_that_are_denied_are_said() -> None:
     with pytest.raises(StoreError, match=r"no spot prices of g6\.xlarge in us-east-1a, the last one known counts"):
-        Ec2Market(Ec2([], "UnauthorizedOperation")).history("g6.xlarge", "us-east-1a", START)
+        Ec2SpotPrices(Ec2([], "UnauthorizedOperation")).history("g6.xlarge", "us-east-1a", START)

@@ -8,7 +8,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from llmlab import contract
-from llmlab.agent.store import Refused, S3Store, StoreError
+from llmlab.agent.store import S3Store, StoreError, UploadRefused
 from llmlab.agent.uploads import Uploads
 from llmlab.contract import EndReason, Marker
 from llmlab.lifecycle import objects
@@ -128,9 +128,9 @@ def test_a_refusal_is_told_from_what_passes(here: Machine, error: Exception, fin
     with pytest.raises(StoreError) as caught:
         store.write("key", b"x")
     if final is None:
-        assert not isinstance(caught.value, Refused)
+        assert not isinstance(caught.value, UploadRefused)
     else:
-        assert isinstance(caught.value, Refused)
+        assert isinstance(caught.value, UploadRefused)
         assert (caught.value.final, caught.value.says) == (final, f"Words ({caught.value.code})")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from llmlab.errors import UsageError
 from llmlab.rewards import files, landlock, seccomp
-from llmlab.rewards.scoring import MOST_SCRATCH_FILES, Group, Limits, RewardFailed, Scorer
+from llmlab.rewards.scoring import MOST_SCRATCH_FILES, Group, RewardFailed, RewardLimits, Scorer
 
 LINUX = sys.platform.startswith("linux")
 SECONDS = 60.0
@@ -28,7 +28,7 @@ def returning(expression: str) -> str:
 
 
 def score(reward: Mapping[str, Any], *completions: Any, answer: str = "4", seconds: float = SECONDS, **columns: Any) -> list[float]:
-    with Scorer([reward], Limits(seconds, 2)) as scorer:
+    with Scorer([reward], RewardLimits(seconds, 2)) as scorer:
         return scorer.score(Group("2 + 2?", completions, answer, columns, "train.jsonl:3"))[0]
 
 
@@ -55,7 +55,7 @@ def test_a_reward_by_name(name: str) -> None:
     """`json_schema` is slow because its package takes a second to load."""
     reward, texts, expected = LISTED[name]
     messages = [[{"role": "assistant", "content": text}] for text in texts]
-    with Scorer([reward], Limits(SECONDS)) as scorer:
+    with Scorer([reward], RewardLimits(SECONDS)) as scorer:
         for completions in (texts, messages):
             assert scorer.score(Group("2 + 2?", completions, "4", {}))[0] == pytest.approx(expected)
 
@@ -184,7 +184,10 @@ def test_a_loop_is_ended() -> None:
 
 
 def test_of_several_rewards_all_are_named_where_one_of_them_does_not_end() -> None:
-    with Scorer([{"kind": "exact_match"}, written(code("while True: pass"))], Limits(0.3)) as scorer, pytest.raises(RewardFailed) as stop:
+    with (
+        Scorer([{"kind": "exact_match"}, written(code("while True: pass"))], RewardLimits(0.3)) as scorer,
+        pytest.raises(RewardFailed) as stop,
+    ):
         scorer.score(Group("?", ["!"], "!", {}, "train.jsonl:3"))
     assert str(stop.value) == "the rewards exact_match and reward.py did not end within 0.3 seconds (train.jsonl:3)"
 

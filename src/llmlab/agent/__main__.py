@@ -16,13 +16,13 @@ from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import Agent
-from llmlab.agent.market import Ec2Market
+from llmlab.agent.market import Ec2SpotPrices
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare, tell_gpus
-from llmlab.agent.report import CloudWatchNumbers
+from llmlab.agent.report import CloudWatchMetrics
 from llmlab.agent.shared import read
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import Verdict
+from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.clock import SystemClock
 from llmlab.contract import Attempt, EndReason, Env
 from llmlab.files import replace_text
@@ -51,11 +51,11 @@ def main() -> int:
     s3 = session.client("s3", config=CLIENTS)
     outputs = S3Store(s3, os.environ[Env.OUTPUTS_BUCKET], clock)
     imds = HttpImds(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ADDRESS, clock)
-    numbers = CloudWatchNumbers(session.client("cloudwatch", config=CLIENTS), job.names.metrics, job.run)
+    metrics = CloudWatchMetrics(session.client("cloudwatch", config=CLIENTS), job.names.metrics, job.run)
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
-    market = Ec2Market(session.client("ec2", config=CLIENTS))
+    spot_prices = Ec2SpotPrices(session.client("ec2", config=CLIENTS))
     uploads = Uploads(job, outputs, say)
-    agent = Agent(job, outputs, imds, market, NvidiaGpus(), numbers, Threads(say), clock, say, uploads, attempt, imds.instance())
+    agent = Agent(job, outputs, imds, spot_prices, NvidiaGpus(), metrics, Threads(say), clock, say, uploads, attempt, imds.instance())
     say(f"agent of run {job.run}, attempt {job.attempt}, on {agent.instance}")
     try:
         if not read(job.folder.ready):
@@ -67,7 +67,7 @@ def main() -> int:
             agent.uploads.have(step)
             replace_text(Path(job.folder.ready), f"{step}\n")
     except (PrepareError, StoreError, OSError) as error:
-        agent.conclude(Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip(".")), until=job.deadline)
+        agent.conclude(ExitDiagnosis(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip(".")), until=job.deadline)
         return 1
     agent.run()
     return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from llmlab import contract
 from llmlab.agent.job import Job, Say
 from llmlab.agent.store import Store
-from llmlab.agent.verdict import Verdict
+from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
 
 MOST_WORDS = 2000
@@ -26,7 +26,7 @@ class Totals:
 def write_end(
     job: Job,
     outputs: Store,
-    verdict: Verdict,
+    diagnosis: ExitDiagnosis,
     totals: Totals,
     progress: Progress | None,
     files: tuple[DataFile, ...],
@@ -45,27 +45,27 @@ def write_end(
         StoreError: S3 did not take it; doing it again is harmless.
     """
     step = max(progress.step if progress else 0, checkpoint)
-    smaller = _half_the_batch(job, outputs, verdict)
-    detail = "; ".join(filter(None, (verdict.detail[:MOST_WORDS], smaller)))
-    end = AttemptEnd(job.run, job.attempt, verdict.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
+    smaller = _half_the_batch(job, outputs, diagnosis)
+    detail = "; ".join(filter(None, (diagnosis.detail[:MOST_WORDS], smaller)))
+    end = AttemptEnd(job.run, job.attempt, diagnosis.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
     key = job.keys.attempt_end(job.attempt)
     if not outputs.write_once(key, contract.dump(end).encode()):
         earlier = contract.load(AttemptEnd, outputs.read(key) or b"")
-        if earlier.reason is not verdict.reason:
+        if earlier.reason is not diagnosis.reason:
             say(f"this attempt was ended already: {earlier.reason}")
             return
-    if verdict.reason.resumable or smaller:
-        say(f"attempt {job.attempt} ended: {verdict.reason}; {smaller or 'the watchdog decides whether another follows'}")
+    if diagnosis.reason.resumable or smaller:
+        say(f"attempt {job.attempt} ended: {diagnosis.reason}; {smaller or 'the watchdog decides whether another follows'}")
         return
     marker = Marker(
-        job.run, verdict.reason, at, job.attempt, verdict.detail, "", step,
+        job.run, diagnosis.reason, at, job.attempt, diagnosis.detail, "", step,
         progress.total_steps if progress else 0, progress.loss if progress else None,
         totals.hours_before + totals.hours, totals.cost_before + totals.cost, files,
-        verdict.hint_code, verdict.hint_values, progress.reward if progress else None, progress.margin if progress else None,
+        diagnosis.hint_code, diagnosis.hint_values, progress.reward if progress else None, progress.margin if progress else None,
     )  # fmt: skip
-    good = verdict.reason is EndReason.COMPLETED
+    good = diagnosis.reason is EndReason.COMPLETED
     outputs.write(job.keys.success if good else job.keys.failure, _readable(marker, say))
-    say(f"run {job.run} ended: {verdict.reason}{': ' + verdict.detail if verdict.detail else ''}")
+    say(f"run {job.run} ended: {diagnosis.reason}{': ' + diagnosis.detail if diagnosis.detail else ''}")
 
 
 def _readable(marker: Marker, say: Say) -> bytes:
@@ -77,9 +77,9 @@ def _readable(marker: Marker, say: Say) -> bytes:
         return contract.encode(replace(marker, files=(), detail=marker.detail[:MOST_WORDS], hint_values={}))
 
 
-def _half_the_batch(job: Job, outputs: Store, verdict: Verdict) -> str:
+def _half_the_batch(job: Job, outputs: Store, diagnosis: ExitDiagnosis) -> str:
     """What the next attempt trains with when this one ran out of memory and may be tried once more, in words; else ""."""
-    if verdict.reason is not EndReason.OUT_OF_MEMORY or not job.spec.resume:
+    if diagnosis.reason is not EndReason.OUT_OF_MEMORY or not job.spec.resume:
         return ""
     attempt = contract.load(Attempt, outputs.read(job.keys.attempt(job.attempt)) or b"")
     if not contract.may_shrink(job.spec.recipe, attempt.shrink):

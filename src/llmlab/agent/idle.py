@@ -14,7 +14,7 @@ SILENT_SECONDS = 60.0
 
 
 @dataclass
-class Vigil:
+class StallDetector:
     """What was last seen to go on. `minutes` is how long nothing may, 0 for ever."""
 
     gpus: Gpus

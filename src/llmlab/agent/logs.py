@@ -67,7 +67,7 @@ def _read(path: Path, begin: int, end: int) -> bytes:
 
 
 @dataclass
-class Turns:
+class LogUploadSchedule:
     """Which looks at a log are for S3: every one at first, then ever rarer."""
 
     looks: int = 0

@@ -14,16 +14,16 @@ from llmlab import contract, money, pricing
 from llmlab.agent import ending, limits, logs, report, shared
 from llmlab.agent.background import Background
 from llmlab.agent.gpu import Gpus
-from llmlab.agent.idle import Vigil
+from llmlab.agent.idle import StallDetector
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say
 from llmlab.agent.limits import Pressure, Seen
-from llmlab.agent.market import Market
-from llmlab.agent.report import Numbers
+from llmlab.agent.market import SpotPrices
+from llmlab.agent.report import MetricsSink
 from llmlab.agent.shared import read
-from llmlab.agent.store import Refused, Store, StoreError, persist
+from llmlab.agent.store import Store, StoreError, UploadRefused, persist
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import TrainingExit, Verdict, judge, not_uploaded
+from llmlab.agent.verdict import ExitDiagnosis, TrainingExit, diagnose, not_uploaded
 from llmlab.clock import Clock
 from llmlab.contract import (
     Attempt,
@@ -67,9 +67,9 @@ class Agent:
     job: Job
     outputs: Store
     imds: Imds
-    market: Market
+    spot_prices: SpotPrices
     gpus: Gpus
-    numbers: Numbers
+    metrics: MetricsSink
     background: Background
     clock: Clock
     say: Say
@@ -83,18 +83,18 @@ class Agent:
     """When AWS takes this machine back."""
     end: TrainingExit | None = None
     prices: tuple[PricePoint, ...] = ()
-    vigil: Vigil = field(init=False)
+    stall_detector: StallDetector = field(init=False)
     _next: dict[str, float] = field(default_factory=dict)
     _files: tuple[DataFile, ...] = ()
     _uploaded: bool = False
-    _refused: Refused | None = None
+    _refused: UploadRefused | None = None
     """What S3 said of the output that it did not take."""
     _taken: tuple[int, float] = (-1, 0.0)
     """How many bytes S3 had taken when that was last seen to grow, and when that was."""
     _concluding_since: float | None = None
 
     def __post_init__(self) -> None:
-        self.vigil = Vigil(self.gpus, self.job.spec.idle_minutes, self.clock)
+        self.stall_detector = StallDetector(self.gpus, self.job.spec.idle_minutes, self.clock)
 
     # ------------------------------------------------------------ the watch
 
@@ -108,7 +108,7 @@ class Agent:
     def begin(self) -> None:
         """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
         self.request = _document(Request, self.job.folder.requested)
-        self.vigil.begin()
+        self.stall_detector.begin()
         self.show_life()
 
     def look(self) -> bool:
@@ -133,11 +133,11 @@ class Agent:
         interruption = self.imds.interruption() if self._due("notice") else None
         self.taken_at = interruption or self.taken_at
         if self._due("gpus"):
-            self.background.start("gpus", self.vigil.read)
-            self.vigil.look(self.progress)
+            self.background.start("gpus", self.stall_detector.read)
+            self.stall_detector.look(self.progress)
         if self.attempt.spot and self._due("prices near the limit" if self._is_near_the_limit else "prices"):
             self.background.start("prices", self.look_at_prices)
-        seen = Seen(interruption, self.stopped, self.vigil.stalled, self.vigil.broken)
+        seen = Seen(interruption, self.stopped, self.stall_detector.stalled, self.stall_detector.broken)
         self.press(limits.pressures(self.bill, self.job.deadline, self.clock.now(), seen))
         if self._due("stop"):
             self.background.start("stop", self.look_for_stop)
@@ -154,7 +154,7 @@ class Agent:
             if self.pressure is None:
                 self.pressure = pressure
                 if self.request is None:
-                    self.request = Request(pressure.reason, self._at(), self.vigil.words(pressure.reason))
+                    self.request = Request(pressure.reason, self._at(), self.stall_detector.words(pressure.reason))
                 self._tell_trainer(self.request)
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif pressure.leave_by < self.pressure.leave_by:
@@ -178,7 +178,7 @@ class Agent:
 
     def look_at_prices(self) -> None:
         """The spot prices of our pool since the start; the last known ones stay when AWS does not tell."""
-        self.prices = self.market.history(*self._place, self.bill.launched)
+        self.prices = self.spot_prices.history(*self._place, self.bill.launched)
 
     @property
     def _is_near_the_limit(self) -> bool:
@@ -223,7 +223,7 @@ class Agent:
         return progress and replace(progress, phase=progress.phase[:MOST_PHASE])
 
     def heartbeat(self, phase: str = "") -> None:
-        progress, use, now = self.progress, self.vigil.use, self.clock.now()
+        progress, use, now = self.progress, self.stall_detector.use, self.clock.now()
         beat = Heartbeat(
             self.job.run, self.job.attempt, self._at(), self.instance, phase or (progress.phase if progress else "preparing"), progress,
             use.percent if use else None, use.memory_gib if use else None, self.uploads.newest,
@@ -232,7 +232,7 @@ class Agent:
         self.outputs.write(self.job.keys.status, report.dump(beat))
 
     def publish(self) -> None:
-        self.numbers.publish(report.numbers(self.progress, self.vigil.use, self.bill.total(self.clock.now())))
+        self.metrics.publish(report.metrics(self.progress, self.stall_detector.use, self.bill.total(self.clock.now())))
 
     # ------------------------------------------------------------ the end
 
@@ -241,21 +241,21 @@ class Agent:
         self.show_life()
         log = logs.log(self.job.folder.logs, LogStream.TRAINING).last(LOG_END_BYTES).decode(errors="replace")
         if self.request is None:  # what killed the trainer may be known to the driver by now
-            self.background.within("gpus", LAST_LOOK_SECONDS, self.vigil.read)
-        says = self.vigil.fault.says if self.vigil.fault else ""
-        verdict = judge(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
+            self.background.within("gpus", LAST_LOOK_SECONDS, self.stall_detector.read)
+        says = self.stall_detector.fault.says if self.stall_detector.fault else ""
+        diagnosis = diagnose(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
         gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
-        self.say(f"the trainer has left: {verdict.reason}; the last upload may take {gone_by - self.now:.0f} s")
+        self.say(f"the trainer has left: {diagnosis.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
         left = max(0.0, gone_by - self.now)
         upload_by = gone_by - min(LAST_WORD_SECONDS, left / 4)
         self._taken = (self.uploads.taken, self.now) if self._taken[0] < 0 else self._taken
-        whole = verdict.reason is EndReason.COMPLETED
+        whole = diagnosis.reason is EndReason.COMPLETED
         self.background.within("uploads", upload_by - self.now, lambda: self._last_upload(upload_by, whole=whole), self._goes_on)
         self._files = self._files or self.uploads.taken_files()
         if whole and not self._uploaded:
-            verdict = not_uploaded(self._refused.says, self._refused.code) if self._refused else not_uploaded("", "")
-        self.conclude(verdict, until=gone_by)
+            diagnosis = not_uploaded(self._refused.says, self._refused.code) if self._refused else not_uploaded("", "")
+        self.conclude(diagnosis, until=gone_by)
 
     def _last_upload(self, upload_by: float, *, whole: bool) -> None:
         """What the end stands for first: the output of a whole training, the checkpoint of another. Each alone, and logs last."""
@@ -267,7 +267,7 @@ class Agent:
         def output() -> None:
             try:
                 self._files = persist(self.uploads.output, self.clock, self.say, until=until)
-            except Refused as error:
+            except UploadRefused as error:
                 self._refused = error
                 raise
             self._uploaded = True
@@ -288,12 +288,12 @@ class Agent:
             self._taken = (self.uploads.taken, self.now)
         return self.now < self._taken[1] + STALLED_UPLOAD_SECONDS
 
-    def conclude(self, verdict: Verdict, *, until: float) -> None:
+    def conclude(self, diagnosis: ExitDiagnosis, *, until: float) -> None:
         """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
         now = self.clock.now()
         self._concluding_since = self.now if self._concluding_since is None else self._concluding_since
         until = min(until, self._concluding_since + STALLED_UPLOAD_SECONDS)
-        interrupted = verdict.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
+        interrupted = diagnosis.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
         taken_at = self.taken_at or now  # what counts is when AWS takes it, and that our own timer does not end it before
         free = interrupted and self.bill.hours(taken_at) < money.FREE_HOURS and taken_at.timestamp() < self.job.deadline
         costs = self.bill.parts(now, interrupted=free)
@@ -303,7 +303,7 @@ class Agent:
         try:
             persist(
                 lambda: ending.write_end(
-                    self.job, self.outputs, verdict, totals, progress, self._files, checkpoint=self.uploads.newest, at=at, say=self.say
+                    self.job, self.outputs, diagnosis, totals, progress, self._files, checkpoint=self.uploads.newest, at=at, say=self.say
                 ),
                 self.clock,
                 self.say,
@@ -315,7 +315,7 @@ class Agent:
             self.uploads.logs()
         except (StoreError, OSError) as error:
             self.say(f"the last lines are not saved: {error}")
-        replace_text(Path(self.job.folder.marked), verdict.reason + "\n")
+        replace_text(Path(self.job.folder.marked), diagnosis.reason + "\n")
 
 
 T = TypeVar("T")

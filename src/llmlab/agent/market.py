@@ -13,7 +13,7 @@ from llmlab.agent.store import StoreError
 from llmlab.contract import PricePoint
 
 
-class Market(Protocol):
+class SpotPrices(Protocol):
     """What the agent asks about prices."""
 
     def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
@@ -25,7 +25,7 @@ class Market(Protocol):
         ...
 
 
-class Ec2Market:
+class Ec2SpotPrices:
     """DescribeSpotPriceHistory. `client` is boto3's EC2 client."""
 
     def __init__(self, client: Any) -> None:

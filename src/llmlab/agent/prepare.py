@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmlab import contract, fleet
 from llmlab.agent.job import Job, Say, each, is_as
-from llmlab.agent.store import Absent, Store
+from llmlab.agent.store import ObjectMissing, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
 from llmlab.files import replace_text
 
@@ -76,7 +76,7 @@ def _mend(file: DataFile, prefix: str, folder: Path, store: Store) -> bool:
         return False
     try:
         store.fetch(prefix + file.path, file.version, path)
-    except Absent as error:  # S3 that does not answer is another matter: nothing is known of the file, then
+    except ObjectMissing as error:  # S3 that does not answer is another matter: nothing is known of the file, then
         raise PrepareError(f"{file.path} is not what was uploaded, and {error}") from error
     if not is_as(path, file):
         raise PrepareError(f"{file.path} is not what was uploaded: its SHA-256 is another")

@@ -11,11 +11,11 @@ from llmlab.agent.store import StoreError
 from llmlab.contract import Heartbeat, Metric, Progress
 
 
-class Numbers(Protocol):
+class MetricsSink(Protocol):
     def publish(self, values: Mapping[Metric, float]) -> None: ...
 
 
-class CloudWatchNumbers:
+class CloudWatchMetrics:
     """Metrics in the lab's namespace, with the run as their dimension. `client` is boto3's CloudWatch client."""
 
     def __init__(self, client: Any, namespace: str, run: str) -> None:
@@ -34,7 +34,7 @@ class CloudWatchNumbers:
             raise StoreError(f"no metrics in CloudWatch: {error}") from error
 
 
-def numbers(progress: Progress | None, gpu: GpuUse | None, cost: float) -> dict[Metric, float]:
+def metrics(progress: Progress | None, gpu: GpuUse | None, cost: float) -> dict[Metric, float]:
     """What there is to publish now; what is unknown is left out."""
     known: dict[Metric, float | None] = {
         Metric.LOSS: progress.loss if progress else None,

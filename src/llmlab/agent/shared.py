@@ -30,7 +30,7 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class NotPlain(OSError):
+class NotRegularFile(OSError):
     """What is there is no regular file."""
 
 
@@ -39,11 +39,11 @@ LEFT_OUT = {errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR
 
 def is_left_out(error: OSError) -> bool:
     """Whether a file is not to be had for what somebody did to it, and not for a disk that fails."""
-    return isinstance(error, NotPlain) or error.errno in LEFT_OUT
+    return isinstance(error, NotRegularFile) or error.errno in LEFT_OUT
 
 
 @dataclass(frozen=True)
-class Plain:
+class RegularFile:
     """A file by its path within a folder that cannot be replaced by who writes into it."""
 
     folder: str
@@ -66,7 +66,7 @@ class Plain:
             os.close(place)
         if not stat.S_ISREG(os.fstat(number).st_mode):
             os.close(number)
-            raise NotPlain(f"{self.name} is no regular file")
+            raise NotRegularFile(f"{self.name} is no regular file")
         return os.fdopen(number, "rb")
 
     def read(self, most: int = MOST_BYTES) -> bytes:
@@ -100,15 +100,15 @@ class Plain:
             return file_digest(stream, "sha256").hexdigest()
 
 
-def plain(path: str) -> Plain:
+def regular_file(path: str) -> RegularFile:
     """A file that lies directly in a folder of its own mount."""
     folder, _, name = path.rpartition("/")
-    return Plain(folder, name)
+    return RegularFile(folder, name)
 
 
 def read(path: str, most: int = MOST_BYTES) -> str:
     """The end of a file that lies directly in a folder of its own mount; "" when it cannot be had. What is not UTF-8 in it is replaced."""
-    return plain(path).read(most).decode(errors="replace")
+    return regular_file(path).read(most).decode(errors="replace")
 
 
 def files(folder: str, name: str) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.utils import OSUtils
 
 from llmlab import contract
-from llmlab.agent.shared import Plain
+from llmlab.agent.shared import RegularFile
 from llmlab.clock import Clock
 from llmlab.lifecycle import objects, refusals
 
@@ -25,7 +25,7 @@ class StoreError(Exception):
     """S3 did not do what was asked, after botocore's own retries."""
 
 
-class Refused(StoreError):
+class UploadRefused(StoreError):
     """S3 has said that it does not take an object; `says` are its own words. `final`: whatever changes in the account, it never will."""
 
     def __init__(self, words: str, code: str, says: str) -> None:
@@ -38,7 +38,7 @@ class Refused(StoreError):
         return self.code in objects.FOR_EVER
 
 
-class Absent(StoreError):
+class ObjectMissing(StoreError):
     """There is no such object, or no such version of it."""
 
 
@@ -48,7 +48,7 @@ Took = Callable[[int], object]
 class Opening(OSUtils):
     """How a large file is opened for each of its parts: as a plain one, whatever its name leads to by then."""
 
-    def __init__(self, file: Plain) -> None:
+    def __init__(self, file: RegularFile) -> None:
         self.file = file
 
     def open(self, filename: str, mode: str) -> Any:  # noqa: ARG002 - s3transfer's signature
@@ -71,7 +71,7 @@ class Store(Protocol):
         """Write if nothing is there; False when something was."""
         ...
 
-    def send(self, file: Plain, key: str, took: Took) -> str:
+    def send(self, file: RegularFile, key: str, took: Took) -> str:
         """Upload a file; returns its version id, "" where the bucket keeps none. `took` hears how many bytes more S3 has.
 
         Raises:
@@ -84,7 +84,7 @@ class Store(Protocol):
         """Download one version of an object, the newest for "".
 
         Raises:
-            Absent: there is none.
+            ObjectMissing: there is none.
             StoreError: S3 did not give it.
         """
         ...
@@ -119,7 +119,7 @@ class S3Store:
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
 
-    def send(self, file: Plain, key: str, took: Took) -> str:
+    def send(self, file: RegularFile, key: str, took: Took) -> str:
         with file.open() as stream:
             body = stream.read(TRANSFER.multipart_threshold)
         if len(body) < TRANSFER.multipart_threshold:
@@ -139,7 +139,7 @@ class S3Store:
         try:
             self.client.download_file(self.bucket, key, str(file), ExtraArgs=extra, Config=TRANSFER)
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            kind = Absent if objects.error_code(error) in MISSING else StoreError
+            kind = ObjectMissing if objects.error_code(error) in MISSING else StoreError
             raise kind(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
     def keys(self, prefix: str) -> list[str]:
@@ -158,7 +158,7 @@ class S3Store:
 
     def _not_written(self, key: str, error: Exception) -> StoreError:
         words, refusal = f"s3://{self.bucket}/{key} cannot be written: {error}", objects.refusal(error)
-        return Refused(words, refusal[0], refusals.sentence(*refusal)) if refusal else StoreError(words)
+        return UploadRefused(words, refusal[0], refusals.sentence(*refusal)) if refusal else StoreError(words)
 
 
 T = TypeVar("T")
@@ -175,7 +175,7 @@ def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, 
         try:
             return work()
         except StoreError as error:
-            if isinstance(error, Refused) and error.final:
+            if isinstance(error, UploadRefused) and error.final:
                 raise
             if clock.now().timestamp() + pause >= (until() if callable(until) else until):
                 raise

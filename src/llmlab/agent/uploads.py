@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from llmlab import contract
 from llmlab.agent import logs, shared
 from llmlab.agent.job import Job, Say, each
-from llmlab.agent.shared import Plain, is_left_out
-from llmlab.agent.store import Refused, Store, StoreError
+from llmlab.agent.shared import RegularFile, is_left_out
+from llmlab.agent.store import Store, StoreError, UploadRefused
 from llmlab.contract import Complete, DataFile
 
 
@@ -25,7 +25,7 @@ class Uploads:
     taken: int = 0
     _checkpoints: set[int] = field(default_factory=set)
     _sent: dict[str, tuple[tuple[int, int], DataFile]] = field(default_factory=dict)
-    _logs: logs.Turns = field(default_factory=logs.Turns)
+    _logs: logs.LogUploadSchedule = field(default_factory=logs.LogUploadSchedule)
     _told: set[str] = field(default_factory=set)
 
     def have(self, step: int) -> None:
@@ -86,7 +86,7 @@ class Uploads:
         tried = each(lambda path: self._tried(folder, path), wanted)
         failed = [upload for upload in tried if isinstance(upload, StoreError)]
         if failed:
-            raise min(failed, key=lambda error: isinstance(error, Refused))
+            raise min(failed, key=lambda error: isinstance(error, UploadRefused))
         return tuple(upload for upload in tried if isinstance(upload, DataFile))
 
     def taken_files(self) -> tuple[DataFile, ...]:
@@ -139,10 +139,10 @@ class Uploads:
         """A path as it is within the folder of results, which the training container cannot replace."""
         return path.removeprefix(f"{self.job.folder.results}/")
 
-    def _file(self, folder: str, path: str) -> Plain:
-        return Plain(self.job.folder.results, f"{folder}/{path}")
+    def _file(self, folder: str, path: str) -> RegularFile:
+        return RegularFile(self.job.folder.results, f"{folder}/{path}")
 
-    def _send(self, file: Plain, key: str) -> str:
+    def _send(self, file: RegularFile, key: str) -> str:
         return self.outputs.send(file, key, self._take)
 
     def _take(self, count: int) -> None:

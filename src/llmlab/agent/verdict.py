@@ -38,41 +38,41 @@ class TrainingExit:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ExitDiagnosis:
     reason: EndReason
     detail: str = ""
     hint_code: str = ""
     hint_values: dict[str, str] = field(default_factory=dict)
 
 
-def judge(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> Verdict:
+def diagnose(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> ExitDiagnosis:
     """The end reason. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
 
     A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, a failed GPU
     explains any error; else the trainer's own word counts as long as its exit code does not contradict it.
     """
     if end is not None and end.code == TrainerExit.COMPLETED:
-        return Verdict(EndReason.COMPLETED, outcome.detail[:MOST_WORDS] if outcome else "")
+        return ExitDiagnosis(EndReason.COMPLETED, outcome.detail[:MOST_WORDS] if outcome else "")
     if request is not None:
         broken = bool(fault) and request.reason is EndReason.STALLED
-        return Verdict(
+        return ExitDiagnosis(
             EndReason.HARDWARE_FAILED if broken else request.reason,
             _sentence(request.detail, fault if broken else "", _how_it_left(end, outcome)),
         )
     if end is None:
-        return Verdict(EndReason.TRAINING_ERROR, "the trainer did not end")
-    verdict = _own_words(end, outcome, last_words(log))
-    if verdict.reason is EndReason.TRAINING_ERROR and (says := fault or _hardware(outcome, log)):
-        return Verdict(EndReason.HARDWARE_FAILED, _sentence(says, verdict.detail))
-    return verdict
+        return ExitDiagnosis(EndReason.TRAINING_ERROR, "the trainer did not end")
+    diagnosis = _own_words(end, outcome, last_words(log))
+    if diagnosis.reason is EndReason.TRAINING_ERROR and (says := fault or _hardware(outcome, log)):
+        return ExitDiagnosis(EndReason.HARDWARE_FAILED, _sentence(says, diagnosis.detail))
+    return diagnosis
 
 
-def not_uploaded(says: str, code: str) -> Verdict:
+def not_uploaded(says: str, code: str) -> ExitDiagnosis:
     """Of a training that ended well and whose output is not in S3. What S3 has refused, it refuses to any other machine too."""
     if not says:
-        return Verdict(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
+        return ExitDiagnosis(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
     hint = ("bootstrap_plan", {}) if code in DENIED else ("logs", {"stream": str(LogStream.AGENT)})
-    return Verdict(EndReason.TRAINING_ERROR, f"the training ended well, but S3 refuses its output: {says}", *hint)
+    return ExitDiagnosis(EndReason.TRAINING_ERROR, f"the training ended well, but S3 refuses its output: {says}", *hint)
 
 
 def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:
@@ -84,18 +84,18 @@ def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:
     return f"the trainer ended with exit code {end.code} before it had saved, earlier checkpoints count"
 
 
-def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> Verdict:
+def _own_words(end: TrainingExit, outcome: Outcome | None, last: str) -> ExitDiagnosis:
     """The end of a trainer that nobody had asked to leave."""
     reason = TrainerExit.reason(end.code, killed_for_memory=end.killed_for_memory)
     if end.killed_for_memory:
-        return Verdict(reason, "the machine ran out of memory and killed the trainer")
+        return ExitDiagnosis(reason, "the machine ran out of memory and killed the trainer")
     if outcome is not None and outcome.reason.state is reason.state:
         known = bool(hints.render(outcome.hint_code, outcome.hint_values, ANY_RUN))
         hint = (outcome.hint_code, outcome.hint_values) if known else ("", {})
-        return Verdict(outcome.reason, outcome.detail[:MOST_WORDS], *hint)
+        return ExitDiagnosis(outcome.reason, outcome.detail[:MOST_WORDS], *hint)
     if end.code > 128:
-        return Verdict(reason, f"the trainer was killed by signal {end.code - 128}")
-    return Verdict(reason, last or f"the trainer ended with exit code {end.code}")
+        return ExitDiagnosis(reason, f"the trainer was killed by signal {end.code - 128}")
+    return ExitDiagnosis(reason, last or f"the trainer ended with exit code {end.code}")
 
 
 def _hardware(outcome: Outcome | None, log: str) -> str:

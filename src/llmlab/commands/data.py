@@ -208,14 +208,14 @@ def _rewards_tried(
 ) -> "RewardsTried | None":
     """What the rewards of a file or of the recipe say of the rows, where there are both; `again` is the command to come back with."""
     from llmlab.rewards import files
-    from llmlab.rewards.scoring import Limits
+    from llmlab.rewards.scoring import RewardLimits
 
-    limits = Limits()
+    limits = RewardLimits()
     if file is not None:
         chosen = [files.read(str(file), file, files.OPTION).asked()]
     elif recipe is not None and recipe.objective == "grpo":
         chosen = [reward.asked() for reward in recipe.grpo.rewards]
-        limits = Limits(recipe.grpo.reward_seconds, recipe.grpo.reward_memory_gib)
+        limits = RewardLimits(recipe.grpo.reward_seconds, recipe.grpo.reward_memory_gib)
     else:
         return None
     if not report.examples:

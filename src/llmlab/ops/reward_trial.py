@@ -15,7 +15,7 @@ from llmlab.dataset.reasons import BadRow, LeftOut
 from llmlab.dataset.suffixes import TEST
 from llmlab.errors import DataError
 from llmlab.ops.extras import install_command
-from llmlab.rewards.scoring import Group, Limits, Scorer
+from llmlab.rewards.scoring import Group, RewardLimits, Scorer
 
 MOST_ROWS = 2_000
 """Most rows that are tried, from the beginning: each is a request to another process."""
@@ -59,7 +59,7 @@ def missing(rewards: Sequence[Mapping[str, Any]], installed: Callable[[str], obj
 def try_rewards(
     path: Path,
     rewards: Sequence[Mapping[str, Any]],
-    limits: Limits,
+    limits: RewardLimits,
     hint: str,
     progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> RewardsTried:

@@ -38,7 +38,7 @@ class RewardFailed(DataError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class RewardLimits:
     """Of one prompt's completions. `memory_gib` is address space, which libraries ask for more than they use."""
 
     seconds: float = 10.0
@@ -62,9 +62,9 @@ class Scorer:
     `rewards` are objects with the `kind` of a listed reward and its settings, or with the kind `file`, a name and a text.
     """
 
-    def __init__(self, rewards: Sequence[Mapping[str, Any]], limits: Limits | None = None, hint: str = "") -> None:
+    def __init__(self, rewards: Sequence[Mapping[str, Any]], limits: RewardLimits | None = None, hint: str = "") -> None:
         self.rewards = tuple(rewards)
-        self.limits = limits or Limits()
+        self.limits = limits or RewardLimits()
         self.hint = hint
         self.holds: tuple[str, ...] = ()
         """What keeps the process to itself."""

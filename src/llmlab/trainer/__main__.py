@@ -19,14 +19,14 @@ from llmlab.files import replace_text
 from llmlab.recipe import Recipe
 from llmlab.trainer import devices, endings, machine, processes, run
 from llmlab.trainer.control import Control
-from llmlab.trainer.devices import Gpus
+from llmlab.trainer.devices import CudaDevices
 from llmlab.trainer.endings import Failed, HardwareFailed, Left
 from llmlab.trainer.moving import Moving
 from llmlab.trainer.processes import Processes
 
 
 def main(
-    environment: Mapping[str, str] | None = None, clock: Clock | None = None, out: TextIO | None = None, gpus: Gpus | None = None
+    environment: Mapping[str, str] | None = None, clock: Clock | None = None, out: TextIO | None = None, gpus: CudaDevices | None = None
 ) -> int:
     """Train; the result is the exit code, a `TrainerExit`."""
     environment = os.environ if environment is None else environment
@@ -49,15 +49,15 @@ def main(
     return _blamed(work, code, used, max(wanted, seen), out) if used else code
 
 
-def _joined(work: WorkFolder, environment: Mapping[str, str], gpus: Gpus | None, clock: Clock, out: TextIO) -> int:
-    mine = processes.join(environment, gpus)
+def _joined(work: WorkFolder, environment: Mapping[str, str], gpus: CudaDevices | None, clock: Clock, out: TextIO) -> int:
+    process = processes.init(environment, gpus)
     try:
-        return _alone(work, mine, clock, out)
+        return _alone(work, process, clock, out)
     finally:
-        processes.leave(mine)
+        processes.destroy(process)
 
 
-def _blamed(work: WorkFolder, code: int, gpus: Gpus, wanted: int, out: TextIO) -> int:
+def _blamed(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int, out: TextIO) -> int:
     """The code of a training that failed for no reason of its own: the hardware's where a GPU is not as it was."""
     try:
         outcome = contract.load(Outcome, Path(work.outcome).read_bytes())
@@ -85,21 +85,25 @@ def _together(work: WorkFolder, count: int) -> int:
     return endings.CODES.get(reason, TrainerExit.STOPPED_ON_REQUEST)
 
 
-def _alone(work: WorkFolder, mine: Processes, clock: Clock, out: TextIO) -> int:
+def _alone(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> int:
     """One of the processes, or the only one."""
 
     def say(text: str) -> None:
-        if mine.first:
+        if process.is_main:
             out.write(text + "\n")
             out.flush()
 
     recipe: Recipe | None = None
-    with Control(work, clock, speaks=mine.first, several=mine.count > 1) as control, Moving(control), warnings.catch_warnings():
+    with (
+        Control(work, clock, speaks=process.is_main, several=process.world_size > 1) as control,
+        Moving(control),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # the libraries', about each other
         try:
             spec, recipe = run.parse(work)
             machine.offline(recipe)
-            run.train(work, spec, recipe, control, mine, say)
+            run.train(work, spec, recipe, control, process, say)
         except Left as left:
             say(f"left at step {control.last.step} of {control.last.total_steps}: {left.request.reason}")
             control.end(left.request.reason, f"saved at step {control.last.step} and left")

@@ -48,7 +48,7 @@ def gpus_in_words(count: int) -> str:
     return f"{count} GPUs" if count > 1 else "1 GPU" if count == 1 else "a GPU"
 
 
-class Gpus(Protocol):
+class CudaDevices(Protocol):
     """The one place where the trainer meets its GPUs."""
 
     def look(self) -> Look: ...
@@ -93,7 +93,7 @@ class StandIn:
         return "cpu"
 
 
-def of(environment: Mapping[str, str]) -> Gpus:
+def of(environment: Mapping[str, str]) -> CudaDevices:
     """The machine's, or what a sandbox says in their place: `[{"count": 7}]`."""
     simulated = environment.get(Env.GPUS)
     return StandIn([_read(facts) for facts in json.loads(simulated)]) if simulated else Cuda()
@@ -107,7 +107,7 @@ def wanted(work: WorkFolder) -> int:
         return 0
 
 
-def check(gpus: Gpus, wanted: int) -> int:
+def check(gpus: CudaDevices, wanted: int) -> int:
     """How many GPUs there are.
 
     Raises:

@@ -23,16 +23,16 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Machine:
+class Device:
     """What training runs on: `cpu` or `cuda:N`, and the type it computes in. What learns is always held in 32 bits."""
 
-    device: str
+    name: str
     dtype: str
 
     @property
     def kind(self) -> str:
         """`cpu` or `cuda`."""
-        return self.device.partition(":")[0]
+        return self.name.partition(":")[0]
 
     def autocast(self, place: str = "") -> AbstractContextManager[Any]:
         """Compute in `dtype`, here or on another device; nothing to do in 32 bits."""
@@ -40,7 +40,7 @@ class Machine:
 
         if self.dtype == "float32":
             return nullcontext()
-        return torch.autocast((place or self.device).partition(":")[0], dtype=getattr(torch, self.dtype))
+        return torch.autocast((place or self.name).partition(":")[0], dtype=getattr(torch, self.dtype))
 
 
 def prepare() -> None:
@@ -60,7 +60,7 @@ def prepare() -> None:
 
 
 @cache
-def has_tiles() -> bool:
+def has_amx() -> bool:
     """Whether the processor multiplies matrices in 16 bits by tiles (AMX), several times as fast as others."""
     import torch
 
@@ -114,7 +114,7 @@ def spare_bitsandbytes(recipe: Recipe, config: Path) -> None:
         sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
 
 
-def choose(recipe: Recipe, device: str, say: Say) -> Machine:
+def choose(recipe: Recipe, device: str, say: Say) -> Device:
     """The number format for a device.
 
     Raises:
@@ -131,7 +131,7 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
         if dtype is None:
             raise SetupFailed("precision fp16 needs a GPU: its gradients are scaled there", "llmlab launch --set precision=auto")
         say(f"{dtype}: {'asked for' if recipe.precision != 'auto' else 'exact, and not every CPU gains from less'}")
-        return Machine(device, dtype)
+        return Device(device, dtype)
     major, minor = torch.cuda.get_device_capability(device)
     count = torch.cuda.device_count()
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30
@@ -142,4 +142,4 @@ def choose(recipe: Recipe, device: str, say: Say) -> Machine:
     requested = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}.get(recipe.precision)
     dtype = requested or ("bfloat16" if has_bf16 else "float16")
     say(f"{dtype}: {'asked for' if requested else f'SM {major}.{minor} ' + ('has bf16' if has_bf16 else 'has no bf16')}")
-    return Machine(device, dtype)
+    return Device(device, dtype)

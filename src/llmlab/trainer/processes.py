@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from llmlab.contract import Env
-from llmlab.trainer.devices import Gpus
+from llmlab.trainer.devices import CudaDevices
 
 WAIT = timedelta(hours=3)
 """How long a process waits for another: the first turns gigabytes of text into tokens meanwhile, which took 627 s for 5 GB on two cores,
@@ -26,16 +26,16 @@ class Processes:
     """This process among all of them. `device` is `cpu` or `cuda:N`."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     device: str = "cpu"
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def sum(self, values: list[float]) -> list[float]:
+    def all_reduce(self, values: list[float]) -> list[float]:
         """Each value summed over all processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return values
         import torch
         from torch import distributed
@@ -44,9 +44,9 @@ class Processes:
         distributed.all_reduce(totals)
         return [float(total) for total in totals]
 
-    def sum_gradients(self, parameters: list[Any]) -> None:
+    def all_reduce_gradients(self, parameters: list[Any]) -> None:
         """Gradients summed over all processes, in place."""
-        if self.count == 1:
+        if self.world_size == 1:
             return
         import torch
         from torch import distributed
@@ -58,9 +58,9 @@ class Processes:
         for work in waiting:
             work.wait()
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's value, in every process."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
         from torch import distributed
 
@@ -68,29 +68,29 @@ class Processes:
         distributed.broadcast_object_list(box)
         return box[0]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every process is here."""
-        if self.count > 1:
+        if self.world_size > 1:
             from torch import distributed
 
             distributed.barrier()
 
 
-def join(environment: Mapping[str, str], gpus: Gpus | None) -> Processes:
+def init(environment: Mapping[str, str], gpus: CudaDevices | None) -> Processes:
     """Take the place that torchrun gave this process, or be the only one; without `gpus` on the processor."""
-    count = int(environment.get("WORLD_SIZE", "1"))
+    world_size = int(environment.get("WORLD_SIZE", "1"))
     rank, local = int(environment.get("RANK", "0")), int(environment.get("LOCAL_RANK", "0"))
     device = gpus.device(local) if gpus else "cpu"
     if device != "cpu":
         import torch
 
         torch.cuda.set_device(local)
-    if count > 1:
+    if world_size > 1:
         from torch import distributed
 
         backend = "nccl" if device != "cpu" else "gloo"
-        distributed.init_process_group(backend, rank=rank, world_size=count, timeout=WAIT, **_bound(device))
-    return Processes(rank, count, device)
+        distributed.init_process_group(backend, rank=rank, world_size=world_size, timeout=WAIT, **_bound(device))
+    return Processes(rank, world_size, device)
 
 
 def _bound(device: str) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _bound(device: str) -> dict[str, Any]:
     return {"device_id": torch.device(device)} if device != "cpu" else {}
 
 
-def leave(processes: Processes) -> None:
-    if processes.count > 1:
+def destroy(processes: Processes) -> None:
+    if processes.world_size > 1:
         from torch import distributed
 
         distributed.destroy_process_group()

@@ -16,7 +16,7 @@ from llmlab.trainer.examples.data import Data
 from llmlab.trainer.examples.tokens import Encoder
 from llmlab.trainer.loop import checkpoints
 from llmlab.trainer.loop.metrics import Metrics
-from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.machine import Device, Say
 from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.model.load import load_model, load_tokenizer, share, speed_up
 from llmlab.trainer.model.unmet import check_met
@@ -71,12 +71,12 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
 
     control.phase("loading")
     _quiet()
-    if recipe.by_trl and processes.count > 1:
+    if recipe.by_trl and processes.world_size > 1:
         raise SetupFailed(
-            f"TRL's trainers train on one GPU here, and this machine has {processes.count}", "llmlab launch --instance-type g6.xlarge"
+            f"TRL's trainers train on one GPU here, and this machine has {processes.world_size}", "llmlab launch --instance-type g6.xlarge"
         )
     machines.determine(recipe, say)
-    machine = machines.choose(recipe, processes.device, say)
+    device = machines.choose(recipe, processes.device, say)
     tokenizer = load_tokenizer(recipe, work)
 
     control.phase("tokenizing")
@@ -85,9 +85,9 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         say(line)
 
     control.phase("loading")
-    start = processes.share(resume_from(Path(work.checkpoints), say) if processes.first else None)
-    objective = build(work, recipe, machine, tokenizer, examples, start, processes, say)
-    metrics = Metrics(Path(work.output), recipe, spec.run, start, writes=processes.first)
+    start = processes.broadcast(resume_from(Path(work.checkpoints), say) if processes.is_main else None)
+    objective = build(work, recipe, device, tokenizer, examples, start, processes, say)
+    metrics = Metrics(Path(work.output), recipe, spec.run, start, writes=processes.is_main)
     loop = _loop(recipe)(
         recipe,
         examples,
@@ -97,12 +97,12 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         control,
         metrics,
         Saver(Path(work.checkpoints), recipe.keep_checkpoints, say),
-        Speed(objective.causal, processes.device, processes.count),
+        Speed(objective.causal, processes.device, processes.world_size),
         say,
     )
     if start:
         loop.resume(start)
-    if processes.first:
+    if processes.is_main:
         control.leave_if_asked()
     with endings.explained(recipe, objective.model, checkpointing=objective.checkpointing):
         loop.run()
@@ -111,7 +111,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
 
     control.phase("saving")
     trained = loop.trained()
-    if processes.first:
+    if processes.is_main:
         place = output.write(work, trained, tokenizer, spec, recipe, examples, metrics, say)
         say(f"output: {place}")
     metrics.close()
@@ -124,11 +124,11 @@ def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, con
     def read() -> Data:
         return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.leave_if_asked)
 
-    if processes.first:
+    if processes.is_main:
         examples = read()
-        processes.wait()
+        processes.barrier()
         return examples
-    processes.wait()
+    processes.barrier()
     return read()
 
 
@@ -144,7 +144,7 @@ def resume_from(folder: Path, say: Say) -> Path | None:
 def build(
     work: WorkFolder,
     recipe: Recipe,
-    machine: Machine,
+    device: Device,
     tokenizer: object,
     examples: Data,
     start: Path | None,
@@ -155,23 +155,23 @@ def build(
     from llmlab.trainer.loop import saving
     from llmlab.trainer.model import objective as objectives, sharding
 
-    base = load_model(recipe, work, machine, tokenizer, start)
+    base = load_model(recipe, work, device, tokenizer, start)
     check_met(base, tokenizer, recipe, examples.train, say)
-    share(base, machine, say)
+    share(base, device, say)
     adapted = adapt(base, recipe, start, say)
     divided = sharding.divides(adapted, recipe, processes, say)
     if recipe.method != "qlora" and not divided:
-        adapted.to(machine.device)
+        adapted.to(device.name)
     packed = saving.read_state(start).packed if start else None
     if recipe.by_trl:
-        objective = objectives.plain(adapted, recipe, machine, examples.train, say)
+        objective = objectives.plain(adapted, recipe, device, examples.train, say)
     else:
-        objective = objectives.choose(adapted, recipe, machine, examples.train, say, before=packed)
+        objective = objectives.choose(adapted, recipe, device, examples.train, say, before=packed)
     if start and objective.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
-        objective.refer_to(load_model(recipe, work, machine, tokenizer))
+        objective.refer_to(load_model(recipe, work, device, tokenizer))
     if divided:
-        sharding.divide(objective, machine, processes)
-    objective.checkpointing = speed_up(adapted, recipe, machine, say)
+        sharding.divide(objective, device, processes)
+    objective.checkpointing = speed_up(adapted, recipe, device, say)
     return objective
 
 

@@ -16,7 +16,7 @@ from benchmarks.training.gpu.shapes import EIGHT_B, ONE_B, TINY, Model, build
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import WorkFolder
 from llmlab.trainer import endings, memory
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 
 LOW, HIGH = 0.85, 1.25
 """The estimate as a share of the real peak: too much asks for a larger GPU than is needed, too little ends in the middle."""
@@ -75,7 +75,7 @@ def compared(job: Job, case: Case) -> tuple[dict[str, float], float]:
         {"model": "lab:bench", "method": case.method, "max_length": case.length, "gradient_checkpointing": case.recomputed}
         | {"batch_size": 1, "precision": "bf16", "device": "cpu" if job.on_cpu else "auto"}
     )
-    machine = Machine(job.device, "bfloat16")
+    machine = Device(job.device, "bfloat16")
     _clear(job)
     # weights that learn are in 32 bits, as `load.load_model` has them
     model = _in_four_bits(job, case, recipe, machine) if case.method == "qlora" else build(
@@ -130,7 +130,7 @@ def _counted(step: Callable[[], None], objective: Any, optimizer: Any) -> float:
     return float(sum(one.numel() * one.element_size() for one in held) + most_alive(step, held))
 
 
-def _in_four_bits(job: Job, case: Case, recipe: Any, machine: Machine) -> Any:
+def _in_four_bits(job: Job, case: Case, recipe: Any, machine: Device) -> Any:
     """Written and loaded by the trainer's own function, which quantises."""
     from llmlab.trainer.model import load
 

@@ -13,12 +13,12 @@ from llmlab import contract
 from llmlab.agent import limits
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
-from llmlab.agent.market import Ec2Market
+from llmlab.agent.market import Ec2SpotPrices
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
 from llmlab.agent.shared import read
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import Verdict
+from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import Attempt, ContractError, EndReason, Env, Names, RunKeys, Tag, WorkFolder
 from llmlab.sandbox.simulation.callers import Caller, Client
 from llmlab.sandbox.simulation.compute import SimulatedInstance
@@ -193,7 +193,7 @@ class SimulatedMachine:
                 lambda: self.prepare(agent.job, agent.outputs, agent.outputs, self.say), agent.clock, self.say, until=self._until
             )
         except (PrepareError, StoreError, OSError) as error:
-            verdict = Verdict(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip("."))
+            verdict = ExitDiagnosis(EndReason.SETUP_FAILED, f"data and checkpoint: {error}".rstrip("."))
             self._work = lambda: self._conclude(verdict)
             self._work()
             return
@@ -221,7 +221,7 @@ class SimulatedMachine:
         job = read_job({Env.WORK: self.folder.root, Env.ATTEMPT: str(number), Env.DEADLINE: self.instance.tags[Tag.DEADLINE]})
         attempt = contract.load(Attempt, outputs.read(keys.attempt(number)) or b"")
         return Agent(
-            job, outputs, SimulatedImds(self), Ec2Market(self.caller.client("ec2")), SimulatedGpus(self), SimulatedMetrics(),
+            job, outputs, SimulatedImds(self), Ec2SpotPrices(self.caller.client("ec2")), SimulatedGpus(self), SimulatedMetrics(),
             self.background, AgentClock(self.timeline), self.say, Uploads(job, outputs, self.say), attempt, self.identity,
         )  # fmt: skip
 
@@ -260,7 +260,7 @@ class SimulatedMachine:
         self.agent.finish()
         self._over()
 
-    def _conclude(self, verdict: Verdict) -> None:
+    def _conclude(self, verdict: ExitDiagnosis) -> None:
         assert self.agent is not None
         self.agent.conclude(verdict, until=self.agent.job.deadline)
         self._over()

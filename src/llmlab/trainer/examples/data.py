@@ -24,7 +24,7 @@ from llmlab.trainer.endings import DataFailed
 from llmlab.trainer.examples import prompts, workers
 from llmlab.trainer.examples.blocks import Block, Rules, Tick
 from llmlab.trainer.examples.facts import Facts
-from llmlab.trainer.examples.prompts import Asked
+from llmlab.trainer.examples.prompts import PromptRow
 from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
@@ -44,8 +44,8 @@ class Data:
     held_out: Tokens | None
     facts: Facts
     share: float = 0.0
-    prompts: tuple[Asked, ...] = ()
-    held_out_prompts: tuple[Asked, ...] = ()
+    prompts: tuple[PromptRow, ...] = ()
+    held_out_prompts: tuple[PromptRow, ...] = ()
     """Where rewards are asked: what about, in the order of the tokens."""
 
     def lines(self, max_length: int) -> Iterator[str]:

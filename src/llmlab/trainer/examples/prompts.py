@@ -17,7 +17,7 @@ PROMPTS = "prompts.jsonl"
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptRow:
     """One row. `prompt` is as the row has it, a string or messages, and `place` says where: `train.jsonl:7`."""
 
     place: str
@@ -59,10 +59,10 @@ def close(folder: Path) -> None:
         sync(folder / PROMPTS)
 
 
-def read(folder: Path) -> tuple[Asked, ...]:
+def read(folder: Path) -> tuple[PromptRow, ...]:
     """All of them, in the order of the tokens; none where training asks nothing."""
     path = folder / PROMPTS
     if not path.is_file():
         return ()
     with path.open("rb") as stream:
-        return tuple(Asked(**orjson.loads(line)) for line in stream)
+        return tuple(PromptRow(**orjson.loads(line)) for line in stream)

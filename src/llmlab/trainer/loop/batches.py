@@ -20,7 +20,7 @@ from llmlab.trainer.model.rows import Row, packed_row, padded_row
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """The steps of a training over `count` items."""
 
     count: int
@@ -29,7 +29,7 @@ class Plan:
     seed: int
 
     @classmethod
-    def of(cls, recipe: Recipe, count: int) -> "Plan":
+    def of(cls, recipe: Recipe, count: int) -> "StepPlan":
         per_epoch = math.ceil(count / recipe.step_examples)
         return cls(count, recipe.step_examples, recipe.max_steps or max(1, math.ceil(recipe.epochs * per_epoch)), recipe.seed)
 
@@ -59,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepBatch:
     """This process's rows of one step, and what all processes together train in it."""
 
     rows: tuple[Row, ...]
@@ -71,35 +71,35 @@ class Step:
 class Batches:
     """Rows of a set of items for one of several processes, the next step's made while this one trains."""
 
-    def __init__(self, tokens: Tokens, recipe: Recipe, *, packed: bool, rank: int = 0, processes: int = 1) -> None:
+    def __init__(self, tokens: Tokens, recipe: Recipe, *, packed: bool, rank: int = 0, world_size: int = 1) -> None:
         self.tokens = tokens
         self.lengths = tokens.lengths()
         self.trained = np.asarray(tokens.trained).reshape(len(tokens), tokens.width).sum(1)
         self.capacity = recipe.batch_size * recipe.max_length * tokens.width
         self.batch_size = recipe.batch_size
         self.packed = packed
-        self.rank, self.processes = rank, processes
+        self.rank, self.world_size = rank, world_size
 
-    def step(self, items: Sequence[int] | np.ndarray[Any, Any]) -> Step:
+    def step(self, items: Sequence[int] | np.ndarray[Any, Any]) -> StepBatch:
         groups = self.groups(np.asarray(items))
         mine = groups[self.rank]
         most = max(len(assigned) for assigned in groups)
         rows = [self.row(group) for group in mine]
         rows += [self._idle(int(np.asarray(items)[0]))] * (most - len(rows))
-        return Step(tuple(rows), len(items), int(self.lengths[items].sum()), int(self.trained[items].sum()))
+        return StepBatch(tuple(rows), len(items), int(self.lengths[items].sum()), int(self.trained[items].sum()))
 
     def groups(self, items: np.ndarray[Any, Any]) -> list[list[list[int]]]:
         """Items by process and row. Every process gets a like share of the tokens."""
         lengths = [int(self.lengths[item]) for item in items]
         if self.packed:
-            fair = math.ceil(sum(lengths) / self.processes)
+            fair = math.ceil(sum(lengths) / self.world_size)
             bins = pack(lengths, max(*lengths, min(self.capacity, fair)) if len(lengths) > 1 else max(lengths))
         else:
             order = sorted(range(len(items)), key=lambda at: (-lengths[at], at))
-            size = min(self.batch_size, math.ceil(len(items) / self.processes))
+            size = min(self.batch_size, math.ceil(len(items) / self.world_size))
             bins = [order[start : start + size] for start in range(0, len(order), size)]
-        shares: list[list[list[int]]] = [[] for _ in range(self.processes)]
-        loads = [0] * self.processes
+        shares: list[list[list[int]]] = [[] for _ in range(self.world_size)]
+        loads = [0] * self.world_size
         for group in sorted(bins, key=lambda group: -sum(lengths[at] for at in group)):
             to = loads.index(min(loads))
             shares[to].append([int(items[at]) for at in group])
@@ -118,10 +118,10 @@ class Batches:
         return Row(row.ids, row.positions, row.mask, row.documents, nothing, nothing, nothing, row.sequences, 0, 0)
 
 
-def ahead(plan: Plan, batches: Batches, start: int) -> Iterator[Step]:
+def ahead(plan: StepPlan, batches: Batches, start: int) -> Iterator[StepBatch]:
     """Each step from `start` on, made one step before it is asked for."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        upcoming: Future[Step] = pool.submit(lambda: batches.step(plan.items(start)))
+        upcoming: Future[StepBatch] = pool.submit(lambda: batches.step(plan.items(start)))
         for step in range(start, plan.steps):
             ready = upcoming.result()
             if step + 1 < plan.steps:

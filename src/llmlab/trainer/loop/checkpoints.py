@@ -19,7 +19,7 @@ STAGING = ".staging"
 
 
 @dataclass(frozen=True)
-class Found:
+class ResumePoint:
     """Where to go on from, and why newer ones cannot be used."""
 
     newest: Path | None
@@ -27,7 +27,7 @@ class Found:
     damaged: tuple[str, ...]
 
 
-def find(folder: Path, most: int | None = None) -> Found:
+def find(folder: Path, most: int | None = None) -> ResumePoint:
     """The newest checkpoint that is whole, of step `most` or before; step 0 when there is none."""
     damaged: list[str] = []
     for step, path in sorted(_listed(folder), reverse=True):
@@ -35,9 +35,9 @@ def find(folder: Path, most: int | None = None) -> Found:
             continue
         reason = why_not_whole(path)
         if not reason:
-            return Found(path, step, tuple(damaged))
+            return ResumePoint(path, step, tuple(damaged))
         damaged.append(f"{path.name}: {reason}")
-    return Found(None, 0, tuple(damaged))
+    return ResumePoint(None, 0, tuple(damaged))
 
 
 def why_not_whole(path: Path) -> str:

@@ -60,7 +60,7 @@ class Evaluated:
 
 def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes, moved: Callable[[], None]) -> Evaluated:
     """Loss and accuracy on the first `evaluation.most_examples` held-out items; `moved` is called after each batch."""
-    batches = Batches(held_out, recipe, packed=objective.packed, rank=processes.rank, processes=processes.count)
+    batches = Batches(held_out, recipe, packed=objective.packed, rank=processes.rank, world_size=processes.world_size)
     count = min(len(held_out), recipe.evaluation.most_examples)
     sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
     with evaluating(objective):
@@ -68,7 +68,7 @@ def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: 
             for row in batches.step(range(start, min(count, start + recipe.step_examples))).rows:
                 sums += objective(row.to(processes.device)).sums
                 moved()
-    loss, right, margin = processes.sum([float(total) for total in sums])
+    loss, right, margin = processes.all_reduce([float(total) for total in sums])
     pairs = recipe.objective == "dpo"
     weight = count if pairs else int(batches.trained[:count].sum())
     return Evaluated(loss / max(1, weight), right / max(1, weight), margin / count if pairs else None)
@@ -78,9 +78,9 @@ def sample(objective: Objective, tokenizer: Any, recipe: Recipe, step: int, outp
     """Each prompt of the recipe and the model's likeliest answer, also written to `SAMPLES`."""
     model = causal(objective.model)
     lines = []
-    with evaluating(objective), objective.machine.autocast():
+    with evaluating(objective), objective.device.autocast():
         for prompt in recipe.evaluation.prompts:
-            coded = encode(tokenizer, prompt).to(objective.machine.device)
+            coded = encode(tokenizer, prompt).to(objective.device.name)
             text = generate(model, tokenizer, coded, recipe.evaluation.prompt_tokens)
             lines.append(json.dumps({"step": step, "prompt": prompt, "text": text}, ensure_ascii=False))
             yield prompt, text

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from llmlab.contract import CHECKPOINT_STATE as STATE, METRICS_FILE, checkpoint_name
 from llmlab.trainer.loop import checkpoints
-from llmlab.trainer.loop.weights import Named, Trained
+from llmlab.trainer.loop.weights import Named, TrainableState
 
 OPTIMIZER = "optimizer.safetensors"
 BEST = "best.safetensors"
 
 
 @dataclass
-class State:
+class TrainerState:
     """Where a training is; everything but tensors."""
 
     step: int = 0
@@ -52,9 +52,9 @@ class State:
     """Whether rows were packed, which decides where dropout falls; None in checkpoints that do not say."""
 
 
-def read_state(checkpoint: Path) -> State:
+def read_state(checkpoint: Path) -> TrainerState:
     kept = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return State(**{attribute.name: kept[attribute.name] for attribute in fields(State) if attribute.name in kept})
+    return TrainerState(**{attribute.name: kept[attribute.name] for attribute in fields(TrainerState) if attribute.name in kept})
 
 
 def read_best(checkpoint: Path) -> Named | None:
@@ -80,7 +80,9 @@ class Saver:
         self._writing: Future[None] | None = None
         shutil.rmtree(self.staging, ignore_errors=True)
 
-    def save(self, state: State, trained: Trained, optimizer: dict[str, Tensor], best: Named | None, metrics: Path, began: float) -> None:
+    def save(
+        self, state: TrainerState, trained: TrainableState, optimizer: dict[str, Tensor], best: Named | None, metrics: Path, began: float
+    ) -> None:
         """Hand over copies; `began` is when training stopped for them."""
         self.finish()
         text = json.dumps(asdict(state))
@@ -104,7 +106,7 @@ class Saver:
         step: int,
         best_step: int,
         state: str,
-        trained: Trained,
+        trained: TrainableState,
         optimizer: dict[str, Tensor],
         best: Named | None,
         rows: bytes,

@@ -15,7 +15,7 @@ from llmlab import gpus
 class Speed:
     """Times steps. `average` is tokens a second of this attempt so far."""
 
-    def __init__(self, model: Any, device: str, processes: int) -> None:
+    def __init__(self, model: Any, device: str, world_size: int) -> None:
         every = [(parameter.numel() * (2 if _is_packed(parameter) else 1), parameter.requires_grad) for parameter in model.parameters()]
         embedding = model.get_input_embeddings().weight
         table = 0 if getattr(model.config.get_text_config(), "tie_word_embeddings", False) else embedding.numel()
@@ -23,7 +23,7 @@ class Speed:
         self.cuda = device != "cpu"
         self.device = device
         name = torch.cuda.get_device_name(device) if self.cuda else ""
-        self.peak = gpus.teraflops(name) * 1e12 * processes
+        self.peak = gpus.teraflops(name) * 1e12 * world_size
         self.average = 0.0
         self._tokens, self._seconds = 0, 0.0
 

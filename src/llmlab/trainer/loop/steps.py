@@ -21,12 +21,12 @@ from llmlab.trainer.endings import Failed
 from llmlab.trainer.examples.data import Data
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop import checkpoints, evaluate, optimizers, saving, schedule, weights
-from llmlab.trainer.loop.batches import Batches, Plan, Step, ahead
+from llmlab.trainer.loop.batches import Batches, StepBatch, StepPlan, ahead
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.loop.metrics import Metrics
-from llmlab.trainer.loop.saving import Saver, State
+from llmlab.trainer.loop.saving import Saver, TrainerState
 from llmlab.trainer.loop.speed import Speed
-from llmlab.trainer.loop.weights import Named, Trained
+from llmlab.trainer.loop.weights import Named, TrainableState
 from llmlab.trainer.machine import Say
 from llmlab.trainer.model.objective import Objective
 from llmlab.trainer.processes import Processes
@@ -54,7 +54,7 @@ class Loop:
     saver: Saver
     speed: Speed
     say: Say
-    state: State = field(default_factory=State)
+    state: TrainerState = field(default_factory=TrainerState)
     best: Named | None = None
     left: Request | None = None
     stopped_early: bool = False
@@ -62,8 +62,8 @@ class Loop:
     def __post_init__(self) -> None:
         self.parameters = dict(self.objective.trained())
         self.optimizer = optimizers.build(self.recipe, self.parameters)
-        self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.machine.dtype == "float16")
-        self.plan = Plan.of(self.recipe, len(self.data.train))
+        self.scaler = torch.amp.GradScaler(self.device.partition(":")[0], enabled=self.objective.device.dtype == "float16")
+        self.plan = StepPlan.of(self.recipe, len(self.data.train))
         self.divided = any(hasattr(parameter, "full_tensor") for parameter in self.parameters.values())
 
     @property
@@ -75,11 +75,11 @@ class Loop:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a whole checkpoint, whose weights are in the model already."""
         self.state = saving.read_state(checkpoint)
-        self.best = saving.read_best(checkpoint) if self.processes.first else None
+        self.best = saving.read_best(checkpoint) if self.processes.is_main else None
         optimizers.put_back(self.optimizer, self.parameters, saving.read_optimizer(checkpoint))
         if self.state.scaler:  # of a checkpoint in another number format there is none, and the scale is found anew
             self.scaler.load_state_dict(self.state.scaler)
-        before, now = self.state.dtype, self.objective.machine.dtype
+        before, now = self.state.dtype, self.objective.device.dtype
         if before and before != now:
             self.say(f"warning: the checkpoint was trained in {before}, from here on in {now}: each step rounds otherwise than before")
 
@@ -91,7 +91,7 @@ class Loop:
         """
         self._begin()
         batches = Batches(
-            self.data.train, self.recipe, packed=self.objective.packed, rank=self.processes.rank, processes=self.processes.count
+            self.data.train, self.recipe, packed=self.objective.packed, rank=self.processes.rank, world_size=self.processes.world_size
         )
         self.objective.train()
         for step in () if self.stopped_early else ahead(self.plan, batches, self.state.step):
@@ -111,22 +111,22 @@ class Loop:
         if self.state.step and self.state.moves == 0 and not self.left:
             raise Failed(f"{self._in_vain()}; none of {self.state.step} steps had finite gradients", self._instead())
 
-    def trained(self) -> Trained:
+    def trained(self) -> TrainableState:
         """What comes out, in the first process: the weights that did best on the held-out examples, the last where none are held out."""
-        from_before = self.processes.share(self.best is not None and self.state.best_step != self.state.step)
+        from_before = self.processes.broadcast(self.best is not None and self.state.best_step != self.state.step)
         if from_before:
             best = self.state.best_loss or 0.0
             what = f"reward {-best:.4f}" if self.recipe.objective == "grpo" else f"loss {best:.4f}"
             self.say(f"output: the weights of step {self.state.best_step}, whose held-out {what} was the best")
         taken = self.best or {} if from_before else self._take()
-        return Trained.of(self.objective.model, self.recipe, taken)
+        return TrainableState.of(self.objective.model, self.recipe, taken)
 
     def _take(self) -> Named:
         """A copy of what learns, for the first process alone."""
-        return weights.take(self.parameters, keep=self.processes.first)
+        return weights.take(self.parameters, keep=self.processes.is_main)
 
     def _begin(self) -> None:
-        count, state = self.processes.count, self.state
+        count, state = self.processes.world_size, self.state
         self.say(
             f"training: steps {state.step} to {self.plan.steps}, {self.recipe.step_examples} examples each"
             + (f", on {count} processes" if count > 1 else "")
@@ -145,7 +145,7 @@ class Loop:
 
     # ------------------------------------------------------------ one step
 
-    def _step(self, step: Step) -> dict[str, Any]:
+    def _step(self, step: StepBatch) -> dict[str, Any]:
         """Train one step; returns its row of metrics."""
         number = self.state.step
         self.speed.begin()
@@ -155,14 +155,14 @@ class Loop:
         for row in step.rows:
             result = self.objective(row.to(self.device))
             # dividing the weights takes the gradients' mean over processes, and the loss is a sum
-            self.scaler.scale(result.loss / weight * (self.processes.count if self.divided else 1)).backward()
+            self.scaler.scale(result.loss / weight * (self.processes.world_size if self.divided else 1)).backward()
             sums += result.sums
         loss, right, margin = (float(total) for total in sums)  # the GPU is waited for here, once a step
         self.speed.lap("compute")
         if not self.divided:
-            self.processes.sum_gradients(list(self.parameters.values()))
-        overdue, leave = self._pressed() if self.processes.first else (False, False)
-        loss, right, margin, overdues, leaves = self.processes.sum([loss, right, margin, float(overdue), float(leave)])
+            self.processes.all_reduce_gradients(list(self.parameters.values()))
+        overdue, leave = self._pressed() if self.processes.is_main else (False, False)
+        loss, right, margin, overdues, leaves = self.processes.all_reduce([loss, right, margin, float(overdue), float(leave)])
         self.overdue, self.leaving = overdues > 0, leaves > 0
         self.speed.lap("exchange")
         loss /= weight
@@ -223,7 +223,7 @@ class Loop:
             raise Failed(f"{self._in_vain()}; the last {state.unmoved} steps had no finite gradients", self._instead())
 
     def _in_vain(self) -> str:
-        return f"nothing is learned in {self.objective.machine.dtype}"
+        return f"nothing is learned in {self.objective.device.dtype}"
 
     def _instead(self) -> str:
         return BF16_GPUS if self.scaler.is_enabled() else f"llmlab launch --set learning_rate={self.recipe.learning_rate / 4:g}"
@@ -261,7 +261,7 @@ class Loop:
     def _between(self, row: dict[str, Any]) -> None:
         """Write down, evaluate, save, and hear whether to leave."""
         last = self.state.step >= self.plan.steps
-        request = self.processes.share(self.control.request() if self.processes.first else None) if self.leaving else None
+        request = self.processes.broadcast(self.control.request() if self.processes.is_main else None) if self.leaving else None
         self.left = request if not last else None
         due = self._evaluation_is_due(last=last)
         if due and not self.left:
@@ -297,7 +297,7 @@ class Loop:
             if self._has_lost_patience():
                 self.say(f"ending early: {self.state.worse} evaluations without a better loss than {self.state.best_loss:.4f}")
                 self.stopped_early = True
-        if self.recipe.evaluation.prompts and not self.divided and self.processes.first:
+        if self.recipe.evaluation.prompts and not self.divided and self.processes.is_main:
             for prompt, text in evaluate.sample(self.objective, self.tokenizer, self.recipe, self.state.step, self.metrics.path.parent):
                 self.say(f"sample: {prompt!r} → {text!r}")
                 self.control.moved()
@@ -322,10 +322,10 @@ class Loop:
         began = time.perf_counter()
         self.control.phase("saving")
         self.state.scaler = self.scaler.state_dict() or self.state.scaler
-        self.state.packed, self.state.dtype = self.objective.packed, self.objective.machine.dtype
-        trained = Trained.of(self.objective.model, self.recipe, self._take())
-        optimizer = optimizers.take(self.optimizer, self.parameters, keep=self.processes.first)
-        if self.processes.first:
+        self.state.packed, self.state.dtype = self.objective.packed, self.objective.device.dtype
+        trained = TrainableState.of(self.objective.model, self.recipe, self._take())
+        optimizer = optimizers.take(self.optimizer, self.parameters, keep=self.processes.is_main)
+        if self.processes.is_main:
             self.saver.save(self.state, trained, optimizer, self.best, self.metrics.path.parent / METRICS_FILE, began)
         self.last_save = self.control.clock.now()
         self.control.phase("training")

@@ -43,7 +43,7 @@ def like(parameter: Any, tensor: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainableState:
     """A model and the weights it learned. `tensors` are by the names of the model's parameters."""
 
     model: Any
@@ -51,7 +51,7 @@ class Trained:
     method: str
 
     @classmethod
-    def of(cls, model: Any, recipe: Recipe, tensors: Named) -> "Trained":
+    def of(cls, model: Any, recipe: Recipe, tensors: Named) -> "TrainableState":
         return cls(model, tensors, recipe.method)
 
     def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:

@@ -26,12 +26,12 @@ KNOWN = {"position_ids", "cache_position", "use_cache", "output_attentions", "ou
 
 @dataclass(frozen=True)
 class Documents:
-    """Where the documents of a row begin and end. `bounds` has one more entry than there are documents, and starts with 0."""
+    """Where the documents of a row begin and end. `cu_seqlens` has one more entry than there are documents, and starts with 0."""
 
-    bounds: tuple[int, ...]
+    cu_seqlens: tuple[int, ...]
     on_device: Tensor
-    """`bounds` as int32 on the row's device."""
-    longest: int
+    """`cu_seqlens` as int32 on the row's device."""
+    max_seqlen: int
 
 
 def register() -> str:
@@ -72,13 +72,13 @@ def attend(
         return _whole(query, key, value, attention_mask, scaling, sliding_window).transpose(1, 2), None
     if query.is_cuda and torch.cuda.get_device_capability(query.device)[0] >= AMPERE and query.dtype != torch.float32:
         return _in_one_call(query, key, value, documents, scaling, sliding_window), None
-    if not query.is_cuda and (sliding_window is None or documents.longest <= sliding_window):
+    if not query.is_cuda and (sliding_window is None or documents.max_seqlen <= sliding_window):
         scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        output: Tensor = DocumentsAttention.apply(query, key, value, documents.bounds, scale)  # type: ignore[no-untyped-call]
+        output: Tensor = DocumentsAttention.apply(query, key, value, documents.cu_seqlens, scale)  # type: ignore[no-untyped-call]
         return output, None
     parts = [
         _whole(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], None, scaling, sliding_window)
-        for start, end in pairwise(documents.bounds)
+        for start, end in pairwise(documents.cu_seqlens)
     ]
     return (torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]).transpose(1, 2), None
 
@@ -138,11 +138,20 @@ def expand_shared_heads(device: str) -> None:
 def _in_one_call(query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None, window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    ends, longest = documents.on_device, documents.longest
+    cu_seqlens, max_seqlen = documents.on_device, documents.max_seqlen
     query, key, value = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))  # an index's way back would be a copy
     reach = (-1 if window is None else window - 1, 0)
     output = varlen_attn(
-        query, key, value, ends, ends, longest, longest, scale=scaling, window_size=reach, enable_gqa=query.shape[1] != key.shape[1]
+        query,
+        key,
+        value,
+        cu_seqlens,
+        cu_seqlens,
+        max_seqlen,
+        max_seqlen,
+        scale=scaling,
+        window_size=reach,
+        enable_gqa=query.shape[1] != key.shape[1],
     )
     assert isinstance(output, Tensor)
     return output[None]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmlab.trainer.machine import has_tiles
+from llmlab.trainer.machine import has_amx
 
 BLOCK = 128
 """Queries whose probabilities are in memory at once: with 128 keys more they stay in a core's cache."""
@@ -37,12 +37,12 @@ class DocumentsAttention(torch.autograd.Function):
     """Query (1, heads, tokens, size), key and value (1, their heads, tokens, size) to (1, tokens, heads, size)."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bounds: tuple[int, ...], scale: float) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, cu_seqlens: tuple[int, ...], scale: float) -> Tensor:
         _, heads, tokens, size = query.shape
         output = query.new_empty(1, tokens, heads, size)
         sums = torch.empty(heads, tokens, dtype=torch.float32)
-        short, long = _parts(query, bounds)
-        by_torch, by_products = ([*short, *long], []) if has_tiles() else (long, short)
+        short, long = _parts(query, cu_seqlens)
+        by_torch, by_products = ([*short, *long], []) if has_amx() else (long, short)
         if by_torch:
             keys, values = (_repeated(tensor, heads // key.shape[1]) for tensor in (key, value))
             for part in by_torch:
@@ -76,9 +76,9 @@ class DocumentsAttention(torch.autograd.Function):
         return by_query, by_keys[None, :pairs], by_keys[None, pairs:], None, None
 
 
-def _parts(query: Tensor, bounds: tuple[int, ...]) -> tuple[list[slice], list[slice]]:
+def _parts(query: Tensor, cu_seqlens: tuple[int, ...]) -> tuple[list[slice], list[slice]]:
     """The documents, short ones, whose way back goes by products, and long ones, which are torch's both ways."""
-    parts = [slice(start, end) for start, end in pairwise(bounds)]
+    parts = [slice(start, end) for start, end in pairwise(cu_seqlens)]
     longest = LONGEST if query.dtype != torch.float32 else 0
     return [part for part in parts if _size(part) <= longest], [part for part in parts if _size(part) > longest]
 
@@ -118,7 +118,7 @@ def _rows(first: Tensor, second: Tensor) -> Tensor:
 def _backward(stacked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor, by_keys: Tensor, scale: float) -> None:
     """The gradients of documents by keys and by values into `by_keys` (2 x their heads, tokens, size), as `keys` are keys and then values.
 
-    `asked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
+    `stacked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
     unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are made at once, whichever documents they are of.
     """
     both, groups, _, size = stacked.shape

@@ -8,7 +8,7 @@ from llmlab.contract import WorkFolder
 from llmlab.recipe import Recipe
 from llmlab.trainer import memory
 from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.machine import Device, Say
 from llmlab.trainer.model.stops import stop_there
 
 SMALL = 5_000_000
@@ -39,7 +39,7 @@ def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
     return tokenizer
 
 
-def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: Any, resumed: Path | None = None) -> Any:
+def load_model(recipe: Recipe, work: WorkFolder, device: Device, tokenizer: Any, resumed: Path | None = None) -> Any:
     """The base model, every weight of it from the files; of a full training that goes on, the weights of its checkpoint.
 
     What learns is held in 32 bits, else a bf16 step of the optimizer would be lost in rounding; a frozen base is in the machine's type.
@@ -50,10 +50,10 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = torch.float32 if recipe.method == "full" else getattr(torch, machine.dtype)
+    dtype = torch.float32 if recipe.method == "full" else getattr(torch, device.dtype)
     options: dict[str, Any] = {"dtype": dtype, "revision": recipe.revision}
     if recipe.method == "qlora":
-        options |= {"quantization_config": _four_bits(machine), "device_map": {"": machine.device}}
+        options |= {"quantization_config": _four_bits(device), "device_map": {"": device.name}}
     place = str(resumed) if resumed and recipe.method == "full" else source(recipe, work)
     if recipe.method == "qlora":
         _check_experts(recipe, place)
@@ -71,7 +71,7 @@ def load_model(recipe: Recipe, work: WorkFolder, machine: Machine, tokenizer: An
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", another(recipe))
-    if recipe.method == "qlora" and machine.device == "cpu":
+    if recipe.method == "qlora" and device.name == "cpu":
         _keep_layout(model)
     stop_there(model, tokenizer)
     model.config.use_cache = False
@@ -106,12 +106,12 @@ def _check_experts(recipe: Recipe, place: str) -> None:
         raise SetupFailed(footprint.EXPERTS_IN_16_BITS.format(model=recipe.model), "llmlab launch --set method=lora")
 
 
-def share(model: Any, machine: Machine, say: Say) -> None:
+def share(model: Any, device: Device, say: Say) -> None:
     """Set the number of threads, which on a CPU depends on the model."""
     import torch
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    if machine.device == "cpu" and parameters < SMALL and torch.get_num_threads() > 1:
+    if device.name == "cpu" and parameters < SMALL and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
         say(f"threads: 1, because a model of {parameters / 1e6:.1f} million parameters is too small to share")
 
@@ -126,7 +126,7 @@ def decoder(model: Any) -> Any:
     return getattr(model, model.base_model_prefix, None) or model.model
 
 
-def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
+def speed_up(model: Any, recipe: Recipe, device: Device, say: Say) -> bool:
     """Activation checkpointing and compilation, where they help; returns whether the former is on.
 
     Raises:
@@ -139,7 +139,7 @@ def speed_up(model: Any, recipe: Recipe, machine: Machine, say: Say) -> bool:
         checkpointing, reason = False, "the model cannot recompute activations"
     elif recipe.gradient_checkpointing == "auto":
         trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-        size = 4 if machine.dtype == "float32" else 2
+        size = 4 if device.dtype == "float32" else 2
         checkpointing, reason = memory.auto_checkpointing(inner.config, recipe, memory.free(), kind=size, trained=trained)
     else:
         checkpointing, reason = recipe.gradient_checkpointing, "asked for"
@@ -168,7 +168,7 @@ def source(recipe: Recipe, work: WorkFolder) -> str:
     return str(folder)
 
 
-def _four_bits(machine: Machine) -> Any:
+def _four_bits(device: Device) -> Any:
     """NF4 with double quantisation, computed in the machine's own type (Dettmers et al. 2023, arXiv 2305.14314)."""
     import torch
     from transformers import BitsAndBytesConfig
@@ -177,7 +177,7 @@ def _four_bits(machine: Machine) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, machine.dtype),
+        bnb_4bit_compute_dtype=getattr(torch, device.dtype),
     )
 
 

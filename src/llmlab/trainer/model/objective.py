@@ -18,7 +18,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer import endings
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from llmlab.trainer.model import attention
 from llmlab.trainer.model.adapter import head_of
 from llmlab.trainer.model.fusing import fuse
@@ -53,10 +53,10 @@ class Result:
 class Objective(nn.Module):
     """What is optimised. `packed` and `chunked` are what the model was found to be fit for."""
 
-    def __init__(self, model: Any, recipe: Recipe, machine: Machine, *, packed: bool, chunked: bool) -> None:
+    def __init__(self, model: Any, recipe: Recipe, device: Device, *, packed: bool, chunked: bool) -> None:
         super().__init__()
         self.model = model
-        self.machine = machine
+        self.device = device
         self.dpo = recipe.dpo if recipe.objective == "dpo" else None
         self.packed, self.chunked = packed, chunked
         self.checkpointing = False
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         return causal(self.model)
 
     def forward(self, row: Row) -> Result:
-        with self.machine.autocast():
+        with self.device.autocast():
             return self._result(row)
 
     def _result(self, row: Row) -> Result:
@@ -124,7 +124,7 @@ class Objective(nn.Module):
 
 
 def choose(
-    model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None], *, before: bool | None = None
+    model: Any, recipe: Recipe, device: Device, tokens: Tokens, say: Callable[[str], None], *, before: bool | None = None
 ) -> Objective:
     """The objective, packed and chunked as far as both are exact for this model.
 
@@ -136,23 +136,23 @@ def choose(
     """
     was = model.training
     model.eval()
-    attention.expand_shared_heads(machine.device)
-    with torch.no_grad(), machine.autocast(str(model.device)):
-        _check_causal(causal(model), recipe, machine, tokens)
-        say(f"fused: {fuse(causal(model), model, machine.kind)}")
-        packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, machine, tokens)
-        chunked, why_chunked = _chunks(causal(model), machine, tokens)
-        if chunked and lay_out(causal(model).get_output_embeddings(), getattr(torch, machine.dtype)):
+    attention.expand_shared_heads(device.name)
+    with torch.no_grad(), device.autocast(str(model.device)):
+        _check_causal(causal(model), recipe, device, tokens)
+        say(f"fused: {fuse(causal(model), model, device.kind)}")
+        packed, why_packed = (False, "as in the checkpoint") if before is False else _packs(causal(model), recipe, device, tokens)
+        chunked, why_chunked = _chunks(causal(model), device, tokens)
+        if chunked and lay_out(causal(model).get_output_embeddings(), getattr(torch, device.dtype)):
             why_chunked += "; its weights are laid out for the CPU"
     model.train(was)
     say(f"packing: {'on' if packed else 'off'}, {why_packed}")
     if before and not packed:
         say("warning: the checkpoint was packed: each step's examples stay the same, but from here on dropout falls elsewhere")
     say(f"loss head: {'in chunks, where there is loss' if chunked else 'whole'}, {why_chunked}")
-    return Objective(model, recipe, machine, packed=packed, chunked=chunked)
+    return Objective(model, recipe, device, packed=packed, chunked=chunked)
 
 
-def plain(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Callable[[str], None]) -> Objective:
+def plain(model: Any, recipe: Recipe, device: Device, tokens: Tokens, say: Callable[[str], None]) -> Objective:
     """The objective of a model that another's loop trains: nothing of it replaced, padded, its head in chunks where that is exact.
 
     Raises:
@@ -160,15 +160,15 @@ def plain(model: Any, recipe: Recipe, machine: Machine, tokens: Tokens, say: Cal
     """
     was = model.training
     model.eval()
-    with torch.no_grad(), machine.autocast(str(model.device)):
-        _check_causal(causal(model), recipe, machine, tokens)
-        chunked, why = _chunks(causal(model), machine, tokens)
+    with torch.no_grad(), device.autocast(str(model.device)):
+        _check_causal(causal(model), recipe, device, tokens)
+        chunked, why = _chunks(causal(model), device, tokens)
     model.train(was)
     say(f"loss head of evaluations: {'in chunks, where there is loss' if chunked else 'whole'}, {why}")
-    return Objective(model, recipe, machine, packed=False, chunked=chunked)
+    return Objective(model, recipe, device, packed=False, chunked=chunked)
 
 
-def _check_causal(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> None:
+def _check_causal(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> None:
     """That the model computes what training gives it, and nothing at a token from those behind it, which are what it learns to say.
 
     Encoders such as BERT's have a head for this use, and look both ways unless their configuration says `is_decoder`.
@@ -186,14 +186,14 @@ def _check_causal(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -
             raise
         words = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
         raise SetupFailed(f"the model {recipe.model} does not compute what training gives it: {words}", another(recipe)) from error
-    if len(states) and _difference(altered, states) > CLOSE[machine.dtype]:
+    if len(states) and _difference(altered, states) > CLOSE[device.dtype]:
         raise SetupFailed(
             f"the model {recipe.model} looks ahead: what it computes at a token depends on those behind it, so it cannot learn to go on",
             another(recipe),
         )
 
 
-def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
+def _packs(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> tuple[bool, str]:
     """Whether a row of documents gives the hidden states of each alone."""
     if recipe.packing is False:
         return False, "asked for"
@@ -209,7 +209,7 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
         _way_back(base.train(), row)  # dropout within the attention is only asked for here
-        attention.try_on(machine.device, getattr(torch, machine.dtype), base.config.get_text_config())
+        attention.try_on(device.name, getattr(torch, device.dtype), base.config.get_text_config())
     except (NotImplementedError, ValueError, TypeError, AttributeError, RuntimeError) as error:  # a model may have no heads at all
         if endings.is_out_of_memory(error):
             raise
@@ -217,7 +217,7 @@ def _packs(base: Any, recipe: Recipe, machine: Machine, tokens: Tokens) -> tuple
         return False, f"the model's attention is not ours: {' '.join(str(error).split())[:120]}"
     finally:
         base.eval()
-    if apart > CLOSE[machine.dtype]:
+    if apart > CLOSE[device.dtype]:
         base.set_attn_implementation(own)
         return False, f"a packed row differs by {apart:.0e} from its documents alone, which is more than rounding"
     return True, f"a packed row gives what its documents give alone, within {apart:.0e}"
@@ -242,7 +242,7 @@ def _way_back(base: Any, row: Row) -> None:
         hook.remove()
 
 
-def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
+def _chunks(base: Any, device: Device, tokens: Tokens) -> tuple[bool, str]:
     """Whether hidden states and head alone give the losses that the whole model gives."""
     head = head_of(base)
     if type(head) is not nn.Linear:
@@ -252,7 +252,7 @@ def _chunks(base: Any, machine: Machine, tokens: Tokens) -> tuple[bool, str]:
     whole, _ = of_logits(base(**inputs).logits[0, :-1], row.ids[0, 1:])
     parts, _ = token_losses(decoder(base)(**inputs).last_hidden_state[0, :-1], head, row.ids[0, 1:])
     apart = _difference(parts, whole)
-    same = apart <= CLOSE[machine.dtype]
+    same = apart <= CLOSE[device.dtype]
     return same, f"{'the loss' if same else 'not the loss'} of the model's own head, within {apart:.0e}"
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from llmlab.trainer.machine import has_tiles
+from llmlab.trainer.machine import has_amx
 
 _laid_out = torch.ops.mkldnn._reorder_linear_weight  # noqa: SLF001 - it has no public name
 _linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001
@@ -63,7 +63,7 @@ def _at_once(rows: int, inner: int, width: int) -> int:
 
 def _may_be_alone(inner: int, width: int) -> bool:
     """Whether there are numbers of rows with which one thread makes a product alone."""
-    return has_tiles() and torch.get_num_threads() == 2 and width in WIDTHS and width <= inner <= DEEPEST * width
+    return has_amx() and torch.get_num_threads() == 2 and width in WIDTHS and width <= inner <= DEEPEST * width
 
 
 class FrozenProduct(torch.autograd.Function):

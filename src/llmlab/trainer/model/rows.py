@@ -44,8 +44,8 @@ class Row:
             for name, value in self.__dict__.items()
         }
         if self.documents:
-            bounds = self.documents.on_device.pin_memory().to(device, non_blocking=True)
-            moved["documents"] = Documents(self.documents.bounds, bounds, self.documents.longest)
+            cu_seqlens = self.documents.on_device.pin_memory().to(device, non_blocking=True)
+            moved["documents"] = Documents(self.documents.cu_seqlens, cu_seqlens, self.documents.max_seqlen)
         return Row(**moved)
 
 
@@ -57,13 +57,13 @@ def packed_row(read: Sequence[Read], items: int) -> Row:
     if spare:
         read = [*read, (np.zeros(spare, np.int64), np.zeros(spare, bool))]
         lengths = np.append(lengths, spare)
-    bounds = np.concatenate([[0], lengths.cumsum()])
+    cu_seqlens = np.concatenate([[0], lengths.cumsum()])
     ids = np.concatenate([ids for ids, _ in read]).astype(np.int64)
     mask = np.concatenate([mask for _, mask in read]).astype(bool)
-    mask[bounds[:-1]] = False  # nothing comes before a sequence's first token, so nothing can predict it
+    mask[cu_seqlens[:-1]] = False  # nothing comes before a sequence's first token, so nothing can predict it
     spoken = np.flatnonzero(mask)
-    positions = np.arange(len(ids)) - np.repeat(bounds[:-1], lengths)
-    documents = Documents(tuple(bounds.tolist()), torch.from_numpy(bounds.astype(np.int32)), int(lengths.max()))
+    positions = np.arange(len(ids)) - np.repeat(cu_seqlens[:-1], lengths)
+    documents = Documents(tuple(cu_seqlens.tolist()), torch.from_numpy(cu_seqlens.astype(np.int32)), int(lengths.max()))
     owners = np.repeat(np.arange(len(read)), lengths)[spoken]
     known, spot = _tensors(ids[None], positions[None]), _tensors(spoken - 1, ids[spoken], owners)
     return Row(known[0], known[1], None, documents, spot[0], spot[1], spot[2], count, items, tokens)

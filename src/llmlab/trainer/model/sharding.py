@@ -7,7 +7,7 @@ import torch
 from llmlab import footprint
 from llmlab.recipe import Recipe
 from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.machine import Machine, Say
+from llmlab.trainer.machine import Device, Say
 from llmlab.trainer.model.load import decoder
 from llmlab.trainer.model.objective import Objective
 from llmlab.trainer.processes import Processes
@@ -22,21 +22,21 @@ def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
     Raises:
         SetupFailed: they cannot be.
     """
-    if processes.count == 1:
+    if processes.world_size == 1:
         return False
     if recipe.whole_copies:
         if recipe.parallel == "fsdp":
             raise SetupFailed(f"{recipe.whole_copies} keeps a copy on each GPU", "llmlab launch --set parallel=auto")
-        say(f"parallel: a copy on each of {processes.count} GPUs, because of {recipe.whole_copies}")
+        say(f"parallel: a copy on each of {processes.world_size} GPUs, because of {recipe.whole_copies}")
         return False
     if recipe.parallel != "auto" or processes.device == "cpu":
-        say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.count} processes, asked for")
+        say(f"parallel: {'divided over' if recipe.parallel == 'fsdp' else 'a copy on each of'} {processes.world_size} processes, asked for")
         return recipe.parallel == "fsdp"
     needed = copy_bytes(model, recipe)
     gpu_bytes = torch.cuda.get_device_properties(processes.device).total_memory
     fits = needed <= ROOM * gpu_bytes
     size = f"{needed / 2**30:.1f} of {gpu_bytes / 2**30:.0f} GiB"
-    say(f"parallel: {'a copy on each of' if fits else 'divided over'} {processes.count} GPUs, a copy takes {size}")
+    say(f"parallel: {'a copy on each of' if fits else 'divided over'} {processes.world_size} GPUs, a copy takes {size}")
     return not fits
 
 
@@ -50,15 +50,15 @@ def copy_bytes(model: Any, recipe: Recipe) -> float:
     )
 
 
-def divide(objective: Objective, machine: Machine, processes: Processes) -> None:
+def divide(objective: Objective, device: Device, processes: Processes) -> None:
     """Divide the weights in place. Until here every process holds all of them in the CPU's memory."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(machine.device.partition(":")[0], (processes.count,))
+    mesh = init_device_mesh(device.name.partition(":")[0], (processes.world_size,))
     policy = MixedPrecisionPolicy()
-    if machine.dtype != "float32":
-        policy = MixedPrecisionPolicy(param_dtype=getattr(torch, machine.dtype), reduce_dtype=torch.float32)
+    if device.dtype != "float32":
+        policy = MixedPrecisionPolicy(param_dtype=getattr(torch, device.dtype), reduce_dtype=torch.float32)
     options: dict[str, Any] = {"mesh": mesh, "mp_policy": policy}
     for whole in (objective.causal, objective.reference):
         for layer in decoder(whole).layers if whole is not None else ():

@@ -15,7 +15,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.examples.data import Data
 from llmlab.trainer.loop.evaluate import SAMPLES
 from llmlab.trainer.loop.metrics import Metrics
-from llmlab.trainer.loop.weights import Trained
+from llmlab.trainer.loop.weights import TrainableState
 from llmlab.trainer.machine import Say
 from llmlab.trainer.model.load import source
 from llmlab.trainer.results import base_files, ollama, origin
@@ -23,7 +23,9 @@ from llmlab.trainer.results.card import best_step, card
 from llmlab.trainer.results.origin import Origin
 
 
-def write(work: WorkFolder, trained: Trained, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics, say: Say) -> Path:
+def write(
+    work: WorkFolder, trained: TrainableState, tokenizer: Any, spec: Spec, recipe: Recipe, data: Data, metrics: Metrics, say: Say
+) -> Path:
     """Write the adapter or model folder and the card; the folder is returned."""
     output = Path(work.output)
     full = recipe.method == "full"

@@ -18,7 +18,7 @@ class SteppingDpo(Stepping, DPOTrainer):  # type: ignore[misc]
         return dataset
 
 
-class Dpo(TrlObjective):
+class DpoObjective(TrlObjective):
     """Loss is the mean of the means over each batch's pairs."""
 
     row: Mapping[str, Any] = {"prompt_ids": [0], "chosen_ids": [0], "rejected_ids": [0]}

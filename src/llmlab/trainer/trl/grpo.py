@@ -12,12 +12,12 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from llmlab.recipe import Recipe
-from llmlab.rewards.scoring import Group, Limits, RewardFailed, Scorer
+from llmlab.rewards.scoring import Group, RewardFailed, RewardLimits, Scorer
 from llmlab.trainer.endings import DataFailed
 from llmlab.trainer.examples.data import Data
-from llmlab.trainer.examples.prompts import Asked
+from llmlab.trainer.examples.prompts import PromptRow
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop.batches import Step
+from llmlab.trainer.loop.batches import StepBatch
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.model.load import causal
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make
@@ -48,11 +48,11 @@ class SteppingGrpo(Stepping, GRPOTrainer):  # type: ignore[misc]
 class Rewards:
     """The recipe's rewards of what the model says, each a function as TRL calls one; all of them are asked together."""
 
-    def __init__(self, recipe: Recipe, prompts: Sequence[Asked]) -> None:
+    def __init__(self, recipe: Recipe, prompts: Sequence[PromptRow]) -> None:
         grpo = recipe.grpo
         self.prompts = prompts
         self.weights = [reward.weight for reward in grpo.rewards]
-        self.scorer = Scorer([reward.asked() for reward in grpo.rewards], Limits(grpo.reward_seconds, grpo.reward_memory_gib), TRY)
+        self.scorer = Scorer([reward.asked() for reward in grpo.rewards], RewardLimits(grpo.reward_seconds, grpo.reward_memory_gib), TRY)
         self._scored: tuple[Any, list[list[float]]] | None = None
 
     def open(self) -> None:
@@ -88,7 +88,7 @@ class Rewards:
         reward.__name__ = name
         return reward
 
-    def of(self, prompts: Sequence[Asked], rows: Sequence[int], texts: Sequence[str]) -> list[list[float]]:
+    def of(self, prompts: Sequence[PromptRow], rows: Sequence[int], texts: Sequence[str]) -> list[list[float]]:
         """For each reward a number for each text; those of one prompt stand behind each other.
 
         Raises:
@@ -112,7 +112,7 @@ class Rewards:
         return numbers
 
 
-class Grpo(TrlObjective):
+class GrpoObjective(TrlObjective):
     """Loss is TRL's own default (DAPO's): the advantage of each completion over its group, by token."""
 
     row: Mapping[str, Any] = {"prompt": "?", "row": 0, "ids": [0]}
@@ -164,7 +164,7 @@ class Grpo(TrlObjective):
         yield step  # type: ignore[misc] # TRL's own batch is a list of rows
         yield from ({} for _ in range(count - 1))
 
-    def counted(self, step: Step, items: Sequence[int], logs: Mapping[str, float]) -> tuple[int, int]:
+    def counted(self, step: StepBatch, items: Sequence[int], logs: Mapping[str, float]) -> tuple[int, int]:
         """Prompts with their completions, and the completions alone."""
         completed = round(logs.get("completions/mean_length", 0.0) * step.items * self.recipe.completions)
         prompted = sum(len(prompt_ids(self.data.train, item)) for item in items) * self.recipe.completions
@@ -184,7 +184,7 @@ class Grpo(TrlObjective):
             "completions_cut": logs.get("completions/clipped_ratio"),
         }
 
-    def note(self, step: Step, logs: Mapping[str, float]) -> str:
+    def note(self, step: StepBatch, logs: Mapping[str, float]) -> str:
         """What is to say of a step of which nothing was learned: at the first, the tenth and the hundredth such."""
         share = logs.get("frac_reward_zero_std") or 0.0
         self.groups += step.items
@@ -223,7 +223,7 @@ class Grpo(TrlObjective):
 
     def _likeliest(self, model: Any, prompts: Sequence[Sequence[int]]) -> list[str]:
         """Greedy completions of some prompts, which are padded on the left."""
-        tokenizer, machine = self.parts.tokenizer, self.parts.machine
+        tokenizer, device = self.parts.tokenizer, self.parts.device
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         longest = max(len(ids) for ids in prompts)
         table = np.full((len(prompts), longest), pad, np.int64)
@@ -234,10 +234,10 @@ class Grpo(TrlObjective):
         was = model.training
         model.eval()
         try:
-            with torch.no_grad(), machine.autocast():
+            with torch.no_grad(), device.autocast():
                 generated = causal(model).generate(
-                    input_ids=torch.from_numpy(table).to(machine.device),
-                    attention_mask=torch.from_numpy(seen).to(machine.device),
+                    input_ids=torch.from_numpy(table).to(device.name),
+                    attention_mask=torch.from_numpy(seen).to(device.name),
                     max_new_tokens=self.recipe.grpo.max_completion_length,
                     do_sample=False,
                     pad_token_id=pad,

@@ -21,7 +21,7 @@ class SteppingKto(Stepping, KTOTrainer):  # type: ignore[misc]
         return dataset
 
 
-class Kto(TrlObjective):
+class KtoObjective(TrlObjective):
     """Loss is the mean of the means over each batch's answers.
 
     What is usual is measured on each question with the answer of the one before it in the batch, as TRL pairs them. TRL pairs them once, in

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop.batches import Step
+from llmlab.trainer.loop.batches import StepBatch
 from llmlab.trainer.loop.evaluate import Evaluated
-from llmlab.trainer.machine import Machine
+from llmlab.trainer.machine import Device
 from llmlab.trainer.trl.stepping import Stepping
 
 Batch = dict[str, Any]
@@ -33,7 +33,7 @@ class TrainerParts:
     """What a trainer of TRL's is made of. `reference` is None where the model without its adapter is what it is compared with."""
 
     recipe: Recipe
-    machine: Machine
+    device: Device
     model: Any
     reference: Any
     tokenizer: Any
@@ -69,11 +69,11 @@ class TrlObjective:
         """What held-out batches give, where TRL has to say it; None where llmlab's own evaluation does."""
         return None
 
-    def counted(self, step: Step, _items: Sequence[int], _logs: Mapping[str, float]) -> tuple[int, int]:
+    def counted(self, step: StepBatch, _items: Sequence[int], _logs: Mapping[str, float]) -> tuple[int, int]:
         """A step's tokens, and those of them that carry loss."""
         return step.tokens, step.trained
 
-    def note(self, _step: Step, _logs: Mapping[str, float]) -> str:
+    def note(self, _step: StepBatch, _logs: Mapping[str, float]) -> str:
         """What is to say of a step, if anything."""
         return ""
 
@@ -103,12 +103,12 @@ def arguments(parts: TrainerParts) -> dict[str, Any]:
 
     To the trainer a batch is a whole step, so it accumulates none (`Stepping`).
     """
-    recipe, machine = parts.recipe, parts.machine
+    recipe, device = parts.recipe, parts.device
     return {
         "output_dir": str(parts.folder), "max_steps": parts.steps, "seed": recipe.seed,
         "per_device_train_batch_size": recipe.batch_size, "per_device_eval_batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate, "weight_decay": recipe.weight_decay, "max_grad_norm": recipe.max_grad_norm,
-        "use_cpu": machine.kind == "cpu", "bf16": machine.dtype == "bfloat16", "fp16": machine.dtype == "float16",
+        "use_cpu": device.kind == "cpu", "bf16": device.dtype == "bfloat16", "fp16": device.dtype == "float16",
         "gradient_checkpointing": False,  # it is on already where it helps
         "max_length": None,  # what is too long was left out or split, and said
         "save_strategy": "no", "eval_strategy": "no", "report_to": "none", "push_to_hub": False, "disable_tqdm": True,

@@ -13,7 +13,7 @@ class SteppingSft(Stepping, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer on our steps."""
 
 
-class Sft(TrlObjective):
+class SftObjective(TrlObjective):
     """Loss is the mean over all tokens of a step that carry it."""
 
     def trainer(self, parts: TrainerParts) -> Stepping:

@@ -18,7 +18,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer.examples.data import Data
 from llmlab.trainer.examples.store import Tokens
 from llmlab.trainer.loop import schedule
-from llmlab.trainer.loop.batches import Step
+from llmlab.trainer.loop.batches import StepBatch
 from llmlab.trainer.loop.evaluate import Evaluated
 from llmlab.trainer.loop.steps import Loop
 from llmlab.trainer.trl import words
@@ -29,20 +29,20 @@ from llmlab.trainer.trl.stepping import Stepping
 def objective_of(recipe: Recipe, data: Data) -> TrlObjective:
     """The recipe's objective; TRL's trainers take seconds to import, so that each is imported alone."""
     if recipe.objective == "kto":
-        from llmlab.trainer.trl.kto import Kto
+        from llmlab.trainer.trl.kto import KtoObjective
 
-        return Kto(recipe, data.train)
+        return KtoObjective(recipe, data.train)
     if recipe.objective == "grpo":
-        from llmlab.trainer.trl.grpo import Grpo
+        from llmlab.trainer.trl.grpo import GrpoObjective
 
-        return Grpo(recipe, data)
+        return GrpoObjective(recipe, data)
     if recipe.objective == "dpo":
-        from llmlab.trainer.trl.dpo import Dpo
+        from llmlab.trainer.trl.dpo import DpoObjective
 
-        return Dpo(recipe, data.train)
-    from llmlab.trainer.trl.sft import Sft
+        return DpoObjective(recipe, data.train)
+    from llmlab.trainer.trl.sft import SftObjective
 
-    return Sft(recipe, data.train)
+    return SftObjective(recipe, data.train)
 
 
 def _name_of(trainer: Stepping) -> str:
@@ -87,7 +87,7 @@ class TrlLoop(Loop):
     def _trainer(self) -> Stepping:
         parts = TrainerParts(
             self.recipe,
-            self.objective.machine,
+            self.objective.device,
             self.objective.model,
             self.objective.reference,
             self.tokenizer,
@@ -110,7 +110,7 @@ class TrlLoop(Loop):
         for number in range(self.state.step, self.plan.steps):
             items = self.plan.items(number)
             tokens, trained = int(self.lengths[items].sum()), int(self.trained_tokens[items].sum())
-            self.coming, self.items = Step((), len(items), tokens, trained), [int(item) for item in items]
+            self.coming, self.items = StepBatch((), len(items), tokens, trained), [int(item) for item in items]
             yield list(self.taught.batches(self.data.train, self.items))
 
     def _weigh(self, loss: float) -> None:
