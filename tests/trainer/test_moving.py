@@ -32,7 +32,7 @@ def moves(control: Control) -> int:
 def test_what_moved_is_told_now_and_then(control: Control, clock: ManualClock) -> None:
     for _ in range(100):
         clock.sleep(MOVED_SECONDS / 10)
-        control.moved()
+        control.report_activity()
     assert moves(control) == 10
     control.phase("training")
     assert moves(control) == 10

@@ -97,7 +97,7 @@ def test_no_document_sees_another(tmp_path: Path, kind: str, dtype: str) -> None
             others = [document(len(one[0]), 7 + at) if at == changed else one for at, one in enumerate(documents)]
             rows = [packed_row(documents, 3), packed_row(others, 3)]
             before, after = (objective.token_losses(objective.causal, row)[0] for row in rows)
-            kept = rows[0].owners != changed
+            kept = rows[0].sequence_ids != changed
             assert torch.equal(before[kept], after[kept])
             assert not torch.equal(before, after)
 

@@ -63,7 +63,7 @@ def test_the_learning_rate_is_transformers(kind: str) -> None:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         its = get_scheduler(names.get(kind, kind), optimizer, math.ceil(warmup * steps), steps)
         for step in range(steps):
-            assert schedule.scale(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            assert schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
             optimizer.step()
             its.step()
             seen += 1
@@ -83,7 +83,7 @@ def test_a_warm_up_in_steps_is_transformers(kind: str) -> None:
         arguments = TrainingArguments(warmup_steps=warmup, use_cpu=True, report_to=[])
         its = get_scheduler(names.get(kind, kind), optimizer, arguments.get_warmup_steps(steps), steps)
         for step in range(steps):
-            assert schedule.scale(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            assert schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
             optimizer.step()
             its.step()
             seen.add((steps, step))

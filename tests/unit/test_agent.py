@@ -14,7 +14,7 @@ from llmlab.agent.background import Threads
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
 from llmlab.agent.hub import bring_model
 from llmlab.agent.job import Job
-from llmlab.agent.limits import Seen, pressures
+from llmlab.agent.limits import Signals, active_triggers
 from llmlab.agent.prepare import PrepareError, check, prepare
 from llmlab.agent.store import S3Store, StoreError, persist
 from llmlab.agent.verdict import TrainingExit, diagnose, last_words
@@ -176,8 +176,8 @@ def test_the_share_of_a_short_notice_stays_as_it_was_when_it_was_heard() -> None
     claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
     gone = START + timedelta(seconds=20)
     looks = [
-        pressures(
-            Bill(claim, START, (), 0.3, 0.8), int(START.timestamp()) + 3600, START + timedelta(seconds=second), Seen(interruption=gone)
+        active_triggers(
+            Bill(claim, START, (), 0.3, 0.8), int(START.timestamp()) + 3600, START + timedelta(seconds=second), Signals(interruption=gone)
         )[0]
         for second in range(21)
     ]
@@ -259,7 +259,9 @@ def test_the_price_is_the_pools_until_the_launcher_has_noted_it(tmp_path: Path) 
 def test_pressures_are_sorted_by_who_ends_first() -> None:
     claim = Attempt("r", 1, contract.build_timestamp(START), 0, spot=True, by="launch", max_hours=1)
     deadline = int(START.timestamp()) + 3600
-    found = pressures(Bill(claim, START, (), 0.3, 0.8), deadline, START, Seen(interruption=START + timedelta(seconds=120), stopped=True))
+    found = active_triggers(
+        Bill(claim, START, (), 0.3, 0.8), deadline, START, Signals(interruption=START + timedelta(seconds=120), stopped=True)
+    )
     assert [one.reason for one in found] == [EndReason.SPOT_INTERRUPTED, EndReason.STOPPED_BY_USER]
     assert all(one.leave_by < one.gone_by <= deadline for one in found)
 

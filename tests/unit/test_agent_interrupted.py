@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmlab import contract
-from llmlab.agent.limits import Pressure, Seen, end_of, pressures
+from llmlab.agent.limits import Signals, StopTrigger, active_triggers, end_of
 from llmlab.contract import Attempt, EndReason
 from llmlab.money import Bill
 from tests.unit.agent_doubles import START, machine
@@ -25,11 +25,11 @@ def bill(max_cost: float | None) -> Bill:
     return Bill(claim, START, (), 0.3, 0.8)
 
 
-def interruption(bill: Bill, now: datetime, seconds: float) -> Pressure:
+def interruption(bill: Bill, now: datetime, seconds: float) -> StopTrigger:
     """What an interruption so many seconds from now makes of the time that is left."""
     (pressure,) = (
         pressure
-        for pressure in pressures(bill, DEADLINE, now, Seen(now + timedelta(seconds=seconds)))
+        for pressure in active_triggers(bill, DEADLINE, now, Signals(now + timedelta(seconds=seconds)))
         if pressure.reason is EndReason.SPOT_INTERRUPTED
     )
     return pressure

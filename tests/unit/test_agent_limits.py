@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings, strategies as st
 
 from llmlab import contract, money
-from llmlab.agent.limits import Seen, end_of, pressures
+from llmlab.agent.limits import Signals, active_triggers, end_of
 from llmlab.agent.market import Ec2SpotPrices
 from llmlab.agent.store import StoreError
 from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
@@ -171,8 +171,8 @@ def test_the_end_lies_before_the_money_and_after_most_of_it(price: float, limit:
 def test_whatever_presses_leaves_before_it_is_gone(
     seconds: float, stopped: bool, stalled: bool, broken: bool, notice: float | None, limit: float | None
 ) -> None:
-    seen = Seen(at(notice) if notice is not None else None, stopped, stalled, broken)
-    found = pressures(Bill(_claim(limit), START, CHARGES, 0.3, ON_DEMAND), int(START.timestamp()) + 7200, at(seconds), seen)
+    seen = Signals(at(notice) if notice is not None else None, stopped, stalled, broken)
+    found = active_triggers(Bill(_claim(limit), START, CHARGES, 0.3, ON_DEMAND), int(START.timestamp()) + 7200, at(seconds), seen)
     assert all(one.leave_by <= one.gone_by <= START.timestamp() + 7200 for one in found)
     assert [one.leave_by for one in found] == sorted(one.leave_by for one in found)
     wanted = {EndReason.STOPPED_BY_USER: stopped, EndReason.STALLED: stalled, EndReason.HARDWARE_FAILED: broken}

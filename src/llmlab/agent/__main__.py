@@ -31,7 +31,7 @@ CLIENTS = Config(
     retries={"total_max_attempts": 6, "mode": "standard"}, max_pool_connections=64, connect_timeout=5, read_timeout=30,
     s3={"us_east_1_regional_endpoint": "regional"},
 )  # fmt: skip
-"""Of every client: six tries, whose pauses take half a minute together at most, of the two minutes that a spot notice leaves.
+"""Settings of every client: six tries, whose pauses take half a minute together at most, of the two minutes that a spot notice leaves.
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"""
 
 

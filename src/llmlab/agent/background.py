@@ -18,9 +18,9 @@ class Background(Protocol):
         ...
 
     def within(self, name: str, seconds: float, work: Callable[[], object], going: Callable[[], bool] = lambda: True) -> bool:
-        """Wait for the last of that name, then do `work`; whether both were done in time, and while `going`, which is asked every second.
+        """Wait for the last job of that name, then do `work`; whether both were done in time and while `going()`, called every second.
 
-        What is late goes on and is not waited for.
+        A job that is late goes on and is not waited for.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The last word: the attempt's end, then the marker, only when the end is there. The watchdog lists the run as over: machines cannot."""
+"""Writes the attempt's end, and then the run's SUCCESS or FAILURE marker. Only the watchdog lists the run as over: machines cannot."""
 
 from dataclasses import dataclass, field, replace
 
@@ -9,12 +9,12 @@ from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
 
 MOST_WORDS = 2000
-"""Characters of what the training says of its end, where there is no room for more."""
+"""Characters of the training's own message about its end, where there is no room for more."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What this attempt used alone, and what the ones before it did. US dollars; `costs` are the parts of `cost`."""
+    """Hours and US dollars of this attempt alone, and of the attempts before it; `costs` are the parts of `cost`."""
 
     hours: float
     cost: float
@@ -69,7 +69,7 @@ def write_end(
 
 
 def _readable(marker: Marker, say: Say) -> bytes:
-    """The marker, no larger than its readers read: of an output with more files than it can list, none is listed and so none is checked."""
+    """The marker as JSON, no larger than its readers read: of an output with too many files none is listed, and so none is checked."""
     try:
         return contract.encode(marker)
     except contract.ContractError as error:

@@ -100,7 +100,7 @@ class NvidiaGpus:
         return None
 
     def _listen(self) -> None:
-        """Ask to be told of the driver's errors; a driver that does not tell is read all the same."""
+        """Subscribe to the driver's errors; GPUs of a driver without such events are read all the same."""
         nvml = self._nvml
         try:
             events = nvml.nvmlEventSetCreate()

@@ -1,4 +1,4 @@
-"""A model of Hugging Face: fetched here, at the revision that the spec names, so that training needs no network and never sees the token.
+"""Downloads a model of Hugging Face, at the spec's revision, so that the trainer needs no network and never sees the token.
 
 The token is the lab's, where its secrets hold one; a public model needs none. Only weights, configuration and tokenizer are taken, never
 code.
@@ -20,7 +20,7 @@ Download = Callable[[str, str, Path, str], None]
 
 
 def bring_model(job: Job, secrets: Any, download: Download, say: Say) -> bool:
-    """Whether the recipe's model was fetched into the model folder. `secrets` is a Secrets Manager client.
+    """Fetch the recipe's model into the model folder; returns whether there was one to fetch. `secrets` is a Secrets Manager client.
 
     Raises:
         PrepareError: Hugging Face does not give it.

@@ -1,4 +1,4 @@
-"""Whether the training goes on: some GPU works, or the trainer shows something new; and whether a GPU has failed."""
+"""Detects a training that stalls (no GPU works, and the trainer reports nothing new), and a GPU that has failed."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +15,7 @@ SILENT_SECONDS = 60.0
 
 @dataclass
 class StallDetector:
-    """What was last seen to go on. `minutes` is how long nothing may, 0 for ever."""
+    """Detects a stalled run: no progress and idle GPUs for `minutes`, 0 for never."""
 
     gpus: Gpus
     minutes: float
@@ -30,23 +30,23 @@ class StallDetector:
         self.begin()
 
     def begin(self) -> None:
-        """The training may start now: what was before does not count."""
+        """Start counting: the training may begin now, and the time before does not count."""
         self._read = self._moved = self.clock.now()
 
     def read(self) -> None:
-        """Ask the GPUs; one that hangs never returns, so this is nothing for the watch itself."""
+        """Read the GPUs; a GPU that hangs never answers, so this runs beside the agent's watch."""
         self._use, self._fault = self.gpus.read(), self.gpus.fault()
         self._read = self.clock.now()
 
     def look(self, progress: Progress | None) -> None:
-        """Any difference in the progress counts: a step, a phase, or what the trainer counts within one."""
+        """Note the trainer's progress. Any difference counts: a step, a phase, or the activity within one."""
         if progress != self.progress or (self.use is not None and self.use.percent >= BUSY_PERCENT):
             self._moved = self.clock.now()
         self.progress = progress
 
     @property
     def use(self) -> GpuUse | None:
-        """As last read, while that is not long ago."""
+        """GPU use as last read; None when that is too long ago."""
         return None if self._silent else self._use
 
     @property
@@ -60,7 +60,7 @@ class StallDetector:
 
     @property
     def broken(self) -> bool:
-        """A GPU has failed; one that only does not answer counts when nothing else goes on either."""
+        """Whether a GPU has failed; one that only does not answer counts when the training has stalled too."""
         return self.fault is not None and (self.fault.certain or self.stalled)
 
     def words(self, reason: EndReason) -> str:

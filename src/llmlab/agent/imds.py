@@ -1,4 +1,4 @@
-"""What the machine knows about itself: the instance metadata service, version 2.
+"""The instance metadata service, version 2: instance id, type, zone, and spot interruption notices.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 """
@@ -22,7 +22,7 @@ MOST_BYTES = 64 << 10
 
 
 class Imds(Protocol):
-    """What the agent asks."""
+    """The instance metadata that the agent reads."""
 
     def interruption(self) -> datetime | None:
         """When AWS takes this spot instance back; None as long as it has not said so, or does not answer."""
@@ -63,7 +63,7 @@ class HttpImds:
         return self._known("instance-type"), self._known("placement/availability-zone")
 
     def _known(self, path: str) -> str:
-        """What every machine has: asked for again where the service does not answer, as in a machine's first seconds."""
+        """Metadata that every instance has: asked for again where the service does not answer, as in an instance's first seconds."""
         for _ in range(TRIES - 1):
             if text := self._get(path):
                 return text
@@ -71,7 +71,7 @@ class HttpImds:
         return self._get(path)
 
     def _get(self, path: str) -> str:
-        """The text, "" when there is none. An expired token is renewed once."""
+        """The text at a path, "" when there is none. An expired token is renewed once."""
         for _ in range(2):
             try:
                 self._token = self._token or self._call(

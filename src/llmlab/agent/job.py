@@ -1,4 +1,4 @@
-"""What this agent works on, read once from the work folder and the environment, and the few things everybody here needs."""
+"""The agent's job, read once from the work folder and the environment, and the few helpers that every module here needs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def read_job(environment: Mapping[str, str]) -> Job:
 
     Raises:
         KeyError: a variable is missing.
-        ContractError: the spec is none.
+        ContractError: the spec cannot be read as one.
     """
     folder = WorkFolder(environment[Env.WORK])
     spec = contract.load(Spec, Path(folder.spec).read_bytes())

@@ -11,11 +11,11 @@ LEAD_SECONDS = 300.0
 """How long before the end of its time or money the trainer is asked to save, at most; a tenth of what there was where that is less."""
 SHORTEST_LEAD_SECONDS = 10.0
 UPLOAD_SHARE = 0.4
-"""Of the lead, or of a short notice, what is kept for the upload after the trainer has left."""
+"""Share of the lead, or of a short notice, that is kept for the upload after the trainer has left."""
 NOTICE_SHARE_SECONDS = 25.0
-"""Of the two minutes of a spot notice, what is kept for the upload; where less was left when it was heard, `UPLOAD_SHARE` of that."""
+"""Seconds of a spot notice's two minutes that are kept for the upload; where less was left when it was heard, `UPLOAD_SHARE` of that."""
 GRACE_SECONDS = 600.0
-"""How long the trainer may take to leave when nothing but a wish of the user presses."""
+"""How long the trainer may take to leave when the user's wish is the only trigger."""
 STALLED_GRACE_SECONDS = 120.0
 """The same, of a trainer that has done nothing for many minutes: it hangs more likely than not, and the time is paid for."""
 FAULT_GRACE_SECONDS = 60.0
@@ -23,8 +23,8 @@ FAULT_GRACE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was heard and seen by now."""
+class Signals:
+    """Signals of the instance, the user and the GPUs so far."""
 
     interruption: datetime | None = None
     """When AWS takes this spot instance back."""
@@ -36,8 +36,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Pressure:
-    """Why to leave, and until when the trainer may take (`leave_by`) and the upload (`gone_by`), in seconds since 1970."""
+class StopTrigger:
+    """Reason to stop, and until when the trainer may take (`leave_by`) and the upload (`gone_by`), in seconds since 1970."""
 
     reason: EndReason
     leave_by: float
@@ -45,8 +45,8 @@ class Pressure:
 
 
 @dataclass(frozen=True)
-class End:
-    """When this machine's time or this run's money is over, whichever is first: seconds since 1970."""
+class HardLimit:
+    """The deadline or the moment at which the cost limit is reached, whichever is first: seconds since 1970."""
 
     reason: EndReason
     at: float
@@ -58,7 +58,7 @@ class End:
         return self.at - self.lead * UPLOAD_SHARE
 
 
-def end_of(bill: Bill, deadline: int, now: datetime) -> End:
+def end_of(bill: Bill, deadline: int, now: datetime) -> HardLimit:
     """The nearer of the deadline and the moment at which the cost limit will have been reached.
 
     During the last upload nobody looks at prices any more, so that much of the money is counted at the highest. The watchdog ends an
@@ -68,33 +68,33 @@ def end_of(bill: Bill, deadline: int, now: datetime) -> End:
     if spent is not None and spent - money.LAST_SECONDS < deadline:
         lead = _lead(bill.launched.timestamp(), spent)
         cautious = bill.spent_at(now, blind_seconds=lead * UPLOAD_SHARE) or spent
-        return End(EndReason.COST_REACHED, cautious - money.LAST_SECONDS, lead)
-    return End(EndReason.TIMED_OUT, deadline, _lead(parse_timestamp(bill.attempt.claimed).timestamp(), deadline))
+        return HardLimit(EndReason.COST_REACHED, cautious - money.LAST_SECONDS, lead)
+    return HardLimit(EndReason.TIMED_OUT, deadline, _lead(parse_timestamp(bill.attempt.claimed).timestamp(), deadline))
 
 
 def _lead(since: float, end: float) -> float:
     return min(LEAD_SECONDS, max(SHORTEST_LEAD_SECONDS, (end - since) / 10))
 
 
-def pressures(bill: Bill, deadline: int, now: datetime, seen: Seen) -> list[Pressure]:
-    """Everything that presses now, the nearest end first.
+def active_triggers(bill: Bill, deadline: int, now: datetime, signals: Signals) -> list[StopTrigger]:
+    """Active stop triggers, the nearest end first.
 
-    Where prices stay, a `leave_by` never comes earlier from one look to the next, so who keeps the first one keeps the shares as they were.
+    While prices stay the same, `leave_by` never comes earlier from one look to the next, so keeping the first trigger keeps its shares.
     """
     active = []
     moment = now.timestamp()
     end = end_of(bill, deadline, now)
-    if seen.interruption is not None:
-        gone = min(seen.interruption.timestamp(), end.at)
+    if signals.interruption is not None:
+        gone = min(signals.interruption.timestamp(), end.at)
         upload = min(NOTICE_SHARE_SECONDS, max(0.0, gone - moment) * UPLOAD_SHARE)
-        active.append(Pressure(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
+        active.append(StopTrigger(EndReason.SPOT_INTERRUPTED, gone - upload, gone))
     if moment >= end.at - end.lead:
-        active.append(Pressure(end.reason, end.leave_by, end.at))
+        active.append(StopTrigger(end.reason, end.leave_by, end.at))
     for wish, reason, grace in (
-        (seen.stopped, EndReason.STOPPED_BY_USER, GRACE_SECONDS),
-        (seen.stalled, EndReason.STALLED, STALLED_GRACE_SECONDS),
-        (seen.broken, EndReason.HARDWARE_FAILED, FAULT_GRACE_SECONDS),
+        (signals.stopped, EndReason.STOPPED_BY_USER, GRACE_SECONDS),
+        (signals.stalled, EndReason.STALLED, STALLED_GRACE_SECONDS),
+        (signals.broken, EndReason.HARDWARE_FAILED, FAULT_GRACE_SECONDS),
     ):
         if wish:
-            active.append(Pressure(reason, min(moment + grace, end.leave_by), end.at - end.lead * UPLOAD_SHARE / 2))
-    return sorted(active, key=lambda pressure: pressure.leave_by)
+            active.append(StopTrigger(reason, min(moment + grace, end.leave_by), end.at - end.lead * UPLOAD_SHARE / 2))
+    return sorted(active, key=lambda trigger: trigger.leave_by)

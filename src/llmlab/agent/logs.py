@@ -12,7 +12,7 @@ from llmlab.files import size_of
 
 STREAMS = (LogStream.SETUP, LogStream.TRAINING, LogStream.AGENT)
 RARER = 10
-"""A log is looked at for S3 after a tenth of the looks there have been: a day's log has some sixty versions, however it grows."""
+"""Logs are uploaded again after a tenth of the looks there have been: a day's log has some sixty versions, however it grows."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Log:
         return b"".join(reversed(parts))
 
     def kept(self) -> bytes:
-        """What S3 gets."""
+        """The bytes for S3: the whole log, or the beginning and the end of a long one."""
         if self.total <= contract.LOG_KEPT_BYTES:
             return b"".join(_read(path, 0, size) for path, _, size in self.files)
         half = contract.LOG_KEPT_BYTES // 2
@@ -68,7 +68,7 @@ def _read(path: Path, begin: int, end: int) -> bytes:
 
 @dataclass
 class LogUploadSchedule:
-    """Which looks at a log are for S3: every one at first, then ever rarer."""
+    """Decides which looks at the logs upload them: every one at first, then ever rarer."""
 
     looks: int = 0
     due: int = 0

@@ -1,6 +1,6 @@
 """The agent's watch over one training, from `ready` to `marked`.
 
-One thread looks every second at what may press; uploads and reports run beside it, so that none of them is waited for while an
+One thread looks every second at what may stop the training; uploads and reports run beside it, so that none of them is waited for while an
 interruption is on its way. The price: a checkpoint may be on its way to S3 when the end comes, which is why the end waits for it first.
 """
 
@@ -17,7 +17,7 @@ from llmlab.agent.gpu import Gpus
 from llmlab.agent.idle import StallDetector
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say
-from llmlab.agent.limits import Pressure, Seen
+from llmlab.agent.limits import Signals, StopTrigger
 from llmlab.agent.market import SpotPrices
 from llmlab.agent.report import MetricsSink
 from llmlab.agent.shared import read
@@ -57,7 +57,7 @@ STALLED_UPLOAD_SECONDS = 900.0
 LOG_END_BYTES = 1 << 20
 """Of the training log, in which the reason of an end is looked for."""
 LAST_WORD_SECONDS = 5.0
-"""What is kept for the marker, of the time there is for the last upload; a quarter of it where that is less."""
+"""Seconds of the last upload's time that are kept for the marker; a quarter of that time where it is less."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Agent:
     instance: str = ""
     request: Request | None = None
     stopped: bool = False
-    pressure: Pressure | None = None
+    trigger: StopTrigger | None = None
     taken_at: datetime | None = None
     """When AWS takes this machine back."""
     end: TrainingExit | None = None
@@ -106,22 +106,22 @@ class Agent:
         self.finish()
 
     def begin(self) -> None:
-        """Go on with what an agent before this one has asked for; what it saw of the machine is not known."""
+        """Go on with a stop request of an agent process before this one; what that one saw of the GPUs is lost."""
         self.request = _document(Request, self.job.folder.requested)
         self.stall_detector.begin()
         self.show_life()
 
     def look(self) -> bool:
-        """Do what is due; whether the watch is over."""
+        """Do everything that is due; returns whether the watch is over."""
         if self._due("alive"):
             self.show_life()
         self.end = TrainingExit.parse(read(self.job.folder.training_exit))
         if self.end is not None:
             return True
         self.tick()
-        late = self.pressure is not None and self.now >= self.pressure.leave_by
-        if late and self.pressure:
-            self.say(f"the trainer has not left in time: {self.pressure.reason}")
+        late = self.trigger is not None and self.now >= self.trigger.leave_by
+        if late and self.trigger:
+            self.say(f"the trainer has not left in time: {self.trigger.reason}")
         return late
 
     @property
@@ -137,8 +137,8 @@ class Agent:
             self.stall_detector.look(self.progress)
         if self.attempt.spot and self._due("prices near the limit" if self._is_near_the_limit else "prices"):
             self.background.start("prices", self.look_at_prices)
-        seen = Seen(interruption, self.stopped, self.stall_detector.stalled, self.stall_detector.broken)
-        self.press(limits.pressures(self.bill, self.job.deadline, self.clock.now(), seen))
+        signals = Signals(interruption, self.stopped, self.stall_detector.stalled, self.stall_detector.broken)
+        self.request_stop(limits.active_triggers(self.bill, self.job.deadline, self.clock.now(), signals))
         if self._due("stop"):
             self.background.start("stop", self.look_for_stop)
         if self._due("heartbeat"):
@@ -148,20 +148,20 @@ class Agent:
         if self._due("checkpoints"):
             self.background.start("uploads", self.uploads.everything if self._due("output") else self.uploads.checkpoints)
 
-    def press(self, pressures: list[Pressure]) -> None:
-        """Ask the trainer to leave, once. A later and nearer pressure shortens the time, and the first reason stays."""
-        for pressure in pressures:
-            if self.pressure is None:
-                self.pressure = pressure
+    def request_stop(self, triggers: list[StopTrigger]) -> None:
+        """Ask the trainer to stop, once. A later trigger with a nearer end shortens the time, and the first reason stays."""
+        for trigger in triggers:
+            if self.trigger is None:
+                self.trigger = trigger
                 if self.request is None:
-                    self.request = Request(pressure.reason, self._at(), self.stall_detector.words(pressure.reason))
+                    self.request = Request(trigger.reason, self._at(), self.stall_detector.words(trigger.reason))
                 self._tell_trainer(self.request)
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
-            elif pressure.leave_by < self.pressure.leave_by:
-                self.pressure = pressure
+            elif trigger.leave_by < self.trigger.leave_by:
+                self.trigger = trigger
 
     def _tell_trainer(self, request: Request) -> None:
-        """Where the trainer looks, and where the next agent on this machine does. A trainer that cannot be told is late, no more."""
+        """Write the request for the trainer, and for the next agent on this machine. A trainer that does not get it is late, no more."""
         text = contract.dump(request)
         try:
             replace_text(Path(self.job.folder.requested), text)
@@ -170,7 +170,7 @@ class Agent:
             self.say(f"the trainer cannot be asked: {error}")
 
     def show_life(self) -> None:
-        """To the host, which ends and starts again an agent that hangs."""
+        """Show the host that the agent is alive; it restarts one that hangs."""
         try:
             Path(self.job.folder.alive).touch()
         except OSError as error:
@@ -185,7 +185,7 @@ class Agent:
         return self.bill.is_near(self.clock.now(), NEAR_THE_LIMIT_SECONDS)
 
     def look_for_stop(self) -> None:
-        """A stop that is younger than this attempt; and the attempt's instance and price once the launcher has written them."""
+        """Read a stop that is younger than this attempt, and the attempt's instance and price once the launcher has written them."""
         body = self.outputs.read(self.job.keys.stop)
         if body is not None and not self.stopped:
             stop = contract.load(Stop, body)
@@ -195,7 +195,7 @@ class Agent:
 
     @property
     def bill(self) -> Bill:
-        """At the price the launcher noted, or that of our pool in the spec as long as it has not."""
+        """The attempt's bill, at the price the launcher noted, or as long as it has not at the spec's price of our pool."""
         instance_type, zone = self._place
         pools, attempt = self.job.spec.pools, self.attempt
         price = pricing.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
@@ -237,14 +237,14 @@ class Agent:
     # ------------------------------------------------------------ the end
 
     def finish(self) -> None:
-        """The last upload, within the time there is; then the last word; then the host may switch off."""
+        """Make the last upload within the time there is, then write how the run ended; then the host may switch off."""
         self.show_life()
         log = logs.log(self.job.folder.logs, LogStream.TRAINING).last(LOG_END_BYTES).decode(errors="replace")
         if self.request is None:  # what killed the trainer may be known to the driver by now
             self.background.within("gpus", LAST_LOOK_SECONDS, self.stall_detector.read)
         says = self.stall_detector.fault.says if self.stall_detector.fault else ""
         diagnosis = diagnose(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
-        gone_by = self.pressure.gone_by if self.pressure else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
+        gone_by = self.trigger.gone_by if self.trigger else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {diagnosis.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
         left = max(0.0, gone_by - self.now)
@@ -258,7 +258,7 @@ class Agent:
         self.conclude(diagnosis, until=gone_by)
 
     def _last_upload(self, upload_by: float, *, whole: bool) -> None:
-        """What the end stands for first: the output of a whole training, the checkpoint of another. Each alone, and logs last."""
+        """Upload what matters most first: the output of a whole training, the checkpoint of another. Each may fail alone; logs last."""
 
         def until() -> float:
             self._goes_on()
@@ -282,14 +282,14 @@ class Agent:
                 self.say(f"not everything is saved: {error}")
 
     def _goes_on(self) -> bool:
-        """Whether S3 still takes something, or has until not long ago; the host is shown that this agent lives."""
+        """Whether S3 still takes bytes, or has until not long ago; also shows the host that the agent is alive."""
         self.show_life()
         if self.uploads.taken != self._taken[0]:
             self._taken = (self.uploads.taken, self.now)
         return self.now < self._taken[1] + STALLED_UPLOAD_SECONDS
 
     def conclude(self, diagnosis: ExitDiagnosis, *, until: float) -> None:
-        """Write the last word, whatever became of the uploads; the host may switch off also when S3 does not take it."""
+        """Write how the attempt ended, whatever became of the uploads; the host may switch off also when S3 does not take that."""
         now = self.clock.now()
         self._concluding_since = self.now if self._concluding_since is None else self._concluding_since
         until = min(until, self._concluding_since + STALLED_UPLOAD_SECONDS)

@@ -1,4 +1,4 @@
-"""The price of the pool this machine came from, as it changes: AWS takes for a spot instance what spot costs at each time.
+"""Spot prices of the pool this machine came from: AWS charges a spot instance the price in force at each time.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-spot-instances-work.html
 """
@@ -14,7 +14,7 @@ from llmlab.contract import PricePoint
 
 
 class SpotPrices(Protocol):
-    """What the agent asks about prices."""
+    """The spot prices that the agent reads."""
 
     def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
         """The pool's spot prices: the one in force at `since`, and every change after it.

@@ -1,4 +1,4 @@
-"""Before training: the data and the model are what the spec says, file by file, and the newest whole checkpoint is here.
+"""Prepares a training: makes data and model what the spec says, file by file, and downloads the newest whole checkpoint.
 
 The host has downloaded what the buckets held; the spec says which versions this run is about. What differs is fetched again by its
 version, what is too much is removed, so that an `upload` after the launch changes nothing.
@@ -23,7 +23,7 @@ class PrepareError(Exception):
 
 
 def prepare(job: Job, data: Store, outputs: Store, say: Say) -> int:
-    """Check data and model, bring the newest checkpoint; returns its step, 0 without one.
+    """Check data and model, download the newest checkpoint; returns its step, 0 without one.
 
     Raises:
         PrepareError: a file of the data or the model is not to be had as the spec says.
@@ -38,7 +38,7 @@ def prepare(job: Job, data: Store, outputs: Store, say: Say) -> int:
 
 
 def fit_batch(job: Job, outputs: Store, say: Say) -> None:
-    """After memory ran out: the trainer's recipe with a smaller batch and as many examples a step; said in its log too.
+    """After memory ran out, give the trainer a recipe with a smaller batch and as many examples a step; its log says so too.
 
     From the spec in S3, so that an agent that is started again does not do it twice.
     """
@@ -84,7 +84,7 @@ def _mend(file: DataFile, prefix: str, folder: Path, store: Store) -> bool:
 
 
 def bring_output(job: Job, outputs: Store) -> None:
-    """What earlier attempts put into the output folder, so that the metrics of the whole run stay in one file."""
+    """Download what earlier attempts put into the output folder, so that the metrics of the whole run stay in one file."""
     if job.attempt == 1:
         return
     here = Path(job.folder.output)
@@ -93,7 +93,7 @@ def bring_output(job: Job, outputs: Store) -> None:
 
 
 def bring_checkpoint(job: Job, outputs: Store, say: Say) -> int:
-    """The newest checkpoint that is whole; an older one where the newest is damaged."""
+    """Download the newest checkpoint that is whole, an older one where the newest is damaged; returns its step, 0 without one."""
     prefix = job.keys.checkpoints
     names = {key.removeprefix(prefix).split("/")[0] for key in outputs.keys(prefix) if key.endswith(f"/{contract.COMPLETE}")}
     steps = sorted((step for step in map(contract.parse_checkpoint_name, names) if step is not None), reverse=True)
@@ -110,7 +110,7 @@ def bring_checkpoint(job: Job, outputs: Store, say: Say) -> int:
 
 
 def _bring(job: Job, outputs: Store, step: int) -> None:
-    """Into a folder of another name first: a checkpoint that has its name is whole."""
+    """Download a checkpoint into a folder of another name first: one that has its name is whole."""
     final = Path(job.folder.checkpoints) / contract.checkpoint_name(step)
     if (final / contract.COMPLETE).exists():
         return

@@ -1,4 +1,4 @@
-"""How the run is doing: the heartbeat in S3 and the numbers in CloudWatch."""
+"""How the run is doing: the heartbeat in S3 and the metrics in CloudWatch."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -35,7 +35,7 @@ class CloudWatchMetrics:
 
 
 def metrics(progress: Progress | None, gpu: GpuUse | None, cost: float) -> dict[Metric, float]:
-    """What there is to publish now; what is unknown is left out."""
+    """The metrics to publish now; unknown ones are left out."""
     known: dict[Metric, float | None] = {
         Metric.LOSS: progress.loss if progress else None,
         Metric.TOKENS_PER_SECOND: progress.tokens_per_second if progress else None,

@@ -1,4 +1,4 @@
-"""Files that the training container writes, read as what they may be: anything.
+"""Reads files that the training container writes, which may be anything.
 
 A link may lead to what only the agent can read, a pipe keeps its reader for ever, a name may be a folder or no text. So every file is
 opened part by part from a folder that is a mount of its own, which the container cannot replace, following no link and waiting for nothing,
@@ -31,20 +31,20 @@ FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotRegularFile(OSError):
-    """What is there is no regular file."""
+    """The path does not lead to a regular file."""
 
 
 LEFT_OUT = {errno.EACCES, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EPERM}
 
 
 def is_left_out(error: OSError) -> bool:
-    """Whether a file is not to be had for what somebody did to it, and not for a disk that fails."""
+    """Whether a file cannot be read because of what somebody did to it, and not because a disk fails."""
     return isinstance(error, NotRegularFile) or error.errno in LEFT_OUT
 
 
 @dataclass(frozen=True)
 class RegularFile:
-    """A file by its path within a folder that cannot be replaced by who writes into it."""
+    """A regular file, by its path within a folder that the container that writes into it cannot replace."""
 
     folder: str
     name: str
@@ -70,7 +70,7 @@ class RegularFile:
         return os.fdopen(number, "rb")
 
     def read(self, most: int = MOST_BYTES) -> bytes:
-        """Its end, b"" when it cannot be had."""
+        """The file's last `most` bytes, b"" when it cannot be read."""
         try:
             with self.open() as stream:
                 stream.seek(max(0, os.fstat(stream.fileno()).st_size - most))
@@ -79,7 +79,7 @@ class RegularFile:
             return b""
 
     def stamp(self) -> tuple[int, int]:
-        """When it was changed, in nanoseconds, and its size in bytes.
+        """The file's time of modification in nanoseconds, and its size in bytes.
 
         Raises:
             OSError: as `open`.
@@ -89,7 +89,7 @@ class RegularFile:
         return status.st_mtime_ns, status.st_size
 
     def is_as(self, wanted: DataFile) -> bool:
-        """Whether it has the size and the SHA-256 that a manifest says."""
+        """Whether the file has the size and the SHA-256 that a manifest says."""
         try:
             return self.stamp()[1] == wanted.size and self.sha256() == wanted.sha256
         except (OSError, ValueError):
@@ -107,12 +107,12 @@ def regular_file(path: str) -> RegularFile:
 
 
 def read(path: str, most: int = MOST_BYTES) -> str:
-    """The end of a file that lies directly in a folder of its own mount; "" when it cannot be had. What is not UTF-8 in it is replaced."""
+    """The end of a file that lies directly in a folder of its own mount; "" when it cannot be read. What is not UTF-8 is replaced."""
     return regular_file(path).read(most).decode(errors="replace")
 
 
 def files(folder: str, name: str) -> tuple[list[str], list[str]]:
-    """The regular files below `folder/name`, as paths within that, and what else is there, with what it is."""
+    """The regular files below `folder/name`, as paths within that, and the other entries there, with their kind."""
     regular: list[str] = []
     others: list[str] = []
     place = _entered(folder, name)
@@ -149,7 +149,7 @@ def _opened(part: str, place: int | None) -> int | None:
 
 
 def _below(place: int, prefix: str, levels: int) -> Iterator[tuple[str, str]]:
-    """Each thing by its path: "" for a regular file, else what it is."""
+    """Each entry by its path, with "" for a regular file, else its kind."""
     with os.scandir(place) as entries:
         seen = [(entry.name, _kind(entry)) for _, entry in zip(range(MOST_FILES), entries, strict=False)]
     for name, kind in seen:

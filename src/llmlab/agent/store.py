@@ -26,7 +26,7 @@ class StoreError(Exception):
 
 
 class UploadRefused(StoreError):
-    """S3 has said that it does not take an object; `says` are its own words. `final`: whatever changes in the account, it never will."""
+    """S3 refuses to store an object; `says` are its own words. `final`: whatever changes in the account, it never will."""
 
     def __init__(self, words: str, code: str, says: str) -> None:
         super().__init__(words)
@@ -46,7 +46,7 @@ Took = Callable[[int], object]
 
 
 class Opening(OSUtils):
-    """How a large file is opened for each of its parts: as a plain one, whatever its name leads to by then."""
+    """Opens a large file for each of its parts as a regular file, whatever its name leads to by then."""
 
     def __init__(self, file: RegularFile) -> None:
         self.file = file
@@ -59,7 +59,7 @@ class Opening(OSUtils):
 
 
 class Store(Protocol):
-    """What the agent asks of a bucket."""
+    """The operations on a bucket that the agent needs."""
 
     def read(self, key: str) -> bytes | None:
         """The object, or None when there is none."""

@@ -1,7 +1,7 @@
 """From the work folder to S3: checkpoints, output and logs, as they come and once more at the end.
 
 A checkpoint is whole in S3 when its `COMPLETE` is there, which goes last and only after every file was read back against it here. What
-the trainer is still writing has no `COMPLETE` yet and is left alone. What is no regular file stays here, and is told once.
+the trainer is still writing has no `COMPLETE` yet and is left alone. An entry that is no regular file stays here, and is reported once.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from llmlab.contract import Complete, DataFile
 
 @dataclass
 class Uploads:
-    """What was sent already. `newest` is the step of the newest checkpoint that is whole in S3, `taken` the bytes that S3 took."""
+    """Uploads what is new. `newest` is the step of the newest checkpoint that is whole in S3, `taken` the bytes that S3 took."""
 
     job: Job
     outputs: Store
@@ -90,7 +90,7 @@ class Uploads:
         return tuple(upload for upload in tried if isinstance(upload, DataFile))
 
     def taken_files(self) -> tuple[DataFile, ...]:
-        """Of the output, what S3 has, also where it does not take all."""
+        """The output files that S3 has, also where it does not take all."""
         return tuple(file for _, (_, file) in sorted(self._sent.items()))
 
     def _tried(self, folder: str, path: str) -> DataFile | StoreError | None:
@@ -100,7 +100,7 @@ class Uploads:
             return error
 
     def _listable(self, paths: list[str]) -> list[str]:
-        """The first of them, as far as the run's last word has room for their names: whoever reads it reads no more than a limit."""
+        """The first paths, as far as the run's marker has room for their names: its readers read no more than a limit."""
         room = contract.DOCUMENT_BYTES // 2
         for index, path in enumerate(paths):
             room -= len(path.encode()) + LISTED_BYTES
@@ -156,7 +156,7 @@ class Uploads:
 
 MOST_TOLD = 1000
 LISTED_BYTES = 250
-"""Of a file in a marker, beside its name: its size, SHA-256 and version, and the words between."""
+"""Bytes of a file in a marker, beside its name: its size, SHA-256 and version, and the words between."""
 
 
 def _unfinished(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""How a training ended, in one word and one sentence, from everything that is known about it."""
+"""Diagnoses how a training ended: an end reason and a sentence, from everything that is known about it."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from llmlab.contract import EndReason, LogStream, Outcome, Request, TrainerExit,
 DETAIL_LENGTH = 400
 ANY_RUN = "20260101-000000-abcd"
 MOST_WORDS = 1000
-"""Of what a trainer says about its end."""
+"""Characters of a trainer's own message about its end."""
 SEARCHED_CHARACTERS = 100_000
-"""Of the end of the training log: the process that failed first speaks before the others."""
+"""Characters searched at the end of the training log: the process that failed first speaks before the others."""
 HARDWARE = re.compile(
     r"uncorrectable ECC error encountered|uncorrectable NVLink error detected|Invalid access of peer GPU memory over nvlink"
     r" or a hardware error|GPU is lost|fallen off the bus|system not yet initialized|NVRM: Xid [^\n]*: "
@@ -46,7 +46,7 @@ class ExitDiagnosis:
 
 
 def diagnose(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> ExitDiagnosis:
-    """The end reason. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
+    """Diagnose the end of a training. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
 
     A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, a failed GPU
     explains any error; else the trainer's own word counts as long as its exit code does not contradict it.
@@ -68,7 +68,7 @@ def diagnose(end: TrainingExit | None, request: Request | None, outcome: Outcome
 
 
 def not_uploaded(says: str, code: str) -> ExitDiagnosis:
-    """Of a training that ended well and whose output is not in S3. What S3 has refused, it refuses to any other machine too."""
+    """The diagnosis of a training that ended well without its output in S3. What S3 has refused, it refuses to any other machine too."""
     if not says:
         return ExitDiagnosis(EndReason.INSTANCE_LOST, "the training ended well, but its output could not be uploaded in time")
     hint = ("bootstrap_plan", {}) if code in DENIED else ("logs", {"stream": str(LogStream.AGENT)})
@@ -76,7 +76,7 @@ def not_uploaded(says: str, code: str) -> ExitDiagnosis:
 
 
 def _how_it_left(end: TrainingExit | None, outcome: Outcome | None) -> str:
-    """Of a trainer that was asked to."""
+    """How a trainer that was asked to stop has left, in words."""
     if end is None:
         return "the trainer did not save in time, earlier checkpoints count"
     if end.code == TrainerExit.STOPPED_ON_REQUEST:

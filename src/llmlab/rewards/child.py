@@ -23,23 +23,23 @@ from llmlab.rewards.listed import LISTED
 Group = dict[str, Any]
 Compute = Callable[[Group], list[Any]]
 NAME = "reward"
-"""The function's, where a file has several."""
+"""The name of a file's reward function, where it has several functions."""
 SHOWN = 80
 """Characters of a value that is no number."""
 
 
 class Unfit(Exception):
-    """What is said of a file instead of an exception's own words."""
+    """A fault of the user's file, whose message stands instead of an exception's own words."""
 
 
 def main() -> None:
-    """Serve until there is no further line."""
+    """Answer requests until there is no further line."""
     requests, answers = _streams()
     first = json.loads(requests.readline())
     rewards, number = first["rewards"], first["number"]
     try:
         listed = {at: _listed(reward) for at, reward in enumerate(rewards) if reward["kind"] != "file"}
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is reported
         return _write(answers, {"error": "load", "detail": _words(error), "number": number})
     holds, lacks = confine(os.environ["HOME"], first["memory_bytes"])
     computes: list[Compute] = []
@@ -47,7 +47,7 @@ def main() -> None:
         try:
             computes.append(listed[at] if at in listed else _of_file(reward["name"], reward["text"]))
         except BaseException as error:  # noqa: BLE001
-            return _write(answers, {"error": "load", "reward": at, **_told(error, reward), "number": number})
+            return _write(answers, {"error": "load", "reward": at, **_failure(error, reward), "number": number})
     _write(answers, {"ready": True, "holds": holds, "lacks": lacks, "number": number})
     while line := requests.readline():
         group = json.loads(line)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _streams() -> tuple[Any, Any]:
-    """The pipes to who asks, out of the way of what a file prints or reads."""
+    """The pipes to the parent process, out of the way of what a file prints or reads."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -75,7 +75,7 @@ def _answer(group: Group, rewards: Sequence[dict[str, Any]], computes: Sequence[
         try:
             numbers.append(compute(group))
         except BaseException as error:  # noqa: BLE001 - SystemExit, too, is one of the file's
-            return {"error": "raised", "reward": at, **_told(error, rewards[at])}
+            return {"error": "raised", "reward": at, **_failure(error, rewards[at])}
     return {"rewards": numbers}
 
 
@@ -88,7 +88,7 @@ def _listed(reward: dict[str, Any]) -> Compute:
 
 
 def _text(completion: Any) -> str:
-    """What was said: a string, or the messages that a conversation's completion is."""
+    """The text of a completion, which is a string or a conversation's messages."""
     return completion if isinstance(completion, str) else str(completion[-1]["content"])
 
 
@@ -135,7 +135,7 @@ def _function(module: types.ModuleType) -> Callable[..., Any]:
 
 
 def _list(answered: Any) -> list[Any]:
-    """An array's or a tensor's numbers are numbers, too."""
+    """A function's result as a list of numbers; those of an array or a tensor count, too."""
     convert = getattr(answered, "tolist", None)
     values = convert() if callable(convert) else answered
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
@@ -159,7 +159,7 @@ def _name(value: Any) -> str:
 # ---------------------------------------------------------------- what went wrong
 
 
-def _told(error: BaseException, reward: dict[str, Any]) -> dict[str, Any]:
+def _failure(error: BaseException, reward: dict[str, Any]) -> dict[str, Any]:
     """The error's words, and the line of the user's file at which it was."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == reward.get("name")]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None

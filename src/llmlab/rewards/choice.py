@@ -86,7 +86,7 @@ class Reward(BaseModel):
         return next(kind for kind in KINDS if getattr(self, kind) not in (None, False))
 
     def asked(self) -> dict[str, Any]:
-        """As the process that computes rewards is asked for it."""
+        """The reward as the process that computes rewards reads it."""
         if self.file:
             return self.file.asked()
         settings: dict[str, Any] = {"kind": self.kind}

@@ -1,6 +1,6 @@
 """What the process of a reward gives up before it runs a line of the user's: the network, other processes, files, a user's rights, memory.
 
-Each thing is tried; what cannot be had on this system is told by name, and no reason to stop.
+Each confinement is tried; one that this system does not have is reported by name, and no reason to stop.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ CAPABILITIES_VERSION = 0x20080522
 
 
 def confine(scratch: str, memory_bytes: int) -> tuple[list[str], list[str]]:
-    """Keep this process and its threads to their scratch folder. What holds them, and what nothing keeps them from."""
+    """Keep this process and its threads to their scratch folder; returns what holds them, and what nothing keeps them from."""
     holds, lacks = _limits(memory_bytes)
     if not sys.platform.startswith("linux"):
         return holds, [*lacks, "the network", "starting programs", "reading and writing files"]

@@ -13,7 +13,7 @@ class RewardFile(TextFile):
     """A reward's file."""
 
     def asked(self) -> dict[str, Any]:
-        """As the process that computes rewards is asked for it."""
+        """The reward as the process that computes rewards reads it."""
         return {"kind": "file", "name": self.file, "text": self.text, "sha256": self.sha256}
 
 

@@ -35,7 +35,7 @@ class PathBeneath(ctypes.Structure):
 
 
 def version(libc: ctypes.CDLL) -> int:
-    """Of the kernel's Landlock; 0 where there is none."""
+    """The version of the kernel's Landlock; 0 where there is none."""
     return max(0, int(libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), CREATE_RULESET_VERSION)))
 
 

@@ -34,12 +34,12 @@ LOOK_SECONDS = 0.25
 
 
 class RewardFailed(DataError):
-    """A reward did not answer a number for each completion."""
+    """A reward did not return a number for each completion."""
 
 
 @dataclass(frozen=True)
 class RewardLimits:
-    """Of one prompt's completions. `memory_gib` is address space, which libraries ask for more than they use."""
+    """Limits for the rewards of one prompt's completions. `memory_gib` is address space, which libraries ask for more than they use."""
 
     seconds: float = 10.0
     memory_gib: float = 4.0
@@ -207,7 +207,7 @@ class Scorer:
         """The failure of a process that is of no further use."""
         names = dict.fromkeys(self.name(at) for at in range(len(self.rewards)))
         self.close()
-        return self._said(f"{'rewards' if len(names) > 1 else 'reward'} {' and '.join(names)}", what, place)
+        return self._error(f"{'rewards' if len(names) > 1 else 'reward'} {' and '.join(names)}", what, place)
 
     def _failure(self, answer: Mapping[str, Any], place: str, count: int) -> RewardFailed:
         at = answer.get("reward")
@@ -225,7 +225,7 @@ class Scorer:
         if count and kind == "unfit":
             what += f", one for each of {count} completions"
         self.close()
-        return self._said(whose, what, place)
+        return self._error(whose, what, place)
 
     def _checked(self, at: int, values: object, group: Group) -> list[float]:
         """A reward's numbers, if that is what they are."""
@@ -246,13 +246,13 @@ class Scorer:
         else:
             shown = one_line(value["shown"]) if isinstance(value, dict) and "shown" in value else type(value).__name__
         self.close()
-        raise self._said(f"reward {self.name(at)}", f"returned {shown} for completion {number + 1}, which is no finite number", place)
+        raise self._error(f"reward {self.name(at)}", f"returned {shown} for completion {number + 1}, which is no finite number", place)
 
     def name(self, at: int) -> str:
         """What a reward is called in sentences and metrics."""
         reward = self.rewards[at]
         return str(reward["name"] if reward["kind"] == "file" else reward["kind"])
 
-    def _said(self, whose: str, what: str, place: str) -> RewardFailed:
+    def _error(self, whose: str, what: str, place: str) -> RewardFailed:
         where = f" ({one_line(place)})" if place else ""
         return RewardFailed(one_line(f"the {whose} {what}{where}"), self.hint)

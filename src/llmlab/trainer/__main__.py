@@ -1,6 +1,6 @@
-"""`python -m llmlab.trainer`: train what the work folder says, tell the agent how it ended, and leave with the code for it.
+"""`python -m llmlab.trainer`: train as the work folder says, report the outcome to the agent, and exit with its code.
 
-With several GPUs it starts itself once for each, under torchrun, and leaves with the first one's code.
+With several GPUs it starts itself once per GPU under torchrun, and exits with the code of the outcome that was written.
 """
 
 import os
@@ -36,29 +36,29 @@ def main(
     machine.prepare()
     used = (gpus or devices.of(environment)) if run.wants_gpus(work) else None
     if processes.is_started(environment):
-        return _joined(work, environment, used, clock, out)
+        return _run_process(work, environment, used, clock, out)
     seen, wanted = 1, devices.wanted(work)
     if used:
         try:
             seen = devices.check(used, wanted)
         except HardwareFailed as failed:
             with Control(work, clock) as control:
-                return _told(failed, control, out)
+                return _report_failure(failed, control, out)
     count = processes.wanted(environment, seen)
-    code = _together(work, count) if count > 1 else _joined(work, environment, used, clock, out)
-    return _blamed(work, code, used, max(wanted, seen), out) if used else code
+    code = _launch_processes(work, count) if count > 1 else _run_process(work, environment, used, clock, out)
+    return _blame_hardware(work, code, used, max(wanted, seen), out) if used else code
 
 
-def _joined(work: WorkFolder, environment: Mapping[str, str], gpus: CudaDevices | None, clock: Clock, out: TextIO) -> int:
+def _run_process(work: WorkFolder, environment: Mapping[str, str], gpus: CudaDevices | None, clock: Clock, out: TextIO) -> int:
     process = processes.init(environment, gpus)
     try:
-        return _alone(work, process, clock, out)
+        return _train(work, process, clock, out)
     finally:
         processes.destroy(process)
 
 
-def _blamed(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int, out: TextIO) -> int:
-    """The code of a training that failed for no reason of its own: the hardware's where a GPU is not as it was."""
+def _blame_hardware(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int, out: TextIO) -> int:
+    """The exit code, changed to `HARDWARE_FAILED` when the training failed and a GPU is missing or does not compute any more."""
     try:
         outcome = contract.load(Outcome, Path(work.outcome).read_bytes())
     except (OSError, ContractError):
@@ -74,8 +74,8 @@ def _blamed(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int, out: Te
     return TrainerExit.HARDWARE_FAILED
 
 
-def _together(work: WorkFolder, count: int) -> int:
-    """One process a GPU. Their exit codes are lost in torchrun's, so the outcome that the first wrote tells."""
+def _launch_processes(work: WorkFolder, count: int) -> int:
+    """Run one process per GPU. torchrun hides their exit codes, so the code follows from the outcome that one of them wrote."""
     Path(work.outcome).unlink(missing_ok=True)
     code = processes.launch(count)
     try:
@@ -85,8 +85,8 @@ def _together(work: WorkFolder, count: int) -> int:
     return endings.CODES.get(reason, TrainerExit.STOPPED_ON_REQUEST)
 
 
-def _alone(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> int:
-    """One of the processes, or the only one."""
+def _train(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> int:
+    """Train in this process, which is one of several under torchrun or the only one."""
 
     def say(text: str) -> None:
         if process.is_main:
@@ -112,13 +112,13 @@ def _alone(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> i
             failed = endings.of(error, recipe)
             if failed is not error:
                 traceback.print_exception(error, file=out)
-            return _told(failed, control, out)
+            return _report_failure(failed, control, out)
         control.end(EndReason.COMPLETED)
         return TrainerExit.COMPLETED
 
 
-def _told(failed: Failed, control: Control, out: TextIO) -> int:
-    """Say why it failed, in the log and to the agent; the code for it."""
+def _report_failure(failed: Failed, control: Control, out: TextIO) -> int:
+    """Report a failure in the log and to the agent; returns its exit code."""
     if control.speaks:
         out.write(f"error: {failed.message}\n" + (f"hint: {failed.hint}\n" if failed.hint else ""))
         out.flush()

@@ -14,14 +14,14 @@ from llmlab.files import read_regular, replace_text
 from llmlab.trainer.endings import Left
 
 MOVED_SECONDS = 10.0
-"""Between two words that work within a phase goes on, at least: an evaluation has a thousand batches a second."""
+"""Shortest time between two reports of activity within a phase: an evaluation has a thousand batches a second."""
 
 
 class Control:
     """The trainer's side of the control folder. Used as a context, it also listens for SIGTERM.
 
     A SIGTERM without a request means that the machine goes away: the run is to be started again, so it counts as an instance lost.
-    Of several processes, the first alone speaks.
+    Of several processes, the main one alone writes.
     """
 
     def __init__(self, work: WorkFolder, clock: Clock, *, speaks: bool = True, several: bool = False) -> None:
@@ -30,7 +30,7 @@ class Control:
         self.speaks, self.several = speaks, several
         self.signalled = False
         self.last = Progress(phase="loading")
-        self._moved_at = clock.now()
+        self._reported_at = clock.now()
         self._writing = Lock()
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class Control:
         self.signalled = True
 
     def request(self) -> Request | None:
-        """What somebody asks for, or None. A half-written file is read again at the next step."""
+        """The request to stop, or None. A half-written file is read again at the next step."""
         try:
             return contract.load(Request, read_regular(Path(self.work.request)))
         except FileNotFoundError:
@@ -53,11 +53,11 @@ class Control:
             return None
         return Request(EndReason.INSTANCE_LOST, build_timestamp(self.clock.now())) if self.signalled else None
 
-    def leave_if_asked(self) -> None:
-        """Between phases, when there is nothing to save.
+    def raise_if_stop_requested(self) -> None:
+        """Stop between phases, when there is nothing to save, if that was requested.
 
         Raises:
-            Left: somebody asked.
+            Left: a stop was requested.
         """
         request = self.request()
         if request:
@@ -73,19 +73,19 @@ class Control:
         """A new phase, at the numbers of the last progress."""
         self.progress(dataclasses.replace(self.last, phase=name))
 
-    def moved(self) -> None:
-        """Show that work within a phase goes on: a trainer that shows nothing new beside idle GPUs is taken for stalled."""
-        if (self.clock.now() - self._moved_at).total_seconds() >= MOVED_SECONDS:
-            self._moved_at = self.clock.now()
+    def report_activity(self) -> None:
+        """Report activity within a phase: a trainer that reports nothing new while the GPUs are idle is taken for stalled."""
+        if (self.clock.now() - self._reported_at).total_seconds() >= MOVED_SECONDS:
+            self._reported_at = self.clock.now()
             self.progress(dataclasses.replace(self.last, moves=self.last.moves + 1))
 
     def end(self, reason: EndReason, detail: str = "", hint: str = "") -> None:
-        """Leave the outcome; of several processes only the first does."""
+        """Write the outcome; of several processes only the main one does."""
         if self.speaks:
             self._leave(reason, detail, hint)
 
     def fail(self, reason: EndReason, detail: str, hint: str) -> None:
-        """Leave the outcome of a failure. Of several processes the first that fails does: the others fail because of it."""
+        """Write the outcome of a failure. Of several processes the first to fail does: the others fail because of it."""
         if not (self.several and Path(self.work.outcome).exists()):
             self._leave(reason, detail, hint)
 

@@ -1,12 +1,12 @@
-"""The GPUs that a training must find: looked at before it starts, and again when it fails.
+"""Checks the GPUs: before a training starts, and again when it fails.
 
-PyTorch trains on the processor where CUDA does not start, fifty times as slowly at the GPU's price, and says so in one line. So how many
-GPUs there must be is told (`WorkFolder.gpus`), every one of them computes a product first, and what CUDA says of it is what the user
-reads. `nvidia-smi` may see GPUs that CUDA cannot use (https://github.com/NVIDIA/nvidia-container-toolkit/issues/1967), and which GPUs the
-bus shows says little either: one that has fallen off it is the case.
+PyTorch trains on the processor where CUDA does not start, fifty times as slowly at the GPU's price, and says so in one line. So the
+agent says how many GPUs there must be (`WorkFolder.gpus`), each of them computes a matrix product first, and the user reads CUDA's own
+words about a failure. `nvidia-smi` may see GPUs that CUDA cannot use (https://github.com/NVIDIA/nvidia-container-toolkit/issues/1967),
+and the GPUs on the bus say little either: one that has fallen off the bus is the very failure to detect.
 
-The look is a process of its own, because the first use of CUDA takes memory on each GPU for as long as a process lives, and because CUDA
-says nothing true any more in a process in which it has failed once:
+The check runs in a process of its own, because the first use of CUDA takes memory on each GPU for as long as a process lives, and because
+CUDA's answers are worthless in a process in which it has failed once:
 https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html
 """
 
@@ -36,7 +36,7 @@ class Look:
     broken: dict[int, str] = field(default_factory=dict)
 
     def fault(self, wanted: int) -> str:
-        """What is wrong where so many GPUs must be there (0: at least one); "" when nothing is."""
+        """What is wrong when `wanted` GPUs are required (0: at least one); "" when nothing is."""
         if self.says:
             return f"CUDA does not start, and this machine has {gpus_in_words(wanted)}: {self.says}"
         if self.count < max(wanted, 1):
@@ -49,20 +49,20 @@ def gpus_in_words(count: int) -> str:
 
 
 class CudaDevices(Protocol):
-    """The one place where the trainer meets its GPUs."""
+    """The GPUs of this machine as CUDA sees them, or a sandbox's stand-in."""
 
     def look(self) -> Look: ...
 
     def device(self, number: int) -> str:
-        """PyTorch's name for one."""
+        """PyTorch's name of the GPU with this number."""
         ...
 
 
 class Cuda:
-    """The real ones."""
+    """Real GPUs, through CUDA."""
 
     def look(self) -> Look:
-        """By a process of its own."""
+        """Look at the GPUs from a process of its own."""
         command = [sys.executable, "-m", "llmlab.trainer.devices"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False)
@@ -80,7 +80,7 @@ class Cuda:
 
 @dataclass
 class StandIn:
-    """GPUs that compute on the processor and are seen as they are told to be: `looks` one after another, the last one from then on."""
+    """Simulated GPUs, which compute on the CPU and show each of `looks` in turn, the last one from then on."""
 
     looks: Sequence[Look]
 
@@ -94,13 +94,13 @@ class StandIn:
 
 
 def of(environment: Mapping[str, str]) -> CudaDevices:
-    """The machine's, or what a sandbox says in their place: `[{"count": 7}]`."""
+    """The machine's GPUs, or the simulated ones that a sandbox describes: `[{"count": 7}]`."""
     simulated = environment.get(Env.GPUS)
     return StandIn([_read(facts) for facts in json.loads(simulated)]) if simulated else Cuda()
 
 
 def wanted(work: WorkFolder) -> int:
-    """How many GPUs there must be; 0 where the agent does not know the type of the instance."""
+    """How many GPUs the machine must have; 0 where the agent does not know the type of the instance."""
     try:
         return int(Path(work.gpus).read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -108,7 +108,7 @@ def wanted(work: WorkFolder) -> int:
 
 
 def check(gpus: CudaDevices, wanted: int) -> int:
-    """How many GPUs there are.
+    """Check the GPUs and return how many there are.
 
     Raises:
         HardwareFailed: fewer than wanted, or one does not compute.

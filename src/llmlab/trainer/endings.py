@@ -51,7 +51,7 @@ class OutOfMemory(Failed):
 
 
 class Left(Exception):
-    """Not a failure: somebody asked, and everything up to `step` is saved."""
+    """The trainer was asked to stop and has saved its state, which is no failure."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.reason)
@@ -59,7 +59,7 @@ class Left(Exception):
 
 
 def of(error: BaseException, recipe: Recipe | None) -> Failed:
-    """Any exception as the failure it stands for."""
+    """The `Failed` that describes any exception."""
     if isinstance(error, Failed):
         return error
     if isinstance(error, LabError):
@@ -76,7 +76,7 @@ def of(error: BaseException, recipe: Recipe | None) -> Failed:
 
 @contextmanager
 def explained(recipe: Recipe, model: Any, *, checkpointing: bool | None = None) -> Iterator[None]:
-    """Within it an out-of-memory error tells what of this model took the memory.
+    """Context in which an out-of-memory error is raised anew with a breakdown of this model's memory.
 
     Raises:
         OutOfMemory: the error, explained.
@@ -90,7 +90,7 @@ def explained(recipe: Recipe, model: Any, *, checkpointing: bool | None = None) 
 
 
 def out_of_memory(error: BaseException, recipe: Recipe | None, model: Any = None, *, checkpointing: bool | None = None) -> OutOfMemory:
-    """The peak, what used it where the model is known, and the setting that would fit."""
+    """The out-of-memory failure: the peak, its breakdown where the model is known, and a hint with settings that would fit."""
     from llmlab.trainer import memory
 
     if recipe is None:

@@ -1,4 +1,4 @@
-"""What the machine is good for, and what the libraries read from its environment; each choice comes with its reason."""
+"""The device and number format to train in, and the libraries' environment variables; each choice is logged with its reason."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ from llmlab.trainer.endings import SetupFailed
 AMPERE = 8
 """The first compute capability with bf16 (CUDA C programming guide, table of arithmetic instructions)."""
 QUANTIZED = '"quantization_config"'
-"""In a config.json: its weights are not as torch has them. https://huggingface.co/docs/transformers/main_classes/quantization"""
+"""Key in the config.json of a model whose weights are quantized. https://huggingface.co/docs/transformers/main_classes/quantization"""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What training runs on: `cpu` or `cuda:N`, and the type it computes in. What learns is always held in 32 bits."""
+    """The device of a training, `cpu` or `cuda:N`, and the number format it computes in. Trainable weights are always held in 32 bits."""
 
     name: str
     dtype: str
@@ -35,7 +35,7 @@ class Device:
         return self.name.partition(":")[0]
 
     def autocast(self, place: str = "") -> AbstractContextManager[Any]:
-        """Compute in `dtype`, here or on another device; nothing to do in 32 bits."""
+        """Context that computes in `dtype`, on this device or another; in 32 bits it changes nothing."""
         import torch
 
         if self.dtype == "float32":
@@ -44,7 +44,7 @@ class Device:
 
 
 def prepare() -> None:
-    """What the libraries read when they are imported.
+    """Set the environment variables that the libraries read when they are imported.
 
     OpenMP's threads spin for about a tenth of a millisecond while they wait, and then sleep. On a machine with other work, the agent's
     say, spinning on made small models up to twenty times slower; sleeping at once made a training on two quiet cores take 1.4 to 1.7 times
@@ -74,7 +74,7 @@ def offline(recipe: Recipe) -> None:
 
 
 def determine(recipe: Recipe, say: Say) -> None:
-    """Whether torch may take kernels that sum in no fixed order; cuBLAS reads its workspace's form at its first product.
+    """Set torch's deterministic mode as the recipe says; cuBLAS reads the form of its workspace at its first product.
 
     https://docs.pytorch.org/docs/2.13/generated/torch.use_deterministic_algorithms.html,
     https://docs.nvidia.com/cuda/cublas/index.html#results-reproducibility
@@ -90,7 +90,7 @@ def determine(recipe: Recipe, say: Say) -> None:
 
 
 def need_bitsandbytes(what: str, hint: str) -> None:
-    """That the package is there which `what` of a recipe needs.
+    """Check that bitsandbytes, which `what` in a recipe needs, is installed.
 
     Raises:
         SetupFailed: it is not installed; the hint does without.
@@ -115,7 +115,7 @@ def spare_bitsandbytes(recipe: Recipe, config: Path) -> None:
 
 
 def choose(recipe: Recipe, device: str, say: Say) -> Device:
-    """The number format for a device.
+    """Choose the number format for a device.
 
     Raises:
         SetupFailed: the recipe asks for what this machine cannot do.

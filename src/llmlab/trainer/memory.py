@@ -24,7 +24,7 @@ MEMORY_INFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True)
 class Use:
-    """What a training takes, bytes by part, and what is there: the most that was taken and the whole memory (0 where not known)."""
+    """Memory of a training in bytes: estimated `parts`, the `peak` so far, and the device's `total` (0 where not known)."""
 
     parts: dict[str, float]
     peak: float
@@ -45,7 +45,7 @@ def shape_of(model: Any) -> Shape | None:
 
 
 def use(recipe: Recipe, model: Any | None, *, checkpointing: bool | None = None) -> Use:
-    """What this recipe takes on this model; with None for the model only the peak and the total are known."""
+    """Memory use of this recipe on this model; with None for the model only the peak and the total are known."""
     shape = shape_of(model) if model is not None else None
     parts = {}
     if shape is not None:
@@ -110,13 +110,13 @@ def fits(recipe: Recipe, shape: Shape | None, most: float, *, gpu: bool = True) 
 
 
 def hint(changed: Mapping[str, Any]) -> str:
-    """The settings as the command that takes them."""
+    """The launch command with these settings."""
     words = [f"--set {name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed.items()]
     return " ".join(["llmlab launch", *words]) if words else "llmlab estimate --all"
 
 
 def asked_for(error: BaseException) -> str:
-    """How much more torch wanted when it failed, "" where it does not say."""
+    """The size of the allocation that failed, in torch's words; "" where the error does not say."""
     match = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", str(error))
     return match[1] if match else ""
 

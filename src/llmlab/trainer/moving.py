@@ -1,8 +1,8 @@
-"""Whether bytes move while the trainer loads a model, tokenises or writes: phases of many minutes in which no step is done.
+"""Reports reads and writes as activity while the trainer loads a model, tokenises or saves: phases of many minutes without a step.
 
 A model that downloads or is read from a slow disk keeps the GPUs idle for as long as a trainer that hangs would. What tells them apart is
 the kernel's count of this process's reads and writes, which covers files that are mapped into memory. Where there is no such count, as
-on a Mac, nothing is told, and the agent waits for its minutes.
+on a Mac, nothing is reported, and the agent waits for its `idle_minutes`.
 """
 
 from pathlib import Path
@@ -17,13 +17,13 @@ COUNTED = ("rchar", "wchar", "read_bytes", "write_bytes")
 """By system call, and by what reached the disk: a mapped file shows only in the second."""
 LOOK_SECONDS = 10.0
 WORTH_BYTES = 1 << 20
-"""Between two looks: less is what a process that waits does anyway, a log line or a wake-up."""
+"""Bytes between two looks that count as activity: less is what an idle process moves anyway, a log line or a wake-up."""
 PHASES = {"loading", "tokenizing", "saving"}
-"""In the others a step or a batch is what moves, and a checkpoint that is written meanwhile must not speak for them."""
+"""Phases without steps. In the others a step or a batch is the activity, and a checkpoint that is written meanwhile must not count."""
 
 
 class Moving:
-    """As a context: looks every `LOOK_SECONDS`, in a thread of its own, on behalf of the process that speaks."""
+    """Context whose thread looks at the counts every `LOOK_SECONDS`, in the main process."""
 
     def __init__(self, control: Control, counts: Path = COUNTS) -> None:
         self.control = control
@@ -42,10 +42,10 @@ class Moving:
             self._thread.join()
 
     def look(self) -> None:
-        """Tell the control when enough bytes have moved since the last look."""
+        """Report activity when enough bytes have moved since the last look."""
         now = self._bytes()
         if now - self._before >= WORTH_BYTES and self.control.last.phase in PHASES:
-            self.control.moved()
+            self.control.report_activity()
         self._before = now
 
     def _watch(self) -> None:

@@ -1,7 +1,7 @@
-"""One process a GPU: started by torchrun from the first, and what they tell each other.
+"""Distributed setup: one process per GPU under torchrun, and the collectives between them.
 
-Every process trains its rows of each step; sums go over all of them. `DDP` here is a copy of the model on each GPU whose gradients are
-summed once a step; FSDP2 (`fully_shard`) divides the weights layer by layer where a copy would not fit.
+Every process trains its rows of each step; sums are reduced over all of them. `DDP` here is a copy of the model on each GPU whose gradients
+are summed once a step; FSDP2 (`fully_shard`) divides the weights layer by layer where a copy would not fit.
 """
 
 import os
@@ -17,13 +17,13 @@ from llmlab.contract import Env
 from llmlab.trainer.devices import CudaDevices
 
 WAIT = timedelta(hours=3)
-"""How long a process waits for another: the first turns gigabytes of text into tokens meanwhile, which took 627 s for 5 GB on two cores,
+"""How long a process waits for another: the main one turns gigabytes of text into tokens meanwhile, which took 627 s for 5 GB on two cores,
 and NCCL's own ten minutes would end all: https://docs.pytorch.org/docs/2.13/distributed.html#torch.distributed.init_process_group"""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of them. `device` is `cpu` or `cuda:N`."""
+    """This process's place among all processes. `device` is `cpu` or `cuda:N`."""
 
     rank: int = 0
     world_size: int = 1
@@ -59,7 +59,7 @@ class Processes:
             work.wait()
 
     def broadcast(self, value: Any) -> Any:
-        """The first process's value, in every process."""
+        """The main process's value, in every process."""
         if self.world_size == 1:
             return value
         from torch import distributed
@@ -69,7 +69,7 @@ class Processes:
         return box[0]
 
     def barrier(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has reached this call."""
         if self.world_size > 1:
             from torch import distributed
 
@@ -77,7 +77,7 @@ class Processes:
 
 
 def init(environment: Mapping[str, str], gpus: CudaDevices | None) -> Processes:
-    """Take the place that torchrun gave this process, or be the only one; without `gpus` on the processor."""
+    """Join the process group that torchrun describes in the environment, or be the only process; without `gpus` on the CPU."""
     world_size = int(environment.get("WORLD_SIZE", "1"))
     rank, local = int(environment.get("RANK", "0")), int(environment.get("LOCAL_RANK", "0"))
     device = gpus.device(local) if gpus else "cpu"
@@ -94,7 +94,7 @@ def init(environment: Mapping[str, str], gpus: CudaDevices | None) -> Processes:
 
 
 def _bound(device: str) -> dict[str, Any]:
-    """A GPU of its own, so that NCCL need not guess which one a barrier is for."""
+    """Bind the process group to this process's GPU, so that NCCL need not guess which one a barrier is for."""
     import torch
 
     return {"device_id": torch.device(device)} if device != "cpu" else {}
@@ -113,7 +113,7 @@ def is_started(environment: Mapping[str, str]) -> bool:
 
 
 def wanted(environment: Mapping[str, str], gpus: int) -> int:
-    """Processes to start: what the environment says, else one a GPU."""
+    """How many processes to start: what the environment says, else one per GPU."""
     requested = environment.get(Env.PROCESSES)
     return max(1, int(requested) if requested else gpus)
 

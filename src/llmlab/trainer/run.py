@@ -18,7 +18,7 @@ from llmlab.trainer.loop import checkpoints
 from llmlab.trainer.loop.metrics import Metrics
 from llmlab.trainer.machine import Device, Say
 from llmlab.trainer.model.adapter import adapt
-from llmlab.trainer.model.load import load_model, load_tokenizer, share, speed_up
+from llmlab.trainer.model.load import load_model, load_tokenizer, set_threads, speed_up
 from llmlab.trainer.model.unmet import check_met
 from llmlab.trainer.processes import Processes
 from llmlab.trainer.results import output
@@ -46,7 +46,7 @@ def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
 
 
 def wants_gpus(work: WorkFolder) -> bool:
-    """Whether the recipe trains on GPUs; what cannot be read is told when it is parsed."""
+    """Whether the recipe trains on GPUs; False for a spec that cannot be read, which `parse` reports later."""
     try:
         return parse(work)[1].device != "cpu"
     except SetupFailed:
@@ -54,16 +54,16 @@ def wants_gpus(work: WorkFolder) -> bool:
 
 
 def spare_imports(work: WorkFolder) -> None:
-    """For a process that trains this and nothing else: keep from it what the recipe does not use."""
-    with suppress(SetupFailed):  # told when it is parsed
+    """Skip imports that the recipe does not need, in a process that runs this one training only."""
+    with suppress(SetupFailed):  # reported when it is parsed
         machines.spare_bitsandbytes(parse(work)[1], Path(work.model, "config.json"))
 
 
 def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, processes: Processes, say: Say) -> None:
-    """Train to the end, or until somebody asks to leave.
+    """Train to the end, or until a stop is requested.
 
     Raises:
-        Left: somebody asked; what was trained is saved.
+        Left: a stop was requested; what was trained is saved.
         Failed: one of its kinds.
     """
     from llmlab.trainer.loop.saving import Saver
@@ -103,7 +103,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
     if start:
         loop.resume(start)
     if processes.is_main:
-        control.leave_if_asked()
+        control.raise_if_stop_requested()
     with endings.explained(recipe, objective.model, checkpointing=objective.checkpointing):
         loop.run()
     if loop.left:
@@ -119,10 +119,10 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
 
 
 def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, control: Control, processes: Processes) -> Data:
-    """The data as tokens: made by the first process, found in the cache by the others."""
+    """Tokenise the data in the main process; the others read its cache."""
 
     def read() -> Data:
-        return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.leave_if_asked)
+        return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.raise_if_stop_requested)
 
     if processes.is_main:
         examples = read()
@@ -133,7 +133,7 @@ def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, con
 
 
 def resume_from(folder: Path, say: Say) -> Path | None:
-    """The newest whole checkpoint; what was passed over is said."""
+    """The newest whole checkpoint, or None; damaged ones that were passed over are logged."""
     resume_point = checkpoints.find(folder)
     for reason in resume_point.damaged:
         say(f"warning: not resuming from {reason}")
@@ -151,13 +151,13 @@ def build(
     processes: Processes,
     say: Say,
 ) -> "Objective":
-    """The model with what learns in it, tried for what is exact on it, and where it computes."""
+    """Build the training objective: base model, adapter, trials of packing and of the chunked head, sharding."""
     from llmlab.trainer.loop import saving
     from llmlab.trainer.model import objective as objectives, sharding
 
     base = load_model(recipe, work, device, tokenizer, start)
     check_met(base, tokenizer, recipe, examples.train, say)
-    share(base, device, say)
+    set_threads(base, device, say)
     adapted = adapt(base, recipe, start, say)
     divided = sharding.divides(adapted, recipe, processes, say)
     if recipe.method != "qlora" and not divided:
@@ -176,7 +176,7 @@ def build(
 
 
 def _loop(recipe: Recipe) -> "type[Loop]":
-    """Whose loop takes the steps."""
+    """The loop of the recipe's engine: llmlab's own or TRL's."""
     from llmlab.trainer.loop.steps import Loop
 
     if not recipe.by_trl:

@@ -167,8 +167,8 @@ class SimulatedMachine:
         end = limits.end_of(agent.bill, agent.job.deadline, now)
         near = agent.bill.is_near(now, NEAR_THE_LIMIT_SECONDS)
         until = [self.timeline.moment + (EVERY_SECONDS["prices near the limit"] if near else QUIET_SECONDS), end.at - end.lead]
-        if agent.pressure is not None:
-            until.append(agent.pressure.leave_by)
+        if agent.trigger is not None:
+            until.append(agent.trigger.leave_by)
         return max(seconds, min(limit for limit in until if limit > self.timeline.moment) - self.timeline.moment)
 
     # ------------------------------------------------------------ the agent's entry

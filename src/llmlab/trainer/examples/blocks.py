@@ -1,4 +1,4 @@
-"""Some lines of a dataset to a block of tokens: the examples, what is counted of them, and the line that ends it all, if there is one.
+"""Tokenises a range of a dataset's lines into a block: sequences, counts, and the first fatal line, if there is one.
 
 Examples wait as text until there are enough for the tokenizer to take at once. Each is held out or not by its own content, kept, split or
 left out by its length, and counted whatever happens to it.
@@ -22,32 +22,32 @@ from llmlab.trainer.examples.store import Sequences
 from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 MOST_LINES, MOST_CHARACTERS = 256, 1 << 19
-"""Of what goes through the tokenizer at once, which takes some hundred bytes for each token while it works."""
+"""Limits of what is tokenised at once: the tokenizer takes some hundred bytes for each token while it works."""
 
 Tick = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a recipe says about the data."""
+    """The recipe's settings for the data."""
 
     max_length: int
     split: bool
     share: float
     skip_bad: bool
     completion: int = 0
-    """Tokens that a completion may have, where the model makes its own; the row's answer takes none then."""
+    """Most tokens of a completion that the model generates (grpo; else 0); the row's own answer takes none then."""
     valid: tuple[int, ...] = ()
-    """Files that are held out whole; where there are some, of the others nothing is."""
+    """Indexes of files that are held out whole; where there are any, nothing of the other files is."""
 
     def of(self, file: int) -> "Rules":
-        """What holds for one file."""
+        """The rules for one file."""
         return replace(self, share=1.0) if file in self.valid else self
 
 
 @dataclass
 class Block:
-    """What some lines became. Line numbers count from where the lines begin."""
+    """The sequences and counts of a range of lines. Line numbers are relative to its start."""
 
     lines: int = 0
     facts: Facts = field(default_factory=Facts)
@@ -55,20 +55,20 @@ class Block:
     held_out: Sequences = field(default_factory=lambda: Sequences.of([]))
     train_prompts: list[bytes] = field(default_factory=list)
     held_out_prompts: list[bytes] = field(default_factory=list)
-    """Where rewards are asked: what they are asked about, a line for each sequence."""
+    """For rewards: the prompt row of each sequence, as a line of JSON."""
     control_at: int = 0
     """The first line that spells a control token; 0 for none."""
     bad_at: int | None = None
-    """The line that ends it all, when bad lines are not to be left out."""
+    """The bad line that ended tokenisation; None where there is none or bad lines are left out."""
     reason: str = ""
     origin: str = ""
-    """Where that line stood before the upload wrote it anew, as file:line; "" where it stands as it stood."""
+    """That line's file:line before the upload rewrote the file; "" where it was not rewritten."""
     objective: str = ""
-    """The objective that the line at fault suits, when only that is wrong with it."""
+    """The objective that the bad line suits, when its objective is all that is wrong with it."""
 
 
 def make(lines: Iterable[Line], encoder: Encoder, rules: Rules, tick: Tick = lambda: None) -> Block:
-    """The tokens of some lines, the blank ones counted too."""
+    """Tokenise some lines; blank ones are counted too."""
     making = _Making(encoder, rules)
     try:
         for line in lines:
@@ -84,7 +84,7 @@ def make(lines: Iterable[Line], encoder: Encoder, rules: Rules, tick: Tick = lam
 
 
 class _Fatal(Exception):
-    """A line that ends it all."""
+    """A bad line that ends tokenisation."""
 
     def __init__(self, number: int, error: BadRow, origin: str) -> None:
         super().__init__(str(error))
@@ -104,7 +104,7 @@ class _Pending:
 
 
 class _Making:
-    """A block in the making: examples wait as text until there are enough for the tokenizer."""
+    """Builder of a block: examples wait as text until there are enough for the tokenizer."""
 
     def __init__(self, encoder: Encoder, rules: Rules) -> None:
         self.encoder = encoder
@@ -172,7 +172,7 @@ class _Making:
         raise _Fatal(number, error, origin)
 
     def flush(self) -> None:
-        """Everything that waits through the tokenizer at once."""
+        """Tokenise all pending examples at once."""
         waiting, self.pending, self.characters = self.pending, [], 0
         self._code(waiting)
 
@@ -227,10 +227,10 @@ class _Making:
 
 
 def place_of(example: Example) -> float:
-    """Where an example stands between 0 and 1, by its content alone: held out when that is less than the share.
+    """Hash of an example's content as a number from 0 to 1: the example is held out when it is less than the share.
 
-    Identities of calls do not count, because they differ from log to log, nor does which answers are trained: what says the same, stands
-    in the same place.
+    Ids of tool calls do not count, because they differ from log to log, nor does which answers are trained: equal content gets an equal
+    number.
 
     Raises:
         BadRow: its strings are not Unicode text.

@@ -13,11 +13,11 @@ from llmlab.dataset import BadRow, Example
 from llmlab.trainer.examples.tokens import Encoder, Sequence
 
 Turn = tuple[int, int]
-"""Messages from one of the user's up to the next: the first, and the one behind the last."""
+"""One turn as indexes of messages: from a user's message up to, and without, the next one."""
 
 
 def windows(sequence: Sequence, most: int) -> Iterator[Sequence]:
-    """A plain text in stretches of at most `most` tokens."""
+    """Split a plain text into windows of at most `most` tokens."""
     for start in range(0, max(1, len(sequence.ids) - 1), most - 1):
         ids = sequence.ids[start : start + most]
         mask = np.ones(len(ids), np.uint8)
@@ -26,7 +26,7 @@ def windows(sequence: Sequence, most: int) -> Iterator[Sequence]:
 
 
 def conversations(encoder: Encoder, example: Example, most: int) -> tuple[list[Sequence], int]:
-    """A conversation in parts of whole turns, each at most `most` tokens, and how many trained answers fit nowhere."""
+    """Split a conversation into parts of whole turns, each at most `most` tokens; also how many trained answers fit nowhere."""
     messages = example.messages[: example.trained[-1] + 1]
     head = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
     starts = [at for at in range(head, len(messages)) if at == head or messages[at]["role"] == "user"]
@@ -45,7 +45,7 @@ def conversations(encoder: Encoder, example: Example, most: int) -> tuple[list[S
 
 
 def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], most: int) -> tuple[int, list[Sequence]]:
-    """How many of the next turns fit together, and what they make. Twice as many are tried each time, then what lies between by halves."""
+    """How many of the next turns fit together, and their sequences. The number tried doubles each time, then the rest is halved."""
     fits: tuple[int, list[Sequence]] = (0, [])
     low, high = 1, len(turns)
     count = 1
@@ -60,7 +60,7 @@ def _longest(encoder: Encoder, example: Example, head: int, turns: list[Turn], m
 
 
 def _beginning(encoder: Encoder, example: Example, head: int, turn: Turn, most: int) -> tuple[int, list[Sequence]]:
-    """As many answers of a turn that is too long by itself as fit: the message behind the last of them, and what they make."""
+    """The beginning of a turn that is too long by itself: the index behind its last answer that fits, and the sequences."""
     for last in reversed([at for at in example.trained if turn[0] <= at < turn[1] - 1]):
         sequences = _part(encoder, example, head, turn[0], last + 1, most)
         if sequences is not None:

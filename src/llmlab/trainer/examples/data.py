@@ -1,4 +1,4 @@
-"""The data folder to tokens on disk, every line accounted for.
+"""Tokenises the data folder into a cache on disk, every line accounted for.
 
 The tokens lie in the work folder's cache, named for everything that they depend on: the files' hashes, the tokenizer, its template and
 the recipe's fields about data. They are written aside and renamed when whole, so that a second start opens them without reading a line.
@@ -29,7 +29,7 @@ from llmlab.trainer.examples.store import Tokens, Writer, sizes
 from llmlab.trainer.examples.tokens import Encoder
 
 LAYOUT = 3
-"""Of the cache; raised when the same data would make other tokens."""
+"""Version of the cache; raised when the same data would make other tokens."""
 TRAIN, HELD_OUT, FACTS = "train", "held-out", "facts.json"
 WORTH_PROCESSES = 24 << 20
 """Smaller datasets are tokenised in this process: eight seconds of one core, and starting another takes three."""
@@ -38,7 +38,7 @@ MOST_PROCESSES = 16
 
 @dataclass
 class Data:
-    """What there is to train on, what to evaluate on, and what was left out."""
+    """The tokenised dataset: its training part, its held-out part, and counts of both and of what was left out."""
 
     train: Tokens
     held_out: Tokens | None
@@ -46,7 +46,7 @@ class Data:
     share: float = 0.0
     prompts: tuple[PromptRow, ...] = ()
     held_out_prompts: tuple[PromptRow, ...] = ()
-    """Where rewards are asked: what about, in the order of the tokens."""
+    """For rewards: the prompt rows, in the order of the tokens."""
 
     def lines(self, max_length: int) -> Iterator[str]:
         """The counts in words."""
@@ -62,7 +62,7 @@ def load(
     tick: Tick,
     processes: int | None = None,
 ) -> Data:
-    """The tokens of every file of the manifest, out of the cache or made now.
+    """Tokenise every file of the manifest, or open its tokens in the cache.
 
     Args:
         folder: where the files are.
@@ -71,7 +71,7 @@ def load(
             same tokens on any day.
         recipe: its objective, `max_length`, `too_long` and `evaluation.share`.
         cache: where the tokens are kept.
-        tick: called at least once a second, so that a request to leave is heard; what it raises ends this.
+        tick: called at least once a second, so that a request to stop is noticed; what it raises ends this.
         processes: how many tokenise; by default, by the dataset's size.
 
     Raises:
@@ -106,14 +106,14 @@ def load(
 
 
 def key(manifest: Manifest, encoder: Encoder, rules: Rules) -> str:
-    """A name for everything that the tokens depend on."""
+    """Cache key: a hash of everything that the tokens depend on."""
     files = [[file.path, file.size, file.sha256] for file in manifest.files]
     dependencies = [LAYOUT, files, asdict(rules), encoder.identity()]
     return blake2b(json.dumps(dependencies, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _opened(place: Path, width: int, rules: Rules) -> Data | None:
-    """What an earlier start left, when it is whole."""
+    """The tokens that an earlier start wrote, None unless they are whole."""
     try:
         written = json.loads((place / FACTS).read_text(encoding="utf-8"))
         facts = Facts(**written["facts"])
@@ -166,7 +166,7 @@ def _files(folder: Path, manifest: Manifest) -> list[DataPath]:
 
 
 def _parts(manifest: Manifest) -> dict[str, str]:
-    """Which part of the dataset each file is, where the manifest tells several."""
+    """Which part of the dataset each file belongs to, where the manifest has several parts."""
     splits = manifest.facts.get(SPLITS)
     return {name: split for split, part in splits.items() for name in part["files"]} if isinstance(splits, dict) else {}
 
@@ -182,7 +182,7 @@ def _bad_line(file: str, number: int, block: Block) -> DataFailed:
 
 
 def _check_labels(data: Data, manifest: Manifest) -> None:
-    """That there are good and bad answers to train on: all of one kind may be held out, or too long."""
+    """Check that there are good and bad answers to train on: all of one kind may be held out, or too long."""
     kinds = {bool(good) for good in data.train.good}
     if len(kinds) == 1:
         which = "good" if kinds.pop() else "bad"
@@ -193,7 +193,7 @@ def _check_labels(data: Data, manifest: Manifest) -> None:
 
 
 def _check(facts: Facts, manifest: Manifest, recipe: Recipe) -> None:
-    """That something is left to train on."""
+    """Check that something is left to train on."""
     if facts.examples > facts.held_out:
         return
     if facts.held_out:

@@ -1,4 +1,4 @@
-"""What was made of a dataset, in numbers and in words: for the training log and the model card."""
+"""Counts of a tokenised dataset, and their sentences for the training log and the model card."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""What a reward is asked about beside the tokens: of each row its prompt, its answer and its other keys, in a file beside the store's.
+"""Prompt rows for rewards: each row's prompt, answer and other keys, in a file beside the tokens.
 
 Training reads the tokens of a prompt, which end where the answer's begin; a reward reads these.
 """
@@ -18,7 +18,7 @@ PROMPTS = "prompts.jsonl"
 
 @dataclass(frozen=True)
 class PromptRow:
-    """One row. `prompt` is as the row has it, a string or messages, and `place` says where: `train.jsonl:7`."""
+    """One row of the data as a reward reads it. `prompt` is a string or messages, as in the row; `place` is its line: `train.jsonl:7`."""
 
     place: str
     prompt: str | list[dict[str, Any]]
@@ -32,14 +32,14 @@ class PromptRow:
 
 
 def line_of(prompt: Prompt, number: int, origin: str) -> bytes:
-    """A prompt as a line of JSON, which knows its own line; values that JSON has not, such as dates, become strings."""
+    """A prompt as a line of JSON with its line number; values that JSON has not, such as dates, become strings."""
     kept = {"line": number, "origin": origin, **prompt._asdict()}
     del kept["tools"]
     return orjson.dumps(kept, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def placed(lines: Iterable[bytes], file: str, first: int) -> Iterator[bytes]:
-    """The lines with the place of each in its file, whose part begins behind line `first`."""
+    """The lines of JSON with `place` (file:line) for the line number; their part of the file begins behind line `first`."""
     for line in lines:
         kept = orjson.loads(line)
         place = kept.pop("origin") or f"{file}:{kept['line'] + first}"
@@ -48,19 +48,19 @@ def placed(lines: Iterable[bytes], file: str, first: int) -> Iterator[bytes]:
 
 
 def write(folder: Path, lines: Iterable[bytes]) -> None:
-    """Append to the file of one side."""
+    """Append lines to the prompts in a folder of tokens."""
     with (folder / PROMPTS).open("ab") as stream:
         stream.writelines(line + b"\n" for line in lines)
 
 
 def close(folder: Path) -> None:
-    """Wait until the file is on the disk, where there is one."""
+    """Sync the file of prompts to the disk, where there is one."""
     if (folder / PROMPTS).is_file():
         sync(folder / PROMPTS)
 
 
 def read(folder: Path) -> tuple[PromptRow, ...]:
-    """All of them, in the order of the tokens; none where training asks nothing."""
+    """All prompt rows in the order of the tokens; none where there is no such file."""
     path = folder / PROMPTS
     if not path.is_file():
         return ()

@@ -1,7 +1,7 @@
-"""Texts to token ids, many at once, and the spans of characters that carry loss (`drafts`) to tokens.
+"""Tokenises texts, many at once, and turns the spans of characters that carry loss (`drafts`) into loss masks.
 
 A conversation is cut at the edges of its answers and the parts are tokenised by themselves, as a server does with the prompt: a token that
-lies across an edge is one that the model would never be asked with. Where a tokenizer minds the cut (Llama 2 puts a space before every
+spans prompt and answer would never occur at inference. Where a tokenizer minds the cut (Llama 2 puts a space before every
 text), the whole is tokenised, and an edge within a token refused. Control tokens written out in a message's content become control
 tokens, since that is what a server makes of them, too; they are counted, so that nobody is surprised.
 """
@@ -39,7 +39,7 @@ class Sequence:
 
 
 def special_tokens(tokenizer: Any) -> set[str]:
-    """Those that the tokenizer names, and those that were added to it as special ones."""
+    """A tokenizer's special tokens: those that it names, and those that were added to it as special."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)} - {""}
 
@@ -65,11 +65,11 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        """Sequences of an item."""
+        """Sequences of an item: chosen and rejected for dpo, else one."""
         return 2 if self.objective == "dpo" else 1
 
     def encode(self, example: Example) -> list[Sequence]:
-        """One sequence, or several where the template asks for it; chosen and rejected of a preference.
+        """Tokenise an example: to one sequence, to several where the template asks for it, or to chosen and rejected of a preference.
 
         Raises:
             BadRow: the template refuses the messages, or the assistant's words cannot be told from the rest.
@@ -87,13 +87,13 @@ class Encoder:
         return [digest, template.sources(), template.names, self.tokenizer.eos_token_id, self.objective, template.today.isoformat()]
 
     def sequences(self, drafts: Several[Draft]) -> list[Sequence | BadRow]:
-        """The tokens of many texts, which is quicker than one by one; what is wrong with a text stands in its place."""
+        """Tokenise many texts at once, which is quicker than one by one; a text at fault gives its error instead."""
         plain = iter(self._plain([draft.text for draft in drafts if draft.spans is None]))
         chats = iter(self._chats([(draft.text, draft.spans) for draft in drafts if draft.spans is not None]))
         return [_everything(next(plain)) if draft.spans is None else next(chats) for draft in drafts]
 
     def paired(self, example: Example, tokenized: Several[Sequence | BadRow]) -> list[Sequence] | BadRow:
-        """The sequences of one example; of a preference, when the two agree on the prompt."""
+        """The sequences of one example, or its error; the two of a preference have to agree on the prompt."""
         sequences = []
         for sequence in tokenized:
             if isinstance(sequence, BadRow):
@@ -137,7 +137,7 @@ class Encoder:
                 yield error
 
     def _masked(self, text: str, spans: Several[Span], coded: Any) -> Sequence | BadRow:
-        """The mask of a whole text, found by the place of each token.
+        """Tokenise a whole text and find its loss mask by the place of each token.
 
         Raises:
             BadRow: a token lies across the edge of an answer.

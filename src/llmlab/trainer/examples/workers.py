@@ -32,7 +32,7 @@ Source = Part | list[Line]
 
 
 def sources(files: list[DataPath]) -> Iterator[tuple[int, Source]]:
-    """What there is to tokenise, in order, with the index of its file."""
+    """The parts of all files to tokenise, in order, each with the index of its file."""
     for part in parts(files, PART):
         if part.end is not None:
             yield part.file, part
@@ -76,7 +76,7 @@ def run(
 
 
 def _first(waiting: "deque[tuple[int, bool, Future[Block]]]", tick: Tick) -> tuple[int, bool, Block]:
-    """The oldest block, waited for with an ear open."""
+    """Wait for the oldest block, and call `tick` meanwhile."""
     file, numbered, future = waiting.popleft()
     while True:
         tick()
@@ -110,7 +110,7 @@ _rules: Rules
 
 
 def _start(encoder: Encoder, rules: Rules) -> None:
-    """In each process. Signals reach it as well as the parent, which is the one to decide."""
+    """Set up a worker process. Signals reach it as well as the parent, which is the one to decide."""
     global _encoder, _rules  # a process's own settings, set once
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -16,12 +16,12 @@ import torch
 
 from llmlab.recipe import Recipe
 from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.model.rows import Row, packed_row, padded_row
+from llmlab.trainer.model.rows import MicroBatch, packed_row, padded_row
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """The steps of a training over `count` items."""
+    """Which items each step of a training over `count` items trains."""
 
     count: int
     per_step: int
@@ -45,7 +45,7 @@ class StepPlan:
         return order[at * self.per_step : (at + 1) * self.per_step]
 
     def epoch(self, steps: int) -> float:
-        """How often the data was gone through after `steps` steps."""
+        """How many epochs are done after `steps` steps."""
         whole, rest = divmod(steps, self.per_epoch)
         return whole + min(1.0, rest * self.per_step / self.count)
 
@@ -60,16 +60,16 @@ class StepPlan:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """This process's rows of one step, and what all processes together train in it."""
+    """This process's rows of one step, and the counts of items, tokens and trained tokens over all processes."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MicroBatch, ...]
     items: int
     tokens: int
     trained: int
 
 
 class Batches:
-    """Rows of a set of items for one of several processes, the next step's made while this one trains."""
+    """Makes rows of a step's items, for one of several processes."""
 
     def __init__(self, tokens: Tokens, recipe: Recipe, *, packed: bool, rank: int = 0, world_size: int = 1) -> None:
         self.tokens = tokens
@@ -106,20 +106,20 @@ class Batches:
             loads[to] += sum(lengths[at] for at in group)
         return shares
 
-    def row(self, items: Sequence[int]) -> Row:
+    def row(self, items: Sequence[int]) -> MicroBatch:
         """The row of some items."""
         numbers = [item * self.tokens.width + side for item in items for side in range(self.tokens.width)]
         read = [self.tokens.sequence(number) for number in numbers]
         return packed_row(read, len(items)) if self.packed else padded_row(read, len(items))
 
-    def _idle(self, item: int) -> Row:
+    def _idle(self, item: int) -> MicroBatch:
         row = self.row([item])
         nothing = torch.zeros(0, dtype=torch.long)
-        return Row(row.ids, row.positions, row.mask, row.documents, nothing, nothing, nothing, row.sequences, 0, 0)
+        return MicroBatch(row.ids, row.position_ids, row.mask, row.documents, nothing, nothing, nothing, row.sequences, 0, 0)
 
 
 def ahead(plan: StepPlan, batches: Batches, start: int) -> Iterator[StepBatch]:
-    """Each step from `start` on, made one step before it is asked for."""
+    """The batch of each step from `start` on, made by a thread one step ahead."""
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
         upcoming: Future[StepBatch] = pool.submit(lambda: batches.step(plan.items(start)))
         for step in range(start, plan.steps):

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent.
 
-One is written into a staging folder, synced, renamed to `checkpoint-N`, and gets its `COMPLETE` file, with size and SHA-256 of every other
-file, last. Resuming takes the newest whose every byte is what `COMPLETE` says, and tells which ones it passed over: a newest folder taken
-on trust crashes on some kinds of damage, and on others goes on silently and is no longer exact.
+A checkpoint is written into a staging folder, synced, renamed to `checkpoint-N`, and gets its `COMPLETE` file, with size and SHA-256 of
+every other file, last. Resuming takes the newest whose every byte is what `COMPLETE` says, and reports which ones it passed over: a newest
+folder taken on trust crashes on some kinds of damage, and on others goes on silently and is no longer exact.
 """
 
 import shutil
@@ -20,7 +20,7 @@ STAGING = ".staging"
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where to go on from, and why newer ones cannot be used."""
+    """The checkpoint to resume from, and why newer ones cannot be used."""
 
     newest: Path | None
     step: int

@@ -1,4 +1,4 @@
-"""How good the model is by examples it never trains on, and what it answers to a few prompts meanwhile.
+"""Evaluation: loss and accuracy on held-out examples, and sample answers to the recipe's prompts.
 
 The loss is that of training without dropout, summed over tokens (or pairs) of all processes; the head works in chunks here too, so that
 an evaluation never needs more memory than a training step.
@@ -40,7 +40,7 @@ class Evaluated:
 
     @property
     def words(self) -> str:
-        """What was found."""
+        """The evaluation in words, for the log."""
         if self.reward is not None:
             return f"reward {self.reward:.4f}"
         if self.accuracy is not None:
@@ -48,7 +48,7 @@ class Evaluated:
         return f"loss {self.loss:.4f}" + (f", margin {self.margin:.4f}" if self.margin is not None else "")
 
     def row(self, objective: str) -> dict[str, float | None]:
-        """The keys of a metrics row."""
+        """The evaluation as keys of a metrics row."""
         if objective == "dpo":
             return {"eval_loss": self.loss, "eval_preference_accuracy": self.accuracy, "eval_margin": self.margin}
         if objective == "kto":
@@ -58,8 +58,10 @@ class Evaluated:
         return {"eval_loss": self.loss, "eval_perplexity": math.exp(min(self.loss, 700.0)), "eval_token_accuracy": self.accuracy}
 
 
-def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes, moved: Callable[[], None]) -> Evaluated:
-    """Loss and accuracy on the first `evaluation.most_examples` held-out items; `moved` is called after each batch."""
+def evaluate(
+    objective: Objective, held_out: Tokens, recipe: Recipe, processes: Processes, report_activity: Callable[[], None]
+) -> Evaluated:
+    """Loss and accuracy on the first `evaluation.most_examples` held-out items; `report_activity` is called after each batch."""
     batches = Batches(held_out, recipe, packed=objective.packed, rank=processes.rank, world_size=processes.world_size)
     count = min(len(held_out), recipe.evaluation.most_examples)
     sums = torch.zeros(3, dtype=torch.float64, device=processes.device)
@@ -67,7 +69,7 @@ def evaluate(objective: Objective, held_out: Tokens, recipe: Recipe, processes: 
         for start in range(0, count, recipe.step_examples):
             for row in batches.step(range(start, min(count, start + recipe.step_examples))).rows:
                 sums += objective(row.to(processes.device)).sums
-                moved()
+                report_activity()
     loss, right, margin = processes.all_reduce([float(total) for total in sums])
     pairs = recipe.objective == "dpo"
     weight = count if pairs else int(batches.trained[:count].sum())
@@ -91,7 +93,7 @@ def sample(objective: Objective, tokenizer: Any, recipe: Recipe, step: int, outp
 
 @contextmanager
 def evaluating(objective: Objective) -> Iterator[None]:
-    """No dropout, no gradients."""
+    """Context of an evaluation: no dropout, no gradients."""
     objective.eval()
     try:
         with torch.no_grad():

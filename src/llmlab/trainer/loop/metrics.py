@@ -14,7 +14,7 @@ from llmlab.trainer.loop.trackers import Tracker, trackers
 
 
 class Metrics:
-    """The metrics of a run, over all its attempts. Of several processes, the first alone writes."""
+    """The metrics of a run, over all its attempts. Of several processes, the main one alone writes."""
 
     def __init__(self, output: Path, recipe: Recipe, run: str, resumed_from: Path | None, *, writes: bool = True) -> None:
         self.path = output / METRICS_FILE

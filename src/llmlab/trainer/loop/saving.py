@@ -27,7 +27,7 @@ BEST = "best.safetensors"
 
 @dataclass
 class TrainerState:
-    """Where a training is; everything but tensors."""
+    """How far a training is: a checkpoint's state without its tensors."""
 
     step: int = 0
     tokens: int = 0
@@ -46,7 +46,7 @@ class TrainerState:
     dtype: str = ""
     """The number format that it was trained in last, by torch's name; "" in checkpoints that do not say."""
     losses: list[float] = field(default_factory=list)
-    """The newest, to know a jump by."""
+    """The newest losses, by which a jump is known."""
     scaler: dict[str, Any] = field(default_factory=dict)
     packed: bool | None = None
     """Whether rows were packed, which decides where dropout falls; None in checkpoints that do not say."""

@@ -1,11 +1,11 @@
-"""What follows from a step's number alone: its learning rate and its random numbers. So nothing of either has to be kept."""
+"""Learning rate and random seed of a step, which follow from its number alone, so that neither has to be saved."""
 
 import math
 
 from llmlab.recipe import Recipe
 
 
-def scale(recipe: Recipe, step: int, steps: int) -> float:
+def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
     """The learning rate at a step (from 0) as a share of its peak: transformers' schedules, so that curves compare."""
     warm = warm_up(recipe, steps)
     if step < warm:

@@ -32,13 +32,13 @@ class Speed:
         self._phases: dict[str, float] = {}
 
     def lap(self, phase: str) -> None:
-        """What passed since the last lap was this phase. A GPU is waited for, since a step ends with a number read from it anyway."""
+        """Count the time since the last lap as this phase's. A GPU is waited for, since a step ends with a number read from it anyway."""
         now = time.perf_counter()
         self._phases[phase] = self._phases.get(phase, 0.0) + now - self._lap
         self._lap = now
 
     def end(self, tokens: int, trained: int) -> dict[str, Any]:
-        """The keys of a metrics row."""
+        """The step's speed as keys of a metrics row."""
         seconds = time.perf_counter() - self._began
         self._tokens, self._seconds = self._tokens + tokens, self._seconds + seconds
         self.average = self._tokens / self._seconds

@@ -34,7 +34,7 @@ from llmlab.trainer.processes import Processes
 REMEMBERED = 50
 """Losses that a jump is measured against."""
 ENOUGH = 10
-"""Losses before which no jump is called one."""
+"""Losses that are needed before any is called a jump."""
 UNMOVED = 50
 """Steps in a row without finite gradients, after which none will come: by the 16th the scale of the gradients is down to 1."""
 BF16_GPUS = "llmlab launch --instance-type g6.xlarge,g5.xlarge"
@@ -102,7 +102,7 @@ class Loop:
         self._close()
 
     def _close(self) -> None:
-        """Everything on the disk, and something learned.
+        """Finish writing checkpoints, and check that something was learned.
 
         Raises:
             Failed: the optimizer never moved.
@@ -112,7 +112,7 @@ class Loop:
             raise Failed(f"{self._in_vain()}; none of {self.state.step} steps had finite gradients", self._instead())
 
     def trained(self) -> TrainableState:
-        """What comes out, in the first process: the weights that did best on the held-out examples, the last where none are held out."""
+        """The resulting weights, in the main process: those with the best held-out loss, the last ones where nothing is held out."""
         from_before = self.processes.broadcast(self.best is not None and self.state.best_step != self.state.step)
         if from_before:
             best = self.state.best_loss or 0.0
@@ -122,7 +122,7 @@ class Loop:
         return TrainableState.of(self.objective.model, self.recipe, taken)
 
     def _take(self) -> Named:
-        """A copy of what learns, for the first process alone."""
+        """A copy of the trainable weights, in the main process alone."""
         return weights.take(self.parameters, keep=self.processes.is_main)
 
     def _begin(self) -> None:
@@ -166,7 +166,7 @@ class Loop:
         self.overdue, self.leaving = overdues > 0, leaves > 0
         self.speed.lap("exchange")
         loss /= weight
-        rate = self.recipe.learning_rate * schedule.scale(self.recipe, number, self.plan.steps)
+        rate = self.recipe.learning_rate * schedule.lr_factor(self.recipe, number, self.plan.steps)
         norm = self._move(rate) if self._is_good(loss) else float("nan")
         self._note_move(moved=math.isfinite(norm))
         self.speed.lap("optimizer")
@@ -183,7 +183,7 @@ class Loop:
         }  # fmt: skip
 
     def _pressed(self) -> tuple[bool, bool]:
-        """Whether `save_minutes` would pass before the next step ends, and whether somebody asks to leave."""
+        """Whether `save_minutes` would pass before the next step ends, and whether a stop is requested."""
         now = self.control.clock.now()
         step_seconds = (now - self.last_step).total_seconds()
         self.last_step = now
@@ -259,14 +259,14 @@ class Loop:
     # ------------------------------------------------------------ between steps
 
     def _between(self, row: dict[str, Any]) -> None:
-        """Write down, evaluate, save, and hear whether to leave."""
+        """Log, evaluate and save after a step, and see whether a stop is requested."""
         last = self.state.step >= self.plan.steps
         request = self.processes.broadcast(self.control.request() if self.processes.is_main else None) if self.leaving else None
         self.left = request if not last else None
         due = self._evaluation_is_due(last=last)
         if due and not self.left:
             row |= self._evaluate()
-        self.state.owes_evaluation = bool(due and self.left)  # who asks to leave has no time to wait for it
+        self.state.owes_evaluation = bool(due and self.left)  # whoever requests a stop has no time to wait for it
         last = last or self.stopped_early
         self.metrics.add(row)
         self._report("training", row)
@@ -300,20 +300,20 @@ class Loop:
         if self.recipe.evaluation.prompts and not self.divided and self.processes.is_main:
             for prompt, text in evaluate.sample(self.objective, self.tokenizer, self.recipe, self.state.step, self.metrics.path.parent):
                 self.say(f"sample: {prompt!r} → {text!r}")
-                self.control.moved()
+                self.control.report_activity()
         self.control.phase("training")
         return row
 
     def _held_out(self, held_out: Tokens) -> Evaluated:
         """How good the model is on examples that it never trains on."""
-        return evaluate.evaluate(self.objective, held_out, self.recipe, self.processes, self.control.moved)
+        return evaluate.evaluate(self.objective, held_out, self.recipe, self.processes, self.control.report_activity)
 
     def _has_lost_patience(self) -> bool:
         patience = self.recipe.evaluation.patience
         return patience is not None and self.state.worse >= patience
 
     def _save_is_due(self, *, last: bool, evaluated: bool) -> bool:
-        """At the end, when asked to leave, at `save_steps`, at a new best, and every `save_minutes`."""
+        """At the end, when a stop is requested, at `save_steps`, at a new best, and every `save_minutes`."""
         every = self.recipe.save_steps
         best = evaluated and self.state.best_step == self.state.step
         return bool(last or self.left or self.overdue or best or (every and self.state.step % every == 0))

@@ -1,4 +1,4 @@
-"""Who else is told each step: TensorBoard always, MLflow and Weights & Biases where the recipe's `track` names them.
+"""Experiment trackers that get each step's metrics: TensorBoard always, MLflow and Weights & Biases where the recipe's `track` names them.
 
 All write into the output, offline: the trainer has no network and no credentials. From the folder that comes home, `tensorboard
 --logdir outputs/RUN/tensorboard`, `mlflow ui --backend-store-uri outputs/RUN/mlruns` and `wandb sync` show or send it. Their packages are
@@ -22,7 +22,7 @@ PACKAGES = {"mlflow": "mlflow-skinny", "wandb": "wandb"}
 
 
 class Tracker(Protocol):
-    """Hears each row of the metrics. `fresh` when it has heard none of this run, on this machine."""
+    """Gets each row of the metrics. `fresh` is whether it has none of this run yet, on this machine."""
 
     fresh: bool
 
@@ -34,7 +34,7 @@ class Tracker(Protocol):
 def trackers(
     recipe: Recipe, output: Path, run: str, rows: Sequence[Mapping[str, Any]] = (), load: Any = importlib.import_module
 ) -> list[Tracker]:
-    """The trackers of a training that has `rows` behind it, which those get that do not have them yet; `load` imports by name.
+    """The recipe's trackers; fresh ones get the `rows` of the steps before. `load` imports a module by name.
 
     Raises:
         SetupFailed: the recipe names one whose package is not in the image.

@@ -1,4 +1,4 @@
-"""What learns, as plain tensors in the CPU's memory: taken from the model, and written in the form that others read."""
+"""Trainable weights as plain tensors in the CPU's memory: copied from the model, and saved in PEFT's or transformers' form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ Named = dict[str, Tensor]
 
 
 def take(tensors: Mapping[str, Tensor], *, keep: bool = True) -> Named:
-    """A copy of each, whole also where it lies in pieces over several processes.
+    """Copy tensors to the CPU's memory, whole also where they are sharded over several processes.
 
-    Then all of them have to ask, one tensor after another, and those that do not keep what comes hold one whole tensor at a time: a copy of
-    everything in each process is more than the machine's memory.
+    All processes have to call this for sharded ones. With `keep` false a process holds one whole tensor at a time: a copy of everything in
+    each process is more than the machine's memory.
     """
     taken = {}
     for name, tensor in tensors.items():
@@ -33,7 +33,7 @@ def _gathered(tensor: Any) -> Tensor:
 
 
 def like(parameter: Any, tensor: Tensor) -> Tensor:
-    """A whole tensor on the parameter's device, in pieces where the parameter is."""
+    """A whole tensor on the parameter's device, sharded as the parameter is."""
     moved = tensor.to(parameter.device)
     if not hasattr(parameter, "full_tensor"):
         return moved

@@ -1,9 +1,9 @@
-"""A frozen matrix with its adapter as one step of autograd, computed in 16 bits; the matrix itself is held in 16 bits or in 4.
+"""A frozen matrix and its LoRA adapter as one autograd function, computed in 16 bits; the matrix itself is held in 16 bits or in 4.
 
-PEFT's own forward multiplies by the scale and adds in passes over the whole output, and each keeps a dropped copy of its input for the
-way back; over 4 bits it copies the output before. Here the scale goes into the product with the adapter's second matrix, which is added
-as it is made; and for the way back there is the input, which the matrices that read it share, and the mask. Dropout, scale and sum are
-rounded once where PEFT rounds each. On a GPU an adapter with dropout stays as PEFT has it, because torch's own dropout is quicker there.
+PEFT's own forward multiplies by the scale and adds in passes over the whole output, and each adapter keeps a dropped-out copy of its input
+for backward; over 4 bits it copies the output before. Here the scale goes into the product with the adapter's second matrix, which is added
+as it is computed; backward needs the input, which the matrices that read it share, and the mask. Dropout, scale and sum are rounded once
+where PEFT rounds each. On a GPU an adapter with dropout stays as PEFT has it, because torch's own dropout is quicker there.
 """
 
 from importlib import import_module
@@ -47,21 +47,21 @@ class AdaptedProduct(torch.autograd.Function):
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, down, up, inner, mask = ctx.saved_tensors
-        shape, above = above.shape, above.reshape(-1, above.shape[-1])
-        slope = _scaled(above, up, ctx.factor)
-        by_down, by_up = slope.t() @ masked(rows, mask), _scaled(above.t(), inner, ctx.factor)
+        shape, grad_output = grad_output.shape, grad_output.reshape(-1, grad_output.shape[-1])
+        slope = _scaled(grad_output, up, ctx.factor)
+        by_down, by_up = slope.t() @ masked(rows, mask), _scaled(grad_output.t(), inner, ctx.factor)
         by_x = None
         if ctx.needs_input_grad[0]:
-            by_x = product(above, whole(weight, ctx.quant_state, above.dtype))
+            by_x = product(grad_output, whole(weight, ctx.quant_state, grad_output.dtype))
             by_x = by_x.addmm_(slope, down) if mask is None else by_x.add_(masked(slope @ down, mask))
             by_x = by_x.view(*shape[:-1], -1)
         return by_x, None, None, None, by_down.to(ctx.types[0]), by_up.to(ctx.types[1]), None, None
 
 
 def whole(weight: Tensor, quant_state: Any, dtype: torch.dtype) -> Tensor:
-    """A matrix (out, in) as a product takes it: as it is, or in `dtype` what its 4 bits stand for."""
+    """A matrix (out, in) as a product takes it: as it is, or dequantized from 4 bits to `dtype`."""
     if quant_state is None:
         return weight
     functional: Any = import_module("bitsandbytes.functional")  # it has no types

@@ -1,4 +1,4 @@
-"""What learns in a model: an adapter of PEFT's put on it, or all of its own weights."""
+"""Makes a model trainable: an adapter of PEFT's is put on it, or all of its own weights are trained."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ UNADAPTED = {"out_proj"}
 """What PEFT refuses to adapt in models of these types: `_check_lora_target_modules_mamba` of peft 0.21, tuners/tuners_utils.py."""
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-"""PEFT's name for them."""
+"""PEFT's name of the file of an adapter's weights."""
 
 
 def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
-    """The model with what will learn: an adapter put on it, new or from a checkpoint, or all of its own weights.
+    """The model ready for training: with an adapter, new or from a checkpoint, or with all of its own weights.
 
     The base model is recorded by the name its user knows.
 
@@ -82,7 +82,7 @@ def adapt(model: Any, recipe: Recipe, resumed: Path | None, say: Say) -> Any:
 
 
 def parameters_meant(model: Any, recipe: Recipe) -> list[str] | None:
-    """The parameters beside modules that get an adapter, as PEFT takes them; None for none.
+    """The recipe's `target_parameters`, which get an adapter beside the modules, as PEFT takes them; None for none.
 
     Raises:
         SetupFailed: the model has no such parameter.
@@ -101,7 +101,7 @@ def parameters_meant(model: Any, recipe: Recipe) -> list[str] | None:
 
 
 def modules_meant(model: Any, recipe: Recipe) -> list[str] | None:
-    """The modules that learn whole, as PEFT takes them; None for none.
+    """The recipe's `modules_to_save`, which are trained whole, as PEFT takes them; None for none.
 
     Raises:
         SetupFailed: the model has no such module, or holds it in 4 bits.
@@ -119,7 +119,7 @@ def modules_meant(model: Any, recipe: Recipe) -> list[str] | None:
 
 
 def _learn_in_32_bits(wrapper: Any) -> None:
-    """Hold a module's trained copy in 32 bits, as all that learns; what an embedding gives stays in the model's own type."""
+    """Hold a module's trained copy in 32 bits, as all trainable weights; an embedding's output stays in the model's own type."""
     from torch import nn
 
     for name, copy in wrapper.modules_to_save.items():
@@ -130,13 +130,13 @@ def _learn_in_32_bits(wrapper: Any) -> None:
 
 
 def embeddings_and_head(model: Any) -> list[str]:
-    """The names of these two modules within theirs, in the order in which the model has them."""
+    """The names of the input embeddings and the head within their parent modules, in the model's order."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     return [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
 
 
 def head_of(model: Any) -> Any:
-    """The module that makes logits of states now: of a head that learns whole beside an adapter the copy that does, unless that is off."""
+    """The module that computes logits now: of a head in `modules_to_save` the trained copy, unless adapters are disabled."""
     head = model.get_output_embeddings()
     if not hasattr(head, "modules_to_save"):
         return head

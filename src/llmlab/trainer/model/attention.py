@@ -21,7 +21,7 @@ TRIED = 32
 AMPERE = 8
 """The first compute capability that `varlen_attn` (FlashAttention 2) runs on."""
 KNOWN = {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "output_router_logits", "is_causal"}
-"""What models hand on that changes nothing here."""
+"""Keyword arguments of models that change nothing here."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ def attend(
     sliding_window: int | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Query (1, heads, tokens, head size), key and value (1, their heads, tokens, head size) to (1, tokens, heads, head size).
+    """Attention within each document of a row, in the signature of transformers' `AttentionInterface`.
+
+    Query (1, heads, tokens, head size), key and value (1, their heads, tokens, head size) to (1, tokens, heads, head size).
 
     Raises:
         NotImplementedError: the model asks for something that is not done here.
@@ -84,7 +86,7 @@ def attend(
 
 
 def _whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, window: int | None) -> Tensor:
-    """One document; or the newest token after a cache, which sees everything before it."""
+    """Attention of one document; or of the newest token after a cache, which sees everything before it."""
     tokens, seen = query.shape[2], key.shape[2]
     if mask is None and window is not None and seen > window:
         distance = torch.arange(seen - tokens, seen, device=query.device)[:, None] - torch.arange(seen, device=query.device)[None]
@@ -99,7 +101,7 @@ def _whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scali
 
 
 def try_on(device: str, dtype: torch.dtype, config: Any) -> None:
-    """One call forward and backward where training computes, in a model's own sizes: weights that are to be divided are tried elsewhere.
+    """Try attention forward and backward on the training's device, in a model's sizes: weights that are to be sharded are tried elsewhere.
 
     Raises:
         RuntimeError: the device refuses them.

@@ -1,11 +1,11 @@
-"""Causal attention of documents on a CPU, each by itself, with the gradients written where they belong.
+"""Causal attention within each document of a row on a CPU, with gradients by hand.
 
-Slicing a row for autograd would fill and add a whole row's gradient for each document, so both ways are made here, into slices of one
-tensor. In 16 bits torch's own flash kernel takes longer than the products it stands for: both ways three times as long, except forward on
-a processor with tiles (AMX), where it takes half as long and is used. What is made here goes a block of queries at a time: its products
-and one softmax, whose probabilities are made again on the way back rather than kept. Of the five products of the way back (Dao et al. 2022,
-arXiv 2205.14135, algorithm 4) two pairs have one shape each and are made as one, because a call costs more than its arithmetic. 32 bits,
-and documents so long that a block's probabilities leave the caches, go through torch's kernel.
+Slicing a row for autograd would fill and add a whole row's gradient for each document, so forward and backward write into slices of one
+tensor here. In 16 bits torch's own flash kernel takes longer than the products it stands for: three times as long for both, except forward
+on a processor with tiles (AMX), where it takes half as long and is used. What is computed here goes a block of queries at a time: its
+products and one softmax, whose probabilities are computed again in backward rather than kept. Of the five products of backward (Dao et al.
+2022, arXiv 2205.14135, algorithm 4) two pairs have one shape each and are computed as one, because a call costs more than its arithmetic.
+32 bits, and documents so long that a block's probabilities leave the caches, go through torch's kernel.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from llmlab.trainer.machine import has_amx
 BLOCK = 128
 """Queries whose probabilities are in memory at once: with 128 keys more they stay in a core's cache."""
 LONGEST = 1024
-"""Tokens up to which documents go by products: both ways took 11.7 of 31.0 ms at 640 tokens and 35.7 of 68.8 at 1,024, one thread."""
+"""Tokens up to which documents go by products: both passes took 11.7 of 31.0 ms at 640 tokens and 35.7 of 68.8 at 1,024, one thread."""
 WHOLE = 32
 """Tokens that a document is rounded up to, into those behind it, which it does not see. The matrix library compiles a kernel for each
 shape it meets and keeps it: documents have hundreds of lengths. Rounded, a training of 128 rows took 788 instead of 908 MiB."""
 TOGETHER = 2**21
-"""Scores and slopes of blocks of one shape that are made at once: 4 MiB, of which a small model's block of 128 queries is an eighth."""
+"""Scores and slopes of blocks of one shape that are computed at once: 4 MiB, of which a small model's block of 128 queries is an eighth."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # noqa: SLF001 - it has no public name
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward  # noqa: SLF001
@@ -60,24 +60,24 @@ class DocumentsAttention(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, *kept = ctx.saved_tensors
         pairs, tokens, size = key.shape[1:]
         by_query, by_keys = torch.empty_like(query), key.new_empty(2 * pairs, tokens, size)
         short, long = ctx.parts
         if short:
-            stacked = _rows(query[0] * ctx.scale, above[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
+            stacked = _rows(query[0] * ctx.scale, grad_output[0].transpose(0, 1)).view(2 * pairs, -1, tokens + WHOLE, size)
             _backward(stacked, _rows(key[0], value[0]), short, by_query[0], by_keys, ctx.scale)
         for part in long:
             output, sums = kept
-            outputs = (output[0, part].transpose(0, 1), sums[:, part], above[0, part].transpose(0, 1))
+            outputs = (output[0, part].transpose(0, 1), sums[:, part], grad_output[0, part].transpose(0, 1))
             by = _by_torch(query[0, :, part], key[0, :, part], value[0, :, part], *outputs, ctx.scale)
             by_query[0, :, part], by_keys[:pairs, part], by_keys[pairs:, part] = by
         return by_query, by_keys[None, :pairs], by_keys[None, pairs:], None, None
 
 
 def _parts(query: Tensor, cu_seqlens: tuple[int, ...]) -> tuple[list[slice], list[slice]]:
-    """The documents, short ones, whose way back goes by products, and long ones, which are torch's both ways."""
+    """The documents as slices: short ones, whose backward goes by products, and long ones, which torch's kernel does both ways."""
     parts = [slice(start, end) for start, end in pairwise(cu_seqlens)]
     longest = LONGEST if query.dtype != torch.float32 else 0
     return [part for part in parts if _size(part) <= longest], [part for part in parts if _size(part) > longest]
@@ -107,7 +107,7 @@ def _forward(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _rows(first: Tensor, second: Tensor) -> Tensor:
-    """Two of (n, tokens, size) as (2 x n, tokens and what rounds the last document up, size)."""
+    """Two tensors (n, tokens, size) stacked to (2 x n, tokens and what rounds the last document up, size)."""
     count, tokens, size = first.shape
     rows = first.new_empty(2, count, tokens + WHOLE, size)
     rows[0, :, :tokens], rows[1, :, :tokens] = first, second
@@ -118,8 +118,8 @@ def _rows(first: Tensor, second: Tensor) -> Tensor:
 def _backward(stacked: Tensor, keys: Tensor, parts: list[slice], by_query: Tensor, by_keys: Tensor, scale: float) -> None:
     """The gradients of documents by keys and by values into `by_keys` (2 x their heads, tokens, size), as `keys` are keys and then values.
 
-    `stacked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then what comes from above. The gradient by the
-    unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are made at once, whichever documents they are of.
+    `stacked` (2 x their heads, heads that share one, tokens, size) are scaled queries and then gradients of the output. The gradient by
+    the unscaled queries goes into `by_query` (heads, tokens, size). Blocks of one shape are computed at once, of whichever documents.
     """
     both, groups, _, size = stacked.shape
     for start, end, alike in _blocks(parts, both * groups):
@@ -179,11 +179,11 @@ def _hidden(dtype: torch.dtype, size: int) -> Tensor:
 
 
 def _by_torch(
-    query: Tensor, key: Tensor, value: Tensor, output: Tensor, sums: Tensor, above: Tensor, scale: float
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, sums: Tensor, grad_output: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     groups = query.shape[0] // key.shape[0]
     by_query, by_key, by_value = _flash_backward(
-        above[None],
+        grad_output[None],
         query[None],
         _repeated(key[None], groups),
         _repeated(value[None], groups),

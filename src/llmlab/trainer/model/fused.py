@@ -1,4 +1,4 @@
-"""Elementwise pieces of a model with their gradients by hand: fewer passes over memory, and fewer tensors kept for the way back.
+"""Elementwise pieces of a model with their gradients by hand: fewer passes over memory, and fewer tensors kept for backward.
 
 A norm keeps its input and one number a token, where autograd keeps five tensors of the input's size, three of them in 32 bits. A gate keeps
 its two inputs. Dropout draws four decisions from one 64-bit number.
@@ -19,7 +19,7 @@ CLOSE = 1e-2
 
 
 def close(theirs: Tensor, ours: Tensor) -> bool:
-    """Whether a piece of ours has given what the model's own has, but for rounding."""
+    """Whether our output equals that of the model's own module, but for rounding."""
     expected, actual = theirs.float(), ours.float()
     return expected.shape == actual.shape and bool((expected - actual).norm() <= CLOSE * expected.norm())
 
@@ -36,16 +36,16 @@ class RmsNorm(torch.autograd.Function):
         return unit.mul_(weight) if weight.dtype == x.dtype else weight * unit
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, scale = ctx.saved_tensors
         by_x, by_weight = x.new_empty(x.shape), None
         if ctx.needs_input_grad[1]:
-            by_weight = (above * (x * scale).to(x.dtype)).flatten(0, -2).sum(0, dtype=torch.float32).to(weight.dtype)
+            by_weight = (grad_output * (x * scale).to(x.dtype)).flatten(0, -2).sum(0, dtype=torch.float32).to(weight.dtype)
         rows = max(1, CACHED // x.shape[-1]) if x.device.type == "cpu" else x.numel()
-        parts = (tensor.reshape(-1, tensor.shape[-1]).split(rows) for tensor in (x, scale, above, by_x))
-        for its_x, its_scale, its_above, into in zip(*parts, strict=True):  # several passes in 32 bits
+        parts = (tensor.reshape(-1, tensor.shape[-1]).split(rows) for tensor in (x, scale, grad_output, by_x))
+        for its_x, its_scale, its_grad_output, into in zip(*parts, strict=True):  # several passes in 32 bits
             unit = its_x * its_scale
-            slope = (its_above * weight).float()
+            slope = (its_grad_output * weight).float()
             mean = (slope * unit).mean(-1, keepdim=True)
             into.copy_(slope.sub_(unit.mul_(mean)).mul_(its_scale))
         return by_x, by_weight, None
@@ -60,10 +60,10 @@ class SiluGate(torch.autograd.Function):
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
-        by_up = torch.nn.functional.silu(gate).mul_(above)
-        return torch.ops.aten.silu_backward(above * up, gate), by_up
+        by_up = torch.nn.functional.silu(gate).mul_(grad_output)
+        return torch.ops.aten.silu_backward(grad_output * up, gate), by_up
 
 
 class Drop(torch.autograd.Function):
@@ -77,9 +77,9 @@ class Drop(torch.autograd.Function):
         return masked(x, mask).mul_(ctx.scale)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
         (mask,) = ctx.saved_tensors
-        return masked(above, mask).mul_(ctx.scale), None
+        return masked(grad_output, mask).mul_(ctx.scale), None
 
 
 class Dropout(nn.Module):
@@ -99,7 +99,7 @@ class Dropout(nn.Module):
 
 
 def draw_mask(x: Tensor, probability: float) -> Tensor:
-    """What stays of 16-bit numbers when each is dropped with a probability: all bits of an int16, or none, so that no number is converted.
+    """A dropout mask for 16-bit numbers: all bits of an int16 (kept), or none (dropped), so that no number is converted.
 
     On a CPU the bits come from a generator twice as fast as torch's, whose seed torch draws.
     """
@@ -114,5 +114,5 @@ def draw_mask(x: Tensor, probability: float) -> Tensor:
 
 
 def masked(x: Tensor, mask: Tensor | None) -> Tensor:
-    """16-bit numbers, those where the mask is zero made zero; without a mask, themselves."""
+    """16-bit numbers, zeroed where the mask is zero; without a mask, unchanged."""
     return x if mask is None else (x.contiguous().view(torch.int16) & mask).view(x.dtype)

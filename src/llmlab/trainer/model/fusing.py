@@ -1,4 +1,4 @@
-"""Put the fused pieces in their places in a model.
+"""Replaces modules of a model by the fused ones.
 
 A model's module is replaced only where it gives what ours gives on random input, within rounding; the price is that a model with a norm of
 another form is left as it is. An adapter is PEFT's, whose version is fixed, and is known by its class.
@@ -19,7 +19,7 @@ from llmlab.trainer.model.rotation import fuse_rotations
 
 
 def fuse(model: nn.Module, adapted: nn.Module, device: str) -> str:
-    """Replace in place what can be replaced where training computes; returns what was, in words.
+    """Replace in place the modules that the training's device computes quicker fused; returns which, in words.
 
     On a CPU all of it. On a GPU the norms by torch's own fused operator, rotations, gates, and adapters without dropout, which is torch's
     there.
@@ -91,7 +91,7 @@ def _gate_forward(module: Any, x: Tensor) -> Tensor:
 
 
 def _same(module: nn.Module, forward: Callable[[Tensor], Tensor], size: int) -> bool:
-    """Whether a module gives on random input what ours gives; that one raises means that it does not."""
+    """Whether a module gives on random input what our forward gives; an error of either means that it does not."""
     weight = next(module.parameters())
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(1, 8, size, generator=generator).to(weight.device, _computed(weight))

@@ -1,4 +1,4 @@
-"""The base model, its tokenizer, and what is put on it; each choice comes with its reason."""
+"""Loads the base model and its tokenizer, and sets threads, checkpointing and compilation; each choice is logged with its reason."""
 
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
 
 
 def load_model(recipe: Recipe, work: WorkFolder, device: Device, tokenizer: Any, resumed: Path | None = None) -> Any:
-    """The base model, every weight of it from the files; of a full training that goes on, the weights of its checkpoint.
+    """Load the base model, every weight from its files; in a full training that resumes, from the checkpoint.
 
-    What learns is held in 32 bits, else a bf16 step of the optimizer would be lost in rounding; a frozen base is in the machine's type.
+    Trainable weights are held in 32 bits, else a bf16 step of the optimizer would be lost in rounding; a frozen base is in `device.dtype`.
 
     Raises:
         SetupFailed: files are missing or damaged, or the tokenizer has more tokens than the model.
@@ -91,7 +91,7 @@ def _keep_layout(model: Any) -> None:
 
 
 def _check_experts(recipe: Recipe, place: str) -> None:
-    """That no part of the model stays in 16 bits by surprise.
+    """Check that no part of the model stays in 16 bits by surprise.
 
     Raises:
         SetupFailed: it has experts.
@@ -106,7 +106,7 @@ def _check_experts(recipe: Recipe, place: str) -> None:
         raise SetupFailed(footprint.EXPERTS_IN_16_BITS.format(model=recipe.model), "llmlab launch --set method=lora")
 
 
-def share(model: Any, device: Device, say: Say) -> None:
+def set_threads(model: Any, device: Device, say: Say) -> None:
     """Set the number of threads, which on a CPU depends on the model."""
     import torch
 
@@ -169,7 +169,7 @@ def source(recipe: Recipe, work: WorkFolder) -> str:
 
 
 def _four_bits(device: Device) -> Any:
-    """NF4 with double quantisation, computed in the machine's own type (Dettmers et al. 2023, arXiv 2305.14314)."""
+    """NF4 with double quantisation, computed in the device's number format (Dettmers et al. 2023, arXiv 2305.14314)."""
     import torch
     from transformers import BitsAndBytesConfig
 

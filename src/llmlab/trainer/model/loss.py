@@ -1,4 +1,4 @@
-"""The loss head only where there is loss, in chunks, its gradient made on the way forward: no tensor of tokens by vocabulary is kept.
+"""The loss head only where there is loss, in chunks, its gradient computed in forward: no tensor of tokens by vocabulary is kept.
 
 Per position the negative log-likelihood is `logsumexp(z) - z[target]` with `z = head(hidden)`, and its gradient by the hidden state is
 `(softmax(z) - onehot(target)) @ weight`. Each chunk's logits serve both and are gone before the next, so nothing is computed twice and
@@ -25,7 +25,7 @@ class TokenLosses(torch.autograd.Function):
     """Hidden states (n, hidden), head weight (vocabulary, hidden), bias or None, targets (n,) to losses (n,) and hits (n,).
 
     `frozen` is the weight laid out for its products, if it was.
-    The gradient of a trainable head is made on the way back, because it weighs each position by what comes from above.
+    The gradient of a trainable head is computed in backward, because it weighs each position by the gradient of its loss.
     """
 
     @staticmethod
@@ -47,9 +47,9 @@ class TokenLosses(torch.autograd.Function):
         return losses, hits
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor, _hits: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor, _hits: Tensor) -> tuple[Tensor | None, ...]:
         gradient, *rest = ctx.saved_tensors
-        by_hidden = gradient * above[:, None].to(gradient.dtype) if gradient is not None else None
+        by_hidden = gradient * grad_output[:, None].to(gradient.dtype) if gradient is not None else None
         if not ctx.trains_head:
             return by_hidden, None, None, None, None
         hidden, weight, bias, targets = rest
@@ -59,7 +59,7 @@ class TokenLosses(torch.autograd.Function):
             part = slice(start, start + CHUNK)
             slope = _chunk(hidden[part], weight, bias, targets[part], None, wanted=True)[2]
             assert slope is not None
-            slope *= above[part, None].to(slope.dtype)
+            slope *= grad_output[part, None].to(slope.dtype)
             by_weight += slope.t() @ hidden[part]
             if by_bias is not None:
                 by_bias += slope.sum(0)
@@ -85,7 +85,7 @@ def token_losses(hidden: Tensor, head: torch.nn.Linear, targets: Tensor) -> tupl
 
 
 def of_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of logits (n, vocabulary) that are there already, for heads that are more than a matrix."""
+    """Losses and hits, as `token_losses`, of logits (n, vocabulary) already computed, for heads that are more than a matrix."""
     losses = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
     return losses, logits.argmax(-1) == targets
 

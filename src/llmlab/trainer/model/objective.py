@@ -1,8 +1,8 @@
-"""Model and loss as one module: a row goes in, what it costs comes out.
+"""Model and loss as one module: a row goes in, its loss comes out.
 
-Being one module matters when the weights lie in pieces over several GPUs: they are whole only within the forward pass of the module that
-was divided. What is special about a model (its attention, its head) is not guessed but tried, on a few tokens, before training: packing
-is on only where a packed row gives what each document gives alone, and the chunked head only where it gives what the model's own gives.
+They share a module because FSDP gathers sharded parameters only inside the forward of the module that it wraps. What is special about a
+model (its attention, its head) is not guessed but tried, on a few tokens, before training: packing is on only where a packed row gives what
+each document gives alone, and the chunked head only where it gives what the model's own gives.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from llmlab.trainer.model.fusing import fuse
 from llmlab.trainer.model.load import another, causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model.products import lay_out
-from llmlab.trainer.model.rows import Row, packed_row, padded_row
+from llmlab.trainer.model.rows import MicroBatch, packed_row, padded_row
 
 TRIED_TOKENS = 48
 TRIED_DOCUMENTS = 3
@@ -37,7 +37,7 @@ CLOSE = {"float32": 1e-4, "bfloat16": 4e-2, "float16": 1e-2}
 
 @dataclass(frozen=True)
 class Result:
-    """Of one row: the loss summed over its tokens (sft) or pairs (dpo), and how many of them were right (likeliest; preferred)."""
+    """Result of a row: the loss summed over its tokens (sft) or pairs (dpo), and how many of them were right (likeliest; preferred)."""
 
     loss: Tensor
     right: Tensor
@@ -51,7 +51,7 @@ class Result:
 
 
 class Objective(nn.Module):
-    """What is optimised. `packed` and `chunked` are what the model was found to be fit for."""
+    """The training objective. `packed` and `chunked` are whether packing and the chunked head are exact for this model."""
 
     def __init__(self, model: Any, recipe: Recipe, device: Device, *, packed: bool, chunked: bool) -> None:
         super().__init__()
@@ -67,18 +67,18 @@ class Objective(nn.Module):
     def causal(self) -> Any:
         return causal(self.model)
 
-    def forward(self, row: Row) -> Result:
+    def forward(self, row: MicroBatch) -> Result:
         with self.device.autocast():
             return self._result(row)
 
-    def _result(self, row: Row) -> Result:
+    def _result(self, row: MicroBatch) -> Result:
         if self.dpo is None:
             losses, hits = self.token_losses(self.causal, row)
             return Result(losses.sum(), hits.sum())
         with torch.no_grad():  # first, while nothing of what learns is kept for its gradient: RWKV changes weights in place for evaluation
             before, _ = self._reference_losses(row)
         losses, _ = self.token_losses(self.causal, row)
-        gain = (before - losses).new_zeros(row.sequences).index_add(0, row.owners, before - losses)
+        gain = (before - losses).new_zeros(row.sequences).index_add(0, row.sequence_ids, before - losses)
         chosen, rejected = gain[0::2], gain[1::2]
         each = preference_losses(chosen, rejected, self.dpo.beta, self.dpo.label_smoothing)
         live = row.items  # an idle row carries a pair, and weighs nothing
@@ -88,21 +88,21 @@ class Objective(nn.Module):
             (self.dpo.beta * (chosen - rejected))[:live].sum().detach(),
         )
 
-    def token_losses(self, model: Any, row: Row) -> tuple[Tensor, Tensor]:
+    def token_losses(self, model: Any, row: MicroBatch) -> tuple[Tensor, Tensor]:
         """Loss and hit of each of the row's targets."""
-        inputs: dict[str, Any] = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
+        inputs: dict[str, Any] = {"input_ids": row.ids, "position_ids": row.position_ids, "use_cache": False}
         if row.documents is not None:
             inputs["documents"] = row.documents
         else:
             inputs["attention_mask"] = row.mask
         if not self.chunked:
             logits = model(**inputs).logits
-            return of_logits(logits.reshape(-1, logits.shape[-1])[row.places], row.targets)
+            return of_logits(logits.reshape(-1, logits.shape[-1])[row.loss_positions], row.targets)
         states = decoder(model)(**inputs).last_hidden_state
-        return token_losses(states.reshape(-1, states.shape[-1])[row.places], head_of(model), row.targets)
+        return token_losses(states.reshape(-1, states.shape[-1])[row.loss_positions], head_of(model), row.targets)
 
-    def _reference_losses(self, row: Row) -> tuple[Tensor, Tensor]:
-        """What the model said before training: itself without the adapter, or a copy that was kept."""
+    def _reference_losses(self, row: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Losses of the reference model, as before training: the model without its adapter, or the copy that was kept."""
         if self.reference is not None:
             return self.token_losses(self.reference, row)
         without: Callable[[], AbstractContextManager[None]] = getattr(self.model, "disable_adapter", nullcontext)
@@ -115,7 +115,7 @@ class Objective(nn.Module):
             self.model.train(was)
 
     def refer_to(self, model: Any) -> None:
-        """Measure preferences against another model than the one that training goes on from."""
+        """Take another model's weights as the reference than those that training resumes from."""
         self.reference.load_state_dict(model.state_dict())
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -153,7 +153,7 @@ def choose(
 
 
 def plain(model: Any, recipe: Recipe, device: Device, tokens: Tokens, say: Callable[[str], None]) -> Objective:
-    """The objective of a model that another's loop trains: nothing of it replaced, padded, its head in chunks where that is exact.
+    """The objective of a model that TRL's loop trains: nothing fused, batches padded, its head in chunks where that is exact.
 
     Raises:
         SetupFailed: the model computes nothing, or looks ahead.
@@ -169,7 +169,7 @@ def plain(model: Any, recipe: Recipe, device: Device, tokens: Tokens, say: Calla
 
 
 def _check_causal(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> None:
-    """That the model computes what training gives it, and nothing at a token from those behind it, which are what it learns to say.
+    """Check that the model computes what training gives it, and at a token sees none of those behind it, which it learns to predict.
 
     Encoders such as BERT's have a head for this use, and look both ways unless their configuration says `is_decoder`.
 
@@ -208,7 +208,7 @@ def _packs(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> tuple[b
         base.set_attn_implementation(attention.register())
         row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
-        _way_back(base.train(), row)  # dropout within the attention is only asked for here
+        _try_backward(base.train(), row)  # dropout within the attention is only asked for here
         attention.try_on(device.name, getattr(torch, device.dtype), base.config.get_text_config())
     except (NotImplementedError, ValueError, TypeError, AttributeError, RuntimeError) as error:  # a model may have no heads at all
         if endings.is_out_of_memory(error):
@@ -223,8 +223,8 @@ def _packs(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> tuple[b
     return True, f"a packed row gives what its documents give alone, within {apart:.0e}"
 
 
-def _way_back(base: Any, row: Row) -> None:
-    """Backward through a packed row, which a kernel may refuse whose forward it does: head sizes over 192 on some GPUs.
+def _try_backward(base: Any, row: MicroBatch) -> None:
+    """Run backward through a packed row: a kernel may do forward and refuse backward, as with head sizes over 192 on some GPUs.
 
     https://github.com/pytorch/pytorch/blob/v2.13.0/aten/src/ATen/native/transformers/cuda/sdp_utils.cpp
     """
@@ -248,7 +248,7 @@ def _chunks(base: Any, device: Device, tokens: Tokens) -> tuple[bool, str]:
     if type(head) is not nn.Linear:
         return False, "the model's head is more than one matrix"
     row = padded_row(_some(tokens)[:1], 1).to(str(base.device))
-    inputs = {"input_ids": row.ids, "position_ids": row.positions, "use_cache": False}
+    inputs = {"input_ids": row.ids, "position_ids": row.position_ids, "use_cache": False}
     whole, _ = of_logits(base(**inputs).logits[0, :-1], row.ids[0, 1:])
     parts, _ = token_losses(decoder(base)(**inputs).last_hidden_state[0, :-1], head, row.ids[0, 1:])
     apart = _difference(parts, whole)
@@ -256,8 +256,8 @@ def _chunks(base: Any, device: Device, tokens: Tokens) -> tuple[bool, str]:
     return same, f"{'the loss' if same else 'not the loss'} of the model's own head, within {apart:.0e}"
 
 
-def _states(base: Any, row: Row, **documents: Any) -> Tensor:
-    states: Tensor = decoder(base)(input_ids=row.ids, position_ids=row.positions, use_cache=False, **documents).last_hidden_state[0]
+def _states(base: Any, row: MicroBatch, **documents: Any) -> Tensor:
+    states: Tensor = decoder(base)(input_ids=row.ids, position_ids=row.position_ids, use_cache=False, **documents).last_hidden_state[0]
     return states[: row.tokens]
 
 

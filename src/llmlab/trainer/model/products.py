@@ -75,9 +75,9 @@ class FrozenProduct(torch.autograd.Function):
         return product(x.reshape(-1, x.shape[-1]), weight.t(), bias).view(*x.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         (weight,) = ctx.saved_tensors
-        return product(above.reshape(-1, above.shape[-1]), weight).view(*above.shape[:-1], -1), None, None
+        return product(grad_output.reshape(-1, grad_output.shape[-1]), weight).view(*grad_output.shape[:-1], -1), None, None
 
 
 def is_frozen(module: nn.Module, dtype: torch.dtype | None = None) -> bool:
@@ -113,8 +113,8 @@ def _forward(module: Any, x: Tensor) -> Tensor:
     return output
 
 
-class Laid:
-    """A matrix (out, in) that does not learn, laid out where that gives the same bits."""
+class PrepackedWeight:
+    """A frozen matrix (out, in), prepacked for the matrix library where that gives the same bits."""
 
     def __init__(self, matrix: Tensor) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -135,11 +135,11 @@ class Laid:
 
 
 class Frozen:
-    """A matrix (out, in) in 16 bits that does not learn. `forward` is `x @ weight.T + bias`, `backward` is `above @ weight`."""
+    """A frozen matrix (out, in) in 16 bits. `forward` is `x @ weight.T + bias`, `backward` is `grad_output @ weight`."""
 
     def __init__(self, weight: Tensor) -> None:
         self.dtype = weight.dtype
-        self.forward, self.backward = Laid(weight), Laid(weight.t())
+        self.forward, self.backward = PrepackedWeight(weight), PrepackedWeight(weight.t())
 
 
 def lay_out(head: nn.Module, dtype: torch.dtype) -> bool:

@@ -29,10 +29,10 @@ class Rotation(torch.autograd.Function):
         return _turned(x, cos, -1, left, right)
 
     @staticmethod
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         left, right = sin.chunk(2, dim=-1)
-        return _turned(above, cos, 1, right, left), None, None
+        return _turned(grad_output, cos, 1, right, left), None, None
 
 
 def _turned(x: Tensor, cos: Tensor, sign: int, by_second: Tensor, by_first: Tensor) -> Tensor:

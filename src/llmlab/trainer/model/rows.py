@@ -18,25 +18,25 @@ Read = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one forward pass reads. `ids`, `positions` and `mask` are (batch, length); `documents` is None in a padded batch.
+class MicroBatch:
+    """The input of one forward pass. `ids`, `position_ids` and `mask` are (batch, length); `documents` is None in a padded batch.
 
-    `places` (n,) are the flattened positions that predict, `targets` (n,) what they should say, `owners` (n,) which of the row's
-    `sequences` each belongs to. A row without items (`items == 0`) keeps a process in step with the others and weighs nothing.
+    `loss_positions` (n,) are the flattened positions that predict, `targets` (n,) the tokens they should predict, `sequence_ids` (n,) which
+    of the row's `sequences` each belongs to. A row without items (`items == 0`) keeps a process in step with the others and weighs nothing.
     """
 
     ids: Tensor
-    positions: Tensor
+    position_ids: Tensor
     mask: Tensor | None
     documents: Documents | None
-    places: Tensor
+    loss_positions: Tensor
     targets: Tensor
-    owners: Tensor
+    sequence_ids: Tensor
     sequences: int
     items: int
     tokens: int
 
-    def to(self, device: str) -> "Row":
+    def to(self, device: str) -> "MicroBatch":
         if device == "cpu":
             return self
         moved: dict[str, Any] = {
@@ -46,11 +46,11 @@ class Row:
         if self.documents:
             cu_seqlens = self.documents.on_device.pin_memory().to(device, non_blocking=True)
             moved["documents"] = Documents(self.documents.cu_seqlens, cu_seqlens, self.documents.max_seqlen)
-        return Row(**moved)
+        return MicroBatch(**moved)
 
 
-def packed_row(read: Sequence[Read], items: int) -> Row:
-    """Sequences behind each other; positions start again at each. What rounds the row up is a document of its own, without loss."""
+def packed_row(read: Sequence[Read], items: int) -> MicroBatch:
+    """Pack sequences behind each other; positions start again at each. What rounds the row up is a document of its own, without loss."""
     lengths = np.array([len(ids) for ids, _ in read])
     count, tokens = len(read), int(lengths.sum())
     spare = -tokens % ROUND
@@ -64,13 +64,13 @@ def packed_row(read: Sequence[Read], items: int) -> Row:
     spoken = np.flatnonzero(mask)
     positions = np.arange(len(ids)) - np.repeat(cu_seqlens[:-1], lengths)
     documents = Documents(tuple(cu_seqlens.tolist()), torch.from_numpy(cu_seqlens.astype(np.int32)), int(lengths.max()))
-    owners = np.repeat(np.arange(len(read)), lengths)[spoken]
-    known, spot = _tensors(ids[None], positions[None]), _tensors(spoken - 1, ids[spoken], owners)
-    return Row(known[0], known[1], None, documents, spot[0], spot[1], spot[2], count, items, tokens)
+    sequence_ids = np.repeat(np.arange(len(read)), lengths)[spoken]
+    known, spot = _tensors(ids[None], positions[None]), _tensors(spoken - 1, ids[spoken], sequence_ids)
+    return MicroBatch(known[0], known[1], None, documents, spot[0], spot[1], spot[2], count, items, tokens)
 
 
-def padded_row(read: Sequence[Read], items: int) -> Row:
-    """Sequences under each other, padded on the right to the longest."""
+def padded_row(read: Sequence[Read], items: int) -> MicroBatch:
+    """Put sequences under each other, padded on the right to the longest."""
     longest = max(len(ids) for ids, _ in read)
     shape = (len(read), longest)
     ids, mask, loss = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
@@ -80,7 +80,7 @@ def padded_row(read: Sequence[Read], items: int) -> Row:
     places = np.flatnonzero(loss)
     positions = np.broadcast_to(np.arange(longest), shape).copy()
     known, spot = _tensors(ids, positions, mask), _tensors(places - 1, ids.reshape(-1)[places], places // longest)
-    return Row(known[0], known[1], known[2], None, spot[0], spot[1], spot[2], len(read), items, int(mask.sum()))
+    return MicroBatch(known[0], known[1], known[2], None, spot[0], spot[1], spot[2], len(read), items, int(mask.sum()))
 
 
 def _tensors(*arrays: np.ndarray[Any, Any]) -> tuple[Tensor, ...]:

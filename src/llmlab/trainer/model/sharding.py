@@ -17,10 +17,10 @@ ROOM = 0.6
 
 
 def divides(model: Any, recipe: Recipe, processes: Processes, say: Say) -> bool:
-    """Whether the weights are to be divided; the reason is said.
+    """Whether the weights are to be sharded; the reason is logged.
 
     Raises:
-        SetupFailed: they cannot be.
+        SetupFailed: the recipe asks for it, and its optimizer or objective keeps whole copies.
     """
     if processes.world_size == 1:
         return False

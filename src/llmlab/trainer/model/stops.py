@@ -21,24 +21,24 @@ def taught(tokenizer: Any) -> list[str]:
 
 
 def ids(known: object) -> list[int]:
-    """What a config has as its `eos_token_id`: one, several or none."""
+    """A config's `eos_token_id` as a list: one, several or none."""
     several = known if isinstance(known, list) else [known]
     return [token for token in several if isinstance(token, int) and not isinstance(token, bool)]
 
 
 def with_taught(tokenizer: Any, known: Iterable[int]) -> list[int]:
-    """The tokens that were known, and behind them those that were taught beside."""
+    """The stop tokens that were known, and behind them those that training taught beside."""
     return list(dict.fromkeys([*known, *tokenizer.convert_tokens_to_ids(taught(tokenizer))]))
 
 
 def stop_there(model: Any, tokenizer: Any) -> None:
-    """Let what the model generates end where its answers do."""
+    """Set the tokens at which the model's generation ends to those at which its answers do."""
     config = model.generation_config
     config.eos_token_id = with_taught(tokenizer, ids(config.eos_token_id)) or None
 
 
 def _behind_an_answer(tokenizer: Any) -> str:
-    """Empty where there is none, no chat template, or one that does not take the shortest conversation."""
+    """The special token right behind an answer; "" where there is none, no chat template, or one that refuses the shortest conversation."""
     if not tokenizer.chat_template:
         return ""
     try:

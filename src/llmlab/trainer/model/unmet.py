@@ -24,7 +24,7 @@ NAMED = 4
 
 
 def check_met(model: Any, tokenizer: Any, recipe: Recipe, tokens: Tokens, say: Say) -> None:
-    """That the model can learn what it is to say.
+    """Check that the model can learn every token that it is to predict.
 
     Raises:
         SetupFailed: a token that carries loss has never been met, and its row does not learn.

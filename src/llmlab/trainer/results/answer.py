@@ -71,13 +71,13 @@ def _small_enough(model: str, tuned: str, revision: str) -> None:
 
 
 def refuse(model: str, tuned: Path, error: Exception) -> LabError:
-    """That these two cannot be loaded, with the libraries' reason."""
+    """The error that base and tuned model cannot be loaded, with the libraries' reason."""
     reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return LabError(f"the model {model} with what was trained in {tuned} cannot be loaded: {reason.rstrip('.')}")
 
 
 def quietly(work: Callable[[], dict[str, Any]]) -> int:
-    """Do some work with the libraries silent: its JSON to standard output, or its error in words to the other; the exit code."""
+    """Do some work with the libraries silent: its JSON to standard output, or its error to standard error; returns the exit code."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import transformers

@@ -24,7 +24,7 @@ from llmlab.trainer.model import stops
 PROCESSOR_TEMPLATE = "chat_template.json"
 GENERATION = "generation_config.json"
 STOPS = "eos_token_id"
-"""In it, and where there is none in the config: the tokens at which generation ends, one or a list."""
+"""The key of the tokens at which generation ends, one or a list: in this file, and where there is none in the config."""
 TOKENIZER = (
     VOCABULARY, TOKENIZER_CONFIG, NAMES, TEMPLATE, f"{MORE}/*.jinja", PROCESSOR_TEMPLATE, "added_tokens.json", "vocab.json", "merges.txt",
     "vocab.txt", "tekken.json", "*.model", "tokenizer.model.*", "*.tiktoken",

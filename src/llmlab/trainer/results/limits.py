@@ -1,4 +1,4 @@
-"""What a CPU can be asked: known without torch, so that a command can say no before it downloads anything."""
+"""Which models a CPU can run: known without torch, so that a command can refuse before it downloads anything."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from llmlab.errors import LabError
 from llmlab.trainer.results import serving
 
 LARGEST_ON_CPU = 3_000_000_000
-"""Parameters above which a CPU reads more than 6 GB for each token it says."""
+"""Parameters above which a CPU reads more than 6 GB for each token that it generates."""
 
 
 def too_large(model: str, parameters: int, tuned: str, run: str = "latest") -> LabError:
-    """That a CPU is not the place to ask a model of this size; `tuned` is the folder of what a run made of it."""
+    """The error that a model of this size is too large for a CPU; `tuned` is the folder of a run's adapter or model."""
     return LabError(
         f"{model} has {parameters / 1e9:.1f} billion parameters, and without a GPU up to {LARGEST_ON_CPU / 1e9:.0f} billion answer in "
         "reasonable time; ask it on a machine that has one",

@@ -102,7 +102,7 @@ def belongs(model: str, adapter: Path, revision: str = "main") -> bool:
     """Whether the base model is known to be the adapter's own; False where either has no fingerprint.
 
     Raises:
-        LabError: it is another one.
+        LabError: it is another model.
     """
     known = origin.read(adapter)
     folder = origin.folder_of(model, revision)

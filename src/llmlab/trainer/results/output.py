@@ -1,4 +1,4 @@
-"""What comes out: the adapter in PEFT's form or the whole model, its tokenizer, where it comes from, a Modelfile, and a model card.
+"""Writes a training's output: adapter in PEFT's form or whole model, tokenizer, where it comes from, a Modelfile, and a model card.
 
 Everything is written aside, synced and then moved to its place, so that a folder of this name is whole. Metrics are there already.
 """
@@ -63,7 +63,7 @@ def write(
 def samples(output: Path, best: int | None) -> str:
     """Each prompt with what the base model answered before the first step, and the weights that come out after step `best` (or the last).
 
-    "" for an answer that nobody heard: an attempt on another machine may have been asked.
+    "" for an answer that is not recorded here: an attempt on another machine may have sampled it.
     """
     path = output / SAMPLES
     sampled = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""How vLLM serves what came out, and when it cannot: what `PEFTHelper` refuses (vllm/lora/peft_helper.py) is merged first."""
+"""How vLLM serves the output of a training, and when it cannot: what `PEFTHelper` refuses (vllm/lora/peft_helper.py) is merged first."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def config_of(folder: Path) -> dict[str, Any] | None:
-    """PEFT's words of the adapter in a folder, None for a whole model."""
+    """PEFT's config of the adapter in a folder, None for a whole model."""
     try:
         config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -24,7 +24,7 @@ from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, argu
 from llmlab.trainer.trl.stepping import Stepping
 
 TRY = "llmlab validate data/"
-"""With the recipe at hand it tries the rewards on the rows."""
+"""Hint of failed rewards: with the recipe at hand this command tries them on the rows."""
 
 
 class SteppingGrpo(Stepping, GRPOTrainer):  # type: ignore[misc]
@@ -46,7 +46,7 @@ class SteppingGrpo(Stepping, GRPOTrainer):  # type: ignore[misc]
 
 
 class Rewards:
-    """The recipe's rewards of what the model says, each a function as TRL calls one; all of them are asked together."""
+    """The recipe's rewards, each a function as TRL calls one; all of them are computed together."""
 
     def __init__(self, recipe: Recipe, prompts: Sequence[PromptRow]) -> None:
         grpo = recipe.grpo
@@ -71,12 +71,12 @@ class Rewards:
 
     @property
     def names(self) -> list[str]:
-        """Of each, told apart where two are alike."""
+        """The name of each reward, numbered where several are alike."""
         names = [self.scorer.name(at) for at in range(len(self.weights))]
         return [f"{name} {at + 1}" if names.count(name) > 1 else name for at, name in enumerate(names)]
 
     def functions(self) -> list[Any]:
-        """As TRL wants them, whose names it logs."""
+        """The functions that TRL calls, and whose names it logs."""
         return [self._function(at, name) for at, name in enumerate(self.names)]
 
     def _function(self, at: int, name: str) -> Any:
@@ -89,10 +89,10 @@ class Rewards:
         return reward
 
     def of(self, prompts: Sequence[PromptRow], rows: Sequence[int], texts: Sequence[str]) -> list[list[float]]:
-        """For each reward a number for each text; those of one prompt stand behind each other.
+        """Score texts: for each reward a number for each text; the texts of one prompt stand behind each other.
 
         Raises:
-            DataFailed: a reward did not answer a number; the row is named.
+            DataFailed: a reward did not return a number; the row is named.
         """
         numbers: list[list[float]] = [[] for _ in self.weights]
         start = 0
@@ -148,7 +148,7 @@ class GrpoObjective(TrlObjective):
         self.rewards.close()
 
     def batches(self, tokens: Tokens, items: Sequence[int]) -> Iterator[Batch]:
-        """Of a step, each prompt as often as it has completions, and places for the batches that are made of them; held out, prompts."""
+        """Batches of a step: each prompt as often as it has completions, then empty ones for TRL to fill; of held-out items, prompts."""
         if tokens is self.data.held_out:
             size = self.recipe.batch_size
             for rows in (items[start : start + size] for start in range(0, len(items), size)):
@@ -185,7 +185,7 @@ class GrpoObjective(TrlObjective):
         }
 
     def note(self, step: StepBatch, logs: Mapping[str, float]) -> str:
-        """What is to say of a step of which nothing was learned: at the first, the tenth and the hundredth such."""
+        """The warning about a step of which nothing was learned, at the first, the tenth and the hundredth such; else ""."""
         share = logs.get("frac_reward_zero_std") or 0.0
         self.groups += step.items
         self.alike += round(share * step.items)

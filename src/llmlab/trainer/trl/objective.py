@@ -24,13 +24,13 @@ from llmlab.trainer.trl.stepping import Stepping
 
 Batch = dict[str, Any]
 OF_THE_START = "ref"
-"""The copy that TRL makes of an adapter to compare with, and which is taken away again: of a training that goes on it would be a copy of
-what was learned before, while the model without its adapter is what it was before the first step."""
+"""The name of the copy that TRL makes of an adapter as its reference. It is deleted: in a training that resumes it would be a copy of what
+was learned before, while the model without its adapter is what it was before the first step."""
 
 
 @dataclass(frozen=True)
 class TrainerParts:
-    """What a trainer of TRL's is made of. `reference` is None where the model without its adapter is what it is compared with."""
+    """The arguments of a trainer of TRL's. `reference` is None where the model without its adapter is the reference."""
 
     recipe: Recipe
     device: Device
@@ -39,7 +39,7 @@ class TrainerParts:
     tokenizer: Any
     optimizer: torch.optim.Optimizer
     folder: Path
-    """TRL's own, within the work folder; nothing in it is kept."""
+    """TRL's output folder, within the work folder; nothing in it is kept."""
     steps: int
     """Optimizer steps that are left."""
 
@@ -58,7 +58,7 @@ class TrlObjective:
         raise NotImplementedError
 
     def batch(self, tokens: Tokens, items: Sequence[int]) -> Batch:
-        """What the trainer's `compute_loss` reads, of some items."""
+        """Some items as the batch that the trainer's `compute_loss` reads."""
         raise NotImplementedError
 
     def metrics(self, logs: Mapping[str, float]) -> dict[str, float | None]:
@@ -66,7 +66,7 @@ class TrlObjective:
         raise NotImplementedError
 
     def evaluated(self, trainer: Stepping, batches: Iterator[Batch]) -> Evaluated | None:  # noqa: ARG002 - what others need
-        """What held-out batches give, where TRL has to say it; None where llmlab's own evaluation does."""
+        """The evaluation of held-out batches by TRL; None where llmlab's own evaluation does it."""
         return None
 
     def counted(self, step: StepBatch, _items: Sequence[int], _logs: Mapping[str, float]) -> tuple[int, int]:
@@ -74,22 +74,22 @@ class TrlObjective:
         return step.tokens, step.trained
 
     def note(self, _step: StepBatch, _logs: Mapping[str, float]) -> str:
-        """What is to say of a step, if anything."""
+        """A message about a step, "" for none."""
         return ""
 
     def begun(self) -> tuple[str, ...]:
-        """What is to say before the first step, a line each."""
+        """Messages before the first step, a line each."""
         return ()
 
     def ended(self) -> str:
-        """What is to say of the training when it ends, if anything."""
+        """A message about the training when it ends, "" for none."""
         return ""
 
     def close(self) -> None:
-        """Nothing more is asked."""
+        """End what the objective has started; the training is over."""
 
     def batches(self, tokens: Tokens, items: Sequence[int]) -> Iterator[Batch]:
-        """The items in their order, at most `batch_size` at a time: of batches that are alike, the mean of their means is nearly the mean.
+        """Batches of the items in order, at most `batch_size` each and nearly alike, so that the mean of their means is nearly the mean.
 
         So a step has no batch of one example as long as it has another, which KTO could compare with itself alone.
         """
@@ -99,7 +99,7 @@ class TrlObjective:
 
 
 def arguments(parts: TrainerParts) -> dict[str, Any]:
-    """What every trainer is told: the recipe in TRL's words, and that it saves, reports and sends nothing by itself.
+    """The arguments of every trainer: the recipe in TRL's terms, and nothing that saves, reports or sends by itself.
 
     To the trainer a batch is a whole step, so it accumulates none (`Stepping`).
     """

@@ -1,4 +1,4 @@
-"""What is put before a trainer of TRL's so that it takes our steps: public methods of transformers' Trainer alone.
+"""A mixin by which a trainer of TRL's takes our steps: it overrides public methods of transformers' Trainer alone.
 
 To the trainer, a batch is all of a step's batches together. So it counts steps as we do, also where an epoch's last one is short, and goes
 on at any step without reading the data before it. Within a step it does what it would do while it accumulates: each batch forward and
@@ -19,7 +19,7 @@ class Stepping(Trainer):  # type: ignore[misc] # transformers is looked into by 
 
     Attributes:
         steps: the batches of each step that is left.
-        weigh: hears the loss of a step before the weights move, and raises where they must not.
+        weigh: called with the loss of a step before the weights move; raises where they must not.
         held_out: the batches of an evaluation.
     """
 

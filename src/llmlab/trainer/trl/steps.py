@@ -46,7 +46,7 @@ def objective_of(recipe: Recipe, data: Data) -> TrlObjective:
 
 
 def _name_of(trainer: Stepping) -> str:
-    """What TRL calls it."""
+    """The name of TRL's own class."""
     return next(kind.__name__ for kind in type(trainer).__mro__ if kind.__module__.startswith("trl."))
 
 
@@ -57,7 +57,7 @@ class TrlLoop(Loop):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.taught = objective_of(self.recipe, self.data)
+        self.trl_objective = objective_of(self.recipe, self.data)
 
     def run(self) -> None:
         """As `Loop.run`.
@@ -73,14 +73,14 @@ class TrlLoop(Loop):
                 self.trainer = self._trainer()
             with words.of_the_recipe(self.recipe, begun=True):
                 self.say(f"engine: TRL {version('trl')}, {_name_of(self.trainer)}, which pads its batches")
-                for line in self.taught.begun():
+                for line in self.trl_objective.begun():
                     self.say(line)
                 self._begin()
                 if not self.stopped_early and self.state.step < self.plan.steps:
                     self.trainer.train()
         finally:
-            self.taught.close()
-        if closing := self.taught.ended():
+            self.trl_objective.close()
+        if closing := self.trl_objective.ended():
             self.say(closing)
         self._close()
 
@@ -95,7 +95,7 @@ class TrlLoop(Loop):
             Path(self.control.work.cache) / "trl",
             max(1, self.plan.steps - self.state.step),
         )
-        trainer = self.taught.trainer(parts)
+        trainer = self.trl_objective.trainer(parts)
         trainer.steps, trainer.weigh = self._steps, self._weigh
         trainer.remove_callback(PrinterCallback)  # it prints beside our log
         trainer.add_callback(Between(self))
@@ -111,21 +111,21 @@ class TrlLoop(Loop):
             items = self.plan.items(number)
             tokens, trained = int(self.lengths[items].sum()), int(self.trained_tokens[items].sum())
             self.coming, self.items = StepBatch((), len(items), tokens, trained), [int(item) for item in items]
-            yield list(self.taught.batches(self.data.train, self.items))
+            yield list(self.trl_objective.batches(self.data.train, self.items))
 
     def _weigh(self, loss: float) -> None:
         self.speed.lap("compute")
         self._is_good(loss)
 
     def _held_out(self, held_out: Tokens) -> Evaluated:
-        evaluated = self.taught.evaluated(self.trainer, self._held_out_batches(held_out))
+        evaluated = self.trl_objective.evaluated(self.trainer, self._held_out_batches(held_out))
         return evaluated or super()._held_out(held_out)
 
     def _held_out_batches(self, held_out: Tokens) -> Iterator[Batch]:
         items = range(min(len(held_out), self.recipe.evaluation.most_examples))
-        for batch in self.taught.batches(held_out, items):
+        for batch in self.trl_objective.batches(held_out, items):
             yield batch
-            self.control.moved()
+            self.control.report_activity()
 
     # ------------------------------------------------------------ what TRL tells
 
@@ -140,7 +140,7 @@ class TrlLoop(Loop):
     @property
     def rate(self) -> float:
         """The learning rate of the step that is taken."""
-        return self.recipe.learning_rate * schedule.scale(self.recipe, self.state.step, self.plan.steps)
+        return self.recipe.learning_rate * schedule.lr_factor(self.recipe, self.state.step, self.plan.steps)
 
     def end_step(self, logs: Mapping[str, float]) -> None:
         """A step's row of metrics, and what is due between it and the next."""
@@ -150,21 +150,21 @@ class TrlLoop(Loop):
         self._note_move(moved=math.isfinite(norm))
         self.speed.lap("optimizer")
         self.overdue, self.leaving = self._pressed()
-        tokens, trained = self.taught.counted(step, self.items, logs)
+        tokens, trained = self.trl_objective.counted(step, self.items, logs)
         self.state.step, self.state.tokens = self.state.step + 1, self.state.tokens + tokens
-        if note := self.taught.note(step, logs):
+        if note := self.trl_objective.note(step, logs):
             self.say(note)
         self._between(
             {
                 "step": self.state.step, "epoch": round(self.plan.epoch(self.state.step), 6), "loss": logs["loss"], "learning_rate": rate,
-                "grad_norm": norm if math.isfinite(norm) else None, **self.taught.metrics(logs), "tokens": self.state.tokens,
+                "grad_norm": norm if math.isfinite(norm) else None, **self.trl_objective.metrics(logs), "tokens": self.state.tokens,
                 **self.speed.end(tokens, trained),
             }
         )  # fmt: skip
 
 
 class Between(TrainerCallback):  # type: ignore[misc] # transformers is looked into by nobody
-    """Tells the loop of each step."""
+    """Callback that reports each step to the loop."""
 
     def __init__(self, loop: TrlLoop) -> None:
         self.loop = loop

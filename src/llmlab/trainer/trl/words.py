@@ -1,4 +1,4 @@
-"""TRL's and transformers' words in errors, as the recipe's fields."""
+"""Translates the names of TRL's and transformers' arguments in errors to the recipe's fields."""
 
 import re
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def translated(text: str, objective: str) -> str:
 
 @contextmanager
 def of_the_recipe(recipe: Recipe, *, begun: bool = False) -> Iterator[None]:
-    """Within it, what TRL refuses is said of the recipe's fields; `begun` is whether it has taken the recipe already.
+    """Context in which TRL's errors are raised anew in terms of the recipe's fields; `begun` is whether TRL has taken the recipe already.
 
     Raises:
         SetupFailed: TRL refuses the recipe.
