@@ -34,14 +34,14 @@ class Uploads:
         self.newest = max(self.newest, step)
 
     def everything(self) -> None:
-        """Checkpoints, output and logs, as they are due while the trainer trains."""
+        """Upload checkpoints, output and logs, as they are due while the trainer trains."""
         self.checkpoints()
         self.output()
         if self._logs.next():
             self.logs()
 
     def checkpoints(self) -> None:
-        """Every whole checkpoint that is not in S3 yet, newest first: it is the one that matters when the time is short."""
+        """Upload every whole checkpoint that is not in S3 yet, newest first: it is the one that matters when the time is short."""
         paths, _ = shared.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
         whole = {path.removesuffix(f"/{contract.COMPLETE}") for path in paths if path.endswith(f"/{contract.COMPLETE}")}
         steps = {step for step in map(contract.parse_checkpoint_name, whole) if step is not None}
@@ -73,7 +73,7 @@ class Uploads:
         self.say(f"checkpoint {step} is saved: {sum(file.size for file in complete.files) / 1e6:.1f} MB")
 
     def output(self) -> tuple[DataFile, ...]:
-        """Every file of the output folder that changed; returns all of them as they are in S3.
+        """Upload every file of the output folder that changed; returns all of them as they are in S3.
 
         Raises:
             StoreError: of a file that S3 may still take, before one of a file that it never will; every file was tried.
@@ -128,7 +128,7 @@ class Uploads:
         return self._sent[path][1]
 
     def logs(self) -> None:
-        """The host's, the trainer's and our own log, as far as they have got; none that S3 has already."""
+        """Upload the host's, the trainer's and our own log, as far as they have got; none that S3 has already."""
         for stream in logs.STREAMS:
             now = logs.log(self.job.folder.logs, stream)
             if now.files and self._logs.sent.get(stream) != now:

@@ -22,7 +22,7 @@ Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Tokens:
-    """What is trained on, item by item: one sequence (`width` 1), or a chosen and a rejected one (`width` 2).
+    """The sequences to train on, item by item: one sequence (`width` 1), or a chosen and a rejected one (`width` 2).
 
     Attributes:
         ids: every sequence's tokens, one sequence behind the other; uint32[T].

@@ -34,7 +34,10 @@ _softmax_backward = torch.ops.aten._softmax_backward_data.out  # noqa: SLF001
 
 
 class DocumentsAttention(torch.autograd.Function):
-    """Query (1, heads, tokens, size), key and value (1, their heads, tokens, size) to (1, tokens, heads, size)."""
+    """Causal attention within documents.
+
+    Query (1, heads, tokens, size), key and value (1, their heads, tokens, size) to (1, tokens, heads, size).
+    """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, cu_seqlens: tuple[int, ...], scale: float) -> Tensor:
@@ -174,7 +177,7 @@ def _causal(scores: Tensor, start: int) -> Tensor:
 
 @cache
 def _hidden(dtype: torch.dtype, size: int) -> Tensor:
-    """What makes each query of a block blind to the keys after it."""
+    """The mask (0 and -inf) that makes each query of a block blind to the keys after it."""
     return torch.full((size, size), float("-inf")).triu_(1).to(dtype)
 
 

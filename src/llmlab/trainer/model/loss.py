@@ -22,7 +22,7 @@ CACHED = 2**19
 
 
 class TokenLosses(torch.autograd.Function):
-    """Hidden states (n, hidden), head weight (vocabulary, hidden), bias or None, targets (n,) to losses (n,) and hits (n,).
+    """Loss head: hidden states (n, hidden), weight (vocabulary, hidden), bias or None, targets (n,) to losses (n,) and hits (n,).
 
     `frozen` is the weight laid out for its products, if it was.
     The gradient of a trainable head is computed in backward, because it weighs each position by the gradient of its loss.

@@ -115,11 +115,11 @@ class Objective(nn.Module):
             self.model.train(was)
 
     def refer_to(self, model: Any) -> None:
-        """Take another model's weights as the reference than those that training resumes from."""
+        """Give the reference another model's weights than those that training resumes from."""
         self.reference.load_state_dict(model.state_dict())
 
     def trained(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """The parameters that learn, by the model's own names."""
+        """The trainable parameters, by the model's own names."""
         return ((name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad)
 
 
