@@ -138,7 +138,9 @@ class Answer:
     def refusal(self) -> Refusal:
         """The one word for all errors together: what the user can do something about comes first."""
         seen = {error.refusal for error in self.errors}
-        return next((one for one in (Refusal.DENIED, Refusal.QUOTA, Refusal.OTHER, Refusal.NOT_YET) if one in seen), Refusal.NO_CAPACITY)
+        return next(
+            (refusal for refusal in (Refusal.DENIED, Refusal.QUOTA, Refusal.OTHER, Refusal.NOT_YET) if refusal in seen), Refusal.NO_CAPACITY
+        )
 
     @property
     def final(self) -> bool:

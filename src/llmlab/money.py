@@ -43,7 +43,7 @@ def instance_cost(history: Sequence[PricePoint], start: datetime, end: datetime,
     `history` in any order; `price` (dollars an hour) holds before its first point, and throughout when there is none.
     """
     total, since, current = 0.0, start, price
-    for point in sorted(history, key=lambda one: one.at):
+    for point in sorted(history, key=lambda point: point.at):
         at = parse_timestamp(point.at)
         if at >= end:
             break
@@ -87,7 +87,7 @@ def hourly(charges: Iterable[Charge], price: float) -> float:
 def price_now(history: Iterable[PricePoint], now: datetime, price: float) -> float:
     """The price in force: of the newest point that is not after `now`, else `price`."""
     past = [point for point in history if parse_timestamp(point.at) <= now]
-    return max(past, key=lambda one: one.at).dollars if past else price
+    return max(past, key=lambda point: point.at).dollars if past else price
 
 
 def total(parts: Mapping[str, float]) -> float:
@@ -97,8 +97,8 @@ def total(parts: Mapping[str, float]) -> float:
 def total_parts(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """The parts of several attempts or runs, each kind summed."""
     parts: dict[str, float] = {}
-    for one in costs:
-        for what, dollars in one.items():
+    for cost in costs:
+        for what, dollars in cost.items():
             parts[what] = parts.get(what, 0.0) + dollars
     return parts
 

@@ -121,13 +121,13 @@ def _identity(settings: Settings, aws: Aws, here: dict[str, Any]) -> tuple[tuple
         policy=policies.scheduler(names),
         **bounded,
     )
-    made: tuple[AwsResource, ...] = (instance, profile, watchdog, scheduler, SpotRole(**here))
+    resources: tuple[AwsResource, ...] = (instance, profile, watchdog, scheduler, SpotRole(**here))
     if settings.github:
         provider = OidcProvider(**here)
         trust = policies.trust_github(aws.account, settings.github, settings.github_branch, settings.github_ids)
         push = Role(role_name=names.github_role, trust=trust, policy=policies.github_push(names), after=(provider,), **bounded)
-        made = (provider, push, *made)
-    return made, profile, watchdog, scheduler
+        resources = (provider, push, *resources)
+    return resources, profile, watchdog, scheduler
 
 
 def _watching(settings: Settings, topic: Topic, here: dict[str, Any]) -> tuple[AwsResource, ...]:

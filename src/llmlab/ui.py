@@ -200,7 +200,7 @@ class Ui:
 
 def _escaped(document: str) -> str:
     """A JSON document in which what a terminal would obey stands as JSON's own escapes, which any reader undoes."""
-    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    return OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -222,7 +222,9 @@ def _console(stream: TextIO) -> "Console":
             return super().render_str(visible(text), **options)
 
         def _render_buffer(self, buffer: "Iterable[Segment]") -> str:
-            return super()._render_buffer([one if one.control else Segment(visible(one.text), one.style) for one in buffer])
+            return super()._render_buffer(
+                [segment if segment.control else Segment(visible(segment.text), segment.style) for segment in buffer]
+            )
 
     return Visible(file=stream, highlight=False, markup=False, emoji=False, width=None if stream.isatty() else PIPE_COLUMNS)
 

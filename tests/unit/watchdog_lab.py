@@ -325,7 +325,7 @@ class Lab:
     def told(self) -> set[tuple[int, Notice]]:
         records = Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
-        return set(records.told)
+        return set(records.notified)
 
 
 def gone(instance: str | Attempt, state: str = "terminated") -> dict[str, Any]:

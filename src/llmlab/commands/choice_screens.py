@@ -41,7 +41,7 @@ def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["Renderab
             f", {count(facts.steps)} steps in all" if facts.steps else ""
         )
     yield ""
-    shown = [one for one in facts.options if every or one in _worth_showing(facts.options)]
+    shown = [option for option in facts.options if every or option in _worth_showing(facts.options)]
     yield OptionsTable(shown)
     hidden = len(facts.options) - len(shown)
     if hidden:
@@ -60,12 +60,12 @@ def next_step(facts: "Estimate", first: str, words: Sequence[str], market: Seque
 
     `words` are those that named its recipe and data, `market` the one that was asked for.
     """
-    chosen = next((one for one in facts.options if one.verdict is OfferVerdict.CHOSEN), None)
+    chosen = next((option for option in facts.options if option.verdict is OfferVerdict.CHOSEN), None)
     if chosen and not first.startswith("llmlab launch"):
         return first
     if chosen:
         return shlex.join([*shlex.split(first)[:2], *words, *shlex.split(first)[2:], *(["--spot"] if chosen.market == SPOT else [])])
-    if any(one.obstacle is Obstacle.QUOTA for one in facts.options):
+    if any(option.obstacle is Obstacle.QUOTA for option in facts.options):
         return "llmlab doctor --request-quota"
     return shlex.join(["llmlab", "estimate", *words, *market, "--all"])
 
@@ -80,9 +80,9 @@ def _size_words(facts: "Estimate") -> str:
 
 def _worth_showing(options: Sequence[Offer]) -> list[Offer]:
     """The best, and of each kind of obstacle the nearest."""
-    shown = [one for one in options if one.verdict is not OfferVerdict.REJECTED][:BEST]
+    shown = [option for option in options if option.verdict is not OfferVerdict.REJECTED][:BEST]
     for kind in Obstacle:
-        shown += [one for one in options if one.obstacle is kind][: NEAREST.get(kind, 1)]
+        shown += [option for option in options if option.obstacle is kind][: NEAREST.get(kind, 1)]
     return shown
 
 
@@ -97,38 +97,38 @@ class OptionsTable:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         wide = options.max_width >= WIDE
-        rows = [_cells(one, wide=wide) for one in self.options]
+        rows = [_cells(option, wide=wide) for option in self.options]
         columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
         drawn = empty_table(padding=(0, 1, 0, 0))
         for name in columns:
             right, folded = name in {"GiB", "$/h", "week's $/h", "score", "time", "total"}, name in {"GPU", "verdict"}
             narrow = 8 if name == "GPU" and not wide else None
             drawn.add_column(name, justify="right" if right else "left", no_wrap=not folded, overflow="fold", max_width=narrow)
-        for one, row in zip(self.options, rows, strict=True):
-            style = "bold" if one.verdict is OfferVerdict.CHOSEN else "dim" if one.verdict is OfferVerdict.REJECTED else ""
+        for option, row in zip(self.options, rows, strict=True):
+            style = "bold" if option.verdict is OfferVerdict.CHOSEN else "dim" if option.verdict is OfferVerdict.REJECTED else ""
             drawn.add_row(*(row[name] for name in columns), style=style)
         yield drawn
 
 
-def _cells(one: Offer, *, wide: bool) -> dict[str, str]:
+def _cells(option: Offer, *, wide: bool) -> dict[str, str]:
     """A row, by column."""
-    place = one.places[0] if one.places else None
-    about = "~" if one.approximate else ""
-    gpu = one.gpu.replace(" Server", "")
+    place = option.places[0] if option.places else None
+    about = "~" if option.approximate else ""
+    gpu = option.gpu.replace(" Server", "")
     cells = {
-        "type": one.instance_type,
-        "GPU": f"{one.gpus} x {gpu}" if one.gpus > 1 else gpu,
-        "GiB": memory_words(one),
-        "market": one.market,
+        "type": option.instance_type,
+        "GPU": f"{option.gpus} x {gpu}" if option.gpus > 1 else gpu,
+        "GiB": memory_words(option),
+        "market": option.market,
         "$/h": about + dollars(place.price) if place else "",
-        "time": duration(one.hours and one.hours * 3600),
-        "total": dollars(one.cost),
-        "verdict": ", ".join(filter(None, (_verdict(one), "measured" if one.measured else ""))),
+        "time": duration(option.hours and option.hours * 3600),
+        "total": dollars(option.cost),
+        "verdict": ", ".join(filter(None, (_verdict(option), "measured" if option.measured else ""))),
     }
     if not wide:
         return cells
     extra = {
-        "zone": "" if place is None or one.market == ON_DEMAND else place.zone + _others(len(one.places) - 1),
+        "zone": "" if place is None or option.market == ON_DEMAND else place.zone + _others(len(option.places) - 1),
         "week's $/h": f"{dollars(place.low)}-{dollars(place.high)}" if place and place.low is not None and place.high is not None else "",
         "score": str(place.score) if place and place.score is not None else "",
     }
@@ -136,25 +136,25 @@ def _cells(one: Offer, *, wide: bool) -> dict[str, str]:
     return {name: (cells | extra)[name] for name in order}
 
 
-def _verdict(one: Offer) -> str:
-    return ", ".join(filter(None, ("chosen", one.reason))) if one.verdict is OfferVerdict.CHOSEN else one.reason
+def _verdict(option: Offer) -> str:
+    return ", ".join(filter(None, ("chosen", option.reason))) if option.verdict is OfferVerdict.CHOSEN else option.reason
 
 
 def _others(number: int) -> str:
     return f" +{number}" if number > 0 else ""
 
 
-def memory_words(one: Offer) -> str:
+def memory_words(option: Offer) -> str:
     """What is needed of what there is."""
-    there = "" if one.gpu_memory_gib is None else f"{one.gpu_memory_gib:.0f}"
-    return there if one.needed_gib is None else f"{one.needed_gib:.1f}/{there}"
+    available = "" if option.gpu_memory_gib is None else f"{option.gpu_memory_gib:.0f}"
+    return available if option.needed_gib is None else f"{option.needed_gib:.1f}/{available}"
 
 
 def price_words(charges: "Sequence[Charge]", options: Sequence[Offer]) -> str:
     """What the dollars of a run are made of, and who told them."""
-    beside = " + ".join(f"{one.what} {'~' if one.approximate else ''}{dollars(one.hourly)}" for one in charges)
-    sources = ", ".join(dict.fromkeys(one.source for one in charges))
-    listed = "~ by the shipped table" if any(one.approximate for one in options) else "by the Pricing API"
+    beside = " + ".join(f"{charge.what} {'~' if charge.approximate else ''}{dollars(charge.hourly)}" for charge in charges)
+    sources = ", ".join(dict.fromkeys(charge.source for charge in charges))
+    listed = "~ by the shipped table" if any(option.approximate for option in options) else "by the Pricing API"
     return f"instance + {beside} an hour ({sources}), x time; spot: the cheapest zone's of now; on-demand: {listed}"
 
 
@@ -177,7 +177,10 @@ def time_words(facts: "Estimate") -> str:
     words = f"estimated at {REACHED:.0%} of each GPU's peak; {START_WORDS}, and no interruption"
     if not facts.measurements:
         return f"{words}; a first run of this model measures it"
-    seen = ", ".join(f"{count(one.tokens_per_second)} tokens/s on {one.instance_type} (run {one.run})" for one in facts.measurements)
+    seen = ", ".join(
+        f"{count(measurement.tokens_per_second)} tokens/s on {measurement.instance_type} (run {measurement.run})"
+        for measurement in facts.measurements
+    )
     return f"measured {seen}; elsewhere {words}, x {facts.correction:.2f} as measured"
 
 
@@ -230,7 +233,7 @@ def chosen_words(facts: "LaunchPlan") -> str:
 
 def because_words(facts: "LaunchPlan") -> str:
     """Why that one, and what comes after it."""
-    names = list(dict.fromkeys(one.instance_type for one in facts.options))
+    names = list(dict.fromkeys(option.instance_type for option in facts.options))
     why = "you named it first" if facts.preferred else "the least dollars for the whole run" if facts.options[0].cost else "the best price"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     after = f"; then {', '.join(names[1:NAMED])}{more}" if len(names) > 1 else ""

@@ -166,14 +166,14 @@ def fetch(
 
     state: State = ctx.obj
     parts = ops.parse_only(only)
-    found = resolve(state.aws, run)
+    run_id = resolve(state.aws, run)
     with state.ui.bar("fetching", "bytes") as progress:
-        done = ops.fetch(state.aws, found, output, parts, progress)
+        done = ops.fetch(state.aws, run_id, output, parts, progress)
     state.ui.show(done, lambda: fetch_view(done))
     if done.adapter and not done.archived:
         state.ui.suggest(f"llmlab try {done.run} 'a prompt of yours'")
     if done.archived:
-        state.ui.say(f"hint: {state.ui.laid_over(f'llmlab fetch {found}')}")
+        state.ui.say(f"hint: {state.ui.laid_over(f'llmlab fetch {run_id}')}")
         raise typer.Exit(int(ExitCode.FAILED))
 
 

@@ -157,8 +157,8 @@ def facts_of(report: "DatasetReport", trial: "Trial | None" = None) -> Iterator[
 def _passed(report: "DatasetReport") -> Iterator[tuple[str, str]]:
     """Each file or folder that is none of the dataset, with its reason; those of one reason together."""
     reasons: dict[str, list[str]] = {}
-    for one in report.passed:
-        reasons.setdefault(one.reason, []).append(one.name)
+    for entry in report.passed:
+        reasons.setdefault(entry.reason, []).append(entry.name)
     for reason, names in reasons.items():
         more = ", …" if len(names) > SHOWN_PLACES else ""
         yield "passed over", f"{', '.join(names[:SHOWN_PLACES])}{more} ({reason})"

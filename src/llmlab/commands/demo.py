@@ -166,17 +166,17 @@ class Stage:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        said: list[str] = []
+        lines: list[str] = []
         limit = threading.Timer(STEP_SECONDS, process.kill)
         limit.start()
         try:
             with self.state.ui.painted() as paint:
                 for text in process.stdout or ():
-                    said.append(text.rstrip("\n"))
-                    done = progress.share_of_words(said[-1])
+                    lines.append(text.rstrip("\n"))
+                    done = progress.share_of_words(lines[-1])
                     if paint and done is not None:
-                        paint(f"  {progress.bar(done)}  {said[-1]}")
-            return process.wait(), said
+                        paint(f"  {progress.bar(done)}  {lines[-1]}")
+            return process.wait(), lines
         finally:
             limit.cancel()
             if process.poll() is None:
@@ -231,7 +231,7 @@ def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("LLMLAB_")}
 
 
-def found(folder: Path, name: str) -> Path:
+def fetched_file(folder: Path, name: str) -> Path:
     """The one file of that name that the fetch brought."""
     for path in sorted(folder.glob(f"outputs/**/{name}")):
         return path
@@ -240,7 +240,7 @@ def found(folder: Path, name: str) -> Path:
 
 def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
     """The end of the demo, from what the commands told and left."""
-    metrics = [json.loads(line) for line in found(folder, METRICS_FILE).read_text(encoding="utf-8").splitlines()]
+    metrics = [json.loads(line) for line in fetched_file(folder, METRICS_FILE).read_text(encoding="utf-8").splitlines()]
     losses = [float(row["loss"]) for row in metrics if row.get("loss") is not None]
     run = status["run"]
     return Shown(
@@ -256,8 +256,8 @@ def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
         price=status["attempts"][-1]["price"],
         hours=run["hours"],
         cost=run["cost"],
-        adapter=str(found(folder, f"{ADAPTER}/adapter_config.json").parent),
-        report=str(found(folder, "report.html")),
+        adapter=str(fetched_file(folder, f"{ADAPTER}/adapter_config.json").parent),
+        report=str(fetched_file(folder, "report.html")),
     )
 
 

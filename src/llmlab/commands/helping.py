@@ -96,9 +96,9 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         arguments: list[tuple[str, str]] = []
         records: dict[str, tuple[str, str]] = {}
-        for one in self.get_params(ctx):
-            name, (left, right) = str(one.name), one.get_help_record(ctx) or ("", "")
-            if left and one.param_type_name == "argument":
+        for parameter in self.get_params(ctx):
+            name, (left, right) = str(parameter.name), parameter.get_help_record(ctx) or ("", "")
+            if left and parameter.param_type_name == "argument":
                 arguments.append((TYPE.sub("", left).strip().upper(), right))
             elif left:
                 records[name] = (_with_value(name, left), right)
@@ -118,11 +118,11 @@ class Command(TyperCommand):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """With the options that may stand anywhere, which are no parameters of any command."""
-        found = list(super().shell_complete(ctx, incomplete))
+        completions = list(super().shell_complete(ctx, incomplete))
         if incomplete.startswith("-"):
-            kinds = [type(one) for one in super().shell_complete(ctx, "--")]
-            found += [kinds[0](name) for name in ANYWHERE if kinds and name.startswith(incomplete)]
-        return found
+            kinds = [type(completion) for completion in super().shell_complete(ctx, "--")]
+            completions += [kinds[0](name) for name in ANYWHERE if kinds and name.startswith(incomplete)]
+        return completions
 
 
 def _with_value(option: str, left: str) -> str:
@@ -132,7 +132,7 @@ def _with_value(option: str, left: str) -> str:
 
 def dress(app: Any) -> None:
     """Let every command of an app, and of the groups in it, be such a command."""
-    for one in app.registered_commands:
-        one.cls = Command
+    for command in app.registered_commands:
+        command.cls = Command
     for group in app.registered_groups:
         dress(group.typer_instance)

@@ -55,11 +55,11 @@ def bootstrap(
     from llmlab.ops import bootstrap as lab_maker
 
     state: State = ctx.obj
-    given = {
+    options = {
         "lab": lab, "email": email, "budget": budget, "github": github, "github_ids": github_ids,
         "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None, "permissions_boundary": permissions_boundary,
     }  # fmt: skip
-    values = {key: value for key, value in given.items() if value is not None}
+    values = {key: value for key, value in options.items() if value is not None}
     state.flags |= {key: str(value) for key, value in values.items()}
     settings = state.settings
     if print_operator_policy:
@@ -87,10 +87,10 @@ def bootstrap(
         state.ui.say(f"{path}: {', '.join(remembered)} remembered")
     with state.ui.bar("applying", "changes") as progress:
         done = _Counter(state.ui, len(planned.changes), progress)
-        made = lab_maker.apply(planned, settings, state.aws, state.clock, done)
-    state.ui.show(made, lambda: bootstrapped_view(made))
-    if made.email and not made.email_confirmed:
-        state.ui.say(f"confirm the mail that AWS sent to {made.email}, or no alarm will reach you")
+        bootstrapped = lab_maker.apply(planned, settings, state.aws, state.clock, done)
+    state.ui.show(bootstrapped, lambda: bootstrapped_view(bootstrapped))
+    if bootstrapped.email and not bootstrapped.email_confirmed:
+        state.ui.say(f"confirm the mail that AWS sent to {bootstrapped.email}, or no alarm will reach you")
     state.ui.suggest("llmlab doctor")
 
 
@@ -160,10 +160,10 @@ def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = 
     for change in [*(() if together else created), *updated, *deleted]:
         symbol, style = SYMBOLS[change.action]
         yield Text.assemble((f"{symbol} {change.kind} ", style), (change.name, "bold"))
-        for one in change.properties if properties else ():
-            wanted = in_words(one.wanted, here)
-            words = wanted if change.action == "create" else f"{in_words(one.now, here)} → {wanted}"
-            yield Hanging(f"    {one.path}: ", words)
+        for difference in change.properties if properties else ():
+            wanted = in_words(difference.wanted, here)
+            words = wanted if change.action == "create" else f"{in_words(difference.now, here)} → {wanted}"
+            yield Hanging(f"    {difference.path}: ", words)
     if facts.changes:
         going = f"{len(deleted)} to delete, " if deleted else ""
         yield Text(f"{len(created)} to create, {len(updated)} to change, {going}{facts.kept} as they should be")
@@ -219,23 +219,23 @@ def _is_statement(value: Any) -> bool:
 
 def _statements_in_words(statements: list[dict[str, Any]]) -> str:
     """A policy by the names of its statements; a trust policy, which has one without a name, by whom it trusts."""
-    if all("Sid" in one for one in statements):
-        return ", ".join(one["Sid"] for one in statements)
-    principals = [", ".join(map(str, one["Principal"].values())) for one in statements]
-    return "; ".join(f"{one['Action']} by {who}" for one, who in zip(statements, principals, strict=True))
+    if all("Sid" in statement for statement in statements):
+        return ", ".join(statement["Sid"] for statement in statements)
+    principals = [", ".join(map(str, statement["Principal"].values())) for statement in statements]
+    return "; ".join(f"{statement['Action']} by {who}" for statement, who in zip(statements, principals, strict=True))
 
 
-def bootstrapped_view(made: "Bootstrapped") -> Iterable[str]:
-    going = f"{made.deleted} deleted, " if made.deleted else ""
+def bootstrapped_view(facts: "Bootstrapped") -> Iterable[str]:
+    going = f"{facts.deleted} deleted, " if facts.deleted else ""
     rows = [
-        ("lab", f"{made.lab}, account {made.account}, {made.region}"),
-        ("resources", f"{made.created} created, {made.updated} changed, {going}{made.kept} as they were"),
-        ("data", f"s3://{made.data_bucket}"),
-        ("outputs", f"s3://{made.outputs_bucket}"),
-        ("image", made.repository),
-        *([("GitHub role", made.github_role)] if made.github_role else []),
-        *([("alerts to", made.email)] if made.email else []),
-        *([("dashboard", made.dashboard)] if made.dashboard else []),
+        ("lab", f"{facts.lab}, account {facts.account}, {facts.region}"),
+        ("resources", f"{facts.created} created, {facts.updated} changed, {going}{facts.kept} as they were"),
+        ("data", f"s3://{facts.data_bucket}"),
+        ("outputs", f"s3://{facts.outputs_bucket}"),
+        ("image", facts.repository),
+        *([("GitHub role", facts.github_role)] if facts.github_role else []),
+        *([("alerts to", facts.email)] if facts.email else []),
+        *([("dashboard", facts.dashboard)] if facts.dashboard else []),
     ]
     return [f"{what:12} {value}" for what, value in rows]
 
@@ -279,19 +279,19 @@ def ask_for_quotas(state: State, *, yes: bool) -> None:
     from llmlab.ops import quota_increases
 
     wanted = quota_increases.too_small(state.aws, state.settings)
-    new = [one for one in wanted if one.pending is None]
+    new = [shortage for shortage in wanted if shortage.pending is None]
     if new:
-        for one in new:
-            state.ui.say(one.words)
+        for shortage in new:
+            state.ui.say(shortage.words)
         state.ui.confirm(f"ask AWS for {counted(len(new), 'larger quota')} in {state.aws.region}?", yes=yes)
-    filed = {one.quota.code: quota_increases.file(state.aws, one) for one in new}
-    facts = [(one, one.pending or filed[one.quota.code]) for one in wanted]
+    filed = {shortage.quota.code: quota_increases.file(state.aws, shortage) for shortage in new}
+    facts = [(shortage, shortage.pending or filed[shortage.quota.code]) for shortage in wanted]
     state.ui.show(
         [increase for _, increase in facts],
         lambda: (
             [
-                f"{one.words}; {'asked for already' if one.pending else 'asked for'}: {increase.status}, case {increase.case}"
-                for one, increase in facts
+                f"{shortage.words}; {'asked for already' if shortage.pending else 'asked for'}: {increase.status}, case {increase.case}"
+                for shortage, increase in facts
             ]
             or ["no quota is too small for an instance"]
         ),
@@ -321,16 +321,16 @@ def teardown(
 
     state: State = ctx.obj
     aws = state.aws
-    found = [one for one in lab_remover.inventory(aws) if everything or not one.results]
-    if found and not state.ui.as_json:
+    leftovers = [leftover for leftover in lab_remover.inventory(aws) if everything or not leftover.results]
+    if leftovers and not state.ui.as_json:
         state.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
-        for part in going_view(found, names=bool(state.ui.verbosity)):
+        for part in going_view(leftovers, names=bool(state.ui.verbosity)):
             state.ui.tell(part)
         for run in lab_remover.under_way(aws, state.clock):
             state.ui.say(under_way_words(run, everything=everything))
-    if found and everything:
+    if leftovers and everything:
         _confirm_everything(state, confirm)
-    elif found:
+    elif leftovers:
         state.ui.confirm(f"remove lab {aws.lab} and its uploaded data, and keep its results?", yes=yes)
     with state.ui.painted() as paint:
         heard = paint if paint and not state.ui.verbosity else state.ui.say
@@ -344,13 +344,13 @@ def teardown(
 def going_view(leftovers: "Sequence[Leftover]", *, names: bool) -> Iterable["RenderableType"]:
     """What would go: where it is a whole lab, in a paragraph of kinds, and by name what holds something or runs."""
     if names or len(leftovers) <= FEW:
-        yield table(("kind", "name"), [(one.kind, one.id) for one in leftovers])
+        yield table(("kind", "name"), [(leftover.kind, leftover.id) for leftover in leftovers])
         return
-    kinds = Counter(one.kind for one in leftovers if one.kind not in HOLDING)
+    kinds = Counter(leftover.kind for leftover in leftovers if leftover.kind not in HOLDING)
     yield Hanging("- ", ", ".join(kind if number == 1 else f"{number} x {kind}" for kind, number in kinds.items()), lead_style="red")
-    for one in leftovers:
-        if one.kind in HOLDING:
-            yield Hanging("- ", f"{one.kind} {one.id}", lead_style="red")
+    for leftover in leftovers:
+        if leftover.kind in HOLDING:
+            yield Hanging("- ", f"{leftover.kind} {leftover.id}", lead_style="red")
 
 
 HOLDING = frozenset({"instance", "data bucket", "outputs bucket", "image repository", "secret"})

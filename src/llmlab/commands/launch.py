@@ -79,8 +79,8 @@ def estimate(
     elif account:
         facts = estimate_with(state, account, wanted, data, types, spot)
     state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
-    given = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
-    words = [word for option, value in given.items() if value for word in (option, value)]
+    options = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
+    words = [word for option, value in options.items() if value for word in (option, value)]
     words += [f"--set={setting}" for setting in settings or ()]
     market = [] if spot is None else ["--spot" if spot else "--on-demand"]
     if why:

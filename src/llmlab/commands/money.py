@@ -79,21 +79,21 @@ class RunsTable:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         wide = options.max_width >= WIDE
         runs = self.facts.runs
-        summed = money.total_parts(one.parts for one in runs)
+        summed = money.total_parts(run.parts for run in runs)
         parts = (list(summed) or [money.INSTANCE]) if wide else []
-        rows = [row for one in runs for row in self._rows(one, parts, wide=wide)]
-        total = (f"{sum(one.hours for one in runs):.2f}", *self._cells(summed, parts), dollars(self.facts.total))
+        rows = [row for run in runs for row in self._rows(run, parts, wide=wide)]
+        total = (f"{sum(run.hours for run in runs):.2f}", *self._cells(summed, parts), dollars(self.facts.total))
         rows.append(("total", "", "", *total, ""))
         numbers = ("hours", *parts, "total")
         yield table(("run", "attempt", "where", *numbers, ""), rows, right=("attempt", *numbers), whole=("run", *numbers))
 
     def _rows(self, run: "RunCost", parts: "Sequence[str]", *, wide: bool) -> "Iterator[tuple[object, ...]]":
-        for one in run.by_attempt:
-            where = (one.instance_type, one.zone if wide else "", "spot" if one.spot else "on-demand")
-            note = "running" if one.running else "free hour" if one.free else ""
-            name = run.run if one is run.by_attempt[0] else ""
-            cells = (f"{one.hours:.2f}", *self._cells(one.parts, parts), dollars(one.cost))
-            yield name, one.number, " ".join(filter(None, where)), *cells, note
+        for attempt in run.by_attempt:
+            where = (attempt.instance_type, attempt.zone if wide else "", "spot" if attempt.spot else "on-demand")
+            note = "running" if attempt.running else "free hour" if attempt.free else ""
+            name = run.run if attempt is run.by_attempt[0] else ""
+            cells = (f"{attempt.hours:.2f}", *self._cells(attempt.parts, parts), dollars(attempt.cost))
+            yield name, attempt.number, " ".join(filter(None, where)), *cells, note
         if len(run.by_attempt) > 1:
             yield "", "all", "", f"{run.hours:.2f}", *self._cells(run.parts, parts), dollars(run.cost), ""
 
@@ -104,8 +104,8 @@ class RunsTable:
 
 def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
     """Our numbers beside AWS's, for what is a day past."""
-    named = [one for one in facts.runs or facts.days if one.ours or one.billed]
-    rows = [(one.name, *_compared(one)) for one in named]
+    named = [compared for compared in facts.runs or facts.days if compared.ours or compared.billed]
+    rows = [(compared.name, *_compared(compared)) for compared in named]
     if len(rows) != 1:
         whole = facts.whole
         rows.append((whole.name, *_compared(whole)))
@@ -114,8 +114,8 @@ def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
     yield table((what, "ours", "billed", "difference", "%"), rows, right=("ours", "billed", "difference", "%"))
 
 
-def _compared(one: "Compared") -> "Iterator[str]":
-    yield dollars(one.ours)
-    yield dollars(one.billed)
-    yield ("+" if one.difference >= CENT / 2 else "") + dollars(one.difference)
-    yield "" if one.percent is None else f"{one.percent:+.1f}"
+def _compared(row: "Compared") -> "Iterator[str]":
+    yield dollars(row.ours)
+    yield dollars(row.billed)
+    yield ("+" if row.difference >= CENT / 2 else "") + dollars(row.difference)
+    yield "" if row.percent is None else f"{row.percent:+.1f}"

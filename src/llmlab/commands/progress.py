@@ -50,14 +50,14 @@ def share(run: "Run") -> float:
 
 def share_of_words(words: str) -> float | None:
     """The same of a line that `run_screens.progress_line` has written, None for a line of another kind."""
-    head, found = words.partition(",")[0], STEP.search(words)
+    head, match = words.partition(",")[0], STEP.search(words)
     if not head.startswith(("starting", "running", "succeeded", "failed", "stopped", "interrupted", "pending")):
         return None
     if not head.startswith(("running", "starting", "pending", "interrupted")):
         return 1.0
     phase = head.partition("(")[2].rstrip(")") or ("training" if head == "running" else "")
     _, begin, end = STAGES.get(phase, STAGES[""])
-    return _within(begin, end, int(found[1]), int(found[2])) if found and phase in STAGES else begin
+    return _within(begin, end, int(match[1]), int(match[2])) if match and phase in STAGES else begin
 
 
 def bar(done: float, width: int = WIDTH) -> str:

@@ -95,18 +95,18 @@ class RunsTable:
         from rich.text import Text
 
         columns: dict[str, list[object]] = {
-            "run": [one.run for one in self.runs],
-            "name": [one.name or "" for one in self.runs],
-            "state": [Text(state_words(one), STYLES.get(one.state, "")) for one in self.runs],
-            "step": [step_words(one) for one in self.runs],
+            "run": [run.run for run in self.runs],
+            "name": [run.name or "" for run in self.runs],
+            "state": [Text(state_words(run), STYLES.get(run.state, "")) for run in self.runs],
+            "step": [step_words(run) for run in self.runs],
             **{name: [_decimals(getattr(run, name)) for run in self.runs] for name in LEARNED},
-            "tokens/s": [count(one.tokens_per_second) for one in self.runs],
-            "GPU": ["" if one.gpu_percent is None else f"{one.gpu_percent:.0f} %" for one in self.runs],
-            "time": [hours_words(one) for one in self.runs],
-            "cost": [dollars(one.cost) for one in self.runs],
-            "left": [duration(one.eta_seconds) for one in self.runs],
-            "ended": [f"{duration((self.now - one.ended).total_seconds())} ago" if one.ended else "" for one in self.runs],
-            "instance": [f"{one.instance_type} {'spot' if one.spot else ''}".strip() for one in self.runs],
+            "tokens/s": [count(run.tokens_per_second) for run in self.runs],
+            "GPU": ["" if run.gpu_percent is None else f"{run.gpu_percent:.0f} %" for run in self.runs],
+            "time": [hours_words(run) for run in self.runs],
+            "cost": [dollars(run.cost) for run in self.runs],
+            "left": [duration(run.eta_seconds) for run in self.runs],
+            "ended": [f"{duration((self.now - run.ended).total_seconds())} ago" if run.ended else "" for run in self.runs],
+            "instance": [f"{run.instance_type} {'spot' if run.spot else ''}".strip() for run in self.runs],
         }
         if options.max_width < WIDE:
             columns = {name: cells for name, cells in columns.items() if name not in {"tokens/s", "GPU", "instance", "ended"}}
@@ -195,7 +195,7 @@ def _course(facts: "Detail", now: datetime) -> Iterator[tuple[str, str]]:
     yield "time", f"{hours_words(run) or '0s'} of at most {duration(limit * 3600)}{left}"
     if run.cost is not None:
         most = f" of at most {dollars(spec.max_cost)}" if spec.max_cost else ""
-        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(one.parts for one in run.attempts or ()))}"
+        yield "cost", f"{dollars(run.cost)}{most}{parts_words(total_parts(attempt.parts for attempt in run.attempts or ()))}"
     if run.ended:
         yield "ended", moment(run.ended)
     elif run.deadline:
@@ -247,17 +247,19 @@ class AttemptsTable:
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         run, ends = self.facts.run, {end.number: end for end in self.facts.ends}
-        costs = {one.number: one for one in run.attempts or ()}
+        costs = {cost.number: cost for cost in run.attempts or ()}
         wide = options.max_width >= WIDE
         rows = []
-        for one in self.facts.attempts:
-            end, last, spent = ends.get(one.number), one is self.facts.attempts[-1], costs.get(one.number)
+        for attempt in self.facts.attempts:
+            end, last, spent = ends.get(attempt.number), attempt is self.facts.attempts[-1], costs.get(attempt.number)
             how = f"{end.reason} at step {end.step}" if end else str(run.reason or run.state) if last else ""
             how += FREE if spent and spent.free else ""
-            where = f"{one.instance_type} {one.zone} {'spot' if one.spot else 'on-demand'}" if one.instance else "no instance"
-            more = (one.by, one.instance) if wide else ()
+            where = (
+                f"{attempt.instance_type} {attempt.zone} {'spot' if attempt.spot else 'on-demand'}" if attempt.instance else "no instance"
+            )
+            more = (attempt.by, attempt.instance) if wide else ()
             used = (duration(spent.hours * 3600), dollars(spent.cost)) if spent else ("", "")
-            rows.append((one.number, *more, where, dollars(one.price or None), *used, how))
+            rows.append((attempt.number, *more, where, dollars(attempt.price or None), *used, how))
         columns = ("attempt", *(("by", "instance") if wide else ()), "where", "$/h", "time", "cost", "end")
         yield table(columns, rows, right=("attempt", "$/h", "time", "cost"))
 
@@ -303,17 +305,17 @@ def _leaving(facts: "Leaving") -> str:
 
 def resume_question(facts: "Prepared") -> str:
     """What is agreed to with a yes."""
-    one = facts.attempt
-    market = "spot" if one.spot else "on-demand"
-    return f"start {one.run} again, {market}, for at most {hours(facts.most_hours)}, {dollars(facts.most_cost)}?"
+    attempt = facts.attempt
+    market = "spot" if attempt.spot else "on-demand"
+    return f"start {attempt.run} again, {market}, for at most {hours(facts.most_hours)}, {dollars(facts.most_cost)}?"
 
 
 def resumed(facts: "Resumed") -> str:
     """A new attempt in a sentence."""
-    one = facts.attempt
+    attempt = facts.attempt
     where = f"from step {facts.step}" if facts.step else "from the beginning"
-    market = "spot" if one.spot else "on-demand"
+    market = "spot" if attempt.spot else "on-demand"
     return (
-        f"{one.run} goes on {where} as attempt {one.number} on {one.instance}, {one.instance_type} in {one.zone}, {market}, "
-        f"{dollars(one.price)} an hour, at most {dollars(facts.most_cost)}"
+        f"{attempt.run} goes on {where} as attempt {attempt.number} on {attempt.instance}, "
+        f"{attempt.instance_type} in {attempt.zone}, {market}, {dollars(attempt.price)} an hour, at most {dollars(facts.most_cost)}"
     )

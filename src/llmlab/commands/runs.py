@@ -104,11 +104,11 @@ def logs(
     from llmlab.ops.runs import resolve
 
     state: State = ctx.obj
-    unknown = [one for one in stream or () if one not in op.STREAMS]
+    unknown = [name for name in stream or () if name not in op.STREAMS]
     if unknown:
         raise UsageError(f"there is no log {unknown[0]}; there are: {', '.join(op.STREAMS)}", "llmlab logs --stream training")
     wanted = op.LogQuery(
-        streams=tuple(LogStream(one) for one in stream or op.STREAMS),
+        streams=tuple(LogStream(name) for name in stream or op.STREAMS),
         since=op.parse_since(since, state.clock.now()) if since else None,
         tail=op.FOLLOWED if tail is None and follow_it and not since else tail,
         plumbing=every or LogStream.SETUP in (stream or ()),
@@ -238,17 +238,17 @@ def follow(state: State, run: str) -> None:
     from llmlab.ops.follow import follow as op
     from llmlab.ops.runs import detail
 
-    told: tuple[object, ...] = ()
+    shown: tuple[object, ...] = ()
 
     def changed(now: "Run") -> None:
-        nonlocal told
+        nonlocal shown
         if paint:
             paint(progress.line(now))
             return
         tenth = 10 * (now.step or 0) // now.total_steps if now.total_steps else 0
         face = (now.state, now.attempt, now.phase, tenth)
-        if face != told:
-            told = face
+        if face != shown:
+            shown = face
             state.ui.say(run_screens.progress_line(now))
 
     with state.ui.painted() as paint:

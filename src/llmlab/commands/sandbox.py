@@ -185,7 +185,7 @@ def interrupt(
     instances = sandbox.interrupt(run, notice_seconds)
     state.ui.show(
         {"instances": instances, "notice_seconds": notice_seconds},
-        lambda: [f"{one}: interrupted in {notice_seconds:g} s" for one in instances],
+        lambda: [f"{instance}: interrupted in {notice_seconds:g} s" for instance in instances],
     )
 
 

@@ -47,7 +47,7 @@ from llmlab.ops.upload import Uploaded
 
 ERROR = {"error": str, "hint": str, "exit_code": int}
 REPORT: dict[str, Any] = {"ok": bool, "trained_share": float, "template": Trial | None, "rewards": RewardsTried | None}
-REPORT |= {one.name: one.type for one in fields(DatasetReport) if one.name not in {"verdicts", LENGTHS}}
+REPORT |= {field.name: field.type for field in fields(DatasetReport) if field.name not in {"verdicts", LENGTHS}}
 FORM = {"form": str, "keys": str, "becomes": str, "examples": list[Any], "described": list[str]}
 FORMS: dict[str, Any] = {
     "error": ERROR,
@@ -112,8 +112,8 @@ def form_of(words: Sequence[str]) -> str:
     """The key of `FORMS` for a command line, "" for one without a document."""
     plain = [word for word in words if not word.startswith("-")]
     command = " ".join(plain[:2]) if " ".join(plain[:2]) in FORMS else (plain or [""])[0]
-    said = {"-f": "--follow"}
-    options = [name for word in words if (name := f"{command} {said.get(word, word)}") in FORMS and word.startswith("-")]
+    long_forms = {"-f": "--follow"}
+    options = [name for word in words if (name := f"{command} {long_forms.get(word, word)}") in FORMS and word.startswith("-")]
     if command == "status" and len(plain) > 1:
         return "status RUN"
     return options[0] if options else command if command in FORMS else ""
@@ -122,8 +122,8 @@ def form_of(words: Sequence[str]) -> str:
 def schema(form: str) -> dict[str, Any]:
     """The JSON Schema of what a command prints."""
     definitions: dict[str, Any] = {}
-    found = _of(FORMS[form], definitions)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"llmlab {form} --json", **found} | (
+    root = _of(FORMS[form], definitions)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"llmlab {form} --json", **root} | (
         {"$defs": dict(sorted(definitions.items()))} if definitions else {}
     )
 
@@ -133,11 +133,11 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if isinstance(kind, list):
         return {"type": "array", "items": _of(kind[0], definitions)}
     if isinstance(kind, Mapping):
-        return _object({name: _of(one, definitions) for name, one in kind.items()})
+        return _object({name: _of(field_kind, definitions) for name, field_kind in kind.items()})
     if origin is typing.Annotated:
         return _of(inner[0], definitions)
     if origin in {Union, types.UnionType}:
-        return {"anyOf": [_of(one, definitions) for one in inner]}
+        return {"anyOf": [_of(member, definitions) for member in inner]}
     if kind in PLAIN:
         return dict(PLAIN[kind])
     if origin in {list, tuple, set, frozenset, Sequence} or origin in SEQUENCES:
@@ -145,7 +145,7 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     if origin in MAPPINGS or kind is dict:
         return {"type": "object", "additionalProperties": _of(inner[1], definitions) if inner else True}
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return {"enum": [one.value for one in kind]}
+        return {"enum": [member.value for member in kind]}
     if is_dataclass(kind):
         name = kind.__name__  # type: ignore[union-attr]
         if name not in definitions:
@@ -164,13 +164,13 @@ MAPPINGS = {dict, typing.get_origin(Mapping[str, int])}
 
 
 def _of_dataclass(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, words = typing.get_type_hints(kind, include_extras=True), told(kind)
+    hints, words = typing.get_type_hints(kind, include_extras=True), field_descriptions(kind)
     properties = {}
-    for one in fields(kind):
-        found = _of(hints[one.name], definitions)
-        if one.default == "" and one.default is not MISSING and found.get("type") == "string":
-            found = {"type": ["string", "null"]}
-        properties[one.name] = found | ({"description": words[one.name]} if one.name in words else {})
+    for field in fields(kind):
+        property_schema = _of(hints[field.name], definitions)
+        if field.default == "" and field.default is not MISSING and property_schema.get("type") == "string":
+            property_schema = {"type": ["string", "null"]}
+        properties[field.name] = property_schema | ({"description": words[field.name]} if field.name in words else {})
     return {"description": _line(kind.__doc__ or "")} | _object(properties)
 
 
@@ -179,15 +179,15 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def told(kind: Any) -> dict[str, str]:
+def field_descriptions(kind: Any) -> dict[str, str]:
     """What the source says under each field of a class."""
-    (found,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    body = getattr(found, "body", [])
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    body = getattr(definition, "body", [])
     return {
-        one.target.id: _line(after.value.value)
-        for one, after in itertools.pairwise(body)
-        if isinstance(one, ast.AnnAssign)
-        and isinstance(one.target, ast.Name)
+        statement.target.id: _line(after.value.value)
+        for statement, after in itertools.pairwise(body)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
         and isinstance(after, ast.Expr)
         and isinstance(after.value, ast.Constant)
         and isinstance(after.value.value, str)
@@ -209,12 +209,12 @@ def page() -> Iterator[str]:
     """The page: a table of fields for each command."""
     yield INTRODUCTION
     for form in FORMS:
-        found = schema(form)
+        document = schema(form)
         yield f"\n## {'an error' if form == 'error' else f'llmlab {form}'}\n\n"
-        whole = found.get("items", found)
+        whole = document.get("items", document)
         name = whole.get("$ref", "").rpartition("/")[2]
-        described = found.get("$defs", {}).get(name, whole)
-        what = "A list of" if found.get("type") == "array" else "One a line:" if form == "logs --follow" else "Schema:"
+        described = document.get("$defs", {}).get(name, whole)
+        what = "A list of" if document.get("type") == "array" else "One a line:" if form == "logs --follow" else "Schema:"
         yield f"{what} [{file_of(form)}]({file_of(form)}). {described.get('description', '')}".rstrip() + "\n\n"
         yield "| field | is | |\n|---|---|---|\n"
         for field, facts in described.get("properties", {}).items():
@@ -226,9 +226,9 @@ def kind_words(facts: Mapping[str, Any]) -> str:
     if "$ref" in facts:
         return str(facts["$ref"]).rpartition("/")[2]
     if "enum" in facts:
-        return "one of " + ", ".join(f"`{one}`" for one in facts["enum"])
+        return "one of " + ", ".join(f"`{choice}`" for choice in facts["enum"])
     if "anyOf" in facts:
-        return " or ".join(kind_words(one) for one in facts["anyOf"])
+        return " or ".join(kind_words(choice) for choice in facts["anyOf"])
     if isinstance(facts.get("type"), list):
         return " or ".join(facts["type"])
     if facts.get("type") == "array":

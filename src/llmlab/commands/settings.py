@@ -36,8 +36,8 @@ def init(
     from llmlab.ops.init import init as write
 
     state: State = ctx.obj
-    given = {"lab": lab, "email": email, "github": github, "budget": budget, "region": state.flags.get("region")}
-    values = {key: value for key, value in given.items() if value is not None}
+    options = {"lab": lab, "email": email, "github": github, "budget": budget, "region": state.flags.get("region")}
+    values = {key: value for key, value in options.items() if value is not None}
     flags = state.flags | {key: str(value) for key, value in values.items()}
     facts = write(folder, values, load(flags, state.environment, state.file).settings)
 
@@ -66,8 +66,8 @@ def secret_set(ctx: typer.Context, name: Annotated[str, typer.Argument(help="hf-
 
     state: State = ctx.obj
     check_name(name)
-    asked = state.ui.stdin.isatty()
-    value = getpass.getpass(f"{name}, not shown: ", stream=state.ui.stderr) if asked else state.ui.stdin.read()
+    on_terminal = state.ui.stdin.isatty()
+    value = getpass.getpass(f"{name}, not shown: ", stream=state.ui.stderr) if on_terminal else state.ui.stdin.read()
     facts = set_secret(state.aws, name, value, state.clock, state.ui.say)
     state.ui.show(facts, lambda: f"{facts.name}: set")
 
@@ -77,8 +77,10 @@ def secret_list(ctx: typer.Context) -> None:
     from llmlab.aws.secrets import find
 
     state: State = ctx.obj
-    found = find(state.aws)
-    state.ui.show(found, lambda: table(("secret", "changed"), [(one.name, one.changed) for one in found]) if found else "no secrets")
+    secrets = find(state.aws)
+    state.ui.show(
+        secrets, lambda: table(("secret", "changed"), [(secret.name, secret.changed) for secret in secrets]) if secrets else "no secrets"
+    )
 
 
 def secret_remove(ctx: typer.Context, name: Annotated[str, typer.Argument(help="The name it was set under.")]) -> None:

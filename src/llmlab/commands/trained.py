@@ -49,8 +49,8 @@ def ask(
 
     state: State = ctx.obj
     with state.ui.bar("fetching", "bytes") as progress:
-        said = both(state.aws, run, prompt, outputs, max_tokens, base, progress)
-    state.ui.show(said, lambda: answers_view(said))
+        answers = both(state.aws, run, prompt, outputs, max_tokens, base, progress)
+    state.ui.show(answers, lambda: answers_view(answers))
 
 
 def merge(
@@ -67,27 +67,27 @@ def merge(
 
     state: State = ctx.obj
     with state.ui.bar("fetching", "bytes") as progress:
-        made = make(state.aws, run, outputs, output, base, progress)
-    state.ui.show(made, lambda: merged_view(made))
-    state.ui.suggest(f"vllm serve {quote(str(made.folder))}")
+        merged = make(state.aws, run, outputs, output, base, progress)
+    state.ui.show(merged, lambda: merged_view(merged))
+    state.ui.suggest(f"vllm serve {quote(str(merged.folder))}")
 
 
-def answers_view(said: "ModelAnswers") -> "RenderableType":
+def answers_view(answers: "ModelAnswers") -> "RenderableType":
     """Both answers below each other."""
     from llmlab.commands.run_screens import pairs
 
-    return pairs([("prompt", said.prompt), ("base model", said.base or "(nothing)"), ("tuned model", said.tuned or "(nothing)")])
+    return pairs([("prompt", answers.prompt), ("base model", answers.base or "(nothing)"), ("tuned model", answers.tuned or "(nothing)")])
 
 
-def merged_view(made: "MergeResult") -> Iterator["RenderableType"]:
+def merged_view(merged: "MergeResult") -> Iterator["RenderableType"]:
     """Where it lies and how exact it is."""
-    share = made.difference / made.logit if made.logit else 0.0
-    known = "its weights are those the adapter was trained on" if made.checked else "whether the adapter was trained on it is not known"
-    yield f"{made.folder}: {made.files:,} files, {size(made.size)}, {made.dtype}"
-    yield f"base model: {made.base}; {known}"
+    share = merged.difference / merged.logit if merged.logit else 0.0
+    known = "its weights are those the adapter was trained on" if merged.checked else "whether the adapter was trained on it is not known"
+    yield f"{merged.folder}: {merged.files:,} files, {size(merged.size)}, {merged.dtype}"
+    yield f"base model: {merged.base}; {known}"
     yield (
-        f"logits differ from base and adapter by at most {made.difference:.2g} ({share:.1e} of the largest), "
-        f"and {made.same_words:.0%} of a prompt's positions go on with the same token"
+        f"logits differ from base and adapter by at most {merged.difference:.2g} ({share:.1e} of the largest), "
+        f"and {merged.same_words:.0%} of a prompt's positions go on with the same token"
     )
-    if not made.own_tokenizer:
+    if not merged.own_tokenizer:
         yield "warning: the tokenizer is in the form of transformers 5, because the base's files do not open as the adapter's do"

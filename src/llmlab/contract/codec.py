@@ -62,9 +62,9 @@ def dump(document: Any) -> str:
 def _writable(value: Any) -> Any:
     """Plain values whose numbers are finite: a loss may be NaN, which is no number in JSON."""
     if isinstance(value, dict):
-        return {key: _writable(one) for key, one in value.items()}
+        return {key: _writable(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [_writable(one) for one in value]
+        return [_writable(element) for element in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -101,7 +101,12 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
         json.dumps(value, ensure_ascii=False).encode()
     inner: list[Any] = [value]
     for _ in range(MOST_LEVELS):
-        inner = [two for one in inner if isinstance(one, dict | list) for two in (one.values() if isinstance(one, dict) else one)]
+        inner = [
+            child
+            for parent in inner
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
     if inner:
         raise ValueError(f"nested deeper than {MOST_LEVELS} levels")
     return value
@@ -160,7 +165,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if origin in {typing.Union, types.UnionType}:
         if value is None:
             return None
-        (hint,) = [one for one in typing.get_args(hint) if one is not types.NoneType]
+        (hint,) = [member for member in typing.get_args(hint) if member is not types.NoneType]
         return _convert(hint, value, name)
     if origin in {tuple, dict}:
         return _collected(hint, value, name)

@@ -82,33 +82,33 @@ def same_lab(typed: Sequence[str], line: str, without: Iterable[str] = ()) -> st
 
 def items(words: Sequence[str]) -> list[Item]:
     """The words of a line, each option with its value."""
-    found: list[Item] = []
+    parsed: list[Item] = []
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         if word == "--":
-            return [*found, ("--", None), *(("", one) for one in rest)]
+            return [*parsed, ("--", None), *(("", word) for word in rest)]
         if not word.startswith("-") or word == "-":
-            found.append(("", word))
+            parsed.append(("", word))
         elif (not word.startswith("--") and word not in SHORT) or name in FLAGS:
-            found.append((word, None))
+            parsed.append((word, None))
         elif equals:
-            found.append((name, value))
+            parsed.append((name, value))
         else:
-            found.append((name, rest.pop(0) if rest else None))
-    return found
+            parsed.append((name, rest.pop(0) if rest else None))
+    return parsed
 
 
-def command(found: Sequence[Item]) -> tuple[str, ...]:
+def command(line_items: Sequence[Item]) -> tuple[str, ...]:
     """The words that name the command."""
-    plain = [value or "" for name, value in found if not name]
+    plain = [value or "" for name, value in line_items if not name]
     return tuple(plain[: 2 if plain[:1] and plain[0] in GROUPS else 1])
 
 
-def join(found: Iterable[Item]) -> str:
+def join(line_items: Iterable[Item]) -> str:
     """The line again."""
-    words = [word for name, value in found for word in ((name, value) if name else (value,)) if word is not None]
+    words = [word for name, value in line_items for word in ((name, value) if name else (value,)) if word is not None]
     return shlex.join(["llmlab", *words])
 
 
@@ -140,30 +140,30 @@ def _over(old: Sequence[Item], new: Sequence[Item], without: set[str], names: in
     The first `names` plain words of the old line name its command. `latest` stands for a run, and gives way to one that was named.
     """
     (old, old_tail), (new, new_tail) = _at_dashes(old), _at_dashes(new)
-    options, words = [one for one in new if one[0]], [one for one in new if not one[0]]
-    plain = [one for one in old if not one[0]]
+    options, words = [item for item in new if item[0]], [item for item in new if not item[0]]
+    plain = [item for item in old if not item[0]]
     if words == [("", "latest")] and len(plain) > names:
         words = []
-    replaced = plain[names:] if words else [one for one in plain[names:] if one[1] in without]
+    replaced = plain[names:] if words else [word for word in plain[names:] if word[1] in without]
     result: list[Item] = []
     for item in old:
-        same = [one for one in options if item[0] and _same(one, item)]
+        same = [option for option in options if item[0] and _same(option, item)]
         if same:
-            result += [one for one in same if one not in result]
+            result += [option for option in same if option not in result]
         elif item[0]:
             result += [] if without & {item[0], _field(item)} else [item]
         elif item in replaced:
-            result += [one for one in words if one not in result]
+            result += [word for word in words if word not in result]
         else:
             result.append(item)
-    more = [one for one in [*words, *options] if one not in result]
+    more = [item for item in [*words, *options] if item not in result]
     return [*result, *more, *(new_tail or old_tail)]
 
 
-def _at_dashes(found: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+def _at_dashes(line_items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     """What stands before a `--`, and it with what comes after it."""
-    end = list(found).index(("--", None)) if ("--", None) in found else len(found)
-    return list(found[:end]), list(found[end:])
+    end = list(line_items).index(("--", None)) if ("--", None) in line_items else len(line_items)
+    return list(line_items[:end]), list(line_items[end:])
 
 
 def _same(new: Item, old: Item) -> bool:

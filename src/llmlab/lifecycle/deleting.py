@@ -16,7 +16,7 @@ Version = tuple[str, str]
 
 def versions_of(page: dict[str, Any]) -> list[Version]:
     """What a page of ListObjectVersions shows: versions and delete markers."""
-    return [(str(one["Key"]), str(one["VersionId"])) for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
+    return [(str(entry["Key"]), str(entry["VersionId"])) for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
 
 
 def delete_versions(client: Any, bucket: str, versions: Iterable[Version]) -> list[str]:
@@ -29,11 +29,11 @@ def delete_versions(client: Any, bucket: str, versions: Iterable[Version]) -> li
     """
     versions = list(versions)
     refused: list[str] = []
-    together = [one for one in versions if not NOT_IN_XML.search(one[0])]
+    together = [version for version in versions if not NOT_IN_XML.search(version[0])]
     for start in range(0, len(together), MOST_DELETED):
         objects = [{"Key": key, "VersionId": version} for key, version in together[start : start + MOST_DELETED]]
         answer = client.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-        refused += [f"{one.get('Key')}: {one.get('Message') or one.get('Code')}" for one in answer.get("Errors", [])]
+        refused += [f"{error.get('Key')}: {error.get('Message') or error.get('Code')}" for error in answer.get("Errors", [])]
     for key, version in versions:
         if NOT_IN_XML.search(key):  # in the address of a request of its own it is escaped
             client.delete_object(Bucket=bucket, Key=key, VersionId=version)

@@ -85,16 +85,16 @@ class Watchdog(Tools):
             Exception: the first that came of a run or an instance; the others were seen to.
         """
         guard = Guard(self.log)
-        found = machines.find(self.ec2, self.names)
+        instances = machines.find(self.ec2, self.names)
         over = self.bucket.ended()
-        runs = (self.bucket.runs() - over) | {machine.run for machine in found if machine.run}
+        runs = (self.bucket.runs() - over) | {machine.run for machine in instances if machine.run}
         for run in sorted(runs):
             known = False
             with guard.each(run=run):
-                known = self._sweep_run(run, alive=any(machine.live for machine in found if machine.run == run))
+                known = self._sweep_run(run, alive=any(machine.live for machine in instances if machine.run == run))
             if not known:
-                self._end_strays([machine for machine in found if machine.run == run], guard)
-        self._end_strays([machine for machine in found if not machine.run], guard)
+                self._end_strays([machine for machine in instances if machine.run == run], guard)
+        self._end_strays([machine for machine in instances if not machine.run], guard)
         for run in self._some_of(sorted(over - runs)):
             with guard.each(run=run):
                 if sight := self._sight(run):
@@ -105,7 +105,7 @@ class Watchdog(Tools):
                 ending.mend_schedule(self, machine)
         oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
         if (
-            found
+            instances
         ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
             with guard.each():
                 self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})

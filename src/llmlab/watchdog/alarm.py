@@ -36,7 +36,7 @@ def next_look(sight: Sight, until: datetime | None, default_hours: float) -> flo
             moments.append(mine.launched.timestamp() + VISIBLE_SECONDS + 1)
         if end is None and mine.state != "running":
             moments.append(sight.now.timestamp() + BOOT_SECONDS)
-        if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in sight.records.told):
+        if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in sight.records.notified):
             moments.append(meter.mostly_used_at)
     return min(moments, default=None)
 
@@ -52,14 +52,14 @@ def set_for(tools: Tools, run: str, moment: float) -> None:
     request = timers.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
     if schedules.create(tools, request):
         return
-    there = _there(tools, run)
-    if there is not None and now + timedelta(seconds=1) < there <= datetime.fromtimestamp(at, there.tzinfo):
+    due = _due(tools, run)
+    if due is not None and now + timedelta(seconds=1) < due <= datetime.fromtimestamp(at, due.tzinfo):
         return
-    if there is not None and there <= now:  # it is going off, and EventBridge Scheduler is about to delete it
+    if due is not None and due <= now:  # it is going off, and EventBridge Scheduler is about to delete it
         schedules.delete(tools, timers.wake_name(run))
     schedules.replace(tools, request)
 
 
-def _there(tools: Tools, run: str) -> datetime | None:
-    found = schedules.read(tools, timers.wake_name(run))
-    return timers.schedule_moment(found["ScheduleExpression"]) if found else None
+def _due(tools: Tools, run: str) -> datetime | None:
+    schedule = schedules.read(tools, timers.wake_name(run))
+    return timers.schedule_moment(schedule["ScheduleExpression"]) if schedule else None

@@ -39,14 +39,14 @@ def asks(
     """
     pools = pricing.reprice(spec.pools, prices)
     failed = _failed(attempts, ends, now)
-    found = []
+    requests = []
     for spot in markets(spec, attempts, ends, now):
         can = [pool for pool in pools if _pays(spec, pool, left, spot=spot)]
         good = [pool for pool in can if (pool.instance_type, pool.zone) not in failed]
         last = [pool for pool in can if pool not in good]
         beside = money.beside(spec.charges)
-        found += [Ask(tier, spot) for some in (good, last) for tier in pricing.tiers(some, spec.preferred, spot=spot, beside=beside)]
-    return tuple(found)
+        requests += [Ask(tier, spot) for some in (good, last) for tier in pricing.tiers(some, spec.preferred, spot=spot, beside=beside)]
+    return tuple(requests)
 
 
 def _pays(spec: Spec, pool: Pool, left: float | None, *, spot: bool) -> bool:
@@ -80,12 +80,12 @@ def markets(spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd],
 
 def outage(ends: Sequence[AttemptEnd]) -> tuple[AttemptEnd, ...]:
     """The tries for capacity since the last instance, in order."""
-    found: list[AttemptEnd] = []
+    tries: list[AttemptEnd] = []
     for end in reversed(ends):
         if end.reason is not EndReason.NO_CAPACITY:
             break
-        found.insert(0, end)
-    return tuple(found)
+        tries.insert(0, end)
+    return tuple(tries)
 
 
 def next_try(spec: Spec, waiting: Sequence[AttemptEnd], attempts: Sequence[Attempt]) -> datetime:

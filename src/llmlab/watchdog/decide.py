@@ -196,9 +196,11 @@ def _limit(sight: Sight, ends: Sequence[AttemptEnd], hours: float, cost: float) 
     if waiting and sight.now >= capacity.given_up_at(spec, waiting):
         return EndReason.NO_CAPACITY, f"no pool had an instance in {spec.wait_hours:g} hours and {len(waiting)} tries: {end.detail}"
     lost = ends[-FRUITLESS:]
-    if len(lost) == FRUITLESS and all(one.reason in LOST and one.step == end.step for one in lost):
+    if len(lost) == FRUITLESS and all(attempt_end.reason in LOST and attempt_end.step == end.step for attempt_end in lost):
         return end.reason, f"{FRUITLESS} instances were lost one after another without a new checkpoint"
     broken = ends[-MACHINES:]
-    if len(broken) == MACHINES and all(one.reason is EndReason.HARDWARE_FAILED and one.step == end.step for one in broken):
+    if len(broken) == MACHINES and all(
+        attempt_end.reason is EndReason.HARDWARE_FAILED and attempt_end.step == end.step for attempt_end in broken
+    ):
         return end.reason, f"{words}, on {MACHINES} machines one after another"
     return None

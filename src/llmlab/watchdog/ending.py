@@ -87,7 +87,7 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
     try:
         if schedules.create(tools, request):
             why = "its one-time schedule was missing"
-        elif (there := schedules.read(tools, request["Name"])) and there["Target"].get("Input") != request["Target"]["Input"]:
+        elif (schedule := schedules.read(tools, request["Name"])) and schedule["Target"].get("Input") != request["Target"]["Input"]:
             schedules.replace(tools, request)
             why = "its one-time schedule was not aimed at it: its start was cut short"
         else:

@@ -44,10 +44,10 @@ def _ec2(region: str) -> Any:
 def _lab() -> Mapping[str, str]:
     """What the zip says of its lab. The environment, which tests set, goes before it."""
     try:
-        found: Mapping[str, str] = json.loads(pkgutil.get_data("llmlab.watchdog", LAB) or b"{}")
+        settings: Mapping[str, str] = json.loads(pkgutil.get_data("llmlab.watchdog", LAB) or b"{}")
     except OSError:
         return {}
-    return found
+    return settings
 
 
 def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:

@@ -45,7 +45,7 @@ def read(bucket: Bucket, run: str, marker: Marker) -> Outcome:
 
 def _first(lines: Iterable[str]) -> dict[str, float]:
     """The first number of each of LEARNED that these rows have."""
-    found: dict[str, float] = {}
+    first_values: dict[str, float] = {}
     for line in lines:
         try:
             row = json.loads(line)
@@ -54,10 +54,10 @@ def _first(lines: Iterable[str]) -> dict[str, float]:
         for name in LEARNED if isinstance(row, dict) else ():
             number = row.get(name)
             if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
-                found.setdefault(name, float(number))
-        if len(found) == len(LEARNED):
+                first_values.setdefault(name, float(number))
+        if len(first_values) == len(LEARNED):
             break
-    return found
+    return first_values
 
 
 def _piece(bucket: Bucket, key: str, part: str) -> str:

@@ -10,7 +10,7 @@ from llmlab.clock import Clock
 from llmlab.contract import Attempt, AttemptEnd, ContractError, Marker, Notice, RunKeys, Spec, Stop
 from llmlab.lifecycle import objects
 
-TOLD = "told-"
+NOTIFIED = "told-"
 WATCHDOG = "watchdog"
 """`Attempt.by` of what is started here."""
 
@@ -26,7 +26,7 @@ class Records:
     ends: dict[int, AttemptEnd] = field(default_factory=dict)
     marker: Marker | None = None
     stop: Stop | None = None
-    told: frozenset[tuple[int, Notice]] = frozenset()
+    notified: frozenset[tuple[int, Notice]] = frozenset()
 
     @property
     def over(self) -> bool:
@@ -48,16 +48,16 @@ class Bucket:
         spec = self.load(Spec, keys.spec)
         if spec is None:
             return None
-        there = [contract.parse_attempt(key) for key in self.keys(keys.attempts)]
-        attempts = [self.load(Attempt, keys.attempt(number)) for number in sorted(number for number, kind in there if kind == "claim")]
-        ends = [self.load(AttemptEnd, keys.attempt_end(number)) for number, kind in there if kind == "end"]
+        documents = [contract.parse_attempt(key) for key in self.keys(keys.attempts)]
+        attempts = [self.load(Attempt, keys.attempt(number)) for number in sorted(number for number, kind in documents if kind == "claim")]
+        ends = [self.load(AttemptEnd, keys.attempt_end(number)) for number, kind in documents if kind == "end"]
         return Records(
             spec,
             tuple(attempt for attempt in attempts if attempt),
             {end.number: end for end in ends if end},
             self.load(Marker, keys.success) or self.load(Marker, keys.failure),
             self.load(Stop, keys.stop),
-            frozenset((number, Notice(kind.removeprefix(TOLD))) for number, kind in there if kind.startswith(TOLD)),
+            frozenset((number, Notice(kind.removeprefix(NOTIFIED))) for number, kind in documents if kind.startswith(NOTIFIED)),
         )
 
     def runs(self) -> set[str]:

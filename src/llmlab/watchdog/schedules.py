@@ -37,12 +37,12 @@ def replace(tools: Tools, request: Mapping[str, Any]) -> None:
 def read(tools: Tools, name: str) -> Mapping[str, Any] | None:
     """What there is of that name."""
     try:
-        found: Mapping[str, Any] = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=name)
+        schedule: Mapping[str, Any] = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=name)
     except ClientError as error:
         if error.response["Error"]["Code"] != MISSING:
             raise
         return None
-    return found
+    return schedule
 
 
 def delete(tools: Tools, name: str) -> None:

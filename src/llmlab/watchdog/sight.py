@@ -46,8 +46,8 @@ class Sight:
     @property
     def mine(self) -> Machine | None:
         """The newest attempt's instance: the one it names, else one with its tag, a living one before others."""
-        found = [machine for machine in self.machines if machine.attempt == self.newest.number]
-        return min(found, key=lambda machine: (machine.id != self.newest.instance, not machine.live), default=None)
+        candidates = [machine for machine in self.machines if machine.attempt == self.newest.number]
+        return min(candidates, key=lambda machine: (machine.id != self.newest.instance, not machine.live), default=None)
 
     def deadline(self, machine: Machine, default_hours: float) -> float:
         """When an instance must be gone, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
@@ -72,13 +72,13 @@ def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType(
     """
     if not contract.RUN_ID.fullmatch(run):
         return None
-    found = tuple(  # before the documents: what an instance that is gone has written is there, then
+    instances = tuple(  # before the documents: what an instance that is gone has written is there, then
         _ended(machine, gone.get(machine.id)) for machine in machines.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
     if records is None or not records.attempts:
         return None
-    sight = Sight(records, found, tools.now)
+    sight = Sight(records, instances, tools.now)
     if sight.mine and (sight.mine.live or sight.end is None):
         sight = replace(sight, history=prices.history(tools, sight.mine))
     return _with_its_instance(tools, sight)

@@ -39,23 +39,23 @@ def start(tools: Tools, sight: Sight, decision: Resume) -> None:
     schedules.delete_deadline(tools, sight.newest)
     deadline: dict[str, Any] = {"run": attempt.run, "attempt": attempt.number, "deadline": attempt.deadline, "role": tools.scheduler_role}
     schedules.create(tools, timers.create_schedule_request(tools.names, **deadline))
-    answer, given = _first(tools, sight.records.spec, attempt, decision.asks)
+    answer, ask = _first(tools, sight.records.spec, attempt, decision.asks)
     if answer is None:
         tools.log("no answer", run=attempt.run, attempt=attempt.number, why="EC2 did not say whether it started an instance")
-    elif answer.launched is None or given is None:
+    elif answer.launched is None or ask is None:
         _none(tools, decision, answer)
     else:
-        got, prices = answer.launched, given.pools
+        got, prices = answer.launched, ask.pools
         launched = replace(
-            attempt, instance=got.instance, instance_type=got.instance_type, zone=got.zone, spot=given.spot,
-            price=pricing.price_of(prices, got.instance_type, got.zone, spot=given.spot), launched=contract.build_timestamp(tools.now),
+            attempt, instance=got.instance, instance_type=got.instance_type, zone=got.zone, spot=ask.spot,
+            price=pricing.price_of(prices, got.instance_type, got.zone, spot=ask.spot), launched=contract.build_timestamp(tools.now),
             gpus=fleet.gpus_of(prices, got.instance_type),
         )  # fmt: skip
         tools.bucket.write(keys.attempt(attempt.number), launched)
         schedules.replace(tools, timers.aim_schedule_request(tools.names, **deadline, instance=got.instance))
         tools.log(
             "resumed", run=attempt.run, attempt=attempt.number, instance=got.instance, type=got.instance_type, zone=got.zone,
-            spot=given.spot, why=decision.end.reason,
+            spot=ask.spot, why=decision.end.reason,
         )  # fmt: skip
 
 
@@ -64,10 +64,10 @@ def write_end(tools: Tools, end: AttemptEnd) -> bool:
     key = RunKeys(end.run).attempt_end(end.number)
     if tools.bucket.write_once(key, end):
         return True
-    there = tools.bucket.load(AttemptEnd, key)
-    if there is None or there.reason is end.reason:
+    written = tools.bucket.load(AttemptEnd, key)
+    if written is None or written.reason is end.reason:
         return True
-    tools.log("wait", run=end.run, attempt=end.number, why=f"it was ended meanwhile: {there.reason}")
+    tools.log("wait", run=end.run, attempt=end.number, why=f"it was ended meanwhile: {written.reason}")
     return False
 
 

@@ -33,10 +33,10 @@ def remove(tools: Tools, sight: Sight) -> None:
         NotDeletedError: S3 refused some of it.
     """
     keys = RunKeys(sight.run)
-    found = folders(keys, tools.bucket.keys(keys.checkpoints))
-    steps = superseded(found, keep(sight.records.spec.recipe), uploading=uploading(sight))
+    checkpoints = folders(keys, tools.bucket.keys(keys.checkpoints))
+    steps = superseded(checkpoints, keep(sight.records.spec.recipe), uploading=uploading(sight))
     if steps:
-        stay = needed(tools, keys, sorted((step for step, whole in found.items() if whole), reverse=True))
+        stay = needed(tools, keys, sorted((step for step, whole in checkpoints.items() if whole), reverse=True))
         steps = [step for step in steps if step not in stay]
     deleted = 0
     for step in steps:
@@ -50,8 +50,8 @@ def remove(tools: Tools, sight: Sight) -> None:
 def _delete(tools: Tools, prefix: str) -> int:
     """Delete every version under the prefix of a checkpoint; returns how many there were. What calls it whole goes first."""
     pages = tools.bucket.client.get_paginator("list_object_versions").paginate(Bucket=tools.bucket.bucket, Prefix=prefix)
-    versions = [one for page in pages for one in versions_of(page)]
-    whole = [one for one in versions if one[0] == prefix + COMPLETE]
+    versions = [version for page in pages for version in versions_of(page)]
+    whole = [version for version in versions if version[0] == prefix + COMPLETE]
     for some in (whole, _without(versions, whole)):
         if refused := delete_versions(tools.bucket.client, tools.bucket.bucket, some):
             raise NotDeletedError(f"S3 has kept {len(refused)} versions under {prefix}, the first of them {refused[0]}")
@@ -59,39 +59,39 @@ def _delete(tools: Tools, prefix: str) -> int:
 
 
 def _without(versions: Iterable[Version], others: Collection[Version]) -> list[Version]:
-    return [one for one in versions if one not in others]
+    return [version for version in versions if version not in others]
 
 
 # ---------------------------------------------------------------- which
 
 
-def superseded(found: Mapping[int, bool], kept: int, *, uploading: bool) -> list[int]:
+def superseded(checkpoints: Mapping[int, bool], kept: int, *, uploading: bool) -> list[int]:
     """The steps of the checkpoints that no resume needs any more, oldest first. Pure.
 
-    `found` are all there are, by step, and whether each is whole. One that is not may still become so while a machine is `uploading`, the
-    newest first, and goes then only when it is older than all that stay.
+    `checkpoints` are all that exist, by step, and whether each is whole. One that is not may still become so while an instance is
+    `uploading`, the newest first, and goes then only when it is older than all that stay.
     """
-    newest = sorted(step for step, whole in found.items() if whole)[-kept:]
-    old = {step for step in found if step < newest[0]} if len(newest) == kept else set()
-    torn = {step for step, whole in found.items() if not whole and not uploading}
+    newest = sorted(step for step, whole in checkpoints.items() if whole)[-kept:]
+    old = {step for step in checkpoints if step < newest[0]} if len(newest) == kept else set()
+    torn = {step for step, whole in checkpoints.items() if not whole and not uploading}
     return sorted(old | torn)
 
 
 def folders(keys: RunKeys, listed: Iterable[str]) -> dict[int, bool]:
     """The steps of the checkpoints under these keys, and whether each has its `COMPLETE`."""
-    found: dict[int, bool] = {}
+    checkpoints: dict[int, bool] = {}
     for key in listed:
         name, _, path = key.removeprefix(keys.checkpoints).partition("/")
         step = contract.parse_checkpoint_name(name)
         if step is not None and path:
-            found[step] = found.get(step, False) or path == COMPLETE
-    return found
+            checkpoints[step] = checkpoints.get(step, False) or path == COMPLETE
+    return checkpoints
 
 
 def keep(recipe: Mapping[str, object]) -> int:
     """How many of the newest stay, by the recipe."""
-    said = recipe.get("keep_checkpoints", KEPT)
-    return max(FEWEST, said) if isinstance(said, int) and not isinstance(said, bool) else KEPT
+    setting = recipe.get("keep_checkpoints", KEPT)
+    return max(FEWEST, setting) if isinstance(setting, int) and not isinstance(setting, bool) else KEPT
 
 
 def uploading(sight: Sight) -> bool:

@@ -52,7 +52,7 @@ def tell(tools: Tools, sight: Sight) -> bool:
     """Tell everything that is due and was not told yet; False when another call is about to tell some of it, or has since this look."""
     sent = [_send(tools, sight.records.spec, message) for message in due(sight)]
     marker = sight.records.marker
-    if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.told:
+    if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.notified:
         ended = _end(sight.run, sight.records, marker, outcome.read(tools.bucket, sight.run, marker))
         sent.append(_send(tools, sight.records.spec, ended))
         if sent[-1] and marker.reason.state is RunState.FAILED:
@@ -62,7 +62,7 @@ def tell(tools: Tools, sight: Sight) -> bool:
 
 def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
     """Tell of an interruption that is about to come."""
-    if sight.records.over or machine.attempt != sight.newest.number or (machine.attempt, Notice.INTERRUPTION) in sight.records.told:
+    if sight.records.over or machine.attempt != sight.newest.number or (machine.attempt, Notice.INTERRUPTION) in sight.records.notified:
         return
     after = f"Attempt {machine.attempt + 1} then goes on from its newest checkpoint." if sight.records.spec.resume else _NO_RESUME
     lines = (
@@ -121,8 +121,8 @@ def _claim(tools: Tools, keys: RunKeys, message: Message, note: Told) -> bool:
     key = keys.telling(message.attempts[0], message.notice)
     if tools.bucket.write_once(key, note):
         return True
-    there = tools.bucket.load(Told, key)
-    if there and (tools.now - contract.parse_timestamp(there.at)).total_seconds() < CLAIM_SECONDS:
+    claim = tools.bucket.load(Told, key)
+    if claim and (tools.now - contract.parse_timestamp(claim.at)).total_seconds() < CLAIM_SECONDS:
         return False
     if tools.bucket.load(Told, keys.told(message.attempts[0], message.notice)):
         return False
@@ -137,20 +137,20 @@ def due(sight: Sight) -> list[Message]:
     """What of a run that goes on was not told yet, in the order in which it happened. Pure."""
     if sight.records.over:
         return []
-    told, mine, newest = sight.records.told, sight.mine, sight.newest
+    notified, mine, newest = sight.records.notified, sight.mine, sight.newest
     messages = list(_interruptions(sight))
     running = mine is not None and mine.state == "running" and sight.end is None
-    if running and newest.instance and (newest.number, Notice.START) not in told:
+    if running and newest.instance and (newest.number, Notice.START) not in notified:
         messages.append(_start(sight))
     meter = sight.meter
-    if running and meter and meter.mostly_used and not any(notice is Notice.CEILING for _, notice in told):
+    if running and meter and meter.mostly_used and not any(notice is Notice.CEILING for _, notice in notified):
         messages.append(_ceiling(sight, meter.mostly_used))
     return messages
 
 
 def _interruptions(sight: Sight) -> Iterable[Message]:
     """Of attempts that the watchdog followed up, and of the first one of an outage: one message where that is the same story."""
-    records, told = sight.records, sight.records.told
+    records, notified = sight.records, sight.records.notified
     waiting = capacity.outage(_ends(records))
     first = waiting[0].number if waiting and sight.end is not None else 0
     for attempt, following in zip(records.attempts, records.attempts[1:], strict=False):
@@ -158,10 +158,10 @@ def _interruptions(sight: Sight) -> Iterable[Message]:
         known = bool(following.instance) or following.number in records.ends
         if end is None or end.reason is EndReason.NO_CAPACITY or following.by != WATCHDOG or not known:
             continue
-        if (attempt.number, Notice.INTERRUPTION) not in told:
+        if (attempt.number, Notice.INTERRUPTION) not in notified:
             both = (attempt.number, first) if following.number == first else (attempt.number,)
             yield Message(Notice.INTERRUPTION, both, f"run {sight.run} was interrupted", _what_next(sight, end))
-        elif following.number == first and (first, Notice.INTERRUPTION) not in told:
+        elif following.number == first and (first, Notice.INTERRUPTION) not in notified:
             yield Message(Notice.INTERRUPTION, (first,), f"run {sight.run} waits for capacity", _what_next(sight, end))
 
 
