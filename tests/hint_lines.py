@@ -129,7 +129,7 @@ def _parse_ours(words: Sequence[str], whole: str) -> None:
     import typer
 
     from llmlab.cli import split_global
-    from llmlab.commands.state import State
+    from llmlab.commands.state import CliContext
     from llmlab.errors import LabError
     from llmlab.ui import Ui
 
@@ -141,7 +141,7 @@ def _parse_ours(words: Sequence[str], whole: str) -> None:
             command, rest = command.commands[rest[0]], rest[1:]
         if not hasattr(command, "commands") and "--help" not in rest:
             with contextlib.suppress(typer.Exit):  # an option that shows something does so here
-                command.make_context("llmlab", list(rest), obj=State(ui=Ui(stdout=io.StringIO())))
+                command.make_context("llmlab", list(rest), obj=CliContext(ui=Ui(stdout=io.StringIO())))
     except (typer.TyperException, LabError) as error:
         raise AssertionError(f"`{whole}` does not parse: {getattr(error, 'message', error)}") from error
 

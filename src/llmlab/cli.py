@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from llmlab import __version__
 from llmlab.commands import data, demo, helping, image, lab, launch, money, report, runs, sandbox, settings, trained
 from llmlab.commands.interrupted import interrupted, is_watching
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
 
@@ -82,54 +82,54 @@ def root() -> None:
     """From a folder of JSONL to a fine-tuned model on AWS GPUs, nothing left running."""
 
 
-def main(arguments: Sequence[str] | None = None, state: State | None = None) -> NoReturn:
+def main(arguments: Sequence[str] | None = None, cli: CliContext | None = None) -> NoReturn:
     """The `llmlab` command. Tests hand in a `State` of their own."""
-    if state is None:
+    if cli is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is as polite as Ctrl-C
     line = sys.argv[1:] if arguments is None else list(arguments)
-    state = state or State(ui=Ui())
+    cli = cli or CliContext(ui=Ui())
     try:
-        code = run(line, state)
+        code = run(line, cli)
     except BrokenPipeError:
         code = int(ExitCode.FAILED)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing to flush into, no complaint at exit
     sys.exit(code)
 
 
-def run(line: Sequence[str], state: State) -> int:
+def run(line: Sequence[str], cli: CliContext) -> int:
     """Parse, run one command, and turn what it raises into its exit code."""
     arguments: list[str] = []
-    state.ui.typed = line
-    state.ui.as_json = "--json" in line[: line.index("--") if "--" in line else None]
+    cli.ui.typed = line
+    cli.ui.as_json = "--json" in line[: line.index("--") if "--" in line else None]
     try:
         arguments, options = split_global(line)
-        state.ui.verbosity = len(options.get("-v", ""))
-        state.file = Path(options["--config"]) if "--config" in options else state.file
-        state.flags = {name: options[f"--{name}"] for name in ("profile", "region") if f"--{name}" in options}
+        cli.ui.verbosity = len(options.get("-v", ""))
+        cli.file = Path(options["--config"]) if "--config" in options else cli.file
+        cli.flags = {name: options[f"--{name}"] for name in ("profile", "region") if f"--{name}" in options}
         if "--version" in options:
-            state.ui.show({"version": __version__}, lambda: f"llmlab {__version__}")
+            cli.ui.show({"version": __version__}, lambda: f"llmlab {__version__}")
             return int(ExitCode.DONE)
-        result = app(arguments or ["--help"], obj=state, prog_name="llmlab", standalone_mode=False)
+        result = app(arguments or ["--help"], obj=cli, prog_name="llmlab", standalone_mode=False)
     except KeyboardInterrupt:
         result = ExitCode.INTERRUPTED
     except (EOFError, typer.Abort):
-        return fail(state.ui, LabError("the input ended before the answer", exit_code=ExitCode.REFUSED))
+        return fail(cli.ui, LabError("the input ended before the answer", exit_code=ExitCode.REFUSED))
     except typer.TyperException as error:
-        return fail(state.ui, from_typer(error))
+        return fail(cli.ui, from_typer(error))
     except LabError as error:
-        return fail(state.ui, error)
+        return fail(cli.ui, error)
     except BrokenPipeError:
         raise
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, told in a sentence
-        hint = state.ui.again("-vv") if state.ui.verbosity < 2 else ""
+        hint = cli.ui.again("-vv") if cli.ui.verbosity < 2 else ""
         words = (str(error).splitlines() or [""])[0]
-        return fail(state.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
+        return fail(cli.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
     if result == ExitCode.INTERRUPTED and is_watching(arguments):
         return int(ExitCode.INTERRUPTED)
     if result == ExitCode.INTERRUPTED:  # Typer turns Ctrl-C into this
-        return fail(state.ui, interrupted(line, arguments))
+        return fail(cli.ui, interrupted(line, arguments))
     return int(result) if isinstance(result, int) else int(ExitCode.DONE)
 
 

@@ -17,7 +17,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.cli import main
 from llmlab.clock import Clock, ManualClock, SystemClock
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.ui import Ui
 from tests import hint_lines, hints
 from tests.snapshots import Snapshot
@@ -61,7 +61,7 @@ class CommandLine:
         """Run one command. `answer` is typed at a terminal, `stdin` comes through a pipe; where it is `shown`, stdout is a terminal."""
         out, err = Terminal() if shown else io.StringIO(), io.StringIO()
         source = io.StringIO(stdin) if answer is None else Terminal(answer)
-        state = State(
+        state = CliContext(
             ui=Ui(stdin=source, stdout=out, stderr=err), environment={"HF_HUB_OFFLINE": "1", **self.environment}, clock=self.clock
         )
         if self.aws:

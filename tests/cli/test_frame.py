@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from llmlab.cli import ORDER, app, run, split_global
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import ExitCode, UsageError
 from llmlab.ui import Ui
 from tests.cli.conftest import CommandLine
@@ -99,7 +99,7 @@ class Interrupting(Ui):
 
 
 def test_interruption_says_what_is_left(capsys: pytest.CaptureFixture[str], project: object) -> None:
-    assert run(["config"], State(ui=Interrupting(), environment={})) == ExitCode.INTERRUPTED
+    assert run(["config"], CliContext(ui=Interrupting(), environment={})) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err.splitlines() == ["error: interrupted; nothing more was changed", "hint: llmlab config"]
 
 
@@ -115,9 +115,9 @@ class Broken(Ui):
 
 
 def test_a_bug_is_a_sentence_and_a_traceback_only_when_asked(capsys: pytest.CaptureFixture[str], project: object) -> None:
-    assert run(["config"], State(ui=Broken(), environment={})) == ExitCode.FAILED
+    assert run(["config"], CliContext(ui=Broken(), environment={})) == ExitCode.FAILED
     assert capsys.readouterr().err.splitlines() == ["error: a bug in llmlab: ZeroDivisionError: oh", "hint: llmlab config -vv"]
-    assert run(["config", "-vv"], State(ui=Broken(), environment={})) == ExitCode.FAILED
+    assert run(["config", "-vv"], CliContext(ui=Broken(), environment={})) == ExitCode.FAILED
     assert "Traceback" in capsys.readouterr().err
 
 

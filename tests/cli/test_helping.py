@@ -66,7 +66,7 @@ def test_the_help_of_a_launch_is_in_sections_and_leaves_no_option_out(llmlab: Co
 
 def test_values_that_a_shell_offers(ready: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = launch(ready, "--name", "faq-v2")
-    monkeypatch.setattr("llmlab.commands.state.State.aws", ready.aws)
+    monkeypatch.setattr("llmlab.commands.state.CliContext.aws", ready.aws)
     assert completing.runs("") == ["latest", "faq-v2", run]
     assert completing.runs("fa") == ["faq-v2"]
     assert completing.datasets("s") == ["sums"]

@@ -19,9 +19,9 @@ from llmlab.contract import (
     Marker,
     Outcome,
     Progress,
-    Request,
     Spec,
     Stop,
+    StopRequest,
 )
 from llmlab.files import sha256
 from llmlab.ops import report
@@ -63,7 +63,7 @@ def control(data: bytes) -> None:
         for index, part in enumerate(parts[:4]):
             (Path(name) / str(index)).write_bytes(part)
             texts.append(read(f"{name}/{index}"))
-    verdict = diagnose(TrainingExit.parse(texts[0]), _document(Request, texts[1]), _document(Outcome, texts[2]), texts[3])
+    verdict = diagnose(TrainingExit.parse(texts[0]), _document(StopRequest, texts[1]), _document(Outcome, texts[2]), texts[3])
     marker = Marker(
         "20260101-000000-abcd",
         verdict.reason,
@@ -128,7 +128,7 @@ def keys(data: bytes) -> None:
 
 KINDS: dict[str, type[Any]] = {
     "spec": Spec, "manifest": Manifest, "complete": Complete, "attempt": Attempt, "attempt-end": AttemptEnd, "marker": Marker,
-    "status": Heartbeat, "progress": Progress, "request": Request, "outcome": Outcome, "stop": Stop,
+    "status": Heartbeat, "progress": Progress, "request": StopRequest, "outcome": Outcome, "stop": Stop,
 }  # fmt: skip
 TARGETS: dict[str, Target] = {
     **{name: document(kind) for name, kind in KINDS.items()},

@@ -14,8 +14,8 @@ BUGS = (
     Bug(
         "seconds of a day for all seconds",
         "watchdog/ending.py",
-        "(sight.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS",
-        "(sight.now - _ended(end)).seconds > AFTERMATH_SECONDS",
+        "(snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS",
+        "(snapshot.now - _ended(end)).seconds > AFTERMATH_SECONDS",
         "a machine that hangs after its end may live on when days have passed",
         ("unit/test_watchdog_ending.py",),
     ),
@@ -30,7 +30,7 @@ BUGS = (
     Bug(
         "the old deadline stays",
         "watchdog/starting.py",
-        "    schedules.delete_deadline(tools, sight.newest)\n",
+        "    schedules.delete_deadline(tools, snapshot.newest)\n",
         "",
         "the one-time schedules of attempts that are over pile up",
         ("unit/test_watchdog_starting.py",),

@@ -12,7 +12,7 @@ from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import ADAPTER, PROJECT, LogStream, Marker, RunKeys
 from llmlab.sandbox.server import Sandbox
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 from tests.cli.conftest import CommandLine, Result
 
 ENDLESS = "max_steps=1000000"
@@ -46,7 +46,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = Bucket(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
+        self.bucket = RunStore(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
 
     def run(self, *arguments: str | Path) -> Result:
         result = CommandLine()(*arguments)

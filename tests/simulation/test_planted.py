@@ -18,12 +18,12 @@ from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 from llmlab.sandbox.simulation.world import Parts, World
 from llmlab.watchdog.act import Watchdog
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 SEEDS = range(12)
 
 
-class Careless(Bucket):
+class Careless(RunStore):
     """Everybody who wants to be first is."""
 
     def write_once(self, key: str, document: Any) -> bool:
@@ -46,7 +46,7 @@ class Tokenless(Client):
 
 def restarts_twice(**tools: Any) -> Watchdog:
     """A watchdog that neither respects a claim nor gives its launches a token."""
-    bucket: Bucket = tools["bucket"]
+    bucket: RunStore = tools["bucket"]
     return Watchdog(
         **{**tools, "bucket": Careless(bucket.client, bucket.bucket, bucket.clock), "fleet_client": Tokenless(tools["fleet_client"])}
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmlab import contract, recipe
-from llmlab.contract import EndReason, Request, TrainerExit
+from llmlab.contract import EndReason, StopRequest, TrainerExit
 from llmlab.trainer import endings
 from llmlab.trainer.loop import checkpoints
 from tests.trainer import architectures, work as folders
@@ -120,7 +120,7 @@ def test_a_missing_data_file(tmp_path: Path, model: Path, train: Train) -> None:
 
 def test_asked_to_leave_before_the_first_step(tmp_path: Path, model: Path, train: Train) -> None:
     work = folders.make(tmp_path, model)
-    Path(work.request).write_text(contract.dump(Request(EndReason.STOPPED_BY_USER, "2026-11-23T12:00:00Z")))
+    Path(work.request).write_text(contract.dump(StopRequest(EndReason.STOPPED_BY_USER, "2026-11-23T12:00:00Z")))
     code, _ = train(work)
     assert code == TrainerExit.STOPPED_ON_REQUEST
     assert folders.outcome(work).reason is EndReason.STOPPED_BY_USER

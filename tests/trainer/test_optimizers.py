@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from llmlab import contract, footprint, recipe as recipes
-from llmlab.contract import Request, TrainerExit
+from llmlab.contract import StopRequest, TrainerExit
 from llmlab.trainer import machine
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.loop import optimizers
@@ -126,7 +126,7 @@ def test_a_training_in_8_bits_is_resumed_as_if_uninterrupted(tmp_path: Path, mod
         assert code == 0, log
     code, log = train(work, Interrupting(work, 3, ask))
     assert code == TrainerExit.STOPPED_ON_REQUEST, log
-    assert contract.load(Request, Path(work.request).read_text()).reason
+    assert contract.load(StopRequest, Path(work.request).read_text()).reason
     Path(work.request).unlink()
     code, log = train(work)
     assert code == 0, log

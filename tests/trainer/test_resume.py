@@ -13,7 +13,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.clock import ManualClock
-from llmlab.contract import COMPLETE, EndReason, Request, TrainerExit, WorkFolder
+from llmlab.contract import COMPLETE, EndReason, StopRequest, TrainerExit, WorkFolder
 from llmlab.trainer.loop import checkpoints
 from tests.sampling import sampled
 from tests.trainer import work as folders
@@ -40,7 +40,7 @@ class Interrupting(ManualClock):
 
 
 def ask(work: WorkFolder) -> None:
-    Path(work.request).write_text(contract.dump(Request(EndReason.SPOT_INTERRUPTED, "2026-11-23T12:00:00Z")))
+    Path(work.request).write_text(contract.dump(StopRequest(EndReason.SPOT_INTERRUPTED, "2026-11-23T12:00:00Z")))
 
 
 def interrupted(train: Train, work: WorkFolder, at_step: int, act: Callable[[WorkFolder], None] = ask) -> str:

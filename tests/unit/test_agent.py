@@ -30,8 +30,8 @@ from llmlab.contract import (
     Metric,
     Outcome,
     Progress,
-    Request,
     Stop,
+    StopRequest,
 )
 from llmlab.money import Bill
 from tests.unit.agent_doubles import START, Machine, data_file, machine, write_checkpoint
@@ -115,13 +115,13 @@ def test_an_s3_that_is_away_for_a_while_is_waited_for(here: Machine) -> None:
 
 
 def test_a_spot_notice_saves_and_leaves_the_marker_to_the_watchdog(here: Machine) -> None:
-    asked: list[Request] = []
+    asked: list[StopRequest] = []
 
     def notice() -> None:
         here.imds.notice = here.clock.now() + timedelta(seconds=120)
 
     def save() -> None:
-        asked.append(contract.load(Request, Path(here.job.folder.request).read_text()))
+        asked.append(contract.load(StopRequest, Path(here.job.folder.request).read_text()))
         here.checkpoint(33)
         here.leave(75)
 
@@ -268,7 +268,7 @@ def test_pressures_are_sorted_by_who_ends_first() -> None:
 
 # ---------------------------------------------------------------- the verdict
 
-REQUEST = Request(EndReason.STOPPED_BY_USER, "")
+REQUEST = StopRequest(EndReason.STOPPED_BY_USER, "")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ REQUEST = Request(EndReason.STOPPED_BY_USER, "")
         (1, False, None, Outcome(EndReason.COMPLETED, "all well"), EndReason.TRAINING_ERROR, "last words"),
     ],
 )
-def test_verdicts(code: int, killed: bool, request_: Request | None, outcome: Outcome | None, reason: EndReason, words: str) -> None:
+def test_verdicts(code: int, killed: bool, request_: StopRequest | None, outcome: Outcome | None, reason: EndReason, words: str) -> None:
     verdict = diagnose(TrainingExit(code, killed), request_, outcome, "last words")
     assert verdict.reason is reason
     assert words in verdict.detail
@@ -306,7 +306,7 @@ def test_an_attempt_ends_at_its_newest_whole_checkpoint(tmp_path: Path, progress
     agent.uploads.have(20)
     if progress:
         here.control(here.job.folder.progress, progress)
-    here.control(here.job.folder.request, Request(EndReason.STOPPED_BY_USER, ""))
+    here.control(here.job.folder.request, StopRequest(EndReason.STOPPED_BY_USER, ""))
     here.leave(75)
     agent.run()
     assert here.end.step == 20

@@ -91,10 +91,10 @@ def test_a_request_reaches_the_trainer_whatever_lies_in_its_place(here: Machine,
     request = Path(here.job.folder.request)
     plant(request)
     plant(request.with_name(".request.json.new"))
-    asked = contract.Request(EndReason.STOPPED_BY_USER, "2026-11-23T12:00:00Z")
+    asked = contract.StopRequest(EndReason.STOPPED_BY_USER, "2026-11-23T12:00:00Z")
     here.agent._tell_trainer(asked)
     assert not request.is_symlink()
-    assert contract.load(contract.Request, request.read_bytes()) == asked
+    assert contract.load(contract.StopRequest, request.read_bytes()) == asked
 
 
 @pytest.mark.parametrize("plant", [a_pipe, a_folder, a_link])
@@ -104,14 +104,14 @@ def test_the_trainer_waits_at_nothing_that_lies_where_a_request_would(here: Mach
 
 
 def test_the_next_agent_goes_by_what_it_asked_and_not_by_what_the_trainer_says_it_did(here: Machine) -> None:
-    here.control(here.job.folder.request, contract.Request(EndReason.STOPPED_BY_USER, ""))
+    here.control(here.job.folder.request, contract.StopRequest(EndReason.STOPPED_BY_USER, ""))
     agent = here.agent
     agent.begin()
     assert agent.request is None
-    agent._tell_trainer(contract.Request(EndReason.TIMED_OUT, ""))
+    agent._tell_trainer(contract.StopRequest(EndReason.TIMED_OUT, ""))
     successor = here.agent
     successor.begin()
-    assert successor.request == contract.Request(EndReason.TIMED_OUT, "")
+    assert successor.request == contract.StopRequest(EndReason.TIMED_OUT, "")
 
 
 def test_what_the_trainer_says_never_makes_a_document_that_nobody_reads(here: Machine) -> None:

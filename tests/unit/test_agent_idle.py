@@ -9,7 +9,7 @@ import pytest
 from llmlab import contract
 from llmlab.agent.gpu import HARDWARE_XIDS, Fault, GpuUse, NvidiaGpus
 from llmlab.agent.verdict import TrainingExit, diagnose
-from llmlab.contract import EndReason, Marker, Outcome, Progress, Request
+from llmlab.contract import EndReason, Marker, Outcome, Progress, StopRequest
 from tests.sampling import sampled
 from tests.unit.agent_doubles import START, Machine, machine
 from tests.unit.nvml_double import Nvml
@@ -57,7 +57,7 @@ def test_a_training_that_hangs_is_ended_as_stalled(here: Machine) -> None:
 
 def test_a_stalled_trainer_that_still_hears_saves(here: Machine) -> None:
     def hear() -> None:
-        assert contract.load(Request, Path(here.job.folder.request).read_text()).reason is EndReason.STALLED
+        assert contract.load(StopRequest, Path(here.job.folder.request).read_text()).reason is EndReason.STALLED
         here.checkpoint(3)
         here.control(here.job.folder.outcome, Outcome(EndReason.STALLED, "saved at step 3 and left"))
         here.leave(75)
@@ -175,7 +175,7 @@ def test_other_ends_are_not_the_hardwares() -> None:
     fault = "GPU 0: GPU is lost"
     assert diagnose(TrainingExit(0), None, None, fault=fault).reason is EndReason.COMPLETED
     assert diagnose(TrainingExit(65), None, Outcome(EndReason.DATA_ERROR, "no labels"), fault=fault).reason is EndReason.DATA_ERROR
-    assert diagnose(TrainingExit(1), Request(EndReason.STOPPED_BY_USER, ""), None, fault=fault).reason is EndReason.STOPPED_BY_USER
+    assert diagnose(TrainingExit(1), StopRequest(EndReason.STOPPED_BY_USER, ""), None, fault=fault).reason is EndReason.STOPPED_BY_USER
 
 
 @pytest.mark.parametrize("silent", [False, True])

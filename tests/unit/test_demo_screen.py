@@ -9,7 +9,7 @@ import pytest
 
 from llmlab.commands import demo
 from llmlab.commands.demo import AFTER, BEFORE, LAST_LINES, ONE_LINE, Shown, Stage, view
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import LabError
 from llmlab.ui import Ui
 
@@ -32,7 +32,7 @@ def stage(folder: Path, said: str, code: int, monkeypatch: pytest.MonkeyPatch, s
     monkeypatch.setattr(demo.sys, "executable", str(folder / "llmlab"))
     (folder / "llmlab").write_text(f'#!/bin/sh\nexec {PYTHON} -I "{folder}/double.py"\n')
     (folder / "llmlab").chmod(0o755)
-    return Stage(State(ui=Ui(stderr=screen)), folder, {})
+    return Stage(CliContext(ui=Ui(stderr=screen)), folder, {})
 
 
 def test_all_of_it_is_one_screen(monkeypatch: pytest.MonkeyPatch) -> None:

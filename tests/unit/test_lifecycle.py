@@ -16,7 +16,7 @@ from llmlab.contract import Stop
 from llmlab.lifecycle.objects import PAUSES_SECONDS
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 from tests.unit.agent_doubles import START
 
 WORD = Stop("r", "2026-11-23T12:00:00Z", "me")
@@ -58,7 +58,7 @@ def agent(s3: S3, clock: ManualClock) -> bool:
 
 
 def watchdog(s3: S3, clock: ManualClock) -> bool:
-    return Bucket(s3, "b", clock).write_once(KEY, WORD)
+    return RunStore(s3, "b", clock).write_once(KEY, WORD)
 
 
 def laptop(s3: S3, clock: ManualClock) -> bool:

@@ -9,7 +9,7 @@ from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker
 from llmlab.watchdog import events, telling
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.decide import Mark, Resume, decide
-from llmlab.watchdog.sight import Sight, see
+from llmlab.watchdog.sight import RunSnapshot, load_snapshot
 
 from .watchdog_lab import BY_API, KEYS, RUN, Lab, ended, gone
 
@@ -39,7 +39,7 @@ def test_two_watchdogs_at_once_start_one_instance(lab: Lab) -> None:
 
     lab.kill(lab.launch())
     ours = lab.watchdog()
-    sight = see(ours, RUN)
+    sight = load_snapshot(ours, RUN)
     assert sight
     decision = decide(sight, 0, {})
     assert isinstance(decision, Resume)
@@ -137,7 +137,7 @@ def test_a_marker_of_an_attempt_before_a_resume_is_replaced(lab: Lab) -> None:
 def test_a_run_that_is_resumed_while_the_watchdog_judges_it_is_not_marked(lab: Lab) -> None:
     first = lab.launch(1)
     lab.kill(first, BY_API)
-    sight = see(lab.watchdog(), RUN)
+    sight = load_snapshot(lab.watchdog(), RUN)
     assert sight
     end = AttemptEnd(RUN, 1, EndReason.STOPPED_BY_USER, contract.build_timestamp(lab.clock.now()))
     lab.write(KEYS.attempt(2), Attempt(RUN, 2, end.ended, first.deadline, spot=True, by="resume", max_hours=6))
@@ -152,12 +152,12 @@ def test_a_run_that_is_resumed_while_people_are_told_is_not_listed_as_over(lab: 
     lab.write(KEYS.failure, Marker(RUN, EndReason.STOPPED_BY_USER, end.ended, 1))
     event = lab.kill(attempt, "Client.InstanceInitiatedShutdown")
 
-    def resume(watchdog: Watchdog, sight: Sight) -> bool:
+    def resume(watchdog: Watchdog, sight: RunSnapshot) -> bool:
         lab.launch(2, by="resume", max_hours=6)
         lab.aws.s3.delete_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.failure)
         return True
 
-    monkeypatch.setattr(telling, "tell", resume)
+    monkeypatch.setattr(telling, "notify", resume)
     lab.wake(event)
     assert lab.watchdog().bucket.ended() == set()
     assert lab.alarm, "the one that the resume had set may be gone"
@@ -170,7 +170,7 @@ def test_the_word_of_an_agent_that_comes_while_the_watchdog_judges_counts(lab: L
 
     lab.kill(lab.launch(), "Client.InstanceInitiatedShutdown")
     ours = lab.watchdog()
-    sight = see(ours, RUN)
+    sight = load_snapshot(ours, RUN)
     assert sight
     decision = decide(sight, 0, {})
     assert isinstance(decision, Resume)

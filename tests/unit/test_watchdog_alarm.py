@@ -7,9 +7,9 @@ from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
 from llmlab.watchdog.alarm import BOOT_SECONDS, next_look
 from llmlab.watchdog.ending import AFTERMATH_SECONDS
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 
 LAUNCHED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = "20261123-120000-ab12"
@@ -30,9 +30,9 @@ def wait(after: timedelta, state: str = "running", end: AttemptEnd | None = None
         zone="us-east-1a", price=0.3, launched=at, **claim,
     )  # fmt: skip
     tags = {"Run": RUN, "Attempt": "1", "Deadline": str(attempt.deadline)}
-    machine = Machine("i-1", "g6.xlarge", "us-east-1a", state, LAUNCHED, spot=True, tags=tags)
+    machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", state, LAUNCHED, spot=True, tags=tags)
     now = LAUNCHED + after
-    moment = next_look(Sight(Records(SPEC, (attempt,), {1: end} if end else {}), (machine,), now), None, 6)
+    moment = next_look(RunSnapshot(Records(SPEC, (attempt,), {1: end} if end else {}), (machine,), now), None, 6)
     return None if moment is None else moment - now.timestamp()
 
 

@@ -7,15 +7,15 @@ import pytest
 from llmlab import money, timers
 from llmlab.contract import Charge, EndReason, Notice, PricePoint, build_timestamp
 from llmlab.watchdog import alarm
-from llmlab.watchdog.ceilings import Meter
+from llmlab.watchdog.ceilings import UsageMeter
 
 from .watchdog_lab import RUN, Lab
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-def meter(**changes: float) -> Meter:
-    return Meter(NOW, **{"hours": 1.0, "cost": 0.5, "hourly": 0.3, "highest": 0.8, "max_hours": 6.0, "max_cost": 2.0, **changes})
+def meter(**changes: float) -> UsageMeter:
+    return UsageMeter(NOW, **{"hours": 1.0, "cost": 0.5, "hourly": 0.3, "highest": 0.8, "max_hours": 6.0, "max_cost": 2.0, **changes})
 
 
 def test_the_money_ends_a_minute_before_it_is_gone() -> None:

@@ -10,9 +10,9 @@ from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, Spec, Stop
 from llmlab.watchdog import decide as rules
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 START = NOW - timedelta(hours=2)
@@ -36,9 +36,9 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
     return dataclasses.replace(made, **changes)
 
 
-def machine(state: str = "terminated", cause: str = "Server.SpotInstanceTermination", number: int = 1) -> Machine:
+def machine(state: str = "terminated", cause: str = "Server.SpotInstanceTermination", number: int = 1) -> LabInstance:
     tags = {"Run": RUN, "Attempt": str(number)}
-    return Machine(f"i-{number}", "g6.xlarge", "us-east-1a", state, START, spot=True, cause=cause, tags=tags)
+    return LabInstance(f"i-{number}", "g6.xlarge", "us-east-1a", state, START, spot=True, cause=cause, tags=tags)
 
 
 def end(number: int, reason: EndReason, *, step: int = 0, hours: float = 1.0, ended: datetime = START) -> AttemptEnd:
@@ -51,8 +51,8 @@ def about(
     return Records(spec, attempts, {one.number: one for one in ends or []}, marker, stop)
 
 
-def decided(records: Records, *machines: Machine, now: datetime = NOW) -> Decision:
-    return decide(Sight(records, machines, now), 40, {})
+def decided(records: Records, *machines: LabInstance, now: datetime = NOW) -> Decision:
+    return decide(RunSnapshot(records, machines, now), 40, {})
 
 
 def test_an_interrupted_attempt_is_followed_by_another_with_what_is_left() -> None:

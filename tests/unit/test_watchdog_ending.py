@@ -7,9 +7,9 @@ import pytest
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
 from llmlab.watchdog.ending import AFTERMATH_SECONDS, must_end
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 
 LAUNCHED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ENDED = LAUNCHED + timedelta(hours=1)
@@ -32,8 +32,8 @@ def why_it_must_go(after: timedelta) -> str | None:
     )  # fmt: skip
     end = AttemptEnd(RUN, 1, EndReason.COMPLETED, contract.build_timestamp(ENDED))
     tags = {"Run": RUN, "Attempt": "1", "Deadline": str(deadline)}
-    machine = Machine("i-1", "g6.xlarge", "us-east-1a", "running", LAUNCHED, spot=True, tags=tags)
-    verdict = must_end(Sight(Records(SPEC, (attempt,), {1: end}), (machine,), ENDED + after), machine, 6)
+    machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", "running", LAUNCHED, spot=True, tags=tags)
+    verdict = must_end(RunSnapshot(Records(SPEC, (attempt,), {1: end}), (machine,), ENDED + after), machine, 6)
     return verdict and verdict[0]
 
 

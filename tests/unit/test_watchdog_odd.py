@@ -11,9 +11,9 @@ from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, ContractError, EndReason, Manifest, Marker, Notice, RunKeys, Spec
 from llmlab.watchdog import alarm, ending, machines
 from llmlab.watchdog.decide import decide
-from llmlab.watchdog.machines import LONGEST_HOURS, Machine
+from llmlab.watchdog.machines import LONGEST_HOURS, LabInstance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 
 from .watchdog_lab import KEYS, RUN, Lab, ended
 
@@ -81,7 +81,7 @@ POISON = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [KEYS.success, KEYS.failure, KEYS.attempt_end(1), KEYS.attempt(1), KEYS.stop, KEYS.told(1, Notice.END)])
+@pytest.mark.parametrize("key", [KEYS.success, KEYS.failure, KEYS.attempt_end(1), KEYS.attempt(1), KEYS.stop, KEYS.notified(1, Notice.END)])
 def test_an_odd_document_of_one_run_keeps_nobody_from_the_others(lab: Lab, key: str) -> None:
     lab.launch()
     lab.kill(lab.launch(run=OTHER))
@@ -154,8 +154,8 @@ def test_what_is_read_can_be_judged(kind: type[Any], data: st.DataObject) -> Non
     claim, end, marker = documents[Attempt], documents[AttemptEnd], documents[Marker]
     for ends, last in (({}, None), ({1: end}, None), ({1: end}, marker)):
         for state in ("running", "terminated"):
-            machine = Machine("i-1", "g6.xlarge", "us-east-1a", state, NOW, spot=True, tags={"Attempt": "1", "Run": RUN})
-            sight = Sight(Records(SPEC, (claim,), ends, last), (machine,), NOW)
+            machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", state, NOW, spot=True, tags={"Attempt": "1", "Run": RUN})
+            sight = RunSnapshot(Records(SPEC, (claim,), ends, last), (machine,), NOW)
             decide(sight, 0, {})
             ending.must_end(sight, machine, 6)
             alarm.next_look(sight, NOW, 6)

@@ -9,13 +9,13 @@ from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, RunKeys
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.storage import PAGE, Storage
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)
 
 
-class Outputs(Bucket):
+class Outputs(RunStore):
     """A bucket in memory that lists a page of keys at a time, as S3 does, and counts the pages."""
 
     def __init__(self) -> None:

@@ -28,8 +28,8 @@ def test_the_start(lab: Lab) -> None:
 
 def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_died(lab: Lab) -> None:
     attempt = lab.launch()
-    note = contract.dump(telling.Told(contract.build_timestamp(lab.clock.now()), "of another call")).encode()
-    lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.telling(1, Notice.START), Body=note)
+    note = contract.dump(telling.Notification(contract.build_timestamp(lab.clock.now()), "of another call")).encode()
+    lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.notifying(1, Notice.START), Body=note)
     lab.wake(gone(attempt, "running"))
     assert lab.sent() == []
     lab.sleep_until_alarm()
@@ -40,17 +40,19 @@ def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_die
 
 def test_what_another_call_has_told_since_this_look_is_not_told_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that takes more than a minute finds a claim that is old, of one that did not die."""
-    due = telling.due
+    due = telling.pending
 
     def told_meanwhile(sight: Any) -> list[telling.Message]:
         messages = due(sight)
-        note = contract.dump(telling.Told(contract.build_timestamp(lab.clock.now() - timedelta(minutes=2)), "of another call")).encode()
-        for key in (KEYS.telling(1, Notice.START), KEYS.told(1, Notice.START)):
+        note = contract.dump(
+            telling.Notification(contract.build_timestamp(lab.clock.now() - timedelta(minutes=2)), "of another call")
+        ).encode()
+        for key in (KEYS.notifying(1, Notice.START), KEYS.notified(1, Notice.START)):
             lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=key, Body=note)
         return messages
 
     attempt = lab.launch()
-    monkeypatch.setattr(telling, "due", told_meanwhile)
+    monkeypatch.setattr(telling, "pending", told_meanwhile)
     lab.wake(gone(attempt, "running"))
     assert lab.sent() == []
 

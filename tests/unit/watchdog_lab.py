@@ -19,7 +19,7 @@ from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.posting import Webhook
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)
@@ -171,7 +171,7 @@ class Lab:
 
         return Watchdog(
             names=names,
-            bucket=Bucket(client(aws.s3), names.outputs_bucket, self.clock),
+            bucket=RunStore(client(aws.s3), names.outputs_bucket, self.clock),
             ec2=client(aws.ec2),
             fleet_client=client(aws.ec2),
             scheduler=client(aws.client("scheduler")),
@@ -206,7 +206,7 @@ class Lab:
         self.aws.cloud.compute.instances[attempt.instance].tags.update(tags)
 
     def read(self, kind: type[Any], key: str) -> Any:
-        return Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
+        return RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
 
     def change(self, **changes: Any) -> None:
         """Another spec."""
@@ -296,7 +296,7 @@ class Lab:
         return self.wake(timers.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
-        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
+        records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return list(records.attempts)
 
@@ -323,7 +323,7 @@ class Lab:
         return found
 
     def told(self) -> set[tuple[int, Notice]]:
-        records = Bucket(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
+        records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return set(records.notified)
 

@@ -35,8 +35,8 @@ from llmlab.contract import (
     Outcome,
     PricePoint,
     Progress,
-    Request,
     Stop,
+    StopRequest,
 )
 from llmlab.files import replace_text
 from llmlab.money import Bill
@@ -76,7 +76,7 @@ class Agent:
     uploads: Uploads
     attempt: Attempt
     instance: str = ""
-    request: Request | None = None
+    request: StopRequest | None = None
     stopped: bool = False
     trigger: StopTrigger | None = None
     taken_at: datetime | None = None
@@ -107,7 +107,7 @@ class Agent:
 
     def begin(self) -> None:
         """Go on with a stop request of an agent process before this one; what that one saw of the GPUs is lost."""
-        self.request = _document(Request, self.job.folder.requested)
+        self.request = _document(StopRequest, self.job.folder.requested)
         self.stall_detector.begin()
         self.show_life()
 
@@ -154,13 +154,13 @@ class Agent:
             if self.trigger is None:
                 self.trigger = trigger
                 if self.request is None:
-                    self.request = Request(trigger.reason, self._at(), self.stall_detector.words(trigger.reason))
+                    self.request = StopRequest(trigger.reason, self._at(), self.stall_detector.words(trigger.reason))
                 self._tell_trainer(self.request)
                 self.say(f"the trainer is asked to save and leave: {self.request.reason}")
             elif trigger.leave_by < self.trigger.leave_by:
                 self.trigger = trigger
 
-    def _tell_trainer(self, request: Request) -> None:
+    def _tell_trainer(self, request: StopRequest) -> None:
         """Write the request for the trainer, and for the next agent on this machine. A trainer that does not get it is late, no more."""
         text = contract.dump(request)
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from llmlab.agent.gpu import HARDWARE_XIDS
 from llmlab.agent.store import DENIED
-from llmlab.contract import EndReason, LogStream, Outcome, Request, TrainerExit, hints
+from llmlab.contract import EndReason, LogStream, Outcome, StopRequest, TrainerExit, hints
 
 DETAIL_LENGTH = 400
 ANY_RUN = "20260101-000000-abcd"
@@ -45,7 +45,7 @@ class ExitDiagnosis:
     hint_values: dict[str, str] = field(default_factory=dict)
 
 
-def diagnose(end: TrainingExit | None, request: Request | None, outcome: Outcome | None, log: str = "", fault: str = "") -> ExitDiagnosis:
+def diagnose(end: TrainingExit | None, request: StopRequest | None, outcome: Outcome | None, log: str = "", fault: str = "") -> ExitDiagnosis:
     """Diagnose the end of a training. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
 
     A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, a failed GPU

@@ -18,11 +18,11 @@ def _offered(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _of_the_lab(ask: "Callable[[Aws], Iterable[str]]", incomplete: str) -> list[str]:
-    from llmlab.commands.state import State
+    from llmlab.commands.state import CliContext
     from llmlab.ui import Ui
 
     try:
-        return _offered(ask(State(ui=Ui()).aws), incomplete)
+        return _offered(ask(CliContext(ui=Ui()).aws), incomplete)
     except (LabError, OSError):
         return []
 

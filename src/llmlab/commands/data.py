@@ -8,7 +8,7 @@ import typer
 
 from llmlab.commands import completing
 from llmlab.commands.data_screens import document_of, fetch_view, forms_view, refused_words, report_view, upload_view
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def _show_forms(ctx: typer.Context, wanted: bool) -> None:
         return
     from llmlab.dataset.forms import shown
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     forms = [
         {"form": name, "keys": keys, "becomes": becomes, "examples": examples, "described": sources}
         for name, keys, becomes, examples, sources in shown()
     ]
-    state.ui.show(forms, lambda: forms_view(forms))
+    cli.ui.show(forms, lambda: forms_view(forms))
     raise typer.Exit
 
 
@@ -85,18 +85,18 @@ def validate(
     forms: Forms = False,  # noqa: ARG001 - its callback has done it
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
-    state: State = ctx.obj
-    wanted = _recipe_at_hand(state, recipe)
-    report, trial = _checked(state, path, max_length, tokenizer, wanted)
+    cli: CliContext = ctx.obj
+    wanted = _recipe_at_hand(cli, recipe)
+    report, trial = _checked(cli, path, max_length, tokenizer, wanted)
     again = shlex.join(["llmlab", "validate", str(path), *(["--reward", str(reward)] if reward else [])])
-    rewards = _rewards_tried(state, path, report, reward, wanted, again)
+    rewards = _rewards_tried(cli, path, report, reward, wanted, again)
     good = not report.bad and not (trial and trial.refused)
     facts = {"ok": good, "trained_share": report.trained_share} | report.document | document_of(trial, rewards)
-    state.ui.show(facts, lambda: report_view(state, report, trial, rewards))
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=_again("validate", path, objective=objective), objective=objective)
+    cli.ui.show(facts, lambda: report_view(cli, report, trial, rewards))
+    _fail_if_bad(cli, path, report, skip_bad=skip_bad, then=_again("validate", path, objective=objective), objective=objective)
     if trial and trial.refused and not skip_bad:
         raise DataError(refused_words(trial), f"{_again('validate', path, objective=objective)} --skip-bad")
-    _other_objective(state, wanted, report, path.resolve().name)
+    _other_objective(cli, wanted, report, path.resolve().name)
 
 
 def upload(
@@ -113,7 +113,7 @@ def upload(
     """Check a dataset and upload what has changed of it; or a model folder, with --model."""
     from llmlab.ops import upload as ops, uploaded
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     if model is not None:
         if name is not None or skip_bad:
             raise UsageError(
@@ -121,37 +121,37 @@ def upload(
                 shlex.join(["llmlab", "upload", str(path), "--model", model]),
                 without=["--name", "--skip-bad"],
             )
-        destination = ops.model_destination(state.aws, path, model)
-        with state.ui.bar("uploading", "bytes") as progress:
-            done = ops.upload_model(state.aws, state.clock, path, destination, progress)
-        state.ui.show(done, lambda: upload_view(done))
-        state.ui.suggest(f"llmlab estimate --set model=lab:{done.name}")
+        destination = ops.model_destination(cli.aws, path, model)
+        with cli.ui.bar("uploading", "bytes") as progress:
+            done = ops.upload_model(cli.aws, cli.clock, path, destination, progress)
+        cli.ui.show(done, lambda: upload_view(done))
+        cli.ui.suggest(f"llmlab estimate --set model=lab:{done.name}")
         return
-    destination = ops.dataset_destination(state.aws, path, name)
-    wanted = _recipe_at_hand(state, recipe)
-    report, trial = _checked(state, path, max_length, tokenizer, wanted)
+    destination = ops.dataset_destination(cli.aws, path, name)
+    wanted = _recipe_at_hand(cli, recipe)
+    report, trial = _checked(cli, path, max_length, tokenizer, wanted)
     again = _again("upload", path, name=name, objective=objective)
-    rewards = _rewards_tried(state, path, report, None, wanted, again)
-    if not state.ui.as_json or (report.bad and not skip_bad):
-        state.ui.show(
+    rewards = _rewards_tried(cli, path, report, None, wanted, again)
+    if not cli.ui.as_json or (report.bad and not skip_bad):
+        cli.ui.show(
             {"ok": not report.bad, "trained_share": report.trained_share} | report.document | document_of(trial, rewards),
-            lambda: report_view(state, report, trial, rewards),
+            lambda: report_view(cli, report, trial, rewards),
         )
-    _fail_if_bad(state, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded", objective=objective)
-    with state.ui.bar("uploading", "bytes") as progress:
+    _fail_if_bad(cli, path, report, skip_bad=skip_bad, then=again, nothing=", nothing was uploaded", objective=objective)
+    with cli.ui.bar("uploading", "bytes") as progress:
         done = ops.upload_dataset(
-            state.aws, state.clock, path, destination, report, progress, skip_bad=skip_bad, trial=trial, objective=objective
+            cli.aws, cli.clock, path, destination, report, progress, skip_bad=skip_bad, trial=trial, objective=objective
         )
-    state.ui.show(done, lambda: ["", *upload_view(done)])
-    other = _other_objective(state, wanted, report, done.name)
+    cli.ui.show(done, lambda: ["", *upload_view(done)])
+    other = _other_objective(cli, wanted, report, done.name)
     if trial and trial.refused and not skip_bad:
-        state.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
-        state.ui.suggest(state.ui.again("--skip-bad"))
+        cli.ui.say(f"{refused_words(trial)}: mend them, or leave them out", "yellow")
+        cli.ui.suggest(cli.ui.again("--skip-bad"))
         return
     named = recipe or (objective if objective in {"dpo", "kto"} and wanted is None else "")
-    lacking = uploaded.lacking(state.aws, wanted.lab_model) if wanted else None
+    lacking = uploaded.lacking(cli.aws, wanted.lab_model) if wanted else None
     following = (other or f"llmlab launch --data {done.name}") + (f" --recipe {shlex.quote(named)}" if named else "")
-    state.ui.suggest(lacking.hint if lacking else following)
+    cli.ui.suggest(lacking.hint if lacking else following)
 
 
 def fetch(
@@ -164,16 +164,16 @@ def fetch(
     from llmlab.ops import fetch as ops
     from llmlab.ops.runs import resolve
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     parts = ops.parse_only(only)
-    run_id = resolve(state.aws, run)
-    with state.ui.bar("fetching", "bytes") as progress:
-        done = ops.fetch(state.aws, run_id, output, parts, progress)
-    state.ui.show(done, lambda: fetch_view(done))
+    run_id = resolve(cli.aws, run)
+    with cli.ui.bar("fetching", "bytes") as progress:
+        done = ops.fetch(cli.aws, run_id, output, parts, progress)
+    cli.ui.show(done, lambda: fetch_view(done))
     if done.adapter and not done.archived:
-        state.ui.suggest(f"llmlab try {done.run} 'a prompt of yours'")
+        cli.ui.suggest(f"llmlab try {done.run} 'a prompt of yours'")
     if done.archived:
-        state.ui.say(f"hint: {state.ui.laid_over(f'llmlab fetch {run_id}')}")
+        cli.ui.say(f"hint: {cli.ui.laid_over(f'llmlab fetch {run_id}')}")
         raise typer.Exit(int(ExitCode.FAILED))
 
 
@@ -181,7 +181,7 @@ def fetch(
 
 
 def _checked(
-    state: State, path: Path, max_length: int | None, tokenizer: Path | None, recipe: "Recipe | None"
+    cli: CliContext, path: Path, max_length: int | None, tokenizer: Path | None, recipe: "Recipe | None"
 ) -> tuple["DatasetReport", "Trial | None"]:
     """The report of a dataset, with what the model's chat template says of its rows where that is at hand."""
     import tempfile
@@ -192,19 +192,19 @@ def _checked(
 
     most = max_length or (recipe.max_length if recipe else None)
     with tempfile.TemporaryDirectory(prefix="llmlab-") as folder:
-        model = find(recipe, tokenizer, lambda: state.aws, Hub(state.environment), Path(folder))
-        with state.ui.bar("checking", "bytes") as progress:
+        model = find(recipe, tokenizer, lambda: cli.aws, Hub(cli.environment), Path(folder))
+        with cli.ui.bar("checking", "bytes") as progress:
             report = check(path, max_length=most, tokenizer=None if model.files else tokenizer, progress=progress)
         for note in model.notes:
-            state.ui.say(note, "yellow")
+            cli.ui.say(note, "yellow")
         if model.files is None:
             return report, None
-        with state.ui.bar("trying the chat template", "bytes") as progress:
+        with cli.ui.bar("trying the chat template", "bytes") as progress:
             return tried(path, report, model, progress)
 
 
 def _rewards_tried(
-    state: State, path: Path, report: "DatasetReport", file: Path | None, recipe: "Recipe | None", again: str
+    cli: CliContext, path: Path, report: "DatasetReport", file: Path | None, recipe: "Recipe | None", again: str
 ) -> "RewardsTried | None":
     """What the rewards of a file or of the recipe say of the rows, where there are both; `again` is the command to come back with."""
     from llmlab.rewards import files
@@ -223,16 +223,16 @@ def _rewards_tried(
     from llmlab.ops.reward_trial import missing, try_rewards
 
     if lacking := missing(chosen):
-        state.ui.say(f"the rewards were not tried on the data: {lacking}", "yellow")
+        cli.ui.say(f"the rewards were not tried on the data: {lacking}", "yellow")
         return None
 
-    with state.ui.bar("trying the rewards", "rows") as progress:
+    with cli.ui.bar("trying the rewards", "rows") as progress:
         tried = try_rewards(path, chosen, limits, again, progress)
     if tried.lacks:
-        state.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
+        cli.ui.say(f"nothing on this system keeps a reward from {' or '.join(tried.lacks)}", "yellow")
     if all(reward.alike == reward.rows for reward in tried.rewards):
         groups = tried.rewards[0].rows
-        state.ui.say(
+        cli.ui.say(
             f"no reward tells an answer from an empty completion, in {groups:,} of {groups:,} groups of the two: "
             "of a group whose completions all get the same reward nothing is learned",
             "yellow",
@@ -240,7 +240,7 @@ def _rewards_tried(
     return tried
 
 
-def _recipe_at_hand(state: State, name: str) -> "Recipe | None":
+def _recipe_at_hand(cli: CliContext, name: str) -> "Recipe | None":
     """The recipe that a launch from this folder takes, or the one named.
 
     One of this folder that cannot be read is said, and no reason to look at no data.
@@ -253,17 +253,17 @@ def _recipe_at_hand(state: State, name: str) -> "Recipe | None":
         return load(name, {})
     recipe, why = recipe_at(Path(RECIPE))
     if why:
-        state.ui.say(f"data and recipe were not compared: {why}", "yellow")
+        cli.ui.say(f"data and recipe were not compared: {why}", "yellow")
     return recipe
 
 
-def _other_objective(state: State, recipe: "Recipe | None", report: "DatasetReport", name: str) -> str:
+def _other_objective(cli: CliContext, recipe: "Recipe | None", report: "DatasetReport", name: str) -> str:
     """The launch that suits the data where the recipe at hand does not, "" where it does; it is said."""
     from llmlab.ops.suited import unsuited
 
     error = unsuited(recipe, report.kinds, name) if recipe else None
     if error:
-        state.ui.say(f"with the recipe of this folder, {error}", "yellow")
+        cli.ui.say(f"with the recipe of this folder, {error}", "yellow")
     return error.hint if error and error.hint else ""
 
 
@@ -273,7 +273,7 @@ def _again(command: str, path: Path, **options: str | None) -> str:
 
 
 def _fail_if_bad(
-    state: State, path: Path, report: "DatasetReport", *, skip_bad: bool, then: str, nothing: str = "", objective: str | None = None
+    cli: CliContext, path: Path, report: "DatasetReport", *, skip_bad: bool, then: str, nothing: str = "", objective: str | None = None
 ) -> None:
     from llmlab.ops.validate import refuse
 
@@ -281,6 +281,6 @@ def _fail_if_bad(
     if not report.bad:
         return
     if skip_bad:
-        state.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
+        cli.ui.say(f"{report.bad:,} bad {'line' if report.bad == 1 else 'lines'} left out", "yellow")
         return
     raise DataError(f"{report.bad:,} {'line is' if report.bad == 1 else 'lines are'} bad{nothing}", f"{then} --skip-bad")

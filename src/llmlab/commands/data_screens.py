@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.commands.words import size
 from llmlab.ui import table
 
@@ -44,7 +44,7 @@ def refused_words(trial: "Trial") -> str:
 
 
 def report_view(
-    state: State, report: "DatasetReport", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
+    cli: CliContext, report: "DatasetReport", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
 ) -> Iterator["RenderableType"]:
     """Files, then what is known of all of them, then the bad lines and those that the template refuses."""
     yield table(
@@ -61,20 +61,20 @@ def report_view(
         facts = table(("", ""), [*facts_of(report, trial), *more])
         facts.show_header = False  # type: ignore[union-attr]
         yield facts
-    limit = None if state.ui.verbosity else SHOWN_PROBLEMS
+    limit = None if cli.ui.verbosity else SHOWN_PROBLEMS
     if report.problems:
         yield ""
     for problem in report.problems[:limit]:
         yield f"{problem.place}: {problem.reason}"
     unseen = report.bad - len(report.problems[:limit])
     if unseen:
-        yield f"and {unseen:,} more bad lines" + ("" if state.ui.verbosity else ", shown with -v")
+        yield f"and {unseen:,} more bad lines" + ("" if cli.ui.verbosity else ", shown with -v")
     if trial and trial.refused:
         yield ""
         for problem in trial.refusals[:limit]:
             yield f"{problem.place}: {problem.reason}"
         if unseen := trial.refused - len(trial.refusals[:limit]):
-            yield f"and {unseen:,} more that the template refuses" + ("" if state.ui.verbosity else ", shown with -v")
+            yield f"and {unseen:,} more that the template refuses" + ("" if cli.ui.verbosity else ", shown with -v")
 
 
 def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:

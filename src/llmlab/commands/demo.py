@@ -20,8 +20,8 @@ from typing import Annotated, Any
 import typer
 
 from llmlab.commands import progress
-from llmlab.commands.sandbox import Kind, MachineKind, in_containers
-from llmlab.commands.state import State
+from llmlab.commands.sandbox import MachineKind, MachineOption, in_containers
+from llmlab.commands.state import CliContext
 from llmlab.commands.words import dollars
 from llmlab.contract import ADAPTER, METRICS_FILE
 from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
@@ -93,44 +93,44 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where model, data and outputs are kept; must not exist yet or be empty.")] = Path(
         "llmlab-demo"
     ),
-    machine: MachineKind = Kind.PROCESS,
+    machine: MachineOption = MachineKind.PROCESS,
 ) -> None:
     """Bootstrap to teardown in a sandbox on this machine, on a real small model: no account, no Docker, no root."""
     from llmlab.ops import extras
     from llmlab.sandbox.server import Sandbox
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty", shlex.join(["llmlab", "demo", "--folder", f"{folder}-2"]))
     extras.require("sandbox", "trainer")
-    started = state.clock.now()
+    started = cli.clock.now()
     folder.mkdir(parents=True, exist_ok=True)
-    state.ui.say(f"a sandbox is started; everything below happens on this machine, in {folder}", "dim")
-    sandbox = Sandbox.start(state.clock, attached=True, containers=in_containers(machine), say=state.ui.say)
+    cli.ui.say(f"a sandbox is started; everything below happens on this machine, in {folder}", "dim")
+    sandbox = Sandbox.start(cli.clock, attached=True, containers=in_containers(machine), say=cli.ui.say)
     try:
-        stage = Stage(state, folder, sandbox.surroundings(without_settings(state.environment)))
+        stage = Stage(cli, folder, sandbox.surroundings(without_settings(cli.environment)))
         for line in BEFORE:
             stage.play(line)
         run = stage.ask("status latest")
         answers = stage.answers()
         for line in AFTER:
             stage.play(line)
-        facts = summary(folder, run, answers, (state.clock.now() - started).total_seconds())
+        facts = summary(folder, run, answers, (cli.clock.now() - started).total_seconds())
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted; the sandbox and everything in it is gone", f"rm -r {shlex.quote(str(folder))} && {state.ui.again()}"
+            "interrupted; the sandbox and everything in it is gone", f"rm -r {shlex.quote(str(folder))} && {cli.ui.again()}"
         ) from None
     finally:
-        sandbox.stop(state.clock)
-    state.ui.say("")
-    state.ui.show(facts, lambda: view(facts))
+        sandbox.stop(cli.clock)
+    cli.ui.say("")
+    cli.ui.show(facts, lambda: view(facts))
 
 
 class Stage:
     """Runs commands in the demo's folder and sandbox, each echoed as typed."""
 
-    def __init__(self, state: State, folder: Path, environment: Mapping[str, str]) -> None:
-        self.state, self.folder = state, folder
+    def __init__(self, cli: CliContext, folder: Path, environment: Mapping[str, str]) -> None:
+        self.cli, self.folder = cli, folder
         package = str(Path(__file__).parents[2])
         self.environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH", ""))))}
 
@@ -140,7 +140,7 @@ class Stage:
         Raises:
             LabError: it failed, or took too long.
         """
-        ui = self.state.ui
+        ui = self.cli.ui
         ui.say(f"\n$ llmlab {line}" if ui.verbosity else f"$ llmlab {line}", "bold")
         command = [sys.executable, "-m", "llmlab", *shlex.split(line)]
         if ui.verbosity:
@@ -170,7 +170,7 @@ class Stage:
         limit = threading.Timer(STEP_SECONDS, process.kill)
         limit.start()
         try:
-            with self.state.ui.painted() as paint:
+            with self.cli.ui.painted() as paint:
                 for text in process.stdout or ():
                     lines.append(text.rstrip("\n"))
                     done = progress.share_of_words(lines[-1])

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from llmlab import __version__
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.contract import Names
 
 Tag = Annotated[str, typer.Option(help="Tag of the image; latest is set besides.")]
@@ -26,19 +26,19 @@ def build(ctx: typer.Context, tag: Tag = __version__, context: Context = None, e
     """Build the training image. Another base: llmlab image build -- --build-arg BASE_IMAGE=NAME@sha256:DIGEST."""
     from llmlab.ops import image
 
-    state: State = ctx.obj
-    repository, agent = Names(state.settings.lab, "", "").repositories
-    facts = image.build(repository, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or (), agent=agent)
-    state.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references)))
+    cli: CliContext = ctx.obj
+    repository, agent = Names(cli.settings.lab, "", "").repositories
+    facts = image.build(repository, tags(tag), cli.ui.say, now=cli.clock.now(), folder=context, extra=extra or (), agent=agent)
+    cli.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references)))
 
 
 def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None, extra: Extra = None) -> None:
     """Build the training image and push it to the lab's repository."""
     from llmlab.ops import image
 
-    state: State = ctx.obj
-    facts = image.push(state.aws, tags(tag), state.ui.say, now=state.clock.now(), folder=context, extra=extra or ())
-    state.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references, facts.digest)))
+    cli: CliContext = ctx.obj
+    facts = image.push(cli.aws, tags(tag), cli.ui.say, now=cli.clock.now(), folder=context, extra=extra or ())
+    cli.ui.show(facts, lambda: "\n".join((*facts.agent, *facts.references, facts.digest)))
 
 
 def tags(tag: str) -> tuple[str, ...]:

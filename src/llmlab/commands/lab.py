@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmlab.commands import completing, operator_policy
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
 from llmlab.ui import CommandLine, Hanging, Ui, table
 
@@ -54,55 +54,55 @@ def bootstrap(
     """
     from llmlab.ops import bootstrap as lab_maker
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     options = {
         "lab": lab, "email": email, "budget": budget, "github": github, "github_ids": github_ids,
         "vpc_id": vpc_id, "subnet_ids": ",".join(subnet_id) if subnet_id else None, "permissions_boundary": permissions_boundary,
     }  # fmt: skip
     values = {key: value for key, value in options.items() if value is not None}
-    state.flags |= {key: str(value) for key, value in values.items()}
-    settings = state.settings
+    cli.flags |= {key: str(value) for key, value in values.items()}
+    settings = cli.settings
     if print_operator_policy:
-        operator_policy.show(state)
+        operator_policy.show(cli)
         return
     if bool(settings.vpc_id) != bool(settings.subnet_ids):
         raise UsageError("an existing network needs --vpc-id and at least one --subnet-id", "aws ec2 describe-subnets")
-    with state.ui.bar("reading", "resources") as progress:
-        planned = lab_maker.make_plan(settings, state.aws, state.clock, progress)
-    facts = lab_maker.preview(planned, state.aws)
+    with cli.ui.bar("reading", "resources") as progress:
+        planned = lab_maker.make_plan(settings, cli.aws, cli.clock, progress)
+    facts = lab_maker.preview(planned, cli.aws)
     if plan:
-        brief = _is_new(facts) and not state.ui.verbosity
-        state.ui.show(facts, lambda: preview_view(facts, properties=not brief))
-        if not planned.empty and not state.ui.as_json:
+        brief = _is_new(facts) and not cli.ui.verbosity
+        cli.ui.show(facts, lambda: preview_view(facts, properties=not brief))
+        if not planned.empty and not cli.ui.as_json:
             if brief:
-                state.ui.say("-v shows the properties of each")
-            state.ui.suggest(state.ui.laid_over("llmlab bootstrap", without=["--plan"]))
+                cli.ui.say("-v shows the properties of each")
+            cli.ui.suggest(cli.ui.laid_over("llmlab bootstrap", without=["--plan"]))
         raise typer.Exit(ExitCode.DONE if planned.empty else ExitCode.PLAN_NOT_EMPTY)
     if not planned.empty:
-        _show_plan(state.ui, facts)
-        state.ui.confirm(f"apply to account {facts.account}, {facts.region}?", yes=yes)
-    remembered = {key: getattr(settings, key) for key in [*values, *from_the_environment(state)]}
-    path = state.file or Path(state.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
+        _show_plan(cli.ui, facts)
+        cli.ui.confirm(f"apply to account {facts.account}, {facts.region}?", yes=yes)
+    remembered = {key: getattr(settings, key) for key in [*values, *from_the_environment(cli)]}
+    path = cli.file or Path(cli.environment.get("LLMLAB_CONFIG") or "llmlab.toml")
     if remembered and lab_maker.remember(path, remembered):  # before anything can fail: the next try is to make the same lab
-        state.ui.say(f"{path}: {', '.join(remembered)} remembered")
-    with state.ui.bar("applying", "changes") as progress:
-        done = _Counter(state.ui, len(planned.changes), progress)
-        bootstrapped = lab_maker.apply(planned, settings, state.aws, state.clock, done)
-    state.ui.show(bootstrapped, lambda: bootstrapped_view(bootstrapped))
+        cli.ui.say(f"{path}: {', '.join(remembered)} remembered")
+    with cli.ui.bar("applying", "changes") as progress:
+        done = _Counter(cli.ui, len(planned.changes), progress)
+        bootstrapped = lab_maker.apply(planned, settings, cli.aws, cli.clock, done)
+    cli.ui.show(bootstrapped, lambda: bootstrapped_view(bootstrapped))
     if bootstrapped.email and not bootstrapped.email_confirmed:
-        state.ui.say(f"confirm the mail that AWS sent to {bootstrapped.email}, or no alarm will reach you")
-    state.ui.suggest("llmlab doctor")
+        cli.ui.say(f"confirm the mail that AWS sent to {bootstrapped.email}, or no alarm will reach you")
+    cli.ui.suggest("llmlab doctor")
 
 
 NOT_THE_LABS = frozenset({"lab", "profile", "region", "training_network"})
 """Settings that say which lab is meant or what its runs are and change none of its resources: a variable may hold them for one command."""
 
 
-def from_the_environment(state: State) -> list[str]:
+def from_the_environment(cli: CliContext) -> list[str]:
     """The settings of the lab's own resources that a variable gave: forgotten, the next bootstrap would take them back."""
     from llmlab.config import VARIABLES
 
-    return [key for key, origin in state.loaded.origins.items() if origin in VARIABLES and key not in NOT_THE_LABS]
+    return [key for key, origin in cli.loaded.origins.items() if origin in VARIABLES and key not in NOT_THE_LABS]
 
 
 class _Counter:
@@ -258,35 +258,35 @@ def doctor(
     """Check credentials, permissions, quotas, image, e-mail, cost tag and leftovers; each failure with the command that mends it."""
     from llmlab.ops.doctor import doctor as examine, without_account
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     if gpu:
         from llmlab.commands.gpu_check import check_gpu
 
-        check_gpu(state, gpu, yes=yes, both=request_quota)
+        check_gpu(cli, gpu, yes=yes, both=request_quota)
         return
     if request_quota:
-        ask_for_quotas(state, yes=yes)
+        ask_for_quotas(cli, yes=yes)
         return
-    why = state.nowhere()
-    facts = without_account(state.settings, why) if why else examine(state.settings, state.aws, state.clock)
-    facts = replace(facts, checks=tuple(replace(check, hint=state.ui.laid_over(check.hint)) for check in facts.checks))
-    state.ui.show(facts, lambda: checkup_view(facts))
+    why = cli.nowhere()
+    facts = without_account(cli.settings, why) if why else examine(cli.settings, cli.aws, cli.clock)
+    facts = replace(facts, checks=tuple(replace(check, hint=cli.ui.laid_over(check.hint)) for check in facts.checks))
+    cli.ui.show(facts, lambda: checkup_view(facts))
     raise typer.Exit(ExitCode.DONE if facts.healthy else ExitCode.FAILED)
 
 
-def ask_for_quotas(state: State, *, yes: bool) -> None:
+def ask_for_quotas(cli: CliContext, *, yes: bool) -> None:
     """The quotas that are too small, a question, and a request for each that has none yet."""
     from llmlab.ops import quota_increases
 
-    wanted = quota_increases.too_small(state.aws, state.settings)
+    wanted = quota_increases.too_small(cli.aws, cli.settings)
     new = [shortage for shortage in wanted if shortage.pending is None]
     if new:
         for shortage in new:
-            state.ui.say(shortage.words)
-        state.ui.confirm(f"ask AWS for {counted(len(new), 'larger quota')} in {state.aws.region}?", yes=yes)
-    filed = {shortage.quota.code: quota_increases.file(state.aws, shortage) for shortage in new}
+            cli.ui.say(shortage.words)
+        cli.ui.confirm(f"ask AWS for {counted(len(new), 'larger quota')} in {cli.aws.region}?", yes=yes)
+    filed = {shortage.quota.code: quota_increases.file(cli.aws, shortage) for shortage in new}
     facts = [(shortage, shortage.pending or filed[shortage.quota.code]) for shortage in wanted]
-    state.ui.show(
+    cli.ui.show(
         [increase for _, increase in facts],
         lambda: (
             [
@@ -319,23 +319,23 @@ def teardown(
     """Remove everything of the lab except results, then ask AWS what is left; exit 1 if anything is."""
     from llmlab.ops import teardown as lab_remover
 
-    state: State = ctx.obj
-    aws = state.aws
+    cli: CliContext = ctx.obj
+    aws = cli.aws
     leftovers = [leftover for leftover in lab_remover.inventory(aws) if everything or not leftover.results]
-    if leftovers and not state.ui.as_json:
-        state.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
-        for part in going_view(leftovers, names=bool(state.ui.verbosity)):
-            state.ui.tell(part)
-        for run in lab_remover.under_way(aws, state.clock):
-            state.ui.say(under_way_words(run, everything=everything))
+    if leftovers and not cli.ui.as_json:
+        cli.ui.say(f"lab {aws.lab}, account {aws.account}, {aws.region}: this would go")
+        for part in going_view(leftovers, names=bool(cli.ui.verbosity)):
+            cli.ui.tell(part)
+        for run in lab_remover.under_way(aws, cli.clock):
+            cli.ui.say(under_way_words(run, everything=everything))
     if leftovers and everything:
-        _confirm_everything(state, confirm)
+        _confirm_everything(cli, confirm)
     elif leftovers:
-        state.ui.confirm(f"remove lab {aws.lab} and its uploaded data, and keep its results?", yes=yes)
-    with state.ui.painted() as paint:
-        heard = paint if paint and not state.ui.verbosity else state.ui.say
-        facts = lab_remover.teardown(state.settings, aws, state.clock, everything=everything, progress=heard)
-    state.ui.show(facts, lambda: torn_down_view(facts))
+        cli.ui.confirm(f"remove lab {aws.lab} and its uploaded data, and keep its results?", yes=yes)
+    with cli.ui.painted() as paint:
+        heard = paint if paint and not cli.ui.verbosity else cli.ui.say
+        facts = lab_remover.teardown(cli.settings, aws, cli.clock, everything=everything, progress=heard)
+    cli.ui.show(facts, lambda: torn_down_view(facts))
     if not facts.clean:
         what = facts.failure or f"{counted(len(facts.left), 'thing')} of the lab {'is' if len(facts.left) == 1 else 'are'} left"
         raise LabError(what, facts.hint or ("llmlab teardown --everything" if everything else "llmlab teardown"))
@@ -357,10 +357,10 @@ HOLDING = frozenset({"instance", "data bucket", "outputs bucket", "image reposit
 """Kinds of what is more than a name: it runs, or somebody has put something into it."""
 
 
-def _confirm_everything(state: State, confirm: str | None) -> None:
-    lab = state.aws.lab
+def _confirm_everything(cli: CliContext, confirm: str | None) -> None:
+    lab = cli.aws.lab
     if confirm is None:
-        state.ui.ask(f"remove lab {lab} with all results, checkpoints and adapters?", lab, option="--confirm")
+        cli.ui.ask(f"remove lab {lab} with all results, checkpoints and adapters?", lab, option="--confirm")
     elif confirm != lab:
         raise Refused(f"the lab is {lab}, not {confirm}; nothing was changed", f"llmlab teardown --everything --confirm {lab}")
 

@@ -8,7 +8,7 @@ import typer
 
 from llmlab.commands import completing
 from llmlab.commands.runs import follow
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import LabError, UsageError
 from llmlab.ui import Hanging
 
@@ -70,27 +70,27 @@ def estimate(
     from llmlab.commands import choice_screens
     from llmlab.ops.runs import first_step
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     _, wanted = read_recipe(recipe, settings)
     types = split(instance_type)
-    account, why = state.account()
+    account, why = cli.account()
     if why:
-        facts = estimate_without(state, wanted, data, types, (False,) if spot is None else (spot,), why)
+        facts = estimate_without(cli, wanted, data, types, (False,) if spot is None else (spot,), why)
     elif account:
-        facts = estimate_with(state, account, wanted, data, types, spot)
-    state.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=state.ui.again("--all")))
+        facts = estimate_with(cli, account, wanted, data, types, spot)
+    cli.ui.show(facts, lambda: choice_screens.estimate(facts, every=every or bool(types), more=cli.ui.again("--all")))
     options = {"--recipe": recipe, "--data": data, "--instance-type": ",".join(types)}
     words = [word for option, value in options.items() if value for word in (option, value)]
     words += [f"--set={setting}" for setting in settings or ()]
     market = [] if spot is None else ["--spot" if spot else "--on-demand"]
     if why:
-        state.ui.suggest("llmlab doctor")
+        cli.ui.suggest("llmlab doctor")
     elif account:
         first = "llmlab launch" if facts.data or facts.hint else first_step(account)
-        state.ui.suggest(facts.hint or choice_screens.next_step(facts, first, words, market))
+        cli.ui.suggest(facts.hint or choice_screens.next_step(facts, first, words, market))
 
 
-def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
+def estimate_with(cli: CliContext, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
     """By the prices, the quotas and the dataset of the account."""
     from llmlab.ops import model_size, uploaded
     from llmlab.ops.compare import compare
@@ -100,11 +100,11 @@ def estimate_with(state: State, aws: "Aws", recipe: "Recipe", data: str, types: 
     manifest = uploaded.dataset_if_any(aws, data)
     lacking = None if size else uploaded.lacking(aws, recipe.lab_model)
     markets = BOTH if spot is None else (spot,)
-    return compare(aws, state.settings, recipe, size, manifest, state.clock.now(), names=types, markets=markets, lacking=lacking)
+    return compare(aws, cli.settings, recipe, size, manifest, cli.clock.now(), names=types, markets=markets, lacking=lacking)
 
 
 def estimate_without(
-    state: State, recipe: "Recipe", data: str, types: tuple[str, ...], markets: tuple[bool, ...], why: LabError
+    cli: CliContext, recipe: "Recipe", data: str, types: tuple[str, ...], markets: tuple[bool, ...], why: LabError
 ) -> "Estimate":
     """By list prices, with a folder or a file of this machine as the dataset."""
     from llmlab.ops import model_size
@@ -115,7 +115,7 @@ def estimate_without(
         raise LabError(f"dataset {data} is in the account, and {why.message}", why.hint, why.exit_code)
     manifest = as_manifest(Path(data), recipe.objective) if data else None
     size = model_size.from_name(recipe.model) if recipe.lab_model is None else None
-    return by_list_prices(state.settings, recipe, size, manifest, why.message, names=types, markets=markets)
+    return by_list_prices(cli.settings, recipe, size, manifest, why.message, names=types, markets=markets)
 
 
 def launch(
@@ -152,7 +152,7 @@ def launch(
     from llmlab.ops.hub import Hub
     from llmlab.ops.preflight import Wish, check
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     name, wanted = read_recipe(recipe, settings)
     wish = Wish(
         recipe=wanted,
@@ -160,7 +160,7 @@ def launch(
         instance_types=split(instance_type),
         spot=spot,
         fallback_on_demand=fallback_on_demand,
-        max_hours=state.settings.max_hours if max_hours is None else max_hours,
+        max_hours=cli.settings.max_hours if max_hours is None else max_hours,
         max_cost=max_cost,
         auto_shutdown=not no_auto_shutdown,
         resume=not no_resume,
@@ -169,35 +169,35 @@ def launch(
         fallback_minutes=fallback_minutes,
         wait_hours=wait_hours,
         idle_minutes=idle_minutes,
-        command=state.ui.again(),
+        command=cli.ui.again(),
         name=run_name,
     )
     if dry_run:
-        plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
-        state.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
+        plan = check(cli.aws, cli.settings, wish, cli.clock.now(), Hub(cli.environment))
+        cli.ui.show(plan, lambda: run_screens.pairs(list(choice_screens.plan(plan, name))))
         return
-    facts = start(state, wish, name, wait_minutes=wait_for_capacity, yes=yes)
+    facts = start(cli, wish, name, wait_minutes=wait_for_capacity, yes=yes)
     if not wait:
-        state.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
-        state.ui.suggest(f"llmlab logs {facts.run} -f")
+        cli.ui.show(facts, lambda: run_screens.pairs(list(run_screens.launched(facts))))
+        cli.ui.suggest(f"llmlab logs {facts.run} -f")
         return
     for title, words in run_screens.launched(facts):
-        state.ui.tell(Hanging(f"{title:<9} ", words))
-    follow(state, facts.run)
+        cli.ui.tell(Hanging(f"{title:<9} ", words))
+    follow(cli, facts.run)
 
 
-def start(state: State, wish: "Wish", name: str, *, wait_minutes: float, yes: bool) -> "Launch":
+def start(cli: CliContext, wish: "Wish", name: str, *, wait_minutes: float, yes: bool) -> "Launch":
     """Everything checked, what it would be and cost shown, a question, and an instance. `name` is what the recipe is called."""
     from llmlab.commands import choice_screens
     from llmlab.ops.hub import Hub
     from llmlab.ops.launch import launch as start_run
     from llmlab.ops.preflight import check
 
-    plan = check(state.aws, state.settings, wish, state.clock.now(), Hub(state.environment))
+    plan = check(cli.aws, cli.settings, wish, cli.clock.now(), Hub(cli.environment))
     for title, words in choice_screens.plan(plan, name):
-        state.ui.tell(Hanging(f"{title:<9} ", words))
-    state.ui.confirm(choice_screens.question(plan), yes=yes)
-    return start_run(state.aws, plan, state.clock, state.ui.say, wait_minutes=wait_minutes)
+        cli.ui.tell(Hanging(f"{title:<9} ", words))
+    cli.ui.confirm(choice_screens.question(plan), yes=yes)
+    return start_run(cli.aws, plan, cli.clock, cli.ui.say, wait_minutes=wait_minutes)
 
 
 def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe"]:

@@ -6,7 +6,7 @@ import typer
 
 from llmlab import money
 from llmlab.commands.run_screens import WIDE
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.commands.words import CENT, dollars
 from llmlab.ui import table
 
@@ -31,17 +31,17 @@ def cost(
     """This month by run and by service, the budget and the forecast."""
     from llmlab.ops.cost import cost as ask
 
-    state: State = ctx.obj
-    facts = ask(state.aws, state.clock, cost_explorer=cost_explorer)
-    state.ui.show(facts, lambda: view(facts))
+    cli: CliContext = ctx.obj
+    facts = ask(cli.aws, cli.clock, cost_explorer=cost_explorer)
+    cli.ui.show(facts, lambda: view(facts))
     for note in facts.notes:
-        state.ui.say(f"note: {note}")
+        cli.ui.say(f"note: {note}")
 
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
     """The month in words."""
     yield f"runs in {facts.month}, at the prices of their pools"
-    yield RunsTable(facts)
+    yield CostTable(facts)
     if facts.services is not None:
         yield ""
         services = [(name, dollars(amount)) for name, amount in facts.services.items()] or [("nothing yet", dollars(0))]
@@ -70,7 +70,7 @@ def kept_words(facts: "Kept") -> str:
     return f"{storage}; log lines of this month {facts.log_gb:.2f} GB, about {dollars(facts.logs)}"
 
 
-class RunsTable:
+class CostTable:
     """A line for each attempt of each run, and a sum where there are several; zones and parts only where there is room."""
 
     def __init__(self, facts: "Costs") -> None:

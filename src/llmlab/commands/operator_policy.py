@@ -2,20 +2,18 @@
 
 import json
 
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 
 
-def show(state: State) -> None:
+def show(cli: CliContext) -> None:
     """The policies as one JSON document; what to do with them beside it."""
     from llmlab.ops import operator_policy
 
-    printed = operator_policy.of(state.settings, lambda: state.aws)
-    state.ui.line(json.dumps(printed.policies, indent=1))
-    state.ui.answered = True
+    printed = operator_policy.of(cli.settings, lambda: cli.aws)
+    cli.ui.line(json.dumps(printed.policies, indent=1))
+    cli.ui.answered = True
     if printed.placeholders:
-        state.ui.say(f"{' and '.join(printed.placeholders)} to be filled in: without credentials nobody knows the account")
-    state.ui.say(
-        f"{len(printed.policies)} policies, for somebody who may make some: the operator's, to be attached to whoever runs llmlab;"
-    )
-    state.ui.say("and the boundary of the lab's roles, which the next bootstrap makes them within:")
-    state.ui.say(f"llmlab bootstrap --permissions-boundary {printed.boundary}")
+        cli.ui.say(f"{' and '.join(printed.placeholders)} to be filled in: without credentials nobody knows the account")
+    cli.ui.say(f"{len(printed.policies)} policies, for somebody who may make some: the operator's, to be attached to whoever runs llmlab;")
+    cli.ui.say("and the boundary of the lab's roles, which the next bootstrap makes them within:")
+    cli.ui.say(f"llmlab bootstrap --permissions-boundary {printed.boundary}")

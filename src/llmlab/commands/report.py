@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 
 
 def register(app: typer.Typer) -> None:
@@ -26,20 +26,20 @@ def report(
     from llmlab.ops.report import report as gather, write
     from llmlab.ops.runs import resolve
 
-    state: State = ctx.obj
-    name = resolve(state.aws, run)
-    facts = gather(state.aws, state.clock, name)
+    cli: CliContext = ctx.obj
+    name = resolve(cli.aws, run)
+    facts = gather(cli.aws, cli.clock, name)
     path = write(facts, output or Path("outputs") / name / "report.html")
     summary = {
         "run": name, "path": str(path), "state": facts.state, "objective": facts.objective,
         "first_loss": facts.first_loss, "last_loss": facts.last_loss, "first_reward": facts.first_reward, "last_reward": facts.last_reward,
         "first_margin": facts.first_margin, "last_margin": facts.last_margin,
     }  # fmt: skip
-    state.ui.show(summary, lambda: str(path))
+    cli.ui.show(summary, lambda: str(path))
     if not show:
-        state.ui.suggest(shlex.join(["llmlab", "report", run, *(["--output", str(output)] if output else []), "--open"]))
+        cli.ui.suggest(shlex.join(["llmlab", "report", run, *(["--output", str(output)] if output else []), "--open"]))
     elif not opened(path.resolve().as_uri()):
-        state.ui.say("note: this computer has no browser to show it in")
+        cli.ui.say("note: this computer has no browser to show it in")
 
 
 def opened(address: str) -> bool:

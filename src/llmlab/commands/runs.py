@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
@@ -40,44 +40,44 @@ def status(
     every: Annotated[bool, typer.Option("--all", help="Every run, not only the newest.")] = False,
 ) -> None:
     """The lab and its runs, or one run: state, step, loss, tokens/s, GPU, time, cost, what is left."""
-    state: State = ctx.obj
-    if watch and state.ui.as_json:
+    cli: CliContext = ctx.obj
+    if watch and cli.ui.as_json:
         raise UsageError("--watch shows a screen and --json one document", "llmlab status --json", without=["--watch", "-w"])
     while True:
-        final = show_run(state, run, clear=watch) if run else show_runs(state, every=every, clear=watch)
+        final = show_run(cli, run, clear=watch) if run else show_runs(cli, every=every, clear=watch)
         if final or not watch:
             return
-        state.clock.sleep(WATCH_SECONDS)
+        cli.clock.sleep(WATCH_SECONDS)
 
 
-def show_runs(state: State, *, every: bool, clear: bool) -> bool:
+def show_runs(cli: CliContext, *, every: bool, clear: bool) -> bool:
     """The list; False, as there may always be another run."""
     from llmlab.commands import run_screens
     from llmlab.ops.overview import overview
     from llmlab.ops.runs import first_step
 
-    facts = overview(state.aws, state.clock.now(), every=every)
+    facts = overview(cli.aws, cli.clock.now(), every=every)
     if clear:
-        state.ui.clear()
-    state.ui.show(facts, lambda: run_screens.overview(facts, state.clock.now()))
+        cli.ui.clear()
+    cli.ui.show(facts, lambda: run_screens.overview(facts, cli.clock.now()))
     if not facts.bootstrapped:
-        state.ui.suggest("llmlab bootstrap")
+        cli.ui.suggest("llmlab bootstrap")
     elif not facts.total:
-        state.ui.suggest(first_step(state.aws))
+        cli.ui.suggest(first_step(cli.aws))
     return False
 
 
-def show_run(state: State, name: str, *, clear: bool) -> bool:
+def show_run(cli: CliContext, name: str, *, clear: bool) -> bool:
     """One run; whether it is over."""
     from llmlab.commands import run_screens
     from llmlab.ops.runs import detail, resolve
 
-    facts = detail(state.aws, resolve(state.aws, name), state.clock.now())
+    facts = detail(cli.aws, resolve(cli.aws, name), cli.clock.now())
     if clear:
-        state.ui.clear()
-    state.ui.show(facts, lambda: run_screens.one_run(facts, state.clock.now()))
+        cli.ui.clear()
+    cli.ui.show(facts, lambda: run_screens.one_run(facts, cli.clock.now()))
     if facts.run.hint:
-        state.ui.suggest(facts.run.hint)
+        cli.ui.suggest(facts.run.hint)
     return facts.run.state.final
 
 
@@ -103,45 +103,45 @@ def logs(
     from llmlab.ops import logs as op
     from llmlab.ops.runs import resolve
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     unknown = [name for name in stream or () if name not in op.STREAMS]
     if unknown:
         raise UsageError(f"there is no log {unknown[0]}; there are: {', '.join(op.STREAMS)}", "llmlab logs --stream training")
     wanted = op.LogQuery(
         streams=tuple(LogStream(name) for name in stream or op.STREAMS),
-        since=op.parse_since(since, state.clock.now()) if since else None,
+        since=op.parse_since(since, cli.clock.now()) if since else None,
         tail=op.FOLLOWED if tail is None and follow_it and not since else tail,
         plumbing=every or LogStream.SETUP in (stream or ()),
     )
-    name = resolve(state.aws, run)
+    name = resolve(cli.aws, run)
     if follow_it:
-        op.follow(state.aws, name, wanted, state.clock, lambda line: write_line(state, wanted, line))
+        op.follow(cli.aws, name, wanted, cli.clock, lambda line: write_line(cli, wanted, line))
         return
-    lines = op.read(state.aws, name, wanted)
-    if state.ui.as_json:
-        state.ui.show(lines, list)
+    lines = op.read(cli.aws, name, wanted)
+    if cli.ui.as_json:
+        cli.ui.show(lines, list)
         return
-    earlier = len(lines) - SCREEN if state.ui.stdout.isatty() and not (stream or since or every) and tail is None else 0
+    earlier = len(lines) - SCREEN if cli.ui.stdout.isatty() and not (stream or since or every) and tail is None else 0
     if earlier > 0:
-        state.ui.say(f"{earlier:,} earlier lines; with them: {state.ui.again('--all')}")
+        cli.ui.say(f"{earlier:,} earlier lines; with them: {cli.ui.again('--all')}")
         lines = lines[earlier:]
     for line in lines:
-        write_line(state, wanted, line)
+        write_line(cli, wanted, line)
     if not lines:
-        state.ui.say(f"no line of {name} is newer than {since}" if since else f"every line of {name} is about its machine: see --all")
+        cli.ui.say(f"no line of {name} is newer than {since}" if since else f"every line of {name} is about its machine: see --all")
 
 
 SCREEN = 20
 """Lines of a log that are shown on a terminal where nobody asked for more; into a pipe or a file go all."""
 
 
-def write_line(state: State, wanted: "LogQuery", line: "LogLine") -> None:
+def write_line(cli: CliContext, wanted: "LogQuery", line: "LogLine") -> None:
     """One line of a log: with JSON asked for, a document of its own."""
-    if state.ui.as_json:
-        state.ui.record(line)
+    if cli.ui.as_json:
+        cli.ui.record(line)
         return
     at = f"{line.at:%Y-%m-%dT%H:%M:%SZ} " if line.at else ""
-    state.ui.line(f"{at}{line.stream:<8} {line.text}" if len(wanted.streams) > 1 else f"{at}{line.text}")
+    cli.ui.line(f"{at}{line.stream:<8} {line.text}" if len(wanted.streams) > 1 else f"{at}{line.text}")
 
 
 def stop(
@@ -155,13 +155,13 @@ def stop(
     from llmlab.ops.runs import resolve
     from llmlab.ops.stop import stop as end
 
-    state: State = ctx.obj
-    name = resolve(state.aws, run)
-    facts = end(state.aws, name, state.clock, state.ui.say, now=now, limit_minutes=limit_minutes)
+    cli: CliContext = ctx.obj
+    name = resolve(cli.aws, run)
+    facts = end(cli.aws, name, cli.clock, cli.ui.say, now=now, limit_minutes=limit_minutes)
     already = "was over already: " if facts.already else ""
-    state.ui.show(facts, lambda: f"{name} {already}{run_screens.progress_line(facts.run)}")
+    cli.ui.show(facts, lambda: f"{name} {already}{run_screens.progress_line(facts.run)}")
     if facts.run.hint:
-        state.ui.suggest(facts.run.hint)
+        cli.ui.suggest(facts.run.hint)
 
 
 def resume(
@@ -180,18 +180,18 @@ def resume(
     from llmlab.ops.resume import Again, prepare, resume as start
     from llmlab.ops.runs import resolve
 
-    state: State = ctx.obj
-    again = Again(spot, fallback_on_demand, max_hours, max_cost, wait_for_capacity, state.ui.again())
-    name = resolve(state.aws, run)
+    cli: CliContext = ctx.obj
+    again = Again(spot, fallback_on_demand, max_hours, max_cost, wait_for_capacity, cli.ui.again())
+    name = resolve(cli.aws, run)
     if not yes:
-        state.ui.confirm(run_screens.resume_question(prepare(state.aws, name, again, state.clock)), yes=False)
-    facts = start(state.aws, name, again, state.clock, state.ui.say)
+        cli.ui.confirm(run_screens.resume_question(prepare(cli.aws, name, again, cli.clock)), yes=False)
+    facts = start(cli.aws, name, again, cli.clock, cli.ui.say)
     if wait:
-        state.ui.say(run_screens.resumed(facts))
-        follow(state, facts.attempt.run)
+        cli.ui.say(run_screens.resumed(facts))
+        follow(cli, facts.attempt.run)
         return
-    state.ui.show(facts, lambda: run_screens.resumed(facts))
-    state.ui.suggest(f"llmlab logs {facts.attempt.run} -f")
+    cli.ui.show(facts, lambda: run_screens.resumed(facts))
+    cli.ui.suggest(f"llmlab logs {facts.attempt.run} -f")
 
 
 def rm(
@@ -203,12 +203,12 @@ def rm(
     from llmlab.commands import run_screens
     from llmlab.ops.removing import prepare, remove, which
 
-    state: State = ctx.obj
-    name = which(state.aws, run)
+    cli: CliContext = ctx.obj
+    name = which(cli.aws, run)
     if not yes:
-        state.ui.confirm(run_screens.removal_question(prepare(state.aws, name, state.clock.now())), yes=False)
-    facts = remove(state.aws, name, state.clock.now())
-    state.ui.show(facts, lambda: run_screens.removed(facts))
+        cli.ui.confirm(run_screens.removal_question(prepare(cli.aws, name, cli.clock.now())), yes=False)
+    facts = remove(cli.aws, name, cli.clock.now())
+    cli.ui.show(facts, lambda: run_screens.removed(facts))
 
 
 def connect(
@@ -222,8 +222,8 @@ def connect(
     from llmlab.ops.connect import connect as open_session
     from llmlab.ops.runs import resolve
 
-    state: State = ctx.obj
-    session = open_session(state.aws, resolve(state.aws, run), profile=state.settings.profile or "", forward=port_forward)
+    cli: CliContext = ctx.obj
+    session = open_session(cli.aws, resolve(cli.aws, run), profile=cli.settings.profile or "", forward=port_forward)
     code = subprocess.run(session.command, check=False).returncode
     if code:
         raise LabError(f"the session with {session.instance} ended with code {code}", f"llmlab connect {run}")
@@ -232,7 +232,7 @@ def connect(
 # ---------------------------------------------------------------- until it is over
 
 
-def follow(state: State, run: str) -> None:
+def follow(cli: CliContext, run: str) -> None:
     """Tell how a run is until it is over; a run that did not succeed is an error."""
     from llmlab.commands import progress, run_screens
     from llmlab.ops.follow import follow as op
@@ -249,12 +249,12 @@ def follow(state: State, run: str) -> None:
         face = (now.state, now.attempt, now.phase, tenth)
         if face != shown:
             shown = face
-            state.ui.say(run_screens.progress_line(now))
+            cli.ui.say(run_screens.progress_line(now))
 
-    with state.ui.painted() as paint:
-        ended = op(state.aws, run, state.clock, changed)
-    facts = detail(state.aws, run, state.clock.now())
-    state.ui.show(facts, lambda: run_screens.ended(facts, state.clock.now()))
+    with cli.ui.painted() as paint:
+        ended = op(cli.aws, run, cli.clock, changed)
+    facts = detail(cli.aws, run, cli.clock.now())
+    cli.ui.show(facts, lambda: run_screens.ended(facts, cli.clock.now()))
     if ended.state != "succeeded":
         raise LabError(f"{run} ended as {run_screens.state_words(ended)}{': ' if ended.detail else ''}{ended.detail}", ended.hint)
-    state.ui.suggest(ended.hint)
+    cli.ui.suggest(ended.hint)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.commands.words import size
 from llmlab.contract import RUN_ID
 from llmlab.errors import LabError, UsageError
@@ -22,7 +22,7 @@ START = 'eval "$(llmlab sandbox start)"'
 """Leads a shell into it."""
 
 
-class Kind(StrEnum):
+class MachineKind(StrEnum):
     """What a sandbox's machines are."""
 
     PROCESS = "process"
@@ -30,8 +30,8 @@ class Kind(StrEnum):
     AUTO = "auto"
 
 
-MachineKind = Annotated[
-    Kind,
+MachineOption = Annotated[
+    MachineKind,
     typer.Option(
         "--machine",
         help="What an instance is: processes of yours; a container with systemd, cloud-init and Docker, which needs Linux and root; "
@@ -67,38 +67,40 @@ def register(app: typer.Typer) -> None:
     app.add_typer(sandbox, name="sandbox")
 
 
-def start(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None) -> None:
+def start(
+    ctx: typer.Context, machine: MachineOption = MachineKind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None
+) -> None:
     """Start it and leave it running; prints what to set: eval "$(llmlab sandbox start)"."""
     from llmlab.sandbox.server import UNSET, Sandbox
 
-    state: State = ctx.obj
-    running = Sandbox.find({name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"})
+    cli: CliContext = ctx.obj
+    running = Sandbox.find({name: value for name, value in cli.environment.items() if name != "AWS_ENDPOINT_URL"})
     if running is None:
         running = Sandbox.start(
-            state.clock,
+            cli.clock,
             containers=in_containers(machine),
             delay_seconds=delay,
             rules=refuse or (),
             modes=mode or (),
-            say=state.ui.say,
+            say=cli.ui.say,
         )
-        running.save(state.environment)
-        state.ui.say(f"the sandbox is running: {running.endpoint}")
+        running.save(cli.environment)
+        cli.ui.say(f"the sandbox is running: {running.endpoint}")
     else:
-        state.ui.say(f"the sandbox was running already: {running.endpoint}")
+        cli.ui.say(f"the sandbox was running already: {running.endpoint}")
     settings = running.environment()
     facts = {"endpoint": running.endpoint, "pid": running.pid, "folder": running.folder, "environment": settings}
-    unset = [name for name in UNSET if name in state.environment]
-    if shutil.which("llmlab", path=state.environment.get("PATH", "")) is None:
-        settings = {**settings, "PATH": own_folder_first(state.environment).get("PATH", "")}
+    unset = [name for name in UNSET if name in cli.environment]
+    if shutil.which("llmlab", path=cli.environment.get("PATH", "")) is None:
+        settings = {**settings, "PATH": own_folder_first(cli.environment).get("PATH", "")}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()] + ([f"unset {' '.join(unset)}"] if unset else [])
-    if state.ui.as_json:
-        state.ui.show(facts, list)
+    if cli.ui.as_json:
+        cli.ui.show(facts, list)
         return
     for line in lines:
-        state.ui.line(line)
-    if state.ui.stdout.isatty():
-        state.ui.say(f"hint: {START}")
+        cli.ui.line(line)
+    if cli.ui.stdout.isatty():
+        cli.ui.say(f"hint: {START}")
 
 
 def own_folder_first(environment: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
@@ -109,11 +111,11 @@ def own_folder_first(environment: Mapping[str, str], folder: Path | None = None)
     return {**environment, "PATH": os.pathsep.join(filter(None, (str(folder), environment.get("PATH", ""))))}
 
 
-def in_containers(kind: Kind) -> bool:
+def in_containers(kind: MachineKind) -> bool:
     """Whether machines shall be containers."""
     from llmlab.sandbox.estate import requirements
 
-    return kind is Kind.DOCKER or (kind is Kind.AUTO and requirements.possible())
+    return kind is MachineKind.DOCKER or (kind is MachineKind.AUTO and requirements.possible())
 
 
 def stop(ctx: typer.Context) -> None:
@@ -121,44 +123,46 @@ def stop(ctx: typer.Context) -> None:
     from llmlab.sandbox.estate.estate import sweep
     from llmlab.sandbox.server import Sandbox, state_file
 
-    state: State = ctx.obj
-    running = Sandbox.find(state.environment) or Sandbox.find(
-        {name: value for name, value in state.environment.items() if name != "AWS_ENDPOINT_URL"}
+    cli: CliContext = ctx.obj
+    running = Sandbox.find(cli.environment) or Sandbox.find(
+        {name: value for name, value in cli.environment.items() if name != "AWS_ENDPOINT_URL"}
     )
-    noted = state_file(state.environment)
+    noted = state_file(cli.environment)
     if running is not None:
-        running.stop(state.clock)
+        running.stop(cli.clock)
     noted.unlink(missing_ok=True)
-    swept = sweep(state.clock)
-    state.ui.show({"stopped": running is not None, "swept": swept, "endpoint": running.endpoint if running else None}, list)
-    state.ui.say("the sandbox and its instances are gone" if running else "no sandbox is running")
+    swept = sweep(cli.clock)
+    cli.ui.show({"stopped": running is not None, "swept": swept, "endpoint": running.endpoint if running else None}, list)
+    cli.ui.say("the sandbox and its instances are gone" if running else "no sandbox is running")
     if swept:
-        state.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
+        cli.ui.say(f"{swept} {'thing' if swept == 1 else 'things'} of a sandbox that was killed: removed")
 
 
-def execute(ctx: typer.Context, machine: MachineKind = Kind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None) -> None:
+def execute(
+    ctx: typer.Context, machine: MachineOption = MachineKind.PROCESS, delay: Delay = 0, refuse: Refuse = None, mode: Mode = None
+) -> None:
     """Run a command in a fresh sandbox, which ends with it: llmlab sandbox exec -- bash."""
     from llmlab.sandbox.server import Sandbox
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     if not ctx.args:
         raise UsageError("there is no command to run in the sandbox", "llmlab sandbox exec -- bash")
     sandbox = Sandbox.start(
-        state.clock,
+        cli.clock,
         attached=True,
         containers=in_containers(machine),
         delay_seconds=delay,
         rules=refuse or (),
         modes=mode or (),
-        say=state.ui.say,
+        say=cli.ui.say,
     )
     try:
-        environment = own_folder_first(sandbox.surroundings(state.environment))
+        environment = own_folder_first(sandbox.surroundings(cli.environment))
         code = subprocess.run(ctx.args, env=environment, check=False).returncode
     except OSError as error:
         raise UsageError(f"{ctx.args[0]} cannot be run: {error.strerror}", "llmlab sandbox exec -- bash") from error
     finally:
-        sandbox.stop(state.clock)
+        sandbox.stop(cli.clock)
     raise typer.Exit(128 - code if code < 0 else code)
 
 
@@ -172,18 +176,18 @@ def interrupt(
     """Take a run's spot instance back, as AWS does: a notice, and two minutes later the end."""
     from llmlab.sandbox.server import Sandbox
 
-    state: State = ctx.obj
-    sandbox = Sandbox.find(state.environment)
+    cli: CliContext = ctx.obj
+    sandbox = Sandbox.find(cli.environment)
     if sandbox is None:
         raise LabError("no sandbox is running", START)
     if not run.startswith("i-") and not RUN_ID.fullmatch(run):
         from llmlab.ops.runs import resolve
 
-        if state.environment.get("AWS_ENDPOINT_URL", "").rstrip("/") != sandbox.endpoint:
+        if cli.environment.get("AWS_ENDPOINT_URL", "").rstrip("/") != sandbox.endpoint:
             raise LabError(f"this shell is not led into the sandbox, so only a whole run id is known, and {run} is none", START)
-        run = resolve(state.aws, run)
+        run = resolve(cli.aws, run)
     instances = sandbox.interrupt(run, notice_seconds)
-    state.ui.show(
+    cli.ui.show(
         {"instances": instances, "notice_seconds": notice_seconds},
         lambda: [f"{instance}: interrupted in {notice_seconds:g} s" for instance in instances],
     )
@@ -196,14 +200,14 @@ def model(
     """Make a small base model and its tokenizer, offline."""
     from llmlab.sandbox.model import make
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty", shlex.join(["llmlab", "sandbox", "model", f"{folder}-2"]))
-    with state.ui.bar("training it a little", "steps") as progress:
+    with cli.ui.bar("training it a little", "steps") as progress:
         make(folder, progress=progress)
     written = sum(file.stat().st_size for file in folder.iterdir())
-    state.ui.show({"path": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
-    state.ui.suggest(shlex.join(["llmlab", "upload", str(folder), "--model", "tiny"]))
+    cli.ui.show({"path": str(folder), "size": written}, lambda: f"{folder}: {size(written)} written")
+    cli.ui.suggest(shlex.join(["llmlab", "upload", str(folder), "--model", "tiny"]))
 
 
 def data(
@@ -214,7 +218,7 @@ def data(
     """Make example data to try things on: questions about a runbook, and their answers."""
     from llmlab.sandbox.examples import write
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     path = write(folder, rows=rows)
-    state.ui.show({"path": str(path), "rows": rows}, lambda: f"{path}: {rows:,} examples written")
-    state.ui.suggest(shlex.join(["llmlab", "validate", str(folder)]))
+    cli.ui.show({"path": str(path), "rows": rows}, lambda: f"{path}: {rows:,} examples written")
+    cli.ui.suggest(shlex.join(["llmlab", "validate", str(folder)]))

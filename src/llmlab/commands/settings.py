@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.ui import table
 
 
@@ -35,50 +35,50 @@ def init(
     from llmlab.config import load
     from llmlab.ops.init import init as write
 
-    state: State = ctx.obj
-    options = {"lab": lab, "email": email, "github": github, "budget": budget, "region": state.flags.get("region")}
+    cli: CliContext = ctx.obj
+    options = {"lab": lab, "email": email, "github": github, "budget": budget, "region": cli.flags.get("region")}
     values = {key: value for key, value in options.items() if value is not None}
-    flags = state.flags | {key: str(value) for key, value in values.items()}
-    facts = write(folder, values, load(flags, state.environment, state.file).settings)
+    flags = cli.flags | {key: str(value) for key, value in values.items()}
+    facts = write(folder, values, load(flags, cli.environment, cli.file).settings)
 
     def view() -> list[str]:
         return [f"{path}: written" for path in facts.written] + [f"{path}: kept as it is" for path in facts.kept]
 
-    state.ui.show(facts, view)
-    state.ui.suggest("llmlab bootstrap --plan")
+    cli.ui.show(facts, view)
+    cli.ui.suggest("llmlab bootstrap --plan")
 
 
 def config(ctx: typer.Context) -> None:
     """Show each setting, its value and where it came from."""
-    state: State = ctx.obj
-    loaded = state.loaded
+    cli: CliContext = ctx.obj
+    loaded = cli.loaded
     rows = {key: {"value": value, "from": loaded.origins[key]} for key, value in loaded.settings.model_dump(mode="json").items()}
 
     def words(value: object) -> str:
         return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
-    state.ui.show(rows, lambda: table(("setting", "value", "from"), [(key, words(row["value"]), row["from"]) for key, row in rows.items()]))
+    cli.ui.show(rows, lambda: table(("setting", "value", "from"), [(key, words(row["value"]), row["from"]) for key, row in rows.items()]))
 
 
 def secret_set(ctx: typer.Context, name: Annotated[str, typer.Argument(help="hf-token or webhook-url.")]) -> None:
     """Store a secret, read from standard input: llmlab secret set hf-token < token.txt."""
     from llmlab.ops.secrets import check_name, set_secret
 
-    state: State = ctx.obj
+    cli: CliContext = ctx.obj
     check_name(name)
-    on_terminal = state.ui.stdin.isatty()
-    value = getpass.getpass(f"{name}, not shown: ", stream=state.ui.stderr) if on_terminal else state.ui.stdin.read()
-    facts = set_secret(state.aws, name, value, state.clock, state.ui.say)
-    state.ui.show(facts, lambda: f"{facts.name}: set")
+    on_terminal = cli.ui.stdin.isatty()
+    value = getpass.getpass(f"{name}, not shown: ", stream=cli.ui.stderr) if on_terminal else cli.ui.stdin.read()
+    facts = set_secret(cli.aws, name, value, cli.clock, cli.ui.say)
+    cli.ui.show(facts, lambda: f"{facts.name}: set")
 
 
 def secret_list(ctx: typer.Context) -> None:
     """List the names of the secrets, never their values."""
     from llmlab.aws.secrets import find
 
-    state: State = ctx.obj
-    secrets = find(state.aws)
-    state.ui.show(
+    cli: CliContext = ctx.obj
+    secrets = find(cli.aws)
+    cli.ui.show(
         secrets, lambda: table(("secret", "changed"), [(secret.name, secret.changed) for secret in secrets]) if secrets else "no secrets"
     )
 
@@ -87,6 +87,6 @@ def secret_remove(ctx: typer.Context, name: Annotated[str, typer.Argument(help="
     """Delete a secret at once."""
     from llmlab.ops.secrets import remove_secret
 
-    state: State = ctx.obj
-    remove_secret(state.aws, name)
-    state.ui.show({"removed": name}, lambda: f"{name}: removed")
+    cli: CliContext = ctx.obj
+    remove_secret(cli.aws, name)
+    cli.ui.show({"removed": name}, lambda: f"{name}: removed")

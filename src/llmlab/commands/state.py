@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class State:
+class CliContext:
     """`flags` holds the global options that were given: `profile`, `region`."""
 
     ui: Ui

@@ -9,7 +9,7 @@ import typer
 
 from llmlab.commands import completing
 from llmlab.commands.data import OUTPUTS
-from llmlab.commands.state import State
+from llmlab.commands.state import CliContext
 from llmlab.commands.words import size
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def ask(
     """What the base model and the tuned one say to one prompt, on this machine; without a GPU up to 3 billion parameters."""
     from llmlab.ops.ask import ask as both
 
-    state: State = ctx.obj
-    with state.ui.bar("fetching", "bytes") as progress:
-        answers = both(state.aws, run, prompt, outputs, max_tokens, base, progress)
-    state.ui.show(answers, lambda: answers_view(answers))
+    cli: CliContext = ctx.obj
+    with cli.ui.bar("fetching", "bytes") as progress:
+        answers = both(cli.aws, run, prompt, outputs, max_tokens, base, progress)
+    cli.ui.show(answers, lambda: answers_view(answers))
 
 
 def merge(
@@ -65,11 +65,11 @@ def merge(
     """Base model and adapter as one model in safetensors, compared with the two side by side."""
     from llmlab.ops.merge import merge as make
 
-    state: State = ctx.obj
-    with state.ui.bar("fetching", "bytes") as progress:
-        merged = make(state.aws, run, outputs, output, base, progress)
-    state.ui.show(merged, lambda: merged_view(merged))
-    state.ui.suggest(f"vllm serve {quote(str(merged.folder))}")
+    cli: CliContext = ctx.obj
+    with cli.ui.bar("fetching", "bytes") as progress:
+        merged = make(cli.aws, run, outputs, output, base, progress)
+    cli.ui.show(merged, lambda: merged_view(merged))
+    cli.ui.suggest(f"vllm serve {quote(str(merged.folder))}")
 
 
 def answers_view(answers: "ModelAnswers") -> "RenderableType":

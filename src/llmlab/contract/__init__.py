@@ -20,9 +20,9 @@ from llmlab.contract.documents import (
     Pool,
     PricePoint,
     Progress,
-    Request,
     Spec,
     Stop,
+    StopRequest,
 )
 from llmlab.contract.keys import (
     CHECKPOINT_STATE,
@@ -137,11 +137,11 @@ __all__ = [
     "Pool",
     "PricePoint",
     "Progress",
-    "Request",
     "RunKeys",
     "RunState",
     "Spec",
     "Stop",
+    "StopRequest",
     "Tag",
     "TrainerExit",
     "WorkFolder",

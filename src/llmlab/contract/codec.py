@@ -21,6 +21,11 @@ class ContractError(ValueError):
     """A document that is not what its name says."""
 
 
+def kind_name(kind: type[Any]) -> str:
+    """What an error calls a document of this kind: its `NAME`, where it has one, else its class in lower case."""
+    return str(getattr(kind, "NAME", kind.__name__.lower()))
+
+
 def most_bytes(kind: type[Any]) -> int:
     """How large a document of this kind may be."""
     return LARGE_DOCUMENT_BYTES if getattr(kind, "LARGE", False) else DOCUMENT_BYTES
@@ -49,7 +54,7 @@ def encode(document: Any) -> bytes:
     content = dump(document).encode()
     most = most_bytes(type(document))
     if len(content) > most:
-        raise ContractError(f"too large for a {type(document).__name__.lower()}: {len(content)} bytes, and at most {most} are read")
+        raise ContractError(f"too large for a {kind_name(type(document))}: {len(content)} bytes, and at most {most} are read")
     return content
 
 
@@ -80,7 +85,7 @@ def load(kind: type[T], text: str | bytes) -> T:
     try:
         return _build(kind, _parsed(text))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        msg = f"not a {kind.__name__.lower()}: {' '.join(str(error).split())[:MOST_WORDS]}"
+        msg = f"not a {kind_name(kind)}: {' '.join(str(error).split())[:MOST_WORDS]}"
         raise ContractError(msg) from error
 
 

@@ -278,9 +278,10 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Request:
-    """The agent asks the trainer to save and leave. `detail` is what else there is to say about why."""
+class StopRequest:
+    """The agent asks the trainer to save a checkpoint and exit. `detail` says more about the reason."""
 
+    NAME: ClassVar[str] = "request"
     reason: EndReason
     at: str
     detail: str = ""

@@ -121,11 +121,11 @@ class RunKeys:
         """How an attempt ended: written once, by the agent or the watchdog. "*": of any, in a policy."""
         return f"{self.attempts}{number}.end.json"
 
-    def told(self, number: int, notice: Notice) -> str:
+    def notified(self, number: int, notice: Notice) -> str:
         """Written once by the watchdog when it has told the topic."""
         return f"{self.attempts}{number}.told-{notice}.json"
 
-    def telling(self, number: int, notice: Notice) -> str:
+    def notifying(self, number: int, notice: Notice) -> str:
         """Written by whichever call of the watchdog is about to tell the topic, so that no other does."""
         return f"{self.attempts}{number}.telling-{notice}.json"
 

@@ -93,12 +93,12 @@ class WorkFolder:
 
     @property
     def requested(self) -> str:
-        """Agent → the agent that is started after it: the `Request` it has made."""
+        """Agent → the agent that is started after it: the `StopRequest` it has written."""
         return f"{self.host}/request.json"
 
     @property
     def request(self) -> str:
-        """Agent → trainer, a `Request`: save at the next step boundary, and leave."""
+        """Agent → trainer, a `StopRequest`: save at the next step boundary, and exit."""
         return f"{self.control}/request.json"
 
     @property

@@ -9,7 +9,7 @@ from typing import Self
 
 from llmlab import contract
 from llmlab.clock import Clock
-from llmlab.contract import ContractError, EndReason, Outcome, Progress, Request, WorkFolder, build_timestamp
+from llmlab.contract import ContractError, EndReason, Outcome, Progress, StopRequest, WorkFolder, build_timestamp
 from llmlab.files import read_regular, replace_text
 from llmlab.trainer.endings import Left
 
@@ -43,15 +43,15 @@ class Control:
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         self.signalled = True
 
-    def request(self) -> Request | None:
+    def request(self) -> StopRequest | None:
         """The request to stop, or None. A half-written file is read again at the next step."""
         try:
-            return contract.load(Request, read_regular(Path(self.work.request)))
+            return contract.load(StopRequest, read_regular(Path(self.work.request)))
         except FileNotFoundError:
             pass
         except ContractError:
             return None
-        return Request(EndReason.INSTANCE_LOST, build_timestamp(self.clock.now())) if self.signalled else None
+        return StopRequest(EndReason.INSTANCE_LOST, build_timestamp(self.clock.now())) if self.signalled else None
 
     def raise_if_stop_requested(self) -> None:
         """Stop between phases, when there is nothing to save, if that was requested.

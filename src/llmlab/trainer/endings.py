@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from llmlab.contract import EndReason, Request, TrainerExit
+from llmlab.contract import EndReason, StopRequest, TrainerExit
 from llmlab.errors import LabError
 from llmlab.recipe import Recipe
 
@@ -53,7 +53,7 @@ class OutOfMemory(Failed):
 class Left(Exception):
     """The trainer was asked to stop and has saved its state, which is no failure."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: StopRequest) -> None:
         super().__init__(request.reason)
         self.request = request
 

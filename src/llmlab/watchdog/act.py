@@ -17,8 +17,8 @@ from llmlab.watchdog import alarm, ending, machines, prices, schedules, starting
 from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.events import Changed, Deadline, Event, Sweep, Wake, Warned
 from llmlab.watchdog.guard import Guard
-from llmlab.watchdog.machines import Machine
-from llmlab.watchdog.sight import Sight, see
+from llmlab.watchdog.machines import LabInstance
+from llmlab.watchdog.sight import RunSnapshot, load_snapshot
 from llmlab.watchdog.tools import Tools
 
 ENDING = {"shutting-down", "terminated"}
@@ -42,38 +42,38 @@ class Watchdog(Tools):
         elif isinstance(event, Wake):
             self.look_after(event.run)
         elif isinstance(event, Changed) and event.state in {*ENDING, RUNNING}:
-            for machine in machines.find(self.ec2, self.names, instance=event.instance):
-                self.look_after(machine.run, {machine.id: event.at or self.now} if event.state in ENDING else NOBODY)
+            for instance in machines.find(self.ec2, self.names, instance=event.instance):
+                self.look_after(instance.run, {instance.id: event.at or self.now} if event.state in ENDING else NOBODY)
         elif isinstance(event, Warned):
-            for machine in machines.find(self.ec2, self.names, instance=event.instance):
-                self.warned(machine)
+            for instance in machines.find(self.ec2, self.names, instance=event.instance):
+                self.warned(instance)
         else:
             self.log("ignored", why=str(event))
 
     def deadline(self, event: Deadline) -> None:
         """The schedule went off before it was aimed at the instance: end that attempt's instance, and no other."""
         gone = {}
-        sight = self._sight(event.run)
-        for machine in sight.live if sight else machines.find(self.ec2, self.names, run=event.run):
-            if machine.attempt == event.attempt and machine.live:
-                if sight:
-                    ending.end_it(self, sight, machine, "its deadline has come", contract.EndReason.TIMED_OUT)
+        snapshot = self._snapshot(event.run)
+        for instance in snapshot.live if snapshot else machines.find(self.ec2, self.names, run=event.run):
+            if instance.attempt == event.attempt and instance.live:
+                if snapshot:
+                    ending.end_it(self, snapshot, instance, "its deadline has come", contract.EndReason.TIMED_OUT)
                 else:
-                    ending.terminate(self, machine, "its deadline has come")
-                gone[machine.id] = self.now
+                    ending.terminate(self, instance, "its deadline has come")
+                gone[instance.id] = self.now
         self.look_after(event.run, gone)
 
-    def warned(self, machine: Machine) -> None:
+    def warned(self, instance: LabInstance) -> None:
         """AWS has announced an interruption. The agent hears it too, and saves."""
-        sight = self._sight(machine.run)
-        self.log("warned", run=machine.run, attempt=machine.attempt, instance=machine.id, why="the agent saves")
-        if sight is not None:
-            telling.warn(self, sight, machine)
+        snapshot = self._snapshot(instance.run)
+        self.log("warned", run=instance.run, attempt=instance.attempt, instance=instance.id, why="the agent saves")
+        if snapshot is not None:
+            telling.notify_interruption(self, snapshot, instance)
 
-    def _sight(self, run: str) -> Sight | None:
+    def _snapshot(self, run: str) -> RunSnapshot | None:
         """What is known of a run, None also when its documents are not readable."""
         try:
-            return see(self, run)
+            return load_snapshot(self, run)
         except ContractError as error:
             self.log("unreadable", run=run, why=str(error))
             return None
@@ -87,23 +87,23 @@ class Watchdog(Tools):
         guard = Guard(self.log)
         instances = machines.find(self.ec2, self.names)
         over = self.bucket.ended()
-        runs = (self.bucket.runs() - over) | {machine.run for machine in instances if machine.run}
+        runs = (self.bucket.runs() - over) | {instance.run for instance in instances if instance.run}
         for run in sorted(runs):
             known = False
             with guard.each(run=run):
-                known = self._sweep_run(run, alive=any(machine.live for machine in instances if machine.run == run))
+                known = self._sweep_run(run, alive=any(instance.live for instance in instances if instance.run == run))
             if not known:
-                self._end_strays([machine for machine in instances if machine.run == run], guard)
-        self._end_strays([machine for machine in instances if not machine.run], guard)
+                self._end_strays([instance for instance in instances if instance.run == run], guard)
+        self._end_strays([instance for instance in instances if not instance.run], guard)
         for run in self._some_of(sorted(over - runs)):
             with guard.each(run=run):
-                if sight := self._sight(run):
-                    superseding.remove(self, sight)
-        alive = [machine for machine in machines.find(self.ec2, self.names) if machine.live]
-        for machine in alive:
-            with guard.each(run=machine.run, instance=machine.id):
-                ending.mend_schedule(self, machine)
-        oldest = max(((self.now - machine.launched).total_seconds() / 60 for machine in alive), default=0.0)
+                if snapshot := self._snapshot(run):
+                    superseding.remove(self, snapshot)
+        alive = [instance for instance in machines.find(self.ec2, self.names) if instance.live]
+        for instance in alive:
+            with guard.each(run=instance.run, instance=instance.id):
+                ending.mend_schedule(self, instance)
+        oldest = max(((self.now - instance.launched).total_seconds() / 60 for instance in alive), default=0.0)
         if (
             instances
         ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
@@ -132,17 +132,17 @@ class Watchdog(Tools):
             self.log("unreadable", run=run, why=str(error))
             return False
 
-    def _end_strays(self, strays: Iterable[Machine], guard: Guard) -> None:
+    def _end_strays(self, strays: Iterable[LabInstance], guard: Guard) -> None:
         """Instances of which nothing readable is written have their deadline all the same, by their tag and by their claim."""
-        for machine in strays:
-            with guard.each(run=machine.run, instance=machine.id):
-                if machine.live and self.now.timestamp() >= min(machine.deadline(self.max_hours), self._claimed_deadline(machine)):
-                    ending.terminate(self, machine, "its deadline has come")
+        for instance in strays:
+            with guard.each(run=instance.run, instance=instance.id):
+                if instance.live and self.now.timestamp() >= min(instance.deadline(self.max_hours), self._claimed_deadline(instance)):
+                    ending.terminate(self, instance, "its deadline has come")
 
-    def _claimed_deadline(self, machine: Machine) -> float:
+    def _claimed_deadline(self, instance: LabInstance) -> float:
         """What the claim of an instance's attempt says, for ever where there is none that is readable."""
         try:
-            claim = self.bucket.load(Attempt, RunKeys(machine.run).attempt(machine.attempt))
+            claim = self.bucket.load(Attempt, RunKeys(instance.run).attempt(instance.attempt))
         except (ContractError, ClientError):
             claim = None
         return float(claim.deadline) if claim else math.inf
@@ -166,83 +166,83 @@ class Watchdog(Tools):
         Raises:
             ContractError: a document of it is not readable.
         """
-        sight = see(self, run, gone)
-        if sight is None:
+        snapshot = load_snapshot(self, run, gone)
+        if snapshot is None:
             self.log("ignored", run=run, why="no such run is written")
             return False
-        if ended := ending.end_what_must(self, sight):
+        if ended := ending.end_what_must(self, snapshot):
             gone = {**dict.fromkeys(ended, self.now), **gone}
-            sight = see(self, run, gone) or sight
-        decision: Decision = self._judge(sight)
+            snapshot = load_snapshot(self, run, gone) or snapshot
+        decision: Decision = self._judge(snapshot)
         for _ in range(ROUNDS):
             if isinstance(decision, Wait):
                 break
-            self._act(sight, decision)
-            sight = see(self, run, gone) or sight
-            decision = self._judge(sight)
+            self._act(snapshot, decision)
+            snapshot = load_snapshot(self, run, gone) or snapshot
+            decision = self._judge(snapshot)
         until = decision.until if isinstance(decision, Wait) else self.now
         if isinstance(decision, Wait):
-            self.log("wait", run=run, attempt=sight.newest.number, why=decision.why)
-        self._set_alarm(sight, alarm.next_look(sight, until, self.max_hours))
-        if telling.tell(self, sight):
-            self._list(sight)
+            self.log("wait", run=run, attempt=snapshot.newest.number, why=decision.why)
+        self._set_alarm(snapshot, alarm.next_look(snapshot, until, self.max_hours))
+        if telling.notify(self, snapshot):
+            self._list(snapshot)
         else:
             alarm.set_for(self, run, self.now.timestamp())  # should the other call die before it has told
-        superseding.remove(self, sight)
+        superseding.remove(self, snapshot)
         return True
 
-    def _judge(self, sight: Sight) -> Decision:
-        if sight.records.over or sight.live:
-            return decide(sight, 0, {})
-        return decide(sight, self.bucket.checkpoint(sight.run), prices.now(self, sight.records.spec.pools, self.now))
+    def _judge(self, snapshot: RunSnapshot) -> Decision:
+        if snapshot.records.over or snapshot.live:
+            return decide(snapshot, 0, {})
+        return decide(snapshot, self.bucket.checkpoint(snapshot.run), prices.now(self, snapshot.records.spec.pools, self.now))
 
-    def _act(self, sight: Sight, decision: Mark | Resume) -> None:
+    def _act(self, snapshot: RunSnapshot, decision: Mark | Resume) -> None:
         if isinstance(decision, Mark):
-            self.mark(sight, decision)
+            self.mark(snapshot, decision)
         else:
-            starting.start(self, sight, decision)
+            starting.start(self, snapshot, decision)
 
-    def _set_alarm(self, sight: Sight, moment: float | None) -> None:
+    def _set_alarm(self, snapshot: RunSnapshot, moment: float | None) -> None:
         """The alarm for a run that goes on; a run that is over has neither alarm nor deadline any more."""
         if moment is not None:
-            alarm.set_for(self, sight.run, moment)
-        elif sight.records.over and sight.records.marker:
-            schedules.delete(self, timers.wake_name(sight.run))
-            for attempt in sight.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
+            alarm.set_for(self, snapshot.run, moment)
+        elif snapshot.records.over and snapshot.records.marker:
+            schedules.delete(self, timers.wake_name(snapshot.run))
+            for attempt in snapshot.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
                 if attempt.deadline > self.now.timestamp():
                     schedules.delete_deadline(self, attempt)
 
-    def _list(self, sight: Sight) -> None:
+    def _list(self, snapshot: RunSnapshot) -> None:
         """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first.
 
         A resume may have claimed the next attempt since this look, have taken the listing away already, and have set the alarm that was
         deleted here. What it claims a moment after this is asked, it takes from the list when its instance has started.
         """
-        if not sight.records.over or not sight.records.marker:
+        if not snapshot.records.over or not snapshot.records.marker:
             return
-        if self._next_claim(sight):
-            self._overtaken(sight)
-            alarm.set_for(self, sight.run, self.now.timestamp())
+        if self._next_claim(snapshot):
+            self._overtaken(snapshot)
+            alarm.set_for(self, snapshot.run, self.now.timestamp())
             return
-        ended = RunKeys(sight.run).ended(sight.records.marker.reason)
+        ended = RunKeys(snapshot.run).ended(snapshot.records.marker.reason)
         if not self.bucket.keys(ended):
             self.bucket.touch(ended)
 
-    def _overtaken(self, sight: Sight) -> None:
-        self.log("wait", run=sight.run, attempt=sight.newest.number + 1, why="it has been claimed meanwhile")
+    def _overtaken(self, snapshot: RunSnapshot) -> None:
+        self.log("wait", run=snapshot.run, attempt=snapshot.newest.number + 1, why="it has been claimed meanwhile")
 
-    def _next_claim(self, sight: Sight) -> Attempt | None:
+    def _next_claim(self, snapshot: RunSnapshot) -> Attempt | None:
         """The claim of the attempt after the newest that was seen."""
-        return self.bucket.load(Attempt, RunKeys(sight.run).attempt(sight.newest.number + 1))
+        return self.bucket.load(Attempt, RunKeys(snapshot.run).attempt(snapshot.newest.number + 1))
 
-    def mark(self, sight: Sight, decision: Mark) -> None:
+    def mark(self, snapshot: RunSnapshot, decision: Mark) -> None:
         """Write the last word about a run, unless the agent was quicker."""
-        records, newest, run = sight.records, sight.newest, sight.run
+        records, newest, run = snapshot.records, snapshot.newest, snapshot.run
         keys = RunKeys(run)
         if not starting.write_end(self, decision.end):
             return
-        if self._next_claim(sight):
-            self._overtaken(sight)
+        if self._next_claim(snapshot):
+            self._overtaken(snapshot)
             return
         marker = Marker(
             run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,

@@ -11,32 +11,32 @@ from llmlab.contract import Notice
 from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import schedules
 from llmlab.watchdog.ending import AFTERMATH_SECONDS, SOON_SECONDS
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 BOOT_SECONDS = 120
 """When to look again at an instance that is not running yet, should EC2's word that it runs be lost."""
 
 
-def next_look(sight: Sight, until: datetime | None, default_hours: float) -> float | None:
+def next_look(snapshot: RunSnapshot, until: datetime | None, default_hours: float) -> float | None:
     """When a run must be looked at again, in seconds since 1970; None when nothing is due. Pure.
 
     `until` is when what it waits for is due. With an instance it is the earliest of its deadline, the end of its money, most of a
     ceiling, and the end of the time for its own power-off.
     """
     moments = [until.timestamp()] if until else []
-    meter, mine, end = sight.meter, sight.mine, sight.end
+    meter, mine, end = snapshot.meter, snapshot.mine, snapshot.end
     if meter is not None and mine is not None:
-        moments.append(sight.deadline(mine, default_hours))
+        moments.append(snapshot.deadline(mine, default_hours))
         if meter.look_at_money is not None:
             moments.append(meter.look_at_money)
         if end is not None and not mine.kept:
             moments.append(contract.parse_timestamp(end.ended).timestamp() + AFTERMATH_SECONDS + 1)
-        if not sight.newest.instance:
+        if not snapshot.newest.instance:
             moments.append(mine.launched.timestamp() + VISIBLE_SECONDS + 1)
         if end is None and mine.state != "running":
-            moments.append(sight.now.timestamp() + BOOT_SECONDS)
-        if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in sight.records.notified):
+            moments.append(snapshot.now.timestamp() + BOOT_SECONDS)
+        if end is None and not meter.mostly_used and not any(notice is Notice.CEILING for _, notice in snapshot.records.notified):
             moments.append(meter.mostly_used_at)
     return min(moments, default=None)
 

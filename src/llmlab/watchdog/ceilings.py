@@ -11,11 +11,11 @@ from datetime import datetime
 
 from llmlab import money, pricing
 from llmlab.contract import Attempt, PricePoint, Spec
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 
 
 @dataclass(frozen=True)
-class Meter:
+class UsageMeter:
     """What is used at the moment `at`, over all attempts: instance hours and US dollars; and what an hour costs, now and at most."""
 
     at: datetime
@@ -60,12 +60,12 @@ class Meter:
         return (by_hours if by_cost is None else min(by_hours, by_cost)) + 1
 
 
-def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[PricePoint], now: datetime) -> Meter:
+def read(spec: Spec, attempt: Attempt, instance: LabInstance, history: Sequence[PricePoint], now: datetime) -> UsageMeter:
     """The meter of an attempt's instance. `history` is of its pool's spot price, () on demand."""
-    price = price_at_start(spec, attempt, machine)
-    highest = pricing.highest_price(spec.pools, machine.instance_type, machine.zone) if machine.spot else 0.0
-    bill = money.Bill(attempt, machine.launched, spec.charges, price, highest, tuple(history))
-    return Meter(
+    price = price_at_start(spec, attempt, instance)
+    highest = pricing.highest_price(spec.pools, instance.instance_type, instance.zone) if instance.spot else 0.0
+    bill = money.Bill(attempt, instance.launched, spec.charges, price, highest, tuple(history))
+    return UsageMeter(
         at=now,
         hours=attempt.hours_before + bill.hours(now),
         cost=bill.total(now),
@@ -76,6 +76,6 @@ def read(spec: Spec, attempt: Attempt, machine: Machine, history: Sequence[Price
     )
 
 
-def price_at_start(spec: Spec, attempt: Attempt, machine: Machine) -> float:
+def price_at_start(spec: Spec, attempt: Attempt, instance: LabInstance) -> float:
     """What an hour of an attempt's instance cost when it was launched, in US dollars."""
-    return pricing.price_at_start(attempt, spec.pools, machine.instance_type, machine.zone, spot=machine.spot)
+    return pricing.price_at_start(attempt, spec.pools, instance.instance_type, instance.zone, spot=instance.spot)

@@ -16,9 +16,9 @@ from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.lifecycle import refusals
 from llmlab.watchdog import capacity, ceilings
 from llmlab.watchdog.capacity import LEAST_HOURS, Ask, Prices
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import WATCHDOG
-from llmlab.watchdog.sight import ENDING, Sight
+from llmlab.watchdog.sight import ENDING, RunSnapshot
 
 LAUNCH_SECONDS = 600
 """How long an attempt that the watchdog claimed may be without an instance: no call of the function lives for so long, and what it asked
@@ -68,72 +68,72 @@ class Resume:
 Decision = Wait | Mark | Resume
 
 
-def decide(sight: Sight, checkpoint: int, prices: Prices) -> Decision:
+def decide(snapshot: RunSnapshot, checkpoint: int, prices: Prices) -> Decision:
     """What to do with a run. `checkpoint` is the newest whole one's step, `prices` are spot prices of now by (type, zone)."""
-    if sight.records.over:
+    if snapshot.records.over:
         return Wait("it is over")
-    if sight.live:
+    if snapshot.live:
         return Wait("an instance is at it")
-    end = sight.end
+    end = snapshot.end
     if end is None:
-        if coming := _still_coming(sight):
+        if coming := _still_coming(snapshot):
             return coming
-        end = _end(sight, checkpoint)
-    return _after(sight, end, prices)
+        end = _end(snapshot, checkpoint)
+    return _after(snapshot, end, prices)
 
 
-def _still_coming(sight: Sight) -> Wait | None:
+def _still_coming(snapshot: RunSnapshot) -> Wait | None:
     """Why an attempt without a living instance may still get one, or has not said yet how it ended; None otherwise."""
-    attempt, machine = sight.newest, sight.mine
+    attempt, instance = snapshot.newest, snapshot.mine
     claimed = contract.parse_timestamp(attempt.claimed)
-    if machine is not None:
-        untold = machine.state == ENDING and not machine.cause
-        return Wait("EC2 does not say yet why its instance ends", sight.now + timedelta(seconds=WHY_SECONDS)) if untold else None
+    if instance is not None:
+        untold = instance.state == ENDING and not instance.cause
+        return Wait("EC2 does not say yet why its instance ends", snapshot.now + timedelta(seconds=WHY_SECONDS)) if untold else None
     if attempt.instance:
         wait = Wait("its instance is not visible yet", _launched(attempt) + timedelta(seconds=VISIBLE_SECONDS))
     elif attempt.by == WATCHDOG:
         wait = Wait("its instance is being asked for", claimed + timedelta(seconds=LAUNCH_SECONDS))
     else:  # somebody may sit there and wait for capacity
-        wait = Wait("its instance is being asked for", datetime.fromtimestamp(attempt.deadline, sight.now.tzinfo))
-    return wait if wait.until and sight.now < wait.until else None
+        wait = Wait("its instance is being asked for", datetime.fromtimestamp(attempt.deadline, snapshot.now.tzinfo))
+    return wait if wait.until and snapshot.now < wait.until else None
 
 
 def _launched(attempt: Attempt) -> datetime:
     return contract.parse_timestamp(attempt.launched or attempt.claimed)
 
 
-def _end(sight: Sight, checkpoint: int) -> AttemptEnd:
+def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
     """How an attempt ended of which the agent left no word."""
-    attempt, machine, now, spec = sight.newest, sight.mine, sight.now, sight.records.spec
-    if machine is None and not attempt.instance:
+    attempt, instance, now, spec = snapshot.newest, snapshot.mine, snapshot.now, snapshot.records.spec
+    if instance is None and not attempt.instance:
         reason = EndReason.NO_CAPACITY if attempt.by == WATCHDOG else EndReason.INSTANCE_LOST
         detail = "its start was cut short before it had an instance"
         return AttemptEnd(attempt.run, attempt.number, reason, contract.build_timestamp(now), detail, checkpoint)
-    started = machine.launched if machine else _launched(attempt)
-    gone = min(moment for moment in (machine.ended if machine else None, now) if moment)
-    price = ceilings.price_at_start(spec, attempt, machine) if machine else attempt.price
-    interrupted = machine is not None and machine.cause in INTERRUPTED
-    used = money.attempt_costs(spec.charges, started, gone, price, sight.history)
-    costs = money.attempt_costs(spec.charges, started, gone, price, sight.history, interrupted=interrupted)
-    ended = machine.ended if machine and machine.ended else now  # EC2's word, also where the clock that is read here is behind it
-    reason, detail = _why(attempt, machine, ended, attempt.cost_before + money.total(used))
+    started = instance.launched if instance else _launched(attempt)
+    gone = min(moment for moment in (instance.ended if instance else None, now) if moment)
+    price = ceilings.price_at_start(spec, attempt, instance) if instance else attempt.price
+    interrupted = instance is not None and instance.cause in INTERRUPTED
+    used = money.attempt_costs(spec.charges, started, gone, price, snapshot.history)
+    costs = money.attempt_costs(spec.charges, started, gone, price, snapshot.history, interrupted=interrupted)
+    ended = instance.ended if instance and instance.ended else now  # EC2's word, also where the clock that is read here is behind it
+    reason, detail = _why(attempt, instance, ended, attempt.cost_before + money.total(used))
     hours = money.attempt_hours(started, gone)
-    code, values = _hint(machine, spec) if reason is EndReason.SETUP_FAILED and machine else ("", {})
+    code, values = _hint(instance, spec) if reason is EndReason.SETUP_FAILED and instance else ("", {})
     return AttemptEnd(
         attempt.run, attempt.number, reason, contract.build_timestamp(gone), detail, checkpoint, hours, money.total(costs), costs,
         hint_code=code, hint_values=values,
     )  # fmt: skip
 
 
-def _hint(machine: Machine, spec: Spec) -> tuple[str, dict[str, str]]:
+def _hint(instance: LabInstance, spec: Spec) -> tuple[str, dict[str, str]]:
     """Of an instance that could not start: what is not needed for the command is not looked at."""
     values = {"region": spec.region, "spot_role": f"arn:aws:iam::{spec.account}:{SPOT_ROLE}"}
-    return refusals.hint_code(machine.cause), values
+    return refusals.hint_code(instance.cause), values
 
 
-def _why(attempt: Attempt, machine: Machine | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
+def _why(attempt: Attempt, instance: LabInstance | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
     """The reason for which an instance is gone, from what EC2 says and from what the attempt was allowed."""
-    cause = machine.cause if machine else ""
+    cause = instance.cause if instance else ""
     if cause in INTERRUPTED:
         return EndReason.SPOT_INTERRUPTED, "AWS took the spot instance back"
     if cause in NO_CAPACITY:
@@ -144,15 +144,15 @@ def _why(attempt: Attempt, machine: Machine | None, gone: datetime, spent: float
         return EndReason.COST_REACHED, "the cost limit was reached before the trainer had left"
     if cause == BY_API:
         return EndReason.STOPPED_BY_USER, "the instance was terminated by hand"
-    words = refusals.sentence(cause, machine.says if machine else "")
+    words = refusals.sentence(cause, instance.says if instance else "")
     if cause in refusals.DEATHS:
         return EndReason.SETUP_FAILED, f"{refusals.DEATHS[cause]}; EC2 says: {words}"
     return EndReason.INSTANCE_LOST, f"the instance vanished without a word{f': {words}' if words else ''}"
 
 
-def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:
+def _after(snapshot: RunSnapshot, end: AttemptEnd, prices: Prices) -> Decision:
     """What follows the end of the newest attempt."""
-    records, newest, now = sight.records, sight.newest, sight.now
+    records, newest, now = snapshot.records, snapshot.newest, snapshot.now
     smaller = end.reason is EndReason.OUT_OF_MEMORY and contract.may_shrink(records.spec.recipe, newest.shrink)
     if not (smaller or end.reason.resumable or end.reason in {EndReason.NO_CAPACITY, EndReason.COMPLETED}):
         return Mark(end, end.reason, end.detail)
@@ -164,9 +164,9 @@ def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:
     hours, cost = newest.hours_before + end.hours, newest.cost_before + end.cost
     left = money.cost_left(newest.max_cost, cost)
     waiting = capacity.outage(ends)
-    if limit := _limit(sight, ends, hours, cost):
+    if limit := _limit(snapshot, ends, hours, cost):
         return Mark(end, end.reason if smaller else limit[0], limit[1])
-    if waiting and sight.end is not None and now < (again := capacity.next_try(records.spec, waiting, records.attempts)):
+    if waiting and snapshot.end is not None and now < (again := capacity.next_try(records.spec, waiting, records.attempts)):
         return Wait("it waits for capacity", again)
     asks = capacity.asks(records.spec, records.attempts, ends, prices, left, now)
     if not asks and left is not None and capacity.asks(records.spec, records.attempts, ends, prices, None, now):
@@ -181,9 +181,9 @@ def _after(sight: Sight, end: AttemptEnd, prices: Prices) -> Decision:
     return Resume(end, following, asks)
 
 
-def _limit(sight: Sight, ends: Sequence[AttemptEnd], hours: float, cost: float) -> tuple[EndReason, str] | None:
+def _limit(snapshot: RunSnapshot, ends: Sequence[AttemptEnd], hours: float, cost: float) -> tuple[EndReason, str] | None:
     """The reason and its detail why there is no further attempt. `ends` are all, the newest last."""
-    spec, newest, end, waiting = sight.records.spec, sight.newest, ends[-1], capacity.outage(ends)
+    spec, newest, end, waiting = snapshot.records.spec, snapshot.newest, ends[-1], capacity.outage(ends)
     words = end.detail or end.reason
     if not spec.resume:
         return end.reason, f"{words}, and the run was launched with --no-resume"
@@ -191,9 +191,9 @@ def _limit(sight: Sight, ends: Sequence[AttemptEnd], hours: float, cost: float) 
         return EndReason.TIMED_OUT, f"{hours:.1f} of {newest.max_hours:g} hours were used when it was interrupted"
     if newest.max_cost is not None and cost >= newest.max_cost:
         return EndReason.COST_REACHED, f"{money.dollars(cost)} of {money.dollars(newest.max_cost)} were used when it was interrupted"
-    if sum(attempt.instance != "" for attempt in sight.records.attempts) >= spec.max_attempts:
+    if sum(attempt.instance != "" for attempt in snapshot.records.attempts) >= spec.max_attempts:
         return end.reason, f"{words}, and that was the last of {spec.max_attempts} attempts"
-    if waiting and sight.now >= capacity.given_up_at(spec, waiting):
+    if waiting and snapshot.now >= capacity.given_up_at(spec, waiting):
         return EndReason.NO_CAPACITY, f"no pool had an instance in {spec.wait_hours:g} hours and {len(waiting)} tries: {end.detail}"
     lost = ends[-FRUITLESS:]
     if len(lost) == FRUITLESS and all(attempt_end.reason in LOST and attempt_end.step == end.step for attempt_end in lost):

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from llmlab import contract, money, timers
 from llmlab.contract import AttemptEnd, EndReason, RunKeys
 from llmlab.watchdog import ceilings, schedules
-from llmlab.watchdog.machines import Machine
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.machines import LabInstance
+from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 AFTERMATH_SECONDS = 900
@@ -18,26 +18,26 @@ SOON_SECONDS = 60
 """Too near for a schedule, which is exact to the minute."""
 
 
-def must_end(sight: Sight, machine: Machine, default_hours: float) -> tuple[str, EndReason | None] | None:
+def must_end(snapshot: RunSnapshot, instance: LabInstance, default_hours: float) -> tuple[str, EndReason | None] | None:
     """Why a living instance has to go, and the reason that is for its attempt; None when it may stay. Pure.
 
     `default_hours` is how long one without a deadline tag may live.
     """
-    if sight.now.timestamp() >= sight.deadline(machine, default_hours):
+    if snapshot.now.timestamp() >= snapshot.deadline(instance, default_hours):
         return "its deadline has come", EndReason.TIMED_OUT
-    newest, end = sight.newest, sight.records.ends.get(machine.attempt)
-    if machine.attempt < newest.number:
+    newest, end = snapshot.newest, snapshot.records.ends.get(instance.attempt)
+    if instance.attempt < newest.number:
         return f"attempt {newest.number} has taken over", None
     if end is not None and end.reason is EndReason.NO_CAPACITY:
         return "its attempt was given up before it came", None
-    if machine.attempt != newest.number:
+    if instance.attempt != newest.number:
         return None
-    if newest.instance and machine.id != newest.instance:
+    if newest.instance and instance.id != newest.instance:
         return f"{newest.instance} is the instance of its attempt", None
-    if ceilings.read(sight.records.spec, newest, machine, sight.history, sight.now).money_up:
+    if ceilings.read(snapshot.records.spec, newest, instance, snapshot.history, snapshot.now).money_up:
         return "the cost limit is reached", EndReason.COST_REACHED
-    kept = machine.kept and sight.records.over  # not while another attempt is to follow, which it stands in the way of
-    if end is not None and not kept and (sight.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
+    kept = instance.kept and snapshot.records.over  # not while another attempt is to follow, which it stands in the way of
+    if end is not None and not kept and (snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
         return "its run is over and it did not switch itself off", None
     return None
 
@@ -46,43 +46,43 @@ def _ended(end: AttemptEnd) -> datetime:
     return contract.parse_timestamp(end.ended)
 
 
-def end_what_must(tools: Tools, sight: Sight) -> frozenset[str]:
+def end_what_must(tools: Tools, snapshot: RunSnapshot) -> frozenset[str]:
     """End every instance of a run that must go; returns which."""
     gone = set()
-    for machine in sight.live:
-        if must := must_end(sight, machine, tools.max_hours):
-            end_it(tools, sight, machine, *must)
-            gone.add(machine.id)
+    for instance in snapshot.live:
+        if must := must_end(snapshot, instance, tools.max_hours):
+            end_it(tools, snapshot, instance, *must)
+            gone.add(instance.id)
     return frozenset(gone)
 
 
-def end_it(tools: Tools, sight: Sight, machine: Machine, why: str, reason: EndReason | None) -> None:
+def end_it(tools: Tools, snapshot: RunSnapshot, instance: LabInstance, why: str, reason: EndReason | None) -> None:
     """End an instance; and where its attempt has no end yet, say why first, because EC2 will only say that somebody called."""
-    newest = sight.newest
-    if reason is not None and newest.number == machine.attempt and sight.end is None:
-        price = ceilings.price_at_start(sight.records.spec, newest, machine)
-        costs = money.attempt_costs(sight.records.spec.charges, machine.launched, sight.now, price, sight.history)
+    newest = snapshot.newest
+    if reason is not None and newest.number == instance.attempt and snapshot.end is None:
+        price = ceilings.price_at_start(snapshot.records.spec, newest, instance)
+        costs = money.attempt_costs(snapshot.records.spec.charges, instance.launched, snapshot.now, price, snapshot.history)
         end = AttemptEnd(
-            machine.run, newest.number, reason, contract.build_timestamp(sight.now), f"{why}, the trainer had not left",
-            tools.bucket.checkpoint(machine.run), money.attempt_hours(machine.launched, sight.now), money.total(costs), costs,
+            instance.run, newest.number, reason, contract.build_timestamp(snapshot.now), f"{why}, the trainer had not left",
+            tools.bucket.checkpoint(instance.run), money.attempt_hours(instance.launched, snapshot.now), money.total(costs), costs,
         )  # fmt: skip
-        tools.bucket.write_once(RunKeys(machine.run).attempt_end(newest.number), end)
-    terminate(tools, machine, why)
+        tools.bucket.write_once(RunKeys(instance.run).attempt_end(newest.number), end)
+    terminate(tools, instance, why)
 
 
-def terminate(tools: Tools, machine: Machine, why: str) -> None:
-    tools.ec2.terminate_instances(InstanceIds=[machine.id])
-    tools.log("terminated", run=machine.run, attempt=machine.attempt, instance=machine.id, why=why)
+def terminate(tools: Tools, instance: LabInstance, why: str) -> None:
+    tools.ec2.terminate_instances(InstanceIds=[instance.id])
+    tools.log("terminated", run=instance.run, attempt=instance.attempt, instance=instance.id, why=why)
 
 
-def mend_schedule(tools: Tools, machine: Machine) -> None:
+def mend_schedule(tools: Tools, instance: LabInstance) -> None:
     """See to it that the one-time schedule of a living instance is there and aimed at it: its end must never wait for ours."""
-    deadline = int(machine.deadline(tools.max_hours))
+    deadline = int(instance.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return
-    name = machine.run if contract.RUN_ID.fullmatch(machine.run) else machine.id
+    name = instance.run if contract.RUN_ID.fullmatch(instance.run) else instance.id
     request: dict[str, Any] = timers.aim_schedule_request(
-        tools.names, run=name, attempt=machine.attempt, deadline=deadline, role=tools.scheduler_role, instance=machine.id
+        tools.names, run=name, attempt=instance.attempt, deadline=deadline, role=tools.scheduler_role, instance=instance.id
     )
     try:
         if schedules.create(tools, request):
@@ -93,6 +93,6 @@ def mend_schedule(tools: Tools, machine: Machine) -> None:
         else:
             return
     except ClientError as error:
-        tools.log("unscheduled", run=machine.run, instance=machine.id, why=str(error))
+        tools.log("unscheduled", run=instance.run, instance=instance.id, why=str(error))
     else:
-        tools.log("scheduled", run=machine.run, attempt=machine.attempt, instance=machine.id, why=why)
+        tools.log("scheduled", run=instance.run, attempt=instance.attempt, instance=instance.id, why=why)

@@ -17,7 +17,7 @@ from llmlab.watchdog import overdue
 from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.events import Overdue, parse
 from llmlab.watchdog.posting import Webhook
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 LAB = "lab.json"
 """Beside this module, in the zip: `contract.Env` → value."""
@@ -61,7 +61,7 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
     names, log = Names(environment[Env.LAB], account, region), _log(clock)
     return Watchdog(
         names=names,
-        bucket=Bucket(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
+        bucket=RunStore(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
         ec2=session.client("ec2", config=config),
         fleet_client=session.client("ec2", config=once),
         scheduler=session.client("scheduler", config=config),

@@ -16,7 +16,7 @@ LIVE = {"pending", "running", "stopping", "stopped"}
 
 
 @dataclass(frozen=True)
-class Machine:
+class LabInstance:
     """One instance. `cause` is EC2's StateReason code, `says` its sentence; `ended` when it was terminated, as far as EC2 says."""
 
     id: str
@@ -57,7 +57,7 @@ class Machine:
         return min(wanted, launched + max(max_hours, LONGEST_HOURS) * money.HOUR)
 
 
-def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[Machine]:
+def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[LabInstance]:
     """This lab's instances, also those just terminated, which EC2 shows for about an hour."""
     wanted = {**names.tags, **({str(Tag.RUN): run} if run else {})}
     filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
@@ -67,9 +67,9 @@ def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[M
     return [read(item) for page in pages for reservation in page["Reservations"] for item in reservation["Instances"]]
 
 
-def read(item: Mapping[str, Any]) -> Machine:
+def read(item: Mapping[str, Any]) -> LabInstance:
     """An instance as EC2 describes it, whatever its tags say: one that could not be read would hide all others."""
-    return Machine(
+    return LabInstance(
         id=item["InstanceId"],
         instance_type=item.get("InstanceType", ""),
         zone=item.get("Placement", {}).get("AvailabilityZone", ""),

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
 from llmlab.contract import LEARNED, METRICS_FILE, ContractError, EndReason, LogStream, Marker, RunKeys, RunState
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 PIECE_BYTES = 1 << 16
 LINES = 10
@@ -21,14 +21,14 @@ LINE_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunSummary:
     """`learned`: what its steps logged first and last of each of LEARNED, where any did. `log` is empty unless the run failed."""
 
     learned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     log: tuple[str, ...] = ()
 
 
-def read(bucket: Bucket, run: str, marker: Marker) -> Outcome:
+def read(bucket: RunStore, run: str, marker: Marker) -> RunSummary:
     """What there is of it."""
     keys = RunKeys(run)
     metrics = keys.output + METRICS_FILE
@@ -36,11 +36,11 @@ def read(bucket: Bucket, run: str, marker: Marker) -> Outcome:
     last = _first(reversed(_piece(bucket, metrics, f"bytes=-{PIECE_BYTES}").splitlines())) if first else {}
     learned = {name: (first[name], last[name]) for name in LEARNED if name in first and name in last}
     if marker.reason.state is not RunState.FAILED:
-        return Outcome(learned)
+        return RunSummary(learned)
     stream = LogStream.SETUP if marker.reason is EndReason.SETUP_FAILED else LogStream.TRAINING
     written = _piece(bucket, keys.log(stream, marker.attempts), f"bytes=-{PIECE_BYTES}").splitlines()
     lines = [line for text in written if (line := contract.one_line(text))]
-    return Outcome(learned, tuple(line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…" for line in lines[-LINES:]))
+    return RunSummary(learned, tuple(line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…" for line in lines[-LINES:]))
 
 
 def _first(lines: Iterable[str]) -> dict[str, float]:
@@ -60,7 +60,7 @@ def _first(lines: Iterable[str]) -> dict[str, float]:
     return first_values
 
 
-def _piece(bucket: Bucket, key: str, part: str) -> str:
+def _piece(bucket: RunStore, key: str, part: str) -> str:
     """A piece of an object as text, "" where there is none."""
     try:
         answer = bucket.client.get_object(Bucket=bucket.bucket, Key=key, Range=part)

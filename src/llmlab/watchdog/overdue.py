@@ -25,8 +25,8 @@ def look(ec2: Any, names: Names, max_hours: float, clock: Clock, log: Log) -> No
     for page in ec2.get_paginator("describe_instances").paginate(Filters=[*tags, living]):
         for item in (item for reservation in page["Reservations"] for item in reservation["Instances"]):
             with guard.each(instance=item.get("InstanceId")):
-                machine = machines.read(item)
-                if clock.now().timestamp() >= machine.deadline(max_hours):
-                    ec2.terminate_instances(InstanceIds=[machine.id])
-                    log("terminated", run=machine.run, instance=machine.id, why="its deadline has come")
+                instance = machines.read(item)
+                if clock.now().timestamp() >= instance.deadline(max_hours):
+                    ec2.terminate_instances(InstanceIds=[instance.id])
+                    log("terminated", run=instance.run, instance=instance.id, why="its deadline has come")
     guard.end()

@@ -8,15 +8,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import pricing
 from llmlab.contract import Pool, PricePoint
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.tools import Tools
 
 
-def history(tools: Tools, machine: Machine) -> tuple[PricePoint, ...]:
+def history(tools: Tools, instance: LabInstance) -> tuple[PricePoint, ...]:
     """What the pool of a spot instance cost since its launch: the price in force then, and each change; () when EC2 does not say."""
-    if not machine.spot:
+    if not instance.spot:
         return ()
-    return pricing.read_spot_prices(_ask(tools, pricing.spot_prices_request([machine.instance_type], machine.launched, zone=machine.zone)))
+    return pricing.read_spot_prices(
+        _ask(tools, pricing.spot_prices_request([instance.instance_type], instance.launched, zone=instance.zone))
+    )
 
 
 def now(tools: Tools, pools: Iterable[Pool], moment: datetime) -> dict[tuple[str, str], float]:

@@ -34,7 +34,7 @@ class Records:
         return self.marker is not None and bool(self.attempts) and self.marker.attempts >= self.attempts[-1].number
 
 
-class Bucket:
+class RunStore:
     """The outputs bucket. `client` is boto3's S3 client."""
 
     def __init__(self, client: Any, bucket: str, clock: Clock) -> None:

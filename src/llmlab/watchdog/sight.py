@@ -9,8 +9,8 @@ from llmlab import contract, fleet, money
 from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
 from llmlab.fleet import VISIBLE_SECONDS
 from llmlab.watchdog import ceilings, machines, prices
-from llmlab.watchdog.ceilings import Meter
-from llmlab.watchdog.machines import Machine
+from llmlab.watchdog.ceilings import UsageMeter
+from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.tools import Tools
 
@@ -18,11 +18,11 @@ ENDING = "shutting-down"
 
 
 @dataclass(frozen=True)
-class Sight:
+class RunSnapshot:
     """A run with at least one attempt. `history` is of the spot price of the newest attempt's pool."""
 
     records: Records
-    machines: tuple[Machine, ...]
+    machines: tuple[LabInstance, ...]
     now: datetime
     history: tuple[PricePoint, ...] = ()
 
@@ -40,29 +40,29 @@ class Sight:
         return self.records.ends.get(self.newest.number)
 
     @property
-    def live(self) -> tuple[Machine, ...]:
-        return tuple(machine for machine in self.machines if machine.live)
+    def live(self) -> tuple[LabInstance, ...]:
+        return tuple(instance for instance in self.machines if instance.live)
 
     @property
-    def mine(self) -> Machine | None:
+    def mine(self) -> LabInstance | None:
         """The newest attempt's instance: the one it names, else one with its tag, a living one before others."""
-        candidates = [machine for machine in self.machines if machine.attempt == self.newest.number]
-        return min(candidates, key=lambda machine: (machine.id != self.newest.instance, not machine.live), default=None)
+        candidates = [instance for instance in self.machines if instance.attempt == self.newest.number]
+        return min(candidates, key=lambda instance: (instance.id != self.newest.instance, not instance.live), default=None)
 
-    def deadline(self, machine: Machine, default_hours: float) -> float:
+    def deadline(self, instance: LabInstance, default_hours: float) -> float:
         """When an instance must be gone, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
-        claimed = [float(attempt.deadline) for attempt in self.records.attempts if attempt.number == machine.attempt]
-        return min([machine.deadline(default_hours), *claimed])
+        claimed = [float(attempt.deadline) for attempt in self.records.attempts if attempt.number == instance.attempt]
+        return min([instance.deadline(default_hours), *claimed])
 
     @property
-    def meter(self) -> Meter | None:
+    def meter(self) -> UsageMeter | None:
         """Of the newest attempt's instance while it lives."""
         if self.mine is None or not self.mine.live:
             return None
         return ceilings.read(self.records.spec, self.newest, self.mine, self.history, self.now)
 
 
-def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType({})) -> Sight | None:
+def load_snapshot(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType({})) -> RunSnapshot | None:
     """Look at a run; None when nothing is written of it.
 
     `gone` are instances that are known to end, and since when, though EC2 may not say so yet.
@@ -73,38 +73,38 @@ def see(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType(
     if not contract.RUN_ID.fullmatch(run):
         return None
     instances = tuple(  # before the documents: what an instance that is gone has written is there, then
-        _ended(machine, gone.get(machine.id)) for machine in machines.find(tools.ec2, tools.names, run=run)
+        _ended(instance, gone.get(instance.id)) for instance in machines.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
     if records is None or not records.attempts:
         return None
-    sight = Sight(records, instances, tools.now)
-    if sight.mine and (sight.mine.live or sight.end is None):
-        sight = replace(sight, history=prices.history(tools, sight.mine))
-    return _with_its_instance(tools, sight)
+    snapshot = RunSnapshot(records, instances, tools.now)
+    if snapshot.mine and (snapshot.mine.live or snapshot.end is None):
+        snapshot = replace(snapshot, history=prices.history(tools, snapshot.mine))
+    return _with_its_instance(tools, snapshot)
 
 
-def _ended(machine: Machine, at: datetime | None) -> Machine:
+def _ended(instance: LabInstance, at: datetime | None) -> LabInstance:
     """An instance as an event told of it: EC2 may still call it running, and names the moment only of what was terminated by a call."""
-    return machine if at is None else replace(machine, state=ENDING if machine.live else machine.state, ended=machine.ended or at)
+    return instance if at is None else replace(instance, state=ENDING if instance.live else instance.state, ended=instance.ended or at)
 
 
-def _with_its_instance(tools: Tools, sight: Sight) -> Sight:
+def _with_its_instance(tools: Tools, snapshot: RunSnapshot) -> RunSnapshot:
     """The attempt's claim with the instance that carries its tag, where who started it did not come to write that down.
 
     A start by hand is given its time for it.
     """
-    newest, mine = sight.newest, sight.mine
-    if newest.instance or mine is None or sight.end is not None:
-        return sight
-    if newest.by != WATCHDOG and (sight.now - mine.launched).total_seconds() < VISIBLE_SECONDS:
-        return sight
-    known = ceilings.price_at_start(sight.records.spec, newest, mine)
+    newest, mine = snapshot.newest, snapshot.mine
+    if newest.instance or mine is None or snapshot.end is not None:
+        return snapshot
+    if newest.by != WATCHDOG and (snapshot.now - mine.launched).total_seconds() < VISIBLE_SECONDS:
+        return snapshot
+    known = ceilings.price_at_start(snapshot.records.spec, newest, mine)
     completed = replace(
         newest, instance=mine.id, instance_type=mine.instance_type, zone=mine.zone, spot=mine.spot,
-        price=money.price_now(sight.history, mine.launched, known), launched=contract.build_timestamp(mine.launched),
-        gpus=fleet.gpus_of(sight.records.spec.pools, mine.instance_type),
+        price=money.price_now(snapshot.history, mine.launched, known), launched=contract.build_timestamp(mine.launched),
+        gpus=fleet.gpus_of(snapshot.records.spec.pools, mine.instance_type),
     )  # fmt: skip
     tools.bucket.write(RunKeys(newest.run).attempt(newest.number), completed)
     tools.log("found", run=newest.run, attempt=newest.number, instance=mine.id, why="its start was cut short before this was written")
-    return replace(sight, records=replace(sight.records, attempts=(*sight.records.attempts[:-1], completed)))
+    return replace(snapshot, records=replace(snapshot.records, attempts=(*snapshot.records.attempts[:-1], completed)))

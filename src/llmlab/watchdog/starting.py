@@ -19,7 +19,7 @@ from llmlab.lifecycle import refusals
 from llmlab.watchdog import alarm, schedules
 from llmlab.watchdog.capacity import Ask
 from llmlab.watchdog.decide import LAUNCH_SECONDS, Resume
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 TIMES = 2
@@ -27,19 +27,19 @@ TIMES = 2
 SERVER_ERROR = 500
 
 
-def start(tools: Tools, sight: Sight, decision: Resume) -> None:
+def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
     """Claim the next attempt and start it. Who does not get the claim leaves it to who did."""
-    attempt, keys = decision.attempt, RunKeys(sight.run)
+    attempt, keys = decision.attempt, RunKeys(snapshot.run)
     if not write_end(tools, decision.end):
         return
     if not tools.bucket.write_once(keys.attempt(attempt.number), attempt):
         tools.log("wait", run=attempt.run, attempt=attempt.number, why="somebody else has claimed it")
         return
-    alarm.set_for(tools, sight.run, (sight.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
-    schedules.delete_deadline(tools, sight.newest)
+    alarm.set_for(tools, snapshot.run, (snapshot.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
+    schedules.delete_deadline(tools, snapshot.newest)
     deadline: dict[str, Any] = {"run": attempt.run, "attempt": attempt.number, "deadline": attempt.deadline, "role": tools.scheduler_role}
     schedules.create(tools, timers.create_schedule_request(tools.names, **deadline))
-    answer, ask = _first(tools, sight.records.spec, attempt, decision.asks)
+    answer, ask = _first(tools, snapshot.records.spec, attempt, decision.asks)
     if answer is None:
         tools.log("no answer", run=attempt.run, attempt=attempt.number, why="EC2 did not say whether it started an instance")
     elif answer.launched is None or ask is None:

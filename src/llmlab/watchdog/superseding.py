@@ -11,7 +11,7 @@ from llmlab.contract import COMPLETE, CheckpointState, ContractError, RunKeys
 from llmlab.lifecycle.deleting import Version, delete_versions, versions_of
 from llmlab.watchdog import alarm
 from llmlab.watchdog.ending import SOON_SECONDS
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 KEPT = 3
@@ -26,25 +26,25 @@ class NotDeletedError(Exception):
     """S3 has kept what was to be deleted."""
 
 
-def remove(tools: Tools, sight: Sight) -> None:
+def remove(tools: Tools, snapshot: RunSnapshot) -> None:
     """Delete what is superseded of a run's checkpoints; where that is too much for one look, set the alarm clock for the next.
 
     Raises:
         NotDeletedError: S3 refused some of it.
     """
-    keys = RunKeys(sight.run)
+    keys = RunKeys(snapshot.run)
     checkpoints = folders(keys, tools.bucket.keys(keys.checkpoints))
-    steps = superseded(checkpoints, keep(sight.records.spec.recipe), uploading=uploading(sight))
+    steps = superseded(checkpoints, keep(snapshot.records.spec.recipe), uploading=uploading(snapshot))
     if steps:
         stay = needed(tools, keys, sorted((step for step, whole in checkpoints.items() if whole), reverse=True))
         steps = [step for step in steps if step not in stay]
     deleted = 0
     for step in steps:
         if deleted >= MOST_VERSIONS:
-            alarm.set_for(tools, sight.run, tools.now.timestamp() + SOON_SECONDS)
+            alarm.set_for(tools, snapshot.run, tools.now.timestamp() + SOON_SECONDS)
             return
         deleted += _delete(tools, keys.checkpoint(step))
-        tools.log("superseded", run=sight.run, step=step)
+        tools.log("superseded", run=snapshot.run, step=step)
 
 
 def _delete(tools: Tools, prefix: str) -> int:
@@ -94,9 +94,9 @@ def keep(recipe: Mapping[str, object]) -> int:
     return max(FEWEST, setting) if isinstance(setting, int) and not isinstance(setting, bool) else KEPT
 
 
-def uploading(sight: Sight) -> bool:
+def uploading(snapshot: RunSnapshot) -> bool:
     """Whether anybody may still be at an upload: the run goes on, or an instance of it is not gone yet."""
-    return not sight.records.over or any(machine.state != "terminated" for machine in sight.machines)
+    return not snapshot.records.over or any(instance.state != "terminated" for instance in snapshot.machines)
 
 
 def needed(tools: Tools, keys: RunKeys, whole: Sequence[int]) -> set[int]:

@@ -8,21 +8,21 @@ never not at all.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from llmlab import contract, money
 from llmlab.contract import LEARNED, Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
 from llmlab.watchdog import capacity, outcome
-from llmlab.watchdog.machines import Machine
-from llmlab.watchdog.outcome import Outcome
+from llmlab.watchdog.machines import LabInstance
+from llmlab.watchdog.outcome import RunSummary
 from llmlab.watchdog.records import WATCHDOG, Records
-from llmlab.watchdog.sight import Sight
+from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 CLAIM_SECONDS = 50
 """After this long a call that is about to tell has told or has died. Less than the minute after which Lambda calls again what has failed.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
-NOTHING = Outcome()
+NOTHING = RunSummary()
 SUBJECT_LENGTH = 100
 """SNS takes no more, and ASCII only. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
@@ -37,40 +37,47 @@ class Message:
     lines: tuple[str, ...]
     cost: float | None = None
     """US dollars of the run, where it is over."""
-    outcome: Outcome = NOTHING
+    outcome: RunSummary = NOTHING
 
 
 @dataclass(frozen=True)
-class Told:
-    """The note that something was told, or is about to be."""
+class Notification:
+    """The document that says that a message was sent, or is about to be."""
 
+    NAME: ClassVar[str] = "told"
     at: str
     subject: str
 
 
-def tell(tools: Tools, sight: Sight) -> bool:
+def notify(tools: Tools, snapshot: RunSnapshot) -> bool:
     """Tell everything that is due and was not told yet; False when another call is about to tell some of it, or has since this look."""
-    sent = [_send(tools, sight.records.spec, message) for message in due(sight)]
-    marker = sight.records.marker
-    if sight.records.over and marker and (marker.attempts, Notice.END) not in sight.records.notified:
-        ended = _end(sight.run, sight.records, marker, outcome.read(tools.bucket, sight.run, marker))
-        sent.append(_send(tools, sight.records.spec, ended))
+    sent = [_send(tools, snapshot.records.spec, message) for message in pending(snapshot)]
+    marker = snapshot.records.marker
+    if snapshot.records.over and marker and (marker.attempts, Notice.END) not in snapshot.records.notified:
+        ended = _end(snapshot.run, snapshot.records, marker, outcome.read(tools.bucket, snapshot.run, marker))
+        sent.append(_send(tools, snapshot.records.spec, ended))
         if sent[-1] and marker.reason.state is RunState.FAILED:
             tools.measure({Metric.FAILED_RUNS: 1})
     return all(sent)
 
 
-def warn(tools: Tools, sight: Sight, machine: Machine) -> None:
+def notify_interruption(tools: Tools, snapshot: RunSnapshot, instance: LabInstance) -> None:
     """Tell of an interruption that is about to come."""
-    if sight.records.over or machine.attempt != sight.newest.number or (machine.attempt, Notice.INTERRUPTION) in sight.records.notified:
+    if (
+        snapshot.records.over
+        or instance.attempt != snapshot.newest.number
+        or (instance.attempt, Notice.INTERRUPTION) in snapshot.records.notified
+    ):
         return
-    after = f"Attempt {machine.attempt + 1} then goes on from its newest checkpoint." if sight.records.spec.resume else _NO_RESUME
+    after = f"Attempt {instance.attempt + 1} then goes on from its newest checkpoint." if snapshot.records.spec.resume else _NO_RESUME
     lines = (
-        f"AWS takes {machine.id} ({machine.instance_type} in {machine.zone}) back within two minutes.",
-        f"Run {sight.run} saves now. {after}",
-        f"hint: llmlab status {sight.run}",
+        f"AWS takes {instance.id} ({instance.instance_type} in {instance.zone}) back within two minutes.",
+        f"Run {snapshot.run} saves now. {after}",
+        f"hint: llmlab status {snapshot.run}",
     )
-    _send(tools, sight.records.spec, Message(Notice.INTERRUPTION, (machine.attempt,), f"run {sight.run} is being interrupted", lines))
+    _send(
+        tools, snapshot.records.spec, Message(Notice.INTERRUPTION, (instance.attempt,), f"run {snapshot.run} is being interrupted", lines)
+    )
 
 
 _NO_RESUME = "It was launched with --no-resume, so that is its end."
@@ -79,14 +86,14 @@ _NO_RESUME = "It was launched with --no-resume, so that is its end."
 def _send(tools: Tools, spec: Spec, message: Message) -> bool:
     """Tell it and note it; False when another call does. The webhook comes after both, so that it can keep nobody from either."""
     run = spec.run
-    note = Told(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
+    note = Notification(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
     if not _claim(tools, RunKeys(run), message, note):
         tools.log("wait", run=run, why=f"another call tells of it: {message.notice}")
         return False
     lines = [contract.one_line(line) for line in message.lines]
     tools.sns.publish(TopicArn=tools.topic, Subject=note.subject, Message="\n".join(lines))
     for number in message.attempts:
-        tools.bucket.write_once(RunKeys(run).told(number, message.notice), note)
+        tools.bucket.write_once(RunKeys(run).notified(number, message.notice), note)
     tools.log("told", run=run, notice=message.notice, attempts=message.attempts)
     if tools.webhook:
         tools.webhook.post(_facts(tools, spec, message, note.subject, lines))
@@ -113,18 +120,18 @@ def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list
     }
 
 
-def _claim(tools: Tools, keys: RunKeys, message: Message, note: Told) -> bool:
+def _claim(tools: Tools, keys: RunKeys, message: Message, note: Notification) -> bool:
     """Whether it is this call's to tell: nobody has claimed it, or who did has died since without telling.
 
     A claim may be old because this call is: it has looked more than a minute ago, and the other has told in between.
     """
-    key = keys.telling(message.attempts[0], message.notice)
+    key = keys.notifying(message.attempts[0], message.notice)
     if tools.bucket.write_once(key, note):
         return True
-    claim = tools.bucket.load(Told, key)
+    claim = tools.bucket.load(Notification, key)
     if claim and (tools.now - contract.parse_timestamp(claim.at)).total_seconds() < CLAIM_SECONDS:
         return False
-    if tools.bucket.load(Told, keys.told(message.attempts[0], message.notice)):
+    if tools.bucket.load(Notification, keys.notified(message.attempts[0], message.notice)):
         return False
     tools.bucket.write(key, note)
     return True
@@ -133,26 +140,26 @@ def _claim(tools: Tools, keys: RunKeys, message: Message, note: Told) -> bool:
 # ---------------------------------------------------------------- what is due
 
 
-def due(sight: Sight) -> list[Message]:
+def pending(snapshot: RunSnapshot) -> list[Message]:
     """What of a run that goes on was not told yet, in the order in which it happened. Pure."""
-    if sight.records.over:
+    if snapshot.records.over:
         return []
-    notified, mine, newest = sight.records.notified, sight.mine, sight.newest
-    messages = list(_interruptions(sight))
-    running = mine is not None and mine.state == "running" and sight.end is None
+    notified, mine, newest = snapshot.records.notified, snapshot.mine, snapshot.newest
+    messages = list(_interruptions(snapshot))
+    running = mine is not None and mine.state == "running" and snapshot.end is None
     if running and newest.instance and (newest.number, Notice.START) not in notified:
-        messages.append(_start(sight))
-    meter = sight.meter
+        messages.append(_start(snapshot))
+    meter = snapshot.meter
     if running and meter and meter.mostly_used and not any(notice is Notice.CEILING for _, notice in notified):
-        messages.append(_ceiling(sight, meter.mostly_used))
+        messages.append(_ceiling(snapshot, meter.mostly_used))
     return messages
 
 
-def _interruptions(sight: Sight) -> Iterable[Message]:
+def _interruptions(snapshot: RunSnapshot) -> Iterable[Message]:
     """Of attempts that the watchdog followed up, and of the first one of an outage: one message where that is the same story."""
-    records, notified = sight.records, sight.records.notified
+    records, notified = snapshot.records, snapshot.records.notified
     waiting = capacity.outage(_ends(records))
-    first = waiting[0].number if waiting and sight.end is not None else 0
+    first = waiting[0].number if waiting and snapshot.end is not None else 0
     for attempt, following in zip(records.attempts, records.attempts[1:], strict=False):
         end = records.ends.get(attempt.number)
         known = bool(following.instance) or following.number in records.ends
@@ -160,9 +167,9 @@ def _interruptions(sight: Sight) -> Iterable[Message]:
             continue
         if (attempt.number, Notice.INTERRUPTION) not in notified:
             both = (attempt.number, first) if following.number == first else (attempt.number,)
-            yield Message(Notice.INTERRUPTION, both, f"run {sight.run} was interrupted", _what_next(sight, end))
+            yield Message(Notice.INTERRUPTION, both, f"run {snapshot.run} was interrupted", _what_next(snapshot, end))
         elif following.number == first and (first, Notice.INTERRUPTION) not in notified:
-            yield Message(Notice.INTERRUPTION, (first,), f"run {sight.run} waits for capacity", _what_next(sight, end))
+            yield Message(Notice.INTERRUPTION, (first,), f"run {snapshot.run} waits for capacity", _what_next(snapshot, end))
 
 
 def _ends(records: Records) -> list[AttemptEnd]:
@@ -172,30 +179,30 @@ def _ends(records: Records) -> list[AttemptEnd]:
 # ---------------------------------------------------------------- words
 
 
-def _start(sight: Sight) -> Message:
-    newest, meter = sight.newest, sight.meter
+def _start(snapshot: RunSnapshot) -> Message:
+    newest, meter = snapshot.newest, snapshot.meter
     hourly = meter.hourly if meter else newest.price
     again = newest.number > 1
-    before = sight.records.ends.get(newest.number - 1)
+    before = snapshot.records.ends.get(newest.number - 1)
     origin = f", from step {before.step}" if again and before and before.step else ", from the start" if again else ""
     most = f" and {money.dollars(newest.max_cost)}" if newest.max_cost is not None else ""
     lines = (
-        f"Attempt {newest.number} of run {sight.run} is on {_place(newest)}{origin}.",
+        f"Attempt {newest.number} of run {snapshot.run} is on {_place(newest)}{origin}.",
         (
             f"It costs {money.dollars(hourly)} an hour, disk and address included where they are known; "
             f"{money.dollars(newest.cost_before)} were used before."
         ),
-        f"The run may use {_many(newest.max_hours, 'hour')}{most} in all; this instance ends by {_clock(newest.deadline, sight.now)}.",
+        f"The run may use {_many(newest.max_hours, 'hour')}{most} in all; this instance ends by {_clock(newest.deadline, snapshot.now)}.",
         "The laptop may be closed.",
-        f"hint: llmlab logs {sight.run} -f",
+        f"hint: llmlab logs {snapshot.run} -f",
     )
-    return Message(Notice.START, (newest.number,), f"run {sight.run} {'goes on' if again else 'has started'}", lines)
+    return Message(Notice.START, (newest.number,), f"run {snapshot.run} {'goes on' if again else 'has started'}", lines)
 
 
-def _what_next(sight: Sight, end: AttemptEnd) -> tuple[str, ...]:
+def _what_next(snapshot: RunSnapshot, end: AttemptEnd) -> tuple[str, ...]:
     """What happened to an attempt and what follows it, as things stand."""
-    records, newest = sight.records, sight.newest
-    waiting = capacity.outage(_ends(records)) if sight.end is not None else ()
+    records, newest = snapshot.records, snapshot.newest
+    waiting = capacity.outage(_ends(records)) if snapshot.end is not None else ()
     after = next((attempt for attempt in records.attempts if attempt.number == end.number + 1), newest)
     if waiting:
         again = capacity.next_try(records.spec, waiting, records.attempts)
@@ -209,22 +216,22 @@ def _what_next(sight: Sight, end: AttemptEnd) -> tuple[str, ...]:
         recipe = records.spec.recipe
         then += f" It trains with {contract.batch_words(recipe, after.shrink)} instead of {contract.batch_words(recipe, 1)}: the same step."
     return (
-        f"Attempt {end.number} of run {sight.run} ended ({end.reason}){f': {end.detail}' if end.detail else ''}.",
+        f"Attempt {end.number} of run {snapshot.run} ended ({end.reason}){f': {end.detail}' if end.detail else ''}.",
         then,
-        f"hint: llmlab status {sight.run}",
+        f"hint: llmlab status {snapshot.run}",
     )
 
 
-def _ceiling(sight: Sight, used: str) -> Message:
+def _ceiling(snapshot: RunSnapshot, used: str) -> Message:
     lines = (
-        f"Run {sight.run} has used {used}, which is {money.MOST_OF_IT:.0%} or more of what it may.",
+        f"Run {snapshot.run} has used {used}, which is {money.MOST_OF_IT:.0%} or more of what it may.",
         "It saves and ends by itself before it has used all of it.",
-        f"hint: llmlab stop {sight.run}",
+        f"hint: llmlab stop {snapshot.run}",
     )
-    return Message(Notice.CEILING, (sight.newest.number,), f"run {sight.run} has used most of a limit", lines)
+    return Message(Notice.CEILING, (snapshot.newest.number,), f"run {snapshot.run} has used most of a limit", lines)
 
 
-def _end(run: str, records: Records, marker: Marker, outcome: Outcome) -> Message:
+def _end(run: str, records: Records, marker: Marker, outcome: RunSummary) -> Message:
     detail = f": {marker.detail}" if marker.detail else ""
     parts = money.total_parts(end.costs for end in records.ends.values())
     by_part = f" ({', '.join(f'{what} {money.dollars(dollars)}' for what, dollars in parts.items())})" if parts else ""

@@ -8,7 +8,7 @@ from typing import Any
 from llmlab.clock import Clock
 from llmlab.contract import Metric, Names
 from llmlab.watchdog.posting import Webhook
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 Log = Callable[..., None]
 
@@ -18,7 +18,7 @@ class Tools:
     """boto3's clients. `fleet_client` is an EC2 client without retries: a pool without capacity answers 500, again and again."""
 
     names: Names
-    bucket: Bucket
+    bucket: RunStore
     ec2: Any
     fleet_client: Any
     scheduler: Any

@@ -10,7 +10,7 @@ from llmlab.sandbox.simulation.history import History
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.watchdog import events
 from llmlab.watchdog.act import Watchdog
-from llmlab.watchdog.records import Bucket
+from llmlab.watchdog.records import RunStore
 
 LIMIT_SECONDS = 300.0
 RETRY_SECONDS = (60.0, 120.0)
@@ -55,7 +55,7 @@ class SimulatedFunction:
         names = self.names
         return self.make(
             names=names,
-            bucket=Bucket(caller.client("s3"), names.outputs_bucket, self.timeline),
+            bucket=RunStore(caller.client("s3"), names.outputs_bucket, self.timeline),
             ec2=caller.client("ec2"),
             fleet_client=caller.client("ec2"),
             scheduler=caller.client("scheduler"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from llmlab.contract import METRICS_FILE, Progress, Request
+from llmlab.contract import METRICS_FILE, Progress, StopRequest
 from llmlab.recipe import Recipe
 from llmlab.trainer.control import Control
 from llmlab.trainer.endings import Failed
@@ -56,7 +56,7 @@ class Loop:
     say: Say
     state: TrainerState = field(default_factory=TrainerState)
     best: Named | None = None
-    left: Request | None = None
+    left: StopRequest | None = None
     stopped_early: bool = False
 
     def __post_init__(self) -> None:
