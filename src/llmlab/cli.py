@@ -1,4 +1,4 @@
-"""The composition root: what the user typed becomes one call, what it raised becomes words.
+"""The entry point: parses the command line, calls one command, and turns what it raises into a message and an exit code.
 
 The commands themselves are in `commands/`, by noun. Global options may stand anywhere before a `--`, which Typer does not
 offer, so they are taken out of the line first. Nothing heavy is imported here: `llmlab --help` is read more often than any page.
@@ -56,7 +56,7 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
-        """All on one screen of 80 by 40: a line a command, whose own help says the rest."""
+        """Write the help as one screen of 80 by 40: a line for each command, whose own help has the rest."""
         width = max(map(len, ORDER))
         lines = ["Usage: llmlab COMMAND [OPTIONS]", "", f"  {ABOUT}", ""]
         for title, names in SECTIONS.items():
@@ -83,7 +83,7 @@ def root() -> None:
 
 
 def main(arguments: Sequence[str] | None = None, cli: CliContext | None = None) -> NoReturn:
-    """The `llmlab` command. Tests hand in a `State` of their own."""
+    """The `llmlab` command. Tests pass a `CliContext` of their own."""
     if cli is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` is as polite as Ctrl-C
     line = sys.argv[1:] if arguments is None else list(arguments)
@@ -122,7 +122,7 @@ def run(line: Sequence[str], cli: CliContext) -> int:
         raise
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, told in a sentence
+    except Exception as error:  # noqa: BLE001 - the last net: a bug of ours, reported in a sentence
         hint = cli.ui.again("-vv") if cli.ui.verbosity < 2 else ""
         words = (str(error).splitlines() or [""])[0]
         return fail(cli.ui, LabError(f"a bug in llmlab: {type(error).__name__}: {words}", hint))
@@ -134,7 +134,7 @@ def run(line: Sequence[str], cli: CliContext) -> int:
 
 
 def fail(ui: Ui, error: LabError) -> int:
-    """Say what went wrong, the traceback only with `-vv`, and return the exit code."""
+    """Print an error, the traceback only with `-vv`, and return the exit code."""
     if ui.verbosity > 1:
         ui.say(traceback.format_exc().rstrip())
     ui.error(error)
@@ -142,7 +142,7 @@ def fail(ui: Ui, error: LabError) -> int:
 
 
 def from_typer(error: typer.TyperException) -> UsageError:
-    """Typer's complaint in our words: one sentence, and the help of the command it is about, or the command that was meant."""
+    """Convert Typer's error to ours: one sentence, and as hint the help of the command, or of the command that was meant."""
     context: Any = getattr(error, "ctx", None)
     path = context.command_path if context else "llmlab"
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -159,7 +159,7 @@ def from_typer(error: typer.TyperException) -> UsageError:
 
 
 def _is_near(sentence: str, meant: str) -> bool:
-    """Whether the word that a sentence quotes is the one that was meant but for a slip: Click finds `logs` near `bogus`."""
+    """Whether the quoted word is a misspelling of the suggested one: Click finds `logs` near `bogus`."""
     from difflib import SequenceMatcher
 
     typed = sentence.partition("'")[2].partition("'")[0]
@@ -167,7 +167,7 @@ def _is_near(sentence: str, meant: str) -> bool:
 
 
 def split_global(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take the global options out of the line, wherever they stand before a `--`.
+    """Split the global options from the other words, wherever they stand before a `--`.
 
     Raises:
         UsageError: an option that needs a value stands last.

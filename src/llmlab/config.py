@@ -18,11 +18,11 @@ PREFIX = "LLMLAB_"
 CONFIG = "LLMLAB_CONFIG"
 """The settings file, where `--config` is not given."""
 OTHER_VARIABLES = frozenset({CONFIG, "LLMLAB_LIVE", *Env})
-"""Variables with our prefix that are no settings."""
+"""Environment variables with our prefix that are no settings."""
 
 
 def _whole(value: object) -> object:
-    """A number as a variable writes it: pydantic matches a Literal against the text itself."""
+    """Parse a number from an environment variable, because pydantic matches a Literal against the text itself."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
@@ -67,7 +67,7 @@ class Loaded(BaseModel):
 
 
 def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | None) -> Loaded:
-    """Merge the four sources.
+    """Load the settings from flags, environment, file and defaults, in this order of precedence.
 
     Raises:
         UsageError: an unknown key, a wrong value, or a file that is named and does not exist.
@@ -117,7 +117,7 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | 
 
 
 def _shortened(name: str) -> str:
-    """A name in a sentence; without its end when it is longer than any that could be meant."""
+    """Shorten a name that an error quotes to `LONGEST_NAME` characters."""
     return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
 
 

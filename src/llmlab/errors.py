@@ -9,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process ends with, for scripts."""
+    """The exit codes of the process, for scripts."""
 
     DONE = 0
     FAILED = 1
@@ -21,14 +21,14 @@ class ExitCode(IntEnum):
 
 
 class LabError(Exception):
-    """Something the user should know, said in one sentence without a period, with the command that mends it."""
+    """An error for the user: one sentence without a period, and the command that fixes it."""
 
     exit_code = ExitCode.FAILED
 
     def __init__(self, message: str, hint: str = "", exit_code: ExitCode | None = None, without: Sequence[str] = ()) -> None:
-        """`hint` names the least that differs from what was typed; `without` names what of that line may not stand in the next.
+        """`hint` names only what differs from the typed line; `without` names the words of that line to leave out.
 
-        Whoever shows the error lays the hint over the line as typed (`contract.typed`).
+        The output merges the hint into the typed line (`contract.typed`).
         """
         Exception.__init__(self, message)  # not super(): an AwsError is a ClientError too, which wants other arguments
         self.message = message
@@ -48,13 +48,13 @@ class UsageError(LabError):
 
 
 class Refused(LabError):
-    """Possible, but not without the user saying so: a question no one answered, a stranger's resource, a guard."""
+    """An action that needs the user's consent: an unanswered question, a resource that is not ours, a safeguard."""
 
     exit_code = ExitCode.REFUSED
 
 
 class Interrupted(LabError):
-    """Ctrl-C in the middle of something: the message says what is left, the hint goes on from there."""
+    """Ctrl-C during a command: the message says what is left behind, the hint continues from there."""
 
     exit_code = ExitCode.INTERRUPTED
 
@@ -74,9 +74,9 @@ class QuotaExceeded(LabError):
 
 
 MOST_WORDS = 1000
-"""Characters of a sentence in which what the user or AWS wrote is quoted."""
+"""Characters of a sentence that quotes text of the user or of AWS."""
 
 
 def one_line(words: object) -> str:
-    """Words on one line, and not too many: what somebody else wrote may be among them."""
+    """Text of unknown origin on one line, cut to `MOST_WORDS` characters."""
     return " ".join(str(words).split())[:MOST_WORDS]

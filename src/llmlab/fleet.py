@@ -1,7 +1,7 @@
-"""What is asked of EC2 to get one instance, and what it answers.
+"""Building the CreateFleet request for one instance, and reading its response.
 
 Pure functions over `llmlab.contract`, standard library only: `launch` on the user's machine and the watchdog in Lambda build the same
-requests and read the same answers. Nothing here talks to AWS; a request is a dict to hand to boto3 as keyword arguments.
+requests and read the same responses. Nothing here calls AWS; a request is a dict to hand to boto3 as keyword arguments.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
 def instance_tags(names: Names, run: str, attempt: int, deadline: int, *, keep: bool) -> dict[str, str]:
-    """Everything an instance is known by. The machine reads them through IMDS, the watchdog through DescribeInstances."""
+    """The tags of a run's instance. The instance reads them through IMDS, the watchdog through DescribeInstances."""
     tags = names.tags | {
         str(Tag.NAME): f"{names.lab} {run}",
         str(Tag.RUN): run,
@@ -30,10 +30,10 @@ def instance_tags(names: Names, run: str, attempt: int, deadline: int, *, keep: 
 
 
 def client_token(run: str, attempt: int, claimed: str, *, spot: bool, again: int = 0) -> str:
-    """At most 64 characters. The same token never starts a second instance; a later request for the same attempt needs another `again`.
+    """The client token of a request, at most 64 characters: EC2 never starts two instances for it. A later request needs another `again`.
 
-    An attempt whose start broke off and was undone is claimed again later, under the same number: EC2 would give it the instance that is
-    gone, so the moment of the claim is part of the token.
+    An attempt whose start broke off and was undone is claimed again later under the same number: EC2 would return the instance that is
+    gone, so the time of the claim is part of the token.
     """
     moment = "".join(filter(str.isdigit, claimed))
     return f"{run}-{attempt}-{moment}-{'spot' if spot else 'demand'}-{again}"
@@ -53,7 +53,7 @@ def create_fleet_request(
     image: str = "",
     again: int = 0,
 ) -> dict[str, Any]:
-    """One instance from any of the pools, now or not at all (type `instant`).
+    """The CreateFleet request for one instance from any of the pools, now or not at all (type `instant`).
 
     `claimed` is when the attempt was, `deadline` is in seconds since 1970, `image` an AMI that overrides the template's. Spot takes the
     pool with the best of price and free capacity; on-demand takes the pools in the order given.
@@ -90,7 +90,7 @@ def create_fleet_request(
 
 
 def gpus_of(pools: Iterable[Pool], instance_type: str) -> int:
-    """How many GPUs an instance of this type must show, 0 where nobody knows."""
+    """The number of GPUs of an instance type, by its pools; 0 when unknown."""
     return next((pool.gpus for pool in pools if pool.instance_type == instance_type), 0)
 
 
@@ -99,14 +99,14 @@ def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _one_subnet_per_zone(pools: Iterable[Pool]) -> list[Pool]:
-    """EC2 refuses a fleet with two subnets in one zone: the first one named for a zone is taken for all its pools."""
+    """Pools with one subnet for each zone, the first named: EC2 refuses a fleet with two subnets in one zone."""
     subnets: dict[str, str] = {}
     return [pool for pool in pools if subnets.setdefault(pool.zone, pool.subnet) == pool.subnet]
 
 
 @dataclass(frozen=True)
 class PoolError:
-    """One pool and why it gave nothing. `zone` is "" when the answer names neither a zone nor a subnet we know."""
+    """A pool's error in a response. `zone` is "" when the response names neither a zone nor a subnet we know."""
 
     instance_type: str
     zone: str
@@ -120,7 +120,7 @@ class PoolError:
 
 @dataclass(frozen=True)
 class Launched:
-    """The instance we got."""
+    """The instance that CreateFleet started."""
 
     instance: str
     instance_type: str
@@ -129,14 +129,14 @@ class Launched:
 
 @dataclass(frozen=True)
 class Answer:
-    """What CreateFleet said: an instance, or why each pool gave none."""
+    """The result of CreateFleet: an instance, or the error of each pool."""
 
     launched: Launched | None
     errors: tuple[PoolError, ...]
 
     @property
     def refusal(self) -> Refusal:
-        """The one word for all errors together: what the user can do something about comes first."""
+        """The most actionable kind of refusal among the errors."""
         seen = {error.refusal for error in self.errors}
         return next(
             (refusal for refusal in (Refusal.DENIED, Refusal.QUOTA, Refusal.OTHER, Refusal.NOT_YET) if refusal in seen), Refusal.NO_CAPACITY
@@ -144,12 +144,12 @@ class Answer:
 
     @property
     def final(self) -> bool:
-        """Whether no pool would give an instance later either."""
+        """Whether waiting cannot help with any of the pools."""
         return bool(self.errors) and all(error.refusal.final for error in self.errors)
 
     @property
     def words(self) -> str:
-        """Each distinct error once, in one line: pools without an instance by their names, everything else in EC2's own words."""
+        """All distinct errors in one line: pools without capacity by name, every other error with EC2's message."""
         return "; ".join(dict.fromkeys(_in_words(error) for error in self.errors)) or "EC2 gave no instance and no reason"
 
 
@@ -160,7 +160,7 @@ def _in_words(error: PoolError) -> str:
 
 
 def read_create_fleet(response: Mapping[str, Any], pools: Iterable[Pool]) -> Answer:
-    """The answer to `create_fleet_request`. EC2 answers 200 with zero instances and a list of errors when no pool could give one."""
+    """Read the response to `create_fleet_request`: EC2 answers 200 with a list of errors when no pool has an instance."""
     zones = {pool.subnet: pool.zone for pool in pools}
     launched = None
     for group in response.get("Instances", []):

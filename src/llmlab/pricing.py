@@ -1,4 +1,4 @@
-"""What the pools that an instance may come from cost, and in which order they are tried.
+"""Prices of the pools that an instance may come from, and the order in which they are tried.
 
 Pure, standard library only: `launch` on the user's machine and the watchdog in Lambda choose alike. A pool is an instance type in a zone.
 """
@@ -12,14 +12,14 @@ from typing import Any
 from llmlab.contract import Attempt, Pool, PricePoint, build_timestamp
 
 NEAR = 1.25
-"""Pools within this factor of the best one's dollars for the same work are as good as it is, and are asked for together."""
+"""Pools whose cost for the same work is within this factor of the best one go into the same request."""
 
 
 def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[Pool, ...]:
-    """The pools as they are to be tried: by the user's order of instance types, then by dollars for the same work.
+    """Order the pools as they are tried: by the user's order of instance types, then by cost for the same work.
 
-    Pools without a price of the wanted kind are left out. `beside`: US dollars an hour for what every instance needs (`Spec.charges`),
-    which speaks for the quicker pool.
+    Pools without a price in the wanted market are left out. `beside`: US dollars an hour of the charges that every instance has
+    (`Spec.charges`), which favour the faster pool.
     """
     rank = {name: index for index, name in enumerate(preferred)}
     offered = [pool for pool in pools if price(pool, spot=spot) is not None]
@@ -31,7 +31,7 @@ def order(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside
 
 
 def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside: float = 0.0) -> tuple[tuple[Pool, ...], ...]:
-    """The pools in groups, each to be asked for in one request, the best group first.
+    """Group the pools into requests, the best group first.
 
     Within a request EC2 weighs capacity against price and knows nothing of speed or of the user's order, so a group holds only what is
     as good as its best pool (`NEAR`), and one instance type where the user gave an order.
@@ -48,7 +48,7 @@ def tiers(pools: Iterable[Pool], preferred: Sequence[str], *, spot: bool, beside
 
 
 def reprice(pools: Iterable[Pool], spot_prices: Mapping[tuple[str, str], float]) -> tuple[Pool, ...]:
-    """The pools at the spot prices of now, by (type, zone); where none is given the old one stays."""
+    """The pools with current spot prices by (type, zone); a pool without one keeps its old price."""
     return tuple(
         replace(pool, spot_price=spot_prices.get((pool.instance_type, pool.zone), pool.spot_price)) if pool.spot_price is not None else pool
         for pool in pools
@@ -56,13 +56,13 @@ def reprice(pools: Iterable[Pool], spot_prices: Mapping[tuple[str, str], float])
 
 
 def per_work(pool: Pool, *, spot: bool, beside: float = 0.0) -> float:
-    """US dollars for what the slowest pool does in an hour; infinite without a price."""
+    """US dollars for the work that the slowest pool does in an hour; infinite if the pool has no price."""
     dollars = price(pool, spot=spot)
     return math.inf if dollars is None else (dollars + beside) / pool.speed
 
 
 def price(pool: Pool, *, spot: bool) -> float | None:
-    """US dollars an hour, None where the pool has none of that kind."""
+    """The price of a pool in US dollars an hour, None where it is not offered in that market."""
     return pool.spot_price if spot else pool.on_demand_price
 
 
@@ -77,12 +77,12 @@ def price_of(pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool
 
 
 def price_at_start(attempt: Attempt, pools: Iterable[Pool], instance_type: str, zone: str, *, spot: bool) -> float:
-    """What the claim of an attempt says, or the price of its instance's pool while it says nothing; US dollars an hour."""
+    """The price in the claim of an attempt, or that of its instance's pool while the claim has none; US dollars an hour."""
     return attempt.price or price_of(pools, instance_type, zone, spot=spot)
 
 
 def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float:
-    """What an hour of spot can cost at most: the on-demand price, which is the limit of a request that names none; 0.0 when unknown.
+    """The highest possible spot price: the on-demand price, which is the limit of a request that names none; 0.0 when unknown.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
     """
@@ -90,7 +90,7 @@ def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float
 
 
 def spot_prices_request(instance_types: Iterable[str], since: datetime, *, zone: str = "") -> dict[str, Any]:
-    """For DescribeSpotPriceHistory's paginator: of each pool the price in force at `since`, and every change after it.
+    """The request for DescribeSpotPriceHistory's paginator: each pool's price in force at `since`, and every change after it.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
     """
@@ -99,6 +99,6 @@ def spot_prices_request(instance_types: Iterable[str], since: datetime, *, zone:
 
 
 def read_spot_prices(items: Iterable[Mapping[str, Any]]) -> tuple[PricePoint, ...]:
-    """The entries that it answered for one pool, oldest first."""
+    """Parse the entries of DescribeSpotPriceHistory for one pool, oldest first."""
     points = (PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)
     return tuple(sorted(points, key=lambda point: point.at))

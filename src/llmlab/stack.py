@@ -1,4 +1,4 @@
-"""THE list: everything a lab owns, in order. Plan, bootstrap, drift, teardown and the documentation are views of it."""
+"""The list of all resources that a lab owns, in order. Plan, bootstrap, drift, teardown and the documentation are views of it."""
 
 from typing import Any
 
@@ -35,18 +35,18 @@ from llmlab.contract import Env, LogStream, Metric
 from llmlab.watchdog import package
 
 RETIRED: tuple[type[AwsResource], ...] = retired.KINDS
-"""What earlier versions of llmlab made and this one does not: bootstrap removes it, and teardown."""
+"""Resources that only earlier versions of llmlab made: bootstrap and teardown remove them."""
 SWEEP = {"sweep": True}
 OVERDUE = {"overdue": True}
-"""What the watchdog is handed by the clock."""
+"""The events that the EventBridge rules send to the watchdog."""
 WATCHING = ("watchdog-errors", "watchdog-silent")
 """The alarms on the function itself."""
 SILENT_SECONDS, SILENT_PERIODS = 300, 3
-"""A quarter of an hour in which the look of every minute did not come once."""
+"""A quarter of an hour without a single call of the watchdog, which is called every minute."""
 
 
 def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
-    """The lab as these settings want it."""
+    """The resources of a lab with these settings, in order."""
     here: dict[str, Any] = {"aws": aws, "clock": clock}
     network, group = _network(settings, here)
     identity, profile, watchdog_role, scheduler_role = _identity(settings, aws, here)
@@ -78,7 +78,7 @@ def build(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]
 
 
 def unwanted(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
-    """What a lab of these settings does not have, and may have had: bootstrap removes it, like what is `RETIRED`."""
+    """Resources that a lab with these settings no longer has: bootstrap removes them."""
     return (
         *(make(aws=aws, clock=clock) for make in RETIRED),
         *(() if settings.dashboard else (Dashboard(aws=aws, clock=clock),)),
@@ -86,7 +86,7 @@ def unwanted(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, .
 
 
 def all_of(settings: Settings, aws: Aws, clock: Clock) -> tuple[AwsResource, ...]:
-    """Everything a lab of this name may own, whatever options it was made with: for teardown, which may not know them."""
+    """Every resource that a lab of this name may own, whatever its options: for teardown, which may not know them."""
     options = {"vpc_id": None, "subnet_ids": (), "github": settings.github or "owner/repository", "dashboard": True}
     old = tuple(make(aws=aws, clock=clock) for make in RETIRED)
     return (*build(settings.model_copy(update=options), aws, clock), *old)
@@ -157,9 +157,9 @@ def _watching(settings: Settings, topic: Topic, here: dict[str, Any]) -> tuple[A
 
 
 def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResource, ...]:
-    """By what Lambda itself measures of the function, which costs nothing: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html.
+    """Alarms on Lambda's own metrics of the function, which cost nothing: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html.
 
-    A function that is called every minute and is not heard of is dead, whatever has become of its rules.
+    A function that is called every minute and shows no invocation is dead, whatever has become of its rules.
     """
     lambda_: dict[str, Any] = {
         "namespace": "AWS/Lambda", "dimensions": {"FunctionName": topic.names.watchdog}, "statistic": "Sum", "topic": topic, **here,

@@ -1,4 +1,4 @@
-"""The one-time schedules of a run: the deadline of each attempt, and an alarm clock.
+"""The one-time schedules of a run: the deadline of each attempt, and the follow-up of the run.
 
 Pure, standard library only: requests to EventBridge Scheduler to hand to boto3 as keyword arguments, the same from `launch` and the
 watchdog.
@@ -29,26 +29,26 @@ def wake_name(run: str) -> str:
 
 
 def wake_event(run: str) -> dict[str, Any]:
-    """What the alarm clock of a run hands to the watchdog: look after it."""
+    """The event that the follow-up schedule of a run sends to the watchdog: reconcile the run."""
     return {"wake": {"run": run}}
 
 
 def wake_request(names: Names, *, run: str, moment: float, role: str) -> dict[str, Any]:
-    """The run's alarm clock, one at a time: the watchdog is called at `moment` (seconds since 1970) for what is due then.
+    """The run's follow-up schedule, one at a time: it calls the watchdog at `moment` (seconds since 1970).
 
-    That may be a try for capacity, most of a ceiling, or the end of the money. For create_schedule and update_schedule alike.
+    That may be for a request for capacity, for a notice about a limit, or for the cost limit. For create_schedule and update_schedule.
     """
     target = {"Arn": names.arn("lambda", f"function:{names.watchdog}"), "RoleArn": role, "Input": json.dumps(wake_event(run))}
     return _schedule(names, wake_name(run), f"looks after run {run}", moment, target)
 
 
 def deadline_event(run: str, attempt: int) -> dict[str, Any]:
-    """What the schedule hands to the watchdog."""
+    """The event that a deadline schedule sends to the watchdog before it is aimed at an instance."""
     return {"deadline": {"run": run, "attempt": attempt}}
 
 
 def create_schedule_request(names: Names, *, run: str, attempt: int, deadline: int, role: str) -> dict[str, Any]:
-    """The one-time schedule as it is made before the instance: it calls the watchdog, which finds the instance by its tags.
+    """The deadline schedule as created before the instance: it calls the watchdog, which finds the instance by its tags.
 
     `role` is the scheduler role's ARN.
     """
@@ -58,7 +58,7 @@ def create_schedule_request(names: Names, *, run: str, attempt: int, deadline: i
 
 
 def aim_schedule_request(names: Names, *, run: str, attempt: int, deadline: int, role: str, instance: str) -> dict[str, Any]:
-    """The same schedule once the instance is known: it terminates it without any code of ours."""
+    """The deadline schedule once the instance is known: EventBridge Scheduler terminates that instance without any code of ours."""
     target = {"Arn": TERMINATE, "RoleArn": role, "Input": json.dumps({"InstanceIds": [instance]})}
     return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
 
@@ -68,7 +68,7 @@ def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str
 
 
 def schedule_moment(expression: str) -> datetime:
-    """When a one-time schedule goes off, by its `ScheduleExpression`."""
+    """When a one-time schedule fires, parsed from its `ScheduleExpression`."""
     return datetime.strptime(expression, AT).replace(tzinfo=UTC)
 
 

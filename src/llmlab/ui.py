@@ -1,4 +1,4 @@
-"""The only writer. stdout is data, in words or as one JSON document; stderr is everything else: narrative, progress, errors, questions.
+"""All output to the user. stdout is data, as text or as one JSON document; stderr is narrative, progress, errors and questions.
 
 rich is imported at the first use of a table or a bar, so that `--help` and `--json` stay quick.
 """
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PIPE_COLUMNS = 500
-"""What is not read in a terminal is not folded."""
+"""The width of output to a pipe or a file, wide enough that nothing is folded."""
 Progress = Callable[[float, float], None]
 """Called with (done, total), in the unit of the bar."""
 SETTINGS = re.compile(r"(LLMLAB_[A-Z_]+=\S+ +)+")
-"""What may stand before a line of ours: settings as variables."""
+"""Environment variables that may precede an `llmlab` command in a hint."""
 OBEYED = re.compile(f"[{re.escape(''.join(map(chr, sorted(CONTROL | HIDDEN))))}]")
-"""Characters that a terminal may obey; those below a blank JSON escapes by itself."""
+"""Characters that may control a terminal; JSON escapes those below a blank by itself."""
 
 
 class Ui:
-    """One command's conversation with the user."""
+    """The output of one command, and its questions to the user."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Ui:
         self.stderr = stderr or sys.stderr
         self.answered = False
         self.typed: Sequence[str] = ()
-        """The user's own command line, for hints that are the same line and a word more."""
+        """The user's own command line, which hints repeat with a change."""
 
     @cached_property
     def _out(self) -> "Console":
@@ -60,7 +60,7 @@ class Ui:
         return _console(self.stderr)
 
     def show(self, facts: object, view: "Callable[[], RenderableType | Iterable[RenderableType]]") -> None:
-        """The result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` draws."""
+        """Show the result of a command: `facts` (a dataclass, pydantic model, mapping or list) as JSON, or what `view` returns."""
         self.answered = True
         if self.as_json:
             self._document(to_json(facts))
@@ -75,39 +75,39 @@ class Ui:
         _write(self.stdout, _escaped(json.dumps(value, indent=1, ensure_ascii=False)) + "\n")
 
     def record(self, facts: object) -> None:
-        """One of many results that come one after the other: a JSON document on a line of its own."""
+        """Print one of many results as a JSON document on a line of its own."""
         self.answered = True
         _write(self.stdout, _escaped(json.dumps(to_json(facts), ensure_ascii=False)) + "\n")
 
     def line(self, text: str) -> None:
-        """One line of data, unstyled: a log line, a path. Of a line that draws over itself, what is seen in the end."""
+        """Print one unstyled line of data, such as a log line or a path; of a line with carriage returns, what finally shows."""
         _write(self.stdout, text.rstrip("\r").rpartition("\r")[2] + "\n")
 
     def clear(self) -> None:
-        """An empty screen, where there is one."""
+        """Clear the screen if stdout is a terminal."""
         if self.stdout.isatty():
             self.stdout.write("\x1b[H\x1b[2J\x1b[3J")
 
     def say(self, text: str, style: str = "") -> None:
-        """A line of narrative, on stderr."""
+        """Print a line of narrative on stderr."""
         if style and self.stderr.isatty():
             self._err.print(text, style=style, markup=False)
         else:
             _write(self.stderr, text + "\n")
 
     def tell(self, part: "RenderableType") -> None:
-        """Narrative that is more than a line: a table or a plan, on stderr."""
+        """Print narrative that is more than a line, such as a table or a plan, on stderr."""
         _print(self._err, part)
 
     def detail(self, text: str) -> None:
-        """Narrative for `-v`."""
+        """Print narrative on stderr with `-v` only."""
         if self.verbosity:
             self.say(text, "dim")
 
     def error(self, error: LabError) -> None:
-        """One sentence, and the hint on a line of its own: the line as typed with what the error's hint changes.
+        """Print an error's sentence, and on its own line the hint: the typed line with the changes of the error's hint.
 
-        With JSON asked for and nothing shown yet, it is the one document.
+        With `--json` and nothing shown yet, the error is also the JSON document.
         """
         hint = self.laid_over(error.hint, error.without)
         if self.as_json and not self.answered:
@@ -117,7 +117,7 @@ class Ui:
             self.say(f"hint: {' '.join(hint.splitlines())}")  # two spaces may stand in a quoted word of it
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Return when the answer is yes; raise `Refused` when it is no, or when there is no one to ask."""
+        """Ask a yes/no question; raise `Refused` for a no, or without a terminal to ask on."""
         if yes:
             return
         if self.as_json or not self.stdin.isatty():
@@ -126,17 +126,17 @@ class Ui:
             raise Refused("not confirmed, nothing was changed")
 
     def ask(self, question: str, expected: str, *, option: str) -> None:
-        """For what cannot be undone: return only when `expected` is typed. `option` is the one that takes it on the line."""
+        """Ask before an irreversible action: raise `Refused` unless `expected` is typed. `option` is the option that takes it instead."""
         if self.as_json or not self.stdin.isatty():
             raise Refused(f"{question} needs an answer and there is no terminal to ask on", self.again(option, expected))
         if self._answer(f"{question} Type {expected} to go on: ") != expected:
             raise Refused("not confirmed, nothing was changed")
 
     def _answer(self, question: str) -> str:
-        """What is typed to a question.
+        """Read the answer to a question.
 
         Raises:
-            Interrupted: Ctrl-C, before anything was begun.
+            Interrupted: Ctrl-C, before anything was changed.
         """
         _write(self.stderr, question)
         try:
@@ -145,22 +145,22 @@ class Ui:
             raise Interrupted("interrupted at the question, nothing was changed", self.again()) from None
 
     def again(self, *words: str) -> str:
-        """The command that was typed with these words added, before a `--` if there is one, ready to be copied."""
+        """The typed command with words added, before a `--` if there is one, ready to be copied."""
         end = list(self.typed).index("--") if "--" in self.typed else len(self.typed)
         return shlex.join(["llmlab", *self.typed[:end], *words, *self.typed[end:]])
 
     def laid_over(self, hint: str, without: Sequence[str] = ()) -> str:
-        """The line as typed with what a hint changes, behind the settings that it begins with."""
+        """The typed line with the changes of a hint, after the environment variables that the hint begins with."""
         settings = SETTINGS.match(hint)
         return (settings[0] if settings else "") + typed.changed(self.typed, hint[settings.end() if settings else 0 :], without)
 
     def suggest(self, line: str) -> None:
-        """The command that comes next, on stderr."""
+        """Print the command to run next on stderr, with the typed line's lab options."""
         self.say(f"next: {typed.same_lab(self.typed, line)}")
 
     @contextmanager
     def painted(self) -> "Iterator[Callable[[str], None] | None]":
-        """A line on stderr that each call paints over while the block runs, and that is gone after it; None where there is no terminal."""
+        """A function that repaints one line on stderr while the block runs, cleared after it; None without a terminal."""
         if self.as_json or not self.stderr.isatty():
             yield None
             return
@@ -199,20 +199,20 @@ class Ui:
 
 
 def _escaped(document: str) -> str:
-    """A JSON document in which what a terminal would obey stands as JSON's own escapes, which any reader undoes."""
+    """Escape the characters of a JSON document that control a terminal, as JSON's own escapes."""
     return OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Everything that is not drawn by rich passes here on its way to a stream."""
+    """Write text to a stream with control characters made visible. All output that rich does not draw passes here."""
     stream.write(visible(text))
     stream.flush()
 
 
 def _console(stream: TextIO) -> "Console":
-    """Everything that rich draws passes here on its way to a stream: no word in it is markup, and none commands a terminal.
+    """A rich console without markup that makes control characters visible. Everything that rich draws passes here.
 
-    Strings are made visible before their width is measured; whatever else holds text, such as a `Text`, when it is written.
+    Strings are made visible before their width is measured; other objects with text, such as a `Text`, when they are written.
     """
     from rich.console import Console
     from rich.segment import Segment
@@ -230,7 +230,7 @@ def _console(stream: TextIO) -> "Console":
 
 
 def _print(console: "Console", part: "RenderableType") -> None:
-    """Print; into a pipe without the blanks that fill a table's last column."""
+    """Print with rich; into a pipe without the trailing blanks of a table's last column."""
     if console.is_terminal:
         console.print(part, crop=False)  # what is wider than the terminal is `CommandLine`, which it wraps
         return
@@ -241,7 +241,7 @@ def _print(console: "Console", part: "RenderableType") -> None:
 
 
 class Hanging:
-    """A line whose continuation lines stand under where its text began; whole where nothing is wrapped, in a file or a pipe."""
+    """A line with a hanging indent: wrapped lines start below the text after `lead`; not wrapped in a file or a pipe."""
 
     def __init__(self, lead: str, text: str, style: str = "", lead_style: str = "") -> None:
         self.lead, self.text, self.style, self.lead_style = visible(lead), visible(text), style, lead_style  # whose widths are counted
@@ -259,7 +259,7 @@ class Hanging:
 
 
 class CommandLine:
-    """A command to be copied: only the terminal wraps it, so that no line break comes into it."""
+    """A command to be copied, which only the terminal wraps, so that it contains no line break."""
 
     def __init__(self, lead: str, command: str) -> None:
         self.text = visible(lead + command)
@@ -271,9 +271,9 @@ class CommandLine:
 
 
 def empty_table(**look: Any) -> "Table":
-    """An empty table of rich's in which no number is ever cut: a column that is not to be wrapped stays as wide as its cells.
+    """An empty rich table whose `no_wrap` columns stay as wide as their cells, so that no number is ever cut.
 
-    Where the terminal is narrower than that, no column is folded, and it wraps the lines itself.
+    Where the terminal is too narrow, no column is folded, and the terminal wraps the lines itself.
     """
     from rich.cells import cell_len
     from rich.segment import Segment
@@ -315,7 +315,7 @@ def table(
 
 
 def to_json(value: Any) -> Any:
-    """Facts as plain JSON values."""
+    """Convert facts (dataclasses, models, containers, dates) to plain JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: _known(item, to_json(getattr(value, item.name))) for item in dataclasses.fields(value)}
     if hasattr(value, "model_dump"):
@@ -332,12 +332,12 @@ def to_json(value: Any) -> Any:
 
 
 def _known(item: "dataclasses.Field[Any]", value: object) -> object:
-    """What nobody has said is null in JSON, as every other thing that is not known."""
+    """The value of a field, None for "" where that is the default: unknown values are null in JSON."""
     return None if value == "" and item.default == "" else value
 
 
 def exit_code_of(error: BaseException) -> int:
-    """What the process ends with after `error`."""
+    """The exit code of the process after an error."""
     if isinstance(error, LabError):
         return int(error.exit_code)
     return int(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.FAILED)

@@ -1,4 +1,4 @@
-"""How a choice looks on a terminal: every option of an estimate, and what a launch is going to do."""
+"""The screens for choosing an instance: the options of an estimate, and the plan of a launch."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 START_WORDS = f"{START_HOURS * 60:.0f}m of it to start, as assumed"
 WIDE = 110
 BEST = 6
-"""How many of the best options an estimate shows without --all."""
+"""How many of the best options an estimate shows without `--all`."""
 NAMED = 5
-"""Types that the line of a plan names."""
+"""How many instance types a plan names."""
 NEAREST = {Obstacle.QUOTA: 2, Obstacle.MEMORY: 2}
-"""How many rejected ones of each kind; one of any other."""
+"""How many rejected options are shown for each kind of obstacle; one for any other kind."""
 
 
 # ---------------------------------------------------------------- an estimate
 
 
 def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["RenderableType"]:
-    """The model, its memory, the options, and where the numbers are from; `more` is the command that shows `every` option."""
+    """The screen of an estimate: model, memory, options, and sources of the numbers; `more` is the command that shows `every` option."""
     yield _size_words(facts)
     if facts.parts_gib:
         parts = ", ".join(f"{name} {amount:.1f}" for name, amount in facts.parts_gib.items())
@@ -56,9 +56,9 @@ def estimate(facts: "Estimate", *, every: bool, more: str) -> Iterator["Renderab
 
 
 def next_step(facts: "Estimate", first: str, words: Sequence[str], market: Sequence[str] = ()) -> str:
-    """The command that goes on from an estimate: `first` where something can be chosen, which is a launch or what a launch needs before.
+    """The command to run after an estimate: `first` where an option was chosen, which is a launch or what a launch needs before.
 
-    `words` are those that named its recipe and data, `market` the one that was asked for.
+    `words` are the options that name recipe and data, `market` is the market option that was typed.
     """
     chosen = next((option for option in facts.options if option.verdict is OfferVerdict.CHOSEN), None)
     if chosen and not first.startswith("llmlab launch"):
@@ -79,7 +79,7 @@ def _size_words(facts: "Estimate") -> str:
 
 
 def _worth_showing(options: Sequence[Offer]) -> list[Offer]:
-    """The best, and of each kind of obstacle the nearest."""
+    """The best options, and the nearest rejected ones for each kind of obstacle."""
     shown = [option for option in options if option.verdict is not OfferVerdict.REJECTED][:BEST]
     for kind in Obstacle:
         shown += [option for option in options if option.obstacle is kind][: NEAREST.get(kind, 1)]
@@ -87,9 +87,9 @@ def _worth_showing(options: Sequence[Offer]) -> list[Offer]:
 
 
 class OptionsTable:
-    """A line for each option; the zones, the week's spread and the placement score only where there is room.
+    """The table of options; zones, the week's price range and the placement score only on a wide terminal.
 
-    A column in which nothing is known is not drawn.
+    An empty column is not drawn.
     """
 
     def __init__(self, options: Sequence[Offer]) -> None:
@@ -111,7 +111,7 @@ class OptionsTable:
 
 
 def _cells(option: Offer, *, wide: bool) -> dict[str, str]:
-    """A row, by column."""
+    """The cells of an option's row, by column."""
     place = option.places[0] if option.places else None
     about = "~" if option.approximate else ""
     gpu = option.gpu.replace(" Server", "")
@@ -145,13 +145,13 @@ def _others(number: int) -> str:
 
 
 def memory_words(option: Offer) -> str:
-    """What is needed of what there is."""
+    """The memory that is needed and that one GPU has, in GiB."""
     available = "" if option.gpu_memory_gib is None else f"{option.gpu_memory_gib:.0f}"
     return available if option.needed_gib is None else f"{option.needed_gib:.1f}/{available}"
 
 
 def price_words(charges: "Sequence[Charge]", options: Sequence[Offer]) -> str:
-    """What the dollars of a run are made of, and who told them."""
+    """The parts of a run's price, and their sources."""
     beside = " + ".join(f"{charge.what} {'~' if charge.approximate else ''}{dollars(charge.hourly)}" for charge in charges)
     sources = ", ".join(dict.fromkeys(charge.source for charge in charges))
     listed = "~ by the shipped table" if any(option.approximate for option in options) else "by the Pricing API"
@@ -159,7 +159,7 @@ def price_words(charges: "Sequence[Charge]", options: Sequence[Offer]) -> str:
 
 
 def keeping_words(facts: "Keeping") -> str:
-    """What is paid for beside the machines."""
+    """What storage and logs cost in addition to instances."""
     return (
         f"about {size(facts.stored_gb)} in S3 afterwards ({facts.checkpoints} checkpoints of {size(facts.checkpoint_gb)}, and the result), "
         f"about {dollars(facts.monthly)} a month until it is deleted; logs at most {dollars(facts.logs)} an attempt"
@@ -171,7 +171,7 @@ def size(gb: float) -> str:
 
 
 def time_words(facts: "Estimate") -> str:
-    """How the hours came about."""
+    """How the hours were estimated."""
     if not facts.tokens:
         return "of the run is not known without a dataset, so the order is by dollars for the same work"
     words = f"estimated at {REACHED:.0%} of each GPU's peak; {START_WORDS}, and no interruption"
@@ -188,7 +188,7 @@ def time_words(facts: "Estimate") -> str:
 
 
 def plan(facts: "LaunchPlan", recipe: str) -> Iterator[tuple[str, str]]:
-    """What a launch is going to do."""
+    """The plan of a launch, as names and values."""
     wish, best = facts.request, facts.options[0]
     tokens = facts.data.facts.get("tokens")
     yield "recipe", f"{recipe}: {wish.recipe.method} on {wish.recipe.model}"
@@ -214,13 +214,13 @@ def plan(facts: "LaunchPlan", recipe: str) -> Iterator[tuple[str, str]]:
 
 
 def question(facts: "LaunchPlan") -> str:
-    """What is agreed to with a yes."""
+    """The question before a launch."""
     what = f"{facts.options[0].instance_type}, {MARKETS[facts.spot]}"
     return f"start {what}, for at most {hours(facts.request.max_hours)}, {dollars(facts.most_cost)}?"
 
 
 def chosen_words(facts: "LaunchPlan") -> str:
-    """The first pool, how long the run takes there and what it costs."""
+    """The chosen pool, and the time and cost of the run there."""
     best = facts.options[0]
     place = best.places[0]
     score = f", placement score {place.score} of 10" if place.score is not None else ""
@@ -232,7 +232,7 @@ def chosen_words(facts: "LaunchPlan") -> str:
 
 
 def because_words(facts: "LaunchPlan") -> str:
-    """Why that one, and what comes after it."""
+    """Why the pool was chosen, and which types are tried after it."""
     names = list(dict.fromkeys(option.instance_type for option in facts.options))
     why = "you named it first" if facts.preferred else "the least dollars for the whole run" if facts.options[0].cost else "the best price"
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -242,7 +242,7 @@ def because_words(facts: "LaunchPlan") -> str:
 
 
 def market(facts: "LaunchPlan") -> str:
-    """Spot or on demand, and what an hour costs."""
+    """The market of a launch, and its price an hour."""
     on_demand = [pool.on_demand_price for pool in facts.pools]
     about = "about " if any(pool.approximate for pool in facts.pools) else ""
     words = f"on-demand, {about}{_range(on_demand)} an hour"

@@ -1,4 +1,4 @@
-"""What a shell offers where a value is typed. Whatever goes wrong is no answer: nobody reads an error while typing."""
+"""Shell completion of values. Errors give no completions, because nobody reads an error while typing."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from llmlab.aws.session import Aws
 
 NEWEST = 30
-"""Runs that are offered by their ids."""
+"""How many of the newest run ids are offered."""
 
 
 def _offered(names: Iterable[str], incomplete: str) -> list[str]:
@@ -28,14 +28,14 @@ def _of_the_lab(ask: "Callable[[Aws], Iterable[str]]", incomplete: str) -> list[
 
 
 def recipes(incomplete: str) -> list[str]:
-    """The recipes that ship, and YAML files of this folder."""
+    """Complete a recipe: the shipped ones, and YAML files of this folder."""
     from llmlab.recipe import shipped
 
     return _offered([*shipped(), *sorted(str(path) for path in Path().glob("*.yaml"))], incomplete)
 
 
 def runs(incomplete: str) -> list[str]:
-    """`latest`, the names, and the newest ids."""
+    """Complete a run: `latest`, the names, and the newest ids."""
 
     def ask(aws: "Aws") -> list[str]:
         from llmlab.aws import documents, run_names
@@ -48,7 +48,7 @@ def runs(incomplete: str) -> list[str]:
 
 
 def datasets(incomplete: str) -> list[str]:
-    """The datasets that were uploaded."""
+    """Complete a dataset: those that were uploaded."""
 
     def ask(aws: "Aws") -> list[str]:
         from llmlab.aws import documents
@@ -60,7 +60,7 @@ def datasets(incomplete: str) -> list[str]:
 
 
 def types(incomplete: str) -> list[str]:
-    """The instance types that there are prices of; after a comma the next one."""
+    """Complete instance types: those of the shipped catalogue; after a comma the next one."""
     from llmlab.aws.catalogue import TYPES
 
     before, comma, last = incomplete.rpartition(",")
@@ -68,14 +68,14 @@ def types(incomplete: str) -> list[str]:
 
 
 def parts(incomplete: str) -> list[str]:
-    """What of a run can be fetched."""
+    """Complete a part of a run that can be fetched."""
     from llmlab.ops.fetch import What
 
     return _offered(What, incomplete)
 
 
 def streams(incomplete: str) -> list[str]:
-    """The logs of a run."""
+    """Complete a log stream of a run."""
     from llmlab.ops.logs import STREAMS
 
     return _offered(STREAMS, incomplete)

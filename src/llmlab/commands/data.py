@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _show_forms(ctx: typer.Context, wanted: bool) -> None:
-    """Print the forms that a row may have, and end."""
+    """Print the forms that a row of a dataset may have, and exit."""
     if not wanted:
         return
     from llmlab.dataset.forms import shown
@@ -82,7 +82,7 @@ def validate(
     recipe: RecipeFile = "",
     objective: Objective = None,
     reward: RewardOption = None,
-    forms: Forms = False,  # noqa: ARG001 - its callback has done it
+    forms: Forms = False,  # noqa: ARG001 - handled by its callback
 ) -> None:
     """Check every line of a dataset: format, counts, token lengths, and what is wrong with which line."""
     cli: CliContext = ctx.obj
@@ -183,7 +183,7 @@ def fetch(
 def _checked(
     cli: CliContext, path: Path, max_length: int | None, tokenizer: Path | None, recipe: "Recipe | None"
 ) -> tuple["DatasetReport", "Trial | None"]:
-    """The report of a dataset, with what the model's chat template says of its rows where that is at hand."""
+    """Validate a dataset; with the model's chat template also render its rows, where the template is available."""
     import tempfile
 
     from llmlab.ops.at_hand import find
@@ -206,7 +206,7 @@ def _checked(
 def _rewards_tried(
     cli: CliContext, path: Path, report: "DatasetReport", file: Path | None, recipe: "Recipe | None", again: str
 ) -> "RewardsTried | None":
-    """What the rewards of a file or of the recipe say of the rows, where there are both; `again` is the command to come back with."""
+    """Try the rewards of a file or of the recipe on the rows, None without any; `again` is the command to repeat."""
     from llmlab.rewards import files
     from llmlab.rewards.scoring import RewardLimits
 
@@ -241,9 +241,9 @@ def _rewards_tried(
 
 
 def _recipe_at_hand(cli: CliContext, name: str) -> "Recipe | None":
-    """The recipe that a launch from this folder takes, or the one named.
+    """The named recipe, or the one of this folder that a launch takes, None without one.
 
-    One of this folder that cannot be read is said, and no reason to look at no data.
+    An unreadable recipe of this folder gives a warning, and the data are checked all the same.
     """
     from llmlab.commands.launch import RECIPE
     from llmlab.ops.suited import recipe_at
@@ -258,7 +258,7 @@ def _recipe_at_hand(cli: CliContext, name: str) -> "Recipe | None":
 
 
 def _other_objective(cli: CliContext, recipe: "Recipe | None", report: "DatasetReport", name: str) -> str:
-    """The launch that suits the data where the recipe at hand does not, "" where it does; it is said."""
+    """Warn if the recipe does not suit the data; returns the launch command that does, "" if it suits."""
     from llmlab.ops.suited import unsuited
 
     error = unsuited(recipe, report.kinds, name) if recipe else None
@@ -268,7 +268,7 @@ def _other_objective(cli: CliContext, recipe: "Recipe | None", report: "DatasetR
 
 
 def _again(command: str, path: Path, **options: str | None) -> str:
-    """The command as it was typed, for one that goes further."""
+    """Rebuild the typed command with its options, as the beginning of a hint."""
     return shlex.join(["llmlab", command, str(path), *(word for name, value in options.items() if value for word in (f"--{name}", value))])
 
 

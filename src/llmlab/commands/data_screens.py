@@ -1,4 +1,4 @@
-"""What validate, upload and fetch show: of a dataset, of a chat template that was tried on it, of what was sent and what came."""
+"""The screens of validate, upload and fetch: a dataset's report, template and reward trials, uploaded and fetched files."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SHOWN_NAMES = 8
 
 
 def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
-    """Each form with the keys that tell it, what it becomes, and examples."""
+    """The forms of rows, each with its keys, what it becomes, and examples."""
     for form in forms:
         yield f"{form['form']}: {form['keys']}"
         yield f"  {form['becomes']}"
@@ -32,12 +32,12 @@ def forms_view(forms: list[dict[str, Any]]) -> Iterator["RenderableType"]:
 
 
 def document_of(trial: "Trial | None", rewards: "RewardsTried | None" = None) -> dict[str, Any]:
-    """What is printed as JSON of a template and of rewards that were tried."""
+    """The trials of a chat template and of rewards, as printed in JSON."""
     return {"template": trial, "rewards": rewards}
 
 
 def refused_words(trial: "Trial") -> str:
-    """How many rows a template refuses."""
+    """How many rows the chat template refuses, in words."""
     of = f"the chat template of {trial.model}" if trial.model else "the chat template"
     whose = "the recipe's chat template" if trial.template else of
     return f"{trial.refused:,} {'row is' if trial.refused == 1 else 'rows are'} refused by {whose}"
@@ -46,7 +46,7 @@ def refused_words(trial: "Trial") -> str:
 def report_view(
     cli: CliContext, report: "DatasetReport", trial: "Trial | None" = None, rewards: "RewardsTried | None" = None
 ) -> Iterator["RenderableType"]:
-    """Files, then what is known of all of them, then the bad lines and those that the template refuses."""
+    """The report of a dataset: its files, facts, bad lines, and rows that the template refuses."""
     yield table(
         ("file", "size", "examples", "bad", "format"),
         [
@@ -78,7 +78,7 @@ def report_view(
 
 
 def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:
-    """What a chat template does with the rows."""
+    """Facts about the chat template tried on the rows."""
     whose = "the recipe's, " if trial.template else f"of {trial.model}, " if trial.model else ""
     refused = f", {trial.refused:,} refused" if trial.refused else ""
     yield "template", f"{whose}tried on every row{refused}"
@@ -93,7 +93,7 @@ def _template_facts(trial: "Trial") -> Iterator[tuple[str, str]]:
 
 
 def _reward_facts(rewards: "RewardsTried") -> Iterator[tuple[str, str]]:
-    """What each reward says of the rows' answers, and of saying nothing."""
+    """Each reward's values for the rows' answers and for an empty completion."""
     for trial in rewards.rewards:
         rows = f"the first {trial.rows:,} rows" if rewards.more else f"{trial.rows:,} {'row' if trial.rows == 1 else 'rows'}"
         words = f"{trial.reward}: mean {trial.mean:.3g} for the answers of {rows} ({trial.lowest:.3g} to {trial.highest:.3g})"
@@ -106,7 +106,7 @@ def _reward_facts(rewards: "RewardsTried") -> Iterator[tuple[str, str]]:
 
 
 def facts_of(report: "DatasetReport", trial: "Trial | None" = None) -> Iterator[tuple[str, str]]:
-    """What there is to know before anything is paid for."""
+    """The facts of a dataset's report, as names and values."""
     tools = f", {report.with_tools:,} with tools" if report.with_tools else ""
     forms = ": " + ", ".join(f"{count:,} {form}" for form, count in report.formats.items()) if len(report.formats) > 1 else ""
     yield "examples", f"{report.examples:,}{forms}{tools}"
@@ -155,7 +155,7 @@ def facts_of(report: "DatasetReport", trial: "Trial | None" = None) -> Iterator[
 
 
 def _passed(report: "DatasetReport") -> Iterator[tuple[str, str]]:
-    """Each file or folder that is none of the dataset, with its reason; those of one reason together."""
+    """Files and folders that are not part of the dataset, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for entry in report.passed:
         reasons.setdefault(entry.reason, []).append(entry.name)
@@ -175,7 +175,7 @@ def _places(count: int, places: tuple[str, ...], what: str = "") -> str:
 
 
 def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
-    """Where it lies, and what was done."""
+    """The result of an upload: location, sizes, and what changed."""
     yield f"{done.uri}: {done.files:,} {'file' if done.files == 1 else 'files'}, {size(done.size)}"
     unchanged = f", {done.unchanged:,} unchanged" if done.unchanged else ""
     removed = f", {len(done.removed):,} removed" if done.removed else ""
@@ -183,7 +183,7 @@ def upload_view(done: "Uploaded") -> Iterator["RenderableType"]:
 
 
 def fetch_view(done: "Fetched") -> Iterator["RenderableType"]:
-    """What came, what was there, what has to be waited for."""
+    """The result of a fetch: fetched, existing, left and archived files."""
     here = len(done.files) - len(done.fetched)
     yield f"{done.path}: {len(done.files):,} files, {size(done.size)}, {done.checked:,} checked by SHA-256"
     yield f"fetched {len(done.fetched):,} ({size(done.fetched_size)})" + (f", {here:,} were here" if here else "")

@@ -1,7 +1,7 @@
-"""The whole way, from an empty folder to an adapter and nothing left running, in a fresh sandbox: demo.
+"""The demo command: from an empty folder to an adapter, and nothing left running, in a fresh sandbox.
 
-Each step is the real command, run as the user would type it; nothing is rehearsed. One line of what it says is shown, so that all of it is
-one screen, and everything with -v. However it ends, the sandbox and all in it is gone.
+Each step is the real command, run as the user would type it. One line of its output is shown, so that the demo fits on one screen, and
+everything with -v. However it ends, the sandbox and all in it is deleted.
 """
 
 import json
@@ -53,14 +53,14 @@ ONE_LINE = {
     "cost": r"^(total) .*?(\$[\d.,]+)\s*$",
     "teardown": r"^(.*(?:nothing of the lab|deleted).*)",
 }
-"""Command → which line of what it says is shown, the last that fits."""
+"""Command → pattern of the line of its output that is shown, the last that matches."""
 MOST_WORDS = 130
-"""Characters that are shown of a model's answer: one that has learned nothing may go on."""
+"""Characters that are shown of a model's answer: an untrained model may not stop."""
 NOT_ZERO = {"doctor": (ExitCode.DONE, ExitCode.FAILED)}
-"""Commands that may end with something else: nobody confirms the e-mail of this lab, and the check-up says so."""
+"""Commands with other exit codes than 0: nobody confirms the e-mail of this lab, so `doctor` fails."""
 STEP_SECONDS = 600
 LAST_LINES = 15
-"""Of what a command that failed has said."""
+"""How many lines of a failed command's output are shown."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,16 @@ class Stage:
         self.environment = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH", ""))))}
 
     def play(self, line: str) -> None:
-        """One command, its output as it comes.
+        """Run one command and show a line of its output.
 
         Raises:
-            LabError: it failed, or took too long.
+            LabError: the command failed, or took too long.
         """
         ui = self.cli.ui
         ui.say(f"\n$ llmlab {line}" if ui.verbosity else f"$ llmlab {line}", "bold")
         command = [sys.executable, "-m", "llmlab", *shlex.split(line)]
         if ui.verbosity:
-            lines: list[str] = []  # it has said them itself
+            lines: list[str] = []  # with -v the command has shown its output itself
             code, _ = self.run(command, stdout=sys.stderr if ui.as_json else None)
         else:
             code, lines = self.watch(command)
@@ -156,7 +156,7 @@ class Stage:
             ui.say(f"  {shown}"[: max(40, shutil.get_terminal_size().columns - 1)], "dim")
 
     def watch(self, command: Sequence[str]) -> tuple[int, list[str]]:
-        """Exit code and lines of both streams, the bar of a run painted while it goes on. Ended after its time, as in `run`."""
+        """Run a command; returns its exit code and lines of both streams. Paints the bar of a run; killed after `STEP_SECONDS`."""
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -186,7 +186,7 @@ class Stage:
                 process.stdout.close()
 
     def ask(self, line: str) -> Any:
-        """One command's JSON, not shown."""
+        """Run a command with `--json` and return the parsed document."""
         code, out = self.run(
             [sys.executable, "-m", "llmlab", *shlex.split(line), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -195,13 +195,13 @@ class Stage:
         return json.loads(out)
 
     def answers(self) -> Any:
-        """What base and tuned model say to one prompt, by the adapter that was fetched."""
+        """The answers of base and tuned model to one prompt, using the fetched adapter."""
         from llmlab.sandbox.examples import prompt
 
         return self.ask(f"try latest {shlex.quote(prompt())}")
 
     def run(self, command: Sequence[str], *, stdout: Any, stderr: Any = None) -> tuple[int, str]:
-        """Exit code and output. The program is never left behind, however this ends."""
+        """Run a command; returns its exit code and output. The process is never left running."""
         process = subprocess.Popen(
             command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, text=True
         )
@@ -220,26 +220,26 @@ class Stage:
 
 
 def _shown(line: str, lines: Sequence[str]) -> str:
-    """Of what a command has said, the line that the demo shows; "" for none."""
+    """The line of a command's output that the demo shows, "" for none."""
     pattern = re.compile(ONE_LINE.get(line.partition(" ")[0], "(?!)"))
     shown = [" ".join(" ".join(match.groups()).split()) for text in lines if (match := pattern.match(text))]
     return shown[-1] if shown else ""
 
 
 def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without a lab of the user's own."""
+    """The environment without the user's own lab settings."""
     return {name: value for name, value in environment.items() if not name.startswith("LLMLAB_")}
 
 
 def fetched_file(folder: Path, name: str) -> Path:
-    """The one file of that name that the fetch brought."""
+    """The fetched file of this name among the outputs."""
     for path in sorted(folder.glob(f"outputs/**/{name}")):
         return path
     raise LabError(f"there is no {name} among the outputs in {folder}", "llmlab demo -vv")
 
 
 def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
-    """The end of the demo, from what the commands told and left."""
+    """Build the demo's result from the commands' documents and files."""
     metrics = [json.loads(line) for line in fetched_file(folder, METRICS_FILE).read_text(encoding="utf-8").splitlines()]
     losses = [float(row["loss"]) for row in metrics if row.get("loss") is not None]
     run = status["run"]
@@ -262,7 +262,7 @@ def summary(folder: Path, status: Any, answers: Any, seconds: float) -> Shown:
 
 
 def view(facts: Shown) -> Any:
-    """The end of the demo in words."""
+    """The screen with the demo's result."""
     from llmlab.commands.run_screens import pairs
 
     market = "spot" if facts.spot else "on-demand"

@@ -1,4 +1,4 @@
-"""`doctor --gpu`: an ordinary launch of what a GPU is tried by."""
+"""`doctor --gpu`: an ordinary launch of a tiny training run that tests a GPU."""
 
 from llmlab.commands import launch, run_screens
 from llmlab.commands.state import CliContext
@@ -10,7 +10,7 @@ ANSWER = (
 
 
 def check_gpu(cli: CliContext, instance_type: str, *, yes: bool, both: bool) -> None:
-    """Upload the tiny model and its examples, show the price, ask, launch, and say where the answer will be."""
+    """Upload the tiny model and its examples, show the price, ask, launch, and say where the result will be."""
     from llmlab.ops import gpu_check
 
     if both:

@@ -1,4 +1,4 @@
-"""How a command's help looks: options by what they are about, and an example that runs."""
+"""The layout of a command's help: options in sections, and an example that runs."""
 
 import re
 from typing import Any
@@ -39,7 +39,7 @@ EXAMPLES = {
     "sandbox data": "llmlab sandbox data data --rows 100",
     "demo": "llmlab demo",
 }
-"""Command → a line of it, as a user would type it."""
+"""Command → an example, as a user would type it."""
 AT_A_GLANCE = {
     "init": "Write llmlab.toml, recipe.yaml and the workflow into a project",
     "bootstrap": "Make the lab, or bring it back to what it should be",
@@ -66,7 +66,7 @@ AT_A_GLANCE = {
     "demo": "The whole way in a sandbox on this machine, in a minute or two",
     "sandbox": "An AWS of your own on this machine: no account, no Docker",
 }
-"""Command → what it is for, on one line of `llmlab --help`; its own help says the rest."""
+"""Command → its summary on one line of `llmlab --help`."""
 OPTIONS = {
     "launch": {
         "What is trained": ("recipe", "settings", "data", "run_name", "image"),
@@ -74,9 +74,9 @@ OPTIONS = {
         "How much and how long": ("max_hours", "max_cost", "idle_minutes", "no_auto_shutdown", "no_resume", "wait_hours"),
     }
 }
-"""Command → sections of its help, by the names of the parameters; the rest stands under the usual headings."""
+"""Command → sections of its help by parameter names; other parameters stand under the usual headings."""
 TYPE = re.compile(r"<(?:list\[)?([a-z| ]+)\]?>")
-"""How Typer writes a value of which nobody has said what it is."""
+"""How Typer shows the value of an option without a metavar."""
 OF_TYPE = {"int": "COUNT", "float": "NUMBER", "path": "PATH"}
 VALUES = {
     "lab": "NAME", "email": "ADDRESS", "github": "OWNER/REPOSITORY", "github_ids": "ID/ID", "budget": "DOLLARS", "vpc_id": "ID",
@@ -85,9 +85,9 @@ VALUES = {
     "limit_minutes": "MINUTES", "notice_seconds": "SECONDS", "wait_for_capacity": "MINUTES", "max_length": "TOKENS", "max_tokens": "TOKENS",
     "gpu": "TYPE",
 }  # fmt: skip
-"""Option → what its value is, as the other options say it of theirs."""
+"""Option → metavar of its value."""
 ANYWHERE = ("--profile", "--region", "--config", "--json", "--verbose")
-"""Options that may stand on every line, for completion."""
+"""The global options, for completion."""
 
 
 class Command(TyperCommand):
@@ -117,7 +117,7 @@ class Command(TyperCommand):
                 formatter.write_text(example)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """With the options that may stand anywhere, which are no parameters of any command."""
+        """Complete also the global options, which are no parameters of any command."""
         completions = list(super().shell_complete(ctx, incomplete))
         if incomplete.startswith("-"):
             kinds = [type(completion) for completion in super().shell_complete(ctx, "--")]
@@ -126,12 +126,12 @@ class Command(TyperCommand):
 
 
 def _with_value(option: str, left: str) -> str:
-    """An option with what its value is, or which values it may have."""
+    """An option's help entry with the metavar of its value, or its choices."""
     return TYPE.sub(lambda kind: kind[1] if "|" in kind[1] else VALUES.get(option, OF_TYPE.get(kind[1].split()[0], "TEXT")), left)
 
 
 def dress(app: Any) -> None:
-    """Let every command of an app, and of the groups in it, be such a command."""
+    """Use `Command` for every command of an app and of its groups."""
     for command in app.registered_commands:
         command.cls = Command
     for group in app.registered_groups:

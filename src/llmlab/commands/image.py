@@ -42,5 +42,5 @@ def push(ctx: typer.Context, tag: Tag = __version__, context: Context = None, ex
 
 
 def tags(tag: str) -> tuple[str, ...]:
-    """The tag asked for, and `latest`."""
+    """The tags to set: the given one, and `latest`."""
     return tuple(dict.fromkeys((tag, "latest")))

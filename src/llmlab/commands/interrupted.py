@@ -1,4 +1,4 @@
-"""What Ctrl-C leaves behind, and the command that goes on from there, for commands that do not know better themselves."""
+"""Messages for Ctrl-C: what an interrupted command leaves behind, and the command that continues from there."""
 
 import shlex
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ LEFT = {
     "init": ("files that were written stay", None),
     "connect": ("the session is closed, the run goes on", "llmlab status"),
 }
-"""Command → what is left, and the command that goes on from there (None: the same line again)."""
+"""Command → what it leaves behind, and the command that continues from there (None: the same line again)."""
 
 
 WATCHING = {"status": {"--watch", "-w"}, "logs": {"--follow", "-f"}}
-"""Commands that go on until Ctrl-C: it is their end, and nothing to be told about."""
+"""Commands that run until Ctrl-C, which is their normal end and no error."""
 
 
 def is_watching(arguments: Sequence[str]) -> bool:
-    """Whether the line only looks, until it is left."""
+    """Whether a command line only watches until Ctrl-C."""
     command = next((word for word in arguments if not word.startswith("-")), "")
     return bool(WATCHING.get(command, set()) & set(arguments))
 

@@ -95,18 +95,18 @@ def bootstrap(
 
 
 NOT_THE_LABS = frozenset({"lab", "profile", "region", "training_network"})
-"""Settings that say which lab is meant or what its runs are and change none of its resources: a variable may hold them for one command."""
+"""Settings that select the lab or concern its runs, and change none of its resources: bootstrap does not remember them from variables."""
 
 
 def from_the_environment(cli: CliContext) -> list[str]:
-    """The settings of the lab's own resources that a variable gave: forgotten, the next bootstrap would take them back."""
+    """Settings of the lab's resources that came from variables: if not remembered, the next bootstrap would revert them."""
     from llmlab.config import VARIABLES
 
     return [key for key, origin in cli.loaded.origins.items() if origin in VARIABLES and key not in NOT_THE_LABS]
 
 
 class _Counter:
-    """Moves the bar, and says each change on a line where there is no bar."""
+    """Moves the progress bar; without a terminal prints a line for each change."""
 
     def __init__(self, ui: Ui, total: int, progress: Any) -> None:
         self.ui, self.total, self.progress, self.done = ui, total, progress, 0
@@ -119,7 +119,7 @@ class _Counter:
 
 
 def _show_plan(ui: Ui, facts: "Preview") -> None:
-    """Before the question the plan is narrative: stdout is for the result."""
+    """Show the plan on stderr before the question, as stdout is for the result."""
     if not ui.as_json:
         compact = not ui.verbosity and _is_new(facts)
         for part in preview_view(facts, compact=compact, properties=not compact):
@@ -127,20 +127,20 @@ def _show_plan(ui: Ui, facts: "Preview") -> None:
 
 
 def _is_new(facts: "Preview") -> bool:
-    """Whether a plan only makes things, of which nobody knows anything yet that could be lost."""
+    """Whether a plan only creates resources."""
     return all(change.action == "create" for change in facts.changes)
 
 
 SYMBOLS = {"create": ("+", "green"), "update": ("~", "yellow"), "delete": ("-", "red")}
 LONGEST = 200
 FEW = 10
-"""New resources that are named one by one where nobody asked for more words."""
+"""Up to how many resources are listed one by one without `-v`."""
 
 
 def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = True) -> Iterable["RenderableType"]:
-    """One line a resource, a line a kind of many to make, a paragraph of them where it is `compact`.
+    """The plan of a bootstrap: a line for each resource; many new ones as a line for each kind, or `compact` as one paragraph.
 
-    With `properties` they stand under it, those of a changed one from what they are to what they should be.
+    With `properties` each resource's properties are listed below it, for a changed one with the old and the new value.
     """
     from rich.text import Text
 
@@ -172,9 +172,9 @@ def preview_view(facts: "Preview", *, compact: bool = False, properties: bool = 
 
 
 def in_words(value: Any, here: re.Pattern[str] | None = None) -> str:
-    """A property's value in at most a line or two: documents by what they hold, long texts cut.
+    """A property's value in at most `LONGEST` characters, documents summarised.
 
-    `here` is how the ARNs of this account and region begin, which the first line of a plan has told.
+    `here` matches the beginning of ARNs of this account and region, which is left out: the plan's first line shows it.
     """
     text = here.sub("", _in_words(value)) if here else _in_words(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -197,14 +197,14 @@ def _in_words(value: Any) -> str:
 
 
 def _item_in_words(item: Any) -> str:
-    """One of a list: itself, the title of a dashboard's widget, or what kind of thing it is."""
+    """An element of a list: its text, a dashboard widget's title, its type, or its keys."""
     if not isinstance(item, dict):
         return str(item)
     return str(item.get("properties", {}).get("title") or item.get("type") or ", ".join(item))
 
 
 def _mapping_in_words(value: dict[str, Any]) -> str:
-    """Keys with the same words stand together; a statement says its own name."""
+    """A mapping in words: keys with the same value are grouped, policy statements show their Sid."""
     if not any(isinstance(item, dict | list) for item in value.values()):
         return ", ".join(f"{key}={_in_words(item)}" for key, item in value.items())
     keys: dict[str, list[str]] = {}
@@ -218,7 +218,7 @@ def _is_statement(value: Any) -> bool:
 
 
 def _statements_in_words(statements: list[dict[str, Any]]) -> str:
-    """A policy by the names of its statements; a trust policy, which has one without a name, by whom it trusts."""
+    """A policy by the Sids of its statements; a trust policy, whose statement has none, by its principals."""
     if all("Sid" in statement for statement in statements):
         return ", ".join(statement["Sid"] for statement in statements)
     principals = [", ".join(map(str, statement["Principal"].values())) for statement in statements]
@@ -275,7 +275,7 @@ def doctor(
 
 
 def ask_for_quotas(cli: CliContext, *, yes: bool) -> None:
-    """The quotas that are too small, a question, and a request for each that has none yet."""
+    """Show the quotas that are too small, ask, and request an increase of each without a pending request."""
     from llmlab.ops import quota_increases
 
     wanted = quota_increases.too_small(cli.aws, cli.settings)
@@ -302,7 +302,7 @@ HEALTH = {"ok": "green", "warning": "yellow", "failed": "red", "unknown": "dim"}
 
 
 def checkup_view(facts: "Checkup") -> Iterable["RenderableType"]:
-    """One line a check, and under what is wrong the command, so that it can be copied whole."""
+    """The check-up: a line for each check, and below a failed one the command that fixes it."""
     width = max(len(check.name) for check in facts.checks)
     for check in facts.checks:
         yield Hanging(f"{check.health:8}{check.name:{width}}  ", check.message, lead_style=HEALTH[check.health])
@@ -342,7 +342,7 @@ def teardown(
 
 
 def going_view(leftovers: "Sequence[Leftover]", *, names: bool) -> Iterable["RenderableType"]:
-    """What would go: where it is a whole lab, in a paragraph of kinds, and by name what holds something or runs."""
+    """The resources that a teardown deletes: many as a paragraph of kinds, with the names of those that hold data or run."""
     if names or len(leftovers) <= FEW:
         yield table(("kind", "name"), [(leftover.kind, leftover.id) for leftover in leftovers])
         return
@@ -354,7 +354,7 @@ def going_view(leftovers: "Sequence[Leftover]", *, names: bool) -> Iterable["Ren
 
 
 HOLDING = frozenset({"instance", "data bucket", "outputs bucket", "image repository", "secret"})
-"""Kinds of what is more than a name: it runs, or somebody has put something into it."""
+"""Kinds of resources that run or hold data of the user."""
 
 
 def _confirm_everything(cli: CliContext, confirm: str | None) -> None:
@@ -366,7 +366,7 @@ def _confirm_everything(cli: CliContext, confirm: str | None) -> None:
 
 
 def under_way_words(run: "Run", *, everything: bool) -> str:
-    """What a teardown does to a run, and what of it is lost."""
+    """What a teardown does to an unfinished run, and what of it is lost."""
     at = f"step {run.step}{f' of {run.total_steps}' if run.total_steps else ''}"
     if everything:
         lost = "all of it is lost"

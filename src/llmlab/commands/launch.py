@@ -1,4 +1,4 @@
-"""What starts a run, and what it would cost: estimate, launch."""
+"""The commands that estimate and start a run: estimate, launch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +91,7 @@ def estimate(
 
 
 def estimate_with(cli: CliContext, aws: "Aws", recipe: "Recipe", data: str, types: tuple[str, ...], spot: bool | None) -> "Estimate":
-    """By the prices, the quotas and the dataset of the account."""
+    """Estimate with the prices, quotas and dataset of the account."""
     from llmlab.ops import model_size, uploaded
     from llmlab.ops.compare import compare
     from llmlab.ops.supply import BOTH
@@ -106,7 +106,7 @@ def estimate_with(cli: CliContext, aws: "Aws", recipe: "Recipe", data: str, type
 def estimate_without(
     cli: CliContext, recipe: "Recipe", data: str, types: tuple[str, ...], markets: tuple[bool, ...], why: LabError
 ) -> "Estimate":
-    """By list prices, with a folder or a file of this machine as the dataset."""
+    """Estimate without an account: by list prices, with a local folder or file as the dataset."""
     from llmlab.ops import model_size
     from llmlab.ops.compare import by_list_prices
     from llmlab.ops.validate import as_manifest
@@ -187,7 +187,7 @@ def launch(
 
 
 def start(cli: CliContext, wish: "Wish", name: str, *, wait_minutes: float, yes: bool) -> "Launch":
-    """Everything checked, what it would be and cost shown, a question, and an instance. `name` is what the recipe is called."""
+    """Check everything, show the plan and its cost, ask, and start the run. `name` is the recipe's name for the plan."""
     from llmlab.commands import choice_screens
     from llmlab.ops.hub import Hub
     from llmlab.ops.launch import launch as start_run
@@ -201,7 +201,7 @@ def start(cli: CliContext, wish: "Wish", name: str, *, wait_minutes: float, yes:
 
 
 def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe"]:
-    """The recipe the user means, and what to call it: the file named, `recipe.yaml` of this folder, or the shipped default."""
+    """Load the recipe, returned with its name: the named one, `recipe.yaml` of this folder, or the shipped default."""
     from llmlab.recipe import DEFAULT, load
 
     overrides: dict[str, str] = {}
@@ -215,5 +215,5 @@ def read_recipe(name: str, settings: Sequence[str] | None) -> tuple[str, "Recipe
 
 
 def split(types: Sequence[str] | None) -> tuple[str, ...]:
-    """Instance types out of repeated options and commas, each once."""
+    """Split instance types at commas, each once, from a repeatable option."""
     return tuple(dict.fromkeys(name.strip() for text in types or () for name in text.split(",") if name.strip()))

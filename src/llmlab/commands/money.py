@@ -1,4 +1,4 @@
-"""Money: cost."""
+"""The cost command: this month's cost by run and by service."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +39,7 @@ def cost(
 
 
 def view(facts: "Costs") -> "Iterator[RenderableType]":
-    """The month in words."""
+    """The screen of the month's costs."""
     yield f"runs in {facts.month}, at the prices of their pools"
     yield CostTable(facts)
     if facts.services is not None:
@@ -64,14 +64,14 @@ def view(facts: "Costs") -> "Iterator[RenderableType]":
 
 
 def kept_words(facts: "Kept") -> str:
-    """What storage costs a month, by what holds it, and what this month's log lines cost."""
+    """The monthly cost of storage by kind, and the cost of this month's log lines."""
     held = ", ".join(f"{name} {dollars(amount)}" for name, amount in facts.storage.items() if amount >= CENT)
     storage = f"storage about {dollars(sum(facts.storage.values()))} a month{f' ({held})' if held else ''}"
     return f"{storage}; log lines of this month {facts.log_gb:.2f} GB, about {dollars(facts.logs)}"
 
 
 class CostTable:
-    """A line for each attempt of each run, and a sum where there are several; zones and parts only where there is room."""
+    """The table of costs: a line for each attempt, and a total for a run with several; zones and parts only on a wide terminal."""
 
     def __init__(self, facts: "Costs") -> None:
         self.facts = facts
@@ -103,7 +103,7 @@ class CostTable:
 
 
 def _comparison(facts: "Comparison") -> "Iterator[RenderableType]":
-    """Our numbers beside AWS's, for what is a day past."""
+    """Our costs compared with those of Cost Explorer, for days that are over."""
     named = [compared for compared in facts.runs or facts.days if compared.ours or compared.billed]
     rows = [(compared.name, *_compared(compared)) for compared in named]
     if len(rows) != 1:

@@ -1,4 +1,4 @@
-"""`llmlab bootstrap --print-operator-policy`."""
+"""The output of `llmlab bootstrap --print-operator-policy`."""
 
 import json
 
@@ -6,7 +6,7 @@ from llmlab.commands.state import CliContext
 
 
 def show(cli: CliContext) -> None:
-    """The policies as one JSON document; what to do with them beside it."""
+    """Print the policies as one JSON document, and on stderr how to use them."""
     from llmlab.ops import operator_policy
 
     printed = operator_policy.of(cli.settings, lambda: cli.aws)

@@ -1,4 +1,4 @@
-"""One bar for a whole run: boot, data, loading, training, upload. How far it is, as a share, and as a line of text."""
+"""The progress bar of a whole run: boot, data, loading, training, upload, as a share and as a line of text."""
 
 import re
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ STAGES = {
     "finished": ("upload", UPLOAD, 1.0),
     "uploading": ("upload", UPLOAD, 1.0),
 }
-"""Phase of the heartbeat → what it is called, and its share of the bar: of what is not counted, a usual one."""
+"""Phase of the heartbeat → its label, and where on the bar it begins and ends; phases without a count have a typical share."""
 WIDTH = 16
 STEP = re.compile(r"step (\d+)/(\d+)")
 
@@ -36,7 +36,7 @@ def _stage(run: "Run") -> tuple[str, float, float]:
 
 
 def _within(begin: float, end: float, step: int, total: int) -> float:
-    """How far a stage is: only what comes before the upload is counted in steps."""
+    """The position on the bar within a stage: only stages before the upload are counted in steps."""
     return begin + (end - begin) * min(1.0, step / total) if total and begin < UPLOAD else begin
 
 
@@ -49,7 +49,7 @@ def share(run: "Run") -> float:
 
 
 def share_of_words(words: str) -> float | None:
-    """The same of a line that `run_screens.progress_line` has written, None for a line of another kind."""
+    """Parse the share from a line of `run_screens.progress_line`, None for any other line."""
     head, match = words.partition(",")[0], STEP.search(words)
     if not head.startswith(("starting", "running", "succeeded", "failed", "stopped", "interrupted", "pending")):
         return None
@@ -61,13 +61,13 @@ def share_of_words(words: str) -> float | None:
 
 
 def bar(done: float, width: int = WIDTH) -> str:
-    """`━━━━━━━─────────  30 %`."""
+    """Draw a bar, as `━━━━━━━─────────  30 %`."""
     full = round(width * max(0.0, min(1.0, done)))
     return f"{'━' * full}{'─' * (width - full)} {done:4.0%}"
 
 
 def line(run: "Run") -> str:
-    """The bar with what it stands at: stage, step, reward or loss, dollars, what is left."""
+    """The bar of a run with its stage, step, reward or loss, cost and time left."""
     parts = [
         stage(run) + (f", attempt {run.attempt}" if (run.attempt or 0) > 1 else ""),
         f"{run.step or 0}/{run.total_steps}" if run.total_steps else "",

@@ -1,4 +1,4 @@
-"""A run as one page: report."""
+"""The report command: one HTML page about a run."""
 
 import shlex
 import webbrowser
@@ -43,7 +43,7 @@ def report(
 
 
 def opened(address: str) -> bool:
-    """Whether a browser shows it. One that is registered and not there raises: https://docs.python.org/3/library/webbrowser.html."""
+    """Open an address in the browser; False when none can. A registered browser that is missing raises: https://docs.python.org/3/library/webbrowser.html."""
     try:
         return webbrowser.open(address)
     except (OSError, webbrowser.Error):

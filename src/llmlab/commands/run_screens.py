@@ -1,4 +1,4 @@
-"""How runs look on a terminal: the list, one run, a launch. Facts come in, what rich draws goes out."""
+"""The screens of runs: the list, one run, and the results of launch, resume and rm."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ STYLES = {
 
 
 def state_words(run: "Run") -> str:
-    """`running`, `starting`, `failed (out_of_memory)`."""
+    """The state of a run in words, as `running`, `starting`, `failed (out_of_memory)`."""
     if run.state is RunState.RUNNING and run.phase not in {"", "training"}:
         return f"{run.state} ({run.phase})"
     if run.reason and run.reason not in {EndReason.COMPLETED, EndReason.STOPPED_BY_USER}:
@@ -47,7 +47,7 @@ def step_words(run: "Run") -> str:
 
 
 def learned_words(run: "Run", digits: int = 3) -> str:
-    """`loss 0.273, reward 0.812`: what of these the run has."""
+    """The newest values of LEARNED, as `loss 0.273, reward 0.812`."""
     numbers = {name: getattr(run, name) for name in LEARNED}
     return ", ".join(f"{name} {number:.{digits}f}" for name, number in numbers.items() if number is not None)
 
@@ -57,7 +57,7 @@ def hours_words(run: "Run") -> str:
 
 
 def progress_line(run: "Run") -> str:
-    """One line of narrative on how a run is."""
+    """The progress of a run in one line."""
     parts = [f"step {step_words(run)}" if step_words(run) else "", learned_words(run)]
     parts += [
         f"{count(run.tokens_per_second)} tokens/s" if run.tokens_per_second else "",
@@ -72,7 +72,7 @@ def progress_line(run: "Run") -> str:
 
 
 def parts_words(parts: Mapping[str, float]) -> str:
-    """`: instance $0.31, disk $0.03, address $0.01`, where there is more than the instance."""
+    """The parts of a cost, as `: instance $0.31, disk $0.03, address $0.01`; "" for the instance alone."""
     named = [f"{what} {dollars(amount)}" for what, amount in parts.items() if amount]
     return f": {', '.join(named)}" if len(parts) > 1 and named else ""
 
@@ -85,7 +85,7 @@ def _decimals(number: float | None) -> str:
 
 
 class RunsTable:
-    """The runs, as many columns as the terminal is wide for; a column in which nobody has anything is not drawn."""
+    """The table of runs, with more columns on a wide terminal; an empty column is not drawn."""
 
     def __init__(self, runs: Sequence["Run"], now: datetime) -> None:
         self.runs = runs
@@ -125,7 +125,7 @@ class RunsTable:
 
 
 def overview(facts: "Overview", now: datetime) -> Iterator["RenderableType"]:
-    """The lab in two lines, then its runs."""
+    """The screen of `status`: the lab in two lines, then its runs."""
     where = f"in {facts.region}, account {facts.account}"
     if not facts.bootstrapped:
         kept = f"its results are kept: {facts.total} run{'' if facts.total == 1 else 's'}" if facts.total else "its outputs bucket is empty"
@@ -157,7 +157,7 @@ def _lab_words(facts: "Overview") -> str:
 
 
 def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
-    """Everything about one run."""
+    """The screen of `status RUN`: everything about one run."""
     yield pairs([*_course(facts, now), *_parts(facts)])
     if facts.attempts:
         yield ""
@@ -165,7 +165,7 @@ def one_run(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
 
 
 def ended(facts: "Detail", now: datetime) -> Iterator["RenderableType"]:
-    """How a run that was followed went: of what it is made stands above, and a single attempt is the run itself."""
+    """The screen after a followed run has ended: its course, and its attempts where there are several."""
     yield pairs(list(_course(facts, now)))
     if len(facts.attempts) > 1:
         yield ""
@@ -220,13 +220,13 @@ def _parts(facts: "Detail") -> Iterator[tuple[str, str]]:
 
 
 def objective_words(objective: str | None, recipe: Mapping[str, Any]) -> str:
-    """`dpo, ` and `sft by TRL, `, "" for what is trained where nothing else is said."""
+    """The objective as a prefix, `dpo, ` or `sft by TRL, `; "" for sft by our own engine."""
     by_trl = recipe.get("engine") == "trl"
     return "" if objective == "sft" and not by_trl else f"{objective}{' by TRL' if by_trl else ''}, "
 
 
 def rewards_words(recipe: Mapping[str, Any]) -> str:
-    """`exact_match, 0.5 x reward.py`; "" for an objective without rewards."""
+    """The rewards of a recipe, as `exact_match, 0.5 x reward.py`; "" for an objective without rewards."""
     section = recipe.get("grpo")
     rewards = section.get("rewards") if isinstance(section, dict) and recipe.get("objective") == "grpo" else None
     return ", ".join(_reward_words(reward) for reward in rewards if isinstance(reward, dict)) if isinstance(rewards, list) else ""
@@ -240,7 +240,7 @@ def _reward_words(reward: Mapping[str, Any]) -> str:
 
 
 class AttemptsTable:
-    """A line for each attempt; who started it and on which instance only where there is room."""
+    """The table of attempts; who started each and its instance only on a wide terminal."""
 
     def __init__(self, facts: "Detail") -> None:
         self.facts = facts
@@ -265,7 +265,7 @@ class AttemptsTable:
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
-    """Names and values in two columns."""
+    """A table of names and values in two columns."""
     drawn = empty_table(show_header=False, padding=(0, 2, 0, 0))
     drawn.add_column(style="dim", no_wrap=True)
     drawn.add_column(overflow="fold")
@@ -278,7 +278,7 @@ def pairs(rows: Sequence[tuple[str, str]]) -> "RenderableType":
 
 
 def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
-    """What a launch did."""
+    """The result of a launch, as names and values."""
     about = "about " if facts.approximate else ""
     yield "run", facts.run + (f" ({facts.name})" if facts.name else "")
     yield "instance", f"{facts.instance}, {facts.instance_type} in {facts.zone}, {'spot' if facts.spot else 'on-demand'}"
@@ -289,12 +289,12 @@ def launched(facts: "Launch") -> Iterator[tuple[str, str]]:
 
 
 def removal_question(facts: "Leaving") -> str:
-    """What is agreed to with a yes."""
+    """The question before a run is deleted."""
     return f"delete {_leaving(facts)}, which nothing brings back?"
 
 
 def removed(facts: "Leaving") -> str:
-    """What is gone, in a line."""
+    """The result of `rm` in a line."""
     return f"deleted {_leaving(facts)}"
 
 
@@ -304,14 +304,14 @@ def _leaving(facts: "Leaving") -> str:
 
 
 def resume_question(facts: "Prepared") -> str:
-    """What is agreed to with a yes."""
+    """The question before a run is resumed."""
     attempt = facts.attempt
     market = "spot" if attempt.spot else "on-demand"
     return f"start {attempt.run} again, {market}, for at most {hours(facts.most_hours)}, {dollars(facts.most_cost)}?"
 
 
 def resumed(facts: "Resumed") -> str:
-    """A new attempt in a sentence."""
+    """The result of a resume in a sentence."""
     attempt = facts.attempt
     where = f"from step {facts.step}" if facts.step else "from the beginning"
     market = "spot" if attempt.spot else "on-demand"

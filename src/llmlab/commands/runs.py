@@ -1,4 +1,4 @@
-"""Runs that were started: status, logs, stop, resume, rm, connect."""
+"""The commands on existing runs: status, logs, stop, resume, rm, connect."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +51,7 @@ def status(
 
 
 def show_runs(cli: CliContext, *, every: bool, clear: bool) -> bool:
-    """The list; False, as there may always be another run."""
+    """Show the list of runs; returns False, because more runs may start at any time."""
     from llmlab.commands import run_screens
     from llmlab.ops.overview import overview
     from llmlab.ops.runs import first_step
@@ -68,7 +68,7 @@ def show_runs(cli: CliContext, *, every: bool, clear: bool) -> bool:
 
 
 def show_run(cli: CliContext, name: str, *, clear: bool) -> bool:
-    """One run; whether it is over."""
+    """Show one run; returns whether it is over."""
     from llmlab.commands import run_screens
     from llmlab.ops.runs import detail, resolve
 
@@ -132,11 +132,11 @@ def logs(
 
 
 SCREEN = 20
-"""Lines of a log that are shown on a terminal where nobody asked for more; into a pipe or a file go all."""
+"""Lines of a log that are shown on a terminal without options; a pipe or a file gets all."""
 
 
 def write_line(cli: CliContext, wanted: "LogQuery", line: "LogLine") -> None:
-    """One line of a log: with JSON asked for, a document of its own."""
+    """Print one line of a log, with `--json` as a document of its own."""
     if cli.ui.as_json:
         cli.ui.record(line)
         return
@@ -233,7 +233,7 @@ def connect(
 
 
 def follow(cli: CliContext, run: str) -> None:
-    """Tell how a run is until it is over; a run that did not succeed is an error."""
+    """Show a run's progress until it is over; raises `LabError` if it did not succeed."""
     from llmlab.commands import progress, run_screens
     from llmlab.ops.follow import follow as op
     from llmlab.ops.runs import detail

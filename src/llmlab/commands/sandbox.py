@@ -1,4 +1,4 @@
-"""The sandbox: an AWS of your own on this machine, without root, Docker or an account."""
+"""The sandbox commands: a simulated AWS on this machine, without root, Docker or an account."""
 
 import os
 import shlex
@@ -19,11 +19,11 @@ from llmlab.contract import RUN_ID
 from llmlab.errors import LabError, UsageError
 
 START = 'eval "$(llmlab sandbox start)"'
-"""Leads a shell into it."""
+"""The command that starts the sandbox and directs the shell to it."""
 
 
 class MachineKind(StrEnum):
-    """What a sandbox's machines are."""
+    """How the sandbox runs an instance: as processes, or as a container."""
 
     PROCESS = "process"
     DOCKER = "docker"
@@ -104,7 +104,7 @@ def start(
 
 
 def own_folder_first(environment: Mapping[str, str], folder: Path | None = None) -> dict[str, str]:
-    """The environment in which `llmlab` is this program, whose folder a virtual environment may have that is not active."""
+    """The environment with this program's folder first in PATH, so that `llmlab` is found without an active virtual environment."""
     folder = folder or Path(sys.executable).parent
     if not (folder / "llmlab").is_file():
         return dict(environment)
@@ -112,7 +112,7 @@ def own_folder_first(environment: Mapping[str, str], folder: Path | None = None)
 
 
 def in_containers(kind: MachineKind) -> bool:
-    """Whether machines shall be containers."""
+    """Whether the sandbox runs instances as containers."""
     from llmlab.sandbox.estate import requirements
 
     return kind is MachineKind.DOCKER or (kind is MachineKind.AUTO and requirements.possible())

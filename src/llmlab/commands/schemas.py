@@ -1,7 +1,7 @@
-"""What each command prints with --json, as JSON Schema, made of the dataclasses that the commands show.
+"""The JSON Schemas of what each command prints with `--json`, built from the dataclasses that the commands show.
 
-A field whose class gives it "" as default is null until somebody knows it, as `ui.to_json` writes it. A schema takes exactly the
-fields that there are; a test holds what the commands print in all tests to it.
+A field whose default is "" is null until its value is known, as `ui.to_json` writes it. A schema allows exactly the existing fields; the
+tests check all output of commands against it.
 """
 
 import ast
@@ -103,13 +103,13 @@ FORMS: dict[str, Any] = {
     "sandbox data": {"path": str, "rows": int},
     "demo": Shown,
 }
-"""Command, with what of the line decides what it prints → what that is: a class, or the fields themselves."""
+"""Command with the option that decides its output → type of that output: a class, or the fields themselves."""
 NOT_SHOWN = {"connect", "sandbox exec"}
-"""Commands that hand the terminal to another program."""
+"""Commands without a document, as they hand the terminal to another program."""
 
 
 def form_of(words: Sequence[str]) -> str:
-    """The key of `FORMS` for a command line, "" for one without a document."""
+    """The key of `FORMS` for a command line, "" for a command without a document."""
     plain = [word for word in words if not word.startswith("-")]
     command = " ".join(plain[:2]) if " ".join(plain[:2]) in FORMS else (plain or [""])[0]
     long_forms = {"-f": "--follow"}
@@ -180,7 +180,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def field_descriptions(kind: Any) -> dict[str, str]:
-    """What the source says under each field of a class."""
+    """The docstring below each field of a class, by field name, read from the source."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     body = getattr(definition, "body", [])
     return {
@@ -206,7 +206,7 @@ UTC, sizes in bytes unless the name says otherwise. An error is a document too, 
 
 
 def page() -> Iterator[str]:
-    """The page: a table of fields for each command."""
+    """The page `docs/json.md`: a table of fields for each command."""
     yield INTRODUCTION
     for form in FORMS:
         document = schema(form)
@@ -222,7 +222,7 @@ def page() -> Iterator[str]:
 
 
 def kind_words(facts: Mapping[str, Any]) -> str:
-    """The type in words."""
+    """The type of a JSON Schema in words."""
     if "$ref" in facts:
         return str(facts["$ref"]).rpartition("/")[2]
     if "enum" in facts:
@@ -237,5 +237,5 @@ def kind_words(facts: Mapping[str, Any]) -> str:
 
 
 def file_of(form: str) -> str:
-    """Where a command's schema is, beside the page."""
+    """The path of a command's schema, relative to the page."""
     return f"json/{form.replace(' --', '-').replace(' ', '-').lower()}.json"

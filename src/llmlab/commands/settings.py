@@ -1,4 +1,4 @@
-"""The user's own project and settings: init, config, secret."""
+"""The commands for the user's project and settings: init, config, secret."""
 
 import getpass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every command is handed as `ctx.obj`: settings, account, clock and voice, each made when first asked for."""
+"""The context that every command gets as `ctx.obj`: settings, AWS account, clock and output, each created at its first use."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CliContext:
-    """`flags` holds the global options that were given: `profile`, `region`."""
+    """Settings, account, clock and output of one command line. `flags` holds the global options: `profile`, `region`."""
 
     ui: Ui
     flags: dict[str, str] = field(default_factory=dict)
@@ -37,17 +37,17 @@ class CliContext:
         return self.loaded.settings
 
     def nowhere(self) -> LabError | None:
-        """Why no account can be asked at all, None where one can be tried."""
+        """The error when credentials or the region are missing, None when calls to AWS can be tried."""
         from llmlab.aws.session import BadCredentials, NoRegion
 
         try:
-            self.aws  # noqa: B018 - made at its first use
+            self.aws  # noqa: B018 - created at its first use
         except (BadCredentials, NoRegion) as error:
             return error
         return None
 
     def account(self) -> "tuple[Aws | None, LabError | None]":
-        """The account, or why there is none: for commands that have something to say without."""
+        """The AWS account, or the error why there is none: for commands that also work without one."""
         from llmlab.aws.session import BadCredentials, NoRegion
 
         try:

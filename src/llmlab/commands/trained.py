@@ -1,4 +1,4 @@
-"""What a run has made of its model: try it, merge it."""
+"""The commands on a trained model: try, merge."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,14 +73,14 @@ def merge(
 
 
 def answers_view(answers: "ModelAnswers") -> "RenderableType":
-    """Both answers below each other."""
+    """The screen of `try`: the prompt and both models' answers."""
     from llmlab.commands.run_screens import pairs
 
     return pairs([("prompt", answers.prompt), ("base model", answers.base or "(nothing)"), ("tuned model", answers.tuned or "(nothing)")])
 
 
 def merged_view(merged: "MergeResult") -> Iterator["RenderableType"]:
-    """Where it lies and how exact it is."""
+    """The screen of `merge`: the merged model's folder and its accuracy."""
     share = merged.difference / merged.logit if merged.logit else 0.0
     known = "its weights are those the adapter was trained on" if merged.checked else "whether the adapter was trained on it is not known"
     yield f"{merged.folder}: {merged.files:,} files, {size(merged.size)}, {merged.dtype}"

@@ -1,4 +1,4 @@
-"""Times, money, counts and sizes as people read them."""
+"""Formatting of times, money, counts and sizes for people."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ HOUR = 60
 
 
 def duration(seconds: float | None) -> str:
-    """`45s`, `12m`, `3h05m`, `2d4h`; "" for None."""
+    """Format a duration as `45s`, `12m`, `3h05m`, `2d4h`; "" for None."""
     if seconds is None:
         return ""
     whole = max(0, round(seconds))
@@ -27,7 +27,7 @@ def duration(seconds: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """`812`, `4.1 k`, `1.2 M`, `7.6 B`; "" for None."""
+    """Format a count as `812`, `4.1 k`, `1.2 M`, `7.6 B`; "" for None."""
     if number is None:
         return ""
     for size, unit in ((1e9, " B"), (1e6, " M"), (1e4, " k")):
@@ -37,7 +37,7 @@ def count(number: float | None) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes in the largest unit of which there is at least one: `812 B`, `4.1 KB`, `16 GB`."""
+    """Format bytes in the largest unit of at least one: `812 B`, `4.1 KB`, `16 GB`."""
     unit, *larger = "B", "KB", "MB", "GB", "TB"
     while number >= 1000 and larger:
         number, unit = number / 1000, larger.pop(0)
@@ -45,7 +45,7 @@ def size(number: float) -> str:
 
 
 def hours(number: float) -> str:
-    """`1 hour`, `2.5 hours`."""
+    """Format hours as `1 hour`, `2.5 hours`."""
     return f"{number:g} hour{'' if number == 1 else 's'}"
 
 

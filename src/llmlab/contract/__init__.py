@@ -1,4 +1,4 @@
-"""Every name that two of our programs share: the CLI, the user data, the agent, the trainer and the watchdog.
+"""The protocol of our programs (CLI, user data, agent, trainer, watchdog): every name and document that two of them share.
 
 Standard library only, because it ships inside the watchdog's zip. Each builder has an inverse (`parse(build(x)) == x`), and a
 test asserts that no other module, template or Dockerfile spells these literals. Change `VERSION` with any change of meaning.

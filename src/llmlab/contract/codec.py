@@ -1,4 +1,4 @@
-"""Documents as JSON text: what is read can be written again, and is what its type says."""
+"""Encoding and decoding of documents as JSON, checked against the types of their fields: what can be read can be written again."""
 
 import dataclasses
 import functools
@@ -12,13 +12,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 DOCUMENT_BYTES = 1 << 20
-"""A document in S3 is no larger, or it is not read: the watchdog's memory is 256 MiB, and what is read takes a dozen times its size."""
+"""The largest document that is read from S3: the watchdog has 256 MiB of memory, and a parsed document takes a dozen times its size."""
 LARGE_DOCUMENT_BYTES = 4 << 20
-"""The same of documents that list the files of a dataset, a model, a checkpoint or an output (`LARGE`), of which there may be thousands."""
+"""The limit for documents that list the files of a dataset, a model, a checkpoint or an output (`LARGE`), perhaps thousands."""
 
 
 class ContractError(ValueError):
-    """A document that is not what its name says."""
+    """A document cannot be read or written as the kind that it should be."""
 
 
 def kind_name(kind: type[Any]) -> str:
@@ -27,15 +27,15 @@ def kind_name(kind: type[Any]) -> str:
 
 
 def most_bytes(kind: type[Any]) -> int:
-    """How large a document of this kind may be."""
+    """The largest size of a document of this kind, in bytes."""
     return LARGE_DOCUMENT_BYTES if getattr(kind, "LARGE", False) else DOCUMENT_BYTES
 
 
 def body(answer: Mapping[str, Any], most: int = LARGE_DOCUMENT_BYTES) -> bytes:
-    """The bytes behind GetObject's answer, whose `ContentLength` is looked at before any of them is read.
+    """Read the body of a GetObject response; its `ContentLength` is checked first.
 
     Raises:
-        ContractError: there are more than `most`.
+        ContractError: the body has more than `most` bytes.
     """
     size = int(answer["ContentLength"])
     if size > most:
@@ -46,10 +46,10 @@ def body(answer: Mapping[str, Any], most: int = LARGE_DOCUMENT_BYTES) -> bytes:
 
 
 def encode(document: Any) -> bytes:
-    """A document as the body of an object.
+    """Encode a document as the body of an S3 object.
 
     Raises:
-        ContractError: it is larger than its readers read.
+        ContractError: the document is larger than its readers accept.
     """
     content = dump(document).encode()
     most = most_bytes(type(document))
@@ -59,13 +59,13 @@ def encode(document: Any) -> bytes:
 
 
 def dump(document: Any) -> str:
-    """A document as JSON, readable, keys in declaration order. What JSON cannot say is null (NaN) or a question mark (half a character)."""
+    """A document as indented JSON, keys in declaration order. NaN and infinity become null, a lone surrogate a question mark."""
     text = json.dumps(_writable(dataclasses.asdict(document)), indent=1, ensure_ascii=False) + "\n"
     return text.encode(errors="replace").decode()
 
 
 def _writable(value: Any) -> Any:
-    """Plain values whose numbers are finite: a loss may be NaN, which is no number in JSON."""
+    """Plain values with every non-finite number replaced by None: a loss may be NaN, which JSON cannot express."""
     if isinstance(value, dict):
         return {key: _writable(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
@@ -77,10 +77,10 @@ T = TypeVar("T")
 
 
 def load(kind: type[T], text: str | bytes) -> T:
-    """The inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer.
+    """Parse a document, the inverse of `dump`. Unknown fields are ignored, so that an older reader survives a newer writer.
 
     Raises:
-        ContractError: a field is missing, is of another type, or could not be written again: nothing that is read here fails later.
+        ContractError: a field is missing, has another type, or could not be written again, so that no document fails later.
     """
     try:
         return _build(kind, _parsed(text))
@@ -92,12 +92,12 @@ def load(kind: type[T], text: str | bytes) -> T:
 MOST_LEVELS = 32
 """How deep a document may be nested; a recipe, the deepest part of any, has four levels."""
 MOST_WORDS = 300
-"""Characters of what is said about a document: its own text may be part of it."""
+"""Characters of an error about a document, as it may quote the document."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def _parsed(text: str | bytes) -> dict[str, Any]:
-    """A JSON object of finite numbers and of text that UTF-8 can write."""
+    """Parse a JSON object with finite numbers and text that UTF-8 can encode."""
     text = text.decode() if isinstance(text, bytes) else text
     value = json.loads(text, parse_constant=_finite, parse_float=_finite)
     if not isinstance(value, dict):
@@ -138,7 +138,7 @@ def _build(kind: type[T], value: dict[str, Any]) -> T:
 
 
 def _checked(hint: Any, value: Any, name: str) -> Any:
-    """A value of a type with checks beside it, each of which raises `ValueError`."""
+    """Convert a value of an `Annotated` type and run its checks, which raise `ValueError`."""
     kind, *checks = typing.get_args(hint)
     converted = _convert(kind, value, name)
     for check in checks:
@@ -150,7 +150,7 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
 
 
 def _collected(hint: Any, value: Any, name: str) -> Any:
-    """A list as a tuple, or an object as a dict, with each of its values converted."""
+    """Convert a JSON list to a tuple, or an object to a dict, and each of their values."""
     kind: Any = typing.get_args(hint)
     if typing.get_origin(hint) is dict:
         if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The JSON documents that programs leave for each other in the buckets and in the work folder."""
+"""The JSON documents that our programs exchange through the buckets and the work folder."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -49,7 +49,7 @@ class Complete:
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """What others than the trainer read of a checkpoint's state. `best_step`: with the best loss on held-out examples, 0 without any."""
+    """The part of a checkpoint's state that other programs read. `best_step`: best loss on held-out examples, 0 without any."""
 
     best_step: Count = 0
 
@@ -139,7 +139,7 @@ class Spec:
     contract: int = VERSION
 
     def typed(self) -> list[str]:
-        """The words of a launch with this run's limits: the line that launched it, of an older run what its limits say."""
+        """The arguments of the launch of this run: the line that launched it, for older runs rebuilt from its limits."""
         limits = {"--max-hours": f"{self.max_hours:g}", "--max-cost": f"{self.max_cost:g}" if self.max_cost is not None else ""}
         flags = {"--spot": self.spot, "--fallback-on-demand": self.spot and self.fallback_on_demand, "--no-resume": not self.resume}
         values = [word for option, value in limits.items() if value for word in (option, value)]
@@ -199,7 +199,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True)
 class Marker:
-    """The last word about a run: the object `SUCCESS` or `FAILURE`."""
+    """The marker of a finished run: the object `SUCCESS` or `FAILURE`."""
 
     LARGE: ClassVar[bool] = True
     run: str
@@ -209,7 +209,7 @@ class Marker:
     detail: str = ""
     """One sentence, without a period."""
     hint: str = ""
-    """A command in words, as a machine's own script and runs of before `hint_code` have it: shown by `command` alone."""
+    """A command as text, written by the user data script and by runs older than `hint_code`; shown through `command` only."""
     step: Count = 0
     total_steps: Count = 0
     loss: float | None = None
@@ -222,15 +222,15 @@ class Marker:
     """Of `hints.HINTS`, with its values; "": the one of the reason."""
     hint_values: dict[str, str] = field(default_factory=dict)
     reward: float | None = None
-    """Mean of the newest step's completions, where an objective has rewards."""
+    """Mean reward of the newest step's completions, where the objective has rewards."""
     margin: float | None = None
-    """By how much good answers were rewarded above bad ones in the newest step, where an objective compares them."""
+    """Mean reward of good answers minus that of bad ones in the newest step, where the objective compares them."""
     contract: int = VERSION
 
     def command(self, run: str, spec: "Spec | None" = None) -> str:
-        """What goes on from here with this run: made by who reads, so that no word of a container becomes a command.
+        """The command to run next, built by the reader, so that no text of a container becomes a command.
 
-        With its `spec`, a launch is the one that was typed, with what this says put into it.
+        With `spec`, a launch is the line that the user typed, with the hint's options put into it.
         """
         hint = hints.render(self.hint_code, self.hint_values, run) or hints.plain(self.hint) or self.reason.hint(run)
         return typed.changed(spec.typed(), hint) if spec and hint.startswith(f"llmlab {typed.LAUNCH} ") else hint
@@ -238,7 +238,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the trainer is. `phase` is one of: loading, tokenizing, training, evaluating, saving, finished."""
+    """The trainer's progress. `phase` is one of: loading, tokenizing, training, evaluating, saving, finished."""
 
     phase: str
     step: Count = 0
@@ -251,7 +251,7 @@ class Progress:
     seconds: Amount = 0.0
     """Training seconds of this attempt."""
     moves: int = 0
-    """Counts up while work within a phase goes on: files that load, blocks of tokens, batches of an evaluation."""
+    """Counter of activity within a phase: loaded files, blocks of tokens, batches of an evaluation."""
     reward: float | None = None
     margin: float | None = None
     """As in `Marker`."""
@@ -259,7 +259,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """`status.json`: what the agent last saw."""
+    """The agent's last report on a run, `status.json`."""
 
     run: str
     attempt: Count
@@ -271,7 +271,7 @@ class Heartbeat:
     gpu_percent: float | None = None
     gpu_memory_gib: float | None = None
     checkpoint: Count = 0
-    """The newest checkpoint that is whole in S3."""
+    """The newest checkpoint that is complete in S3."""
     hours: Amount = 0.0
     cost: Amount = 0.0
     contract: int = VERSION
@@ -289,7 +289,7 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The trainer's own words on its end."""
+    """The trainer's own report on how it ended."""
 
     reason: EndReason
     detail: str = ""

@@ -1,7 +1,7 @@
-"""The commands that a run's end may suggest: documents carry a code and values, and whoever shows the hint makes the command.
+"""The commands that a run's end may suggest: documents carry a code and values, and the program that shows the hint builds the command.
 
-So no word of a training container becomes a command that somebody types: what it leaves chooses a line of this table, and fills it with
-values that are held to a pattern.
+So no text of a training container becomes a command that somebody types: it only chooses a line of this table, and its values must match
+a pattern.
 """
 
 import re
@@ -29,7 +29,7 @@ HINTS = {
     "upload_skipping": "llmlab upload data/ --skip-bad",
     "upload_model": "llmlab upload MODEL_FOLDER --model {model}",
 }
-"""Code → command. `{run}` is known to who shows it; every other value is in the document."""
+"""Code → command. The program that shows it knows `{run}`; every other value is in the document."""
 SET = "set"
 """The code of `llmlab launch --set NAME=VALUE …`, whose values are the settings."""
 PATTERNS = {
@@ -42,16 +42,16 @@ PATTERNS = {
 }
 SETTING = re.compile(r"[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39})?")
 SETTINGS_OF_ADDRESSES = frozenset({"model", "revision"})
-"""What a recipe trains is the user's own choice, so a value of these is taken from nobody but `MODELS`."""
+"""Settings that choose the model, which is the user's decision: only values in `MODELS` are accepted."""
 MODELS = frozenset({"Qwen/Qwen2.5-1.5B-Instruct"})
 VALUE = re.compile(r"[A-Za-z0-9\[\"'][A-Za-z0-9._,+\[\]\"' -]{0,99}")
 MOST_SETTINGS = 8
 WORD = re.compile(r"[A-Za-z0-9._/=:,+@%\[\]-]{1,200}")
-"""A word of a command that no shell changes; brackets aside, which stand for themselves where no file has such a name."""
+"""A word that no shell expands, except brackets, which stay literal unless they match a file's name."""
 
 
 def render(code: str, values: Mapping[str, object], run: str) -> str:
-    """The command, "" for a code that is none or values that are not held to it."""
+    """Build the command of a code, "" for an unknown code or values that do not match their patterns."""
     texts = {str(name): value for name, value in values.items() if isinstance(value, str)}
     if code == SET:
         return _settings(texts) if len(texts) == len(values) else ""
@@ -81,7 +81,7 @@ def _is_setting(name: str, value: str) -> bool:
 
 
 def parse(command: str) -> tuple[str, dict[str, str]]:
-    """The inverse of `render`: the code and the values of a command of ours, of any run; ("", {}) for every other text."""
+    """The code and values of a hint's command, of any run: the inverse of `render`; ("", {}) for every other text."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -97,7 +97,7 @@ def parse(command: str) -> tuple[str, dict[str, str]]:
 
 
 def _fitting(template: list[str], words: list[str]) -> dict[str, str] | None:
-    """The values that make the template these words, None where none do."""
+    """The values with which the template gives these words, None where there are none."""
     if len(template) != len(words):
         return None
     values = {part[1:-1]: word for part, word in zip(template, words, strict=True) if part.startswith("{")}
@@ -110,6 +110,6 @@ def _fitting(template: list[str], words: list[str]) -> dict[str, str] | None:
 
 
 def plain(hint: str) -> str:
-    """A hint that a document holds in words, as long as it is a command of `llmlab` in which a shell finds nothing to do; else ""."""
+    """The hint of a document that holds it as text, if it is an `llmlab` command without anything a shell expands; else ""."""
     words = hint.split(" ")
     return hint if words[0] == "llmlab" and len(words) > 1 and all(WORD.fullmatch(word) for word in words) else ""

@@ -24,7 +24,7 @@ def parse_run_id(text: str) -> str:
 
 
 def run_started(run: str) -> datetime:
-    """The moment a run id was made."""
+    """The time at which a run id was created, in UTC."""
     return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
@@ -43,8 +43,8 @@ GPU_CHECK = "llmlab-gpu-check"
 """The name of the dataset and the model that `doctor --gpu` trains."""
 RUNS = "runs/"
 ENDED = "ended/"
-"""An empty object `ended/<run>/<end reason>` follows each marker, so that one listing tells how a thousand runs ended. The watchdog writes
-it at its next look, and the command line for runs that it marks itself; machines may not."""
+"""An empty object `ended/<run>/<end reason>` follows each marker, so that one listing shows how a thousand runs ended. The watchdog writes
+it at its next call, and the command line for runs that it marks itself; instances may not."""
 FAILED_EVENTS = "aws/lambda/async/"
 """Where Lambda keeps the events that failed for good: one object each, without a mail for each.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"""
@@ -52,7 +52,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.htm
 MANIFEST = "manifest.json"
 COMPLETE = "COMPLETE"
 CHECKPOINT_STATE = "state.json"
-"""In the folder of a checkpoint: where the training was, a `CheckpointState` and more."""
+"""In the folder of a checkpoint: the state of the training, a `CheckpointState` and more."""
 SUCCESS = "SUCCESS"
 FAILURE = "FAILURE"
 
@@ -122,11 +122,11 @@ class RunKeys:
         return f"{self.attempts}{number}.end.json"
 
     def notified(self, number: int, notice: Notice) -> str:
-        """Written once by the watchdog when it has told the topic."""
+        """Written once by the watchdog after it has published a notice to the topic."""
         return f"{self.attempts}{number}.told-{notice}.json"
 
     def notifying(self, number: int, notice: Notice) -> str:
-        """Written by whichever call of the watchdog is about to tell the topic, so that no other does."""
+        """Claim of the call of the watchdog that is about to publish a notice, so that no other call does."""
         return f"{self.attempts}{number}.telling-{notice}.json"
 
     def checkpoint(self, step: int) -> str:
@@ -140,7 +140,7 @@ class RunKeys:
 
 
 def parse_attempt(key: str) -> tuple[int, str]:
-    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end"), `told` and `telling` ("told-" and "telling-" and the notice).
+    """The inverse of `RunKeys.attempt` ("claim"), `attempt_end` ("end"), `notified` ("told-" and the notice) and `notifying` ("telling-").
 
     0 and "other" for every other key.
     """

@@ -1,4 +1,4 @@
-"""What the programs of an instance share: variables of the environment, and the work folder."""
+"""The environment variables and the work folder that the programs on an instance share."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,17 +16,17 @@ class Env(StrEnum):
     WORK = "LLMLAB_WORK"
     """The work folder inside the container, laid out as `WorkFolder` says."""
     PROCESSES = "LLMLAB_PROCESSES"
-    """Of the trainer: how many processes to start, instead of one for each GPU."""
+    """Trainer: the number of processes to start, instead of one for each GPU."""
     GPUS = "LLMLAB_GPUS"
-    """Of the trainer: what it sees when it looks at its GPUs, as `trainer.devices.StandIn` says, where a sandbox's machine has none."""
+    """Trainer: simulated GPUs, as `trainer.devices.StandIn` describes them, on a sandbox's machine without any."""
     ROOT = "LLMLAB_ROOT"
     """A folder that stands for `/` on the host, as DESTDIR does for make; empty on a real machine."""
     TOPIC = "LLMLAB_TOPIC"
-    """Of the watchdog: the ARN of the SNS topic it tells the end of runs to."""
+    """Watchdog: the ARN of the SNS topic that it publishes notices to."""
     SCHEDULER_ROLE = "LLMLAB_SCHEDULER_ROLE"
-    """Of the watchdog: the ARN of the role that deadline schedules use."""
+    """Watchdog: the ARN of the role that deadline schedules use."""
     MAX_HOURS = "LLMLAB_MAX_HOURS"
-    """Of the watchdog: how long an instance without a deadline tag may live."""
+    """Watchdog: how many hours an instance without a deadline tag may live."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class WorkFolder:
 
     @property
     def cache(self) -> str:
-        """The trainer's own: tokens by content hash. It stays on the instance."""
+        """The trainer's cache of tokens by content hash. It is never uploaded."""
         return f"{self.root}/cache"
 
     @property
     def results(self) -> str:
-        """What the trainer makes, and what it makes it from when it goes on."""
+        """The trainer's results: checkpoints, from which it also resumes, and output."""
         return f"{self.root}/run"
 
     @property
@@ -73,12 +73,12 @@ class WorkFolder:
 
     @property
     def control(self) -> str:
-        """What the agent and the trainer tell each other. Either may find anything there, for the trainer may write anything."""
+        """Files that the agent and the trainer exchange. Their contents are untrusted, as the trainer may write anything."""
         return f"{self.root}/control"
 
     @property
     def host(self) -> str:
-        """What the agent and the host tell each other, out of the training container's reach."""
+        """Files that the agent and the host exchange, out of the training container's reach."""
         return f"{self.root}/host"
 
     @property
@@ -88,7 +88,7 @@ class WorkFolder:
 
     @property
     def alive(self) -> str:
-        """Agent → host: touched all the time while it watches; one that stands still is an agent that hangs."""
+        """Agent → host: touched continually while the agent runs; a stale one means that the agent hangs."""
         return f"{self.host}/alive"
 
     @property
@@ -128,15 +128,15 @@ class WorkFolder:
 
 
 LOG_HEAD_BYTES = 50_000_000
-"""Of a log's file `NAME.log`: its beginning, which CloudWatch gets too. What follows is in `NAME.log.000000` and so on."""
+"""Size of a log's first file `NAME.log`, which CloudWatch gets too. The rest is in `NAME.log.000000` and so on."""
 LOG_BLOCK_BYTES = 15_000_000
-"""Of each of those files, of which the last two stay."""
+"""Size of each further file of a log, of which the last two are kept."""
 LOG_KEPT_BYTES = 20_000_000
-"""Of a log in S3, half of it from its beginning and half from its end. What is left out between is one line with its size."""
+"""Size of a log in S3, half from its beginning and half from its end. A line between them gives the size of what is left out."""
 METRICS_FILE = "metrics.jsonl"
 """In `output/`: one JSON object a logged step, keys of `Progress` and more."""
 LEARNED = ("loss", "reward", "margin")
-"""Columns of its rows that tell what a run has learned; fields of the same names tell the newest step's."""
+"""Columns of `METRICS_FILE` that show what a run has learned; documents have fields of the same names for the newest step."""
 SAMPLES_FILE = "samples.jsonl"
 """In `output/`, when the recipe has prompts: objects with prompt, base and tuned."""
 ADAPTER = "adapter"

@@ -1,4 +1,4 @@
-"""Names of what a lab owns: tags, resources, metrics; and which version of the contract this is."""
+"""Names of a lab's tags, resources and metrics, and the version of the contract."""
 
 import re
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Names:
 
     @property
     def agent_repository(self) -> str:
-        """Of the agent's own image."""
+        """The repository of the agent's own image."""
         return f"{self.lab}-agent"
 
     @property
@@ -145,7 +145,7 @@ class Names:
         return f"{self.lab}/{name}"
 
     def secret_arn(self, name: str) -> str:
-        """In a policy: of this one secret, whose ARN ends in six characters that Secrets Manager chooses.
+        """The ARN pattern of one secret in a policy: the ARN ends in six characters that Secrets Manager chooses.
 
         https://docs.aws.amazon.com/secretsmanager/latest/userguide/permissions_grant-limited-resources.html
         """
@@ -176,5 +176,5 @@ class Metric(StrEnum):
 
 
 def parse_number(text: str) -> int | None:
-    """The number that a tag says, None where it says none. `str.isdigit` takes digits that `int` does not, such as ²."""
+    """Parse the number in a tag, None where it has none. `str.isdigit` accepts digits that `int` does not, such as ²."""
     return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None

@@ -1,7 +1,7 @@
-"""Names of runs: what may be one, the claims that keep it with one living run, and the list of which run has which.
+"""Names of runs: which are valid, the claims that bind a name to one run, and the index from runs to names.
 
-A claim `names/<name>/<number>.json` is written once, by whoever is first; the one with the highest number says whose the name is. An empty
-object `named/<run>/<name>` follows it, so that one listing tells the names of a thousand runs.
+A claim `names/<name>/<number>.json` is written once, by whoever is first; the one with the highest number says which run has the name. An
+empty object `named/<run>/<name>` follows it, so that one listing gives the names of a thousand runs.
 """
 
 import re
@@ -18,12 +18,12 @@ LATEST = "latest"
 MOST_CHARACTERS = 40
 SHAPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ID_SHAPE = ("0-9",) * 8 + ("-",) + ("0-9",) * 6 + ("-",) + ("0-9a-z",) * 4
-"""What stands where in a run id."""
+"""The characters allowed at each position of a run id."""
 
 
 @dataclass(frozen=True)
 class NameClaim:
-    """Whose a name is from `claimed` on."""
+    """The claim of a name by a run, valid from `claimed` on."""
 
     name: str
     run: str
@@ -32,7 +32,7 @@ class NameClaim:
 
 
 def name_fault(name: str) -> str:
-    """Why no run may be called so, as the end of a sentence; "" where one may."""
+    """Why a name is not valid for a run, as the end of a sentence; "" if it is valid."""
     if not name:
         return "is empty"
     if name.lower() == LATEST:
@@ -45,7 +45,7 @@ def name_fault(name: str) -> str:
 
 
 def is_part_of_an_id(text: str) -> bool:
-    """Whether some run id holds this text, which would then mean that run."""
+    """Whether the text may be a part of a run id, and so would stand for that run."""
     starts = range(len(ID_SHAPE) - len(text) + 1)
     return any(all(re.fullmatch(f"[{ID_SHAPE[start + at]}]", letter) for at, letter in enumerate(text)) for start in starts)
 
@@ -67,7 +67,7 @@ def parse_name_claim(key: str) -> tuple[str, int]:
 
 
 def named(run: str, name: str) -> str:
-    """The key that says a run's name."""
+    """The key that records a run's name in the index."""
     return f"{NAMED}{run}/{name}"
 
 

@@ -1,14 +1,14 @@
-"""A smaller batch for the same step, after a run that ran out of memory: the agent, the watchdog and the command line say the same."""
+"""A smaller batch with the same step after an attempt ran out of memory, computed alike by agent, watchdog and command line."""
 
 from collections.abc import Mapping
 from typing import Any
 
 HALVE = "halve"
-"""Of the recipe's `on_out_of_memory`: go on once with half the batch."""
+"""Value of the recipe's `on_out_of_memory`: resume once with half the batch."""
 HALF_BATCH = 2
-"""`Attempt.shrink` then."""
+"""The value of `Attempt.shrink` after the batch was halved."""
 LEAST_BATCH = {"kto": 2}
-"""Of the objectives that need more than one example in a batch: kto measures what is usual on the others of it."""
+"""The smallest batch of objectives that need more than one example: kto estimates its KL reference from the others of the batch."""
 
 
 def may_shrink(recipe: Mapping[str, Any], shrink: int) -> bool:
@@ -27,6 +27,6 @@ def shrunk(recipe: Mapping[str, Any], shrink: int) -> dict[str, Any]:
 
 
 def batch_words(recipe: Mapping[str, Any], shrink: int) -> str:
-    """`batch 4 x accumulate 2`, what an attempt trains with."""
+    """The batch that an attempt trains with, as `batch 4 x accumulate 2`."""
     small = shrunk(recipe, shrink)
     return f"batch {small['batch_size']} x accumulate {small['accumulate']}"

@@ -1,4 +1,4 @@
-"""How runs are, how they end, and what is told of it."""
+"""The states of runs, the reasons for their end, and the notices about them."""
 
 from enum import IntEnum, StrEnum
 
@@ -12,7 +12,7 @@ class RunState(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     UNREADABLE = "unreadable"
-    """What is written about it cannot be read, so that nobody can tell."""
+    """The run's documents cannot be read, so its state is unknown."""
 
     @property
     def final(self) -> bool:
@@ -51,7 +51,7 @@ class EndReason(StrEnum):
         return self in {EndReason.SPOT_INTERRUPTED, EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 
     def hint(self, run: str) -> str:
-        """A command that goes on from here."""
+        """The command to run next after an end for this reason."""
         return {
             EndReason.COMPLETED: f"llmlab fetch {run}",
             EndReason.STOPPED_BY_USER: f"llmlab resume {run}",
@@ -70,7 +70,7 @@ class EndReason(StrEnum):
 
 
 class Notice(StrEnum):
-    """What the watchdog tells the topic of a run, each once an attempt (the ceiling once a run)."""
+    """Kinds of notices that the watchdog publishes about a run, each once an attempt (the ceiling once a run)."""
 
     START = "start"
     INTERRUPTION = "interruption"
@@ -95,7 +95,7 @@ class TrainerExit(IntEnum):
 
     @staticmethod
     def reason(code: int, *, killed_for_memory: bool = False) -> EndReason:
-        """The end reason of a code nobody asked for."""
+        """The end reason for an exit code of a trainer that nobody asked to stop."""
         if killed_for_memory:
             return EndReason.OUT_OF_MEMORY
         reasons: dict[int, EndReason] = {

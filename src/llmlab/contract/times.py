@@ -1,11 +1,11 @@
-"""Moments and amounts as documents have them, and what of them is none: whoever reads a document computes with it."""
+"""Types for times and amounts in documents, with their checks: readers compute with these values."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
 FIRST_YEAR, LAST_YEAR = 1970, 2999
-"""Outside of these a moment is none that could be added to or shown in another time zone."""
+"""Years in which a time can be added to and shown in every time zone; times outside of them are refused."""
 MOST = 10**9
 """No count of hours, dollars, attempts or steps is larger."""
 
@@ -47,4 +47,4 @@ Seconds = Annotated[int, _check_seconds]
 Count = Annotated[int, _check_amount]
 """How many: attempts, steps."""
 Amount = Annotated[float, _check_amount]
-"""How much: hours, US dollars. One below nothing would give a run more than it was allowed."""
+"""How much: hours, US dollars. A negative one would give a run more than it was allowed."""

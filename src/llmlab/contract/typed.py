@@ -1,8 +1,8 @@
-"""A command line as somebody typed it, with one thing changed: how a hint is made that goes on from there.
+"""Hints as the user's own command line with one thing changed.
 
-Whoever refuses something names the least that differs, such as `llmlab launch --max-hours 6`. Alone that line would forget what else was
-typed, among it what limits the money, so whoever shows it lays it over the line itself: here, and nowhere else. Standard library
-alone, as the watchdog's mails hold such lines too.
+An error's hint names only what differs, such as `llmlab launch --max-hours 6`. Alone that line would forget what else was typed, among it
+the cost limits, so it is merged into the typed line: here, and nowhere else. Standard library only, as the watchdog's mails hold such
+lines too.
 """
 
 import shlex
@@ -23,7 +23,7 @@ OPPOSITES = {
     "--spot": "--on-demand", "--on-demand": "--spot", "--cost-explorer": "--no-cost-explorer", "--no-cost-explorer": "--cost-explorer",
 }  # fmt: skip
 ANYWHERE = ("--profile", "--region", "--config")
-"""Options of every command: what says which lab is meant."""
+"""Options of every command that say which lab is meant."""
 SHORT = frozenset({"-n"})
 """Options of one letter that have a value."""
 GROUPS = frozenset({"sandbox", "secret", "image"})
@@ -50,7 +50,7 @@ Item = tuple[str, str | None]
 
 
 def changed(typed: Sequence[str], hint: str, without: Iterable[str] = ()) -> str:
-    """`hint` as the line that was typed (without its first word, the program) with what the hint says put into it.
+    """Merge a hint into the line that was typed (`typed`, without its first word, the program).
 
     `without` names what the typed line had and the next may not have: options, fields of a `--set`, other words. A hint of another
     command stays as it is but for the options that say which lab is meant, and one that is no line of ours stays altogether.
@@ -73,7 +73,7 @@ def changed(typed: Sequence[str], hint: str, without: Iterable[str] = ()) -> str
 
 
 def same_lab(typed: Sequence[str], line: str, without: Iterable[str] = ()) -> str:
-    """A line of ours, wherever in it that begins, with the options of the typed one that say which lab is meant; another one as it is."""
+    """Add the typed line's lab options (`ANYWHERE`) to an `llmlab` command, wherever it begins in `line`; other lines stay as they are."""
     before, program, rest = line.partition("llmlab ")
     named = {name for name, _ in items(rest.split())}
     lab = [item for item in items(typed) if item[0] in ANYWHERE and item[0] not in {*named, *without}]
@@ -81,7 +81,7 @@ def same_lab(typed: Sequence[str], line: str, without: Iterable[str] = ()) -> st
 
 
 def items(words: Sequence[str]) -> list[Item]:
-    """The words of a line, each option with its value."""
+    """Parse the words of a line: each option with its value, and the other words."""
     parsed: list[Item] = []
     rest = list(words)
     while rest:
@@ -107,15 +107,15 @@ def command(line_items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def join(line_items: Iterable[Item]) -> str:
-    """The line again."""
+    """The command line of these items, quoted for a shell: the inverse of `items`."""
     words = [word for name, value in line_items for word in ((name, value) if name else (value,)) if word is not None]
     return shlex.join(["llmlab", *words])
 
 
 def remembered(line: str) -> list[str]:
-    """The words of a launch that a document remembers, without those that answer its question; [] for what is none.
+    """The words of a launch recorded in a document, without `FORGOTTEN`; [] for a line that is no launch.
 
-    A document may hold anything: a word that a terminal would obey makes the whole line none, and the shell gets each quoted.
+    The line is untrusted: a word that a terminal would obey makes it invalid as a whole, and each word is quoted for the shell.
     """
     try:
         words = shlex.split(line)
@@ -135,7 +135,7 @@ def _shared(new: Sequence[Item], was: tuple[str, ...]) -> bool:
 
 
 def _over(old: Sequence[Item], new: Sequence[Item], without: set[str], names: int) -> list[Item]:
-    """The old items, those that the new ones replace in their places, and what is new at the end.
+    """Merge the new items into the old ones: replaced items keep their places, further ones come at the end.
 
     The first `names` plain words of the old line name its command. `latest` stands for a run, and gives way to one that was named.
     """
@@ -161,7 +161,7 @@ def _over(old: Sequence[Item], new: Sequence[Item], without: set[str], names: in
 
 
 def _at_dashes(line_items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """What stands before a `--`, and it with what comes after it."""
+    """Split the items at a `--`: those before it, and it with those after it."""
     end = list(line_items).index(("--", None)) if ("--", None) in line_items else len(line_items)
     return list(line_items[:end]), list(line_items[end:])
 
@@ -173,5 +173,5 @@ def _same(new: Item, old: Item) -> bool:
 
 
 def _field(item: Item) -> str:
-    """The field of a `--set`."""
+    """The field that a `--set` sets, or the name of another option."""
     return (item[1] or "").partition("=")[0] if item[0] == SET else item[0]

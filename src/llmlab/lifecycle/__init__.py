@@ -1,4 +1,4 @@
-"""What the laptop, the function and the agent all do to a run, once: with the standard library and a client of boto3 that is handed in.
+"""Operations on a run that the laptop, the watchdog and the agent share, with the standard library and a boto3 client passed in.
 
-It ships in the watchdog's zip. Errors are those of the client: each caller has words of its own for them.
+It ships in the watchdog's zip. Errors are those of the client: each caller has its own messages for them.
 """

@@ -1,4 +1,4 @@
-"""Deleting versions of objects for good, whatever their keys hold."""
+"""Deleting versions of S3 objects permanently, also of keys with characters that XML cannot hold."""
 
 import re
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ Version = tuple[str, str]
 
 
 def versions_of(page: dict[str, Any]) -> list[Version]:
-    """What a page of ListObjectVersions shows: versions and delete markers."""
+    """The versions and delete markers in a page of ListObjectVersions."""
     return [(str(entry["Key"]), str(entry["VersionId"])) for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]]
 
 
 def delete_versions(client: Any, bucket: str, versions: Iterable[Version]) -> list[str]:
-    """Delete versions for good; returns what S3 refused, each as its key and S3's words, because S3 says so inside a 200.
+    """Delete versions permanently; returns those that S3 refused, as key and S3's message: S3 reports them inside a 200.
 
-    `client` is boto3's of S3. What is gone already is no refusal.
+    `client` is boto3's S3 client. A version that is gone already counts as deleted.
 
     Raises:
         Exception: the client's own: S3 refused a call as a whole.

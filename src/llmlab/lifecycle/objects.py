@@ -1,4 +1,4 @@
-"""Writing an object that nobody has written yet: whoever is first has decided."""
+"""Conditional writes to S3, where the first writer wins, and the classes of S3's errors."""
 
 from secrets import token_hex
 from typing import Any
@@ -9,26 +9,26 @@ TAKEN = {"412", "PreconditionFailed"}
 CONFLICT = {"409", "ConditionalRequestConflict"}
 MISSING = {"404", "NoSuchKey", "NotFound"}
 PAUSES_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
-"""Between one try and the next while S3 says that another write is under way: five seconds in all, in which that one has ended."""
+"""Pauses between tries while S3 answers that another write is under way: five seconds in all, by which that write has ended."""
 PASSING = {
     "RequestTimeout", "RequestTimeTooSkewed", "OperationAborted", "ConditionalRequestConflict", "BadDigest", "IncompleteBody",
     "XAmzContentSHA256Mismatch", "ExpiredToken", "TokenRefreshRequired", "NoSuchUpload", "Throttling", "TooManyRequests",
     "408", "409", "429",
 }  # fmt: skip
-"""Of S3's refusals (4xx) those that the same request, made anew, may not meet again.
+"""Codes of S3's client errors (4xx) that a repeat of the same request may not meet again.
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 FOR_EVER = {
     "KeyTooLongError", "EntityTooLarge", "MetadataTooLarge", "InvalidURI", "InvalidArgument", "InvalidRequest", "MethodNotAllowed",
     "NotImplemented",
 }  # fmt: skip
-"""Those that the same request meets always, whatever anybody changes in the account. From the same table."""
+"""Codes that the same request always meets, whatever is changed in the account. From the same table."""
 WRITER = "llmlab-writer"
-"""Metadata of an object that was written so: a word of this one write, by which it is known again. The body would not do, because two calls
-at the same second write the same claim."""
+"""Metadata key with a random word of the one write, by which a write recognises its own object. The body would not do, because two calls
+in the same second write the same claim."""
 
 
 def put_if_absent(client: Any, bucket: str, key: str, body: bytes, clock: Clock, content_type: str = "application/json") -> bool:
-    """Write if nothing is there (`If-None-Match: *`); False when somebody else was first. `client` is boto3's of S3.
+    """Write an object if its key does not exist (`If-None-Match: *`); False when another writer was first. `client` is boto3's S3 client.
 
     S3 answers 409 while another write of the key is under way, after which nothing may be there: "On a 409 failure you should retry
     the upload" (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html, If-None-Match). A server that took it for a
@@ -57,7 +57,7 @@ def put_if_absent(client: Any, bucket: str, key: str, body: bytes, clock: Clock,
 
 
 def _writer(client: Any, bucket: str, key: str) -> str:
-    """Whose write an object is, "" where it does not say or is gone again."""
+    """The `WRITER` metadata of an object, "" where it has none or does not exist."""
     try:
         metadata: dict[str, str] = client.head_object(Bucket=bucket, Key=key).get("Metadata", {})
     except Exception as error:
@@ -68,15 +68,15 @@ def _writer(client: Any, bucket: str, key: str) -> str:
 
 
 def error_code(error: Exception) -> str:
-    """AWS's code of a client's error, "" for one that is no answer."""
+    """AWS's error code in a client's error, "" for an error that is no answer of AWS."""
     response: dict[str, Any] = getattr(error, "response", {})
     return str(response.get("Error", {}).get("Code", ""))
 
 
 def refusal(error: Exception) -> tuple[str, str] | None:
-    """S3's code and sentence where it has understood a request and does not do it, and no time mends that; None for any other error.
+    """S3's code and message where it refuses a request and waiting does not help; None for any other error.
 
-    boto3's own upload wraps the answer, which is the error's context then.
+    boto3's own upload wraps the answer, which is then the context of the error.
     """
     response: dict[str, Any] = getattr(error, "response", None) or getattr(error.__context__, "response", None) or {}
     answer, status = response.get("Error", {}), int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -1,4 +1,4 @@
-"""What EC2's refusals of an instance mean, for the laptop that launches and the watchdog that starts again: one table of codes.
+"""Classification of EC2's errors when an instance is requested, shared by `launch` and the watchdog: one table of codes.
 
 Karpenter's list of what another pool may have: https://github.com/aws/karpenter-provider-aws/blob/main/pkg/errors/errors.go
 EC2's own: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
@@ -9,15 +9,15 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """Why a pool gave nothing."""
+    """Why a pool gave no instance."""
 
     NO_CAPACITY = "no capacity"
     QUOTA = "quota"
     NOT_YET = "not yet"
-    """The very same request may do in a while: too many calls, something new that EC2 does not see yet, trouble of EC2's own."""
+    """The same request may succeed later: throttling, something new that EC2 does not see yet, or an internal error of EC2."""
     DENIED = "denied"
     OTHER = "other"
-    """The request or the account is not as EC2 wants it: asking again does not help."""
+    """The request or the account does not suit EC2: repeating the request does not help."""
 
     @property
     def final(self) -> bool:
@@ -45,12 +45,12 @@ YOUNG_PROFILE = ("invalid iam instance profile", "has no associated iam roles")
 TROUBLE = {"InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "Server.InternalError"}
 DENIED = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "AuthFailure"}
 LONGEST = 600
-"""Characters of a sentence of EC2's, of which that about verification has most of; a denial carries a code of some hundred more."""
+"""Characters of EC2's message that are kept, enough for the one about verification; a denial has an encoded part of some hundred more."""
 ENCODED = re.compile(r"\s*Encoded authorization failure message: .*", re.DOTALL)
 
 
 def classify(code: str, message: str = "") -> Refusal:
-    """What an error of CreateFleet or RunInstances means for us. A permission problem is never called a lack of capacity."""
+    """Classify an error of CreateFleet or RunInstances. A permission problem is never taken for a lack of capacity."""
     if code in CAPACITY:
         return Refusal.NO_CAPACITY
     if code in QUOTA:
@@ -66,7 +66,7 @@ def is_young(code: str, message: str) -> bool:
 
 
 def sentence(code: str, message: str) -> str:
-    """EC2's own words, on one line, without the period and without the code that only IAM can read."""
+    """EC2's message on one line, without the period and without the encoded part that only IAM can read."""
     words = " ".join(ENCODED.sub("", message).split()).rstrip(".")[:LONGEST]
     return f"{words} ({code})" if words and code and code not in words else words or code
 
@@ -79,7 +79,7 @@ DEATHS = {
     "Client.VolumeLimitExceeded": "the account has as many disks, or as much on them, as it may",
     "Client.InvalidSnapshot.NotFound": "the image's snapshot is not there any more",
 }
-"""StateReason codes of instances that go from pending to terminated for a reason that another one would meet too.
+"""StateReason codes of instances that end before they run, for a reason that another instance would meet too.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/troubleshooting-launch.html
 https://github.com/aws/karpenter-provider-aws/issues/1407 for the first, of which EC2 says no more than "Client error on launch"."""
 HINT_CODES = {
@@ -88,7 +88,7 @@ HINT_CODES = {
     "VolumeLimitExceeded": "disk_quotas",
     "UnauthorizedOperation": "bootstrap_plan",
 }
-"""AWS's code → that of the hint (`contract.hints`), where the end of a run is not explained by its logs."""
+"""AWS's error code → code of the hint (`contract.hints`), where a run's logs do not explain its end."""
 
 
 def hint_code(code: str) -> str:

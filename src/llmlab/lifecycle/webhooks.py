@@ -1,8 +1,8 @@
-"""The address that notices are posted to: which may be one, what it takes, and where it leads.
+"""Parsing and checking the address of the lab's webhook, which notices are posted to.
 
-It is a secret of the lab, because whoever knows it may post there. So nothing here ever says it: neither an error's words nor a `repr`.
-The laptop asks when it is set, and the function asks again at the moment of posting, of the very address that it then connects to: what a
-name leads to may have changed in between.
+The address is a secret of the lab, because whoever knows it may post there, so no error and no `repr` here contains it. The laptop checks
+the host when the address is set, and the watchdog checks it again when it posts, for the very IP address that it then connects to: DNS may
+have changed in between.
 https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -31,16 +31,16 @@ Lookup = Callable[..., list[Any]]
 
 
 class WebhookError(ValueError):
-    """What an address or its server lacks, in words that never hold the address."""
+    """The address or its server cannot be used; the message never contains the address."""
 
 
 class UnknownHost(WebhookError):
-    """No address is known for the host."""
+    """DNS knows no address for the host."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to post. `path` is what makes it secret; `slack` whether it takes Slack's form."""
+    """A parsed webhook address. `path` is the secret part; `slack` says whether it takes Slack's form."""
 
     host: str = field(repr=False)
     port: int = field(repr=False)
@@ -49,10 +49,10 @@ class Target:
 
 
 def parse(address: str) -> Target:
-    """The parts of an address.
+    """Parse a webhook's address.
 
     Raises:
-        WebhookError: it cannot be one.
+        WebhookError: the text is not a valid address.
     """
     text = address.strip()
     if len(text) > LONGEST or not SHOWN.fullmatch(text):
@@ -73,10 +73,10 @@ def parse(address: str) -> Target:
 
 
 def addresses(target: Target, lookup: Lookup = socket.getaddrinfo) -> list[str]:
-    """The addresses that its host has now, each of them public.
+    """Resolve the host of a webhook to its IP addresses, all of them public.
 
     Raises:
-        WebhookError: one of them is of a private network, or there is none.
+        WebhookError: an address is in a private network, or the host has none.
     """
     try:
         numbers = [str(place[0]) for *_, place in lookup(target.host, target.port, type=socket.SOCK_STREAM)]
@@ -90,7 +90,7 @@ def addresses(target: Target, lookup: Lookup = socket.getaddrinfo) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is anybody's on the internet: not loopback, private, link-local, shared, multicast or reserved."""
+    """Whether an IP address is public: not loopback, private, link-local, shared, multicast or reserved."""
     try:
         ip = ipaddress.ip_address(address)  # one with a zone (fe80::1%eth0) is link-local
     except ValueError:

@@ -1,5 +1,5 @@
-"""The watchdog: a Lambda function that ends what must end and starts again what was interrupted.
+"""The watchdog: a Lambda function that terminates instances that must end and resumes interrupted runs.
 
-It is woken every hour, at each deadline, and by EC2's events. It remembers nothing: what it knows of a run it reads from the outputs
-bucket and from EC2 each time, and what it decides it writes with conditions, so that events may come twice, late or in any order.
+It is invoked every hour, at each deadline, and by EC2's events. It keeps no state: it reads each run from the outputs bucket and from EC2
+every time, and writes its decisions with conditions, so that events may come twice, late or in any order.
 """

@@ -1,7 +1,7 @@
-"""What the watchdog does about each event. Every event about a run comes down to the same look at it: `look_after`.
+"""Event handling of the watchdog. Every event about a run leads to the same reconciliation of that run: `look_after`.
 
 Whoever writes an attempt's claim first has the right to start it; everything else may be done twice without harm. So an event that comes
-twice, late, out of order or never costs at most a look, or the time until the next one.
+twice, late, out of order or never costs at most one reconciliation, or the time until the next one.
 """
 
 import math
@@ -24,17 +24,17 @@ from llmlab.watchdog.tools import Tools
 ENDING = {"shutting-down", "terminated"}
 RUNNING = "running"
 ROUNDS = 3
-"""How often a run is judged anew after something was done about it, before that is left to the next look."""
+"""How often a run is judged again within one call after something was done about it; the rest is left to the next call."""
 OVER_A_SWEEP = 5
-"""How many runs that are over a sweep looks at."""
+"""How many finished runs one sweep checks."""
 NOBODY: Mapping[str, datetime] = MappingProxyType({})
 
 
 class Watchdog(Tools):
-    """See `wake`, then `look_after`."""
+    """Handles one event at a time: `wake` is the entry, `look_after` reconciles one run."""
 
     def wake(self, event: Event) -> None:
-        """Do what an event asks for."""
+        """Handle one event."""
         if isinstance(event, Sweep):
             self.sweep()
         elif isinstance(event, Deadline):
@@ -51,7 +51,7 @@ class Watchdog(Tools):
             self.log("ignored", why=str(event))
 
     def deadline(self, event: Deadline) -> None:
-        """The schedule went off before it was aimed at the instance: end that attempt's instance, and no other."""
+        """Terminate the instance of the attempt whose deadline schedule fired before it was aimed at an instance, and no other."""
         gone = {}
         snapshot = self._snapshot(event.run)
         for instance in snapshot.live if snapshot else machines.find(self.ec2, self.names, run=event.run):
@@ -64,14 +64,14 @@ class Watchdog(Tools):
         self.look_after(event.run, gone)
 
     def warned(self, instance: LabInstance) -> None:
-        """AWS has announced an interruption. The agent hears it too, and saves."""
+        """Notify about a spot interruption that AWS has announced. The agent gets the same warning and saves by itself."""
         snapshot = self._snapshot(instance.run)
         self.log("warned", run=instance.run, attempt=instance.attempt, instance=instance.id, why="the agent saves")
         if snapshot is not None:
             telling.notify_interruption(self, snapshot, instance)
 
     def _snapshot(self, run: str) -> RunSnapshot | None:
-        """What is known of a run, None also when its documents are not readable."""
+        """The snapshot of a run; None when it has no spec or its documents are not readable."""
         try:
             return load_snapshot(self, run)
         except ContractError as error:
@@ -79,10 +79,10 @@ class Watchdog(Tools):
             return None
 
     def sweep(self) -> None:
-        """See to every run that is not over and to every instance, then say how many there are.
+        """Reconcile every unfinished run and every instance of the lab, then publish how many instances live.
 
         Raises:
-            Exception: the first that came of a run or an instance; the others were seen to.
+            Exception: the first error of a run or an instance; all others were reconciled.
         """
         guard = Guard(self.log)
         instances = machines.find(self.ec2, self.names)
@@ -113,16 +113,16 @@ class Watchdog(Tools):
         guard.end()
 
     def _some_of(self, over: Sequence[str]) -> Sequence[str]:
-        """Some of the runs that are over, other ones each hour, for what nobody came to finish."""
+        """A few of the finished runs, others each hour, to complete cleanup that an earlier call did not get to."""
         start = int(self.now.timestamp() // money.HOUR) * OVER_A_SWEEP % max(1, len(over))
         return [*over, *over][start : start + min(OVER_A_SWEEP, len(over))]
 
     def _sweep_run(self, run: str, *, alive: bool) -> bool:
-        """Look after one run; False when nothing is known of it.
+        """Reconcile one run; False when its documents do not exist or are not readable.
 
         Raises:
-            ContractError: a document of it is not readable while an instance of it lives, so that people hear of it. Without one it is told
-                by `status`, and no alarm would ever end.
+            ContractError: a document is not readable while an instance of the run lives, so that the alarm on errors notifies people.
+                Without an instance `status` shows it, and the alarm would never end.
         """
         try:
             return self._look_after(run, NOBODY)
@@ -133,14 +133,14 @@ class Watchdog(Tools):
             return False
 
     def _end_strays(self, strays: Iterable[LabInstance], guard: Guard) -> None:
-        """Instances of which nothing readable is written have their deadline all the same, by their tag and by their claim."""
+        """Terminate overdue instances even when their run's documents cannot be read: the tag and the claim name the deadline."""
         for instance in strays:
             with guard.each(run=instance.run, instance=instance.id):
                 if instance.live and self.now.timestamp() >= min(instance.deadline(self.max_hours), self._claimed_deadline(instance)):
                     ending.terminate(self, instance, "its deadline has come")
 
     def _claimed_deadline(self, instance: LabInstance) -> float:
-        """What the claim of an instance's attempt says, for ever where there is none that is readable."""
+        """The deadline in the claim of an instance's attempt, in seconds since 1970; infinity where no claim is readable."""
         try:
             claim = self.bucket.load(Attempt, RunKeys(instance.run).attempt(instance.attempt))
         except (ContractError, ClientError):
@@ -150,9 +150,9 @@ class Watchdog(Tools):
     # ------------------------------------------------------------ one run
 
     def look_after(self, run: str, gone: Mapping[str, datetime] = NOBODY) -> bool:
-        """Do everything that is due about a run, and set its alarm clock for what will be; False when nothing is known of it.
+        """Reconcile a run and schedule its next follow-up; False when its documents do not exist or are not readable.
 
-        `gone` are instances of which an event said since when they end, which is newer than what EC2 may describe, and exact.
+        `gone` maps instance ids to the time an event gave for their end, which is exact and newer than what EC2 may describe.
         """
         try:
             return self._look_after(run, gone)
@@ -187,7 +187,7 @@ class Watchdog(Tools):
         if telling.notify(self, snapshot):
             self._list(snapshot)
         else:
-            alarm.set_for(self, run, self.now.timestamp())  # should the other call die before it has told
+            alarm.set_for(self, run, self.now.timestamp())  # in case the other call dies before it has sent its messages
         superseding.remove(self, snapshot)
         return True
 
@@ -203,7 +203,7 @@ class Watchdog(Tools):
             starting.start(self, snapshot, decision)
 
     def _set_alarm(self, snapshot: RunSnapshot, moment: float | None) -> None:
-        """The alarm for a run that goes on; a run that is over has neither alarm nor deadline any more."""
+        """Schedule the follow-up of a run that goes on; delete the follow-up and the deadlines of a finished run."""
         if moment is not None:
             alarm.set_for(self, snapshot.run, moment)
         elif snapshot.records.over and snapshot.records.marker:
@@ -213,10 +213,10 @@ class Watchdog(Tools):
                     schedules.delete_deadline(self, attempt)
 
     def _list(self, snapshot: RunSnapshot) -> None:
-        """Put a run that is over among those that ended. Last of all: no sweep looks at it again, and people have to be told first.
+        """Write a finished run's key under `ended/`. Done last: no sweep checks the run again, and its messages must be sent first.
 
-        A resume may have claimed the next attempt since this look, have taken the listing away already, and have set the alarm that was
-        deleted here. What it claims a moment after this is asked, it takes from the list when its instance has started.
+        A resume may have claimed the next attempt since the snapshot, have deleted that key already, and have set the schedule that was
+        deleted here. A claim written a moment after this check deletes the key when its instance has started.
         """
         if not snapshot.records.over or not snapshot.records.marker:
             return
@@ -232,11 +232,11 @@ class Watchdog(Tools):
         self.log("wait", run=snapshot.run, attempt=snapshot.newest.number + 1, why="it has been claimed meanwhile")
 
     def _next_claim(self, snapshot: RunSnapshot) -> Attempt | None:
-        """The claim of the attempt after the newest that was seen."""
+        """The claim of the attempt that follows the newest one of the snapshot, None without one."""
         return self.bucket.load(Attempt, RunKeys(snapshot.run).attempt(snapshot.newest.number + 1))
 
     def mark(self, snapshot: RunSnapshot, decision: Mark) -> None:
-        """Write the last word about a run, unless the agent was quicker."""
+        """Write the FAILURE marker of a run, unless the agent has written a marker first."""
         records, newest, run = snapshot.records, snapshot.newest, snapshot.run
         keys = RunKeys(run)
         if not starting.write_end(self, decision.end):

@@ -1,6 +1,6 @@
-"""The alarm clock of a run: when it must be looked at again, and the one-time schedule that does it.
+"""The follow-up of a run: when it must be reconciled again, and the one-time schedule that triggers it.
 
-An alarm that goes off too early costs a look, one that is late costs money, so of two the nearer one stands.
+A follow-up that is too early costs one call, one that is late costs money, so of two the earlier one is kept.
 """
 
 import math
@@ -15,14 +15,14 @@ from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 BOOT_SECONDS = 120
-"""When to look again at an instance that is not running yet, should EC2's word that it runs be lost."""
+"""When to check an instance again that is not running yet, in case EC2's state-change event is lost."""
 
 
 def next_look(snapshot: RunSnapshot, until: datetime | None, default_hours: float) -> float | None:
-    """When a run must be looked at again, in seconds since 1970; None when nothing is due. Pure.
+    """When a run must be reconciled again, in seconds since 1970; None when nothing is due. Pure.
 
-    `until` is when what it waits for is due. With an instance it is the earliest of its deadline, the end of its money, most of a
-    ceiling, and the end of the time for its own power-off.
+    `until` is when the decision to wait must be revisited. With an instance it is the earliest of its deadline, the end of its money,
+    most of a ceiling, and the end of the time for its own power-off.
     """
     moments = [until.timestamp()] if until else []
     meter, mine, end = snapshot.meter, snapshot.mine, snapshot.end
@@ -42,10 +42,10 @@ def next_look(snapshot: RunSnapshot, until: datetime | None, default_hours: floa
 
 
 def set_for(tools: Tools, run: str, moment: float) -> None:
-    """Have the watchdog called for a run at `moment` (seconds since 1970) or sooner; what is past or too near, in a minute.
+    """Schedule a call of the watchdog for a run at `moment` (seconds since 1970) or sooner; in a minute if that is past or too near.
 
     Raises:
-        ClientError: the alarm could not be set.
+        ClientError: the schedule could not be written.
     """
     now = tools.now
     at = math.ceil(max(moment, now.timestamp() + SOON_SECONDS))

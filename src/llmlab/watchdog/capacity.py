@@ -1,6 +1,6 @@
-"""Which pools the next attempt asks for an instance, and when it asks again after none had one. Pure.
+"""Which pools the next attempt requests an instance from, and when it retries after no pool had capacity. Pure.
 
-What is remembered of failures is what the attempts' ends in the bucket say.
+The only memory of failures is the attempts' ends in the bucket.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from llmlab import contract, money, pricing
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, Spec
 
 PAUSE_MINUTES = (1, 2, 4, 8, 16, 30)
-"""Between one try for capacity and the next; the last one from then on."""
+"""Pauses between one request for capacity and the next; the last one repeats."""
 EXCLUDED_MINUTES = 30
-"""How long a pool that has just failed a run is asked only after all others."""
+"""How long a pool whose instance failed is tried only after all other pools."""
 LEAST_HOURS = 0.05
-"""With less than that left, in time or in money, an attempt would end before it has trained and saved."""
+"""With fewer hours left, by time or by money, an attempt would end before it has trained and saved."""
 FAILED_BY_POOL = {EndReason.SPOT_INTERRUPTED, EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED, EndReason.NO_CAPACITY}
 
 Prices = Mapping[tuple[str, str], float]
@@ -23,7 +23,7 @@ Prices = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True)
 class Ask:
-    """One CreateFleet: pools that are as good as each other."""
+    """The pools of one CreateFleet request, all about equally good."""
 
     pools: tuple[Pool, ...]
     spot: bool
@@ -32,10 +32,10 @@ class Ask:
 def asks(
     spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], prices: Prices, left: float | None, now: datetime
 ) -> tuple[Ask, ...]:
-    """What to ask, one after another, best first; pools that have just failed come last.
+    """The CreateFleet requests to make, best first; pools that have just failed come last.
 
-    `ends` in order, `prices` of spot now by (type, zone), `left` what is left of the cost limit in US dollars: pools that would use it up
-    before anything is gained are left out.
+    `ends` are in order, `prices` are current spot prices by (type, zone), `left` is the rest of the cost limit in US dollars: pools that
+    would use it up before anything is gained are left out.
     """
     pools = pricing.reprice(spec.pools, prices)
     failed = _failed(attempts, ends, now)
@@ -61,7 +61,7 @@ def _failed(attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], now: dateti
 
 
 def markets(spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> tuple[bool, ...]:
-    """In which markets to ask, True for spot, in order. A run that went on on demand stays there."""
+    """The markets to request from, in order, True for spot. A run that has moved to on-demand stays there."""
     held = next((attempt for attempt in reversed(attempts) if attempt.instance), attempts[-1])
     if not held.spot:
         return (False,)
@@ -79,7 +79,7 @@ def markets(spec: Spec, attempts: Sequence[Attempt], ends: Sequence[AttemptEnd],
 
 
 def outage(ends: Sequence[AttemptEnd]) -> tuple[AttemptEnd, ...]:
-    """The tries for capacity since the last instance, in order."""
+    """The failed requests for capacity since the last instance, in order."""
     tries: list[AttemptEnd] = []
     for end in reversed(ends):
         if end.reason is not EndReason.NO_CAPACITY:
@@ -89,7 +89,7 @@ def outage(ends: Sequence[AttemptEnd]) -> tuple[AttemptEnd, ...]:
 
 
 def next_try(spec: Spec, waiting: Sequence[AttemptEnd], attempts: Sequence[Attempt]) -> datetime:
-    """When to ask again: after a pause, when on-demand may be asked, or when it is given up, whichever is first."""
+    """When to request capacity again: after a pause, when on-demand becomes allowed, or when the run is given up, whichever is first."""
     pause = PAUSE_MINUTES[min(len(waiting), len(PAUSE_MINUTES)) - 1]
     moments = [_ended(waiting[-1]) + timedelta(minutes=pause), given_up_at(spec, waiting)]
     falls = _ended(waiting[0]) + timedelta(minutes=spec.fallback_minutes)

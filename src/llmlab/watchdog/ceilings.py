@@ -1,8 +1,8 @@
-"""How much of its hours and dollars a run has used while an instance is at it, and when each ceiling comes. Pure.
+"""How much of its hours and dollars a run has used while its instance lives, and when each limit is reached. Pure.
 
 A spot price may rise at any time, though never above the on-demand price, which is the limit of a request that names none
-(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html). So the end of the money is looked at again when it would have
-come at that price: sooner and sooner towards the end, some ten times for a run of hours.
+(https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html). So the cost is checked again when the limit would be reached
+at that price: more and more often towards the end, some ten times for a run of hours.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from llmlab.watchdog.machines import LabInstance
 
 @dataclass(frozen=True)
 class UsageMeter:
-    """What is used at the moment `at`, over all attempts: instance hours and US dollars; and what an hour costs, now and at most."""
+    """Usage of a run at `at` over all attempts, in instance hours and US dollars; `hourly` is the price now, `highest` its maximum."""
 
     at: datetime
     hours: float
@@ -28,7 +28,7 @@ class UsageMeter:
 
     @property
     def money_ends(self) -> float | None:
-        """When the instance has to go for its cost, in seconds since 1970, if the price stays; None without a limit."""
+        """When the instance must be terminated for its cost if the price stays, in seconds since 1970; None without a limit."""
         end = money.spent_at(self.max_cost, self.cost, self.at, self.hourly)
         return None if end is None else end - money.LAST_SECONDS
 
@@ -38,13 +38,13 @@ class UsageMeter:
 
     @property
     def look_at_money(self) -> float | None:
-        """When to look at the cost again."""
+        """When to check the cost again, in seconds since 1970; None without a limit."""
         soonest = money.spent_at(self.max_cost, self.cost, self.at, self.highest)
         return soonest if soonest is None else soonest - money.LAST_SECONDS
 
     @property
     def mostly_used(self) -> str:
-        """Which ceiling most of is used of, in words; "" while none is."""
+        """The limit of which most is used, in words; "" while there is none."""
         if self.hours >= self.max_hours * money.MOST_OF_IT:
             return f"{self.hours:.1f} of {self.max_hours:g} hours"
         if self.max_cost is not None and self.cost >= self.max_cost * money.MOST_OF_IT:
@@ -53,7 +53,7 @@ class UsageMeter:
 
     @property
     def mostly_used_at(self) -> float:
-        """When that will be, in seconds since 1970; a second later, so that it is true by then."""
+        """When `mostly_used` becomes true if the price stays, in seconds since 1970; a second late, so that it is true by then."""
         by_hours = self.at.timestamp() + max(0.0, self.max_hours * money.MOST_OF_IT - self.hours) * money.HOUR
         limit = None if self.max_cost is None else self.max_cost * money.MOST_OF_IT
         by_cost = money.spent_at(limit, self.cost, self.at, self.hourly)
@@ -61,7 +61,7 @@ class UsageMeter:
 
 
 def read(spec: Spec, attempt: Attempt, instance: LabInstance, history: Sequence[PricePoint], now: datetime) -> UsageMeter:
-    """The meter of an attempt's instance. `history` is of its pool's spot price, () on demand."""
+    """Compute the usage of an attempt's instance. `history` is its pool's spot prices, () on demand."""
     price = price_at_start(spec, attempt, instance)
     highest = pricing.highest_price(spec.pools, instance.instance_type, instance.zone) if instance.spot else 0.0
     bill = money.Bill(attempt, instance.launched, spec.charges, price, highest, tuple(history))
@@ -77,5 +77,5 @@ def read(spec: Spec, attempt: Attempt, instance: LabInstance, history: Sequence[
 
 
 def price_at_start(spec: Spec, attempt: Attempt, instance: LabInstance) -> float:
-    """What an hour of an attempt's instance cost when it was launched, in US dollars."""
+    """The price of an attempt's instance when it was launched, in US dollars an hour."""
     return pricing.price_at_start(attempt, spec.pools, instance.instance_type, instance.zone, spot=instance.spot)

@@ -1,9 +1,9 @@
-"""What becomes of a run: pure, from what is written about it, what EC2 says of its instances, and the time.
+"""The next action for a run. Pure: computed from the run's documents, EC2's description of its instances, and the time.
 
 The rules, in order: a run with its marker is over; a run with a living instance goes on; else its newest attempt has ended, for the reason
 the agent wrote, or for the one EC2 gives. Interrupted, lost and broken attempts are followed by another while hours, cost and attempts
-last, and so is, once, one that ran out of memory. One that completed without coming to its SUCCESS is gone on with too: its last
-checkpoint is near the end, and only who has the files at hand can vouch for them.
+last, and so is, once, one that ran out of memory. An attempt that finished training but wrote no SUCCESS is resumed too: only an agent
+that has the files can verify and upload them.
 """
 
 from collections.abc import Sequence
@@ -21,27 +21,27 @@ from llmlab.watchdog.records import WATCHDOG
 from llmlab.watchdog.sight import ENDING, RunSnapshot
 
 LAUNCH_SECONDS = 600
-"""How long an attempt that the watchdog claimed may be without an instance: no call of the function lives for so long, and what it asked
-EC2 for last is visible by then."""
+"""How long an attempt that the watchdog claimed may be without an instance: no call of the function lives that long, and an instance that
+it requested is visible by then."""
 DEADLINE_SECONDS = 90
-"""An instance that was terminated this near to its deadline, or later, was terminated by it."""
+"""An instance that was terminated this close to its deadline, or later, counts as terminated by the deadline."""
 WHY_SECONDS = 60
-"""When to look again at an instance that ends while EC2 does not say yet why."""
+"""When to check again an ending instance for which EC2 gives no reason yet."""
 FRUITLESS = 3
-"""Attempts lost one after another at the same step, after which something is wrong that another one does not mend."""
+"""Attempts lost in a row at the same step, after which the run is not resumed again."""
 MACHINES = 2
-"""Machines whose GPUs failed one after another at the same step: what ails a third one would be the image, the driver or the recipe."""
+"""Instances whose GPUs failed in a row at the same step: after that the image, the driver or the recipe is suspected."""
 LOST = {EndReason.INSTANCE_LOST, EndReason.HARDWARE_FAILED}
 INTERRUPTED = {"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"}
 NO_CAPACITY = {"Server.InsufficientInstanceCapacity"}
 SPOT_ROLE = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
-"""Whom a disk's own key must let use it: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html"""
+"""The role that the key of an encrypted disk must allow to use it: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html"""
 BY_API = "Client.UserInitiatedShutdown"
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to do now; `until` when that has to be looked at again, if at any time."""
+    """Nothing to do now; `until` is when to decide again, None if no time is known."""
 
     why: str
     until: datetime | None = None
@@ -49,7 +49,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Mark:
-    """The run is over. `end` is the newest attempt's, to be written where it is not yet."""
+    """The run is over: write its marker. `end` is the newest attempt's end, to be written where it is missing."""
 
     end: AttemptEnd
     reason: EndReason
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Resume:
-    """Another attempt, after `end`, and what to ask EC2 for."""
+    """Start another attempt after `end`, with the fleet requests `asks`."""
 
     end: AttemptEnd
     attempt: Attempt
@@ -69,7 +69,7 @@ Decision = Wait | Mark | Resume
 
 
 def decide(snapshot: RunSnapshot, checkpoint: int, prices: Prices) -> Decision:
-    """What to do with a run. `checkpoint` is the newest whole one's step, `prices` are spot prices of now by (type, zone)."""
+    """Decide the next action for a run. `checkpoint` is the newest complete step, `prices` are current spot prices by (type, zone)."""
     if snapshot.records.over:
         return Wait("it is over")
     if snapshot.live:
@@ -83,7 +83,7 @@ def decide(snapshot: RunSnapshot, checkpoint: int, prices: Prices) -> Decision:
 
 
 def _still_coming(snapshot: RunSnapshot) -> Wait | None:
-    """Why an attempt without a living instance may still get one, or has not said yet how it ended; None otherwise."""
+    """A wait for an attempt that may still get its instance, or whose end EC2 does not explain yet; None otherwise."""
     attempt, instance = snapshot.newest, snapshot.mine
     claimed = contract.parse_timestamp(attempt.claimed)
     if instance is not None:
@@ -93,7 +93,7 @@ def _still_coming(snapshot: RunSnapshot) -> Wait | None:
         wait = Wait("its instance is not visible yet", _launched(attempt) + timedelta(seconds=VISIBLE_SECONDS))
     elif attempt.by == WATCHDOG:
         wait = Wait("its instance is being asked for", claimed + timedelta(seconds=LAUNCH_SECONDS))
-    else:  # somebody may sit there and wait for capacity
+    else:  # a user may be waiting for capacity at the command line
         wait = Wait("its instance is being asked for", datetime.fromtimestamp(attempt.deadline, snapshot.now.tzinfo))
     return wait if wait.until and snapshot.now < wait.until else None
 
@@ -103,7 +103,7 @@ def _launched(attempt: Attempt) -> datetime:
 
 
 def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
-    """How an attempt ended of which the agent left no word."""
+    """The end of an attempt for which the agent wrote none."""
     attempt, instance, now, spec = snapshot.newest, snapshot.mine, snapshot.now, snapshot.records.spec
     if instance is None and not attempt.instance:
         reason = EndReason.NO_CAPACITY if attempt.by == WATCHDOG else EndReason.INSTANCE_LOST
@@ -115,7 +115,7 @@ def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
     interrupted = instance is not None and instance.cause in INTERRUPTED
     used = money.attempt_costs(spec.charges, started, gone, price, snapshot.history)
     costs = money.attempt_costs(spec.charges, started, gone, price, snapshot.history, interrupted=interrupted)
-    ended = instance.ended if instance and instance.ended else now  # EC2's word, also where the clock that is read here is behind it
+    ended = instance.ended if instance and instance.ended else now  # EC2's time, even where our clock is behind it
     reason, detail = _why(attempt, instance, ended, attempt.cost_before + money.total(used))
     hours = money.attempt_hours(started, gone)
     code, values = _hint(instance, spec) if reason is EndReason.SETUP_FAILED and instance else ("", {})
@@ -126,13 +126,13 @@ def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
 
 
 def _hint(instance: LabInstance, spec: Spec) -> tuple[str, dict[str, str]]:
-    """Of an instance that could not start: what is not needed for the command is not looked at."""
+    """Hint code and values for an instance that could not start; values that the hint does not need are ignored."""
     values = {"region": spec.region, "spot_role": f"arn:aws:iam::{spec.account}:{SPOT_ROLE}"}
     return refusals.hint_code(instance.cause), values
 
 
 def _why(attempt: Attempt, instance: LabInstance | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
-    """The reason for which an instance is gone, from what EC2 says and from what the attempt was allowed."""
+    """Why an instance is gone, from EC2's reason and from the attempt's limits."""
     cause = instance.cause if instance else ""
     if cause in INTERRUPTED:
         return EndReason.SPOT_INTERRUPTED, "AWS took the spot instance back"
@@ -151,7 +151,7 @@ def _why(attempt: Attempt, instance: LabInstance | None, gone: datetime, spent: 
 
 
 def _after(snapshot: RunSnapshot, end: AttemptEnd, prices: Prices) -> Decision:
-    """What follows the end of the newest attempt."""
+    """The decision after the newest attempt has ended."""
     records, newest, now = snapshot.records, snapshot.newest, snapshot.now
     smaller = end.reason is EndReason.OUT_OF_MEMORY and contract.may_shrink(records.spec.recipe, newest.shrink)
     if not (smaller or end.reason.resumable or end.reason in {EndReason.NO_CAPACITY, EndReason.COMPLETED}):
@@ -182,7 +182,7 @@ def _after(snapshot: RunSnapshot, end: AttemptEnd, prices: Prices) -> Decision:
 
 
 def _limit(snapshot: RunSnapshot, ends: Sequence[AttemptEnd], hours: float, cost: float) -> tuple[EndReason, str] | None:
-    """The reason and its detail why there is no further attempt. `ends` are all, the newest last."""
+    """The end reason and detail when a limit forbids another attempt, else None. `ends` are all attempts' ends, the newest last."""
     spec, newest, end, waiting = snapshot.records.spec, snapshot.newest, ends[-1], capacity.outage(ends)
     words = end.detail or end.reason
     if not spec.resume:

@@ -1,4 +1,4 @@
-"""Ending instances that have no right to live any more."""
+"""Terminating instances that must not run any longer."""
 
 from datetime import datetime
 from typing import Any
@@ -13,15 +13,15 @@ from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 AFTERMATH_SECONDS = 900
-"""How long an instance may live on after its attempt has ended, for its own power-off."""
+"""How long an instance may run after its attempt has ended, to power off by itself."""
 SOON_SECONDS = 60
-"""Too near for a schedule, which is exact to the minute."""
+"""Nearer than this no schedule is made: EventBridge Scheduler is exact to the minute."""
 
 
 def must_end(snapshot: RunSnapshot, instance: LabInstance, default_hours: float) -> tuple[str, EndReason | None] | None:
-    """Why a living instance has to go, and the reason that is for its attempt; None when it may stay. Pure.
+    """Reason to terminate a live instance, and the end reason to record for its attempt (or None); None to keep the instance. Pure.
 
-    `default_hours` is how long one without a deadline tag may live.
+    `default_hours` is how long an instance without a deadline tag may live.
     """
     if snapshot.now.timestamp() >= snapshot.deadline(instance, default_hours):
         return "its deadline has come", EndReason.TIMED_OUT
@@ -36,7 +36,7 @@ def must_end(snapshot: RunSnapshot, instance: LabInstance, default_hours: float)
         return f"{newest.instance} is the instance of its attempt", None
     if ceilings.read(snapshot.records.spec, newest, instance, snapshot.history, snapshot.now).money_up:
         return "the cost limit is reached", EndReason.COST_REACHED
-    kept = instance.kept and snapshot.records.over  # not while another attempt is to follow, which it stands in the way of
+    kept = instance.kept and snapshot.records.over  # not while another attempt is to follow, which a live instance would block
     if end is not None and not kept and (snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
         return "its run is over and it did not switch itself off", None
     return None
@@ -47,7 +47,7 @@ def _ended(end: AttemptEnd) -> datetime:
 
 
 def end_what_must(tools: Tools, snapshot: RunSnapshot) -> frozenset[str]:
-    """End every instance of a run that must go; returns which."""
+    """Terminate every instance of a run for which `must_end` gives a reason; returns their ids."""
     gone = set()
     for instance in snapshot.live:
         if must := must_end(snapshot, instance, tools.max_hours):
@@ -57,7 +57,7 @@ def end_what_must(tools: Tools, snapshot: RunSnapshot) -> frozenset[str]:
 
 
 def end_it(tools: Tools, snapshot: RunSnapshot, instance: LabInstance, why: str, reason: EndReason | None) -> None:
-    """End an instance; and where its attempt has no end yet, say why first, because EC2 will only say that somebody called."""
+    """Terminate an instance; where its attempt has no end yet, write that first, because EC2 only records an API call as the reason."""
     newest = snapshot.newest
     if reason is not None and newest.number == instance.attempt and snapshot.end is None:
         price = ceilings.price_at_start(snapshot.records.spec, newest, instance)
@@ -76,7 +76,7 @@ def terminate(tools: Tools, instance: LabInstance, why: str) -> None:
 
 
 def mend_schedule(tools: Tools, instance: LabInstance) -> None:
-    """See to it that the one-time schedule of a living instance is there and aimed at it: its end must never wait for ours."""
+    """Ensure that a live instance's deadline schedule exists and targets it, so that it ends even when the watchdog does not run."""
     deadline = int(instance.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return

@@ -1,4 +1,4 @@
-"""What can wake the watchdog."""
+"""The events that invoke the watchdog."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ STATE_CHANGE = "EC2 Instance State-change Notification"
 
 @dataclass(frozen=True)
 class Sweep:
-    """Every hour: look at everything."""
+    """Hourly rule: reconcile every run and every instance."""
 
 
 @dataclass(frozen=True)
 class Overdue:
-    """Every minute: end what is past its deadline, by EC2's word alone."""
+    """Rule of every minute: terminate instances past their deadline, using EC2 alone."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """The one-time schedule of an attempt, which went off before it was aimed at the instance."""
+    """The deadline schedule of an attempt, which fired before it was aimed at an instance."""
 
     run: str
     attempt: int
@@ -31,21 +31,21 @@ class Deadline:
 
 @dataclass(frozen=True)
 class Wake:
-    """The alarm clock of a run: something about it is due."""
+    """The follow-up schedule of a run: something about it is due."""
 
     run: str
 
 
 @dataclass(frozen=True)
 class Warned:
-    """AWS takes a spot instance back in two minutes. The agent on it knows, and saves."""
+    """Spot interruption warning: AWS takes the instance back in two minutes. Its agent saves by itself."""
 
     instance: str
 
 
 @dataclass(frozen=True)
 class Changed:
-    """An instance is in another state, since `at`, which a function that is called late or again still hears exactly."""
+    """An instance changed its state; `at` is the event's own time, which stays exact when the event is delivered late or twice."""
 
     instance: str
     state: str
@@ -54,7 +54,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nothing of ours."""
+    """An event that is not for the watchdog."""
 
     what: str
 
@@ -63,7 +63,7 @@ Event = Sweep | Overdue | Deadline | Wake | Warned | Changed | Unknown
 
 
 def parse(event: Any) -> Event:
-    """The event behind what Lambda was handed, any JSON value. Its detail names the instance; its resource ARN is of no consistent form."""
+    """Parse Lambda's input, any JSON value. The instance id is taken from the detail, as the resource ARN has no consistent form."""
     if not isinstance(event, Mapping):
         return Unknown(type(event).__name__)
     if event.get("sweep"):
@@ -86,12 +86,12 @@ def parse(event: Any) -> Event:
 
 
 def _is_run(value: object) -> bool:
-    """Run ids become keys of the bucket: nothing else may."""
+    """Whether a value is a run id: it becomes part of a key of the bucket."""
     return isinstance(value, str) and contract.RUN_ID.fullmatch(value) is not None
 
 
 def _moment(text: object) -> datetime | None:
-    """An event's `time`, e.g. `2026-11-25T02:28:30Z`; None where it has none.
+    """Parse an event's `time`, e.g. `2026-11-25T02:28:30Z`; None where it has none.
 
     https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
     """

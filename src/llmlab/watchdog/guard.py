@@ -1,4 +1,4 @@
-"""Work on many runs and instances, each by itself: what one of them holds keeps nobody from the others."""
+"""Error isolation between runs and instances: an error of one does not keep the watchdog from the others."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from llmlab.watchdog.tools import Log
 
 MOST_WORDS = 500
-"""Characters of an error in the log: what was read may be quoted in it."""
+"""Characters of an error in the log, as it may quote a document."""
 
 
 @dataclass
 class Guard:
-    """`failed` are the errors so far, each of which is in the log."""
+    """Collects errors. `failed` are those so far, each of which is logged."""
 
     log: Log
     failed: list[Exception] = field(default_factory=list)
 
     @contextmanager
     def each(self, **facts: object) -> Iterator[None]:
-        """Do the block; an error in it is noted, and what follows is done all the same. `facts` say in the log whom it is about."""
+        """Run the block; an error in it is logged with `facts` and kept for `end`, and not raised."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - whatever it is, it is about this one alone
@@ -27,10 +27,10 @@ class Guard:
             self.failed.append(error)
 
     def end(self) -> None:
-        """Fail if anything has failed, so that Lambda calls again and the alarm on its errors sees it.
+        """Raise if any block has failed, so that Lambda retries and the alarm on its errors fires.
 
         Raises:
-            Exception: the first that was noted.
+            Exception: the first error.
         """
         if self.failed:
             raise self.failed[0]

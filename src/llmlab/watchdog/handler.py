@@ -1,4 +1,4 @@
-"""The function's entry: the one place where the watchdog meets Lambda: environment, boto3, clock, log."""
+"""The Lambda function's entry point: environment, boto3 clients, clock and log of the watchdog."""
 
 import functools
 import json
@@ -20,11 +20,11 @@ from llmlab.watchdog.posting import Webhook
 from llmlab.watchdog.records import RunStore
 
 LAB = "lab.json"
-"""Beside this module, in the zip: `contract.Env` → value."""
+"""The file next to this module in the zip: `contract.Env` → value."""
 
 
 def handler(event: Mapping[str, Any], context: object = None, *, clock: Clock | None = None) -> None:  # noqa: ARG001 - Lambda's signature
-    """Do what an event asks for. Raises what AWS answers: Lambda calls again, and everything here may be done again."""
+    """Handle one event. Errors of AWS are raised: Lambda retries, and everything here may be repeated."""
     what, environment, clock = parse(event), {**_lab(), **os.environ}, clock or SystemClock()
     if isinstance(what, Overdue):
         region, account = environment[Env.TOPIC].split(":")[3:5]
@@ -36,13 +36,13 @@ def handler(event: Mapping[str, Any], context: object = None, *, clock: Clock | 
 
 @functools.cache
 def _ec2(region: str) -> Any:
-    """Kept from one minute to the next: making a client takes longer than all else of that look."""
+    """The EC2 client of the minute's check, kept between calls: making one takes longer than the rest of the check."""
     config = Config(retries={"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=10)
     return boto3.Session(region_name=region).client("ec2", config=config)
 
 
 def _lab() -> Mapping[str, str]:
-    """What the zip says of its lab. The environment, which tests set, goes before it."""
+    """The lab's settings in the zip, {} without any. The environment, which tests set, takes precedence."""
     try:
         settings: Mapping[str, str] = json.loads(pkgutil.get_data("llmlab.watchdog", LAB) or b"{}")
     except OSError:
@@ -51,7 +51,7 @@ def _lab() -> Mapping[str, str]:
 
 
 def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
-    """The watchdog of this function. The topic's ARN tells account and region."""
+    """Build the watchdog of this function. Account and region come from the topic's ARN."""
     topic = environment[Env.TOPIC]
     region, account = topic.split(":")[3:5]
     session = boto3.Session(region_name=region)
@@ -77,7 +77,7 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
 
 
 def _log(clock: Clock) -> Any:
-    """One JSON line a decision."""
+    """The log function: one JSON line for each decision."""
 
     def log(decision: str, **facts: object) -> None:
         line = {"at": clock.now().isoformat(timespec="seconds"), "decision": decision, **facts}

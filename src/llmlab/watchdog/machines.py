@@ -17,7 +17,7 @@ LIVE = {"pending", "running", "stopping", "stopped"}
 
 @dataclass(frozen=True)
 class LabInstance:
-    """One instance. `cause` is EC2's StateReason code, `says` its sentence; `ended` when it was terminated, as far as EC2 says."""
+    """An EC2 instance of the lab. `cause` and `says` are EC2's StateReason code and message; `ended` is its termination time, if known."""
 
     id: str
     instance_type: str
@@ -48,9 +48,9 @@ class LabInstance:
         return Tag.KEEP in self.tags
 
     def deadline(self, max_hours: float) -> float:
-        """When it must be gone, in seconds since 1970: what its tag says, or `max_hours` after its start.
+        """When the instance must be terminated, in seconds since 1970: by its tag, or `max_hours` after its launch.
 
-        Whoever may tag instances writes the tag, so it is never later than the longest that a run may be given.
+        Anybody who may tag instances can write the tag, so it is capped at the longest that a run may be given.
         """
         launched = self.launched.timestamp()
         wanted = float(parse_number(self.tags.get(Tag.DEADLINE, "")) or launched + max_hours * money.HOUR)
@@ -58,7 +58,7 @@ class LabInstance:
 
 
 def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[LabInstance]:
-    """This lab's instances, also those just terminated, which EC2 shows for about an hour."""
+    """Find this lab's instances, also those just terminated, which EC2 shows for about an hour."""
     wanted = {**names.tags, **({str(Tag.RUN): run} if run else {})}
     filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
     if instance:
@@ -68,7 +68,7 @@ def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[L
 
 
 def read(item: Mapping[str, Any]) -> LabInstance:
-    """An instance as EC2 describes it, whatever its tags say: one that could not be read would hide all others."""
+    """Parse one instance of DescribeInstances, whatever its tags say: an error here would hide all other instances."""
     return LabInstance(
         id=item["InstanceId"],
         instance_type=item.get("InstanceType", ""),
@@ -84,7 +84,7 @@ def read(item: Mapping[str, Any]) -> LabInstance:
 
 
 def _ended(text: str) -> datetime | None:
-    """`User initiated (2026-11-23 18:30:05 GMT)` → that moment."""
+    """Parse the time in a StateTransitionReason such as `User initiated (2026-11-23 18:30:05 GMT)`; None without one."""
     match = re.search(r"\(([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) (?:GMT|UTC)\)", text)
     try:
         return datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) if match else None

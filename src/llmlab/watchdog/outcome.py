@@ -1,7 +1,7 @@
-"""What a run that is over has to show: its loss (reward, margin) at first and at last, and where it failed the last lines of its log.
+"""The summary of a finished run: its first and last loss (reward, margin), and the last lines of the log of a failed run.
 
-Read from what the machine has left in S3, a piece of each file. All of it is words of a container, shown and obeyed by nobody, and what
-is not there or cannot be read is left out: people are told of the end all the same.
+Read from what the instance has left in S3, a piece of each file. All of it is untrusted text of a container, shown and never executed.
+What does not exist or cannot be read is left out, and the message about the end is sent all the same.
 """
 
 import json
@@ -22,14 +22,14 @@ LINE_LENGTH = 300
 
 @dataclass(frozen=True)
 class RunSummary:
-    """`learned`: what its steps logged first and last of each of LEARNED, where any did. `log` is empty unless the run failed."""
+    """The summary of a finished run. `learned`: first and last value of each of LEARNED; `log`: last lines, () unless the run failed."""
 
     learned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     log: tuple[str, ...] = ()
 
 
 def read(bucket: RunStore, run: str, marker: Marker) -> RunSummary:
-    """What there is of it."""
+    """Read the summary of a run from the outputs bucket."""
     keys = RunKeys(run)
     metrics = keys.output + METRICS_FILE
     first = _first(_piece(bucket, metrics, f"bytes=0-{PIECE_BYTES - 1}").splitlines())
@@ -44,7 +44,7 @@ def read(bucket: RunStore, run: str, marker: Marker) -> RunSummary:
 
 
 def _first(lines: Iterable[str]) -> dict[str, float]:
-    """The first number of each of LEARNED that these rows have."""
+    """The first finite number of each of LEARNED in these rows of metrics."""
     first_values: dict[str, float] = {}
     for line in lines:
         try:
@@ -61,7 +61,7 @@ def _first(lines: Iterable[str]) -> dict[str, float]:
 
 
 def _piece(bucket: RunStore, key: str, part: str) -> str:
-    """A piece of an object as text, "" where there is none."""
+    """A byte range of an object as text, "" where it cannot be read."""
     try:
         answer = bucket.client.get_object(Bucket=bucket.bucket, Key=key, Range=part)
         return contract.body(answer).decode(errors="replace")

@@ -1,7 +1,7 @@
-"""The look of every minute: what is past its deadline ends, by EC2's word alone.
+"""The check of every minute: instances past their deadline are terminated, by EC2's description alone.
 
-It is the last of the guards and shares with the others what it must: EC2. No document, bucket, schedule or topic has a part in it, so that
-none of them can be in its way; and no instance is in the way of another.
+It is the last safeguard and depends on nothing but EC2: no document, bucket, schedule or topic can keep it from its work, and an error of
+one instance does not affect another.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from llmlab.watchdog.tools import Log
 
 
 def look(ec2: Any, names: Names, max_hours: float, clock: Clock, log: Log) -> None:
-    """End every living instance of the lab that is past its deadline; one that tells none has `max_hours`.
+    """Terminate every live instance of the lab that is past its deadline; without a deadline tag that is `max_hours` after launch.
 
     Raises:
-        Exception: of the first instance that could not be ended; the others were.
+        Exception: the error of the first instance that could not be terminated; the others were.
     """
     tags = [{"Name": f"tag:{key}", "Values": [value]} for key, value in names.tags.items()]
     living = {"Name": "instance-state-name", "Values": sorted(machines.LIVE)}

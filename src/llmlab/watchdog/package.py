@@ -18,7 +18,7 @@ FOLDERS = ("contract", "lifecycle", "watchdog")
 def build(lab: Mapping[str, str] | None = None) -> bytes:
     """The zip of the Lambda function: this package and the modules it shares with the command line, without boto3, which Lambda brings.
 
-    `lab` is what the function is told: `contract.Env` → value, instead of an environment.
+    `lab` is the function's configuration, `contract.Env` → value, packed into the zip instead of an environment.
     """
     root = Path(llmlab.__file__).parent
     folders = [path for folder in FOLDERS for path in sorted((root / folder).glob("*.py")) if path.name != Path(__file__).name]

@@ -1,7 +1,7 @@
-"""A notice to the lab's webhook, beside the mail: in Slack's form or as plain JSON, once, within five seconds.
+"""Posting of notices to the lab's webhook, in addition to the mail: in Slack's form or as plain JSON, once, within five seconds.
 
-The mail is out and noted before this begins, so that nothing a webhook does can keep the watchdog from either. One that gives no answer in
-time is left alone for the rest of the call, in which other runs wait. What goes wrong is logged without the address.
+The mail is sent and recorded before this begins, so that no webhook can keep the watchdog from either. A webhook that does not answer in
+time is not tried again in the same call, in which other runs wait. Errors are logged without the address.
 """
 
 import functools
@@ -44,7 +44,7 @@ Dial = Callable[..., socket.socket]
 
 @dataclass
 class Webhook:
-    """The lab's webhook as one call of the function knows it. `secrets` makes a client of Secrets Manager."""
+    """The lab's webhook during one call of the function. `secrets` makes a Secrets Manager client."""
 
     secrets: Callable[[], Any]
     secret: str
@@ -68,7 +68,7 @@ class Webhook:
             status = self._within_limit(target, body(facts, slack=target.slack))
             if status // 100 != SUCCESS:
                 rest = ", and a redirect is not followed" if status // 100 == REDIRECT else ""
-                raise WebhookError(f"the webhook answered {status}{rest}")  # noqa: TRY301 - told below with the others
+                raise WebhookError(f"the webhook answered {status}{rest}")  # noqa: TRY301 - logged below with the others
         except WebhookError as error:
             self.log("not posted", **about, why=str(error))
         except ClientError as error:
@@ -80,7 +80,7 @@ class Webhook:
 
     @functools.cached_property
     def _target(self) -> Target | None:
-        """Asked once a call; None where the lab has no webhook."""
+        """The webhook's address, read once a call; None where the lab has no webhook."""
         self.given_up = True  # unless it can be read: a secret that is not answered for is not waited for again
         try:
             address = str(self.secrets().get_secret_value(SecretId=self.secret)["SecretString"])
@@ -95,10 +95,10 @@ class Webhook:
         return webhooks.parse(address) if address else None
 
     def _within_limit(self, target: Target, content: bytes) -> int:
-        """The status of the answer.
+        """Post and return the HTTP status code, within the time limit.
 
-        A thread of its own, because neither looking up a name nor an answer that comes byte by byte has a limit: what is not there in
-        time is left behind, its connection shut.
+        Uses a thread, because neither a DNS lookup nor an answer that comes byte by byte has a time limit: when it is over, the thread is
+        abandoned and its connection shut.
         """
         connection = _Connection(self, target)
         outcome: list[int | Exception] = []
@@ -116,7 +116,7 @@ class Webhook:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """Connects to an address that was looked at, and to no proxy; its server has to prove the name."""
+    """An HTTPS connection to an address that was checked to be public, without a proxy; the server's certificate must match the name."""
 
     def __init__(self, webhook: Webhook, target: Target) -> None:
         self._webhook, self._target, self._tls = webhook, target, webhook.context()
@@ -131,7 +131,7 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._target.host.rstrip("."))
 
     def shut(self) -> None:
-        """End what another thread waits for, and what it has not begun."""
+        """Abort the connection from another thread, also one that is not open yet."""
         self._late = True
         with suppress(OSError, AttributeError):
             self.sock.shutdown(socket.SHUT_RDWR)
@@ -141,7 +141,7 @@ def _exchange(connection: _Connection, target: Target, content: bytes, outcome: 
     try:
         connection.request("POST", target.path, content, {"Content-Type": "application/json; charset=utf-8", "User-Agent": "llmlab"})
         outcome.append(connection.getresponse().status)
-    except Exception as error:  # noqa: BLE001 - handed to who waits
+    except Exception as error:  # noqa: BLE001 - handed to the waiting thread
         outcome.append(error)
     finally:
         connection.close()
@@ -151,14 +151,14 @@ def _exchange(connection: _Connection, target: Target, content: bytes, outcome: 
 
 
 def body(facts: Mapping[str, Any], *, slack: bool) -> bytes:
-    """What is posted: all facts as JSON, or for Slack their words alone, which command nothing there."""
+    """The body to post: all facts as JSON, or for Slack their text alone, without markup."""
     words = "\n".join([str(facts["subject"]), *map(str, facts["lines"])])
     content = {"text": slack_text(words), "mrkdwn": False} if slack else {**facts, "text": words}
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="replace")
 
 
 def slack_text(words: str) -> str:
-    """Words as Slack shows them. Cut before anything is escaped, so that no half of an escape is left."""
+    """Text escaped for Slack. It is cut before it is escaped, so that no escape is cut in half."""
     shown = visible(words)
     shown = shown if len(shown) <= SLACK_LENGTH else shown[: SLACK_LENGTH - 1] + "…"
     return MENTION.sub(BROKEN_MENTION, shown).translate(SLACK_ESCAPES)

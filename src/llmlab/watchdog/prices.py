@@ -1,4 +1,4 @@
-"""Spot prices as EC2 tells them. Without an answer the watchdog goes on with the prices that were noted at the launch."""
+"""Spot prices from EC2. Without an answer the watchdog uses the prices recorded at the launch."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ from llmlab.watchdog.tools import Tools
 
 
 def history(tools: Tools, instance: LabInstance) -> tuple[PricePoint, ...]:
-    """What the pool of a spot instance cost since its launch: the price in force then, and each change; () when EC2 does not say."""
+    """Spot prices of an instance's pool since its launch: the price in force then, and each change; () on demand or without an answer."""
     if not instance.spot:
         return ()
     return pricing.read_spot_prices(
@@ -22,7 +22,7 @@ def history(tools: Tools, instance: LabInstance) -> tuple[PricePoint, ...]:
 
 
 def now(tools: Tools, pools: Iterable[Pool], moment: datetime) -> dict[tuple[str, str], float]:
-    """The spot price in force by (type, zone); {} when EC2 does not say."""
+    """Spot prices in force at `moment` by (type, zone), US dollars an hour; {} without an answer."""
     types = sorted({pool.instance_type for pool in pools if pool.spot_price is not None})
     items = _ask(tools, pricing.spot_prices_request(types, moment)) if types else []
     newest = sorted(items, key=lambda item: item["Timestamp"])
@@ -30,7 +30,7 @@ def now(tools: Tools, pools: Iterable[Pool], moment: datetime) -> dict[tuple[str
 
 
 def _ask(tools: Tools, request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of the history, [] when EC2 does not say."""
+    """The entries of the price history, [] without an answer of EC2."""
     try:
         pages = tools.ec2.get_paginator("describe_spot_price_history").paginate(**request)
         return [item for page in pages for item in page["SpotPriceHistory"]]

@@ -1,4 +1,4 @@
-"""What the outputs bucket says of runs, and writing to it with conditions: who writes first has decided."""
+"""Reading the documents of runs from the outputs bucket, and conditional writes to it: the first writer wins."""
 
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,14 +12,14 @@ from llmlab.lifecycle import objects
 
 NOTIFIED = "told-"
 WATCHDOG = "watchdog"
-"""`Attempt.by` of what is started here."""
+"""`Attempt.by` of attempts that the watchdog starts."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Records:
-    """Everything written about one run: `attempts` in order, `ends` by number, `told` what people were told of which attempt."""
+    """All documents of one run: `attempts` in order, `ends` by number, `notified` the messages sent about each attempt."""
 
     spec: Spec
     attempts: tuple[Attempt, ...]
@@ -30,12 +30,12 @@ class Records:
 
     @property
     def over(self) -> bool:
-        """Whether the newest attempt has its marker; one of an earlier attempt, left by a resume, does not count."""
+        """Whether the newest attempt has a marker; a marker of an earlier attempt, which was resumed, does not count."""
         return self.marker is not None and bool(self.attempts) and self.marker.attempts >= self.attempts[-1].number
 
 
 class RunStore:
-    """The outputs bucket. `client` is boto3's S3 client."""
+    """The documents of runs in the outputs bucket. `client` is boto3's S3 client."""
 
     def __init__(self, client: Any, bucket: str, clock: Clock) -> None:
         self.client = client
@@ -43,7 +43,7 @@ class RunStore:
         self.clock = clock
 
     def records(self, run: str) -> Records | None:
-        """What there is about a run; None when it has no spec."""
+        """Load all documents of a run; None when it has no spec."""
         keys = RunKeys(run)
         spec = self.load(Spec, keys.spec)
         if spec is None:
@@ -61,17 +61,17 @@ class RunStore:
         )
 
     def runs(self) -> set[str]:
-        """Every run of the lab."""
+        """The ids of all runs of the lab."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=contract.RUNS, Delimiter="/")
         names = (item["Prefix"][len(contract.RUNS) : -1] for page in pages for item in page.get("CommonPrefixes", []))
         return {name for name in names if contract.RUN_ID.fullmatch(name)}
 
     def ended(self) -> set[str]:
-        """The runs that have a marker, by the listing."""
+        """The ids of the runs that have a key under `ended/`."""
         return {key.split("/")[1] for key in self.keys(contract.ENDED) if key.count("/") == 2}
 
     def checkpoint(self, run: str) -> int:
-        """The newest step whose checkpoint is whole, 0 without one."""
+        """The newest step with a complete checkpoint, 0 without one."""
         keys = RunKeys(run)
         names = (key.removeprefix(keys.checkpoints).split("/") for key in self.keys(keys.checkpoints))
         steps = (contract.parse_checkpoint_name(parts[0]) for parts in names if parts[1:] == [contract.COMPLETE])
@@ -82,10 +82,10 @@ class RunStore:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def load(self, kind: type[T], key: str) -> T | None:
-        """The document at `key`, None when there is none.
+        """Load the document at `key`, None when it does not exist.
 
         Raises:
-            ContractError: it is too large to be read, or is no such document.
+            ContractError: the object is too large, or is no document of this kind.
         """
         try:
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
@@ -105,5 +105,5 @@ class RunStore:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=b"")
 
     def write_once(self, key: str, document: Any) -> bool:
-        """Write if nothing is there; False when somebody was first."""
+        """Write a document if the key does not exist; False when another writer was first."""
         return objects.put_if_absent(self.client, self.bucket, key, contract.encode(document), self.clock)

@@ -1,4 +1,4 @@
-"""One-time schedules: the deadline of each attempt, and the alarm clock of each run."""
+"""One-time schedules of EventBridge Scheduler: the deadline of each attempt, and the follow-up of each run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ MISSING = "ResourceNotFoundException"
 
 
 def create(tools: Tools, request: Mapping[str, Any]) -> bool:
-    """Create one; False when there is one of that name."""
+    """Create a schedule; False when one of that name exists."""
     try:
         tools.scheduler.create_schedule(**request)
     except ClientError as error:
@@ -25,7 +25,7 @@ def create(tools: Tools, request: Mapping[str, Any]) -> bool:
 
 
 def replace(tools: Tools, request: Mapping[str, Any]) -> None:
-    """Give one of that name another moment or target, or create it where it is gone."""
+    """Change the time or target of the schedule of that name, or create it where it is gone."""
     try:
         tools.scheduler.update_schedule(**request)
     except ClientError as error:
@@ -35,7 +35,7 @@ def replace(tools: Tools, request: Mapping[str, Any]) -> None:
 
 
 def read(tools: Tools, name: str) -> Mapping[str, Any] | None:
-    """What there is of that name."""
+    """The schedule of that name as GetSchedule returns it, None when it does not exist."""
     try:
         schedule: Mapping[str, Any] = tools.scheduler.get_schedule(GroupName=tools.names.schedule_group, Name=name)
     except ClientError as error:
@@ -46,7 +46,7 @@ def read(tools: Tools, name: str) -> Mapping[str, Any] | None:
 
 
 def delete(tools: Tools, name: str) -> None:
-    """Delete one, if it is there. One that cannot be deleted is told and left: what it does when it goes off does no harm."""
+    """Delete a schedule if it exists. An error is logged and ignored: firing it does no harm."""
     try:
         tools.scheduler.delete_schedule(GroupName=tools.names.schedule_group, Name=name)
     except ClientError as error:

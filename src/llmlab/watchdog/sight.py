@@ -1,4 +1,4 @@
-"""Everything that is known about a run at one look: what is written, what EC2 says, prices, and the time."""
+"""The snapshot of a run: its documents, its instances as EC2 describes them, prices, and the time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ ENDING = "shutting-down"
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """A run with at least one attempt. `history` is of the spot price of the newest attempt's pool."""
+    """A run with at least one attempt, at the time `now`. `history` is the spot prices of the newest attempt's pool."""
 
     records: Records
     machines: tuple[LabInstance, ...]
@@ -36,7 +36,7 @@ class RunSnapshot:
 
     @property
     def end(self) -> AttemptEnd | None:
-        """Of the newest attempt."""
+        """The end of the newest attempt, None while it has none."""
         return self.records.ends.get(self.newest.number)
 
     @property
@@ -45,34 +45,34 @@ class RunSnapshot:
 
     @property
     def mine(self) -> LabInstance | None:
-        """The newest attempt's instance: the one it names, else one with its tag, a living one before others."""
+        """The newest attempt's instance: the one that its claim names, else one with its tag, a live one before others."""
         candidates = [instance for instance in self.machines if instance.attempt == self.newest.number]
         return min(candidates, key=lambda instance: (instance.id != self.newest.instance, not instance.live), default=None)
 
     def deadline(self, instance: LabInstance, default_hours: float) -> float:
-        """When an instance must be gone, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
+        """When an instance must be terminated, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
         claimed = [float(attempt.deadline) for attempt in self.records.attempts if attempt.number == instance.attempt]
         return min([instance.deadline(default_hours), *claimed])
 
     @property
     def meter(self) -> UsageMeter | None:
-        """Of the newest attempt's instance while it lives."""
+        """The usage of the newest attempt's instance while it lives, else None."""
         if self.mine is None or not self.mine.live:
             return None
         return ceilings.read(self.records.spec, self.newest, self.mine, self.history, self.now)
 
 
 def load_snapshot(tools: Tools, run: str, gone: Mapping[str, datetime] = MappingProxyType({})) -> RunSnapshot | None:
-    """Look at a run; None when nothing is written of it.
+    """Load the snapshot of a run; None when it has no spec or no attempt.
 
-    `gone` are instances that are known to end, and since when, though EC2 may not say so yet.
+    `gone` maps the ids of instances that are known to end to the time, though EC2 may not show it yet.
 
     Raises:
-        ContractError: a document of it is not readable.
+        ContractError: a document of the run is not readable.
     """
     if not contract.RUN_ID.fullmatch(run):
         return None
-    instances = tuple(  # before the documents: what an instance that is gone has written is there, then
+    instances = tuple(  # before the documents, so that all that an ended instance has written is seen
         _ended(instance, gone.get(instance.id)) for instance in machines.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
@@ -85,14 +85,14 @@ def load_snapshot(tools: Tools, run: str, gone: Mapping[str, datetime] = Mapping
 
 
 def _ended(instance: LabInstance, at: datetime | None) -> LabInstance:
-    """An instance as an event told of it: EC2 may still call it running, and names the moment only of what was terminated by a call."""
+    """An instance, ended at `at` where an event said so: EC2 may still show it as running, and gives a time only for API terminations."""
     return instance if at is None else replace(instance, state=ENDING if instance.live else instance.state, ended=instance.ended or at)
 
 
 def _with_its_instance(tools: Tools, snapshot: RunSnapshot) -> RunSnapshot:
-    """The attempt's claim with the instance that carries its tag, where who started it did not come to write that down.
+    """Complete the newest claim with the instance that carries its tag, where the starter died before writing it.
 
-    A start by hand is given its time for it.
+    A start from the command line is given time to write it itself.
     """
     newest, mine = snapshot.newest, snapshot.mine
     if newest.instance or mine is None or snapshot.end is not None:

@@ -1,8 +1,8 @@
-"""Starting another attempt: its claim → the alarm clock → its deadline → CreateFleet, pool after pool → its instance noted.
+"""Starting another attempt: its claim → the follow-up → its deadline → CreateFleet, pool after pool → its instance recorded.
 
-The call may die after any of these, and be made again: whoever writes the claim first has the right to start, and nobody else; a claim
-that stays without an instance is looked at by the alarm clock; an instance that no claim names is found by its tag (`sight`); and what
-EC2 did not answer to leaves the claim open until it can be seen what became of it.
+The call may die after any of these steps and be repeated: only the first writer of the claim may start the attempt; a claim that stays
+without an instance is checked by the follow-up; an instance that no claim names is found by its tag (`sight`); and a request that EC2 did
+not answer leaves the claim open until its result is visible.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 TIMES = 2
-"""How often EC2 is asked the same when it does not answer. The token of the request makes that one instance at most."""
+"""How often the same request is sent when EC2 does not answer. Its client token makes that one instance at most."""
 SERVER_ERROR = 500
 
 
 def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
-    """Claim the next attempt and start it. Who does not get the claim leaves it to who did."""
+    """Claim the next attempt and start its instance, unless another caller has the claim."""
     attempt, keys = decision.attempt, RunKeys(snapshot.run)
     if not write_end(tools, decision.end):
         return
@@ -60,7 +60,7 @@ def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
 
 
 def write_end(tools: Tools, end: AttemptEnd) -> bool:
-    """Write how an attempt ended; False when something else has been written meanwhile, which counts."""
+    """Write the end of an attempt; False when another reason has been written meanwhile, which then counts."""
     key = RunKeys(end.run).attempt_end(end.number)
     if tools.bucket.write_once(key, end):
         return True
@@ -72,9 +72,9 @@ def write_end(tools: Tools, end: AttemptEnd) -> bool:
 
 
 def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
-    """No pool had an instance: the attempt is over, and its deadline has nothing to end.
+    """Write the end of an attempt that got no instance, and delete its deadline schedule.
 
-    What no waiting mends, such as a permission or a parameter, is no lack of capacity, and ends the run with EC2's own words.
+    An error that waiting cannot fix, such as a permission or a parameter, is no lack of capacity, and ends the run with EC2's message.
     """
     attempt = decision.attempt
     schedules.delete_deadline(tools, attempt)
@@ -89,7 +89,7 @@ def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
 
 
 def _first(tools: Tools, spec: Spec, attempt: Attempt, asks: Sequence[Ask]) -> tuple[Answer | None, Ask | None]:
-    """The first instance that a request gave, and which request; else every pool's error; None when EC2 left one unanswered."""
+    """The first answer with an instance, and its request; else the errors of all pools; (None, None) when EC2 left a request unanswered."""
     errors: list[PoolError] = []
     for number, ask in enumerate(asks):
         answer = _ask(tools, spec, attempt, ask, number)
@@ -102,7 +102,7 @@ def _first(tools: Tools, spec: Spec, attempt: Attempt, asks: Sequence[Ask]) -> t
 
 
 def _ask(tools: Tools, spec: Spec, attempt: Attempt, ask: Ask, number: int) -> Answer | None:
-    """One CreateFleet, twice if it has to be; None when it is not known what became of it."""
+    """Send one CreateFleet request, repeated without an answer; None when its result is unknown."""
     request = fleet.create_fleet_request(
         tools.names, spec.launch_template, ask.pools, run=spec.run, attempt=attempt.number, claimed=attempt.claimed,
         deadline=attempt.deadline, spot=ask.spot, keep=not spec.auto_shutdown, image=spec.ami, again=number,
@@ -114,7 +114,7 @@ def _ask(tools: Tools, spec: Spec, attempt: Attempt, ask: Ask, number: int) -> A
 
 
 def _answer(tools: Tools, request: dict[str, Any], pools: Sequence[Pool]) -> Answer | None:
-    """What EC2 says. An error of its own, or none at all, leaves open whether there is an instance; a refusal does not."""
+    """EC2's answer; None for a server error or no answer, after which an instance may or may not exist."""
     try:
         return fleet.read_create_fleet(tools.fleet_client.create_fleet(**request), pools)
     except ClientError as error:

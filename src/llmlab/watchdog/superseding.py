@@ -1,7 +1,7 @@
-"""Checkpoints that newer ones have superseded leave S3 as they leave the machine's disk: with every version, during the run and after it.
+"""Deleting superseded checkpoints from S3, as the trainer deletes them from disk: with every version, during the run and after it.
 
 What stays: the newest that the recipe keeps (`keep_checkpoints`), from one of which a resume goes on; the best on held-out examples; and
-what a name points to. A look deletes so much at most, and is made again while there is more.
+what a name points to. One call deletes a limited number of versions, and is repeated while there are more.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,22 +15,22 @@ from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 KEPT = 3
-"""How many stay where the recipe does not say."""
+"""How many checkpoints stay where the recipe does not say."""
 FEWEST = 2
-"""Never fewer: where the newest turns out to be damaged, the one before it is gone on from."""
+"""The minimum that stays: where the newest is damaged, the run resumes from the one before it."""
 MOST_VERSIONS = 5000
-"""Versions that one look deletes: some seconds, of the minutes that a call of the function may take."""
+"""Versions that one call deletes: some seconds, of the minutes that a call of the function may take."""
 
 
 class NotDeletedError(Exception):
-    """S3 has kept what was to be deleted."""
+    """S3 refused to delete some versions."""
 
 
 def remove(tools: Tools, snapshot: RunSnapshot) -> None:
-    """Delete what is superseded of a run's checkpoints; where that is too much for one look, set the alarm clock for the next.
+    """Delete a run's superseded checkpoints; where they are too many for one call, schedule the next follow-up.
 
     Raises:
-        NotDeletedError: S3 refused some of it.
+        NotDeletedError: S3 refused to delete some versions.
     """
     keys = RunKeys(snapshot.run)
     checkpoints = folders(keys, tools.bucket.keys(keys.checkpoints))
@@ -48,7 +48,7 @@ def remove(tools: Tools, snapshot: RunSnapshot) -> None:
 
 
 def _delete(tools: Tools, prefix: str) -> int:
-    """Delete every version under the prefix of a checkpoint; returns how many there were. What calls it whole goes first."""
+    """Delete every version under the prefix of a checkpoint, its `COMPLETE` first; returns how many there were."""
     pages = tools.bucket.client.get_paginator("list_object_versions").paginate(Bucket=tools.bucket.bucket, Prefix=prefix)
     versions = [version for page in pages for version in versions_of(page)]
     whole = [version for version in versions if version[0] == prefix + COMPLETE]
@@ -89,23 +89,23 @@ def folders(keys: RunKeys, listed: Iterable[str]) -> dict[int, bool]:
 
 
 def keep(recipe: Mapping[str, object]) -> int:
-    """How many of the newest stay, by the recipe."""
+    """How many of the newest checkpoints stay, by the recipe."""
     setting = recipe.get("keep_checkpoints", KEPT)
     return max(FEWEST, setting) if isinstance(setting, int) and not isinstance(setting, bool) else KEPT
 
 
 def uploading(snapshot: RunSnapshot) -> bool:
-    """Whether anybody may still be at an upload: the run goes on, or an instance of it is not gone yet."""
+    """Whether an instance may still be uploading a checkpoint: the run goes on, or an instance of it is not terminated yet."""
     return not snapshot.records.over or any(instance.state != "terminated" for instance in snapshot.machines)
 
 
 def needed(tools: Tools, keys: RunKeys, whole: Sequence[int]) -> set[int]:
-    """The steps that stay whatever their age: the best, and what names point to. `whole` are those of whole checkpoints, newest first."""
+    """The steps to keep whatever their age: the best, and those with names. `whole` are the complete checkpoints' steps, newest first."""
     return best(tools, keys, whole) | named(tools, keys)
 
 
 def best(tools: Tools, keys: RunKeys, whole: Sequence[int]) -> set[int]:
-    """The step with the best loss on held-out examples, as the newest whole checkpoint says whose state can be read."""
+    """The step with the best loss on held-out examples, by the newest complete checkpoint whose state can be read."""
     for step in whole:
         try:
             state = tools.bucket.load(CheckpointState, keys.checkpoint(step) + contract.CHECKPOINT_STATE)

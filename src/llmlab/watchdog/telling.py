@@ -1,8 +1,7 @@
-"""What people are told of a run, each once: that it has started, was interrupted, has used most of a ceiling, has ended.
+"""Notifications about a run, each sent once: that it has started, was interrupted, has used most of a limit, has ended.
 
-What is due follows from what is written, so that a call that died before it told is made up for by the next one. Of two calls at the same
-moment the one tells that claims it first. The note that it was told is written afterwards: told twice when the call dies in between, but
-never not at all.
+Which are pending follows from the run's documents, so that the next call makes up for one that died before sending. Of two calls at the
+same moment the first to write the claim sends. Delivery is at least once: a crash between publishing and recording sends the message again.
 """
 
 from collections.abc import Iterable
@@ -20,16 +19,16 @@ from llmlab.watchdog.sight import RunSnapshot
 from llmlab.watchdog.tools import Tools
 
 CLAIM_SECONDS = 50
-"""After this long a call that is about to tell has told or has died. Less than the minute after which Lambda calls again what has failed.
+"""After this long a call that claimed a message has sent it or has died. Less than the minute after which Lambda retries a failed call.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
 NOTHING = RunSummary()
 SUBJECT_LENGTH = 100
-"""SNS takes no more, and ASCII only. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+"""The longest subject that SNS takes, in ASCII. https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message, and the attempts for which it says what there is to say."""
+    """A message to send, and the attempts that it covers."""
 
     notice: Notice
     attempts: tuple[int, ...]
@@ -50,7 +49,7 @@ class Notification:
 
 
 def notify(tools: Tools, snapshot: RunSnapshot) -> bool:
-    """Tell everything that is due and was not told yet; False when another call is about to tell some of it, or has since this look."""
+    """Send all pending messages; False when another call has claimed or sent some of them since the snapshot."""
     sent = [_send(tools, snapshot.records.spec, message) for message in pending(snapshot)]
     marker = snapshot.records.marker
     if snapshot.records.over and marker and (marker.attempts, Notice.END) not in snapshot.records.notified:
@@ -62,7 +61,7 @@ def notify(tools: Tools, snapshot: RunSnapshot) -> bool:
 
 
 def notify_interruption(tools: Tools, snapshot: RunSnapshot, instance: LabInstance) -> None:
-    """Tell of an interruption that is about to come."""
+    """Send the message about a spot interruption that is about to come."""
     if (
         snapshot.records.over
         or instance.attempt != snapshot.newest.number
@@ -84,7 +83,7 @@ _NO_RESUME = "It was launched with --no-resume, so that is its end."
 
 
 def _send(tools: Tools, spec: Spec, message: Message) -> bool:
-    """Tell it and note it; False when another call does. The webhook comes after both, so that it can keep nobody from either."""
+    """Publish a message and record that; False when another call does. The webhook comes last, so that it can delay neither."""
     run = spec.run
     note = Notification(contract.build_timestamp(tools.now), f"{tools.names.lab}: {message.subject}"[:SUBJECT_LENGTH])
     if not _claim(tools, RunKeys(run), message, note):
@@ -101,7 +100,7 @@ def _send(tools: Tools, spec: Spec, message: Message) -> bool:
 
 
 def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list[str]) -> dict[str, Any]:
-    """What is posted as JSON. These names are `docs/notifications.md`'s; what is not known is null."""
+    """The facts that are posted as JSON, with the names of `docs/notifications.md`; unknown ones are null."""
     return {
         "lab": tools.names.lab,
         "region": tools.names.region,
@@ -121,9 +120,9 @@ def _facts(tools: Tools, spec: Spec, message: Message, subject: str, lines: list
 
 
 def _claim(tools: Tools, keys: RunKeys, message: Message, note: Notification) -> bool:
-    """Whether it is this call's to tell: nobody has claimed it, or who did has died since without telling.
+    """Claim a message for this call; False while another call has it or has sent it. A claim expires after `CLAIM_SECONDS`.
 
-    A claim may be old because this call is: it has looked more than a minute ago, and the other has told in between.
+    A claim may be old because this call is slow: its snapshot is more than a minute old, and the other call has sent in between.
     """
     key = keys.notifying(message.attempts[0], message.notice)
     if tools.bucket.write_once(key, note):
@@ -141,7 +140,7 @@ def _claim(tools: Tools, keys: RunKeys, message: Message, note: Notification) ->
 
 
 def pending(snapshot: RunSnapshot) -> list[Message]:
-    """What of a run that goes on was not told yet, in the order in which it happened. Pure."""
+    """Messages about an unfinished run that were not sent yet, in order of their events. Pure."""
     if snapshot.records.over:
         return []
     notified, mine, newest = snapshot.records.notified, snapshot.mine, snapshot.newest
@@ -156,7 +155,7 @@ def pending(snapshot: RunSnapshot) -> list[Message]:
 
 
 def _interruptions(snapshot: RunSnapshot) -> Iterable[Message]:
-    """Of attempts that the watchdog followed up, and of the first one of an outage: one message where that is the same story."""
+    """Messages about attempts that the watchdog resumed, and about the start of an outage: one message where both belong together."""
     records, notified = snapshot.records, snapshot.records.notified
     waiting = capacity.outage(_ends(records))
     first = waiting[0].number if waiting and snapshot.end is not None else 0
@@ -200,7 +199,7 @@ def _start(snapshot: RunSnapshot) -> Message:
 
 
 def _what_next(snapshot: RunSnapshot, end: AttemptEnd) -> tuple[str, ...]:
-    """What happened to an attempt and what follows it, as things stand."""
+    """Lines on how an attempt ended and what follows it."""
     records, newest = snapshot.records, snapshot.newest
     waiting = capacity.outage(_ends(records)) if snapshot.end is not None else ()
     after = next((attempt for attempt in records.attempts if attempt.number == end.number + 1), newest)

@@ -1,4 +1,4 @@
-"""What the watchdog works with: clients, names, the clock and the log, handed in from outside."""
+"""The watchdog's dependencies: boto3 clients, names, clock and log, passed in by the caller."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Log = Callable[..., None]
 
 @dataclass(frozen=True)
 class Tools:
-    """boto3's clients. `fleet_client` is an EC2 client without retries: a pool without capacity answers 500, again and again."""
+    """Dependencies of one call. `fleet_client` is an EC2 client without retries, because a pool without capacity answers 500 each time."""
 
     names: Names
     bucket: RunStore
@@ -30,13 +30,13 @@ class Tools:
     clock: Clock
     log: Log
     webhook: Webhook | None = None
-    """Where notices go besides the topic; None where nobody listens, as in most tests."""
+    """Receives notices in addition to the topic; None without a webhook, as in most tests."""
 
     @property
     def now(self) -> datetime:
         return self.clock.now()
 
     def measure(self, values: dict[Metric, float]) -> None:
-        """Put numbers into the lab's namespace."""
+        """Publish CloudWatch metrics in the lab's namespace."""
         data = [{"MetricName": str(name), "Value": float(value), "Timestamp": self.now} for name, value in values.items()]
         self.cloudwatch.put_metric_data(Namespace=self.names.metrics, MetricData=data)
