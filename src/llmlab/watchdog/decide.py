@@ -87,8 +87,8 @@ def _still_coming(snapshot: RunSnapshot) -> Wait | None:
     attempt, instance = snapshot.newest, snapshot.mine
     claimed = contract.parse_timestamp(attempt.claimed)
     if instance is not None:
-        untold = instance.state == ENDING and not instance.cause
-        return Wait("EC2 does not say yet why its instance ends", snapshot.now + timedelta(seconds=WHY_SECONDS)) if untold else None
+        unexplained = instance.state == ENDING and not instance.cause
+        return Wait("EC2 does not say yet why its instance ends", snapshot.now + timedelta(seconds=WHY_SECONDS)) if unexplained else None
     if attempt.instance:
         wait = Wait("its instance is not visible yet", _launched(attempt) + timedelta(seconds=VISIBLE_SECONDS))
     elif attempt.by == WATCHDOG:
