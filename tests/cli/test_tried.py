@@ -96,6 +96,18 @@ def test_validate_tells_what_the_template_of_a_folder_refuses_and_makes(llmlab: 
     assert llmlab("validate", data, "--tokenizer", model, "--skip-bad").code == 0
 
 
+def test_tokens_that_nothing_teaches_are_refused_before_they_are_paid_for(
+    llmlab: CommandLine, project: Path, model: Path, data: Path
+) -> None:
+    recipe = project / "mine.yaml"
+    recipe.write_text("model: a/b\nadditional_special_tokens: ['<tool>', '<|end|>']\n")
+    refused = llmlab("validate", data, "--recipe", recipe, "--tokenizer", model)
+    assert (refused.code, refused.error) == (2, "the model a/b has never met <tool>, and an adapter alone cannot teach them")
+    assert refused.hint == "llmlab launch --set 'lora.modules_to_save=[embed_tokens,lm_head]'"
+    recipe.write_text(recipe.read_text() + "lora: {modules_to_save: [embed_tokens, lm_head]}\n")
+    assert llmlab("validate", data, "--recipe", recipe, "--tokenizer", model).code == 0
+
+
 def test_a_template_that_never_ends_is_stopped(llmlab: CommandLine, model: Path, data: Path) -> None:
     (model / "chat_template.jinja").write_text("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
     stopped = llmlab("validate", data, "--tokenizer", model)

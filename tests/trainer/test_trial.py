@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from llmlab import recipe as recipes
 from llmlab.dataset import find, trial as trials
 from llmlab.dataset.check import check, lines_of, parts
 from llmlab.dataset.rendering import template as templating
@@ -17,6 +18,7 @@ from llmlab.errors import LabError
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.trainer.examples.blocks import Rules, make
 from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.model import added_tokens
 from tests.trainer import test_families as families
 from tests.trainer.test_templates import CONTROL, TALKS, said, templates
 
@@ -70,6 +72,7 @@ def tried(
     source: str | dict[str, str],
     rows: list[dict[str, Any]],
     change: Callable[[Path], None] = lambda _: None,
+    tokens: tuple[str, ...] = (),
 ) -> tuple[Trial, Any, list[tuple[int, str]]]:
     """What the laptop says, what the trainer makes, and which lines it refuses, with the reasons; of the model's folder, once changed."""
     tokenizer.chat_template = source
@@ -78,8 +81,10 @@ def tried(
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(one) + "\n" for one in rows))
     found = find(data)
-    trial = try_on(found, check(found, max_length=512), ModelFiles(folder / "model"))
-    encoder = Encoder(AutoTokenizer.from_pretrained(folder / "model")).suited("dpo" if "chosen" in rows[0] else "sft", templating.LONG_AGO)
+    trial = try_on(found, check(found, max_length=512), ModelFiles(folder / "model", more_tokens=tokens))
+    trainers = AutoTokenizer.from_pretrained(folder / "model")
+    added_tokens.add_to(trainers, recipes.check({"model": "a/b", "method": "full", "additional_special_tokens": tokens}))
+    encoder = Encoder(trainers).suited("dpo" if "chosen" in rows[0] else "sft", templating.LONG_AGO)
     (part,) = parts(found.files)
     lines = list(lines_of(part))
     made = make(lines, encoder, Rules(512, split=False, share=0.0, skip_bad=True))
@@ -112,6 +117,16 @@ def test_the_laptop_counts_what_is_trained(tmp_path: Path, tokenizer: Any, name:
         assert "messages[0] and messages[1] are both of the user: make them one" in dict(refused)[6]
         assert "Conversation roles must alternate user/assistant" in dict(refused)[6]
         assert "it takes no system message: put its words in front of the first question" in dict(refused)[3]
+
+
+def test_tokens_of_the_recipe_are_one_each_on_the_laptop_too(tmp_path: Path, tokenizer: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": "a <tool> b"}, {"role": "assistant", "content": "<tool>c</tool> <tool>"}]}] * 2
+    name = next(iter(OWN))
+    before, facts, refused = tried(tmp_path / "before", tokenizer, OWN[name], rows)
+    agrees(before, facts, refused)
+    after, facts, refused = tried(tmp_path / "after", tokenizer, OWN[name], rows, tokens=("<tool>", "</tool>"))
+    agrees(after, facts, refused)
+    assert after.longest_tokens < before.longest_tokens
 
 
 USING = "{{- '<|start|>tools\n' + (tools | tojson) + '<|end|>\n' -}}" + TEMPLATE

@@ -45,7 +45,9 @@ class ExitDiagnosis:
     hint_values: dict[str, str] = field(default_factory=dict)
 
 
-def diagnose(end: TrainingExit | None, request: StopRequest | None, outcome: Outcome | None, log: str = "", fault: str = "") -> ExitDiagnosis:
+def diagnose(
+    end: TrainingExit | None, request: StopRequest | None, outcome: Outcome | None, log: str = "", fault: str = ""
+) -> ExitDiagnosis:
     """Diagnose the end of a training. `end` is None when the trainer had not left in time, `fault` what is wrong with a GPU.
 
     A request explains any end but success: a trainer that dies on its way out was still stopped by the user. Without one, a failed GPU

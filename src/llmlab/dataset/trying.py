@@ -58,7 +58,7 @@ class Trying:
     """A template and a tokenizer, ready to be tried; one in each process."""
 
     def __init__(self, files: ModelFiles, objective: str, max_length: int) -> None:
-        self.arguments = (files.folder, files.template, objective, max_length)
+        self.arguments = (files.folder, files.template, files.more_tokens, objective, max_length)
         self.drafter = Drafter(TokenizerTemplate(files, special=files.special), objective)
         self.count: Callable[[Draft], Lengths] = counting(files)
         self.counted = files.vocabulary is not None and is_installed()
@@ -138,11 +138,11 @@ def run(parts: list[Part], trying: Trying, verdicts: Verdicts, processes: int) -
 _trying: Trying
 
 
-def _start(folder: Path, template: str, objective: str, max_length: int) -> None:
+def _start(folder: Path, template: str, more_tokens: tuple[str, ...], objective: str, max_length: int) -> None:
     """Set up a worker process. Ctrl-C reaches it as well as its parent, and only the parent prints."""
     global _trying  # noqa: PLW0603 - a process's own, made once
     signal.signal(signal.SIGINT, lambda *_: os._exit(ExitCode.INTERRUPTED))
-    _trying = Trying(ModelFiles(folder, template), objective, max_length)
+    _trying = Trying(ModelFiles(folder, template, more_tokens), objective, max_length)
 
 
 def _try(part: Part, left_out: set[int], more: dict[int, More]) -> Tried:

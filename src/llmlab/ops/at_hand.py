@@ -50,7 +50,7 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
         folder: an empty folder for the files that are fetched.
 
     Raises:
-        UsageError: the recipe's own template cannot be read.
+        UsageError: the recipe's own template cannot be read, or it adds tokens that it does not teach.
     """
     try:
         recipe = with_template(recipe, lab) if recipe else None
@@ -59,8 +59,10 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
     except LabError as error:
         return AtHand(notes=(f"no chat template was tried on the data: {error}",))
     template = recipe.chat_template.text if recipe and recipe.chat_template else ""
+    tokens = recipe.additional_special_tokens if recipe else ()
     if named is not None:
-        files = ModelFiles(named, template)
+        files = ModelFiles(named, template, tokens)
+        _check_tokens(recipe, files)
         return AtHand(files, notes=_notes_of(recipe, files)) if files.exist else AtHand()
     if recipe is None:
         return AtHand()
@@ -73,7 +75,8 @@ def find(recipe: Recipe | None, named: Path | None, lab: Callable[[], Aws], hub:
     except (LabError, NoAnswer) as error:
         where = "give its folder with --tokenizer"
         return AtHand(notes=(f"{recipe.whose_template} was not tried on the data: {error}; {where}",))
-    files = ModelFiles(folder, template)
+    files = ModelFiles(folder, template, tokens)
+    _check_tokens(recipe, files)
     return AtHand(files, recipe.model, revision, (note,) if note else _notes_of(recipe, files))
 
 
@@ -94,6 +97,20 @@ def with_template(recipe: Recipe, lab: Callable[[], Aws]) -> Recipe:
         recipe = recipe.model_copy(update={"chat_template": chat_template.of(template.file, text)})
     check_own_template(recipe)
     return recipe
+
+
+def _check_tokens(recipe: Recipe | None, files: ModelFiles) -> None:
+    """Check that what the recipe trains can learn the tokens it adds.
+
+    Raises:
+        UsageError: an adapter alone cannot.
+    """
+    if recipe is None or recipe.method == "full" or recipe.lora.modules_to_save or not files.new_tokens:
+        return
+    raise UsageError(
+        f"the model {recipe.model} has never met {', '.join(files.new_tokens)}, and an adapter alone cannot teach them",
+        "llmlab launch --set 'lora.modules_to_save=[embed_tokens,lm_head]'",
+    )
 
 
 def _notes_of(recipe: Recipe | None, files: ModelFiles) -> tuple[str, ...]:

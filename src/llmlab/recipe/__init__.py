@@ -31,6 +31,8 @@ DEFAULT = "lora-1b"
 """The shipped recipe of a launch that names none."""
 MOST_BYTES = 256 << 10
 """Bytes of the largest recipe file; the longest that ships has 2 KiB."""
+LONGEST_TOKEN = 128
+"""Characters of a token that a recipe adds."""
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 2
 """How a wrong value is shown: a few lines of YAML may stand for gigabytes."""
@@ -59,6 +61,11 @@ class Recipe(BaseModel):
     chat_template: ChatTemplate | None = Field(
         None,
         description="instead of the model's own: a file with one (Jinja) beside the recipe, or lab:NAME for an uploaded model's",
+    )
+    additional_special_tokens: tuple[str, ...] = Field(
+        (),
+        max_length=1000,
+        description="tokens beside the tokenizer's own, such as [TOOL], each read and said as one; new ones need lora.modules_to_save",
     )
     max_length: int = Field(2048, ge=8, le=1_048_576, description="tokens of the longest example")
     too_long: Literal["drop", "split"] = Field(
@@ -121,6 +128,16 @@ class Recipe(BaseModel):
         if model == LAB_MODEL or model != model.strip():
             raise ValueError("must be a Hugging Face name such as Qwen/Qwen2.5-1.5B-Instruct, or lab:NAME")
         return model
+
+    @field_validator("additional_special_tokens")
+    @classmethod
+    def _tokens(cls, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        bad = [token for token in tokens if token != token.strip() or not 0 < len(token) <= LONGEST_TOKEN]
+        if bad:
+            raise ValueError(f"must be tokens of 1 to {LONGEST_TOKEN} characters without white space around them, not {bad[0][:40]!r}")
+        if len(set(tokens)) < len(tokens):
+            raise ValueError("must name each token once")
+        return tokens
 
     @field_validator("chat_template", mode="before")
     @classmethod

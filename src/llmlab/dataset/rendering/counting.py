@@ -55,7 +55,7 @@ class _TokenCounter:
 
     def __init__(self, file: Path, files: ModelFiles) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        from tokenizers import Tokenizer
+        from tokenizers import AddedToken, Tokenizer
 
         try:
             self.tokenizer: Any = Tokenizer.from_file(str(file))
@@ -63,6 +63,7 @@ class _TokenCounter:
             raise UsageError(f"{file} is not a tokenizer: {one_line(error)}", "llmlab validate --help") from error
         if (scheme := files.prepend_scheme) and "ByteLevel" not in f"{self.tokenizer.pre_tokenizer}{self.tokenizer.decoder}":
             self._as_llama(scheme)
+        self.tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in files.more_tokens])
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         names = files.special_tokens_map

@@ -30,6 +30,8 @@ class ModelFiles:
     folder: Path
     template: str = ""
     """The recipe's template, in place of the folder's own; "" without one."""
+    more_tokens: tuple[str, ...] = ()
+    """The recipe's special tokens, beside the tokenizer's own."""
 
     @property
     def exist(self) -> bool:
@@ -94,7 +96,7 @@ class ModelFiles:
         added = config.get("added_tokens_decoder")
         every = [*(added.values() if isinstance(added, dict) else ()), *self.added]
         tokens |= {_content(token) for token in every if isinstance(token, dict) and token.get("special")}
-        return tuple(sorted(tokens - {""}))
+        return tuple(sorted({*tokens, *self.more_tokens} - {""}))
 
     @cached_property
     def added(self) -> list[dict[str, Any]]:
@@ -103,6 +105,16 @@ class ModelFiles:
             return []
         added = self._read(VOCABULARY, MOST_VOCABULARY_BYTES).get("added_tokens")
         return [token for token in added if isinstance(token, dict)] if isinstance(added, list) else []
+
+    @property
+    def new_tokens(self) -> tuple[str, ...]:
+        """Of the recipe's tokens those that the vocabulary does not have; none where it is not at hand."""
+        if not self.more_tokens or self.vocabulary is None:
+            return ()
+        model = self._read(VOCABULARY, MOST_VOCABULARY_BYTES).get("model")
+        entries = model.get("vocab", ()) if isinstance(model, dict) else ()
+        known = {*(entry[0] if isinstance(entry, list) else entry for entry in entries), *(_content(token) for token in self.added)}
+        return tuple(token for token in self.more_tokens if token not in known)
 
     @property
     def prepend_scheme(self) -> str:

@@ -9,6 +9,7 @@ from llmlab.recipe import Recipe
 from llmlab.trainer import memory
 from llmlab.trainer.endings import SetupFailed
 from llmlab.trainer.machine import Device, Say
+from llmlab.trainer.model import added_tokens
 from llmlab.trainer.model.stops import stop_there
 
 SMALL = 5_000_000
@@ -16,10 +17,10 @@ SMALL = 5_000_000
 
 
 def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
-    """The model's tokenizer.
+    """The model's tokenizer, with the recipe's template and tokens.
 
     Raises:
-        SetupFailed: there is none, or it cannot be read.
+        SetupFailed: there is none, it cannot be read, or the recipe does not teach what it adds.
     """
     from transformers import AutoTokenizer
 
@@ -36,6 +37,8 @@ def load_tokenizer(recipe: Recipe, work: WorkFolder) -> Any:
         raise SetupFailed(f"the run has no text of {recipe.whose_template}", "llmlab launch --set chat_template=null")
     if recipe.chat_template:
         tokenizer.chat_template = recipe.chat_template.text
+    if recipe.additional_special_tokens:
+        added_tokens.add_to(tokenizer, recipe)
     return tokenizer
 
 
@@ -69,8 +72,12 @@ def load_model(recipe: Recipe, work: WorkFolder, device: Device, tokenizer: Any,
             f"the files of the model {recipe.model} lack {len(missing)} of its weights, such as {missing[0]}", another(recipe)
         )
     rows = model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
+    beyond = len(tokenizer) - rows
+    if beyond > len(recipe.additional_special_tokens):
         raise SetupFailed(f"the tokenizer of {recipe.model} has {len(tokenizer)} tokens and its model only {rows}", another(recipe))
+    if beyond > 0:
+        added_tokens.check_learned(model, recipe)
+        added_tokens.widen(model, tokenizer)
     if recipe.method == "qlora" and device.name == "cpu":
         _keep_layout(model)
     stop_there(model, tokenizer)

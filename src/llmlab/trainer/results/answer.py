@@ -14,6 +14,7 @@ from typing import Any
 
 from llmlab import footprint
 from llmlab.errors import LabError
+from llmlab.trainer.model.added_tokens import widen
 from llmlab.trainer.model.generate import encode, generate
 from llmlab.trainer.model.stops import stop_there
 from llmlab.trainer.results.limits import LARGEST_ON_CPU, too_large
@@ -49,6 +50,7 @@ def answer(model: str, tuned: str, prompt: str, most_tokens: int = 128, revision
         tokenizer = AutoTokenizer.from_pretrained(tuned)
         coded = encode(tokenizer, prompt).to(device)
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", revision=revision).to(device).eval()
+        widen(base, tokenizer)
         stop_there(base, tokenizer)
         before = generate(base, tokenizer, coded, most_tokens)
         if whole:

@@ -229,13 +229,15 @@ def _configs(text: str, saved: Mapping[str, Any]) -> Iterator[str]:
     plain = {key: value for key, value in base.items() if key != "quantization_config"}
     if plain != base:
         yield _written(plain)
-    if "tie_word_embeddings" in saved:  # a module that learned whole is tied to nothing
-        yield _written({**plain, "tie_word_embeddings": saved["tie_word_embeddings"]})
+    changed = {key: saved[key] for key in ("tie_word_embeddings", "vocab_size") if key in saved}
+    if changed:  # a module that learned whole is tied to nothing, and a recipe may add tokens
+        yield _written({**plain, **changed})
     if isinstance(part := plain.get("text_config"), dict):
         names = {key: saved[key] for key in ("architectures", "model_type") if key in saved}
         kept = {key: saved[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings") if key in saved}
         kinds = {key: plain[key] for key in ("torch_dtype", "dtype") if key in plain}
-        yield _written({**kept, **kinds, **part, **names})
+        grown = {key: value for key, value in changed.items() if key in part}
+        yield _written({**kept, **kinds, **part, **grown, **names})
 
 
 def _reads_as(text: str, saved: Any) -> bool:

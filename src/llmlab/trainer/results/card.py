@@ -118,8 +118,12 @@ def _use(recipe: Recipe, taught: Sequence[str] = ()) -> Iterator[str]:
     if recipe.method == "full":
         yield from ("from transformers import AutoModelForCausalLM", "", f'model = AutoModelForCausalLM.from_pretrained("{WHOLE_MODEL}")')
     else:
-        yield from ("from peft import PeftModel", "from transformers import AutoModelForCausalLM", "")
+        tokenizers = ", AutoTokenizer" if recipe.additional_special_tokens else ""
+        yield from ("from peft import PeftModel", f"from transformers import AutoModelForCausalLM{tokenizers}", "")
         yield f'base = AutoModelForCausalLM.from_pretrained("{base}")  # the base model, or its folder'
+        if recipe.additional_special_tokens:
+            yield f'rows = len(AutoTokenizer.from_pretrained("{ADAPTER}"))  # with the tokens that the training added'
+            yield "base.resize_token_embeddings(max(rows, base.get_input_embeddings().num_embeddings))"
         yield f'model = PeftModel.from_pretrained(base, "{ADAPTER}")'
     yield from ("```", "")
     lora = recipe.lora

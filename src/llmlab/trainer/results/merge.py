@@ -16,6 +16,7 @@ from typing import Any
 
 from llmlab.errors import LabError
 from llmlab.files import files_below, replace_text, sync
+from llmlab.trainer.model.added_tokens import widen
 from llmlab.trainer.model.generate import encode
 from llmlab.trainer.results import base_files, ollama, origin
 from llmlab.trainer.results.answer import quietly, refuse
@@ -132,6 +133,7 @@ def _loaded(model: str, adapter: Path, revision: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(adapter)
         base = AutoModelForCausalLM.from_pretrained(model, dtype="auto", revision=revision)
+        widen(base, tokenizer)
         return tokenizer, PeftModel.from_pretrained(base, str(adapter)).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise refuse(model, adapter, error) from error
