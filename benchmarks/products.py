@@ -17,7 +17,7 @@ os.environ.update(ENVIRONMENT)  # before torch is imported, as the trainer does 
 
 import torch
 
-from llmlab.trainer.machine import has_amx
+from llmlab.trainer.device import has_amx
 from llmlab.trainer.model.products import product
 
 SHAPES = ((1408, 512), (512, 512), (512, 1408), (2048, 768), (768, 768), (768, 384), (768, 2048))

@@ -109,8 +109,8 @@ def load(data: Path, tokenizer: Path, cache: Path, processes: int) -> dict[str, 
 
     from llmlab import recipe
     from llmlab.contract import DataFile, Manifest
-    from llmlab.trainer.examples import data as trainer_data
-    from llmlab.trainer.examples.tokens import Encoder
+    from llmlab.trainer.data import load_examples as trainer_data
+    from llmlab.trainer.data.example_encoder import Encoder
 
     encoder = Encoder(AutoTokenizer.from_pretrained(tokenizer))
     digest = hashlib.sha256(data.name.encode()).hexdigest()  # the manifest carries the file's; making it is not what is measured

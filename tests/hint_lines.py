@@ -129,7 +129,7 @@ def _parse_ours(words: Sequence[str], whole: str) -> None:
     import typer
 
     from llmlab.cli import split_global
-    from llmlab.commands.state import CliContext
+    from llmlab.commands.context import CliContext
     from llmlab.errors import LabError
     from llmlab.ui import Ui
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from benchmarks.training import assets, ours
 from llmlab import contract
 from llmlab.footprint import MOMENTS
-from llmlab.trainer.loop.saving import OPTIMIZER
+from llmlab.trainer.training.async_checkpoint import OPTIMIZER
 
 ROWS = 32
 RECIPE = {

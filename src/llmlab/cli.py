@@ -16,9 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from llmlab import __version__
-from llmlab.commands import data, demo, helping, image, lab, launch, money, report, runs, sandbox, settings, trained
-from llmlab.commands.interrupted import interrupted, is_watching
-from llmlab.commands.state import CliContext
+from llmlab.commands import costs, data, demo, helping, image, lab, launch, model, report, runs, sandbox, settings
+from llmlab.commands.context import CliContext
+from llmlab.commands.interrupt_hints import interrupted, is_watching
 from llmlab.errors import ExitCode, LabError, UsageError
 from llmlab.ui import Ui
 
@@ -72,7 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for module in (settings, lab, data, launch, runs, trained, money, report, image, sandbox, demo):
+for module in (settings, lab, data, launch, runs, model, costs, report, image, sandbox, demo):
     module.register(app)
 helping.dress(app)
 

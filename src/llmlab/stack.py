@@ -3,30 +3,30 @@
 from typing import Any
 
 from llmlab.aws import amis, policies, retired
-from llmlab.aws.alarm import ALARMING, BELOW, Alarm
 from llmlab.aws.buckets import DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
+from llmlab.aws.cloudwatch_alarm import ALARMING, BELOW, Alarm
 from llmlab.aws.dashboard import Dashboard
+from llmlab.aws.ecr_repository import Registry
 from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events
 from llmlab.aws.existing_network import ExistingNetwork
-from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.internet_gateway import InternetGateway
+from llmlab.aws.lambda_function import Function
 from llmlab.aws.launch_template import LaunchTemplate
 from llmlab.aws.log_group import LogGroup
 from llmlab.aws.oidc_provider import OidcProvider
 from llmlab.aws.owned import AwsResource
-from llmlab.aws.registry import Registry
 from llmlab.aws.role import Role
 from llmlab.aws.route_table import RouteTable
 from llmlab.aws.s3_endpoint import S3Endpoint
 from llmlab.aws.schedule_group import ScheduleGroup
 from llmlab.aws.security_group import SecurityGroup
 from llmlab.aws.session import Aws
+from llmlab.aws.sns_topic import Subscription, Topic
 from llmlab.aws.spot_role import SpotRole
 from llmlab.aws.subnets import Subnets
-from llmlab.aws.topic import Subscription, Topic
 from llmlab.aws.user_data import UserData, render
 from llmlab.aws.vpc import Vpc
 from llmlab.clock import Clock

@@ -17,7 +17,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.cli import main
 from llmlab.clock import Clock, ManualClock, SystemClock
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.ui import Ui
 from tests import hint_lines, hints
 from tests.snapshots import Snapshot

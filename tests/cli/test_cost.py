@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.aws import documents
+from llmlab.aws.idle_cost import ResourceCost, StandingCosts
 from llmlab.aws.session import Aws
-from llmlab.aws.standing import ResourceCost, StandingCosts
 from llmlab.clock import ManualClock
-from llmlab.commands.money import kept_words
+from llmlab.commands.costs import kept_words
 from llmlab.contract import Attempt, AttemptEnd, Charge, EndReason, Heartbeat, LogStream, Manifest, Marker, RunKeys, Spec, build_timestamp
 from llmlab.errors import ExitCode
-from llmlab.ops.comparison import comparable_days, compare
+from llmlab.lifecycle import billing
+from llmlab.ops.attempt_spending import Account, by_attempt
+from llmlab.ops.billing_reconciliation import comparable_days, compare
 from llmlab.ops.cost import RunCost, _kept as kept_of, share as share_of
-from llmlab.ops.spending import Account, by_attempt
 from llmlab.sandbox.completion_money import bill
 from tests.cli.conftest import CommandLine
 
@@ -138,18 +139,18 @@ def test_parts_add_up_over_attempts_and_over_any_cut_of_time(spans: list[tuple[f
         begun = moment = contract.parse_timestamp(attempts[-1].launched)
         moment += timedelta(hours=hours)
         reason = EndReason.SPOT_INTERRUPTED if interrupted else EndReason.INSTANCE_LOST
-        costs = money.attempt_costs(CHARGES, begun, moment, price, interrupted=interrupted)
-        ends[number] = AttemptEnd(RUN, number, reason, build_timestamp(moment), hours=hours, cost=money.total(costs), costs=costs)
+        costs = billing.attempt_costs(CHARGES, begun, moment, price, interrupted=interrupted)
+        ends[number] = AttemptEnd(RUN, number, reason, build_timestamp(moment), hours=hours, cost=billing.total(costs), costs=costs)
         moment += timedelta(hours=pause + 0.01)
     written, now = Account(CHARGES, attempts, ends), START + timedelta(days=30)
     whole = by_attempt(written, now)
     assert len(whole) == len(spans)
-    summed = money.total_parts(one.parts for one in whole)
-    assert money.total(summed) == pytest.approx(sum(end.cost for end in ends.values()))
+    summed = billing.total_parts(one.parts for one in whole)
+    assert billing.total(summed) == pytest.approx(sum(end.cost for end in ends.values()))
     assert all(one.free == (spans[one.number - 1][3] and one.hours < 1) for one in whole)
     edges = [START - timedelta(days=1), *(START + timedelta(hours=one) for one in sorted(cuts)), now]
     pieces = [by_attempt(written, now, since, until) for since, until in itertools.pairwise(edges)]
-    assert money.total_parts(one.parts for piece in pieces for one in piece) == pytest.approx(summed)
+    assert billing.total_parts(one.parts for piece in pieces for one in piece) == pytest.approx(summed)
     assert sum(one.hours for piece in pieces for one in piece) == pytest.approx(sum(one.hours for one in whole))
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.aws import documents, prices
 from llmlab.aws.session import Aws, Denied
 from llmlab.contract import EndReason, RunKeys, Spec
-from llmlab.ops.measured import STEPS
+from llmlab.lifecycle import billing
+from llmlab.ops.throughput_history import STEPS
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, assert_runs, put_dataset
@@ -202,7 +203,7 @@ def test_a_silent_price_list_makes_prices_approximate(ready: CommandLine, lab_aw
     assert {(charge.source, charge.approximate) for charge in spec.charges} == {("shipped table", True)}
     assert all(pool.approximate and pool.on_demand_price == prices.APPROXIMATE["g6.xlarge"] for pool in spec.pools)
     assert "disk ~$0.04 + address ~$0.0050 an hour (shipped table)" in shown
-    assert f"~{money.dollars(prices.APPROXIMATE['g6.xlarge'])}" in shown
+    assert f"~{billing.dollars(prices.APPROXIMATE['g6.xlarge'])}" in shown
     assert "~$" not in ready("estimate").out
 
 

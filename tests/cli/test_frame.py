@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from llmlab.cli import ORDER, app, run, split_global
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.errors import ExitCode, UsageError
 from llmlab.ui import Ui
 from tests.cli.conftest import CommandLine

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from llmlab.aws import catalogue
+from llmlab.aws import instance_catalogue
 from llmlab.cli import SECTIONS, app
 from llmlab.commands import completing, helping
 
@@ -66,14 +66,14 @@ def test_the_help_of_a_launch_is_in_sections_and_leaves_no_option_out(llmlab: Co
 
 def test_values_that_a_shell_offers(ready: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = launch(ready, "--name", "faq-v2")
-    monkeypatch.setattr("llmlab.commands.state.CliContext.aws", ready.aws)
+    monkeypatch.setattr("llmlab.commands.context.CliContext.aws", ready.aws)
     assert completing.runs("") == ["latest", "faq-v2", run]
     assert completing.runs("fa") == ["faq-v2"]
     assert completing.datasets("s") == ["sums"]
     assert "qlora-8b" in completing.recipes("q")
     assert set(completing.types("g6e.x")) == {"g6e.xlarge"}
     assert completing.types("g5.xlarge,g6e.x") == ["g5.xlarge,g6e.xlarge"]
-    assert len(completing.types("")) == len(catalogue.TYPES)
+    assert len(completing.types("")) == len(instance_catalogue.TYPES)
     assert completing.streams("t") == ["training"]
     assert "checkpoints" in completing.parts("")
 

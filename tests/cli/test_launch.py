@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from llmlab import pricing, timers
-from llmlab.aws import documents, images, instances
+from llmlab.aws import documents, ecr_images, instances
 from llmlab.aws.session import Aws
 from llmlab.contract import IMAGE_LABEL, VERSION, Attempt, Pool, RunKeys, Spec, Tag
+from llmlab.lifecycle import pool_order, schedule_requests
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, assert_runs, put_dataset, put_image
@@ -60,7 +60,7 @@ def test_the_agent_s_image_is_the_one_pushed_beside_the_training_image(
         ecr.create_repository(repositoryName=repository)
         for tag in tags:
             put_image(lab_aws, tag, repository=repository)
-    image = images.choose(lab_aws, training[-1] if training else "")
+    image = ecr_images.choose(lab_aws, training[-1] if training else "")
     digest = hashlib.sha256(chosen.encode()).hexdigest()
     assert image.agent == (f"{lab_aws.names.registry}/{lab_aws.names.agent_repository}@sha256:{digest}" if chosen else "")
 
@@ -69,7 +69,7 @@ def test_a_lab_without_a_repository_for_the_agent_has_no_image_of_it(lab_aws: Aw
     """One that was made before there was one."""
     lab_aws.client("ecr").create_repository(repositoryName=lab_aws.names.repository)
     put_image(lab_aws, "latest")
-    assert images.choose(lab_aws).agent == ""
+    assert ecr_images.choose(lab_aws).agent == ""
 
 
 def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: CommandLine, lab_aws: Aws) -> None:
@@ -94,10 +94,10 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
     assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
     schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
-    assert alarm["Name"] == timers.wake_name(facts["run"])
+    assert alarm["Name"] == schedule_requests.wake_name(facts["run"])
     assert alarm["Target"]["Arn"].endswith(f"function:{lab_aws.names.watchdog}")
-    assert json.loads(alarm["Target"]["Input"]) == timers.wake_event(facts["run"])
-    assert timers.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
+    assert json.loads(alarm["Target"]["Input"]) == schedule_requests.wake_event(facts["run"])
+    assert schedule_requests.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
     (machine,) = instances.find(lab_aws, facts["run"])
@@ -262,10 +262,10 @@ def test_tiers_are_asked_one_after_the_other_and_the_dear_ones_not_at_all(ready:
         client.meta.events.unregister("provide-client-params.ec2.CreateFleet", note)
     pools = [Pool(**one) for one in planned["pools"]]
     beside = sum(one["hourly"] for one in planned["charges"])
-    tiers = pricing.tiers(pools, (), spot=True, beside=beside)
+    tiers = pool_order.tiers(pools, (), spot=True, beside=beside)
     assert len(tiers) > 1
     assert asked == [[(pool.instance_type, pool.subnet) for pool in tier] for tier in tiers]
-    dollars = [pricing.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
+    dollars = [pool_order.per_work(pool, spot=True, beside=beside) for tier in tiers for pool in tier]
     assert max(dollars) <= 3.01 * min(dollars), "three times the best, but for rounded speeds"
     assert len({pool.instance_type for pool in pools}) == 8
     assert nothing_left(lab_aws)

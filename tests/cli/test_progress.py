@@ -10,7 +10,7 @@ import pytest
 from llmlab.aws.session import Aws
 from llmlab.commands import progress, run_screens
 from llmlab.contract import EndReason, RunState
-from llmlab.ops.run_state import Run
+from llmlab.ops.run_status import Run
 from llmlab.ops.runs import detail
 from llmlab.ui import Ui
 

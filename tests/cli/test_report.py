@@ -12,7 +12,7 @@ from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import METRICS_FILE, DataFile, EndReason, Manifest, Marker, RunKeys, Spec
 from llmlab.errors import ExitCode
-from llmlab.ops import chart
+from llmlab.ops import svg_chart
 from tests.cli.conftest import CommandLine, assert_runs
 
 RUN = "20261120-100000-abcd"
@@ -95,13 +95,13 @@ def test_the_page_is_shown_where_there_is_a_browser(lab: CommandLine, lab_aws: A
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=2, max_size=2000))
 def test_every_line_stays_inside_its_chart(values: list[float]) -> None:
-    drawn = chart.line("x", list(enumerate(values)))
+    drawn = svg_chart.line("x", list(enumerate(values)))
     assert drawn is not None
     points = [tuple(map(float, point.split(","))) for point in drawn.points.split()]
-    assert len(points) <= chart.MOST_POINTS
-    assert all(-0.1 <= x <= chart.WIDTH + 0.1 and -0.1 <= y <= chart.HEIGHT + 0.1 for x, y in points)
+    assert len(points) <= svg_chart.MOST_POINTS
+    assert all(-0.1 <= x <= svg_chart.WIDTH + 0.1 and -0.1 <= y <= svg_chart.HEIGHT + 0.1 for x, y in points)
 
 
 def test_one_value_or_none_is_no_line() -> None:
-    assert chart.line("x", [(1, 2.0)]) is None
-    assert chart.line("x", [(1, math.nan), (2, 1.0)]) is None
+    assert svg_chart.line("x", [(1, 2.0)]) is None
+    assert svg_chart.line("x", [(1, math.nan), (2, 1.0)]) is None

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.aws import documents, instances, sessions
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
 from llmlab.errors import LabError
-from llmlab.ops import mark, runs
+from llmlab.lifecycle import schedule_requests
+from llmlab.ops import run_marker, runs
 from llmlab.ops.connect import ATTACH
 
 from .conftest import CommandLine
@@ -228,7 +229,7 @@ def test_stop_asks_then_ends_by_tag_and_marks(ready: CommandLine, lab_aws: Aws) 
     assert marker.reason is EndReason.STOPPED_BY_USER
     assert ready("status", run, "--json").json["run"]["state"] == "stopped"
     schedules = lab_aws.client("scheduler").list_schedules(GroupName=lab_aws.names.schedule_group)["Schedules"]
-    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [timers.wake_name(run)], (
+    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [schedule_requests.wake_name(run)], (
         "what tells people of the end, and then goes"
     )
     again = ready("stop", run)
@@ -276,13 +277,13 @@ def test_a_run_that_is_resumed_is_not_left_among_those_that_ended(
     """A watchdog that saw it over may list it right after the resume has taken it from the list; a sweep would not look at it then."""
     run, _ = launch(ready)
     finish(ready, lab_aws, run, EndReason.STOPPED_BY_USER)
-    clear = mark.clear
+    clear = run_marker.clear
 
     def listed_again(aws: Aws, cleared: str) -> None:
         clear(aws, cleared)
         documents.touch(aws, aws.names.outputs_bucket, RunKeys(run).ended(EndReason.STOPPED_BY_USER))
 
-    monkeypatch.setattr(mark, "clear", listed_again)
+    monkeypatch.setattr(run_marker, "clear", listed_again)
     assert ready("resume", run, "--max-hours", "2", "--yes").code == 0
     assert documents.ended(lab_aws, lab_aws.names.outputs_bucket) == {}
 

@@ -13,7 +13,7 @@ from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import ADAPTER, WHOLE_MODEL, DataFile, EndReason, Manifest, Marker, RunKeys
 from llmlab.errors import ExitCode, LabError
-from llmlab.ops import ask, merge, program
+from llmlab.ops import merge, program, try_model
 from llmlab.ops.extras import install_command
 from tests.cli.conftest import CommandLine
 from tests.cli.test_report import KEYS, RUN, SPEC
@@ -53,16 +53,16 @@ class Program:
 def test_both_are_asked_with_the_base_model_from_the_bucket(lab: CommandLine, lab_aws: Aws, project: Path) -> None:
     leave(lab_aws, {"model": "lab:tiny"})
     double = Program(prompt="hi", base="b", tuned="t")
-    said = ask.ask(lab_aws, "latest", "hi", Path("outputs"), 16, run=double)
-    assert said == ask.ModelAnswers(RUN, "lab:tiny", "hi", "b", "t")
+    said = try_model.ask(lab_aws, "latest", "hi", Path("outputs"), 16, run=double)
+    assert said == try_model.ModelAnswers(RUN, "lab:tiny", "hi", "b", "t")
     base = Path("outputs/models/tiny")
     assert {path.name: path.read_bytes() for path in base.iterdir()} == FILES
     adapter = f"outputs/{RUN}/adapter"
-    assert double.asked == [(ask.PROGRAM, [str(base), adapter, "hi", "--most-tokens", "16", "--revision", "main"])]
+    assert double.asked == [(try_model.PROGRAM, [str(base), adapter, "hi", "--most-tokens", "16", "--revision", "main"])]
     (base / "model.safetensors").write_bytes(b"WEIGHTS")
-    ask.ask(lab_aws, RUN, "hi", Path("outputs"), run=double)
+    try_model.ask(lab_aws, RUN, "hi", Path("outputs"), run=double)
     assert (base / "model.safetensors").read_bytes() == b"weights", "each file is checked again"
-    ask.ask(lab_aws, RUN, "hi", Path("outputs"), base="mine", run=double)
+    try_model.ask(lab_aws, RUN, "hi", Path("outputs"), base="mine", run=double)
     assert double.asked[-1][1][0] == "mine"
 
 
@@ -70,10 +70,10 @@ def test_a_model_too_large_for_a_cpu_is_not_even_downloaded(lab: CommandLine, la
     leave(lab_aws, {"model": "Qwen/Qwen3-8B", "revision": "v1"})
     double = Program(prompt="hi", base="b", tuned="t")
     with pytest.raises(LabError, match=r"Qwen/Qwen3-8B has 8.0 billion parameters, and without a GPU up to 3 billion") as caught:
-        ask.ask(lab_aws, "latest", "hi", Path("outputs"), run=double, gpu=lambda: False)
+        try_model.ask(lab_aws, "latest", "hi", Path("outputs"), run=double, gpu=lambda: False)
     assert caught.value.hint == f"vllm serve Qwen/Qwen3-8B --enable-lora --lora-modules tuned=outputs/{RUN}/adapter"
     assert not double.asked
-    ask.ask(lab_aws, "latest", "hi", Path("outputs"), run=double, gpu=lambda: True)
+    try_model.ask(lab_aws, "latest", "hi", Path("outputs"), run=double, gpu=lambda: True)
     assert double.asked[0][1][-2:] == ["--revision", "v1"]
 
 
@@ -124,14 +124,14 @@ def test_the_programs_own_words_come_through() -> None:
     with pytest.raises(LabError, match="this needs torch, which is not installed here") as caught:
         program.run("json.tool", [], installed=lambda name: None if name == "torch" else name)
     assert caught.value.hint == install_command("trainer")
-    failed = program._failed("llmlab.trainer.results.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
+    failed = program._failed("llmlab.trainer.export.merge_adapter", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
     assert (failed.message, failed.hint, failed.exit_code) == ("it is so", "llmlab status", ExitCode.FAILED)
-    odd = program._failed("llmlab.trainer.results.merge", ["a b"], -9, "Traceback\nMemoryError\n")
-    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.results.merge 'a b'")
+    odd = program._failed("llmlab.trainer.export.merge_adapter", ["a b"], -9, "Traceback\nMemoryError\n")
+    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.export.merge_adapter 'a b'")
 
 
 def test_views_say_how_exact_it_is() -> None:
-    from llmlab.commands.trained import merged_view
+    from llmlab.commands.model import merged_view
 
     made = merge.MergeResult(run=RUN, base="outputs/models/tiny", **MERGED)
     text = "\n".join(merged_view(made))

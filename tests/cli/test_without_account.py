@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.aws import catalogue, prices
+from llmlab.aws import instance_catalogue, prices
 from llmlab.errors import ExitCode, LabError
 from llmlab.ops import extras
 
@@ -20,7 +20,7 @@ def stranger(llmlab: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLin
 
 
 def test_the_tables_of_types_and_of_prices_are_of_the_same_types() -> None:
-    assert set(catalogue.TYPES) == set(prices.APPROXIMATE)
+    assert set(instance_catalogue.TYPES) == set(prices.APPROXIMATE)
 
 
 def test_the_table_of_types_is_as_ec2_describes_them(lab: CommandLine) -> None:
@@ -29,7 +29,7 @@ def test_the_table_of_types_is_as_ec2_describes_them(lab: CommandLine) -> None:
     assert lab.aws
     found = {one.name: one for one in instance_types.usable(lab.aws)}
     seen = 0
-    for name, one in catalogue.described().items():
+    for name, one in instance_catalogue.described().items():
         if name in found:
             asked, seen = found[name], seen + 1
             assert (one.gpu, one.gpus, one.vcpus, one.memory_gib) == (asked.gpu, asked.gpus, asked.vcpus, asked.memory_gib), name
@@ -53,7 +53,7 @@ def test_an_estimate_is_by_dated_list_prices_and_says_so(
     assert best["cost"] > 0
     screen = stranger("estimate", "--data", "data")
     why = "no AWS credentials were found" if region else "no AWS region is set"
-    assert f"{why}, so these are list prices of us-east-1 as noted in {catalogue.NOTED}, and quotas were not checked" in screen.out
+    assert f"{why}, so these are list prices of us-east-1 as noted in {instance_catalogue.NOTED}, and quotas were not checked" in screen.out
     assert len(screen.out.splitlines()) <= 40
     assert screen.err == "next: llmlab doctor\n"
     spot = stranger("estimate", "--spot", "--instance-type", "g5.xlarge", "--json").json

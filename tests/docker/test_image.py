@@ -70,7 +70,8 @@ def test_the_agent_s_image_has_no_torch_and_runs_the_agent(docker_lab: DockerLab
     """Under 200 MB compressed, as the registry has it."""
     plain = docker_lab.docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", AGENT_REPOSITORY).stdout.split()
     image = {"Id": next(name for name in plain if not name.endswith(("-here", ":latest")))}
-    words = "import importlib.util as i, llmlab.agent.__main__, llmlab.agent.hub, huggingface_hub, pynvml; print(i.find_spec('torch'))"
+    modules = "llmlab.agent.__main__, llmlab.agent.model_download, huggingface_hub, pynvml"
+    words = f"import importlib.util as i, {modules}; print(i.find_spec('torch'))"
     assert inside(docker_lab, image, "python", "-c", words).strip() == "None"
     described: Any = docker_lab.aws.client("ecr").batch_get_image(
         repositoryName=docker_lab.aws.names.agent_repository, imageIds=[{"imageTag": "latest"}]

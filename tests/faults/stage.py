@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.contract import PROJECT, Env, Names
+from llmlab.lifecycle import schedule_requests
 from llmlab.watchdog import events, handler
-from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.reconcile import Watchdog
 from tests.account import everything
 from tests.cli.conftest import CommandLine, Result
 from tests.conftest import REGION
@@ -75,9 +76,9 @@ class Stage:
     def ring(self) -> None:
         """Let the alarm clocks of runs that are due go off, as EventBridge Scheduler would."""
         scheduler = self.eyes.client("scheduler")
-        for name in sorted(name for name in self.schedules() if name.endswith(timers.wake_name(""))):
+        for name in sorted(name for name in self.schedules() if name.endswith(schedule_requests.wake_name(""))):
             found = scheduler.get_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
-            if timers.schedule_moment(found["ScheduleExpression"]) <= self.clock.now():
+            if schedule_requests.schedule_moment(found["ScheduleExpression"]) <= self.clock.now():
                 scheduler.delete_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
                 self.do(self.woken(json.loads(found["Target"]["Input"])))
 

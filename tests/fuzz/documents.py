@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import contract
-from llmlab.agent.shared import read
-from llmlab.agent.verdict import TrainingExit, diagnose
+from llmlab.agent.exit_diagnosis import TrainingExit, diagnose
+from llmlab.agent.shared_files import read
 from llmlab.contract import (
     Attempt,
     AttemptEnd,
@@ -25,7 +25,7 @@ from llmlab.contract import (
 )
 from llmlab.files import sha256
 from llmlab.ops import report
-from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.training import checkpoints
 from tests.fuzz.laws import one_line
 
 Target = Callable[[bytes], None]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.agent.shared import NotRegularFile, RegularFile
-from llmlab.agent.store import TRANSFER, S3Store
+from llmlab.agent.object_store import TRANSFER, S3Store
+from llmlab.agent.shared_files import NotRegularFile, RegularFile
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from llmlab.aws import standing
+from llmlab.aws import idle_cost
 from llmlab.aws.permissions import denied_actions
 from llmlab.clock import ManualClock
 from llmlab.config import Settings
@@ -100,7 +100,7 @@ def test_a_machine_past_its_deadline_and_an_idle_disk(lab_aws: "Aws") -> None:
             f"aws ec2 release-address --allocation-id {address} --region us-east-1",
         ),
     ]
-    costs = standing.read(lab_aws, NOW)
+    costs = idle_cost.read(lab_aws, NOW)
     assert {one.name: round(one.monthly, 2) for one in costs.items} == {volume["VolumeId"]: 16.0, snapshot: 10.0, address: 3.65}
 
 

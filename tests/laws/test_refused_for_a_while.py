@@ -9,7 +9,7 @@ import pytest
 from llmlab.aws import secrets
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import AwsError
-from llmlab.aws.topic import Subscription
+from llmlab.aws.sns_topic import Subscription
 from llmlab.clock import SystemClock
 from llmlab.errors import LabError
 from llmlab.infra.apply import apply

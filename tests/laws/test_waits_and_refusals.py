@@ -84,7 +84,7 @@ def test_a_role_that_lambda_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> No
 def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> None:
     from llmlab import stack
     from llmlab.aws import one_time_schedules
-    from llmlab.timers import create_schedule_request, schedule_name
+    from llmlab.lifecycle.schedule_requests import create_schedule_request, schedule_name
 
     clock = ManualClock(NOW)
     apply(plan(stack.build(Settings(), lab_aws, clock)))

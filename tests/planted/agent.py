@@ -5,7 +5,7 @@ from tests.planted.bug import Bug
 BUGS = (
     Bug(
         "size alone tells a change",
-        "agent/shared.py",
+        "agent/shared_files.py",
         "return status.st_mtime_ns, status.st_size",
         "return 0, status.st_size",
         "an adapter that is written again is never sent again: the result in S3 is an older one, with a matching SHA-256",
@@ -29,7 +29,7 @@ BUGS = (
     ),
     Bug(
         "the beginning of the log for its end",
-        "agent/verdict.py",
+        "agent/exit_diagnosis.py",
         "log[-SEARCHED_CHARACTERS:]",
         "log[:SEARCHED_CHARACTERS]",
         "a failed GPU at the end of a long log is the training's own error, and the run is not gone on with",
@@ -37,9 +37,9 @@ BUGS = (
     ),
     Bug(
         "the later of two ends",
-        "agent/limits.py",
-        "gone = min(seen.interruption.timestamp(), end.at)",
-        "gone = max(seen.interruption.timestamp(), end.at)",
+        "agent/stop_triggers.py",
+        "gone = min(signals.interruption.timestamp(), end.at)",
+        "gone = max(signals.interruption.timestamp(), end.at)",
         "AWS takes the machine while the trainer believes to have hours: what was not saved is lost",
         ("unit/test_agent_interrupted.py",),
     ),

@@ -5,7 +5,7 @@ from tests.planted.bug import Bug
 BUGS = (
     Bug(
         "the same order in every epoch",
-        "trainer/loop/batches.py",
+        "trainer/training/sampler.py",
         "default_rng((self.seed, epoch))",
         "default_rng((self.seed, 0))",
         "every epoch repeats the batches of the first, which trains worse",

@@ -13,7 +13,7 @@ BUGS = (
     ),
     Bug(
         "seconds of a day for all seconds",
-        "watchdog/ending.py",
+        "watchdog/termination.py",
         "(snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS",
         "(snapshot.now - _ended(end)).seconds > AFTERMATH_SECONDS",
         "a machine that hangs after its end may live on when days have passed",
@@ -29,7 +29,7 @@ BUGS = (
     ),
     Bug(
         "the old deadline stays",
-        "watchdog/starting.py",
+        "watchdog/start_attempt.py",
         "    schedules.delete_deadline(tools, snapshot.newest)\n",
         "",
         "the one-time schedules of attempts that are over pile up",
@@ -45,7 +45,7 @@ BUGS = (
     ),
     Bug(
         "its own instances wait too",
-        "watchdog/sight.py",
+        "watchdog/run_snapshot.py",
         "if newest.by != WATCHDOG and (",
         "if (",
         "an instance whose start was cut short is nobody's for five minutes",
@@ -53,7 +53,7 @@ BUGS = (
     ),
     Bug(
         "local time in a schedule by UTC",
-        "timers.py",
+        "lifecycle/schedule_requests.py",
         "datetime.fromtimestamp(moment, UTC).strftime(AT)",
         "datetime.fromtimestamp(moment).strftime(AT)",
         "a laptop in Berlin sets every deadline an hour late",

@@ -14,7 +14,7 @@ from llmlab.aws.owned import AwsResource, Ec2Resource
 from llmlab.aws.session import Aws, AwsError, Denied
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import PROJECT, Complete, DataFile, EndReason, Marker, RunKeys
-from llmlab.ops import run_state, start
+from llmlab.ops import run_status, start
 from llmlab.sandbox.completion_delays import DELAY, note
 from llmlab.sandbox.completion_lambda import RUNTIME
 from llmlab.watchdog import events
@@ -298,7 +298,7 @@ def test_without_waiting_for_what_was_made_a_lab_is_not_made(late: CommandLine, 
 
 @pytest.mark.slow
 def test_without_a_look_at_the_claim_a_new_instance_is_missed(lab: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_state, "VISIBLE_SECONDS", 0)
+    monkeypatch.setattr(run_status, "VISIBLE_SECONDS", 0)
     DELAY.seconds = 30
     ended(lab(*LAUNCH))
     run = the_run(lab)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import AttemptEnd, EndReason, LogStream, RunKeys, WorkFolder
-from llmlab.trainer.loop.checkpoints import STAGING
+from llmlab.lifecycle import billing
+from llmlab.trainer.training.checkpoints import STAGING
 from tests.sandbox.whole_runs import Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.hours, pytest.mark.timeout(1800)]  # seven machines, one after another
@@ -106,8 +107,8 @@ def test_a_run_interrupted_five_times_ends_like_one_that_was_not(lab: Lab) -> No
     assert ways == ["Server.SpotInstanceTermination"] * 5 + ["Client.InstanceInitiatedShutdown"]
     assert done.cost == pytest.approx(sum(end.cost for end in ends if end), abs=1e-6)
     assert done.hours == pytest.approx(sum(end.hours for end in ends if end), abs=1e-6)
-    assert all(end.cost == pytest.approx(money.total(end.costs)) for end in ends if end)
-    assert all(end.costs[money.INSTANCE] == 0 for end in ends[:5] if end), "AWS takes nothing for an interrupted first hour"
+    assert all(end.cost == pytest.approx(billing.total(end.costs)) for end in ends if end)
+    assert all(end.costs[billing.INSTANCE] == 0 for end in ends[:5] if end), "AWS takes nothing for an interrupted first hour"
     charges = {name for end in ends if end for name, dollars in end.costs.items() if dollars > 0}
     assert charges == {"instance", "disk", "address"}
     assert contract.parse_attempt(keys.attempt_end(6)) == (6, "end")

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from llmlab import contract
 from llmlab.contract import EndReason, RunKeys, Spec, WorkFolder
-from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.data.token_dataset import Tokens
 from tests.sandbox.whole_runs import Lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.hours]  # six machines side by side, each of which imports torch

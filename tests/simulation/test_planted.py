@@ -9,15 +9,15 @@ import pytest
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
+from llmlab.agent.object_store import Store
 from llmlab.agent.prepare import prepare
-from llmlab.agent.store import Store
 from llmlab.contract import Complete
 from llmlab.sandbox.simulation import invariants, scenario
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 from llmlab.sandbox.simulation.world import Parts, World
-from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.reconcile import Watchdog
 from llmlab.watchdog.records import RunStore
 
 SEEDS = range(12)

@@ -26,7 +26,7 @@ def _libraries() -> None:
         warnings.simplefilter("ignore")
         import peft  # noqa: F401 - imported for its imports
 
-        import llmlab.trainer.loop.steps  # noqa: F401 - likewise
+        import llmlab.trainer.training.training_loop  # noqa: F401 - likewise
 
 
 @pytest.fixture(scope="session")

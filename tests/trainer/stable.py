@@ -77,9 +77,6 @@ def serve() -> None:
     warnings.simplefilter("ignore")
     import peft  # noqa: F401 - imported for its imports
 
-    import llmlab.trainer.loop.steps
-    import llmlab.trainer.results.output  # noqa: F401 - likewise
-
     for line in sys.stdin:
         done = run(Job(**json.loads(line)))
         sys.stdout.write(json.dumps(asdict(done)) + "\n")
@@ -130,7 +127,7 @@ def train(job: Job, rank: int, port: int) -> int:
 
 
 def plant() -> None:
-    from llmlab.trainer.loop.steps import Loop
+    from llmlab.trainer.training.training_loop import Loop
 
     move = Loop._move
 

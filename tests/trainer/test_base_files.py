@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
-from llmlab.trainer.results import base_files, merge
+from llmlab.trainer.export import base_files, merge_adapter
 from tests.trainer import bases, work as folders
 from tests.trainer.conftest import Train
 
@@ -39,7 +39,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert code == 0, log
         assert "warning: the tokenizer" not in log
     adapter = Path(lora.output, ADAPTER)
-    merge.merge(str(base), adapter, root / "merged")
+    merge_adapter.merge(str(base), adapter, root / "merged")
     return Results(base, adapter, root / "merged", Path(full.output, WHOLE_MODEL))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmlab.contract import ADAPTER, TrainerExit, WorkFolder
-from llmlab.trainer import machine as machines
-from llmlab.trainer.machine import Device
+from llmlab.trainer import device as machines
+from llmlab.trainer.device import Device
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
 

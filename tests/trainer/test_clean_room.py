@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
-from llmlab.trainer.loop.steps import Loop
-from llmlab.trainer.loop.weights import TrainableState
+from llmlab.trainer.training.trainable_state import TrainableState
+from llmlab.trainer.training.training_loop import Loop
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

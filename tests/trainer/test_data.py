@@ -23,11 +23,11 @@ from llmlab.dataset import Line, to_example
 from llmlab.sandbox.examples import FORMATS
 from llmlab.sandbox.model import make_tokenizer
 from llmlab.sandbox.runbook import questions
-from llmlab.trainer.endings import DataFailed
-from llmlab.trainer.examples import blocks, data, workers
-from llmlab.trainer.examples.blocks import Rules, place_of
-from llmlab.trainer.examples.data import Data
-from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.data import load_examples, tokenize_shard, worker_pool
+from llmlab.trainer.data.example_encoder import Encoder
+from llmlab.trainer.data.load_examples import Data
+from llmlab.trainer.data.tokenize_shard import Rules, place_of
+from llmlab.trainer.failures import DataFailed
 
 Rows = Sequence[object]
 Load = Callable[..., Data]
@@ -61,7 +61,7 @@ def load(tmp_path: Path, encoder: Encoder) -> Load:
         entries = tuple(DataFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items())
         manifest = Manifest("demo", entries, "2026-11-23T12:00:00Z", {**({"skip_bad": True} if skip_bad else {}), **(facts or {})})
         asked = recipes.check({"model": "lab:tiny", "max_length": 256, **(recipe or {})})
-        return data.load(folder, manifest, encoder, asked, tmp_path / cache, tick, processes)
+        return load_examples.load(folder, manifest, encoder, asked, tmp_path / cache, tick, processes)
 
     return run
 
@@ -199,8 +199,8 @@ def test_pairs_are_items_of_two(load: Load, encoder: Encoder) -> None:
 
 @pytest.mark.slow  # starts processes, three times
 def test_the_result_is_the_same_on_any_number_of_processes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "PART", 2000)
-    monkeypatch.setattr(blocks, "MOST_LINES", 7)
+    monkeypatch.setattr(worker_pool, "PART", 2000)
+    monkeypatch.setattr(tokenize_shard, "MOST_LINES", 7)
     plain = written(chats(60))
     files = {"a.jsonl": plain, "b.jsonl.gz": gzip.compress(plain, mtime=0), "c.jsonl.zst": zstandard.compress(written(chats(40, "alpaca")))}
     made = [load(files, {"evaluation": {"share": 0.2}}, processes=count, cache=f"of-{count}") for count in (1, 2, 3)]
@@ -214,7 +214,7 @@ def test_the_result_is_the_same_on_any_number_of_processes(load: Load, monkeypat
 
 @pytest.mark.slow  # as above
 def test_a_bad_line_is_named_by_file_and_line_on_any_number_of_processes(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "PART", 2000)
+    monkeypatch.setattr(worker_pool, "PART", 2000)
     rows = [*chats(50), "", '{"text": 7}', *chats(20), "{broken"]
     for processes in (1, 2):
         with pytest.raises(DataFailed, match=r"^train.jsonl:52: text is a number, not a string$") as failed:
@@ -481,7 +481,7 @@ def test_files_that_are_missing_or_not_data_are_named(load: Load, tmp_path: Path
         load({"notes.txt": b"x"})
     manifest = Manifest("demo", (DataFile("gone.jsonl", 1, "0"),), "2026-11-23T12:00:00Z", {})
     with pytest.raises(DataFailed, match=r"gone.jsonl of the dataset demo is missing on the machine"):
-        data.load(tmp_path, manifest, encoder, recipes.check({"model": "lab:tiny"}), tmp_path / "cache", lambda: None)
+        load_examples.load(tmp_path, manifest, encoder, recipes.check({"model": "lab:tiny"}), tmp_path / "cache", lambda: None)
 
 
 @pytest.mark.slow  # starts processes
@@ -490,9 +490,9 @@ def test_workers_end_when_they_who_started_them_were_killed(tmp_path: Path) -> N
     program = """
 import os, sys
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.examples import workers
-from llmlab.trainer.examples.blocks import Rules
-from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.data import workers
+from llmlab.trainer.data.tokenize_shard import Rules
+from llmlab.trainer.data.example_encoder import Encoder
 from llmlab.dataset import Line
 def lines():
     while True:
@@ -518,11 +518,11 @@ if __name__ == "__main__":
 
 def test_memory_does_not_grow_with_a_block(encoder: Encoder) -> None:
     """What waits for the tokenizer is bounded in lines and characters."""
-    making = blocks._Making(encoder, Rules(256, split=False, share=0.0, skip_bad=False))
+    making = tokenize_shard._Making(encoder, Rules(256, split=False, share=0.0, skip_bad=False))
     most = 0
     for number, row in enumerate(chats(2000), start=1):
         making.add(Line(number, row))
         most = max(most, len(making.pending))
         if making.is_full:
             making.flush()
-    assert most <= blocks.MOST_LINES
+    assert most <= tokenize_shard.MOST_LINES

@@ -10,9 +10,9 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import EndReason, Env, Outcome, TrainerExit, WorkFolder
-from llmlab.trainer import devices
+from llmlab.trainer import cuda_devices
 from llmlab.trainer.__main__ import main
-from llmlab.trainer.devices import Cuda, Look, StandIn
+from llmlab.trainer.cuda_devices import Cuda, Look, StandIn
 from tests.trainer import work as folders
 from tests.trainer.stable import plant
 
@@ -51,7 +51,7 @@ def test_a_training_without_all_of_its_gpus_does_not_begin(tmp_path: Path, model
 def test_one_that_is_lost_at_a_step_is_to_blame_and_one_that_is_not_is_not(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llmlab.trainer.loop.steps import Loop
+    from llmlab.trainer.training.training_loop import Loop
 
     monkeypatch.setattr(Loop, "_move", Loop._move)  # put back afterwards
     plant()
@@ -91,7 +91,7 @@ def test_other_failures_are_not_the_hardwares(tmp_path: Path, model: Path) -> No
 def test_looking_for_real(tmp_path: Path) -> None:
     """Here, where CUDA has its own words for why it does not start, and where it does every GPU computes."""
     look = Cuda().look()
-    assert look == devices.seen()
+    assert look == cuda_devices.seen()
     if look.count == 0:
         assert look.says
         assert look.says in look.fault(1)

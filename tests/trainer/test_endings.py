@@ -8,8 +8,8 @@ import pytest
 
 from llmlab import contract, recipe
 from llmlab.contract import EndReason, StopRequest, TrainerExit
-from llmlab.trainer import endings
-from llmlab.trainer.loop import checkpoints
+from llmlab.trainer import failures
+from llmlab.trainer.training import checkpoints
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
 
@@ -58,7 +58,7 @@ def test_failures_are_told(tmp_path: Path, model: Path, train: Train, case: str)
     work = folders.make(tmp_path, model, **given)
     code, log = train(work)
     told = folders.outcome(work)
-    assert (told.reason, code) == (reason, endings.CODES[reason]), log
+    assert (told.reason, code) == (reason, failures.CODES[reason]), log
     assert TrainerExit.reason(code) is reason
     assert detail in told.detail
     assert "\n" not in told.detail
@@ -139,7 +139,7 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     ]
     hints = []
     for step in steps:
-        failed = endings.of(
+        failed = failures.of(
             OutOfMemoryError("CUDA out of memory.\nmore"), recipe.check({"model": "a/b", "batch_size": 1, "accumulate": 3, **step})
         )
         assert failed.reason is EndReason.OUT_OF_MEMORY
@@ -147,11 +147,11 @@ def test_out_of_memory_hints_at_what_would_fit() -> None:
     assert hints == [
         "--set batch_size=2 --set accumulate=6", "--set gradient_checkpointing=true", "--set method=qlora", "--set max_length=1024",
     ]  # fmt: skip
-    full = endings.of(MemoryError(), recipe.check({"model": "a/b", "gradient_checkpointing": True, "method": "full"}))
+    full = failures.of(MemoryError(), recipe.check({"model": "a/b", "gradient_checkpointing": True, "method": "full"}))
     assert full.hint == "llmlab launch --set method=lora"
-    assert endings.of(MemoryError(), None).reason is EndReason.OUT_OF_MEMORY
-    assert endings.of(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), None).reason is EndReason.OUT_OF_MEMORY
-    assert endings.of(RuntimeError("odd"), None).reason is EndReason.TRAINING_ERROR
+    assert failures.of(MemoryError(), None).reason is EndReason.OUT_OF_MEMORY
+    assert failures.of(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), None).reason is EndReason.OUT_OF_MEMORY
+    assert failures.of(RuntimeError("odd"), None).reason is EndReason.TRAINING_ERROR
 
 
 def test_dropout_on_a_mixture_of_experts_is_what_is_to_be_changed() -> None:
@@ -162,6 +162,6 @@ def test_dropout_on_a_mixture_of_experts_is_what_is_to_be_changed() -> None:
 
     config = AutoConfig.for_model("qwen3_moe", vocab_size=64, **architectures.SIZE, **architectures.EXPERTS)
     model = AutoModelForCausalLM.from_config(config)
-    with pytest.raises(endings.SetupFailed, match="does not work with lora_dropout") as raised:
+    with pytest.raises(failures.SetupFailed, match="does not work with lora_dropout") as raised:
         adapt(model, recipe.check({"model": "lab:experts", "lora": {"dropout": 0.1}}), None, print)
     assert raised.value.hint == "llmlab launch --set lora.dropout=0"

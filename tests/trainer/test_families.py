@@ -8,7 +8,7 @@ from tokenizers.processors import TemplateProcessing
 from llmlab.dataset import BadRow, Example, Format
 from llmlab.dataset.rendering.drafts import Draft
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.data.example_encoder import Encoder
 from tests.trainer.test_templates import said
 
 CONTROL = ["<|call|>", "<|message|>", "<|channel|>", "<|return|>", "<|user|>", "<|assistant|>", "<|seen|>", "<s>"]

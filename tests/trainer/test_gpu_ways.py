@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from llmlab.trainer import endings
-from llmlab.trainer.model import attention
+from llmlab.trainer import failures
+from llmlab.trainer.model import varlen_attention
 from tests.trainer import architectures
 from tests.trainer.test_objective import apart, objective_of
 
@@ -17,14 +17,14 @@ HEADS, SHARED, TOKENS, SIZE = 4, 2, 12, 8
 def turing(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """The device has no kernel for heads that share keys, as SM 7.5; whether each call of attention wanted one."""
     calls: list[bool] = []
-    real = attention.scaled_dot_product_attention
+    real = varlen_attention.scaled_dot_product_attention
 
     def attend(*tensors: Any, enable_gqa: bool, **more: Any) -> Any:
         calls.append(enable_gqa or tensors[0].shape[1] != tensors[1].shape[1])
         return real(*tensors, enable_gqa=enable_gqa, **more)
 
-    monkeypatch.setattr(attention, "scaled_dot_product_attention", attend)
-    monkeypatch.setattr(attention, "has_grouped_kernel", lambda _device: False)
+    monkeypatch.setattr(varlen_attention, "scaled_dot_product_attention", attend)
+    monkeypatch.setattr(varlen_attention, "has_grouped_kernel", lambda _device: False)
     return calls
 
 
@@ -40,7 +40,7 @@ def test_before_sm_8_no_head_shares_its_keys_and_the_result_is_the_same(turing: 
     import torch
 
     query, key, value = heads(HEADS, SHARED, SHARED)
-    result = attention._whole(query, key, value, None, None, window)
+    result = varlen_attention._whole(query, key, value, None, None, window)
     assert turing == [False]
     mine = torch.autograd.grad(result.sum(), (query, key, value))
     repeated = [one.repeat_interleave(HEADS // SHARED, dim=1) for one in (key, value)]
@@ -59,10 +59,10 @@ def test_before_sm_8_transformers_own_attention_shares_none_either(monkeypatch: 
     monkeypatch.setattr(sdpa_attention, "use_gqa_in_sdpa", sdpa_attention.use_gqa_in_sdpa)  # put back afterwards
     query, key, value = heads(HEADS, SHARED, SHARED)
     assert sdpa_attention.use_gqa_in_sdpa(None, key, value)
-    attention.expand_shared_heads("cpu")
+    varlen_attention.expand_shared_heads("cpu")
     assert sdpa_attention.use_gqa_in_sdpa(None, key, value), "a CPU has no such lack"
-    monkeypatch.setattr(attention, "has_grouped_kernel", lambda _device: False)
-    attention.expand_shared_heads("cuda:0")
+    monkeypatch.setattr(varlen_attention, "has_grouped_kernel", lambda _device: False)
+    varlen_attention.expand_shared_heads("cuda:0")
     asked: list[bool] = []
     real = sdpa_attention.torch.nn.functional.scaled_dot_product_attention
     monkeypatch.setattr(
@@ -97,13 +97,13 @@ def test_an_attention_that_refuses_the_way_back_leaves_packing_off(tmp_path: Pat
 
     folder = architectures.make(tmp_path, "llama")
     assert objective_of(folder, "float32").packed
-    real = attention.attend
+    real = varlen_attention.attend
 
     def attend(*given: Any, **more: Any) -> Any:
         result, nothing = real(*given, **more)
         return (OneWay.apply(result) if more.get("documents") else result), nothing  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(attention, "attend", attend)
+    monkeypatch.setattr(varlen_attention, "attend", attend)
     assert not objective_of(folder, "float32").packed
     monkeypatch.setattr(objectives.attention, "try_on", lambda *_arguments: None)
     assert not objective_of(folder, "float32").packed, "the model itself is tried backward, too"
@@ -117,7 +117,7 @@ def test_a_device_that_refuses_a_models_sizes_leaves_packing_off(tmp_path: Path,
     def refuse(*_arguments: object) -> None:
         raise RuntimeError(says)
 
-    monkeypatch.setattr(attention, "try_on", refuse)
+    monkeypatch.setattr(varlen_attention, "try_on", refuse)
     assert not objective_of(folder, "float32").packed
     says = "CUDA error: out of memory"
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -137,14 +137,14 @@ def test_a_device_that_refuses_a_models_sizes_leaves_packing_off(tmp_path: Path,
 def test_want_of_memory_is_known_in_the_words_of_every_library(says: str) -> None:
     from llmlab import recipe as recipes
 
-    ended = endings.of(RuntimeError(says), recipes.check({"model": "a/b", "batch_size": 4}))
-    assert isinstance(ended, endings.OutOfMemory), ended
+    ended = failures.of(RuntimeError(says), recipes.check({"model": "a/b", "batch_size": 4}))
+    assert isinstance(ended, failures.OutOfMemory), ended
     assert ended.hint.startswith("llmlab launch --set ")
 
 
 @pytest.mark.parametrize("says", ["CUDA error: an illegal memory access was encountered", "NCCL error: unhandled system error", "no room"])
 def test_other_errors_are_not_want_of_memory(says: str) -> None:
-    assert not isinstance(endings.of(RuntimeError(says), None), endings.OutOfMemory)
+    assert not isinstance(failures.of(RuntimeError(says), None), failures.OutOfMemory)
 
 
 class Piece:
@@ -165,13 +165,13 @@ class Piece:
 
 def test_processes_but_the_first_take_part_in_a_save_and_keep_nothing() -> None:
     """A copy of weights and moments in each of eight processes is more than a machine has."""
-    from llmlab.trainer.loop import weights
+    from llmlab.trainer.training import trainable_state
 
     calls: list[int] = []
     pieces: dict[str, Any] = {"a": Piece(2, calls), "b": Piece(3, calls)}
-    assert weights.take(pieces, keep=False) == {}
+    assert trainable_state.take(pieces, keep=False) == {}
     assert calls == [2, 3]
-    assert {name: len(tensor) for name, tensor in weights.take(pieces).items()} == {"a": 2, "b": 3}
+    assert {name: len(tensor) for name, tensor in trainable_state.take(pieces).items()} == {"a": 2, "b": 3}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -17,8 +17,8 @@ from llmlab import contract, recipe as recipes
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
 from llmlab.sandbox import model as sandbox_model
 from llmlab.sandbox.runbook import questions
-from llmlab.trainer.loop import checkpoints, schedule
-from llmlab.trainer.loop.batches import StepPlan
+from llmlab.trainer.training import checkpoints, lr_schedule
+from llmlab.trainer.training.sampler import StepPlan
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask, same
@@ -81,7 +81,7 @@ def bare(work: WorkFolder, steps: int) -> list[dict[str, float]]:
 
         class Noting(TrainerCallback):  # type: ignore[misc]
             def on_step_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-                torch.manual_seed(schedule.seed(recipe.seed, state.global_step, 0))
+                torch.manual_seed(lr_schedule.seed(recipe.seed, state.global_step, 0))
 
             def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
                 if "reward" in logs:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmlab.recipe import Recipe
-from llmlab.trainer import machine, run
+from llmlab.trainer import device, run
 from tests.trainer import work as folders
 
 
@@ -36,7 +36,7 @@ def test_bitsandbytes_is_imported_only_where_it_is_used(
     path = tmp_path / "config.json"
     if config is not None:
         path.write_text(config, encoding="utf-8")
-    machine.spare_bitsandbytes(Recipe(model="lab:tiny", **recipe), path)
+    device.spare_bitsandbytes(Recipe(model="lab:tiny", **recipe), path)
     assert bool(find_spec("bitsandbytes")) is kept
 
 

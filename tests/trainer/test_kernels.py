@@ -96,19 +96,19 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kerne
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from llmlab.trainer.model import adapted, attention, fusing, rotation
+    from llmlab.trainer.model import adapted, fusing, rotation, varlen_attention
     from tests.trainer.test_memory import cast_nothing
 
     def attend(_module: Any, query: Any, key: Any, value: Any, *_rest: Any, documents: Any, scaling: float, **_more: Any) -> Any:
-        return attention._in_one_call(query, key, value, documents, scaling, None), None
+        return varlen_attention._in_one_call(query, key, value, documents, scaling, None), None
 
-    monkeypatch.setattr(attention, "attend", attend)
-    attention.register()
+    monkeypatch.setattr(varlen_attention, "attend", attend)
+    varlen_attention.register()
 
     def count(*, fused: bool) -> tuple[Kernels, Kernels]:
         with torch.device("meta"):
             config = AutoConfig.for_model("llama", **LLAMA_8B)
-            model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=attention.NAME)
+            model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=varlen_attention.NAME)
             lora = LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM")
             model = get_peft_model(model.requires_grad_(False), lora).train().to(torch.bfloat16)  # as autocast has the adapter
             cast_nothing(model)
@@ -124,7 +124,7 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kerne
             inner = model.get_base_model().model
             states = torch.empty(1, TOKENS, config.hidden_size, dtype=torch.bfloat16, requires_grad=True)
             angles = [each.detach() for each in inner.rotary_emb(states, torch.arange(TOKENS)[None])]
-            documents = attention.Documents(DOCUMENTS, torch.tensor(DOCUMENTS, dtype=torch.int32), 2048)
+            documents = varlen_attention.Documents(DOCUMENTS, torch.tensor(DOCUMENTS, dtype=torch.int32), 2048)
             forward, backward = Kernels(), Kernels()
             with forward:
                 result = inner.layers[0](states, position_embeddings=angles, attention_mask=None, documents=documents)
@@ -135,7 +135,7 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[Kerne
 
     yield count
     monkeypatch.undo()
-    attention.register()  # which transformers keeps by name
+    varlen_attention.register()  # which transformers keeps by name
 
 
 def test_a_layer_keeps_to_its_budget(layer: Callable[..., tuple[Kernels, Kernels]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL, EndReason, TrainerExit, WorkFolder
-from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.training import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.stable import Done, Stable
 

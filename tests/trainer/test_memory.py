@@ -11,7 +11,7 @@ from llmlab import footprint, recipe as recipes
 from llmlab.contract import EndReason
 from llmlab.errors import LabError
 from llmlab.recipe import Recipe
-from llmlab.trainer import endings, memory
+from llmlab.trainer import failures, memory
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT, of transformers
 TOKENS = 512
@@ -117,14 +117,14 @@ def test_the_trainers_own_objective_keeps_as_much(method: str, dtype: str) -> No
     import numpy as np
     import torch
 
-    from llmlab.trainer.machine import Device
-    from llmlab.trainer.model import attention, fusing
+    from llmlab.trainer.device import Device
+    from llmlab.trainer.model import fusing, varlen_attention
+    from llmlab.trainer.model.collate import packed_row
     from llmlab.trainer.model.objective import Objective
-    from llmlab.trainer.model.rows import packed_row
 
     model = build("llama", method, "float32" if method == "full" else dtype)
-    attention.register()
-    (model.get_base_model() if method == "lora" else model).set_attn_implementation(attention.NAME)
+    varlen_attention.register()
+    (model.get_base_model() if method == "lora" else model).set_attn_implementation(varlen_attention.NAME)
     asked = recipe(method=method, precision="bf16" if dtype == "bfloat16" else "fp32")
     cast_nothing(model)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
@@ -229,7 +229,7 @@ def test_a_machine_tells_its_memory() -> None:
 def test_out_of_memory_names_what_took_it_and_a_setting_that_would_fit() -> None:
     model = build("llama", "lora", "float32")
     asked = recipe(batch_size=4, max_length=8192, gradient_checkpointing=False)
-    with pytest.raises(endings.OutOfMemory) as caught, endings.explained(asked, model, checkpointing=False):
+    with pytest.raises(failures.OutOfMemory) as caught, failures.explained(asked, model, checkpointing=False):
         raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has\nmore")
     told = caught.value
     assert told.reason is EndReason.OUT_OF_MEMORY
@@ -240,7 +240,7 @@ def test_out_of_memory_names_what_took_it_and_a_setting_that_would_fit() -> None
 
 
 def test_other_errors_pass_through() -> None:
-    with pytest.raises(LabError, match="odd"), endings.explained(recipe(), None):
+    with pytest.raises(LabError, match="odd"), failures.explained(recipe(), None):
         raise LabError("odd")
 
 

@@ -85,15 +85,15 @@ def measured(asked: Any, model: Any, dtype: str, documents: Sequence[int], items
     import numpy as np
     import torch
 
-    from llmlab.trainer.machine import Device
-    from llmlab.trainer.model import attention
+    from llmlab.trainer.device import Device
+    from llmlab.trainer.model import varlen_attention
+    from llmlab.trainer.model.collate import packed_row
     from llmlab.trainer.model.fusing import fuse
     from llmlab.trainer.model.objective import Objective
-    from llmlab.trainer.model.rows import packed_row
 
     inner = model.get_base_model() if asked.method == "lora" else model
-    attention.register()
-    inner.set_attn_implementation(attention.NAME)
+    varlen_attention.register()
+    inner.set_attn_implementation(varlen_attention.NAME)
     if again:
         model.enable_input_require_grads()
         inner.gradient_checkpointing_enable({"use_reentrant": False})

@@ -8,7 +8,7 @@ import pytest
 from llmlab.clock import ManualClock
 from llmlab.contract import WorkFolder
 from llmlab.trainer.control import MOVED_SECONDS, Control
-from llmlab.trainer.moving import COUNTS, WORTH_BYTES, Moving
+from llmlab.trainer.io_activity import COUNTS, WORTH_BYTES, Moving
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
-from llmlab.trainer import machine as machines
-from llmlab.trainer.loop import steps
-from llmlab.trainer.loop.steps import Loop
-from llmlab.trainer.machine import Device
+from llmlab.trainer import device as machines
+from llmlab.trainer.device import Device
+from llmlab.trainer.training import training_loop
+from llmlab.trainer.training.training_loop import Loop
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask
@@ -101,7 +101,7 @@ def test_a_training_ends_after_many_steps_in_a_row_that_taught_nothing(
     tmp_path: Path, model: Path, train: Train, choose: Choose, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a row over an interruption, too; and a few such steps, by which a scale of gradients is found, are none of them."""
-    monkeypatch.setattr(steps, "UNMOVED", 6)
+    monkeypatch.setattr(training_loop, "UNMOVED", 6)
     choose("float16")
     spoil_gradients(monkeypatch, lambda step: step >= 4 or step < 3)
     work = folders.make(tmp_path, model, recipe={**RECIPE, "save_steps": 6}, count=COUNT)

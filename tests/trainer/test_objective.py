@@ -87,7 +87,7 @@ def test_no_document_sees_another(tmp_path: Path, kind: str, dtype: str) -> None
     """Bit for bit: one is changed, and the others' losses stay."""
     import torch
 
-    from llmlab.trainer.model.rows import packed_row
+    from llmlab.trainer.model.collate import packed_row
 
     objective = objective_of(architectures.make(tmp_path, kind), dtype)
     assert objective.packed
@@ -112,7 +112,7 @@ def document(length: int, seed: int) -> tuple[Any, Any]:
 def objective_of(folder: Path, dtype: str) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from llmlab.trainer.machine import Device
+    from llmlab.trainer.device import Device
     from llmlab.trainer.model import objective
 
     class Some:

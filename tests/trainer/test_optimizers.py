@@ -12,10 +12,10 @@ from torch import nn
 
 from llmlab import contract, footprint, recipe as recipes
 from llmlab.contract import StopRequest, TrainerExit
-from llmlab.trainer import machine
-from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.loop import optimizers
-from llmlab.trainer.model import sharding
+from llmlab.trainer import device
+from llmlab.trainer.failures import SetupFailed
+from llmlab.trainer.model import fsdp
+from llmlab.trainer.training import optimizers
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_resume import Interrupting, ask, same
@@ -138,16 +138,16 @@ def test_a_training_in_8_bits_is_resumed_as_if_uninterrupted(tmp_path: Path, mod
 def test_moments_in_blocks_are_not_divided_over_gpus() -> None:
     lines: list[str] = []
     gpus: Any = SimpleNamespace(world_size=2, device="cpu")
-    assert not sharding.divides(None, recipe(optimizer="adamw_8bit"), gpus, lines.append)
+    assert not fsdp.divides(None, recipe(optimizer="adamw_8bit"), gpus, lines.append)
     assert lines == ["parallel: a copy on each of 2 GPUs, because of optimizer adamw_8bit"]
-    assert sharding.divides(None, recipe(parallel="fsdp"), gpus, lines.append)
+    assert fsdp.divides(None, recipe(parallel="fsdp"), gpus, lines.append)
     with pytest.raises(SetupFailed, match="optimizer adamw_8bit keeps a copy on each GPU") as raised:
-        sharding.divides(None, recipe(optimizer="adamw_8bit", parallel="fsdp"), gpus, lines.append)
+        fsdp.divides(None, recipe(optimizer="adamw_8bit", parallel="fsdp"), gpus, lines.append)
     assert raised.value.hint == "llmlab launch --set parallel=auto"
 
 
 def test_without_its_package_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "find_spec", lambda _name: None)
+    monkeypatch.setattr(device, "find_spec", lambda _name: None)
     with pytest.raises(SetupFailed, match="optimizer adamw_8bit needs the package bitsandbytes, which is not installed") as raised:
         optimizers.build(recipe(optimizer="adamw_8bit"), parameters())
     assert raised.value.hint == "llmlab launch --set optimizer=adamw"

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, strategies as st
 
-from llmlab.trainer.loop.batches import StepPlan
+from llmlab.trainer.training.sampler import StepPlan
 
 
 def epoch(plan: StepPlan, number: int) -> list[int]:

@@ -10,8 +10,8 @@ import pytest
 
 from llmlab import recipe as recipes
 from llmlab.contract import ADAPTER, SAMPLES_FILE, WHOLE_MODEL, DataFile, Manifest, WorkFolder
-from llmlab.trainer.loop.evaluate import SAMPLES
-from llmlab.trainer.results import card, ollama, origin, output
+from llmlab.trainer.export import model_card, ollama, output, provenance
+from llmlab.trainer.training.evaluate import SAMPLES
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 
@@ -92,7 +92,7 @@ def test_the_card_says_when_vllm_would_not(trained: WorkFolder, model: Path, tra
     assert "use_dora is set" in vllm_refuses(Path(dora.output, ADAPTER), {"q_proj"}, 16)
     assert "vLLM loads no adapter with DoRA: merge it first" in Path(dora.output, "README.md").read_text()
     beside = recipes.check({"model": "a/b", "lora": {"modules_to_save": ["lm_head"]}})
-    assert "vLLM loads no adapter with modules trained whole: merge it first" in "\n".join(card._use(beside))
+    assert "vLLM loads no adapter with modules trained whole: merge it first" in "\n".join(model_card._use(beside))
 
 
 def test_a_full_model_loads_with_its_tokenizer(full: WorkFolder, model: Path) -> None:
@@ -143,21 +143,21 @@ def test_the_card_holds_data_recipe_versions_and_curves(trained: WorkFolder) -> 
     assert f"| {last[0]} | {last[1]:.4f} |" in text
     assert f"| loss, first step | {folders.losses(trained)[0][1]:.4f} |" in text
     assert "transformers 5." in text
-    assert f"fingerprint of its weights: `{origin.fingerprint(Path(trained.model))}`" in text
+    assert f"fingerprint of its weights: `{provenance.fingerprint(Path(trained.model))}`" in text
     assert text.count("data: ") == text.count("data: `") == 0, "the counts are a list, without the log's prefix"
 
 
 def test_a_long_card_is_kept_short() -> None:
-    assert card.spread(range(5)) == [0, 1, 2, 3, 4]
-    chosen = card.spread(range(1000))
-    assert (len(chosen), chosen[0], chosen[-1]) == (card.POINTS, 0, 999)
+    assert model_card.spread(range(5)) == [0, 1, 2, 3, 4]
+    chosen = model_card.spread(range(1000))
+    assert (len(chosen), chosen[0], chosen[-1]) == (model_card.POINTS, 0, 999)
     manifest = Manifest("demo", tuple(DataFile(f"{at}.jsonl", 1, "0") for at in range(25)), "")
-    assert "| and 5 more | | |" in "\n".join(card._files(manifest.files))
+    assert "| and 5 more | | |" in "\n".join(model_card._files(manifest.files))
     qlora = recipes.check({"model": "a/b", "method": "qlora", "lora": {"rank": 40}})
-    said = "\n".join(card._use(qlora))
+    said = "\n".join(model_card._use(qlora))
     assert "--max-lora-rank 64" in said
     assert "trained over the base model in 4 bits" in said
-    assert list(card._curves([])) == ["No step was trained."]
+    assert list(model_card._curves([])) == ["No step was trained."]
 
 
 def test_samples_are_the_base_models_and_those_of_the_weights_that_came_out(tmp_path: Path, model: Path, train: Train) -> None:
@@ -172,39 +172,42 @@ def test_samples_are_the_base_models_and_those_of_the_weights_that_came_out(tmp_
     for best, tuned in ((4, "b"), (None, "c"), (5, "c")):
         assert json.loads(output.samples(tmp_path, best)) == {"prompt": "p", "base": "a", "tuned": tuned}
     assert output.samples(tmp_path / "nowhere", None) == ""
-    assert card.best_step([{"step": 0, "eval_loss": 3.0}, {"step": 2, "eval_loss": 1.0}, {"step": 4, "eval_loss": 1.0}, {"step": 5}]) == 2
-    assert card.best_step([{"step": 1, "loss": 2.0}]) is None
+    assert (
+        model_card.best_step([{"step": 0, "eval_loss": 3.0}, {"step": 2, "eval_loss": 1.0}, {"step": 4, "eval_loss": 1.0}, {"step": 5}])
+        == 2
+    )
+    assert model_card.best_step([{"step": 1, "loss": 2.0}]) is None
 
 
 # ---------------------------------------------------------------- where it comes from
 
 
 def test_the_origin_of_an_adapter(trained: WorkFolder) -> None:
-    found = origin.read(Path(trained.output, ADAPTER))
+    found = provenance.read(Path(trained.output, ADAPTER))
     assert found is not None
     assert (found.base, found.run, found.method, found.objective) == ("lab:tiny", "20261123-120000-abcd", "lora", "sft")
-    assert found.fingerprint == origin.fingerprint(Path(trained.model)) != ""
-    assert origin.read(Path(trained.output)) is None
+    assert found.fingerprint == provenance.fingerprint(Path(trained.model)) != ""
+    assert provenance.read(Path(trained.output)) is None
 
 
 def test_a_fingerprint_is_of_the_weights(tmp_path: Path, model: Path) -> None:
     from safetensors.torch import load_file, save_file
     from transformers import AutoModelForCausalLM
 
-    own = origin.fingerprint(model)
+    own = provenance.fingerprint(model)
     AutoModelForCausalLM.from_pretrained(model).save_pretrained(tmp_path / "cut", max_shard_size="40KB")
     assert len(list((tmp_path / "cut").glob("*.safetensors"))) > 1
-    assert origin.fingerprint(tmp_path / "cut") == own, "how it is cut into files does not matter"
+    assert provenance.fingerprint(tmp_path / "cut") == own, "how it is cut into files does not matter"
     shutil.copytree(model, tmp_path / "other")
     tensors = load_file(model / "model.safetensors")
     tensors["model.norm.weight"][3] += 1e-3
     save_file(tensors, tmp_path / "other" / "model.safetensors", metadata={"format": "pt"})
-    assert origin.fingerprint(tmp_path / "other") != own
+    assert provenance.fingerprint(tmp_path / "other") != own
     (tmp_path / "other" / "model.safetensors").write_bytes(b"broken")
-    assert origin.fingerprint(tmp_path / "other") == ""
-    assert origin.fingerprint(tmp_path / "nowhere") == ""
-    assert origin.folder_of(str(model)) == model
-    assert origin.folder_of("nobody/nothing") is None
+    assert provenance.fingerprint(tmp_path / "other") == ""
+    assert provenance.fingerprint(tmp_path / "nowhere") == ""
+    assert provenance.folder_of(str(model)) == model
+    assert provenance.folder_of("nobody/nothing") is None
 
 
 # ---------------------------------------------------------------- Ollama

@@ -13,7 +13,7 @@ import pytest
 
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
 from llmlab.sandbox.programs import containment
-from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.training import checkpoints
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable, log_of

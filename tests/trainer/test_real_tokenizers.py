@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llmlab.dataset import BadRow, Example, Format
-from llmlab.trainer.examples.tokens import Encoder, Sequence
+from llmlab.trainer.data.example_encoder import Encoder, Sequence
 from tests.node_packages import require as require_packages
 from tests.trainer import bases, transformers_4
 from tests.trainer.test_templates import said, templates

@@ -14,7 +14,7 @@ import pytest
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, StopRequest, TrainerExit, WorkFolder
-from llmlab.trainer.loop import checkpoints
+from llmlab.trainer.training import checkpoints
 from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -167,7 +167,7 @@ def test_killed_and_resumed(tmp_path: Path, model: Path, train: Train, whole: Wo
     work = folders.make(tmp_path, model, recipe=RECIPE, count=COUNT)
     killer = (
         "import os, sys\n"
-        "from llmlab.trainer.loop.steps import Loop\n"
+        "from llmlab.trainer.training.training_loop import Loop\n"
         "from llmlab.trainer.__main__ import main\n"
         "move = Loop._move\n"
         "def deadly(self, rate):\n"

@@ -7,10 +7,10 @@ import pytest
 
 from llmlab.contract import ADAPTER
 from llmlab.recipe import Recipe
-from llmlab.trainer.machine import Device
-from llmlab.trainer.model import stops
+from llmlab.trainer.device import Device
+from llmlab.trainer.export import base_files, merge_adapter, ollama
+from llmlab.trainer.model import stop_tokens
 from llmlab.trainer.model.load import load_model, load_tokenizer
-from llmlab.trainer.results import base_files, merge, ollama
 from tests.trainer import bases, work as folders
 from tests.trainer.conftest import Train
 from tests.trainer.test_output import CHATML, COUNTING, LLAMA
@@ -41,7 +41,7 @@ def test_what_comes_out_stops_where_answers_end(tmp_path: Path, base: Path, trai
     assert code == 0, log
     assert f"answers end with {END}, at which the base model does not stop: generation_config.json names it" in log
     adapter = Path(work.output, ADAPTER)
-    merge.merge(str(base), adapter, tmp_path / "merged")
+    merge_adapter.merge(str(base), adapter, tmp_path / "merged")
     own = bases.read(base / "generation_config.json")
     for folder in (adapter, tmp_path / "merged"):
         told = bases.read(folder / "generation_config.json")
@@ -70,7 +70,7 @@ def test_the_token_behind_an_answer(model: Path, template: str, behind: str) -> 
     tokenizer = opened(model)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>", "<|eot_id|>", "<|im_start|>", "<|start_header_id|>"]})
     tokenizer.chat_template = template or None
-    assert stops.taught(tokenizer) == [END, *filter(None, [behind])]
+    assert stop_tokens.taught(tokenizer) == [END, *filter(None, [behind])]
     assert [f'PARAMETER stop "{one}"' in ollama.modelfile(tokenizer, ".") for one in (END, behind)] == [True, bool(behind)]
 
 
@@ -82,7 +82,7 @@ def test_whatever_the_base_says(tmp_path: Path, model: Path, known: object) -> N
     tokenizer = opened(model)
     assert base_files.write_generation_config(tmp_path / "out", tmp_path / "base", tokenizer) == [END]
     told = bases.read(tmp_path / "out" / "generation_config.json")
-    assert told == {"eos_token_id": [*stops.ids(known), tokenizer.eos_token_id], "top_p": 0.5}
+    assert told == {"eos_token_id": [*stop_tokens.ids(known), tokenizer.eos_token_id], "top_p": 0.5}
     for text in ("[]", "{", ""):
         (tmp_path / "base" / "generation_config.json").write_text(text)
         assert base_files.write_generation_config(tmp_path / "out", tmp_path / "base", tokenizer) == [END]

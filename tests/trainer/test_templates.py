@@ -11,7 +11,7 @@ import pytest
 from llmlab.dataset import BadRow, Example, Format
 from llmlab.dataset.rendering.template import TokenizerTemplate, twins
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.data.example_encoder import Encoder
 
 CONTROL = [
     *("<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<end_of_turn>"),

@@ -12,8 +12,8 @@ from llmlab.dataset.rendering import parts
 from llmlab.dataset.rendering.template import MARKS
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
 from llmlab.sandbox.runbook import questions
-from llmlab.trainer.examples import tokens
-from llmlab.trainer.examples.tokens import Encoder, Sequence
+from llmlab.trainer.data import example_encoder
+from llmlab.trainer.data.example_encoder import Encoder, Sequence
 
 TOOLS = [
     {"type": "function", "function": {"name": "restart", "description": "restarts", "parameters": {"type": "object", "properties": {}}}}
@@ -199,7 +199,7 @@ def test_a_tokenizer_that_was_saved_truncating_and_padding_does_neither() -> Non
 def test_a_long_text_in_stretches_is_the_same_text(marked: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [to_example({"text": "restart the server\nthen wait " * 40}), chat("restart the server " * 20, "it is up. " * 20)]
     whole = [marked.encode(one)[0] for one in every]
-    for module in (tokens, parts):
+    for module in (example_encoder, parts):
         monkeypatch.setattr(module, "STRETCH", 64)
     assert [same(one, marked.encode(example)[0]) for one, example in zip(whole, every, strict=True)] == [True, True]
 

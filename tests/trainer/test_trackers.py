@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.loop.trackers import TensorBoard, flat, trackers
+from llmlab.trainer.failures import SetupFailed
+from llmlab.trainer.training.trackers import TensorBoard, flat, trackers
 
 RUN = "20261123-120000-abcd"
 ROWS = [{"step": step, "loss": 3.0 / step, "eval_loss": 2.0, "seconds_by_phase": {"compute": 0.5}} for step in (1, 2, 3)]

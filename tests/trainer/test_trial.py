@@ -16,8 +16,8 @@ from llmlab.dataset.rendering.model_files import ModelFiles
 from llmlab.dataset.trial import Trial, try_on
 from llmlab.errors import LabError
 from llmlab.sandbox.model import TEMPLATE, make_tokenizer
-from llmlab.trainer.examples.blocks import Rules, make
-from llmlab.trainer.examples.tokens import Encoder
+from llmlab.trainer.data.example_encoder import Encoder
+from llmlab.trainer.data.tokenize_shard import Rules, make
 from llmlab.trainer.model import added_tokens
 from tests.trainer import test_families as families
 from tests.trainer.test_templates import CONTROL, TALKS, said, templates

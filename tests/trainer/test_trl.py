@@ -21,9 +21,9 @@ from llmlab.clock import SystemClock
 from llmlab.contract import ADAPTER, METRICS_FILE, EndReason, Env, TrainerExit, WorkFolder
 from llmlab.trainer import run
 from llmlab.trainer.control import Control
-from llmlab.trainer.endings import Failed, SetupFailed
-from llmlab.trainer.loop import checkpoints
-from llmlab.trainer.processes import Processes
+from llmlab.trainer.distributed import Processes
+from llmlab.trainer.failures import Failed, SetupFailed
+from llmlab.trainer.training import checkpoints
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
 from tests.trainer.stable import Stable
@@ -244,7 +244,7 @@ OF_NO_RECIPE = {
 
 def test_every_setting_that_trl_is_given_has_a_name_in_the_recipe() -> None:
     from llmlab import recipe as recipes
-    from llmlab.trainer.machine import Device
+    from llmlab.trainer.device import Device
     from llmlab.trainer.trl.objective import TrainerParts, arguments
     from llmlab.trainer.trl.words import FIELDS
 

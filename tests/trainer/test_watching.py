@@ -11,8 +11,8 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import EndReason, TrainerExit, WorkFolder
-from llmlab.trainer.loop import checkpoints
-from llmlab.trainer.loop.steps import Loop
+from llmlab.trainer.training import checkpoints
+from llmlab.trainer.training.training_loop import Loop
 from tests.sampling import sampled
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -233,12 +233,12 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
     """However slow the disk (here each save lasts until training has come to the next), two are never written at once, none is left out."""
     import threading
 
-    from llmlab.trainer.loop import saving
+    from llmlab.trainer.training import async_checkpoint
 
     publish, writing, most = checkpoints.publish, threading.Semaphore(1), []
-    finish, comes = saving.Saver.finish, threading.Semaphore(0)
+    finish, comes = async_checkpoint.Saver.finish, threading.Semaphore(0)
 
-    def counted(self: saving.Saver) -> None:
+    def counted(self: async_checkpoint.Saver) -> None:
         if self._writing is not None:
             comes.release()
         finish(self)
@@ -249,8 +249,8 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
         writing.release()
         return publish(staged, folder, step)
 
-    monkeypatch.setattr(saving.Saver, "finish", counted)
-    monkeypatch.setattr(saving.checkpoints, "publish", slow)
+    monkeypatch.setattr(async_checkpoint.Saver, "finish", counted)
+    monkeypatch.setattr(async_checkpoint.checkpoints, "publish", slow)
     work = folders.make(tmp_path, model, count=16, recipe={"epochs": 2, "save_steps": 1, "keep_checkpoints": 100})
     code, log = train(work)
     assert code == 0, log
@@ -260,12 +260,12 @@ def test_a_save_waits_for_the_one_before(tmp_path: Path, model: Path, train: Tra
 
 def test_a_disk_that_is_full_ends_the_training_in_words(tmp_path: Path, model: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in the thread that saves is not lost in it."""
-    from llmlab.trainer.loop import saving
+    from llmlab.trainer.training import async_checkpoint
 
     def full(*_given: Any) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saving.checkpoints, "publish", full)
+    monkeypatch.setattr(async_checkpoint.checkpoints, "publish", full)
     work = folders.make(tmp_path, model, recipe={"save_steps": 1})
     code, log = train(work)
     assert code == TrainerExit.TRAINING_ERROR, log

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmlab import recipe as recipes
-from llmlab.trainer.loop import schedule
+from llmlab.trainer.training import lr_schedule
 from tests.sampling import sampled
 from tests.trainer import work as folders, yardstick
 from tests.trainer.conftest import Train
@@ -63,7 +63,7 @@ def test_the_learning_rate_is_transformers(kind: str) -> None:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         its = get_scheduler(names.get(kind, kind), optimizer, math.ceil(warmup * steps), steps)
         for step in range(steps):
-            assert schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            assert lr_schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
             optimizer.step()
             its.step()
             seen += 1
@@ -83,7 +83,7 @@ def test_a_warm_up_in_steps_is_transformers(kind: str) -> None:
         arguments = TrainingArguments(warmup_steps=warmup, use_cpu=True, report_to=[])
         its = get_scheduler(names.get(kind, kind), optimizer, arguments.get_warmup_steps(steps), steps)
         for step in range(steps):
-            assert schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
+            assert lr_schedule.lr_factor(recipe, step, steps) == pytest.approx(its.get_last_lr()[0])
             optimizer.step()
             its.step()
             seen.add((steps, step))

@@ -33,7 +33,7 @@ class Start:
 
     def plan(self) -> Any:
         """What each step trains."""
-        from llmlab.trainer.loop.batches import StepPlan
+        from llmlab.trainer.training.sampler import StepPlan
 
         return StepPlan.of(self.recipe, len(self.tokens))
 
@@ -48,16 +48,16 @@ class Start:
 
 
 def start(work: WorkFolder) -> Start:
-    from llmlab.trainer.examples import data
-    from llmlab.trainer.examples.tokens import Encoder
-    from llmlab.trainer.machine import Device
+    from llmlab.trainer.data import load_examples
+    from llmlab.trainer.data.example_encoder import Encoder
+    from llmlab.trainer.device import Device
     from llmlab.trainer.model.adapter import adapt
     from llmlab.trainer.model.load import load_model, load_tokenizer
 
     spec = contract.load(Spec, Path(work.spec).read_bytes())
     recipe = recipes.check(spec.recipe)
     tokenizer = load_tokenizer(recipe, work)
-    examples = data.load(Path(work.data), spec.data, Encoder(tokenizer), recipe, Path(work.cache), lambda: None)
+    examples = load_examples.load(Path(work.data), spec.data, Encoder(tokenizer), recipe, Path(work.cache), lambda: None)
     base = load_model(recipe, work, Device("cpu", "float32"), tokenizer)
     return Start(recipe, adapt(base, recipe, None, lambda _text: None), tokenizer, examples.train)
 

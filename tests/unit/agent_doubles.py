@@ -12,8 +12,8 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
-from llmlab.agent.shared import RegularFile
-from llmlab.agent.store import ObjectMissing, StoreError, Took, UploadRefused
+from llmlab.agent.object_store import ObjectMissing, StoreError, Took, UploadRefused
+from llmlab.agent.shared_files import RegularFile
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, AttemptEnd, Complete, DataFile, Manifest, Metric, Pool, PricePoint, Spec, WorkFolder

@@ -11,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.agent.background import Threads
+from llmlab.agent.exit_diagnosis import TrainingExit, diagnose, last_words
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
-from llmlab.agent.hub import bring_model
 from llmlab.agent.job import Job
-from llmlab.agent.limits import Signals, active_triggers
+from llmlab.agent.model_download import bring_model
+from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PrepareError, check, prepare
-from llmlab.agent.store import S3Store, StoreError, persist
-from llmlab.agent.verdict import TrainingExit, diagnose, last_words
+from llmlab.agent.stop_triggers import Signals, active_triggers
 from llmlab.clock import ManualClock
 from llmlab.contract import (
     Attempt,
@@ -33,7 +33,7 @@ from llmlab.contract import (
     Stop,
     StopRequest,
 )
-from llmlab.money import Bill
+from llmlab.lifecycle.billing import Bill
 from tests.unit.agent_doubles import START, Machine, data_file, machine, write_checkpoint
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from llmlab import contract
-from llmlab.agent.ending import Totals, write_end
+from llmlab.agent.attempt_end import Totals, write_end
+from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.imds import HttpImds
-from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import DataFile, EndReason, Marker
 from tests.sampling import sampled
 

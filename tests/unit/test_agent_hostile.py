@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmlab import contract
-from llmlab.agent import logs, shared
+from llmlab.agent import log_upload, shared_files
 from llmlab.agent.loop import STALLED_UPLOAD_SECONDS
-from llmlab.agent.shared import RegularFile
-from llmlab.agent.store import Opening
+from llmlab.agent.object_store import Opening
+from llmlab.agent.shared_files import RegularFile
 from llmlab.contract import EndReason, LogStream, Marker, Outcome, Progress, RunKeys
 from llmlab.trainer.control import Control
 from tests.unit.agent_doubles import START, Machine, machine
@@ -82,7 +82,7 @@ def test_whatever_lies_in_the_control_folder_the_run_ends_as_it_did(here: Machin
     here.agent.run()
     assert marker(here).reason is EndReason.COMPLETED
     assert marker(here).detail == ""
-    assert shared.read(here.job.folder.marked).strip() == EndReason.COMPLETED
+    assert shared_files.read(here.job.folder.marked).strip() == EndReason.COMPLETED
     assert Path("/etc/passwd").read_text(encoding="utf-8").startswith("root:"), "what a link leads to is as it was"
 
 
@@ -254,7 +254,7 @@ def test_a_marker_that_s3_refuses_does_not_keep_the_machine(here: Machine) -> No
     here.at(GIVEN_SECONDS, lambda: here.leave(1))
     here.agent.run()
     assert seconds(here) <= GIVEN_SECONDS + STALLED_UPLOAD_SECONDS + 60
-    assert shared.read(here.job.folder.marked).strip() == EndReason.TRAINING_ERROR
+    assert shared_files.read(here.job.folder.marked).strip() == EndReason.TRAINING_ERROR
 
 
 def test_the_host_sees_that_the_agent_lives_as_long_as_it_watches(here: Machine) -> None:
@@ -286,13 +286,13 @@ def written(here: Machine, monkeypatch: pytest.MonkeyPatch, head: bytes, *blocks
 
 def test_a_log_that_fits_is_whole(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = written(here, monkeypatch, b"0123456789")
-    assert logs.log(folder, LogStream.TRAINING).kept() == b"0123456789"
+    assert log_upload.log(folder, LogStream.TRAINING).kept() == b"0123456789"
 
 
 def test_of_a_flood_the_beginning_and_the_end_are_kept_and_a_line_says_what_is_not(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     head = b"a" * 50 + b"\nand what follows is elsewhere\n"
     folder = written(here, monkeypatch, head, b"y" * 15, b"z" * 3, first=7)
-    log = logs.log(folder, LogStream.TRAINING)
+    log = log_upload.log(folder, LogStream.TRAINING)
     assert log.total == 50 + 8 * 15 + 3
     assert log.kept() == b"a" * 10 + b"\n... 153 bytes are left out here ...\n" + b"y" * 7 + b"z" * 3
     assert log.last(4) == b"yzzz"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from llmlab import contract
+from llmlab.agent.exit_diagnosis import TrainingExit, diagnose
 from llmlab.agent.gpu import HARDWARE_XIDS, Fault, GpuUse, NvidiaGpus
-from llmlab.agent.verdict import TrainingExit, diagnose
 from llmlab.contract import EndReason, Marker, Outcome, Progress, StopRequest
 from tests.sampling import sampled
 from tests.unit.agent_doubles import START, Machine, machine

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from llmlab import contract
-from llmlab.agent.limits import Signals, StopTrigger, active_triggers, end_of
+from llmlab.agent.stop_triggers import Signals, StopTrigger, active_triggers, end_of
 from llmlab.contract import Attempt, EndReason
-from llmlab.money import Bill
+from llmlab.lifecycle.billing import Bill
 from tests.unit.agent_doubles import START, machine
 
 HOURS = 2

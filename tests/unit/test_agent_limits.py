@@ -10,12 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given, settings, strategies as st
 
-from llmlab import contract, money
-from llmlab.agent.limits import Signals, active_triggers, end_of
-from llmlab.agent.market import Ec2SpotPrices
-from llmlab.agent.store import StoreError
+from llmlab import contract
+from llmlab.agent.object_store import StoreError
+from llmlab.agent.spot_price import Ec2SpotPrices
+from llmlab.agent.stop_triggers import Signals, active_triggers, end_of
 from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint
-from llmlab.money import Bill
+from llmlab.lifecycle import billing
+from llmlab.lifecycle.billing import Bill
 from tests.unit.agent_doubles import START, Machine, machine
 
 ON_DEMAND = 0.8
@@ -58,7 +59,7 @@ def test_the_trainer_saves_before_the_money_is_gone(tmp_path: Path) -> None:
     marker = here.outputs.document(Marker, here.job.keys.failure)
     assert marker.reason is EndReason.COST_REACHED
     assert 0.7 < marker.cost <= 0.8
-    assert asked[0] == pytest.approx(1800 - money.LAST_SECONDS - 180, abs=2)
+    assert asked[0] == pytest.approx(1800 - billing.LAST_SECONDS - 180, abs=2)
     assert marker.command(here.job.run) == f"llmlab resume {here.job.run} --max-cost 10"
     assert here.market.asked == []  # on demand costs what it costs
 
@@ -77,7 +78,7 @@ def test_spot_that_becomes_dearer_brings_the_end_nearer(tmp_path: Path) -> None:
     here.agent.run()
     assert 3600 + 0.3 / 0.4 * 3600 - 800 < (here.clock.now() - START).total_seconds() < 3600 + 0.3 / 0.4 * 3600
     assert here.end.reason is EndReason.COST_REACHED
-    assert here.end.cost == pytest.approx(money.instance_cost(here.market.points, START, here.clock.now(), 0.2), abs=1e-4)
+    assert here.end.cost == pytest.approx(billing.instance_cost(here.market.points, START, here.clock.now(), 0.2), abs=1e-4)
 
 
 def test_prices_are_asked_for_now_and_then_and_more_often_near_the_limit(tmp_path: Path) -> None:
@@ -145,12 +146,12 @@ def test_the_ceiling_is_never_passed_by_more_than_a_minute(
         leave_when_asked(here, leaves_after)
         here.agent.run()
         gone = here.clock.now()
-        spent = before + money.total(money.attempt_costs(CHARGES, START, gone, first, here.market.points))
+        spent = before + billing.total(billing.attempt_costs(CHARGES, START, gone, first, here.market.points))
         highest = max([first, *(dollars for _, dollars in changes)])
-        assert spent <= max_cost + money.hourly(CHARGES, highest) / 60
+        assert spent <= max_cost + billing.hourly(CHARGES, highest) / 60
         end = here.end
         assert end.reason in {EndReason.COST_REACHED, EndReason.TIMED_OUT}
-        assert end.cost == pytest.approx(money.total(end.costs))
+        assert end.cost == pytest.approx(billing.total(end.costs))
         assert set(end.costs) == {"instance", "disk", "address"}
 
 
@@ -159,7 +160,7 @@ def test_the_end_lies_before_the_money_and_after_most_of_it(price: float, limit:
     bill = Bill(_claim(limit), START, (), price, price)
     gone = limit / price * 3600
     end = end_of(bill, 10**12, at(gone * passed * 0.9))
-    assert end.at - START.timestamp() == pytest.approx(gone - money.LAST_SECONDS, rel=1e-6, abs=1e-3)
+    assert end.at - START.timestamp() == pytest.approx(gone - billing.LAST_SECONDS, rel=1e-6, abs=1e-3)
     assert end.lead <= max(10, gone / 10 + 1)
     assert end.leave_by < end.at
 

@@ -8,7 +8,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from llmlab import contract
-from llmlab.agent.store import S3Store, StoreError, UploadRefused
+from llmlab.agent.object_store import S3Store, StoreError, UploadRefused
 from llmlab.agent.uploads import Uploads
 from llmlab.contract import EndReason, Marker
 from llmlab.lifecycle import objects

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmlab.agent.verdict import SEARCHED_CHARACTERS, TrainingExit, diagnose
+from llmlab.agent.exit_diagnosis import SEARCHED_CHARACTERS, TrainingExit, diagnose
 from llmlab.contract import EndReason
 
 FAULT = "RuntimeError: CUDA error: uncorrectable ECC error encountered\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from llmlab.commands import demo
+from llmlab.commands.context import CliContext
 from llmlab.commands.demo import AFTER, BEFORE, LAST_LINES, ONE_LINE, Shown, Stage, view
-from llmlab.commands.state import CliContext
 from llmlab.errors import LabError
 from llmlab.ui import Ui
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.money import dollars
+from llmlab.lifecycle.billing import dollars
 
 SOURCE = Path(__file__).parents[2] / "src" / "llmlab"
 OTHERWISE = re.compile(r"\$\{[^}]*:[^}]*[fg]\}|\.\d+f\} ?\$")

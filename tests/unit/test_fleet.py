@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from llmlab import fleet, pricing, timers
 from llmlab.contract import Names, Pool
+from llmlab.lifecycle import create_fleet, pool_order, schedule_requests
 from llmlab.lifecycle.refusals import Refusal
 
 NAMES = Names("llm-tuning-lab", "123456789012", "us-east-1")
@@ -22,17 +22,17 @@ CLAIMED = "2026-11-23T12:00:00Z"
 
 
 def request(*, spot: bool = True, keep: bool = False, pools: tuple[Pool, ...] = POOLS, again: int = 0) -> dict[str, Any]:
-    return fleet.create_fleet_request(
+    return create_fleet.create_fleet_request(
         NAMES, "llm-tuning-lab-run", pools, run=RUN, attempt=2, claimed=CLAIMED, deadline=1_800_000_000, spot=spot, keep=keep, again=again
     )
 
 
 def test_order_follows_the_users_types_then_the_price() -> None:
-    spot = pricing.order(POOLS, ["g6.xlarge", "g5.xlarge"], spot=True)
+    spot = pool_order.order(POOLS, ["g6.xlarge", "g5.xlarge"], spot=True)
     assert [(pool.instance_type, pool.zone) for pool in spot] == [
         ("g6.xlarge", "us-east-1b"), ("g6.xlarge", "us-east-1a"), ("g5.xlarge", "us-east-1b"),
     ]  # fmt: skip
-    assert len(pricing.order(POOLS, ["g6.xlarge"], spot=False)) == 4
+    assert len(pool_order.order(POOLS, ["g6.xlarge"], spot=False)) == 4
 
 
 def test_spot_request() -> None:
@@ -72,7 +72,7 @@ def test_a_fleet_without_pools_is_refused() -> None:
 
 def test_tokens_differ_where_requests_do_and_fit() -> None:
     tokens = {
-        fleet.client_token(RUN, attempt, claimed, spot=spot, again=again)
+        create_fleet.client_token(RUN, attempt, claimed, spot=spot, again=again)
         for attempt in (1, 10, 1000)
         for claimed in (CLAIMED, "2026-11-23T12:00:01Z")
         for spot in (True, False)
@@ -84,7 +84,7 @@ def test_tokens_differ_where_requests_do_and_fit() -> None:
 
 
 def test_the_answer_with_an_instance() -> None:
-    answer = fleet.read_create_fleet(
+    answer = create_fleet.read_create_fleet(
         {
             "Instances": [
                 {"InstanceIds": ["i-1"], "InstanceType": "g6.xlarge", "LaunchTemplateAndOverrides": {"Overrides": {"SubnetId": "subnet-b"}}}
@@ -93,7 +93,7 @@ def test_the_answer_with_an_instance() -> None:
         },
         POOLS,
     )
-    assert answer.launched == fleet.Launched("i-1", "g6.xlarge", "us-east-1b")
+    assert answer.launched == create_fleet.Launched("i-1", "g6.xlarge", "us-east-1b")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_answer_without_one_says_why(codes: list[str], refusal: Refusal) -> 
         }
         for code in codes
     ]
-    answer = fleet.read_create_fleet({"Instances": [], "Errors": errors}, POOLS)
+    answer = create_fleet.read_create_fleet({"Instances": [], "Errors": errors}, POOLS)
     assert answer.launched is None
     assert answer.refusal is refusal
     assert [error.zone for error in answer.errors] == ["us-east-1a"] * len(codes)
@@ -124,8 +124,8 @@ def test_the_answer_without_one_says_why(codes: list[str], refusal: Refusal) -> 
 
 def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
     deadline = int(datetime(2026, 11, 23, 18, 30, 5, tzinfo=UTC).timestamp())
-    created = timers.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
-    aimed = timers.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
+    created = schedule_requests.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
+    aimed = schedule_requests.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
     assert created["ScheduleExpression"] == "at(2026-11-23T18:30:05)"
     assert created["ActionAfterCompletion"] == "DELETE"
     assert created["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"
@@ -138,16 +138,16 @@ def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
 
 
 def test_the_price_of_an_instance_is_its_pools() -> None:
-    assert pricing.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
-    assert pricing.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
-    assert pricing.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
+    assert pool_order.price_of(POOLS, "g6.xlarge", "us-east-1b", spot=True) == 0.31
+    assert pool_order.price_of(POOLS, "g6.xlarge", "us-east-1z", spot=True) == 0.36
+    assert pool_order.price_of(POOLS, "p5.48xlarge", "us-east-1a", spot=True) == 0.0
 
 
 def test_pools_are_ordered_by_dollars_for_the_same_work() -> None:
     slow = Pool("g4dn.xlarge", "us-east-1a", "subnet-a", 0.5, 0.2, speed=1)
     fast = Pool("g6e.xlarge", "us-east-1a", "subnet-a", 1.9, 0.6, speed=4)
-    assert pricing.order([slow, fast], (), spot=True) == (fast, slow)
-    assert pricing.order([slow, fast], ("g4dn.xlarge", "g6e.xlarge"), spot=True) == (slow, fast)
+    assert pool_order.order([slow, fast], (), spot=True) == (fast, slow)
+    assert pool_order.order([slow, fast], ("g4dn.xlarge", "g6e.xlarge"), spot=True) == (slow, fast)
 
 
 def test_a_tier_holds_what_is_as_good_as_its_best() -> None:
@@ -158,23 +158,23 @@ def test_a_tier_holds_what_is_as_good_as_its_best() -> None:
         Pool("p5.48xlarge", "us-east-1a", "a", 55.0, 20.0, speed=16),
         Pool("g7.2xlarge", "us-east-1a", "a", 1.0),
     ]
-    assert [[(one.instance_type, one.zone[-1]) for one in tier] for tier in pricing.tiers(pools, (), spot=True)] == [
+    assert [[(one.instance_type, one.zone[-1]) for one in tier] for tier in pool_order.tiers(pools, (), spot=True)] == [
         [("g6.xlarge", "a"), ("g5.xlarge", "a"), ("g6.xlarge", "b")],
         [("p5.48xlarge", "a")],
     ]
-    named = pricing.tiers(pools, ("g5.xlarge", "g6.xlarge"), spot=True)
+    named = pool_order.tiers(pools, ("g5.xlarge", "g6.xlarge"), spot=True)
     assert [one.instance_type for tier in named for one in tier] == ["g5.xlarge", "g6.xlarge", "g6.xlarge", "p5.48xlarge"]
     assert [len(tier) for tier in named] == [1, 2, 1]
 
 
 def test_the_prices_of_now_replace_those_of_spot_pools_alone() -> None:
     pools = [Pool("g6.xlarge", "us-east-1a", "a", 0.8, 0.3), Pool("g6.xlarge", "us-east-1b", "b", 0.8)]
-    new = pricing.reprice(pools, {("g6.xlarge", "us-east-1a"): 0.4, ("g6.xlarge", "us-east-1b"): 0.1})
+    new = pool_order.reprice(pools, {("g6.xlarge", "us-east-1a"): 0.4, ("g6.xlarge", "us-east-1b"): 0.1})
     assert [pool.spot_price for pool in new] == [0.4, None]
 
 
 def test_the_alarm_clock_of_a_run() -> None:
-    request = timers.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
-    assert request["Name"] == timers.wake_name(RUN)
+    request = schedule_requests.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
+    assert request["Name"] == schedule_requests.wake_name(RUN)
     assert json.loads(request["Target"]["Input"]) == {"wake": {"run": RUN}}
     assert request["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"

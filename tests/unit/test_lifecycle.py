@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from llmlab import contract
-from llmlab.agent.store import S3Store, StoreError
+from llmlab.agent.object_store import S3Store, StoreError
 from llmlab.aws import documents
 from llmlab.clock import ManualClock
 from llmlab.contract import Stop

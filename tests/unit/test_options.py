@@ -4,17 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from llmlab import pricing, recipe as recipes
+from llmlab import recipe as recipes
 from llmlab.aws.instance_types import InstanceType
 from llmlab.aws.prices import Price, SpotPrice
 from llmlab.aws.quotas import CODES, Quota
 from llmlab.contract import Charge
 from llmlab.errors import LabError, QuotaExceeded, UsageError
-from llmlab.ops import estimate, model_size, options, pools
-from llmlab.ops.measured import Measurement
-from llmlab.ops.options import Need, Obstacle, Offer, OfferVerdict
-from llmlab.ops.pools import MarketLimits
-from llmlab.ops.supply import BOTH, Supply
+from llmlab.lifecycle import pool_order
+from llmlab.ops import estimate, instance_offers, launch_pools, model_size
+from llmlab.ops.instance_offers import Need, Obstacle, Offer, OfferVerdict
+from llmlab.ops.launch_pools import MarketLimits
+from llmlab.ops.market_snapshot import BOTH, Supply
+from llmlab.ops.throughput_history import Measurement
 
 RECIPE = recipes.load("lora-1b", {"precision": "fp16"})
 """In a number format that every GPU here has, so that dollars alone tell them apart."""
@@ -68,7 +69,7 @@ def possible(found: tuple[Offer, ...]) -> list[Offer]:
 
 def test_the_dollars_of_a_run_are_instance_disk_and_address_for_its_hours() -> None:
     there = supply(L4)
-    (one,) = possible(options.judge(need(), there, (True,)))
+    (one,) = possible(instance_offers.judge(need(), there, (True,)))
     price = 0.805 / 3
     assert one.hours == pytest.approx(hours(L4))
     assert one.costs == pytest.approx({"instance": price * hours(L4), "disk": 0.022 * hours(L4), "address": 0.005 * hours(L4)})
@@ -78,18 +79,18 @@ def test_the_dollars_of_a_run_are_instance_disk_and_address_for_its_hours() -> N
 
 
 def test_the_cheapest_for_the_work_is_chosen_and_not_the_cheapest_an_hour() -> None:
-    found = possible(options.judge(need(), supply(T4, L4, L40S), (True,)))
+    found = possible(instance_offers.judge(need(), supply(T4, L4, L40S), (True,)))
     assert found[0].verdict is OfferVerdict.CHOSEN
     assert [one.instance_type for one in found] == ["g6e.xlarge", "g6.xlarge", "g4dn.xlarge"]
     dollars = [one.cost or 0 for one in found]
     assert dollars == sorted(dollars)
     assert found[1].reason == f"dearer: {dollars[1] / dollars[0]:.1f}x"
-    short = possible(options.judge(need(1000), supply(T4, L4, L40S), (True,)))
+    short = possible(instance_offers.judge(need(1000), supply(T4, L4, L40S), (True,)))
     assert short[0].instance_type == "g4dn.xlarge", "a run of nothing but its start wants the cheapest hour"
 
 
 def test_without_tokens_the_ratios_are_of_the_same_work() -> None:
-    known, unknown = (possible(options.judge(need(tokens), supply(T4, L4, L40S), (True,))) for tokens in (1e12, None))
+    known, unknown = (possible(instance_offers.judge(need(tokens), supply(T4, L4, L40S), (True,))) for tokens in (1e12, None))
     assert [one.instance_type for one in known] == [one.instance_type for one in unknown]
     assert {(one.hours, one.cost) for one in unknown} == {(None, None)}
     for first, second in zip(known, unknown, strict=True):
@@ -97,7 +98,7 @@ def test_without_tokens_the_ratios_are_of_the_same_work() -> None:
 
 
 def test_the_users_order_counts_before_dollars() -> None:
-    found = possible(options.judge(need(TOKENS, "g4dn.xlarge", "g6e.xlarge"), supply(L40S, T4), (True,)))
+    found = possible(instance_offers.judge(need(TOKENS, "g4dn.xlarge", "g6e.xlarge"), supply(L40S, T4), (True,)))
     assert [(one.instance_type, one.reason) for one in found] == [("g4dn.xlarge", "fp16, no bf16"), ("g6e.xlarge", "named later")]
 
 
@@ -106,7 +107,7 @@ def test_each_obstacle_has_its_reason() -> None:
     blocks = replace(H100, on_demand=False, spot=False)
     there = supply(small, T4, L40S, blocks, limit=2)
     there = replace(there, offers=there.offers | {"g4dn.xlarge": ()}, on_demand={"g6e.xlarge": Price(1.8), "p5.4xlarge": Price(6.88)})
-    found = {(one.instance_type, one.market): one for one in options.judge(need(), there, BOTH)}
+    found = {(one.instance_type, one.market): one for one in instance_offers.judge(need(), there, BOTH)}
     assert found["g6.xlarge", ""].reason.startswith("needs 6.8 GiB, has 4")
     assert found["g4dn.xlarge", ""].reason == "no zone of the region offers it"
     assert found["g6e.xlarge", "spot"].reason == "quota 2 of 4 vCPUs"
@@ -124,26 +125,28 @@ def test_where_trl_trains_several_gpus_are_not_paid_for() -> None:
     four = replace(L4, name="g6.12xlarge", gpus=4)
     asked = replace(need(), recipe=RECIPE.model_copy(update={"engine": "trl"}))
     there = supply(L4, four)
-    found = {one.instance_type: one for one in options.judge(asked, there, (False,))}
+    found = {one.instance_type: one for one in instance_offers.judge(asked, there, (False,))}
     assert (found["g6.12xlarge"].reason, found["g6.12xlarge"].obstacle) == (
         "has 4 GPUs, and TRL's trainers train on one here",
         Obstacle.GPUS,
     )
     assert found["g6.xlarge"].verdict is OfferVerdict.CHOSEN
-    found = {one.instance_type: one for one in options.judge(need(), there, (False,))}
+    found = {one.instance_type: one for one in instance_offers.judge(need(), there, (False,))}
     assert found["g6.12xlarge"].verdict is not OfferVerdict.REJECTED, "our own loop trains on all of them"
 
 
 def test_the_quota_counts_what_runs() -> None:
-    (one,) = (one for one in options.judge(need(), supply(L4, limit=6, used=4), (False,)) if one.instance_type == "g6.xlarge")
+    (one,) = (one for one in instance_offers.judge(need(), supply(L4, limit=6, used=4), (False,)) if one.instance_type == "g6.xlarge")
     assert (one.verdict, one.reason) == (OfferVerdict.REJECTED, "quota 6 (4 in use) of 4 vCPUs")
-    assert possible(options.judge(need(), supply(L4, limit=None, used=99), (False,))), "what AWS does not tell stops nothing"
+    assert possible(instance_offers.judge(need(), supply(L4, limit=None, used=99), (False,))), "what AWS does not tell stops nothing"
 
 
 def test_a_measured_speed_replaces_the_estimate_and_corrects_the_others() -> None:
     assert SIZE
     estimated = estimate.tokens_per_second(L4, RECIPE, SIZE) or 0
-    found = {one.instance_type: one for one in options.judge(need(g6_xlarge=estimated / 2), supply(L4, L40S), (True,)) if one.places}
+    found = {
+        one.instance_type: one for one in instance_offers.judge(need(g6_xlarge=estimated / 2), supply(L4, L40S), (True,)) if one.places
+    }
     assert [found[name].measured for name in ("g6.xlarge", "g6e.xlarge")] == [True, False]
     for kind in (L4, L40S):
         assert (found[kind.name].hours or 0) - estimate.START_HOURS == pytest.approx(2 * (hours(kind) - estimate.START_HOURS))
@@ -152,15 +155,15 @@ def test_a_measured_speed_replaces_the_estimate_and_corrects_the_others() -> Non
 # ---------------------------------------------------------------- pools
 
 
-def choose(wanted: Need, there: Supply, limits: MarketLimits = SPOT) -> pools.Choice:
+def choose(wanted: Need, there: Supply, limits: MarketLimits = SPOT) -> launch_pools.Choice:
     markets = BOTH if limits.fallback else (limits.spot,)
-    return pools.choose(options.judge(wanted, there, markets), wanted, there, limits)
+    return launch_pools.choose(instance_offers.judge(wanted, there, markets), wanted, there, limits)
 
 
 def test_the_pools_are_ordered_as_the_options() -> None:
     there = supply(T4, L4, L40S)
     choice = choose(need(), there)
-    tiers = pricing.tiers(choice.pools, (), spot=True, beside=there.beside)
+    tiers = pool_order.tiers(choice.pools, (), spot=True, beside=there.beside)
     assert tiers[0][0].instance_type == choice.best.instance_type == "g6e.xlarge"
     assert [pool.instance_type for tier in tiers for pool in tier if pool.zone == "us-east-1a"] == [
         one.instance_type for one in choice.options
@@ -207,7 +210,7 @@ def test_no_more_types_than_are_of_use() -> None:
         on_demand=dict.fromkeys(names, Price(0.8)),
         spot={(name, zone): SpotPrice(0.3, 0.3, 0.3) for name in names for zone in ZONES},
     )
-    assert len({pool.instance_type for pool in choose(need(), there).pools}) == pools.MOST_TYPES
+    assert len({pool.instance_type for pool in choose(need(), there).pools}) == launch_pools.MOST_TYPES
 
 
 def test_a_market_that_is_not_possible_gives_way_where_the_other_is_allowed() -> None:
@@ -253,22 +256,22 @@ def test_a_gpu_without_bf16_comes_after_those_with_it_and_in_no_run_of_theirs() 
         there, spot={key: SpotPrice(price.now / (20 if key[0] == T4.name else 1), 0.01, 1.0) for key, price in there.spot.items()}
     )
     auto = replace(need(), recipe=recipes.load("lora-1b"))
-    judged = options.judge(auto, cheap, (True,))
+    judged = instance_offers.judge(auto, cheap, (True,))
     possible = [one for one in judged if one.verdict is not OfferVerdict.REJECTED]
     assert (possible[-1].instance_type, possible[-1].reason) == (T4.name, "fp16, no bf16")
-    choice = pools.choose(judged, auto, cheap, SPOT)
+    choice = launch_pools.choose(judged, auto, cheap, SPOT)
     assert {pool.instance_type for pool in choice.pools} == {L4.name, L40S.name}
     assert any(note.startswith(f"left out: {T4.name} (in fp16, the others in bf16); ") for note in choice.notes)
     fp16 = need()
-    assert pools.choose(options.judge(fp16, cheap, (True,)), fp16, cheap, SPOT).best.instance_type == T4.name
+    assert launch_pools.choose(instance_offers.judge(fp16, cheap, (True,)), fp16, cheap, SPOT).best.instance_type == T4.name
 
 
 def test_a_gpu_without_bf16_is_chosen_where_there_is_no_other_or_the_user_names_it() -> None:
     auto = replace(need(), recipe=recipes.load("lora-1b"))
     alone = supply(T4)
-    assert pools.choose(options.judge(auto, alone, (True,)), auto, alone, SPOT).best.instance_type == T4.name
+    assert launch_pools.choose(instance_offers.judge(auto, alone, (True,)), auto, alone, SPOT).best.instance_type == T4.name
     named, both = replace(auto, preferred=(T4.name,)), supply(T4, L4)
-    assert pools.choose(options.judge(named, both, (True,)), named, both, SPOT).best.instance_type == T4.name
+    assert launch_pools.choose(instance_offers.judge(named, both, (True,)), named, both, SPOT).best.instance_type == T4.name
 
 
 def test_no_instance_is_chosen_for_experts_in_4_bits() -> None:
@@ -276,7 +279,7 @@ def test_no_instance_is_chosen_for_experts_in_4_bits() -> None:
     for model in ("Qwen/Qwen3-30B-A3B", "openai/gpt-oss-20b"):
         recipe = recipes.load("lora-1b", {"method": "qlora", "model": model})
         with pytest.raises(UsageError, match="it is a mixture of experts") as caught:
-            options.judge(replace(need(), recipe=recipe, size=model_size.from_name(model)), supply(L4), (True,))
+            instance_offers.judge(replace(need(), recipe=recipe, size=model_size.from_name(model)), supply(L4), (True,))
         assert caught.value.hint == "llmlab launch --set method=lora"
     dense = recipes.load("lora-1b", {"method": "qlora"})
-    assert options.judge(replace(need(), recipe=dense), supply(L4), (True,))[0].verdict is OfferVerdict.CHOSEN
+    assert instance_offers.judge(replace(need(), recipe=dense), supply(L4), (True,))[0].verdict is OfferVerdict.CHOSEN

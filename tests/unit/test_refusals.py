@@ -15,8 +15,8 @@ from llmlab.aws.session import AwsError, Denied, translate
 from llmlab.clock import ManualClock
 from llmlab.contract import EndReason, Pool
 from llmlab.errors import LabError, QuotaExceeded
-from llmlab.fleet import PoolError
 from llmlab.lifecycle import refusals
+from llmlab.lifecycle.create_fleet import PoolError
 from llmlab.lifecycle.refusals import Refusal
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.watchdog import events

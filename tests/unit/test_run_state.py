@@ -8,7 +8,7 @@ import pytest
 from llmlab import contract
 from llmlab.aws.instances import Instance
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Manifest, Marker, Progress, RunState, Spec
-from llmlab.ops.run_state import assemble, derive, remaining
+from llmlab.ops.run_status import assemble, derive, remaining
 
 RUN = "20261124-000000-abcd"
 START = datetime(2026, 11, 24, tzinfo=UTC)

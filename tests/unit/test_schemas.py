@@ -9,7 +9,7 @@ import typer
 from llmlab.cli import app
 from llmlab.commands import schemas
 from llmlab.contract import RunState
-from llmlab.ops.run_state import Run
+from llmlab.ops.run_status import Run
 from llmlab.ui import to_json
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker
-from llmlab.watchdog import events, telling
-from llmlab.watchdog.act import Watchdog
-from llmlab.watchdog.decide import Mark, Resume, decide
-from llmlab.watchdog.sight import RunSnapshot, load_snapshot
+from llmlab.lifecycle import schedule_requests
+from llmlab.watchdog import events, notifications
+from llmlab.watchdog.policy import Mark, Resume, decide
+from llmlab.watchdog.reconcile import Watchdog
+from llmlab.watchdog.run_snapshot import RunSnapshot, load_snapshot
 
 from .watchdog_lab import BY_API, KEYS, RUN, Lab, ended, gone
 
@@ -28,14 +29,16 @@ def test_an_interruption_becomes_one_new_attempt_however_often_it_is_told(lab: L
     tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
     assert (tags["Attempt"], tags["Deadline"]) == ("2", str(second.deadline))
     assert lab.end(1).reason is EndReason.SPOT_INTERRUPTED
-    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 2))
-    assert schedule["Target"]["Arn"] == timers.TERMINATE
+    schedule = lab.aws.client("scheduler").get_schedule(
+        GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 2)
+    )
+    assert schedule["Target"]["Arn"] == schedule_requests.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [second.instance]}
 
 
 def test_two_watchdogs_at_once_start_one_instance(lab: Lab) -> None:
     """The one that comes second to the claim finds it taken, also when it had decided before."""
-    from llmlab.watchdog import starting
+    from llmlab.watchdog import start_attempt
 
     lab.kill(lab.launch())
     ours = lab.watchdog()
@@ -43,8 +46,8 @@ def test_two_watchdogs_at_once_start_one_instance(lab: Lab) -> None:
     assert sight
     decision = decide(sight, 0, {})
     assert isinstance(decision, Resume)
-    starting.start(ours, sight, decision)
-    starting.start(ours, sight, decision)
+    start_attempt.start(ours, sight, decision)
+    start_attempt.start(ours, sight, decision)
     assert [name for name, _ in lab.logged] == ["resumed", "wait"]
     assert len(lab.live()) == 1
 
@@ -56,13 +59,13 @@ def test_strangers_are_not_ours(lab: Lab) -> None:
     assert lab.wake({"sweep": True}) == ["ignored", "swept"]  # our run has no attempt yet
     assert [instance["InstanceId"] for instance in lab.live()] == [stranger]
     assert lab.wake({"something": "else"}) == ["ignored"]
-    assert lab.wake(timers.wake_event("../../etc")) == ["ignored"]
+    assert lab.wake(schedule_requests.wake_event("../../etc")) == ["ignored"]
 
 
 def test_the_deadline_event_ends_the_attempts_instance_and_no_other(lab: Lab) -> None:
     first, second = lab.launch(1), lab.launch(2)
     ended(lab, 1, EndReason.SPOT_INTERRUPTED)
-    assert lab.wake(timers.deadline_event(RUN, 1))[0] == "terminated"
+    assert lab.wake(schedule_requests.deadline_event(RUN, 1))[0] == "terminated"
     assert [instance["InstanceId"] for instance in lab.live()] == [second.instance]
     assert first.instance != second.instance
 
@@ -87,7 +90,9 @@ def test_the_sweep_mends_a_missing_schedule(lab: Lab) -> None:
     attempt = lab.launch()
     assert lab.wake({"sweep": True}) == ["wait", "told", "scheduled", "swept"]
     assert lab.wake({"sweep": True}) == ["wait", "swept"]
-    schedule = lab.aws.client("scheduler").get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 1))
+    schedule = lab.aws.client("scheduler").get_schedule(
+        GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 1)
+    )
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 
@@ -95,11 +100,13 @@ def test_the_sweep_aims_a_schedule_whose_start_was_cut_short(lab: Lab) -> None:
     """It would call the watchdog, and the instance's end would wait for code of ours."""
     attempt, scheduler = lab.launch(), lab.aws.client("scheduler")
     role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
-    scheduler.create_schedule(**timers.create_schedule_request(lab.aws.names, run=RUN, attempt=1, deadline=attempt.deadline, role=role))
+    scheduler.create_schedule(
+        **schedule_requests.create_schedule_request(lab.aws.names, run=RUN, attempt=1, deadline=attempt.deadline, role=role)
+    )
     assert "scheduled" in lab.wake({"sweep": True})
     assert "scheduled" not in lab.wake({"sweep": True})
-    schedule = scheduler.get_schedule(GroupName=lab.aws.names.schedule_group, Name=timers.schedule_name(RUN, 1))
-    assert schedule["Target"]["Arn"] == timers.TERMINATE
+    schedule = scheduler.get_schedule(GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 1))
+    assert schedule["Target"]["Arn"] == schedule_requests.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 
@@ -157,7 +164,7 @@ def test_a_run_that_is_resumed_while_people_are_told_is_not_listed_as_over(lab: 
         lab.aws.s3.delete_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.failure)
         return True
 
-    monkeypatch.setattr(telling, "notify", resume)
+    monkeypatch.setattr(notifications, "notify", resume)
     lab.wake(event)
     assert lab.watchdog().bucket.ended() == set()
     assert lab.alarm, "the one that the resume had set may be gone"
@@ -166,7 +173,7 @@ def test_a_run_that_is_resumed_while_people_are_told_is_not_listed_as_over(lab: 
 
 def test_the_word_of_an_agent_that_comes_while_the_watchdog_judges_counts(lab: Lab) -> None:
     """Nothing is started and nothing marked on a judgement that was overtaken."""
-    from llmlab.watchdog import starting
+    from llmlab.watchdog import start_attempt
 
     lab.kill(lab.launch(), "Client.InstanceInitiatedShutdown")
     ours = lab.watchdog()
@@ -175,7 +182,7 @@ def test_the_word_of_an_agent_that_comes_while_the_watchdog_judges_counts(lab: L
     decision = decide(sight, 0, {})
     assert isinstance(decision, Resume)
     ended(lab, 1, EndReason.COMPLETED)
-    starting.start(ours, sight, decision)
+    start_attempt.start(ours, sight, decision)
     ours.mark(sight, Mark(decision.end, EndReason.INSTANCE_LOST, ""))
     assert lab.live() == []
     assert lab.marker() is None
@@ -191,8 +198,8 @@ def test_a_marker_whose_listing_is_missing_gets_it(lab: Lab) -> None:
 
 
 def test_the_events_that_are_understood() -> None:
-    assert events.parse(timers.wake_event(RUN)) == events.Wake(RUN)
-    assert events.parse(timers.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
+    assert events.parse(schedule_requests.wake_event(RUN)) == events.Wake(RUN)
+    assert events.parse(schedule_requests.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
     assert events.parse({"wake": "now"}) == events.Unknown("['wake']")
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
-from llmlab.watchdog.alarm import BOOT_SECONDS, next_look
-from llmlab.watchdog.ending import AFTERMATH_SECONDS
-from llmlab.watchdog.machines import LabInstance
+from llmlab.watchdog.followup import BOOT_SECONDS, next_look
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import RunSnapshot
+from llmlab.watchdog.run_instances import LabInstance
+from llmlab.watchdog.run_snapshot import RunSnapshot
+from llmlab.watchdog.termination import AFTERMATH_SECONDS
 
 LAUNCHED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 RUN = "20261123-120000-ab12"

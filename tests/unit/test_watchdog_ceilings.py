@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from llmlab import money, timers
 from llmlab.contract import Charge, EndReason, Notice, PricePoint, build_timestamp
-from llmlab.watchdog import alarm
-from llmlab.watchdog.ceilings import UsageMeter
+from llmlab.lifecycle import billing, schedule_requests
+from llmlab.watchdog import followup
+from llmlab.watchdog.usage import UsageMeter
 
 from .watchdog_lab import RUN, Lab
 
@@ -40,7 +40,7 @@ def test_most_of_a_ceiling() -> None:
 def cost_of(lab: Lab, launched: datetime) -> float:
     """What the instance has cost until now, by the prices of the test."""
     history = [PricePoint(build_timestamp(one["Timestamp"]), float(one["SpotPrice"])) for one in lab.prices]
-    return money.total(money.attempt_costs((Charge("disk", 0.02, "test"),), launched, lab.clock.now(), 0.3, history))
+    return billing.total(billing.attempt_costs((Charge("disk", 0.02, "test"),), launched, lab.clock.now(), 0.3, history))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_without_prices_it_goes_on_with_the_one_of_the_launch(lab: Lab) -> None:
     lab.clock.sleep(3 * 3600)
     assert "terminated" not in lab.wake({"sweep": True})
     lab.clock.sleep(20 * 60)
-    assert "terminated" in lab.wake(timers.wake_event(RUN))
+    assert "terminated" in lab.wake(schedule_requests.wake_event(RUN))
 
 
 # ---------------------------------------------------------------- the alarm itself
@@ -101,18 +101,18 @@ def test_without_prices_it_goes_on_with_the_one_of_the_launch(lab: Lab) -> None:
 
 def test_the_nearer_alarm_stands(lab: Lab) -> None:
     ours, now = lab.watchdog(), lab.clock.now()
-    alarm.set_for(ours, RUN, now.timestamp() + 3600)
-    alarm.set_for(ours, RUN, now.timestamp() + 600)
+    followup.set_for(ours, RUN, now.timestamp() + 3600)
+    followup.set_for(ours, RUN, now.timestamp() + 600)
     assert lab.alarm == now + timedelta(seconds=600)
-    alarm.set_for(ours, RUN, now.timestamp() + 7200)
+    followup.set_for(ours, RUN, now.timestamp() + 7200)
     assert lab.alarm == now + timedelta(seconds=600)
 
 
 def test_an_alarm_is_never_set_into_the_past(lab: Lab) -> None:
     """Such a schedule would never go off; and one that is going off is replaced, not moved."""
     ours = lab.watchdog()
-    alarm.set_for(ours, RUN, lab.clock.now().timestamp() - 100)
+    followup.set_for(ours, RUN, lab.clock.now().timestamp() - 100)
     assert lab.alarm == lab.clock.now() + timedelta(seconds=60)
     lab.clock.sleep(300)
-    alarm.set_for(ours, RUN, lab.clock.now().timestamp() + 500)
+    followup.set_for(ours, RUN, lab.clock.now().timestamp() + 500)
     assert lab.alarm == lab.clock.now() + timedelta(seconds=500)

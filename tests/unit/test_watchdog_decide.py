@@ -8,11 +8,11 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, Spec, Stop
-from llmlab.watchdog import decide as rules
-from llmlab.watchdog.decide import Decision, Mark, Resume, Wait, decide
-from llmlab.watchdog.machines import LabInstance
+from llmlab.watchdog import policy as rules
+from llmlab.watchdog.policy import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import RunSnapshot
+from llmlab.watchdog.run_instances import LabInstance
+from llmlab.watchdog.run_snapshot import RunSnapshot
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 START = NOW - timedelta(hours=2)
@@ -199,8 +199,8 @@ def test_capacity_is_waited_for_and_then_given_up() -> None:
 
 
 def test_the_pause_for_an_unanswered_start_outlives_the_function_that_asked() -> None:
-    from llmlab.aws.function import TIMEOUT_SECONDS
-    from llmlab.watchdog.sight import VISIBLE_SECONDS
+    from llmlab.aws.lambda_function import TIMEOUT_SECONDS
+    from llmlab.watchdog.run_snapshot import VISIBLE_SECONDS
 
     assert rules.LAUNCH_SECONDS >= TIMEOUT_SECONDS + VISIBLE_SECONDS
 

@@ -6,10 +6,10 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
-from llmlab.watchdog.ending import AFTERMATH_SECONDS, must_end
-from llmlab.watchdog.machines import LabInstance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.sight import RunSnapshot
+from llmlab.watchdog.run_instances import LabInstance
+from llmlab.watchdog.run_snapshot import RunSnapshot
+from llmlab.watchdog.termination import AFTERMATH_SECONDS, must_end
 
 LAUNCHED = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ENDED = LAUNCHED + timedelta(hours=1)

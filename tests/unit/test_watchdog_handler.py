@@ -8,7 +8,7 @@ import pytest
 from llmlab.clock import ManualClock
 from llmlab.contract import Env
 from llmlab.watchdog import handler
-from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.reconcile import Watchdog
 from tests.unit.busy import LAUNCH, READS, times_sent
 
 ENVIRONMENT = {

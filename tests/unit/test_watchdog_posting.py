@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from llmlab.contract import METRICS_FILE, EndReason, LogStream, Marker, Notice
-from llmlab.watchdog import posting
-from llmlab.watchdog.posting import Webhook
+from llmlab.watchdog import webhook_delivery
+from llmlab.watchdog.webhook_delivery import Webhook
 
 from .test_webhooks import known_as
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone
@@ -222,8 +222,8 @@ def test_slack_gets_words_that_command_nothing(lab: Lab, serve: Callable[..., Se
 
 
 def test_a_long_text_is_cut_before_it_is_escaped() -> None:
-    text = posting.slack_text("<" * 2 * posting.SLACK_LENGTH)
-    assert text == "&lt;" * (posting.SLACK_LENGTH - 1) + "…"
+    text = webhook_delivery.slack_text("<" * 2 * webhook_delivery.SLACK_LENGTH)
+    assert text == "&lt;" * (webhook_delivery.SLACK_LENGTH - 1) + "…"
 
 
 ODD = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from llmlab import timers
-from llmlab.fleet import VISIBLE_SECONDS
-from llmlab.watchdog.decide import LAUNCH_SECONDS
+from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
+from llmlab.watchdog.policy import LAUNCH_SECONDS
 
 from .watchdog_lab import RUN, Died, Lab, Life
 
@@ -16,7 +16,9 @@ def schedule_deadline(lab: Lab, attempt: int, deadline: int) -> None:
     """The one-time schedule at an attempt's deadline, as `launch` makes it."""
     scheduler: Any = lab.aws.client("scheduler")
     role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
-    scheduler.create_schedule(**timers.create_schedule_request(lab.aws.names, run=RUN, attempt=attempt, deadline=deadline, role=role))
+    scheduler.create_schedule(
+        **schedule_requests.create_schedule_request(lab.aws.names, run=RUN, attempt=attempt, deadline=deadline, role=role)
+    )
 
 
 def test_the_deadline_of_an_attempt_that_is_over_goes_with_it(lab: Lab) -> None:
@@ -24,10 +26,10 @@ def test_the_deadline_of_an_attempt_that_is_over_goes_with_it(lab: Lab) -> None:
     for number in (1, 2, 3):
         if number == 1:
             schedule_deadline(lab, 1, attempt.deadline)
-        assert timers.schedule_name(RUN, number) in lab.schedules()
+        assert schedule_requests.schedule_name(RUN, number) in lab.schedules()
         lab.clock.sleep(600)
         lab.wake(lab.kill(lab.attempts()[-1]))
-        assert set(lab.schedules()) == {timers.schedule_name(RUN, number + 1), timers.wake_name(RUN)}
+        assert set(lab.schedules()) == {schedule_requests.schedule_name(RUN, number + 1), schedule_requests.wake_name(RUN)}
 
 
 def test_what_the_watchdog_itself_has_started_is_noted_at_the_next_look(lab: Lab) -> None:

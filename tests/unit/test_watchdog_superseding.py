@@ -7,8 +7,8 @@ from hypothesis import given, strategies as st
 
 from llmlab import contract
 from llmlab.contract import COMPLETE, EndReason
-from llmlab.watchdog import superseding
-from llmlab.watchdog.superseding import NotDeletedError, superseded
+from llmlab.watchdog import checkpoint_retention
+from llmlab.watchdog.checkpoint_retention import NotDeletedError, superseded
 
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone
 
@@ -22,13 +22,13 @@ def save(lab: Lab, step: int, *, whole: bool = True, best: int = 0, versions: in
 
 
 def steps(lab: Lab) -> set[int]:
-    return set(superseding.folders(KEYS, lab.keys(KEYS.checkpoints)))
+    return set(checkpoint_retention.folders(KEYS, lab.keys(KEYS.checkpoints)))
 
 
 def versions(lab: Lab) -> list[str]:
     """The keys of every version of every checkpoint, delete markers too."""
     pages = lab.aws.s3.get_paginator("list_object_versions").paginate(Bucket=lab.aws.names.outputs_bucket, Prefix=KEYS.checkpoints)
-    return [key for page in pages for key, _ in superseding.versions_of(page)]
+    return [key for page in pages for key, _ in checkpoint_retention.versions_of(page)]
 
 
 def test_the_newest_stay_and_the_others_go_with_all_their_versions_while_the_run_goes_on(lab: Lab) -> None:
@@ -71,7 +71,13 @@ def test_where_the_newest_state_cannot_be_read_the_one_before_names_the_best(lab
 
 
 def test_the_recipe_says_how_many(lab: Lab) -> None:
-    for said, stay in ((2, 2), (5, 5), (1, superseding.FEWEST), ("many", superseding.KEPT), (True, superseding.KEPT)):
+    for said, stay in (
+        (2, 2),
+        (5, 5),
+        (1, checkpoint_retention.FEWEST),
+        ("many", checkpoint_retention.KEPT),
+        (True, checkpoint_retention.KEPT),
+    ):
         lab.change(recipe={"keep_checkpoints": said})
         if not lab.live():
             lab.launch()
@@ -120,7 +126,7 @@ def test_runs_that_were_over_before_are_come_to(lab: Lab) -> None:
 
 
 def test_a_look_deletes_so_much_and_the_alarm_clock_goes_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(superseding, "MOST_VERSIONS", 6)
+    monkeypatch.setattr(checkpoint_retention, "MOST_VERSIONS", 6)
     attempt = lab.launch()
     for step in range(10, 110, 10):
         save(lab, step)

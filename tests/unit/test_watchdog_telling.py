@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.contract import Charge, EndReason, Marker, Notice
-from llmlab.watchdog import telling
+from llmlab.lifecycle import schedule_requests
+from llmlab.watchdog import notifications
 
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone, warned
 
@@ -28,7 +29,7 @@ def test_the_start(lab: Lab) -> None:
 
 def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_died(lab: Lab) -> None:
     attempt = lab.launch()
-    note = contract.dump(telling.Notification(contract.build_timestamp(lab.clock.now()), "of another call")).encode()
+    note = contract.dump(notifications.Notification(contract.build_timestamp(lab.clock.now()), "of another call")).encode()
     lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=KEYS.notifying(1, Notice.START), Body=note)
     lab.wake(gone(attempt, "running"))
     assert lab.sent() == []
@@ -40,19 +41,19 @@ def test_what_another_call_is_about_to_tell_is_told_in_its_place_when_it_has_die
 
 def test_what_another_call_has_told_since_this_look_is_not_told_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that takes more than a minute finds a claim that is old, of one that did not die."""
-    due = telling.pending
+    due = notifications.pending
 
-    def told_meanwhile(sight: Any) -> list[telling.Message]:
+    def told_meanwhile(sight: Any) -> list[notifications.Message]:
         messages = due(sight)
         note = contract.dump(
-            telling.Notification(contract.build_timestamp(lab.clock.now() - timedelta(minutes=2)), "of another call")
+            notifications.Notification(contract.build_timestamp(lab.clock.now() - timedelta(minutes=2)), "of another call")
         ).encode()
         for key in (KEYS.notifying(1, Notice.START), KEYS.notified(1, Notice.START)):
             lab.aws.s3.put_object(Bucket=lab.aws.names.outputs_bucket, Key=key, Body=note)
         return messages
 
     attempt = lab.launch()
-    monkeypatch.setattr(telling, "pending", told_meanwhile)
+    monkeypatch.setattr(notifications, "pending", told_meanwhile)
     lab.wake(gone(attempt, "running"))
     assert lab.sent() == []
 
@@ -135,11 +136,11 @@ def test_the_end_with_its_cost_by_part(lab: Lab) -> None:
 def test_subjects_are_short_and_plain(lab: Lab) -> None:
     attempt = lab.launch(max_cost=0.2)
     lab.wake(warned(attempt))
-    lab.wake(timers.wake_event(RUN))
+    lab.wake(schedule_requests.wake_event(RUN))
     lab.clock.sleep(35 * 60)
-    lab.wake(timers.wake_event(RUN))
+    lab.wake(schedule_requests.wake_event(RUN))
     lab.clock.sleep(3600)
-    lab.wake(timers.wake_event(RUN))
+    lab.wake(schedule_requests.wake_event(RUN))
     assert len(lab.sent()) == 4
     for subject, text in lab.sent():
         assert len(subject) <= 100

@@ -9,15 +9,19 @@ import boto3
 import botocore
 import pytest
 
-from llmlab.aws import function
-from llmlab.watchdog import package, sight
+from llmlab.aws import lambda_function
+from llmlab.watchdog import package, run_snapshot
 
 CONTRACT = (
     "__init__", "codec", "documents", "hints", "keys", "machine", "names", "run_names", "shrinking", "states", "times", "typed", "visible",
 )  # fmt: skip
+LIFECYCLE = (
+    "__init__", "billing", "create_fleet", "deleting", "objects", "pool_order", "refusals", "schedule_requests", "webhooks",
+)  # fmt: skip
 WATCHDOG = (
-    "__init__", "act", "alarm", "capacity", "ceilings", "decide", "ending", "events", "guard", "handler", "machines", "outcome", "overdue",
-    "posting", "prices", "records", "schedules", "sight", "starting", "superseding", "telling", "tools",
+    "__init__", "capacity", "checkpoint_retention", "dependencies", "events", "followup", "guard", "handler", "notifications", "overdue",
+    "policy", "reconcile", "records", "run_instances", "run_outcome", "run_snapshot", "schedules", "spot_prices", "start_attempt",
+    "termination", "usage", "webhook_delivery",
 )  # fmt: skip
 
 
@@ -28,16 +32,15 @@ def test_the_zip_has_the_same_bytes_each_time_and_only_what_it_needs() -> None:
     assert package.build() == package.build()
     names = zipfile.ZipFile(io.BytesIO(package.build())).namelist()
     assert names == [
-        "llmlab/__init__.py", "llmlab/clock.py", "llmlab/fleet.py", "llmlab/money.py", "llmlab/pricing.py", "llmlab/timers.py",
+        "llmlab/__init__.py", "llmlab/clock.py",
         *sorted(f"llmlab/contract/{name}.py" for name in CONTRACT),
-            "llmlab/lifecycle/__init__.py", "llmlab/lifecycle/deleting.py", "llmlab/lifecycle/objects.py",
-        "llmlab/lifecycle/refusals.py", "llmlab/lifecycle/webhooks.py",
+        *sorted(f"llmlab/lifecycle/{name}.py" for name in LIFECYCLE),
         *sorted(f"llmlab/watchdog/{name}.py" for name in WATCHDOG),
     ]  # fmt: skip
 
 
 def test_no_instance_is_given_up_while_the_call_that_asked_for_it_may_still_live() -> None:
-    assert sight.VISIBLE_SECONDS >= function.TIMEOUT_SECONDS
+    assert run_snapshot.VISIBLE_SECONDS >= lambda_function.TIMEOUT_SECONDS
 
 
 PROGRAM = """
@@ -76,6 +79,6 @@ def test_the_zip_works_in_a_clean_interpreter(python: str, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     line, modules = done.stdout.splitlines()
     assert json.loads(line)["decision"] == "ignored"
-    assert "llmlab.watchdog.act" in modules
+    assert "llmlab.watchdog.reconcile" in modules
     assert "llmlab.errors" not in modules
     assert botocore.__version__

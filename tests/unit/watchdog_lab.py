@@ -8,18 +8,19 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from llmlab import contract, fleet, money, timers
+from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
+from llmlab.lifecycle import billing, create_fleet, schedule_requests
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.cloud import MemoryCloud
 from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.history import clock_words
 from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
-from llmlab.watchdog.act import Watchdog
-from llmlab.watchdog.posting import Webhook
+from llmlab.watchdog.reconcile import Watchdog
 from llmlab.watchdog.records import RunStore
+from llmlab.watchdog.webhook_delivery import Webhook
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)
@@ -220,10 +221,10 @@ class Lab:
         now = self.clock.now()
         if run != RUN:
             self.write(RunKeys(run).spec, dataclasses.replace(self.read(Spec, KEYS.spec), run=run))
-        claim = Attempt(run, number, contract.build_timestamp(now), money.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
+        claim = Attempt(run, number, contract.build_timestamp(now), billing.deadline_of(now, 6), spot=True, by="launch", max_hours=6)
         claim = dataclasses.replace(claim, **changes)
         pools = [pool for pool in self.pools if pool.zone == zone]
-        request = fleet.create_fleet_request(
+        request = create_fleet.create_fleet_request(
             self.aws.names,
             self.aws.names.launch_template,
             pools,
@@ -233,7 +234,7 @@ class Lab:
             deadline=claim.deadline,
             spot=claim.spot,
         )
-        got = fleet.read_create_fleet(self.aws.ec2.create_fleet(**request), self.pools).launched
+        got = create_fleet.read_create_fleet(self.aws.ec2.create_fleet(**request), self.pools).launched
         assert got is not None
         full = dataclasses.replace(
             claim, instance=got.instance, instance_type=got.instance_type, zone=got.zone, price=claim.price or 0.3,
@@ -280,11 +281,11 @@ class Lab:
 
     def schedules(self) -> dict[str, datetime]:
         found = self.aws.cloud.control.one_time
-        return {name: timers.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
+        return {name: schedule_requests.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
 
     @property
     def alarm(self) -> datetime | None:
-        return self.schedules().get(timers.wake_name(RUN))
+        return self.schedules().get(schedule_requests.wake_name(RUN))
 
     def sleep_until_alarm(self) -> list[str]:
         """Let the alarm clock go off; what came of it."""
@@ -292,8 +293,8 @@ class Lab:
         assert moment is not None
         assert moment > self.clock.now()
         self.clock.time = moment
-        self.aws.cloud.drop(timers.wake_name(RUN))
-        return self.wake(timers.wake_event(RUN))
+        self.aws.cloud.drop(schedule_requests.wake_name(RUN))
+        return self.wake(schedule_requests.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
         records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)

@@ -101,8 +101,6 @@ def _import(job: Job) -> None:
     """What every part on a CPU needs, once: libraries, their tables of models, the small model. No gradient: autograd survives no fork."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries', about each other
-        import llmlab.trainer.loop.steps
-        import llmlab.trainer.results.output  # noqa: F401 - imported for its imports
         from llmlab import recipe as recipes
         from llmlab.trainer.model.adapter import adapt
 
@@ -112,9 +110,9 @@ def _import(job: Job) -> None:
 
 def _fault() -> str:
     """Why there is no GPU to measure, "" where there is one: by a process of its own, so that this one has not touched CUDA."""
-    from llmlab.trainer import devices
+    from llmlab.trainer import cuda_devices
 
-    return devices.Cuda().look().fault(1)
+    return cuda_devices.Cuda().look().fault(1)
 
 
 def _begin(report: Path, parts: Sequence[Part], minutes: float, job: Job) -> None:

@@ -14,8 +14,8 @@ from benchmarks.training import ours
 from benchmarks.training.gpu.running import Job
 from llmlab import contract
 from llmlab.contract import Env, Outcome, Spec, WorkFolder
-from llmlab.trainer import devices
-from llmlab.trainer.devices import Look
+from llmlab.trainer import cuda_devices
+from llmlab.trainer.cuda_devices import Look
 
 ROWS = 32
 RECIPE: dict[str, Any] = {
@@ -36,7 +36,7 @@ class Here:
     """The GPU as this very process sees it."""
 
     def look(self) -> Look:
-        return devices.seen()
+        return cuda_devices.seen()
 
     def device(self, number: int) -> str:
         return f"cuda:{number}"

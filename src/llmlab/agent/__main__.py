@@ -11,18 +11,18 @@ from botocore.config import Config
 
 from llmlab import contract
 from llmlab.agent.background import Threads
+from llmlab.agent.cloudwatch_metrics import CloudWatchMetrics
+from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.gpu import NvidiaGpus
-from llmlab.agent.hub import bring_model, download_snapshot
 from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import Agent
-from llmlab.agent.market import Ec2SpotPrices
+from llmlab.agent.model_download import bring_model, download_snapshot
+from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare, tell_gpus
-from llmlab.agent.report import CloudWatchMetrics
-from llmlab.agent.shared import read
-from llmlab.agent.store import S3Store, StoreError, persist
+from llmlab.agent.shared_files import read
+from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.clock import SystemClock
 from llmlab.contract import Attempt, EndReason, Env
 from llmlab.files import replace_text

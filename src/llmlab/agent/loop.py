@@ -10,20 +10,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from llmlab import contract, money, pricing
-from llmlab.agent import ending, limits, logs, report, shared
+from llmlab import contract
+from llmlab.agent import attempt_end, cloudwatch_metrics, log_upload, shared_files, stop_triggers
 from llmlab.agent.background import Background
+from llmlab.agent.cloudwatch_metrics import MetricsSink
+from llmlab.agent.exit_diagnosis import ExitDiagnosis, TrainingExit, diagnose, not_uploaded
 from llmlab.agent.gpu import Gpus
-from llmlab.agent.idle import StallDetector
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say
-from llmlab.agent.limits import Signals, StopTrigger
-from llmlab.agent.market import SpotPrices
-from llmlab.agent.report import MetricsSink
-from llmlab.agent.shared import read
-from llmlab.agent.store import Store, StoreError, UploadRefused, persist
+from llmlab.agent.object_store import Store, StoreError, UploadRefused, persist
+from llmlab.agent.shared_files import read
+from llmlab.agent.spot_price import SpotPrices
+from llmlab.agent.stall_detector import StallDetector
+from llmlab.agent.stop_triggers import Signals, StopTrigger
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import ExitDiagnosis, TrainingExit, diagnose, not_uploaded
 from llmlab.clock import Clock
 from llmlab.contract import (
     Attempt,
@@ -39,7 +39,8 @@ from llmlab.contract import (
     StopRequest,
 )
 from llmlab.files import replace_text
-from llmlab.money import Bill
+from llmlab.lifecycle import billing, pool_order
+from llmlab.lifecycle.billing import Bill
 
 TICK_SECONDS = 1.0
 EVERY_SECONDS = {
@@ -47,7 +48,7 @@ EVERY_SECONDS = {
     "prices": 300.0, "prices near the limit": 30.0,
     "alive": 10.0,
 }  # fmt: skip
-NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + limits.LEAD_SECONDS
+NEAR_THE_LIMIT_SECONDS = 2 * EVERY_SECONDS["prices"] + stop_triggers.LEAD_SECONDS
 """With money for less than this, were spot to become as dear as on demand, prices are looked at more often."""
 LAST_LOOK_SECONDS = 5.0
 MOST_PHASE = 100
@@ -138,7 +139,7 @@ class Agent:
         if self.attempt.spot and self._due("prices near the limit" if self._is_near_the_limit else "prices"):
             self.background.start("prices", self.look_at_prices)
         signals = Signals(interruption, self.stopped, self.stall_detector.stalled, self.stall_detector.broken)
-        self.request_stop(limits.active_triggers(self.bill, self.job.deadline, self.clock.now(), signals))
+        self.request_stop(stop_triggers.active_triggers(self.bill, self.job.deadline, self.clock.now(), signals))
         if self._due("stop"):
             self.background.start("stop", self.look_for_stop)
         if self._due("heartbeat"):
@@ -165,7 +166,7 @@ class Agent:
         text = contract.dump(request)
         try:
             replace_text(Path(self.job.folder.requested), text)
-            shared.replace(self.job.folder.request, text)
+            shared_files.replace(self.job.folder.request, text)
         except OSError as error:
             self.say(f"the trainer cannot be asked: {error}")
 
@@ -198,9 +199,9 @@ class Agent:
         """The attempt's bill, at the price the launcher noted, or as long as it has not at the spec's price of our pool."""
         instance_type, zone = self._place
         pools, attempt = self.job.spec.pools, self.attempt
-        price = pricing.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
+        price = pool_order.price_at_start(attempt, pools, instance_type, zone, spot=attempt.spot)
         launched = contract.parse_timestamp(attempt.launched or attempt.claimed)
-        return Bill(attempt, launched, self.job.spec.charges, price, pricing.highest_price(pools, instance_type, zone), self.prices)
+        return Bill(attempt, launched, self.job.spec.charges, price, pool_order.highest_price(pools, instance_type, zone), self.prices)
 
     @cached_property
     def _place(self) -> tuple[str, str]:
@@ -229,22 +230,22 @@ class Agent:
             use.percent if use else None, use.memory_gib if use else None, self.uploads.newest,
             self.attempt.hours_before + self.bill.hours(now), self.bill.total(now),
         )  # fmt: skip
-        self.outputs.write(self.job.keys.status, report.dump(beat))
+        self.outputs.write(self.job.keys.status, cloudwatch_metrics.dump(beat))
 
     def publish(self) -> None:
-        self.metrics.publish(report.metrics(self.progress, self.stall_detector.use, self.bill.total(self.clock.now())))
+        self.metrics.publish(cloudwatch_metrics.metrics(self.progress, self.stall_detector.use, self.bill.total(self.clock.now())))
 
     # ------------------------------------------------------------ the end
 
     def finish(self) -> None:
         """Make the last upload within the time there is, then write how the run ended; then the host may switch off."""
         self.show_life()
-        log = logs.log(self.job.folder.logs, LogStream.TRAINING).last(LOG_END_BYTES).decode(errors="replace")
+        log = log_upload.log(self.job.folder.logs, LogStream.TRAINING).last(LOG_END_BYTES).decode(errors="replace")
         if self.request is None:  # what killed the trainer may be known to the driver by now
             self.background.within("gpus", LAST_LOOK_SECONDS, self.stall_detector.read)
         says = self.stall_detector.fault.says if self.stall_detector.fault else ""
         diagnosis = diagnose(self.end, self.request, _document(Outcome, self.job.folder.outcome), log, says)
-        gone_by = self.trigger.gone_by if self.trigger else self.job.deadline - limits.SHORTEST_LEAD_SECONDS
+        gone_by = self.trigger.gone_by if self.trigger else self.job.deadline - stop_triggers.SHORTEST_LEAD_SECONDS
         self.say(f"the trainer has left: {diagnosis.reason}; the last upload may take {gone_by - self.now:.0f} s")
         self.background.start("heartbeat", lambda: self.heartbeat("uploading"))
         left = max(0.0, gone_by - self.now)
@@ -295,14 +296,14 @@ class Agent:
         until = min(until, self._concluding_since + STALLED_UPLOAD_SECONDS)
         interrupted = diagnosis.reason is EndReason.SPOT_INTERRUPTED and self.attempt.spot
         taken_at = self.taken_at or now  # what counts is when AWS takes it, and that our own timer does not end it before
-        free = interrupted and self.bill.hours(taken_at) < money.FREE_HOURS and taken_at.timestamp() < self.job.deadline
+        free = interrupted and self.bill.hours(taken_at) < billing.FREE_HOURS and taken_at.timestamp() < self.job.deadline
         costs = self.bill.parts(now, interrupted=free)
         attempt = self.attempt
-        totals = ending.Totals(self.bill.hours(now), money.total(costs), attempt.hours_before, attempt.cost_before, costs)
+        totals = attempt_end.Totals(self.bill.hours(now), billing.total(costs), attempt.hours_before, attempt.cost_before, costs)
         at, progress = self._at(), self.progress
         try:
             persist(
-                lambda: ending.write_end(
+                lambda: attempt_end.write_end(
                     self.job, self.outputs, diagnosis, totals, progress, self._files, checkpoint=self.uploads.newest, at=at, say=self.say
                 ),
                 self.clock,

@@ -8,11 +8,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from llmlab import contract, fleet
+from llmlab import contract
 from llmlab.agent.job import Job, Say, each, is_as
-from llmlab.agent.store import ObjectMissing, Store
+from llmlab.agent.object_store import ObjectMissing, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
 from llmlab.files import replace_text
+from llmlab.lifecycle import create_fleet
 
 PATIENCE_SECONDS = 900.0
 """How long S3 may not answer before the run is given up, where nothing has been trained yet."""
@@ -56,7 +57,7 @@ def fit_batch(job: Job, outputs: Store, say: Say) -> None:
 
 def tell_gpus(job: Job, attempt: Attempt, instance_type: str) -> None:
     """Tell the trainer how many GPUs this machine must show: as the attempt says, else as the spec says of the type."""
-    replace_text(Path(job.folder.gpus), f"{attempt.gpus or fleet.gpus_of(job.spec.pools, instance_type)}\n")
+    replace_text(Path(job.folder.gpus), f"{attempt.gpus or create_fleet.gpus_of(job.spec.pools, instance_type)}\n")
 
 
 def check(manifest: Manifest, prefix: str, folder: Path, store: Store, say: Say) -> None:

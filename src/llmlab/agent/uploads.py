@@ -7,10 +7,10 @@ the trainer is still writing has no `COMPLETE` yet and is left alone. An entry t
 from dataclasses import dataclass, field
 
 from llmlab import contract
-from llmlab.agent import logs, shared
+from llmlab.agent import log_upload, shared_files
 from llmlab.agent.job import Job, Say, each
-from llmlab.agent.shared import RegularFile, is_left_out
-from llmlab.agent.store import Store, StoreError, UploadRefused
+from llmlab.agent.object_store import Store, StoreError, UploadRefused
+from llmlab.agent.shared_files import RegularFile, is_left_out
 from llmlab.contract import Complete, DataFile
 
 
@@ -25,7 +25,7 @@ class Uploads:
     taken: int = 0
     _checkpoints: set[int] = field(default_factory=set)
     _sent: dict[str, tuple[tuple[int, int], DataFile]] = field(default_factory=dict)
-    _logs: logs.LogUploadSchedule = field(default_factory=logs.LogUploadSchedule)
+    _logs: log_upload.LogUploadSchedule = field(default_factory=log_upload.LogUploadSchedule)
     _told: set[str] = field(default_factory=set)
 
     def have(self, step: int) -> None:
@@ -42,7 +42,7 @@ class Uploads:
 
     def checkpoints(self) -> None:
         """Upload every whole checkpoint that is not in S3 yet, newest first: it is the one that matters when the time is short."""
-        paths, _ = shared.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
+        paths, _ = shared_files.files(self.job.folder.results, self._within(self.job.folder.checkpoints))
         whole = {path.removesuffix(f"/{contract.COMPLETE}") for path in paths if path.endswith(f"/{contract.COMPLETE}")}
         steps = {step for step in map(contract.parse_checkpoint_name, whole) if step is not None}
         for step in sorted(steps - self._checkpoints, reverse=True):
@@ -79,7 +79,7 @@ class Uploads:
             StoreError: of a file that S3 may still take, before one of a file that it never will; every file was tried.
         """
         folder = self._within(self.job.folder.output)
-        paths, others = shared.files(self.job.folder.results, folder)
+        paths, others = shared_files.files(self.job.folder.results, folder)
         for other in others:
             self._tell_once(f"left out of the output: {other}")
         wanted = self._listable([path for path in paths if not _unfinished(path)])
@@ -129,8 +129,8 @@ class Uploads:
 
     def logs(self) -> None:
         """Upload the host's, the trainer's and our own log, as far as they have got; none that S3 has already."""
-        for stream in logs.STREAMS:
-            now = logs.log(self.job.folder.logs, stream)
+        for stream in log_upload.STREAMS:
+            now = log_upload.log(self.job.folder.logs, stream)
             if now.files and self._logs.sent.get(stream) != now:
                 self.outputs.write(self.job.keys.log(stream, self.job.attempt), now.kept())
                 self._logs.sent[stream] = now

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.session import NotFound
-from llmlab.aws.topic import Topic
+from llmlab.aws.sns_topic import Topic
 from llmlab.contract import PROJECT, Tag
 from llmlab.infra.resource import Properties
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llmlab.aws.function import Function
+from llmlab.aws.lambda_function import Function
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.pages import every
 from llmlab.aws.session import AwsError, NotFound

@@ -1,6 +1,7 @@
 """Launching one instance in any of many pools: CreateFleet of type instant, and what its answer means to the user.
 
-The client tries once: botocore would retry a pool without capacity, which helps no one. Requests and answers are `llmlab.fleet`'s.
+The client tries once: botocore would retry a pool without capacity, which helps no one. Requests and answers are those of
+`llmlab.lifecycle.create_fleet`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,8 @@ from llmlab.aws.session import Aws, AwsError, translate
 from llmlab.clock import Clock
 from llmlab.contract import Pool
 from llmlab.errors import LabError, NoCapacity, QuotaExceeded
-from llmlab.fleet import Answer, Launched, PoolError, read_create_fleet
 from llmlab.lifecycle import refusals
+from llmlab.lifecycle.create_fleet import Answer, Launched, PoolError, read_create_fleet
 from llmlab.lifecycle.refusals import Refusal
 
 YOUNG_SECONDS = 120

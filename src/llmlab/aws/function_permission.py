@@ -7,7 +7,7 @@ from typing import Any
 
 from llmlab.aws import policies_documents
 from llmlab.aws.event_rule import EventRule
-from llmlab.aws.function import Function
+from llmlab.aws.lambda_function import Function
 from llmlab.aws.owned import AwsResource
 from llmlab.aws.session import NotFound
 from llmlab.infra.resource import Properties

@@ -9,7 +9,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws, NotFound
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Tag, parse_number
-from llmlab.fleet import VISIBLE_SECONDS
+from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
 
 ALIVE = ("pending", "running", "stopping", "stopped")
 LIMIT_SECONDS = 900

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmlab.aws import charges
+from llmlab.aws import instance_overhead
 from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.owned import AwsResource, from_list, to_list
 from llmlab.aws.security_group import SecurityGroup
@@ -139,6 +139,6 @@ def _disk_in_words(mappings: list[Mapping[str, Any]]) -> str | None:
             disk = mapping.get("Ebs", {})
             encrypted = "encrypted" if disk.get("Encrypted") else "not encrypted"
             end = "deleted with the instance" if disk.get("DeleteOnTermination") else "kept after the instance"
-            speed = disk.get("Throughput", charges.FREE_MB_PER_SECOND)
+            speed = disk.get("Throughput", instance_overhead.FREE_MB_PER_SECOND)
             return f"{disk.get('VolumeSize')} GiB {disk.get('VolumeType')}, {speed} MB/s, {encrypted}, {end}"
     return None

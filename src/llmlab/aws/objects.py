@@ -6,7 +6,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, TypeVar
 
-from llmlab.aws.crew import DaemonThreadPool
+from llmlab.aws.daemon_pool import DaemonThreadPool
 from llmlab.aws.documents import not_bootstrapped
 from llmlab.aws.session import Aws, NotFound
 from llmlab.lifecycle import deleting

@@ -19,7 +19,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_
 
 
 def create(aws: Aws, request: Mapping[str, Any], clock: Clock) -> None:
-    """Create a schedule from the request that `llmlab.timers` builds. Right after a bootstrap Scheduler may not know its role yet.
+    """Create a schedule from a request of `lifecycle.schedule_requests`. Right after a bootstrap Scheduler may not know its role yet.
 
     Raises:
         Refused: the lab has no schedule group, so it was torn down.

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 
 from typing import Any
 
-from llmlab.aws.crew import DaemonThreadPool
+from llmlab.aws.daemon_pool import DaemonThreadPool
 from llmlab.aws.pages import every
 from llmlab.aws.policies_boundary import boundary_arn
 from llmlab.aws.policies_documents import request_tags, resource_tags

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llmlab import pricing
 from llmlab.aws import price_list
 from llmlab.aws.session import Aws, AwsError
+from llmlab.lifecycle import pool_order
 
 APPROXIMATE = {
     "g4dn.xlarge": 0.526, "g4dn.2xlarge": 0.752, "g4dn.4xlarge": 1.204, "g4dn.8xlarge": 2.176, "g4dn.12xlarge": 3.912,
@@ -84,7 +84,9 @@ def spot(aws: Aws, types: Sequence[str], now: datetime, *, days: float = 0) -> d
     With the history's start set to now, AWS answers the price in force; with an earlier one also every change since.
     """
     seen: dict[tuple[str, str], list[tuple[datetime, float]]] = {}
-    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(**pricing.spot_prices_request(types, now - timedelta(days=days)))
+    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(
+        **pool_order.spot_prices_request(types, now - timedelta(days=days))
+    )
     for page in pages:
         for item in page["SpotPriceHistory"]:
             seen.setdefault((str(item["InstanceType"]), item["AvailabilityZone"]), []).append((item["Timestamp"], float(item["SpotPrice"])))

@@ -5,7 +5,7 @@ As last noted in November 2026. Other regions differ by up to a third; the price
 
 from dataclasses import dataclass
 
-from llmlab.aws.charges import ADDRESS_HOUR, GP3_MONTH, MONTH_HOURS
+from llmlab.aws.instance_overhead import ADDRESS_HOUR, GP3_MONTH, MONTH_HOURS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import IO, Any
 import urllib3.exceptions
 from botocore import exceptions
 
-from llmlab.aws.crew import DaemonThreadPool
+from llmlab.aws.daemon_pool import DaemonThreadPool
 from llmlab.aws.objects import THREADS, ByteCounter, Progress
 from llmlab.aws.session import Aws, AwsError, Unreachable
 from llmlab.errors import LabError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmlab import files
-from llmlab.aws.crew import DaemonThreadPool
+from llmlab.aws.daemon_pool import DaemonThreadPool
 from llmlab.aws.documents import not_bootstrapped
 from llmlab.aws.objects import THREADS, ByteCounter, Progress
 from llmlab.aws.session import Aws, NotFound

@@ -14,9 +14,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llmlab import contract, money
+from llmlab import contract
 from llmlab.contract import EndReason, Env, LogStream, Names, RunKeys, Tag, WorkFolder
 from llmlab.errors import LabError
+from llmlab.lifecycle import billing
 
 LIMIT = 16 * 1024
 """Bytes of user data that EC2 takes, before base64: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html"""
@@ -85,7 +86,7 @@ def _values(user_data: UserData) -> dict[str, Any]:
         "timestamp": contract.TIMESTAMP,
         "contract": contract.VERSION,
         "image_label": contract.IMAGE_LABEL,
-        "instance_part": money.INSTANCE,
+        "instance_part": billing.INSTANCE,
         "cloudwatch": json.dumps(cloudwatch_agent(names), separators=(",", ":")),
     }
 

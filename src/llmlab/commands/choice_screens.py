@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmlab.commands.words import count, dollars, duration, hours
+from llmlab.commands.formatting import count, dollars, duration, hours
 from llmlab.ops.estimate import REACHED, START_HOURS
-from llmlab.ops.options import MARKETS, ON_DEMAND, SPOT, Obstacle, Offer, OfferVerdict
+from llmlab.ops.instance_offers import MARKETS, ON_DEMAND, SPOT, Obstacle, Offer, OfferVerdict
 from llmlab.ui import Hanging, empty_table
 
 if TYPE_CHECKING:

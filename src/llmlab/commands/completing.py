@@ -18,7 +18,7 @@ def _offered(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _of_the_lab(ask: "Callable[[Aws], Iterable[str]]", incomplete: str) -> list[str]:
-    from llmlab.commands.state import CliContext
+    from llmlab.commands.context import CliContext
     from llmlab.ui import Ui
 
     try:
@@ -61,7 +61,7 @@ def datasets(incomplete: str) -> list[str]:
 
 def types(incomplete: str) -> list[str]:
     """Complete instance types: those of the shipped catalogue; after a comma the next one."""
-    from llmlab.aws.catalogue import TYPES
+    from llmlab.aws.instance_catalogue import TYPES
 
     before, comma, last = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in TYPES if name.startswith(last)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llmlab.commands import completing
+from llmlab.commands.context import CliContext
 from llmlab.commands.data_screens import document_of, fetch_view, forms_view, refused_words, report_view, upload_view
-from llmlab.commands.state import CliContext
 from llmlab.errors import DataError, ExitCode, UsageError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmlab.commands.state import CliContext
-from llmlab.commands.words import size
+from llmlab.commands.context import CliContext
+from llmlab.commands.formatting import size
 from llmlab.ui import table
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from typing import Annotated, Any
 import typer
 
 from llmlab.commands import progress
+from llmlab.commands.context import CliContext
+from llmlab.commands.formatting import dollars
 from llmlab.commands.sandbox import MachineKind, MachineOption, in_containers
-from llmlab.commands.state import CliContext
-from llmlab.commands.words import dollars
 from llmlab.contract import ADAPTER, METRICS_FILE
 from llmlab.errors import ExitCode, Interrupted, LabError, UsageError
 

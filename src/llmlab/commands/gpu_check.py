@@ -1,7 +1,7 @@
 """`doctor --gpu`: an ordinary launch of a tiny training run that tests a GPU."""
 
 from llmlab.commands import launch, run_screens
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.errors import UsageError
 
 ANSWER = (

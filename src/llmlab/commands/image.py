@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from llmlab import __version__
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.contract import Names
 
 Tag = Annotated[str, typer.Option(help="Tag of the image; latest is set besides.")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmlab.commands import completing, operator_policy
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.errors import ExitCode, LabError, Refused, UsageError
 from llmlab.ui import CommandLine, Hanging, Ui, table
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmlab.aws.leftovers import Leftover
     from llmlab.ops.bootstrap import Bootstrapped, Preview
     from llmlab.ops.doctor import Checkup
-    from llmlab.ops.run_state import Run
+    from llmlab.ops.run_status import Run
     from llmlab.ops.teardown import TornDown
 
 

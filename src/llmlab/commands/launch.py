@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmlab.commands import completing
+from llmlab.commands.context import CliContext
 from llmlab.commands.runs import follow
-from llmlab.commands.state import CliContext
 from llmlab.errors import LabError, UsageError
 from llmlab.ui import Hanging
 
@@ -94,7 +94,7 @@ def estimate_with(cli: CliContext, aws: "Aws", recipe: "Recipe", data: str, type
     """Estimate with the prices, quotas and dataset of the account."""
     from llmlab.ops import model_size, uploaded
     from llmlab.ops.compare import compare
-    from llmlab.ops.supply import BOTH
+    from llmlab.ops.market_snapshot import BOTH
 
     size = model_size.of(aws, recipe.model, recipe.lab_model)
     manifest = uploaded.dataset_if_any(aws, data)

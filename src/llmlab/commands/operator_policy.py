@@ -2,7 +2,7 @@
 
 import json
 
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 
 
 def show(cli: CliContext) -> None:

@@ -3,11 +3,11 @@
 import re
 from typing import TYPE_CHECKING
 
-from llmlab.commands.words import CENT, dollars, duration
+from llmlab.commands.formatting import CENT, dollars, duration
 from llmlab.contract import RunState
 
 if TYPE_CHECKING:
-    from llmlab.ops.run_state import Run
+    from llmlab.ops.run_status import Run
 
 UPLOAD = 0.95
 """Where the bar stands when the training is done."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 
 
 def register(app: typer.Typer) -> None:

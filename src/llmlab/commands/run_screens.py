@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from llmlab.commands import progress
-from llmlab.commands.words import CENT, count, dollars, duration, hours, moment, size
+from llmlab.commands.formatting import CENT, count, dollars, duration, hours, moment, size
 from llmlab.contract import LEARNED, EndReason, RunState
-from llmlab.money import total_parts
+from llmlab.lifecycle.billing import total_parts
 from llmlab.ui import empty_table, table
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+    from llmlab.ops.lab_status import Overview
     from llmlab.ops.launch import Launch
-    from llmlab.ops.overview import Overview
-    from llmlab.ops.removing import Leaving
     from llmlab.ops.resume import Prepared, Resumed
-    from llmlab.ops.run_state import Run
+    from llmlab.ops.run_removal import Leaving
+    from llmlab.ops.run_status import Run
     from llmlab.ops.runs import Detail
 
 WIDE = 110

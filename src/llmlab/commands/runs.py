@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.errors import LabError, UsageError
 
 if TYPE_CHECKING:
     from llmlab.ops.logs import LogLine, LogQuery
-    from llmlab.ops.run_state import Run
+    from llmlab.ops.run_status import Run
 
 WATCH_SECONDS = 5
 
@@ -53,7 +53,7 @@ def status(
 def show_runs(cli: CliContext, *, every: bool, clear: bool) -> bool:
     """Show the list of runs; returns False, because more runs may start at any time."""
     from llmlab.commands import run_screens
-    from llmlab.ops.overview import overview
+    from llmlab.ops.lab_status import overview
     from llmlab.ops.runs import first_step
 
     facts = overview(cli.aws, cli.clock.now(), every=every)
@@ -201,7 +201,7 @@ def rm(
 ) -> None:
     """Delete a run that is over from S3, with every version, after a question. What was fetched stays."""
     from llmlab.commands import run_screens
-    from llmlab.ops.removing import prepare, remove, which
+    from llmlab.ops.run_removal import prepare, remove, which
 
     cli: CliContext = ctx.obj
     name = which(cli.aws, run)

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from llmlab.commands import completing
-from llmlab.commands.state import CliContext
-from llmlab.commands.words import size
+from llmlab.commands.context import CliContext
+from llmlab.commands.formatting import size
 from llmlab.contract import RUN_ID
 from llmlab.errors import LabError, UsageError
 

@@ -24,7 +24,6 @@ from llmlab.aws.secrets import Secret
 from llmlab.commands.demo import Shown
 from llmlab.dataset.report import LENGTHS, DatasetReport
 from llmlab.dataset.trial import Trial
-from llmlab.ops.ask import ModelAnswers
 from llmlab.ops.bootstrap import Bootstrapped, Preview
 from llmlab.ops.checkup import Checkup
 from llmlab.ops.compare import Estimate
@@ -32,17 +31,18 @@ from llmlab.ops.cost import Costs
 from llmlab.ops.fetch import Fetched
 from llmlab.ops.image import Built
 from llmlab.ops.init import Initialised
+from llmlab.ops.lab_status import Overview
 from llmlab.ops.launch import Launch
 from llmlab.ops.logs import LogLine
 from llmlab.ops.merge import MergeResult
-from llmlab.ops.overview import Overview
 from llmlab.ops.preflight import LaunchPlan
-from llmlab.ops.removing import Leaving
 from llmlab.ops.resume import Resumed
 from llmlab.ops.reward_trial import RewardsTried
+from llmlab.ops.run_removal import Leaving
 from llmlab.ops.runs import Detail
 from llmlab.ops.stop import Stopped
 from llmlab.ops.teardown import TornDown
+from llmlab.ops.try_model import ModelAnswers
 from llmlab.ops.upload import Uploaded
 
 ERROR = {"error": str, "hint": str, "exit_code": int}

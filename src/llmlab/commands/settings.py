@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from llmlab.commands.state import CliContext
+from llmlab.commands.context import CliContext
 from llmlab.ui import table
 
 

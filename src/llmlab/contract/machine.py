@@ -18,7 +18,7 @@ class Env(StrEnum):
     PROCESSES = "LLMLAB_PROCESSES"
     """Trainer: the number of processes to start, instead of one for each GPU."""
     GPUS = "LLMLAB_GPUS"
-    """Trainer: simulated GPUs, as `trainer.devices.StandIn` describes them, on a sandbox's machine without any."""
+    """Trainer: simulated GPUs, as `trainer.cuda_devices.StandIn` describes them, on a sandbox's machine without any."""
     ROOT = "LLMLAB_ROOT"
     """A folder that stands for `/` on the host, as DESTDIR does for make; empty on a real machine."""
     TOPIC = "LLMLAB_TOPIC"

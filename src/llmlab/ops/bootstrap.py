@@ -9,7 +9,7 @@ from typing import Any
 from llmlab import stack
 from llmlab.aws.budget import HOME
 from llmlab.aws.session import Aws, Denied, NotFound
-from llmlab.aws.topic import Subscription, Topic
+from llmlab.aws.sns_topic import Subscription, Topic
 from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.infra.apply import apply as apply_plan

@@ -9,12 +9,12 @@ from llmlab.aws.session import Aws
 from llmlab.config import Settings
 from llmlab.contract import Charge, Manifest
 from llmlab.errors import LabError
-from llmlab.ops import estimate, keeping, measured, options, supply
+from llmlab.ops import estimate, instance_offers, keeping, market_snapshot, throughput_history
+from llmlab.ops.instance_offers import Need, Offer
 from llmlab.ops.keeping import Keeping
-from llmlab.ops.measured import Measurement
+from llmlab.ops.market_snapshot import Supply
 from llmlab.ops.model_size import ModelSize
-from llmlab.ops.options import Need, Offer
-from llmlab.ops.supply import Supply
+from llmlab.ops.throughput_history import Measurement
 from llmlab.recipe import Recipe
 
 WEEK = 7
@@ -60,7 +60,7 @@ def compare(
     now: datetime,
     *,
     names: Sequence[str] = (),
-    markets: Sequence[bool] = supply.BOTH,
+    markets: Sequence[bool] = market_snapshot.BOTH,
     lacking: LabError | None = None,
     every: bool = False,
 ) -> Estimate:
@@ -70,18 +70,18 @@ def compare(
     """
     wanted = tuple(names) or settings.instance_types
     with ThreadPoolExecutor(1) as pool:
-        seen_future = pool.submit(measured.read, aws, recipe)
-        market_supply = supply.ask(aws, settings, names, now, markets=markets, homeless=True)
+        seen_future = pool.submit(throughput_history.read, aws, recipe)
+        market_supply = market_snapshot.ask(aws, settings, names, now, markets=markets, homeless=True)
         seen = seen_future.result()
     need = _need(recipe, size, data, seen, wanted)
-    offers = options.judge(need, market_supply, markets)
-    names_of_spot = options.spot_types(offers)
+    offers = instance_offers.judge(need, market_supply, markets)
+    names_of_spot = instance_offers.spot_types(offers)
     with ThreadPoolExecutor(2) as pool:
-        scores_future = pool.submit(supply.scores, aws, names_of_spot)
-        spreads_future = pool.submit(supply.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
+        scores_future = pool.submit(market_snapshot.scores, aws, names_of_spot)
+        spreads_future = pool.submit(market_snapshot.history, aws, names_of_spot[: None if every else SPREADS], now, days=WEEK)
         (scores, unscored), (spreads, unread) = scores_future.result(), spreads_future.result()
     silent = [unscored, unread if market_supply.spot_known else ""]
-    return _estimate(need, market_supply, data, options.detailed(offers, scores, spreads), lacking, silent)
+    return _estimate(need, market_supply, data, instance_offers.detailed(offers, scores, spreads), lacking, silent)
 
 
 def by_list_prices(
@@ -96,9 +96,9 @@ def by_list_prices(
 ) -> Estimate:
     """As `compare`, by the shipped price tables alone; `why` says why AWS cannot be asked."""
     wanted = tuple(names) or settings.instance_types
-    market_supply = supply.listed(settings, names, markets, why)
+    market_supply = market_snapshot.listed(settings, names, markets, why)
     need = _need(recipe, size, data, {}, wanted)
-    return _estimate(need, market_supply, data, options.judge(need, market_supply, markets), None, [])
+    return _estimate(need, market_supply, data, instance_offers.judge(need, market_supply, markets), None, [])
 
 
 def _need(recipe: Recipe, size: ModelSize | None, data: Manifest | None, seen: Mapping[str, Measurement], wanted: Sequence[str]) -> Need:
@@ -126,7 +126,7 @@ def _estimate(
         charges=market_supply.charges,
         keeping=keeping.of(recipe, size),
         measurements=tuple(need.seen.values()),
-        correction=options.correction(need, market_supply.types),
+        correction=instance_offers.correction(need, market_supply.types),
         notes=(*market_supply.notes, *filter(None, (*silent, estimate.uncertainty(recipe)))),
         options=offers,
     )

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from llmlab import money
-from llmlab.aws import costs, documents, logs, rates, standing
+from llmlab.aws import costs, documents, idle_cost, logs, rates
 from llmlab.aws.costs import BudgetSpending
+from llmlab.aws.idle_cost import StandingCosts
 from llmlab.aws.session import Aws, AwsError, BadCredentials, Unreachable
-from llmlab.aws.standing import StandingCosts
 from llmlab.clock import Clock
 from llmlab.contract import Heartbeat, LogStream, Marker, RunKeys, Spec, Tag
-from llmlab.ops import runs, spending
-from llmlab.ops.comparison import Comparison, comparable_days, compare, midnight
-from llmlab.ops.spending import Account, AttemptCost
+from llmlab.lifecycle import billing
+from llmlab.ops import attempt_spending, runs
+from llmlab.ops.attempt_spending import Account, AttemptCost
+from llmlab.ops.billing_reconciliation import Comparison, comparable_days, compare, midnight
 
 T = TypeVar("T")
 GB = 1e9
@@ -96,9 +96,9 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
             comparison = None if billed is None else compare(accounts, billed, days, now, by_run=Tag.RUN in active)
             if comparison and comparison.unseen:
                 inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
-                notes.append(f"Cost Explorer sees none of the {money.dollars(comparison.ours)} of {len(comparison.days)} days{inactive}")
+                notes.append(f"Cost Explorer sees none of the {billing.dollars(comparison.ours)} of {len(comparison.days)} days{inactive}")
     budget = _answer_or_note(lambda: costs.budget(aws), "the budget", notes)
-    stands = _answer_or_note(lambda: standing.read(aws, now), "what the lab costs while nothing runs", notes)
+    stands = _answer_or_note(lambda: idle_cost.read(aws, now), "what the lab costs while nothing runs", notes)
     total = sum(month_cost.cost for month_cost in run_costs)
     groups = [aws.names.log_group(stream) for stream in LogStream]
     lines = _answer_or_note(lambda: logs.ingested(aws, groups, midnight(first), now), "what CloudWatch took of log lines", notes)
@@ -155,14 +155,14 @@ def account(aws: Aws, run: str) -> Account:
 
 def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:
     """What a run cost within the window, by its documents `written`; None when no attempt of it lies there."""
-    attempts = spending.by_attempt(written, now, since)
+    attempts = attempt_spending.by_attempt(written, now, since)
     hours = sum(attempt.hours for attempt in attempts)
     if not hours:
         return None
     types = tuple(dict.fromkeys(attempt.instance_type for attempt in attempts))
-    parts = money.total_parts(attempt.parts for attempt in attempts)
+    parts = billing.total_parts(attempt.parts for attempt in attempts)
     running = any(attempt.running for attempt in attempts)
-    return RunCost(run, types, attempts[-1].spot, len(written.attempts), hours, money.total(parts), running, parts, attempts)
+    return RunCost(run, types, attempts[-1].spot, len(written.attempts), hours, billing.total(parts), running, parts, attempts)
 
 
 def _answer_or_note(question: Callable[[], T], what: str, notes: list[str]) -> T | None:

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, images, instances, leftovers, prices, quotas, standing
+from llmlab.aws import amis, ecr_images, idle_cost, instances, leftovers, prices, quotas
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import OPERATOR_POLICY, Aws, BadCredentials, NoRegion, NotFound
+from llmlab.aws.sns_topic import Subscription, Topic
 from llmlab.aws.subnets import zones_offering
-from llmlab.aws.topic import Subscription, Topic
 from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
-from llmlab.money import dollars
+from llmlab.lifecycle.billing import dollars
 from llmlab.ops import gates, quota_increases
 from llmlab.ops.checkup import Check, Checkup, Health, Patient
 
@@ -128,7 +128,7 @@ def _quotas(patient: Patient) -> Iterator[Check]:
 
 def _image(patient: Patient) -> Iterator[Check]:
     try:
-        image = images.find(patient.aws)
+        image = ecr_images.find(patient.aws)
     except NotFound:
         yield Check("image", Health.FAILED, "there is no image repository yet", "llmlab bootstrap")
         return
@@ -184,7 +184,7 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
         mend = f"aws ec2 terminate-instances --instance-ids {instance.id} --region {patient.aws.region}"
         yield Check("leftovers", Health.FAILED, f"instance {instance.id} {why}{price}", mend)
     idle = leftovers.idle(patient.aws)
-    for left, cost in zip(idle, standing.of(patient.aws, idle, now).items, strict=True):
+    for left, cost in zip(idle, idle_cost.of(patient.aws, idle, now).items, strict=True):
         price = f", about {dollars(cost.without_free_tier)} a month" if cost.without_free_tier else ""
         yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine{price}", left.command)
     if not over and not idle:
@@ -193,10 +193,10 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
 
 def _idle_cost(patient: Patient) -> Iterator[Check]:
     """What the lab costs while nothing runs."""
-    costs = standing.read(patient.aws, patient.clock.now())
+    costs = idle_cost.read(patient.aws, patient.clock.now())
     paid = any(resource.kind == Dashboard.kind and resource.monthly for resource in costs.items)
     mend = "LLMLAB_DASHBOARD=false llmlab bootstrap" if paid else ""
-    yield Check("idle cost", Health.WARNING if paid else Health.OK, standing.words(costs), mend)
+    yield Check("idle cost", Health.WARNING if paid else Health.OK, idle_cost.words(costs), mend)
 
 
 def _session_manager(_patient: Patient | None = None) -> Iterator[Check]:

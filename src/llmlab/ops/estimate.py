@@ -4,7 +4,7 @@ Memory: weights + optimizer + activations + loss head + CUDA context, per GPU; s
 Time: 6 floating-point operations a parameter and token for a full step (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), of which a
 LoRA step saves the weight gradients (2) and checkpointing adds a second forward (2), at the share of the GPU's peak that such trainings
 reach; DPO adds the reference's forward (2), KTO three (6). Both are estimates: what a run has measured takes their place
-(`llmlab.ops.measured`).
+(`llmlab.ops.throughput_history`).
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from llmlab import contract
 from llmlab.aws import documents, objects
-from llmlab.aws.archive import ArchiveRestore, ask_back
+from llmlab.aws.glacier_restore import ArchiveRestore, ask_back
 from llmlab.aws.objects import Object
 from llmlab.aws.receiving import DownloadFile, receive
 from llmlab.aws.session import Aws

@@ -6,7 +6,7 @@ from datetime import timedelta
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.errors import Interrupted, LabError
-from llmlab.ops.run_state import Run
+from llmlab.ops.run_status import Run
 from llmlab.ops.runs import detail
 
 EVERY_SECONDS = 3

@@ -18,7 +18,7 @@ from typing import Any
 
 import llmlab
 from llmlab import contract
-from llmlab.aws.images import ARCHITECTURE
+from llmlab.aws.ecr_images import ARCHITECTURE
 from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError, UsageError
 

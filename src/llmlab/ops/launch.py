@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from secrets import choice
 
-from llmlab import __version__, contract, money
+from llmlab import __version__, contract
 from llmlab.aws import documents, run_names
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import Attempt, RunKeys, Spec
 from llmlab.errors import Interrupted
+from llmlab.lifecycle import billing
 from llmlab.ops import naming
 from llmlab.ops.preflight import LaunchPlan
 from llmlab.ops.start import LeftBehind, Patience, Say, start
@@ -65,7 +66,7 @@ def launch(aws: Aws, plan: LaunchPlan, clock: Clock, say: Say, *, wait_minutes: 
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted("interrupted; the run was not started and nothing is left of it", "llmlab launch") from error
         raise
-    full_cost = min(money.hourly(spec.charges, started.price) * spec.max_hours, spec.max_cost or float("inf"))
+    full_cost = min(billing.hourly(spec.charges, started.price) * spec.max_hours, spec.max_cost or float("inf"))
     return Launch(
         run=spec.run,
         name=spec.name or None,
@@ -127,7 +128,7 @@ def first_attempt(spec: Spec, clock: Clock) -> Attempt:
         run=spec.run,
         number=1,
         claimed=contract.build_timestamp(clock.now()),
-        deadline=money.deadline_of(clock.now(), spec.max_hours),
+        deadline=billing.deadline_of(clock.now(), spec.max_hours),
         spot=spec.spot,
         by="launch",
         max_hours=spec.max_hours,

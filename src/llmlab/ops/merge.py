@@ -7,10 +7,10 @@ from shlex import quote
 
 from llmlab.aws.session import Aws
 from llmlab.errors import LabError, UsageError
-from llmlab.ops import program, trained
+from llmlab.ops import fetched_model, program
 from llmlab.ops.program import Run
 
-PROGRAM = "llmlab.trainer.results.merge"
+PROGRAM = "llmlab.trainer.export.merge_adapter"
 FOLDER = "merged"
 """The merged model's folder, in the run's folder of the outputs."""
 
@@ -50,7 +50,7 @@ def merge(
     Raises:
         LabError: the run has no adapter, the folder is there already, the base is another model, or torch is not installed.
     """
-    trained_model = trained.locate(aws, text, outputs, progress)
+    trained_model = fetched_model.locate(aws, text, outputs, progress)
     if trained_model.whole:
         raise LabError(
             f"run {trained_model.run} trained every weight, so there is nothing to merge: {trained_model.folder}",
@@ -59,6 +59,6 @@ def merge(
     target = out or outputs / trained_model.run / FOLDER
     if target.exists():
         raise UsageError(f"{target} is there already", f"llmlab merge {trained_model.run} --output {quote(f'{target}-2')}")
-    model = base or trained.base_of(aws, trained_model.recipe, outputs, progress)
+    model = base or fetched_model.base_of(aws, trained_model.recipe, outputs, progress)
     facts = run(PROGRAM, [model, str(trained_model.folder), str(target), "--revision", trained_model.revision])
     return MergeResult(run=trained_model.run, base=model, **facts)

@@ -11,19 +11,30 @@ from datetime import datetime
 from functools import partial
 
 from llmlab import contract
-from llmlab.aws import amis, documents, images, launch_zones, secrets
-from llmlab.aws.images import Image
+from llmlab.aws import amis, documents, ecr_images, secrets, subnets_by_zone
+from llmlab.aws.ecr_images import Image
 from llmlab.aws.session import Aws, NotFound
 from llmlab.config import Settings
 from llmlab.contract import Charge, Manifest, Pool
 from llmlab.errors import LabError, Refused, UsageError
-from llmlab.ops import at_hand, estimate, keeping, measured, model_size, options, pools, suited, supply, uploaded
+from llmlab.ops import (
+    at_hand,
+    estimate,
+    instance_offers,
+    keeping,
+    launch_pools,
+    market_snapshot,
+    model_size,
+    suited,
+    throughput_history,
+    uploaded,
+)
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.hub import Hub
+from llmlab.ops.instance_offers import Need, Offer
 from llmlab.ops.keeping import Keeping
+from llmlab.ops.launch_pools import MarketLimits
 from llmlab.ops.naming import check_free, check_name
-from llmlab.ops.options import Need, Offer
-from llmlab.ops.pools import MarketLimits
 from llmlab.recipe import Recipe
 
 MOST_HOURS = 168
@@ -160,15 +171,15 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
     check_name(wish.name)
     wish = replace(wish, recipe=at_hand.with_template(wish.recipe, lambda: aws))
     wanted = wish.instance_types or settings.instance_types
-    markets = supply.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
+    markets = market_snapshot.BOTH if wish.spot and wish.fallback_on_demand else (wish.spot,)
     with ThreadPoolExecutor(8) as pool:
-        bootstrapped = pool.submit(launch_zones.has_launch_template, aws)
-        supply_future = pool.submit(supply.ask, aws, settings, wanted, now, markets=markets)
+        bootstrapped = pool.submit(subnets_by_zone.has_launch_template, aws)
+        supply_future = pool.submit(market_snapshot.ask, aws, settings, wanted, now, markets=markets)
         data_future = pool.submit(uploaded.dataset, aws, wish.data)
         model_future = pool.submit(uploaded.model, aws, wish.recipe.lab_model)
         size_future = pool.submit(model_size.of, aws, wish.recipe.model, wish.recipe.lab_model)
-        seen_future = pool.submit(measured.read, aws, wish.recipe)
-        image_future = pool.submit(images.choose, aws, wish.image)
+        seen_future = pool.submit(throughput_history.read, aws, wish.recipe)
+        image_future = pool.submit(ecr_images.choose, aws, wish.image)
         recipe_future = pool.submit(hub.pin, wish.recipe, partial(_has_token, aws)) if hub else None
         name_future = pool.submit(check_free, aws, wish.name, now) if wish.name else None
         ami_future = pool.submit(lambda: settings.ami or amis.newest(aws, settings.ubuntu))
@@ -184,10 +195,12 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         ami = ami_future.result()
         recipe, moving = recipe_future.result() if recipe_future else (wish.recipe, "")
         shown = suited.check_template(recipe, data, model)
-    offers = options.judge(need, market_supply, markets)
-    choice = pools.choose(offers, need, market_supply, MarketLimits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost))
-    names = options.spot_types(choice.options)
-    scores, silent = supply.scores(aws, names) if choice.spot else ({}, "")
+    offers = instance_offers.judge(need, market_supply, markets)
+    choice = launch_pools.choose(
+        offers, need, market_supply, MarketLimits(wish.spot, wish.fallback_on_demand, wish.max_hours, wish.max_cost)
+    )
+    names = instance_offers.spot_types(choice.options)
+    scores, silent = market_snapshot.scores(aws, names) if choice.spot else ({}, "")
     unknown = f"the size of {wish.recipe.model} is not known, so its memory was not checked"
     return LaunchPlan(
         request=replace(wish, recipe=recipe),
@@ -199,7 +212,7 @@ def check(aws: Aws, settings: Settings, wish: Wish, now: datetime, hub: Hub | No
         pools=choice.pools,
         spot=choice.spot,
         fallback_on_demand=choice.fallback,
-        options=options.detailed(choice.options, scores, {}),
+        options=instance_offers.detailed(choice.options, scores, {}),
         charges=market_supply.charges,
         memory_gib=choice.best.needed_gib,
         most_cost=min(choice.most_hourly * wish.max_hours, wish.max_cost or math.inf),
@@ -245,12 +258,12 @@ def _image(ask: Callable[[], Image], aws: Aws) -> Image:
         image = ask()
     except NotFound as error:
         raise documents.not_bootstrapped(aws) from error
-    says = images.described(aws, image)
+    says = ecr_images.described(aws, image)
     if says is None:
         return image
     name = f"the image {image.tags[0] if image.tags else image.reference}"
-    if says.architecture != images.ARCHITECTURE:
-        raise Refused(f"{name} is for {says.architecture} and the lab's machines are {images.ARCHITECTURE}", "llmlab image push")
+    if says.architecture != ecr_images.ARCHITECTURE:
+        raise Refused(f"{name} is for {says.architecture} and the lab's machines are {ecr_images.ARCHITECTURE}", "llmlab image push")
     if not says.contract:
         raise Refused(f"{name} is no training image of llmlab", "llmlab image push")
     if says.contract != str(contract.VERSION):

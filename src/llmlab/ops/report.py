@@ -12,16 +12,17 @@ from typing import Any
 
 import jinja2
 
-from llmlab import __version__, contract, money
+from llmlab import __version__, contract
 from llmlab.aws import documents, metrics
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock
 from llmlab.contract import LEARNED, METRICS_FILE, SAMPLES_FILE, Marker, Metric, RunKeys, Spec
 from llmlab.errors import LabError
-from llmlab.ops import chart
-from llmlab.ops.chart import Chart
+from llmlab.lifecycle import billing
+from llmlab.ops import svg_chart
 from llmlab.ops.cost import RunCost, run_cost
-from llmlab.ops.run_state import objective_of
+from llmlab.ops.run_status import objective_of
+from llmlab.ops.svg_chart import Chart
 
 MOST_DRAWN = 1e150
 """Largest number that is drawn: the span of two such numbers is still finite."""
@@ -105,14 +106,14 @@ def training_charts(rows: Iterable[Mapping[str, Any]]) -> list[Chart | None]:
         return [(step, float(row[name])) for step, row in sorted(by_step.items()) if _is_drawable(row.get(name))]
 
     return [
-        chart.line("Loss", column("loss")),
-        chart.line("Loss on held-out examples", column("eval_loss")) if not column("eval_reward") else None,
-        chart.line("Reward", column("reward")),
-        chart.line("Reward on held-out prompts", column("eval_reward")),
-        chart.line("Margin of good over bad answers", column("margin")),
-        chart.line("Margin on held-out examples", column("eval_margin")),
-        chart.line("Learning rate", column("learning_rate")),
-        chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
+        svg_chart.line("Loss", column("loss")),
+        svg_chart.line("Loss on held-out examples", column("eval_loss")) if not column("eval_reward") else None,
+        svg_chart.line("Reward", column("reward")),
+        svg_chart.line("Reward on held-out prompts", column("eval_reward")),
+        svg_chart.line("Margin of good over bad answers", column("margin")),
+        svg_chart.line("Margin on held-out examples", column("eval_margin")),
+        svg_chart.line("Learning rate", column("learning_rate")),
+        svg_chart.line("Speed", column("tokens_per_second"), unit="tokens/s"),
     ]
 
 
@@ -129,7 +130,7 @@ def gpu_chart(aws: Aws, clock: Clock, run: str, marker: Marker | None) -> Chart 
         points = metrics.series(aws, run, Metric.GPU_PERCENT, start, end, clock.now())
     except AwsError:  # the page is worth reading without it
         return None
-    return chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in points], unit="% busy", across="minute")
+    return svg_chart.line("GPU", [((at - start).total_seconds() / 60, value) for at, value in points], unit="% busy", across="minute")
 
 
 def objects(lines: str) -> Iterable[dict[str, Any]]:
@@ -148,7 +149,7 @@ def html(facts: RunReport) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"), undefined=jinja2.StrictUndefined, autoescape=True
     )
-    environment.filters |= {"number": chart.number, "dollars": money.dollars, "plain": plain}
+    environment.filters |= {"number": svg_chart.number, "dollars": billing.dollars, "plain": plain}
     return environment.get_template("report.html.j2").render(report=facts, version=__version__)
 
 

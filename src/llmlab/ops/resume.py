@@ -6,12 +6,13 @@ The agent finds the checkpoint.
 
 from dataclasses import dataclass
 
-from llmlab import contract, money, pricing
+from llmlab import contract
 from llmlab.aws import documents, instances, run_names
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys, Spec
 from llmlab.errors import Refused, UsageError
+from llmlab.lifecycle import billing, pool_order
 from llmlab.ops import naming
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.preflight import check_cost, check_hours
@@ -65,10 +66,10 @@ def prepare(aws: Aws, run: str, again: Again, clock: Clock) -> Prepared:
     attempt = _next(before, again, clock)
     hours = attempt.max_hours - attempt.hours_before
     markets = (True, False) if attempt.spot and (again.fallback_on_demand or before.spec.fallback_on_demand) else (attempt.spot,)
-    prices = (pricing.price(pool, spot=spot) for pool in before.spec.pools for spot in markets)
+    prices = (pool_order.price(pool, spot=spot) for pool in before.spec.pools for spot in markets)
     dearest = max((price for price in prices if price is not None), default=0.0)
-    cost = money.hourly(before.spec.charges, dearest) * hours
-    left = money.cost_left(attempt.max_cost, attempt.cost_before)
+    cost = billing.hourly(before.spec.charges, dearest) * hours
+    left = billing.cost_left(attempt.max_cost, attempt.cost_before)
     return Prepared(before.spec, attempt, hours, cost if left is None else min(cost, left))
 
 
@@ -92,8 +93,8 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
         if claimed and not isinstance(error, LeftBehind):
             run_names.release_newest(aws, spec.name, run)
         raise
-    cost = money.hourly(spec.charges, started.price) * (started.max_hours - started.hours_before)
-    return Resumed(started, step, min(cost, money.cost_left(started.max_cost, started.cost_before) or float("inf")))
+    cost = billing.hourly(spec.charges, started.price) * (started.max_hours - started.hours_before)
+    return Resumed(started, step, min(cost, billing.cost_left(started.max_cost, started.cost_before) or float("inf")))
 
 
 def _refuse_live(aws: Aws, before: Detail) -> None:
@@ -134,19 +135,19 @@ def _next(before: Detail, again: Again, clock: Clock) -> Attempt:
     if max_hours - hours_before < START_HOURS:
         used.append((f"used {hours_before:.1f} of its {allowed_hours:g} hours", "--max-hours 6"))
     if max_cost is not None and max_cost <= cost_before:
-        used.append((f"cost {money.dollars(cost_before)} of its {money.dollars(allowed_cost or 0)}", "--max-cost 10"))
+        used.append((f"cost {billing.dollars(cost_before)} of its {billing.dollars(allowed_cost or 0)}", "--max-cost 10"))
     if used:
         raise UsageError(
             f"{before.run.run} has {' and '.join(words for words, _ in used)}; give it more",
             f"llmlab resume {before.run.run} {' '.join(option for _, option in used)}",
         )
     spot = before.spec.spot if again.spot is None else again.spot
-    _check_start(before, money.cost_left(max_cost, cost_before), spot=spot)
+    _check_start(before, billing.cost_left(max_cost, cost_before), spot=spot)
     return Attempt(
         run=before.run.run,
         number=number,
         claimed=contract.build_timestamp(clock.now()),
-        deadline=money.deadline_of(clock.now(), money.hours_left(max_hours, hours_before)),
+        deadline=billing.deadline_of(clock.now(), billing.hours_left(max_hours, hours_before)),
         spot=spot,
         by="resume",
         max_hours=max_hours,
@@ -164,12 +165,12 @@ def _check_start(before: Detail, left: float | None, *, spot: bool) -> None:
     Raises:
         UsageError: they do not; the hint names an amount that does.
     """
-    price = min((price for pool in before.spec.pools if (price := pricing.price(pool, spot=spot)) is not None), default=0.0)
-    start = money.hourly(before.spec.charges, price) * START_HOURS
+    price = min((price for pool in before.spec.pools if (price := pool_order.price(pool, spot=spot)) is not None), default=0.0)
+    start = billing.hourly(before.spec.charges, price) * START_HOURS
     if left is not None and left < start:
         raise UsageError(
-            f"{money.dollars(left)} end before training begins: the start alone takes about {START_HOURS * 60:.0f} minutes, "
-            f"{money.dollars(start)} there",
+            f"{billing.dollars(left)} end before training begins: the start alone takes about {START_HOURS * 60:.0f} minutes, "
+            f"{billing.dollars(start)} there",
             f"llmlab resume {before.run.run} --max-cost {max(1, round(start * 10))}",
         )
 

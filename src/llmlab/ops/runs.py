@@ -17,7 +17,7 @@ from llmlab.aws.instances import Instance
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
 from llmlab.errors import LabError
-from llmlab.ops.run_state import Run, assemble, finished, hidden, unreadable
+from llmlab.ops.run_status import Run, assemble, finished, hidden, unreadable
 
 SHOWN = 10
 DETAILED = 3

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from llmlab import contract, fleet, money, pricing, timers
+from llmlab import contract
 from llmlab.aws import documents, fleets, instances, one_time_schedules
 from llmlab.aws.fleets import NoPoolHadCapacity, SpotInUse
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
 from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
-from llmlab.fleet import PoolError
-from llmlab.ops import mark
+from llmlab.lifecycle import billing, create_fleet, pool_order, schedule_requests
+from llmlab.lifecycle.create_fleet import PoolError
+from llmlab.ops import run_marker
 
 Say = Callable[[str], None]
 ROUND_SECONDS = 60
@@ -69,8 +70,8 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
     request = FleetRequest()
     try:
         if attempt.number > 1:
-            former_marker = mark.failure(aws, spec.run)
-            mark.clear(aws, spec.run)
+            former_marker = run_marker.failure(aws, spec.run)
+            run_marker.clear(aws, spec.run)
         one_time_schedules.create(aws, _schedule(aws, attempt), clock)
         started = _instance(aws, spec, attempt, clock, say, patience, request)
         request.started = True
@@ -78,7 +79,7 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         one_time_schedules.put(aws, alarm(aws, spec.run, clock), clock)
         documents.write(aws, bucket, key, started)
         if attempt.number > 1:
-            mark.unlist(aws, spec.run)
+            run_marker.unlist(aws, spec.run)
     except BaseException as error:
         undo(aws, spec.run, attempt.number, clock, error, former_marker, request=request)
         if isinstance(error, KeyboardInterrupt):
@@ -121,11 +122,11 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
     """Ask the pools, then those of the other market, then again after a minute, as long as patience lasts."""
     numbers = itertools.count()
     give_up = clock.now().timestamp() + patience.wait_minutes * 60
-    hours = (attempt.deadline - clock.now().timestamp()) / money.HOUR
+    hours = (attempt.deadline - clock.now().timestamp()) / billing.HOUR
     over: SpotInUse | None = None
     while True:
         for spot in (True, False) if attempt.spot and patience.fallback_on_demand else (attempt.spot,):
-            trying = replace(attempt, spot=spot, deadline=money.deadline_of(clock.now(), hours))
+            trying = replace(attempt, spot=spot, deadline=billing.deadline_of(clock.now(), hours))
             if trying.deadline != attempt.deadline:
                 one_time_schedules.update(aws, _schedule(aws, trying))
             request.open = True
@@ -156,7 +157,7 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
     """
     tried: list[PoolError] = []
     over: QuotaExceeded | None = None
-    for tier in pricing.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=money.beside(spec.charges)):
+    for tier in pool_order.tiers(spec.pools, spec.preferred, spot=attempt.spot, beside=billing.beside(spec.charges)):
         try:
             return _ask_tier(aws, spec, attempt, tier, numbers, clock)
         except NoPoolHadCapacity as error:
@@ -174,7 +175,7 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
 
 def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numbers: "itertools.count[int]", clock: Clock) -> Attempt:
     def build(number: int) -> dict[str, object]:
-        return fleet.create_fleet_request(
+        return create_fleet.create_fleet_request(
             aws.names,
             spec.launch_template,
             tier,
@@ -194,8 +195,8 @@ def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numb
         instance=launched.instance,
         instance_type=launched.instance_type,
         zone=launched.zone,
-        price=pricing.price_of(tier, launched.instance_type, launched.zone, spot=attempt.spot),
-        gpus=fleet.gpus_of(tier, launched.instance_type),
+        price=pool_order.price_of(tier, launched.instance_type, launched.zone, spot=attempt.spot),
+        gpus=create_fleet.gpus_of(tier, launched.instance_type),
         launched=contract.build_timestamp(clock.now()),
     )
 
@@ -206,7 +207,7 @@ def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: b
     answers = {(pool_error.instance_type, pool_error.zone): pool_error.code for pool_error in error.tried}
     zones: dict[tuple[str, str], list[str]] = {}
     for pool in pools:
-        if pricing.price(pool, spot=spot) is not None:
+        if pool_order.price(pool, spot=spot) is not None:
             code = answers.get((pool.instance_type, pool.zone), "no answer")
             zones.setdefault((pool.instance_type, code), []).append(pool.zone)
     for (name, code), where in zones.items():
@@ -229,7 +230,7 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
 
 def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
     """The request for the run's alarm clock, which wakes the watchdog; each time it looks it sets the clock anew."""
-    return timers.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
+    return schedule_requests.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
 
 
 def _role(aws: Aws) -> str:
@@ -240,8 +241,10 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
     role = _role(aws)
     if not attempt.instance:
-        return timers.create_schedule_request(aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role)
-    return timers.aim_schedule_request(
+        return schedule_requests.create_schedule_request(
+            aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role
+        )
+    return schedule_requests.aim_schedule_request(
         aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role, instance=attempt.instance
     )
 
@@ -260,9 +263,9 @@ def undo(
         if not wait_until(lambda: _end(aws, run, number), clock, limit_seconds=LOOK_SECONDS if request.open else 0) and request.started:
             raise LabError(f"EC2 did not show its instance within {LOOK_SECONDS} seconds")
         if former_marker:
-            mark.put_back(aws, former_marker, clock)
+            run_marker.put_back(aws, former_marker, clock)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
-        for name in (timers.wake_name(run), timers.schedule_name(run, number)):
+        for name in (schedule_requests.wake_name(run), schedule_requests.schedule_name(run, number)):
             one_time_schedules.delete(aws, aws.names.schedule_group, name)
 
 

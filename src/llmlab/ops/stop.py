@@ -6,13 +6,14 @@ A run without an instance is marked as stopped, so that the watchdog does not st
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.aws import documents, instances, one_time_schedules
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import EndReason, RunKeys, Stop
-from llmlab.ops import mark
-from llmlab.ops.run_state import Run, unreadable
+from llmlab.lifecycle import schedule_requests
+from llmlab.ops import run_marker
+from llmlab.ops.run_status import Run, unreadable
 from llmlab.ops.runs import detail
 from llmlab.ops.start import alarm
 
@@ -57,7 +58,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
         one_time_schedules.put(aws, alarm(aws, run, clock), clock)  # no event will tell the watchdog, which tells people and clears up
-        mark.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
+        run_marker.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
     _clear_up(aws, after)
     return Stopped(after, already=False, asked=agent_answered, terminated=terminated)
@@ -76,7 +77,7 @@ def _clear_up(aws: Aws, run: Run) -> None:
     if run.reason is EndReason.STOPPED_BY_USER and not documents.exists(aws, bucket, over):
         documents.touch(aws, bucket, over)
     for number in range(1, (run.attempt or 0) + 1):
-        one_time_schedules.delete(aws, aws.names.schedule_group, timers.schedule_name(run.run, number))
+        one_time_schedules.delete(aws, aws.names.schedule_group, schedule_requests.schedule_name(run.run, number))
 
 
 def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: float) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from llmlab import stack
 from llmlab.aws import documents, instances, leftovers, secrets
 from llmlab.aws.event_rule import EventRule
-from llmlab.aws.function import Function
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instances import Instance
+from llmlab.aws.lambda_function import Function
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.retired import SweepSchedule
 from llmlab.aws.session import Aws
@@ -17,8 +17,8 @@ from llmlab.config import Settings
 from llmlab.contract import RunState
 from llmlab.errors import LabError
 from llmlab.infra.destroy import DeletionResult, Removal, destroy
-from llmlab.ops import mark
-from llmlab.ops.run_state import Run, hidden
+from llmlab.ops import run_marker
+from llmlab.ops.run_status import Run, hidden
 from llmlab.ops.runs import UnknownRun, attempts, by_run, detail, listing
 
 WAIT_SECONDS = 900
@@ -130,7 +130,7 @@ def _stop(aws: Aws, run: str, clock: Clock) -> bool:
     """Mark a run as stopped, unless it is over already; returns whether it was marked."""
     try:
         current = detail(aws, run, clock.now()).run
-        return not current.state.final and mark.stopped(aws, current, clock, "the lab was torn down")
+        return not current.state.final and run_marker.stopped(aws, current, clock, "the lab was torn down")
     except (documents.Unreadable, UnknownRun):
         return False
 

@@ -15,7 +15,7 @@ class MachineRequests:
     """Answers the stand-in programs of every machine of a room. `faults` are the failures to simulate: docker verb → error message.
 
     Four keys are no verbs: with `engine` no engine answers, `version` is the API version that the engine reports, `gpus` are the GPUs that
-    the trainer sees (`trainer.devices.of`), since the machines have none, and `disks` is the state of a new machine's instance store
+    the trainer sees (`trainer.cuda_devices.of`), since the machines have none, and `disks` is the state of a new machine's instance store
     (`own_disks.OwnDisks`).
     """
 

@@ -17,12 +17,12 @@ from llmlab.clock import Clock, SystemClock
 from llmlab.contract import ContractError, EndReason, Env, Outcome, TrainerExit, WorkFolder
 from llmlab.files import replace_text
 from llmlab.recipe import Recipe
-from llmlab.trainer import devices, endings, machine, processes, run
+from llmlab.trainer import cuda_devices, device, distributed, failures, run
 from llmlab.trainer.control import Control
-from llmlab.trainer.devices import CudaDevices
-from llmlab.trainer.endings import Failed, HardwareFailed, Left
-from llmlab.trainer.moving import Moving
-from llmlab.trainer.processes import Processes
+from llmlab.trainer.cuda_devices import CudaDevices
+from llmlab.trainer.distributed import Processes
+from llmlab.trainer.failures import Failed, HardwareFailed, Left
+from llmlab.trainer.io_activity import Moving
 
 
 def main(
@@ -33,28 +33,28 @@ def main(
     out = out or sys.stdout
     work = WorkFolder(environment.get(Env.WORK) or WorkFolder.root)
     clock = clock or SystemClock()
-    machine.prepare()
-    used = (gpus or devices.of(environment)) if run.wants_gpus(work) else None
-    if processes.is_started(environment):
+    device.prepare()
+    used = (gpus or cuda_devices.of(environment)) if run.wants_gpus(work) else None
+    if distributed.is_started(environment):
         return _run_process(work, environment, used, clock, out)
-    seen, wanted = 1, devices.wanted(work)
+    seen, wanted = 1, cuda_devices.wanted(work)
     if used:
         try:
-            seen = devices.check(used, wanted)
+            seen = cuda_devices.check(used, wanted)
         except HardwareFailed as failed:
             with Control(work, clock) as control:
                 return _report_failure(failed, control, out)
-    count = processes.wanted(environment, seen)
+    count = distributed.wanted(environment, seen)
     code = _launch_processes(work, count) if count > 1 else _run_process(work, environment, used, clock, out)
     return _blame_hardware(work, code, used, max(wanted, seen), out) if used else code
 
 
 def _run_process(work: WorkFolder, environment: Mapping[str, str], gpus: CudaDevices | None, clock: Clock, out: TextIO) -> int:
-    process = processes.init(environment, gpus)
+    process = distributed.init(environment, gpus)
     try:
         return _train(work, process, clock, out)
     finally:
-        processes.destroy(process)
+        distributed.destroy(process)
 
 
 def _blame_hardware(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int, out: TextIO) -> int:
@@ -77,12 +77,12 @@ def _blame_hardware(work: WorkFolder, code: int, gpus: CudaDevices, wanted: int,
 def _launch_processes(work: WorkFolder, count: int) -> int:
     """Run one process per GPU. torchrun hides their exit codes, so the code follows from the outcome that one of them wrote."""
     Path(work.outcome).unlink(missing_ok=True)
-    code = processes.launch(count)
+    code = distributed.launch(count)
     try:
         reason = contract.load(Outcome, Path(work.outcome).read_bytes()).reason
     except (OSError, ContractError):
         return code if code > 0 else TrainerExit.TRAINING_ERROR
-    return endings.CODES.get(reason, TrainerExit.STOPPED_ON_REQUEST)
+    return failures.CODES.get(reason, TrainerExit.STOPPED_ON_REQUEST)
 
 
 def _train(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> int:
@@ -102,14 +102,14 @@ def _train(work: WorkFolder, process: Processes, clock: Clock, out: TextIO) -> i
         warnings.simplefilter("ignore")  # the libraries', about each other
         try:
             spec, recipe = run.parse(work)
-            machine.offline(recipe)
+            device.offline(recipe)
             run.train(work, spec, recipe, control, process, say)
         except Left as left:
             say(f"left at step {control.last.step} of {control.last.total_steps}: {left.request.reason}")
             control.end(left.request.reason, f"saved at step {control.last.step} and left")
             return TrainerExit.STOPPED_ON_REQUEST
         except Exception as error:  # noqa: BLE001 - whatever it is, the user reads why
-            failed = endings.of(error, recipe)
+            failed = failures.of(error, recipe)
             if failed is not error:
                 traceback.print_exception(error, file=out)
             return _report_failure(failed, control, out)
@@ -123,7 +123,7 @@ def _report_failure(failed: Failed, control: Control, out: TextIO) -> int:
         out.write(f"error: {failed.message}\n" + (f"hint: {failed.hint}\n" if failed.hint else ""))
         out.flush()
     control.fail(failed.reason, failed.message, failed.hint)
-    return endings.CODES[failed.reason]
+    return failures.CODES[failed.reason]
 
 
 if __name__ == "__main__":

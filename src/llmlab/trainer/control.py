@@ -11,7 +11,7 @@ from llmlab import contract
 from llmlab.clock import Clock
 from llmlab.contract import ContractError, EndReason, Outcome, Progress, StopRequest, WorkFolder, build_timestamp
 from llmlab.files import read_regular, replace_text
-from llmlab.trainer.endings import Left
+from llmlab.trainer.failures import Left
 
 MOVED_SECONDS = 10.0
 """Shortest time between two reports of activity within a phase: an evaluation has a thousand batches a second."""

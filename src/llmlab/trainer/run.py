@@ -8,24 +8,24 @@ from llmlab import contract, recipe as recipes
 from llmlab.contract import ContractError, Spec, WorkFolder
 from llmlab.errors import UsageError
 from llmlab.recipe import Recipe
-from llmlab.trainer import endings, machine as machines
+from llmlab.trainer import device as machines, failures
 from llmlab.trainer.control import Control
-from llmlab.trainer.endings import Left, SetupFailed
-from llmlab.trainer.examples import data
-from llmlab.trainer.examples.data import Data
-from llmlab.trainer.examples.tokens import Encoder
-from llmlab.trainer.loop import checkpoints
-from llmlab.trainer.loop.metrics import Metrics
-from llmlab.trainer.machine import Device, Say
+from llmlab.trainer.data import load_examples
+from llmlab.trainer.data.example_encoder import Encoder
+from llmlab.trainer.data.load_examples import Data
+from llmlab.trainer.device import Device, Say
+from llmlab.trainer.distributed import Processes
+from llmlab.trainer.export import output
+from llmlab.trainer.failures import Left, SetupFailed
 from llmlab.trainer.model.adapter import adapt
 from llmlab.trainer.model.load import load_model, load_tokenizer, set_threads, speed_up
-from llmlab.trainer.model.unmet import check_met
-from llmlab.trainer.processes import Processes
-from llmlab.trainer.results import output
+from llmlab.trainer.model.untrained_tokens import check_met
+from llmlab.trainer.training import checkpoints
+from llmlab.trainer.training.metrics_file import Metrics
 
 if TYPE_CHECKING:
-    from llmlab.trainer.loop.steps import Loop
     from llmlab.trainer.model.objective import Objective
+    from llmlab.trainer.training.training_loop import Loop
 
 
 def parse(work: WorkFolder) -> tuple[Spec, Recipe]:
@@ -66,8 +66,8 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         Left: a stop was requested; what was trained is saved.
         Failed: one of its kinds.
     """
-    from llmlab.trainer.loop.saving import Saver
-    from llmlab.trainer.loop.speed import Speed
+    from llmlab.trainer.training.async_checkpoint import Saver
+    from llmlab.trainer.training.throughput import Speed
 
     control.phase("loading")
     _quiet()
@@ -104,7 +104,7 @@ def train(work: WorkFolder, spec: Spec, recipe: Recipe, control: Control, proces
         loop.resume(start)
     if processes.is_main:
         control.raise_if_stop_requested()
-    with endings.explained(recipe, objective.model, checkpointing=objective.checkpointing):
+    with failures.explained(recipe, objective.model, checkpointing=objective.checkpointing):
         loop.run()
     if loop.left:
         raise Left(loop.left)
@@ -122,7 +122,7 @@ def tokenize(work: WorkFolder, spec: Spec, recipe: Recipe, encoder: Encoder, con
     """Tokenise the data in the main process; the others read its cache."""
 
     def read() -> Data:
-        return data.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.raise_if_stop_requested)
+        return load_examples.load(Path(work.data), spec.data, encoder, recipe, Path(work.cache), control.raise_if_stop_requested)
 
     if processes.is_main:
         examples = read()
@@ -152,17 +152,17 @@ def build(
     say: Say,
 ) -> "Objective":
     """Build the training objective: base model, adapter, trials of packing and of the chunked head, sharding."""
-    from llmlab.trainer.loop import saving
-    from llmlab.trainer.model import objective as objectives, sharding
+    from llmlab.trainer.model import fsdp, objective as objectives
+    from llmlab.trainer.training import async_checkpoint
 
     base = load_model(recipe, work, device, tokenizer, start)
     check_met(base, tokenizer, recipe, examples.train, say)
     set_threads(base, device, say)
     adapted = adapt(base, recipe, start, say)
-    divided = sharding.divides(adapted, recipe, processes, say)
+    divided = fsdp.divides(adapted, recipe, processes, say)
     if recipe.method != "qlora" and not divided:
         adapted.to(device.name)
-    packed = saving.read_state(start).packed if start else None
+    packed = async_checkpoint.read_state(start).packed if start else None
     if recipe.by_trl:
         objective = objectives.plain(adapted, recipe, device, examples.train, say)
     else:
@@ -170,14 +170,14 @@ def build(
     if start and objective.reference is not None:  # the model is the checkpoint's, and was compared with its beginning
         objective.refer_to(load_model(recipe, work, device, tokenizer))
     if divided:
-        sharding.divide(objective, device, processes)
+        fsdp.divide(objective, device, processes)
     objective.checkpointing = speed_up(adapted, recipe, device, say)
     return objective
 
 
 def _loop(recipe: Recipe) -> "type[Loop]":
     """The loop of the recipe's engine: llmlab's own or TRL's."""
-    from llmlab.trainer.loop.steps import Loop
+    from llmlab.trainer.training.training_loop import Loop
 
     if not recipe.by_trl:
         return Loop

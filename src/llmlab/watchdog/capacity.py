@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from llmlab import contract, money, pricing
+from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, Spec
+from llmlab.lifecycle import billing, pool_order
 
 PAUSE_MINUTES = (1, 2, 4, 8, 16, 30)
 """Pauses between one request for capacity and the next; the last one repeats."""
@@ -37,21 +38,21 @@ def asks(
     `ends` are in order, `prices` are current spot prices by (type, zone), `left` is the rest of the cost limit in US dollars: pools that
     would use it up before anything is gained are left out.
     """
-    pools = pricing.reprice(spec.pools, prices)
+    pools = pool_order.reprice(spec.pools, prices)
     failed = _failed(attempts, ends, now)
     requests = []
     for spot in markets(spec, attempts, ends, now):
         can = [pool for pool in pools if _pays(spec, pool, left, spot=spot)]
         good = [pool for pool in can if (pool.instance_type, pool.zone) not in failed]
         last = [pool for pool in can if pool not in good]
-        beside = money.beside(spec.charges)
-        requests += [Ask(tier, spot) for some in (good, last) for tier in pricing.tiers(some, spec.preferred, spot=spot, beside=beside)]
+        beside = billing.beside(spec.charges)
+        requests += [Ask(tier, spot) for some in (good, last) for tier in pool_order.tiers(some, spec.preferred, spot=spot, beside=beside)]
     return tuple(requests)
 
 
 def _pays(spec: Spec, pool: Pool, left: float | None, *, spot: bool) -> bool:
-    price = pricing.price(pool, spot=spot)
-    return price is not None and (left is None or left >= money.hourly(spec.charges, price) * LEAST_HOURS)
+    price = pool_order.price(pool, spot=spot)
+    return price is not None and (left is None or left >= billing.hourly(spec.charges, price) * LEAST_HOURS)
 
 
 def _failed(attempts: Sequence[Attempt], ends: Sequence[AttemptEnd], now: datetime) -> set[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from llmlab.watchdog.tools import Log
+from llmlab.watchdog.dependencies import Log
 
 MOST_WORDS = 500
 """Characters of an error in the log, as it may quote a document."""

@@ -14,10 +14,10 @@ from botocore.config import Config
 from llmlab.clock import Clock, SystemClock
 from llmlab.contract import WEBHOOK_URL, Env, Names
 from llmlab.watchdog import overdue
-from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.events import Overdue, parse
-from llmlab.watchdog.posting import Webhook
+from llmlab.watchdog.reconcile import Watchdog
 from llmlab.watchdog.records import RunStore
+from llmlab.watchdog.webhook_delivery import Webhook
 
 LAB = "lab.json"
 """The file next to this module in the zip: `contract.Env` → value."""

@@ -11,7 +11,7 @@ from llmlab.watchdog.handler import LAB
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time a zip can hold, given to every file."""
-SHARED = ("__init__.py", "clock.py", "fleet.py", "money.py", "pricing.py", "timers.py")
+SHARED = ("__init__.py", "clock.py")
 FOLDERS = ("contract", "lifecycle", "watchdog")
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from llmlab import timers
 from llmlab.contract import Attempt
-from llmlab.watchdog.tools import Tools
+from llmlab.lifecycle import schedule_requests
+from llmlab.watchdog.dependencies import Tools
 
 EXISTS = "ConflictException"
 MISSING = "ResourceNotFoundException"
@@ -55,4 +55,4 @@ def delete(tools: Tools, name: str) -> None:
 
 
 def delete_deadline(tools: Tools, attempt: Attempt) -> None:
-    delete(tools, timers.schedule_name(attempt.run, attempt.number))
+    delete(tools, schedule_requests.schedule_name(attempt.run, attempt.number))

@@ -30,7 +30,7 @@ def operators(job: Job, heads: int, shared: int, size: int, *, packed: bool, dty
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from llmlab.trainer.model import attention
+    from llmlab.trainer.model import varlen_attention
 
     kind = torch.float32 if job.on_cpu and dtype == "float16" else getattr(torch, dtype)
     torch.manual_seed(0)
@@ -39,9 +39,9 @@ def operators(job: Job, heads: int, shared: int, size: int, *, packed: bool, dty
     )
     half = TOKENS // 2
     bounds = torch.tensor([0, half, TOKENS], dtype=torch.int32, device=job.device)
-    documents = attention.Documents((0, half, TOKENS), bounds, half) if packed else None
+    documents = varlen_attention.Documents((0, half, TOKENS), bounds, half) if packed else None
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        result, _ = attention.attend(torch.nn.Module(), query, key, value, None, documents=documents)
+        result, _ = varlen_attention.attend(torch.nn.Module(), query, key, value, None, documents=documents)
         torch.autograd.grad(result.float().sum(), (query, key, value))
     names = {event.key.removeprefix("aten::") for event in seen.key_averages()}
     return sorted(name for name in names if "attention" in name.lower() or "attn" in name.lower())
@@ -50,12 +50,12 @@ def operators(job: Job, heads: int, shared: int, size: int, *, packed: bool, dty
 @contextmanager
 def _before_ampere() -> Iterator[None]:
     """The trainer takes this GPU for one of SM 7.5."""
-    from llmlab.trainer.model import attention
+    from llmlab.trainer.model import varlen_attention
 
-    newest, grouped = attention.AMPERE, attention.has_grouped_kernel
-    attention.AMPERE = 99
-    attention.has_grouped_kernel = lambda _device: False
+    newest, grouped = varlen_attention.AMPERE, varlen_attention.has_grouped_kernel
+    varlen_attention.AMPERE = 99
+    varlen_attention.has_grouped_kernel = lambda _device: False
     try:
         yield
     finally:
-        attention.AMPERE, attention.has_grouped_kernel = newest, grouped
+        varlen_attention.AMPERE, varlen_attention.has_grouped_kernel = newest, grouped

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.training.gpu.running import Job, Skipped, Tell
-from llmlab.trainer import devices
+from llmlab.trainer import cuda_devices
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "liger-kernel", "triton")
 
@@ -26,7 +26,7 @@ def run(job: Job, tell: Tell) -> None:
     if job.on_cpu:
         tell.figure("device", name=platform.processor() or platform.machine(), threads=torch.get_num_threads())
     else:
-        look = devices.seen()
+        look = cuda_devices.seen()
         tell.check("CUDA starts and every GPU computes", not look.fault(1), look.fault(1) or f"{look.count} GPUs")
         facts = torch.cuda.get_device_properties(job.device)
         tell.figure(
@@ -97,7 +97,7 @@ def _varlen(device: str) -> tuple[bool, str]:
     import torch
     from torch.nn.attention.varlen import varlen_attn
 
-    from llmlab.trainer.machine import AMPERE
+    from llmlab.trainer.device import AMPERE
 
     if torch.cuda.get_device_capability(device)[0] < AMPERE:
         raise Skipped("this GPU is older than SM 8.0")

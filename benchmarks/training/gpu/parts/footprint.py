@@ -15,8 +15,8 @@ from benchmarks.training.gpu.running import Job, Skipped, Tell
 from benchmarks.training.gpu.shapes import EIGHT_B, ONE_B, TINY, Model, build
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import WorkFolder
-from llmlab.trainer import endings, memory
-from llmlab.trainer.machine import Device
+from llmlab.trainer import failures, memory
+from llmlab.trainer.device import Device
 
 LOW, HIGH = 0.85, 1.25
 """The estimate as a share of the real peak: too much asks for a larger GPU than is needed, too little ends in the middle."""
@@ -56,7 +56,7 @@ def run(job: Job, tell: Tell) -> None:
             tell.skip(case.name, str(skipped))
             continue
         except RuntimeError as error:
-            if not endings.is_out_of_memory(error):
+            if not failures.is_out_of_memory(error):
                 raise
             tell.skip(case.name, "it does not fit this GPU")
             continue
@@ -68,7 +68,7 @@ def run(job: Job, tell: Tell) -> None:
 
 def compared(job: Job, case: Case) -> tuple[dict[str, float], float]:
     """The estimate by its parts, and the real peak, in bytes."""
-    from llmlab.trainer.model import attention, load, objective as objectives
+    from llmlab.trainer.model import load, objective as objectives, varlen_attention
     from llmlab.trainer.model.adapter import adapt
 
     recipe = recipes.check(
@@ -84,8 +84,8 @@ def compared(job: Job, case: Case) -> tuple[dict[str, float], float]:
     adapted = adapt(model.train(), recipe, None, print)
     inner = load.causal(adapted)
     inner.config.use_cache = False
-    attention.register()
-    inner.set_attn_implementation(attention.NAME)
+    varlen_attention.register()
+    inner.set_attn_implementation(varlen_attention.NAME)
     objectives.fuse(inner, adapted, machine.kind)
     load.speed_up(adapted, recipe, machine, print)
     objective = objectives.Objective(adapted, recipe, machine, packed=True, chunked=True)
@@ -99,7 +99,7 @@ def _peak(job: Job, objective: Any, case: Case) -> float:
     import numpy as np
     import torch
 
-    from llmlab.trainer.model.rows import packed_row
+    from llmlab.trainer.model.collate import packed_row
 
     draw = np.random.default_rng(0)
     documents = [case.length // 2, case.length // 4, case.length // 4]

@@ -45,14 +45,14 @@ def difference(device: str, dtype: Any, size: int, times: int, window: int | Non
     """Relative differences of the result and of the three gradients."""
     import torch
 
-    from llmlab.trainer.model import attention
+    from llmlab.trainer.model import varlen_attention
 
     torch.manual_seed(size + times)
     counts = (8, 8 // times, 8 // times)
     given = [torch.randn(1, count, BOUNDS[-1], size, device=device, dtype=dtype, requires_grad=True) for count in counts]
     longest = max(end - start for start, end in pairwise(BOUNDS))
-    documents = attention.Documents(BOUNDS, torch.tensor(BOUNDS, dtype=torch.int32, device=device), longest)
-    result, _ = attention.attend(torch.nn.Module(), *given, None, documents=documents, sliding_window=window)
+    documents = varlen_attention.Documents(BOUNDS, torch.tensor(BOUNDS, dtype=torch.int32, device=device), longest)
+    result, _ = varlen_attention.attend(torch.nn.Module(), *given, None, documents=documents, sliding_window=window)
     above = torch.randn_like(result)
     gradients = torch.autograd.grad(result, given, above)
     exact_given = [one.detach().double().requires_grad_() for one in given]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from llmlab import timers
+from llmlab.lifecycle import schedule_requests
 from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
@@ -112,7 +112,10 @@ class MemoryCloud:
     def schedules(self) -> dict[str, Schedule]:
         return {
             name: Schedule(
-                name, timers.schedule_moment(facts["ScheduleExpression"]).timestamp(), facts["Target"]["Arn"], facts["Target"]["Input"]
+                name,
+                schedule_requests.schedule_moment(facts["ScheduleExpression"]).timestamp(),
+                facts["Target"]["Arn"],
+                facts["Target"]["Input"],
             )
             for name, facts in self.control.one_time.items()
         }

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from llmlab import contract, timers
+from llmlab import contract
 from llmlab.aws.event_rule import INSTANCE_CHANGED
+from llmlab.lifecycle import schedule_requests
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.history import History
@@ -81,7 +82,7 @@ class Deliveries:
         self.history.seen["schedules fired"] += 1
         self.history.note(self.timeline.moment, "scheduler", f"{name} goes off")
         payload = json.loads(schedule.payload)
-        if schedule.target == timers.TERMINATE:
+        if schedule.target == schedule_requests.TERMINATE:
             for identity in payload["InstanceIds"]:
                 self.terminate(identity)
         else:

@@ -9,7 +9,7 @@ from llmlab.sandbox.simulation.failure import Died
 from llmlab.sandbox.simulation.history import History
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.watchdog import events
-from llmlab.watchdog.act import Watchdog
+from llmlab.watchdog.reconcile import Watchdog
 from llmlab.watchdog.records import RunStore
 
 LIMIT_SECONDS = 300.0

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llmlab import contract
-from llmlab.agent import limits
+from llmlab.agent import stop_triggers
+from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
-from llmlab.agent.market import Ec2SpotPrices
+from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
-from llmlab.agent.shared import read
-from llmlab.agent.store import S3Store, StoreError, persist
+from llmlab.agent.shared_files import read
+from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.uploads import Uploads
-from llmlab.agent.verdict import ExitDiagnosis
 from llmlab.contract import Attempt, ContractError, EndReason, Env, Names, RunKeys, Tag, WorkFolder
 from llmlab.sandbox.simulation.callers import Caller, Client
 from llmlab.sandbox.simulation.compute import SimulatedInstance
@@ -164,7 +164,7 @@ class SimulatedMachine:
         if self.agent is None or self.trainer is None or self.trainer.left or self.background.last is not None:
             return seconds
         agent, now = self.agent, self.timeline.now()
-        end = limits.end_of(agent.bill, agent.job.deadline, now)
+        end = stop_triggers.end_of(agent.bill, agent.job.deadline, now)
         near = agent.bill.is_near(now, NEAR_THE_LIMIT_SECONDS)
         until = [self.timeline.moment + (EVERY_SECONDS["prices near the limit"] if near else QUIET_SECONDS), end.at - end.lead]
         if agent.trigger is not None:

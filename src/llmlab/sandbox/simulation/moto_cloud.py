@@ -12,8 +12,8 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from llmlab import timers
 from llmlab.contract import Names, Tag
+from llmlab.lifecycle import schedule_requests
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
 from llmlab.sandbox.simulation.cloud import Schedule
 from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, SimulatedInstance
@@ -142,7 +142,7 @@ class MotoCloud:
         return {
             name: Schedule(
                 name,
-                timers.schedule_moment(schedule.schedule_expression).timestamp(),
+                schedule_requests.schedule_moment(schedule.schedule_expression).timestamp(),
                 schedule.target["Arn"],
                 self._input(schedule.target["Input"]),
             )

@@ -31,8 +31,8 @@ from llmlab.sandbox.simulation.scenario import CHARGES, SPEEDS, Scenario
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.sandbox.simulation.traces import HOUR
 from llmlab.sandbox.simulation.weather import INTERRUPTIONS, InstanceFault, Strike, Weather
-from llmlab.watchdog.act import Watchdog
 from llmlab.watchdog.events import STATE_CHANGE, WARNING
+from llmlab.watchdog.reconcile import Watchdog
 
 REGION = "us-east-1"
 NAMES = Names(PROJECT, ACCOUNT, REGION)

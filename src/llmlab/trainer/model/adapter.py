@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.machine import Say
+from llmlab.trainer.device import Say
+from llmlab.trainer.failures import SetupFailed
 
 PLAIN = {"Linear", "Linear4bit"}
 """torch's own class of a matrix, and bitsandbytes' of one in 4 bits."""

@@ -9,7 +9,7 @@ https://huggingface.co/docs/peft/developer_guides/troubleshooting#extending-the-
 from typing import Any
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.endings import SetupFailed
+from llmlab.trainer.failures import SetupFailed
 from llmlab.trainer.model.adapter import embeddings_and_head
 
 USUAL_NAMES = ("embed_tokens", "lm_head")

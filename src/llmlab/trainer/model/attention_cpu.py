@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmlab.trainer.machine import has_amx
+from llmlab.trainer.device import has_amx
 
 BLOCK = 128
 """Queries whose probabilities are in memory at once: with 128 keys more they stay in a core's cache."""

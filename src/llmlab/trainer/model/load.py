@@ -7,10 +7,10 @@ from llmlab import footprint
 from llmlab.contract import WorkFolder
 from llmlab.recipe import Recipe
 from llmlab.trainer import memory
-from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.machine import Device, Say
+from llmlab.trainer.device import Device, Say
+from llmlab.trainer.failures import SetupFailed
 from llmlab.trainer.model import added_tokens
-from llmlab.trainer.model.stops import stop_there
+from llmlab.trainer.model.stop_tokens import stop_there
 
 SMALL = 5_000_000
 """Parameters under which a second thread costs more than it brings: 0.6 million took 14.2 s on two threads and 9.0 s on one."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from llmlab.footprint import CHUNK
+from llmlab.trainer.model.collate import ROUND
 from llmlab.trainer.model.products import Frozen
-from llmlab.trainer.model.rows import ROUND
 
 POWERS_OF_TWO = 1.4426950408889634
 """The logarithm of e to the base 2. On a CPU torch's `exp2` takes 0.14 ns a number and its `exp` 0.60."""

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from llmlab.recipe import Recipe
-from llmlab.trainer import endings
-from llmlab.trainer.endings import SetupFailed
-from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.machine import Device
-from llmlab.trainer.model import attention
+from llmlab.trainer import failures
+from llmlab.trainer.data.token_dataset import Tokens
+from llmlab.trainer.device import Device
+from llmlab.trainer.failures import SetupFailed
+from llmlab.trainer.model import varlen_attention
 from llmlab.trainer.model.adapter import head_of
+from llmlab.trainer.model.collate import MicroBatch, packed_row, padded_row
 from llmlab.trainer.model.fusing import fuse
 from llmlab.trainer.model.load import another, causal, decoder
 from llmlab.trainer.model.loss import of_logits, preference_losses, token_losses
 from llmlab.trainer.model.products import lay_out
-from llmlab.trainer.model.rows import MicroBatch, packed_row, padded_row
 
 TRIED_TOKENS = 48
 TRIED_DOCUMENTS = 3
@@ -136,7 +136,7 @@ def choose(
     """
     was = model.training
     model.eval()
-    attention.expand_shared_heads(device.name)
+    varlen_attention.expand_shared_heads(device.name)
     with torch.no_grad(), device.autocast(str(model.device)):
         _check_causal(causal(model), recipe, device, tokens)
         say(f"fused: {fuse(causal(model), model, device.kind)}")
@@ -182,7 +182,7 @@ def _check_causal(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> 
     try:
         states, altered = (_states(base, replace(row, ids=ids))[:-1] for ids in (row.ids, last))
     except Exception as error:
-        if endings.is_out_of_memory(error) or endings.NO_DETERMINISTIC in str(error):
+        if failures.is_out_of_memory(error) or failures.NO_DETERMINISTIC in str(error):
             raise
         words = " ".join(str(error).split())[:160].rstrip(".") or type(error).__name__
         raise SetupFailed(f"the model {recipe.model} does not compute what training gives it: {words}", another(recipe)) from error
@@ -205,13 +205,13 @@ def _packs(base: Any, recipe: Recipe, device: Device, tokens: Tokens) -> tuple[b
     place = str(base.device)  # divided weights are tried before they are divided, in the CPU's memory
     alone = [_states(base, padded_row([document], 1).to(place)) for document in documents]
     try:
-        base.set_attn_implementation(attention.register())
+        base.set_attn_implementation(varlen_attention.register())
         row = packed_row(documents, len(documents)).to(place)
         apart = _difference(_states(base, row, documents=row.documents), torch.cat(alone))
         _try_backward(base.train(), row)  # dropout within the attention is only asked for here
-        attention.try_on(device.name, getattr(torch, device.dtype), base.config.get_text_config())
+        varlen_attention.try_on(device.name, getattr(torch, device.dtype), base.config.get_text_config())
     except (NotImplementedError, ValueError, TypeError, AttributeError, RuntimeError) as error:  # a model may have no heads at all
-        if endings.is_out_of_memory(error):
+        if failures.is_out_of_memory(error):
             raise
         base.set_attn_implementation(own)
         return False, f"the model's attention is not ours: {' '.join(str(error).split())[:120]}"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from llmlab.trainer.machine import has_amx
+from llmlab.trainer.device import has_amx
 
 _laid_out = torch.ops.mkldnn._reorder_linear_weight  # noqa: SLF001 - it has no public name
 _linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001

@@ -5,7 +5,7 @@ from typing import Any
 
 from trl import DPOConfig, DPOTrainer
 
-from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.data.token_dataset import Tokens
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, sequences
 from llmlab.trainer.trl.stepping import Stepping
 

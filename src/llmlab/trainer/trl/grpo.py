@@ -13,13 +13,13 @@ from trl import GRPOConfig, GRPOTrainer
 
 from llmlab.recipe import Recipe
 from llmlab.rewards.scoring import Group, RewardFailed, RewardLimits, Scorer
-from llmlab.trainer.endings import DataFailed
-from llmlab.trainer.examples.data import Data
-from llmlab.trainer.examples.prompts import PromptRow
-from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop.batches import StepBatch
-from llmlab.trainer.loop.evaluate import Evaluated
+from llmlab.trainer.data.grpo_prompts import PromptRow
+from llmlab.trainer.data.load_examples import Data
+from llmlab.trainer.data.token_dataset import Tokens
+from llmlab.trainer.failures import DataFailed
 from llmlab.trainer.model.load import causal
+from llmlab.trainer.training.evaluate import Evaluated
+from llmlab.trainer.training.sampler import StepBatch
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make
 from llmlab.trainer.trl.stepping import Stepping
 

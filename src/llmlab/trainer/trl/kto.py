@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from trl import KTOConfig, KTOTrainer
 
-from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop.evaluate import Evaluated
+from llmlab.trainer.data.token_dataset import Tokens
+from llmlab.trainer.training.evaluate import Evaluated
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, padded, sequences
 from llmlab.trainer.trl.stepping import Stepping
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop.batches import StepBatch
-from llmlab.trainer.loop.evaluate import Evaluated
-from llmlab.trainer.machine import Device
+from llmlab.trainer.data.token_dataset import Tokens
+from llmlab.trainer.device import Device
+from llmlab.trainer.training.evaluate import Evaluated
+from llmlab.trainer.training.sampler import StepBatch
 from llmlab.trainer.trl.stepping import Stepping
 
 Batch = dict[str, Any]

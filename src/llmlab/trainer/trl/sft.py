@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from trl import SFTConfig, SFTTrainer
 
-from llmlab.trainer.examples.store import Tokens
+from llmlab.trainer.data.token_dataset import Tokens
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective, arguments, make, sequences
 from llmlab.trainer.trl.stepping import Stepping
 

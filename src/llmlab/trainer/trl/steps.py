@@ -15,12 +15,12 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from llmlab.recipe import Recipe
-from llmlab.trainer.examples.data import Data
-from llmlab.trainer.examples.store import Tokens
-from llmlab.trainer.loop import schedule
-from llmlab.trainer.loop.batches import StepBatch
-from llmlab.trainer.loop.evaluate import Evaluated
-from llmlab.trainer.loop.steps import Loop
+from llmlab.trainer.data.load_examples import Data
+from llmlab.trainer.data.token_dataset import Tokens
+from llmlab.trainer.training import lr_schedule
+from llmlab.trainer.training.evaluate import Evaluated
+from llmlab.trainer.training.sampler import StepBatch
+from llmlab.trainer.training.training_loop import Loop
 from llmlab.trainer.trl import words
 from llmlab.trainer.trl.objective import Batch, TrainerParts, TrlObjective
 from llmlab.trainer.trl.stepping import Stepping
@@ -132,7 +132,7 @@ class TrlLoop(Loop):
     def begin_step(self, optimizer: Any) -> None:
         """Learning rate and random numbers of the step that begins."""
         number = self.state.step
-        torch.manual_seed(schedule.seed(self.recipe.seed, number, self.processes.rank))
+        torch.manual_seed(lr_schedule.seed(self.recipe.seed, number, self.processes.rank))
         for group in optimizer.param_groups:
             group["lr"] = self.rate
         self.speed.begin()
@@ -140,7 +140,7 @@ class TrlLoop(Loop):
     @property
     def rate(self) -> float:
         """The learning rate of the step that is taken."""
-        return self.recipe.learning_rate * schedule.lr_factor(self.recipe, self.state.step, self.plan.steps)
+        return self.recipe.learning_rate * lr_schedule.lr_factor(self.recipe, self.state.step, self.plan.steps)
 
     def end_step(self, logs: Mapping[str, float]) -> None:
         """A step's row of metrics, and what is due between it and the next."""

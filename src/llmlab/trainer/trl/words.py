@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from llmlab.errors import LabError, one_line
 from llmlab.recipe import Recipe
 from llmlab.recipe.engines import TRL_ALONE
-from llmlab.trainer import endings
-from llmlab.trainer.endings import Failed, SetupFailed
+from llmlab.trainer import failures
+from llmlab.trainer.failures import Failed, SetupFailed
 
 FIELDS = {
     "per_device_train_batch_size": "batch_size",
@@ -60,7 +60,7 @@ def of_the_recipe(recipe: Recipe, *, begun: bool = False) -> Iterator[None]:
     except LabError:
         raise
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
-        if endings.is_out_of_memory(error):
+        if failures.is_out_of_memory(error):
             raise
         first = one_line(str(error)).partition(". ")[0].rstrip(".")
         sentence = f"TRL's trainer {'failed' if begun else 'refuses this'}: {translated(first, recipe.objective)}"

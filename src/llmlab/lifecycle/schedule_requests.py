@@ -1,0 +1,86 @@
+"""The one-time schedules of a run: the deadline of each attempt, and the follow-up of the run.
+
+Pure, standard library only: requests to EventBridge Scheduler to hand to boto3 as keyword arguments, the same from `launch` and the
+watchdog.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from llmlab.contract import Names
+from llmlab.lifecycle.billing import HOUR
+
+TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
+"""The universal target: the one-time schedule calls EC2 itself, without any code of ours.
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"""
+
+AT = "at(%Y-%m-%dT%H:%M:%S)"
+"""The expression of a one-time schedule. https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html"""
+
+
+def schedule_name(run: str, attempt: int) -> str:
+    return f"{run}-{attempt}"
+
+
+def wake_name(run: str) -> str:
+    return f"{run}-wake"
+
+
+def wake_event(run: str) -> dict[str, Any]:
+    """The event that the follow-up schedule of a run sends to the watchdog: reconcile the run."""
+    return {"wake": {"run": run}}
+
+
+def wake_request(names: Names, *, run: str, moment: float, role: str) -> dict[str, Any]:
+    """The run's follow-up schedule, one at a time: it calls the watchdog at `moment` (seconds since 1970).
+
+    That may be for a request for capacity, for a notice about a limit, or for the cost limit. For create_schedule and update_schedule.
+    """
+    target = {"Arn": names.arn("lambda", f"function:{names.watchdog}"), "RoleArn": role, "Input": json.dumps(wake_event(run))}
+    return _schedule(names, wake_name(run), f"looks after run {run}", moment, target)
+
+
+def deadline_event(run: str, attempt: int) -> dict[str, Any]:
+    """The event that a deadline schedule sends to the watchdog before it is aimed at an instance."""
+    return {"deadline": {"run": run, "attempt": attempt}}
+
+
+def create_schedule_request(names: Names, *, run: str, attempt: int, deadline: int, role: str) -> dict[str, Any]:
+    """The deadline schedule as created before the instance: it calls the watchdog, which finds the instance by its tags.
+
+    `role` is the scheduler role's ARN.
+    """
+    watchdog = names.arn("lambda", f"function:{names.watchdog}")
+    target = {"Arn": watchdog, "RoleArn": role, "Input": json.dumps(deadline_event(run, attempt))}
+    return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
+
+
+def aim_schedule_request(names: Names, *, run: str, attempt: int, deadline: int, role: str, instance: str) -> dict[str, Any]:
+    """The deadline schedule once the instance is known: EventBridge Scheduler terminates that instance without any code of ours."""
+    target = {"Arn": TERMINATE, "RoleArn": role, "Input": json.dumps({"InstanceIds": [instance]})}
+    return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
+
+
+def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str, Any]:
+    return {"GroupName": names.schedule_group, "Name": schedule_name(run, attempt)}
+
+
+def schedule_moment(expression: str) -> datetime:
+    """When a one-time schedule fires, parsed from its `ScheduleExpression`."""
+    return datetime.strptime(expression, AT).replace(tzinfo=UTC)
+
+
+def _schedule(names: Names, name: str, words: str, moment: float, target: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "GroupName": names.schedule_group,
+        "Name": name,
+        "Description": words,
+        "ScheduleExpression": datetime.fromtimestamp(moment, UTC).strftime(AT),
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "State": "ENABLED",
+        "Target": {**target, "RetryPolicy": {"MaximumEventAgeInSeconds": HOUR, "MaximumRetryAttempts": 20}},
+    }
