@@ -152,6 +152,26 @@ def test_what_was_fused_is_copied_whole() -> None:
         assert (copy(ids).logits - plain).abs().max() < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore")  # dynamo instantiates functions of autograd, and looks at the gradient of every tensor
+def test_compiled_layers_give_what_plain_ones_give(tmp_path: Path) -> None:
+    """Each layer of a model runs code that torch.compile met in another. Without a compiler: what dynamo makes of it is run as it is."""
+    import torch
+
+    from llmlab.trainer.model.collate import packed_row
+    from llmlab.trainer.model.load import decoder
+
+    objective = objective_of(architectures.make(tmp_path / "model", "llama"), "float32").train()
+    rows = [packed_row([document(length, 0), document(2 * length, 1)], 2) for length in (20, 37)]
+    plain = [objective(row).loss for row in rows]
+    for layer in decoder(objective.causal).layers:
+        layer.compile(dynamic=True, backend="eager")
+    for row, loss in zip(rows, plain, strict=True):
+        compiled = objective(row).loss
+        assert float((compiled - loss).abs()) < 1e-4
+        compiled.backward()
+    torch._dynamo.reset()
+
+
 # ------------------------------------------------------------ each piece against torch's own
 
 PRECISION = {"float32": 2e-5, "bfloat16": 1e-2}

@@ -57,9 +57,12 @@ def rotate(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: 
 def fuse_rotations(model: nn.Module, dtype: torch.dtype, device: torch.device) -> int:
     """Have a model's attention call `rotate` where its own function gives the same; returns how many layers of attention do.
 
-    A module gets a forward that reads one global otherwise, as the function of its file is every model's of that family.
+    A module gets a forward that reads one global otherwise, as the function of its file is every model's of that family. All modules of a
+    class share one such forward: torch.compile keeps what it compiled of a code object in the globals of the frame that it met first
+    (https://github.com/pytorch/pytorch/blob/main/torch/_dynamo/output_graph.py, `install_global_by_id`), and looks there for all others.
     """
     same: dict[Any, bool] = {}
+    forwards: dict[FunctionType, FunctionType] = {}
     count = 0
     for module in model.modules():
         forward = type(module).forward
@@ -69,12 +72,20 @@ def fuse_rotations(model: nn.Module, dtype: torch.dtype, device: torch.device) -
         if own not in same:
             same[own] = _same(own, dtype, device)
         if same[own]:
-            changed = {**forward.__globals__, NAME: rotate}
-            ours = FunctionType(forward.__code__, changed, forward.__name__, forward.__defaults__)
-            ours.__kwdefaults__ = forward.__kwdefaults__
-            module.forward = MethodType(ours, module)
+            if forward not in forwards:
+                forwards[forward] = _with_rotate(forward)
+            module.forward = MethodType(forwards[forward], module)
             count += 1
     return count
+
+
+def _with_rotate(forward: FunctionType) -> FunctionType:
+    """The same function, of a code object of its own, with `rotate` in the place of transformers' function."""
+    ours = FunctionType(
+        forward.__code__.replace(), {**forward.__globals__, NAME: rotate}, forward.__name__, forward.__defaults__
+    )  # fmt: skip
+    ours.__kwdefaults__ = forward.__kwdefaults__
+    return ours
 
 
 def _same(own: Any, dtype: torch.dtype, device: torch.device) -> bool:
