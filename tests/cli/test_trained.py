@@ -124,10 +124,10 @@ def test_the_programs_own_words_come_through() -> None:
     with pytest.raises(LabError, match="this needs torch, which is not installed here") as caught:
         program.run("json.tool", [], installed=lambda name: None if name == "torch" else name)
     assert caught.value.hint == install_command("trainer")
-    failed = program._failed("llmlab.trainer.export.merge_adapter", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
+    failed = program._failed("llmlab.trainer.export.merge", ["a b"], 1, "noise\nerror: it is so\nhint: llmlab status\n")
     assert (failed.message, failed.hint, failed.exit_code) == ("it is so", "llmlab status", ExitCode.FAILED)
-    odd = program._failed("llmlab.trainer.export.merge_adapter", ["a b"], -9, "Traceback\nMemoryError\n")
-    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.export.merge_adapter 'a b'")
+    odd = program._failed("llmlab.trainer.export.merge", ["a b"], -9, "Traceback\nMemoryError\n")
+    assert (odd.message, odd.hint) == ("merge failed: MemoryError", "python -m llmlab.trainer.export.merge 'a b'")
 
 
 def test_views_say_how_exact_it_is() -> None:

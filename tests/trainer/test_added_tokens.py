@@ -9,7 +9,7 @@ import torch
 from llmlab import recipe as recipes
 from llmlab.contract import ADAPTER, WHOLE_MODEL, TrainerExit
 from llmlab.errors import UsageError
-from llmlab.trainer.export import generate_answers, merge_adapter
+from llmlab.trainer.export import answer, merge
 from llmlab.trainer.model import added_tokens
 from tests.trainer import work as folders
 from tests.trainer.conftest import Train
@@ -49,11 +49,11 @@ def test_they_learn_beside_an_adapter_resume_merge_and_open_elsewhere(tmp_path: 
     assert [len(after.encode(token, add_special_tokens=False)) for token in NEW] == [1, 1]
     assert all(len(before.encode(token, add_special_tokens=False)) > 1 for token in NEW)
     assert "base.resize_token_embeddings(max(rows, " in (adapter / "README.md").read_text(encoding="utf-8")
-    merged = merge_adapter.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
+    merged = merge.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
     assert (merged.same_words, merged.own_tokenizer) == (1.0, True)
     opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert opened.config.vocab_size == opened.get_input_embeddings().weight.shape[0] == len(after)
-    said = generate_answers.answer(str(model), str(adapter), "<tool>1</tool>", most_tokens=4)
+    said = answer.answer(str(model), str(adapter), "<tool>1</tool>", most_tokens=4)
     assert said.prompt == "<tool>1</tool>"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
-from llmlab.trainer.export import base_files, merge_adapter
+from llmlab.trainer.export import base_files, merge
 from tests.trainer import bases, work as folders
 from tests.trainer.conftest import Train
 
@@ -39,7 +39,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert code == 0, log
         assert "warning: the tokenizer" not in log
     adapter = Path(lora.output, ADAPTER)
-    merge_adapter.merge(str(base), adapter, root / "merged")
+    merge.merge(str(base), adapter, root / "merged")
     return Results(base, adapter, root / "merged", Path(full.output, WHOLE_MODEL))
 
 
@@ -267,12 +267,19 @@ def test_weights_that_came_out_whole_are_not_said_to_be_quantized(tmp_path: Path
     assert bases.read(out / "config.json") == own
 
 
-def test_a_config_that_training_changed_keeps_what_training_did_not_mean(tmp_path: Path, model: Path, out: Path) -> None:
+def test_a_config_whose_vocabulary_grew_is_the_bases_but_for_its_size(tmp_path: Path, model: Path, out: Path) -> None:
     base = bases.written_by_4(tmp_path / "base", model)
     saved_as(out, vocab_size=600)
     base_files.write_config(out, base)
+    assert bases.read(out / "config.json") == bases.read(base / "config.json") | {"vocab_size": 600}
+
+
+def test_a_config_of_other_layers_keeps_what_training_did_not_mean(tmp_path: Path, model: Path, out: Path) -> None:
+    base = bases.written_by_4(tmp_path / "base", model)
+    saved_as(out, num_hidden_layers=5)
+    base_files.write_config(out, base)
     told = bases.read(out / "config.json")
-    assert (told["vocab_size"], told["use_cache"], told["dtype"]) == (600, True, "float32")
+    assert (told["num_hidden_layers"], told["use_cache"], told["dtype"]) == (5, True, "float32")
 
 
 def test_a_config_that_only_training_could_read_is_left_as_it_was_saved(tmp_path: Path, model: Path, out: Path) -> None:

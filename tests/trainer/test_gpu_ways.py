@@ -105,7 +105,7 @@ def test_an_attention_that_refuses_the_way_back_leaves_packing_off(tmp_path: Pat
 
     monkeypatch.setattr(varlen_attention, "attend", attend)
     assert not objective_of(folder, "float32").packed
-    monkeypatch.setattr(objectives.attention, "try_on", lambda *_arguments: None)
+    monkeypatch.setattr(objectives.varlen_attention, "try_on", lambda *_arguments: None)
     assert not objective_of(folder, "float32").packed, "the model itself is tried backward, too"
 
 

@@ -53,7 +53,7 @@ def test_a_little_language_is_learned(tmp_path: Path, reader: Path, train: Train
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from llmlab.trainer.export import generate_answers
+    from llmlab.trainer.export import answer
 
     trained, asked = split()
     assert (len(trained), len(asked)) == (500, HELD_OUT)
@@ -67,9 +67,7 @@ def test_a_little_language_is_learned(tmp_path: Path, reader: Path, train: Train
     base = AutoModelForCausalLM.from_pretrained(reader).eval()
 
     def score(model: Any) -> int:
-        return sum(
-            generate_answers.generate(model, tokenizer, generate_answers.encode(tokenizer, one.text), 48) == command(one) for one in asked
-        )
+        return sum(answer.generate(model, tokenizer, answer.encode(tokenizer, one.text), 48) == command(one) for one in asked)
 
     before = score(base)
     after = score(PeftModel.from_pretrained(base, Path(work.output, ADAPTER)).eval())
@@ -77,7 +75,7 @@ def test_a_little_language_is_learned(tmp_path: Path, reader: Path, train: Train
         sys.stdout.write(f"\nlearned: {before} of {HELD_OUT} before, {after} of {HELD_OUT} after\n")
     assert before == 0
     assert after >= 0.95 * HELD_OUT
-    said = generate_answers.answer(str(reader), f"{work.output}/{ADAPTER}", asked[0].text, 48)
+    said = answer.answer(str(reader), f"{work.output}/{ADAPTER}", asked[0].text, 48)
     assert said.base == asked[0].put_off
     assert said.tuned == command(asked[0])
 

@@ -8,7 +8,7 @@ import torch
 
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import ADAPTER, TrainerExit
-from llmlab.trainer.export import merge_adapter
+from llmlab.trainer.export import merge
 from llmlab.trainer.model.adapter import adapt
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
@@ -47,7 +47,7 @@ def test_they_learn_resume_merge_and_open_elsewhere(tmp_path: Path, train: Train
     assert table.dtype == torch.float32
     assert float((table - base.get_input_embeddings().weight.detach()).abs().max()) > 0.01
     assert PeftModel.from_pretrained(base, str(adapter)).peft_config["default"].modules_to_save == ENDS
-    merged = merge_adapter.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
+    merged = merge.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
     assert merged.same_words == 1.0
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.equal(again.get_input_embeddings().weight, table)

@@ -13,7 +13,7 @@ import torch
 from llmlab import recipe as recipes
 from llmlab.contract import METRICS_FILE, EndReason, TrainerExit, WorkFolder
 from llmlab.trainer.device import Device
-from llmlab.trainer.export import merge_adapter
+from llmlab.trainer.export import merge
 from llmlab.trainer.model.adapted import fuse_adapters
 from llmlab.trainer.model.load import load_model, load_tokenizer
 from tests.trainer import test_preferences, work as folders
@@ -142,7 +142,7 @@ def test_it_learns_to_prefer(tmp_path: Path, model: Path, train: Train) -> None:
 def test_its_adapter_merges_into_the_whole_base(
     tmp_path: Path, model: Path, quantised: WorkFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert merge_adapter.main([str(model), str(Path(quantised.output, "adapter")), str(tmp_path / "merged")]) == 0
+    assert merge.main([str(model), str(Path(quantised.output, "adapter")), str(tmp_path / "merged")]) == 0
     merged = json.loads(capsys.readouterr().out)
     assert (merged["checked"], merged["dtype"]) == (True, "float32")
     assert merged["difference"] < 1e-4 * merged["logit"]

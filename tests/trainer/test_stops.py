@@ -8,7 +8,7 @@ import pytest
 from llmlab.contract import ADAPTER
 from llmlab.recipe import Recipe
 from llmlab.trainer.device import Device
-from llmlab.trainer.export import base_files, merge_adapter, ollama
+from llmlab.trainer.export import base_files, merge, ollama
 from llmlab.trainer.model import stop_tokens
 from llmlab.trainer.model.load import load_model, load_tokenizer
 from tests.trainer import bases, work as folders
@@ -41,7 +41,7 @@ def test_what_comes_out_stops_where_answers_end(tmp_path: Path, base: Path, trai
     assert code == 0, log
     assert f"answers end with {END}, at which the base model does not stop: generation_config.json names it" in log
     adapter = Path(work.output, ADAPTER)
-    merge_adapter.merge(str(base), adapter, tmp_path / "merged")
+    merge.merge(str(base), adapter, tmp_path / "merged")
     own = bases.read(base / "generation_config.json")
     for folder in (adapter, tmp_path / "merged"):
         told = bases.read(folder / "generation_config.json")

@@ -8,7 +8,7 @@ import pytest
 
 from llmlab import footprint, recipe as recipes
 from llmlab.contract import ADAPTER, TrainerExit
-from llmlab.trainer.export import merge_adapter
+from llmlab.trainer.export import merge
 from llmlab.trainer.model.adapter import adapt
 from tests.trainer import architectures, work as folders
 from tests.trainer.conftest import Train
@@ -47,7 +47,7 @@ def test_experts_learn_resume_and_merge(tmp_path: Path, train: Train) -> None:
     assert min(norms.values()) > 0
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), str(adapter))
     assert set(tuned.peft_config["default"].target_parameters) == set(EXPERTS)
-    merged = merge_adapter.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
+    merged = merge.merge(str(model), adapter, tmp_path / "merged")  # which compares what both say
     assert merged.same_words == 1.0
 
 

@@ -125,7 +125,7 @@ def test_bad_lines_are_dropped_and_counted_when_the_upload_allowed_it(tmp_path: 
 
 
 def test_answers_of_base_and_tuned_model(tmp_path: Path, model: Path, trained: WorkFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    from llmlab.trainer.export.generate_answers import main
+    from llmlab.trainer.export.answer import main
 
     assert main([str(model), f"{trained.output}/{ADAPTER}", "How do I restart the old server?", "--most-tokens", "12"]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import ADAPTER, WHOLE_MODEL
-from llmlab.trainer.export import base_files, merge_adapter
+from llmlab.trainer.export import base_files, merge
 from tests.node_packages import require as require_packages
 from tests.trainer import bases, transformers_4, work as folders
 from tests.trainer.conftest import Train
@@ -45,7 +45,7 @@ def test_adapter_merged_and_whole_model_say_what_the_base_says(tmp_path: Path, m
         code, log = train(work)
         assert code == 0, log
     adapter, merged, trained = Path(lora.output, ADAPTER), tmp_path / "merged", Path(full.output, WHOLE_MODEL)
-    merge_adapter.merge(str(base), adapter, merged)
+    merge.merge(str(base), adapter, merged)
     own, *results = transformers_4.opened([base, adapter, merged, trained])
     assert own["version"].startswith("4.57.")
     assert own["said"] == bases.said(AutoTokenizer.from_pretrained(base))

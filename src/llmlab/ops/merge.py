@@ -10,7 +10,7 @@ from llmlab.errors import LabError, UsageError
 from llmlab.ops import fetched_model, program
 from llmlab.ops.program import Run
 
-PROGRAM = "llmlab.trainer.export.merge_adapter"
+PROGRAM = "llmlab.trainer.export.merge"
 FOLDER = "merged"
 """The merged model's folder, in the run's folder of the outputs."""
 

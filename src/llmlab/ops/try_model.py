@@ -10,7 +10,7 @@ from llmlab.ops import fetched_model, model_size, program
 from llmlab.ops.program import Run
 from llmlab.trainer.export.cpu_limit import LARGEST_ON_CPU, too_large
 
-PROGRAM = "llmlab.trainer.export.generate_answers"
+PROGRAM = "llmlab.trainer.export.answer"
 
 Progress = Callable[[float, float], None]
 

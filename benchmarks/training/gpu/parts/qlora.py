@@ -57,7 +57,7 @@ def _preferences(job: Job, assets: Path) -> Path:
 
 def _merge(job: Job, assets: Path, adapter: Path, tell: Tell) -> None:
     from llmlab.errors import LabError
-    from llmlab.trainer.export.merge_adapter import merge
+    from llmlab.trainer.export.merge import merge
 
     try:
         merged = merge(str((assets / "model").resolve()), adapter, job.folder / "merged")

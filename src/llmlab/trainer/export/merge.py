@@ -1,4 +1,4 @@
-"""`python -m llmlab.trainer.export.merge_adapter MODEL ADAPTER OUT`: merge base and adapter into one model; prints JSON.
+"""`python -m llmlab.trainer.export.merge MODEL ADAPTER OUT`: merge base and adapter into one model; prints JSON.
 
 The base is loaded as it was published, never in 4 bits, so that the merged weights of a QLoRA are not rounded twice. It must be the
 one that the adapter was trained on: its fingerprint is compared. What was written is loaded again, and its logits are compared with
@@ -17,7 +17,7 @@ from typing import Any
 from llmlab.errors import LabError
 from llmlab.files import files_below, replace_text, sync
 from llmlab.trainer.export import base_files, ollama, provenance
-from llmlab.trainer.export.generate_answers import quietly, refuse
+from llmlab.trainer.export.answer import quietly, refuse
 from llmlab.trainer.export.serving import ADAPTER_CONFIG
 from llmlab.trainer.model.added_tokens import widen
 from llmlab.trainer.model.generate import encode
@@ -154,9 +154,7 @@ def _logits(model: Any, encoded: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m llmlab.trainer.export.merge_adapter", description="base model and adapter as one model"
-    )
+    parser = argparse.ArgumentParser(prog="python -m llmlab.trainer.export.merge", description="base model and adapter as one model")
     parser.add_argument("model", help="the base model: a folder or a Hugging Face name")
     parser.add_argument("adapter", type=Path, help="the adapter folder of a run's output")
     parser.add_argument("out", type=Path, help="the folder to write; must not exist yet")

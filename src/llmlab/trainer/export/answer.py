@@ -1,4 +1,4 @@
-"""`python -m llmlab.trainer.export.generate_answers MODEL TUNED PROMPT`: what the base and the tuned model say to one prompt, as JSON.
+"""`python -m llmlab.trainer.export.answer MODEL TUNED PROMPT`: what the base and the tuned model say to one prompt, as JSON.
 
 Greedy, so that the same question gets the same answers. Standard output carries the JSON alone.
 """
@@ -97,7 +97,7 @@ def quietly(work: Callable[[], dict[str, Any]]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m llmlab.trainer.export.generate_answers", description="one prompt, answered by base and tuned model"
+        prog="python -m llmlab.trainer.export.answer", description="one prompt, answered by base and tuned model"
     )
     parser.add_argument("model", help="the base model: a folder or a Hugging Face name")
     parser.add_argument("tuned", help="the adapter or model folder of a run's output")
