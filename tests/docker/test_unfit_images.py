@@ -15,7 +15,7 @@ OURS = {IMAGE_LABEL: str(VERSION)}
 def runs(docker_lab: DockerLab, request: pytest.FixtureRequest) -> Mapping[str, str]:
     """A run of each image, by its tag: their machines boot side by side, because each waits most of its time.
 
-    What an image's labels say wrongly, and an image without our programs, is looked for only in `make prove`.
+    What an image's labels say wrongly, an image without our programs, and one that is gone are looked for only in `make prove`.
     """
     shelf = docker_lab.shelved()
     shelf.small("arm", architecture="arm64", labels=OURS)
@@ -24,8 +24,8 @@ def runs(docker_lab: DockerLab, request: pytest.FixtureRequest) -> Mapping[str, 
     shelf.small("empty", labels=OURS)
     shelf.changed("dying", Env=["PATH=/opt/llmlab/bin:/usr/bin:/bin", "PYTHONPATH=/nowhere"])
     shelf.forget(shelf.small("short-lived", labels=OURS))
-    labels = ("other", "somebody", "empty") if request.config.getoption("--hours") else ()
-    return {tag: docker_lab.launch(image=tag) for tag in ("arm", "dying", "short-lived", *labels)}
+    more = ("other", "somebody", "empty", "short-lived") if request.config.getoption("--hours") else ()
+    return {tag: docker_lab.launch(image=tag) for tag in ("arm", "dying", *more)}
 
 
 def assert_refused(lab: DockerLab, run: str, words: str, hint: str = "llmlab image push") -> None:
@@ -60,5 +60,6 @@ def test_whose_agent_dies_at_once(docker_lab: DockerLab, runs: Mapping[str, str]
     assert_refused(docker_lab, runs["dying"], "the agent does not stay up: ", hint="")
 
 
+@pytest.mark.hours  # `sandbox/test_life_of_a_run.py` has the same on machines that are processes
 def test_that_is_gone_when_the_machine_asks_for_it(docker_lab: DockerLab, runs: Mapping[str, str]) -> None:
     assert_refused(docker_lab, runs["short-lived"], "cannot be pulled: ")

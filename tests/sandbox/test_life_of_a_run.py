@@ -132,7 +132,7 @@ def test_a_trainer_killed_for_memory(lab: Lab) -> None:
 
 
 def test_a_dead_agent_is_started_again(lab: Lab) -> None:
-    run = lab.launch("epochs=8")
+    run = lab.launch("epochs=3")
     lab.until_trained(run, 3)
     lab.sandbox.kill_container(lab.instances(run)[0]["InstanceId"], "llmlab-agent-1")
     assert lab.marker(run).reason is EndReason.COMPLETED

@@ -25,7 +25,7 @@ BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket(AwsResource):
-    """Private, versioned, encrypted, reached over TLS only. Lifecycle rules and policy statements of the user's own survive."""
+    """A private, versioned, encrypted bucket, reached over TLS only. Lifecycle rules and policy statements of the user's own survive."""
 
     archive: ClassVar[tuple[tuple[int, str], ...]]
     """The lifecycle transitions: (days, storage class) pairs."""
@@ -166,7 +166,7 @@ class Bucket(AwsResource):
 
 @dataclass(frozen=True, kw_only=True)
 class DataBucket(Bucket):
-    """Datasets and models. Instances only read it. To Glacier after 90 days; `fetch` and `launch` say when something must be restored."""
+    """Datasets and models, which instances only read. To Glacier after 90 days; `fetch` and `launch` say what must be restored."""
 
     kind = "data bucket"
     archive = ((90, "GLACIER"),)
@@ -178,7 +178,7 @@ class DataBucket(Bucket):
 
 @dataclass(frozen=True, kw_only=True)
 class OutputsBucket(Bucket):
-    """Runs: specs, checkpoints, adapters, logs, markers. These are the results, which teardown leaves."""
+    """The bucket of runs: specs, checkpoints, adapters, logs, markers. These are the results, which teardown leaves."""
 
     kind = "outputs bucket"
     retained = True

@@ -21,7 +21,7 @@ COUNTED = {"IncludeCredit": False, "IncludeRefund": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Budget(AwsResource):
-    """Filtered on the tag `Project`, which must be activated for cost allocation; `doctor` says whether it is."""
+    """A monthly budget over the tag `Project`, which must be activated for cost allocation; `doctor` says whether it is."""
 
     kind = "budget"
     dollars: float

@@ -18,7 +18,7 @@ LABEL = "${PROP('Dim.Run')}"
 
 @dataclass(frozen=True, kw_only=True)
 class Dashboard(AwsResource):
-    """Loss, speed, GPU and cost of each run, found by search, so that a new run appears by itself."""
+    """A dashboard of loss, speed, GPU and cost of each run, found by search, so that a new run appears by itself."""
 
     kind = "dashboard"
 

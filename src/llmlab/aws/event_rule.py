@@ -107,7 +107,7 @@ class EventRule(AwsResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Ec2Events(EventRule):
-    """Calls the watchdog when EC2 says that an instance is about to be interrupted, or changes its state."""
+    """The rule that calls the watchdog when EC2 says that an instance is about to be interrupted, or changes its state."""
 
     pattern: Mapping[str, Any]
 
@@ -123,7 +123,7 @@ class Ec2Events(EventRule):
 
 @dataclass(frozen=True, kw_only=True)
 class Clockwork(EventRule):
-    """Calls by the clock, whatever events were lost: every hour for a look at everything, every minute for what is past its deadline."""
+    """A rule that calls by the clock, whatever events were lost: every hour to look at all, every minute for overdue instances."""
 
     every: str
     event: Mapping[str, Any]

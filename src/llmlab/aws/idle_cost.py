@@ -33,7 +33,7 @@ Uses = Iterable[tuple[float, Rate]]
 
 @dataclass(frozen=True)
 class ResourceCost:
-    """One thing and what it costs a month in US dollars: after what is left of the account's free tier; and without one."""
+    """The monthly cost of one resource in US dollars: after what is left of the account's free tier, and without a free tier."""
 
     kind: str
     name: str

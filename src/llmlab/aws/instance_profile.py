@@ -12,7 +12,7 @@ from llmlab.infra.resource import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceProfile(AwsResource):
-    """Carries the instance role into an instance."""
+    """The profile that carries the instance role into an instance."""
 
     kind = "instance profile"
     role: Role

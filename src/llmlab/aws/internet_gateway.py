@@ -13,7 +13,7 @@ from llmlab.infra.resource import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class InternetGateway(Ec2Resource):
-    """Costs nothing by itself, unlike a NAT gateway."""
+    """The network's way to the internet. It costs nothing by itself, unlike a NAT gateway."""
 
     kind = "internet gateway"
     vpc: Vpc

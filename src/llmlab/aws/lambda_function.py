@@ -32,7 +32,7 @@ EVENT_SECONDS = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Function(AwsResource):
-    """Ends what outlived its deadline and starts again what was interrupted. Its zip is reproducible: same bytes, no update.
+    """The watchdog: ends instances past their deadline and resumes interrupted runs. Its zip is reproducible: same bytes, no update.
 
     The facts about its lab are in the zip. Variables of its environment would be encrypted with a key granted to one role's id, so that
     the function would be dead once somebody deletes the role and bootstrap makes it anew under the same name.

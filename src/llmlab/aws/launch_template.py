@@ -26,7 +26,7 @@ https://github.com/github-aws-runners/terraform-aws-github-runner/issues/4561 an
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchTemplate(AwsResource):
-    """IMDSv2 only, hop limit 1 (containers get no credentials), encrypted disk that goes with the instance, power-off terminates.
+    """What each instance has: IMDSv2, hop limit 1 (no credentials in containers), an encrypted disk of its own, power-off terminates.
 
     A new version is written only when its content differs, and made the default.
     """

@@ -15,7 +15,7 @@ AUDIENCE = "sts.amazonaws.com"
 
 @dataclass(frozen=True, kw_only=True)
 class OidcProvider(AwsResource):
-    """There is one a URL and account, so one that exists is used as it is, and deleted only if we made it."""
+    """GitHub's identity provider. An account has one for a URL, so one that exists is used as it is, and deleted only if we made it."""
 
     kind = "OIDC provider"
 

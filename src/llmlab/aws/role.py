@@ -17,7 +17,7 @@ POLICY = "llmlab"
 
 @dataclass(frozen=True, kw_only=True)
 class Role(AwsResource):
-    """What one program of the lab may do: one policy in it, and none of anybody else's.
+    """The role of one program of the lab, with one policy in it and none of anybody else's.
 
     `after` holds what must exist first (an identity provider).
     """

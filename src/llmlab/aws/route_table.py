@@ -18,7 +18,7 @@ EVERYWHERE = "0.0.0.0/0"
 
 @dataclass(frozen=True, kw_only=True)
 class RouteTable(Ec2Resource):
-    """Everything goes out through the internet gateway. Routes that somebody added stay."""
+    """The routes of the subnets: all traffic goes out through the internet gateway. Routes that somebody added stay."""
 
     kind = "route table"
     vpc: Vpc

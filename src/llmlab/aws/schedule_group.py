@@ -17,7 +17,7 @@ GROUP_SECONDS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleGroup(AwsResource):
-    """Carries the tags, because schedules cannot. Deleting it deletes what it holds."""
+    """The group of the lab's schedules. It carries the tags, because schedules cannot; deleting it deletes the schedules in it."""
 
     kind = "schedule group"
 

@@ -17,7 +17,7 @@ SSH = 22
 
 @dataclass(frozen=True, kw_only=True)
 class SecurityGroup(Ec2Resource):
-    """No inbound rule: `llmlab connect` goes through Session Manager. Rules that appear are drift, and are removed."""
+    """A firewall without an inbound rule: `llmlab connect` goes through Session Manager. Rules that appear are drift, and are removed."""
 
     kind = "security group"
     network: Vpc | ExistingNetwork

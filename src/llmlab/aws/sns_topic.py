@@ -18,7 +18,7 @@ https://github.com/ansible/ansible/pull/20086, https://github.com/snyk/driftctl/
 
 @dataclass(frozen=True, kw_only=True)
 class Topic(AwsResource):
-    """Where alarms, the budget and the watchdog tell. Statements of its policy that are not ours survive."""
+    """The topic that alarms, the budget and the watchdog publish to. Statements of its policy that are not ours survive."""
 
     kind = "alert topic"
 
@@ -72,7 +72,7 @@ class Topic(AwsResource):
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription(AwsResource):
-    """The address that hears of alarms. AWS asks it to confirm; until then `doctor` says so."""
+    """The e-mail address that receives the topic's messages. AWS asks it to confirm; until then `doctor` says so."""
 
     kind = "alert e-mail"
     topic: Topic

@@ -10,7 +10,7 @@ from llmlab.infra.resource import Properties
 
 @dataclass(frozen=True, kw_only=True)
 class SpotRole(AwsResource):
-    """Belongs to the account, not to a lab: made when absent, never deleted."""
+    """EC2's role for spot instances. It belongs to the account, not to a lab: made when absent, never deleted."""
 
     kind = "service-linked role"
     shared = True

@@ -27,7 +27,7 @@ class Property:
 
 @dataclass(frozen=True)
 class Change:
-    """What would be done to one resource."""
+    """The change that a plan makes to one resource."""
 
     kind: str
     name: str

@@ -17,7 +17,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One answer. `hint` is a command, "" where nothing is to be done."""
+    """One check of `doctor` and its result. `hint` is a command, "" where nothing is to be done."""
 
     name: str
     health: Health
@@ -27,7 +27,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Checkup:
-    """All answers, in a fixed order."""
+    """The checks of `doctor`, in a fixed order."""
 
     lab: str
     region: str

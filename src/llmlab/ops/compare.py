@@ -25,18 +25,18 @@ SPREADS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A recipe and a dataset on everything that can be had, the choice first, then what is dearer, then what is rejected."""
+    """All offers for a recipe and a dataset: the chosen one first, then the more expensive ones, then those that are rejected."""
 
     model: str
     method: str
     parameters: int | None
     source: str
     missing: str
-    """What has to be uploaded before more can be said, and the command for it in `hint`; "" when nothing."""
+    """The upload without which the estimate is incomplete, with its command in `hint`; "" when there is none."""
     hint: str
     data: str
     tokens: int | None
-    """Of one epoch."""
+    """Tokens of one epoch."""
     steps: int | None
     memory_gib: float | None
     """Of one GPU that holds a whole copy."""

@@ -58,7 +58,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Costs:
-    """`services` and `forecast` are None when Cost Explorer did not answer, `budget` when Budgets did not; `notes` say why."""
+    """A month's costs. `services` and `forecast` are None without Cost Explorer's answer, `budget` without that of Budgets; `notes` say why."""
 
     month: str
     runs: tuple[RunCost, ...]
@@ -68,10 +68,10 @@ class Costs:
     budget: BudgetSpending | None
     comparison: Comparison | None
     while_idle: StandingCosts | None
-    """What the lab costs while nothing runs."""
+    """The monthly cost of the lab while nothing runs."""
     notes: tuple[str, ...]
     kept: Kept | None = None
-    """What runs leave: it costs until it is deleted."""
+    """The storage of finished runs, which costs until it is deleted."""
 
 
 def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:

@@ -20,7 +20,7 @@ from llmlab.ops.runs import UnknownRun, detail, resolve
 
 @dataclass(frozen=True)
 class Leaving:
-    """What is there of a run. `files` counts keys, `versions` everything kept under them, `size` is the bytes of both."""
+    """The objects of a run in S3. `files` counts keys, `versions` all versions under them, `size` is the bytes of all versions."""
 
     run: str
     name: str | None

@@ -21,12 +21,12 @@ PREPARING = "preparing"
 
 @dataclass(frozen=True)
 class Run:
-    """How a run is. Hours are instance hours over all attempts, cost in US dollars; None where nobody knows or looked."""
+    """The status of a run. Hours are instance hours over all attempts, cost in US dollars; None where they are not known."""
 
     run: str
     state: RunState
     name: str | None = None
-    """What its user calls it, None for a run without a name."""
+    """The name that the user gave it, None for a run without one."""
     reason: EndReason | None = None
     detail: str = ""
     hint: str = ""

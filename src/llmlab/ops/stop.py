@@ -26,7 +26,7 @@ POWER_OFF_SECONDS = 60
 
 @dataclass(frozen=True)
 class Stopped:
-    """How the run is then. `already`: it was over before; `asked`: its agent answered; `terminated`: the instances ended from here."""
+    """The run after the stop. `already`: it was over before; `asked`: its agent answered; `terminated`: instances ended from here."""
 
     run: Run
     already: bool

@@ -28,20 +28,20 @@ WATCHDOG = (EventRule, FunctionPermission, SweepSchedule, Function)
 
 @dataclass(frozen=True)
 class TornDown:
-    """What went, what was kept on purpose, and what AWS still shows although it should not."""
+    """The resources that were deleted, that were kept on purpose, and that AWS still shows although they should be gone."""
 
     lab: str
     account: str
     region: str
     instances: tuple[str, ...]
     stopped: tuple[str, ...]
-    """Runs that were under way, and whose last word is now that they were stopped."""
+    """Runs that were under way, and are recorded as stopped now."""
     deleted: tuple[str, ...]
     kept: tuple[str, ...]
     strangers: tuple[str, ...]
-    """What has a name of the lab's and is not ours: left as it is, and nothing to be done about."""
+    """Resources of others that have a name of the lab's: they are left as they are."""
     shared: tuple[str, ...]
-    """What belongs to the account, where others use it too: never deleted."""
+    """Resources of the account, which others use too: never deleted."""
     left: tuple[Leftover, ...]
     failure: str = ""
     """Why it stopped early, "" when it did not."""

@@ -17,7 +17,7 @@ Progress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """What both say."""
+    """The answers of the base model and of the trained one to a prompt."""
 
     run: str
     model: str
