@@ -58,7 +58,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Costs:
-    """A month's costs. `services` and `forecast` are None without Cost Explorer's answer, `budget` without that of Budgets; `notes` say why."""
+    """A month's costs. `services` and `forecast` are None without Cost Explorer's answer, `budget` without Budgets'; `notes` say why."""
 
     month: str
     runs: tuple[RunCost, ...]
