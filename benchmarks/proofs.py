@@ -76,11 +76,10 @@ def schedules(rows: list[Counted]) -> str:
 
 
 def faults(rows: list[Counted]) -> str:
-    """The counts of each command; where some were played at another version than the rest, at which."""
-    head, versions = ("command", "calls", "cases", "alike", "not converged"), any("version" in row for row in rows)
-    names = ("command", "calls", "cases", "alike", "wrong")
-    counted = ([*(row[name] for name in names), *([row.get("version", "")] * versions)] for row in rows)
-    return table((*head, *(["version"] * versions)), counted)
+    return table(
+        ("command", "calls", "cases", "alike", "not converged"),
+        ((row["command"], row["calls"], row["cases"], row["alike"], row["wrong"]) for row in rows),
+    )
 
 
 def deliveries(rows: list[Counted]) -> str:
