@@ -490,7 +490,7 @@ def test_workers_end_when_they_who_started_them_were_killed(tmp_path: Path) -> N
     program = """
 import os, sys
 from llmlab.sandbox.model import make_tokenizer
-from llmlab.trainer.data import workers
+from llmlab.trainer.data import worker_pool
 from llmlab.trainer.data.tokenize_shard import Rules
 from llmlab.trainer.data.example_encoder import Encoder
 from llmlab.dataset import Line
@@ -500,7 +500,7 @@ def lines():
 def tick():
     pass
 if __name__ == "__main__":
-    for _ in workers.run(lines(), Encoder(make_tokenizer(0)), Rules(256, False, 0.0, False), 2, tick):
+    for _ in worker_pool.run(lines(), Encoder(make_tokenizer(0)), Rules(256, False, 0.0, False), 2, tick):
         print(*open(f"/proc/self/task/{os.getpid()}/children").read().split(), flush=True)
 """
     script = tmp_path / "program.py"
