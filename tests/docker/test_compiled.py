@@ -53,6 +53,8 @@ def test_it_trains_and_saves(docker_lab: DockerLab, image: str, tmp_path: Path) 
     mounts = {here.data: f"{inside.data}:ro", str(tmp_path / "model"): f"{inside.model}:ro", here.spec: f"{inside.spec}:ro"}
     own = {here.results: inside.results, here.cache: inside.cache, here.control: inside.control}
     Path(here.cache).mkdir()
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o755)  # the container's user is another one
     words = [word for outside, place in {**mounts, **own}.items() for word in ("-v", f"{outside}:{place}")]
     docker_lab.docker("run", "--rm", "--user", "0", *words, image, "chown", "-R", "10001", *own.values())
     answer = docker_lab.docker("run", "--rm", *limits(), *words, image, "python", "-m", "llmlab.trainer")
