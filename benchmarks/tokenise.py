@@ -2,7 +2,7 @@
 
 Usage: `python -m benchmarks.tokenise [--gigabytes 1] [--sample 50] [--rounds 3] [--processes N]`. The chat template is Qwen2.5's, which has
 no generation marks, so that every answer is found by comparing prefixes: the dearer way. Two things are measured. On a sample of
-`--sample` megabytes, in alternation: `data.load` with everything it does (starting processes, reading, checking, rendering, tokenising,
+`--sample` megabytes, in alternation: `load_examples.load` with all it does (starting processes, reading, checking, rendering, tokenising,
 masks, the store), and `Tokenizer.encode_batch_fast` on the texts already rendered, with its threads on all cores. Then the whole dataset
 once, with the resident memory of all processes together; it fails above 4 GB, and so does the kernel: that load and each process it starts
 may write to an equal share of 4 GB and no more (RLIMIT_DATA, which leaves out the file of tokens that all of them map).

@@ -1,6 +1,7 @@
 """How the code calls things: no placeholders, no two classes of one name, no file that is two."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -47,6 +48,15 @@ def test_a_class_is_known_by_its_name() -> None:
     assert len(names) > 500
     twins = sorted(name for name, count in names.items() if count > 1)
     assert len(twins) <= MOST_TWINS, twins
+
+
+def test_a_package_names_modules_that_exist() -> None:
+    """What `trainer` and its packages say of their order, module by module."""
+    modules = {path.stem for path in SOURCE.rglob("*.py")} | {path.name for path in SOURCE.rglob("*") if path.is_dir()}
+    packages = [(path, ast.get_docstring(tree) or "") for path, tree in trees() if re.fullmatch(r"trainer/(\w+/)?__init__\.py", path)]
+    named = [(path, name) for path, words in packages for name in re.findall(r"`([a-z_]+)`", words)]
+    assert len(named) > 30
+    assert [(path, name) for path, name in named if name not in modules] == []
 
 
 def test_no_file_is_two() -> None:

@@ -178,7 +178,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """How an attempt ended, and the newest complete checkpoint then. `costs` are the parts of `cost`, by `money.attempt_costs`."""
+    """How an attempt ended, and the newest complete checkpoint then. `costs` are the parts of `cost`, by `billing.attempt_costs`."""
 
     run: str
     number: Count

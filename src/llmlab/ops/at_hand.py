@@ -23,6 +23,7 @@ from llmlab.ops.extras import install_command
 from llmlab.ops.hub import Hub, NoAnswer
 from llmlab.ops.suited import check_own_template
 from llmlab.recipe import Recipe
+from llmlab.recipe.adapters import UNTAUGHT, USUAL_ENDS, whole
 
 CONTROL = re.compile(r"<\|[^|<>\s{}'\"]{1,40}\|>|</?[a-z]+_of_[a-z]+>")
 """How control tokens are written by most families of models: `<|im_end|>`, `<end_of_turn>`."""
@@ -108,8 +109,7 @@ def _check_tokens(recipe: Recipe | None, files: ModelFiles) -> None:
     if recipe is None or recipe.method == "full" or recipe.lora.modules_to_save or not files.new_tokens:
         return
     raise UsageError(
-        f"the model {recipe.model} has never met {', '.join(files.new_tokens)}, and an adapter alone cannot teach them",
-        "llmlab launch --set 'lora.modules_to_save=[embed_tokens,lm_head]'",
+        UNTAUGHT.format(model=recipe.model, tokens=", ".join(files.new_tokens)), f"llmlab launch --set {quote(whole(USUAL_ENDS))}"
     )
 
 

@@ -1,7 +1,7 @@
 """The runs of a lab: list them, read everything about one, and find the one that the user means.
 
 Two listings tell about a thousand runs (`runs/` and `ended/`), and one call about all instances. Documents are read of live runs and of the
-newest few that are over; how a run is follows from them in `run_state`.
+newest few that are over; how a run is follows from them in `run_status`.
 """
 
 import difflib

@@ -1,11 +1,23 @@
 """Refuse fields of the adapter that do not go together, before an instance is paid for."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from llmlab.recipe.misfits import Misfit, refuse
 
 if TYPE_CHECKING:
     from llmlab.recipe import Recipe
+
+
+USUAL_ENDS = ("embed_tokens", "lm_head")
+"""How most models call their embeddings and their head."""
+UNTAUGHT = "the model {model} has never met {tokens}, and an adapter alone cannot teach them"
+"""Why tokens that a recipe adds, which are new to the model, are refused."""
+
+
+def whole(modules: Iterable[str]) -> str:
+    """The `--set` by which modules learn whole beside the adapter."""
+    return f"lora.modules_to_save=[{','.join(modules)}]"
 
 
 def check_adapter(recipe: "Recipe", source: str) -> None:
@@ -22,9 +34,9 @@ def check_adapter(recipe: "Recipe", source: str) -> None:
         return
     targets = () if lora.targets == "all-linear" else lora.targets
     both = sorted(set(targets) & set(lora.modules_to_save))
-    alone = ",".join(name for name in lora.modules_to_save if name not in both)
+    alone = [name for name in lora.modules_to_save if name not in both]
     twice = "cannot be trained whole, by lora.modules_to_save, and with an adapter, by lora.targets"
-    refuse(" and ".join(both), [Misfit(bool(both), twice, f"lora.modules_to_save=[{alone}]")], source)
+    refuse(" and ".join(both), [Misfit(bool(both), twice, whole(alone))], source)
     if lora.target_parameters:
         refuse("lora.target_parameters learn as they are,", _parameters_misfits(recipe), source)
 

@@ -1,8 +1,8 @@
 """Starting another attempt: its claim → the follow-up → its deadline → CreateFleet, pool after pool → its instance recorded.
 
 The call may die after any of these steps and be repeated: only the first writer of the claim may start the attempt; a claim that stays
-without an instance is checked by the follow-up; an instance that no claim names is found by its tag (`sight`); and a request that EC2 did
-not answer leaves the claim open until its result is visible.
+without an instance is checked by the follow-up; an instance that no claim names is found by its tag (`run_snapshot`); and a request that
+EC2 did not answer leaves the claim open until its result is visible.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from llmlab.recipe import Recipe
+from llmlab.recipe.adapters import whole
 from llmlab.trainer.device import Say
 from llmlab.trainer.failures import SetupFailed
 
@@ -111,7 +112,7 @@ def modules_meant(model: Any, recipe: Recipe) -> list[str] | None:
         if not kinds:
             has = embeddings_and_head(model)
             words = f"the model {recipe.model} has no module {wanted}: its embeddings and its head are {' and '.join(has)}"
-            raise SetupFailed(words, f"llmlab launch --set lora.modules_to_save=[{','.join(has)}]")
+            raise SetupFailed(words, f"llmlab launch --set {whole(has)}")
         if "Linear4bit" in kinds:
             words = f"{wanted} cannot be trained whole in 4 bits, in which method qlora holds it"
             raise SetupFailed(words, "llmlab launch --set method=lora")
@@ -133,6 +134,11 @@ def embeddings_and_head(model: Any) -> list[str]:
     """The names of the input embeddings and the head within their parent modules, in the model's order."""
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     return [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
+
+
+def ends_learn(model: Any, recipe: Recipe) -> bool:
+    """Whether the rows of single tokens learn, in the embeddings and in the head; an adapter on matrices leaves them as they are."""
+    return recipe.method == "full" or set(embeddings_and_head(model)) <= set(recipe.lora.modules_to_save)
 
 
 def head_of(model: Any) -> Any:

@@ -6,14 +6,13 @@ those that it has, which begins as the mean of all rows: a row of random numbers
 https://huggingface.co/docs/peft/developer_guides/troubleshooting#extending-the-vocabulary says.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from llmlab.recipe import Recipe
+from llmlab.recipe.adapters import UNTAUGHT, USUAL_ENDS, whole
 from llmlab.trainer.failures import SetupFailed
-from llmlab.trainer.model.adapter import embeddings_and_head
-
-USUAL_NAMES = ("embed_tokens", "lm_head")
-"""How most models call their embeddings and their head."""
+from llmlab.trainer.model.adapter import embeddings_and_head, ends_learn
 
 
 def add_to(tokenizer: Any, recipe: Recipe) -> None:
@@ -27,7 +26,7 @@ def add_to(tokenizer: Any, recipe: Recipe) -> None:
     known = tokenizer.get_vocab()
     new = [token for token in recipe.additional_special_tokens if token not in known]
     if new and recipe.method != "full" and not recipe.lora.modules_to_save:
-        raise _untaught(recipe, ", ".join(new), USUAL_NAMES)
+        raise _untaught(recipe, new, USUAL_ENDS)
     tokens = [AddedToken(token, normalized=False, special=True) for token in recipe.additional_special_tokens]
     tokenizer.add_tokens(tokens, special_tokens=True)
 
@@ -46,18 +45,14 @@ def widen(model: Any, tokenizer: Any) -> None:
 
 
 def check_learned(model: Any, recipe: Recipe) -> None:
-    """That rows which were added to a model will learn.
+    """Check that rows which were added to a model will learn.
 
     Raises:
         SetupFailed: its embeddings or its head do not.
     """
-    names = embeddings_and_head(model)
-    if recipe.method != "full" and not set(names) <= set(recipe.lora.modules_to_save):
-        raise _untaught(recipe, ", ".join(recipe.additional_special_tokens), names)
+    if not ends_learn(model, recipe):
+        raise _untaught(recipe, recipe.additional_special_tokens, embeddings_and_head(model))
 
 
-def _untaught(recipe: Recipe, tokens: str, names: "tuple[str, ...] | list[str]") -> SetupFailed:
-    return SetupFailed(
-        f"the model {recipe.model} has never met {tokens}, and an adapter alone cannot teach them",
-        f"llmlab launch --set lora.modules_to_save=[{','.join(names)}]",
-    )
+def _untaught(recipe: Recipe, tokens: Iterable[str], ends: Iterable[str]) -> SetupFailed:
+    return SetupFailed(UNTAUGHT.format(model=recipe.model, tokens=", ".join(tokens)), f"llmlab launch --set {whole(ends)}")

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from llmlab.recipe import Recipe
+from llmlab.recipe.adapters import whole
 from llmlab.trainer.data.token_dataset import Tokens
 from llmlab.trainer.device import Say
 from llmlab.trainer.failures import SetupFailed
 from llmlab.trainer.model import stop_tokens
-from llmlab.trainer.model.adapter import embeddings_and_head
+from llmlab.trainer.model.adapter import embeddings_and_head, ends_learn
 
 NOTHING = 1e-16
 """The largest number of a row that nothing was ever learned in: weight decay leaves 1e-23 (unsloth_zoo's `fix_untrained_tokens`)."""
@@ -37,14 +38,13 @@ def check_met(model: Any, tokenizer: Any, recipe: Recipe, tokens: Tokens, say: S
         learned = sorted({*learned, *(set(rows) & set(tokenizer.convert_tokens_to_ids(stop_tokens.taught(tokenizer))))})
     if not read and not learned:
         return
-    names = embeddings_and_head(model)
-    if recipe.method == "full" or set(names) <= set(recipe.lora.modules_to_save):
+    if ends_learn(model, recipe):
         say(f"the model has never met {_words(tokenizer, sorted({*read, *learned}))}: it learns them now")
         return
     if learned:
         raise SetupFailed(
             f"the model {recipe.model} has never met {_words(tokenizer, learned)}, which it is to say, and an adapter cannot teach it",
-            f"llmlab launch --set lora.modules_to_save=[{','.join(names)}]",
+            f"llmlab launch --set {whole(embeddings_and_head(model))}",
         )
     say(f"warning: the model has never met {_words(tokenizer, read)}: they mean nothing to it, and all the same")
 

@@ -1,5 +1,6 @@
 """The training itself: a step, over and over, and what happens between steps.
 
-`steps` is the loop; `batches` (which examples a step trains), `schedule` (its learning rate and random numbers), `weights` (what learns).
-Between steps: `evaluate`, `saving` and `checkpoints`, `metrics` with their `trackers`, `speed`.
+`training_loop` takes the steps; `sampler` says which examples a step trains, `lr_schedule` its learning rate, `optimizers` how weights
+move, `trainable_state` what learns. Between steps: `evaluate`, `async_checkpoint` and `checkpoints`, `metrics_file` with its `trackers`,
+`throughput`.
 """

@@ -47,7 +47,7 @@ def build(recipe: Recipe, parameters: Parameters) -> torch.optim.Optimizer:
 
 
 def take(optimizer: torch.optim.Optimizer, parameters: Parameters, *, keep: bool = True) -> dict[str, Tensor]:
-    """A copy of the optimizer's moments, as `weights.take` of weights."""
+    """A copy of the optimizer's moments, as `trainable_state.take` of weights."""
     moments = {
         f"{name}.{moment}": torch.as_tensor(optimizer.state[parameter][moment])
         for name, parameter in parameters.items()
