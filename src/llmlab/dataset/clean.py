@@ -40,9 +40,15 @@ def clean(source: Path, target: Path) -> int:
         if rows == ".csv":
             return _clean_csv(source, out)
         for line in _good(read_all(source)):
-            out.write(line.raw.strip(b" \t\r\n").replace(b"\n", b" ") + b"\n")
+            out.write(_as_line(line, rows) + b"\n")
             count += 1
     return count
+
+
+def _as_line(line: Line, rows: str) -> bytes:
+    """A row on one line: as the user wrote it, but for a bare list of messages, with which a `.json` file would be an array of its own."""
+    written = line.raw.strip(b" \t\r\n").replace(b"\n", b" ")
+    return orjson.dumps(line.row) if rows == ".json" and written.startswith(b"[") else written
 
 
 def anew(source: Path, target: Path, name: str, file: int, verdicts: Verdicts) -> int:
