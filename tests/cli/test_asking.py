@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.aws import instances
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock
 from llmlab.commands.sandbox import own_folder_first
 from llmlab.contract import EndReason
 from llmlab.errors import ExitCode, Interrupted
+from llmlab.lifecycle import instances
 from llmlab.ui import Ui
 
 from .conftest import CommandLine, Terminal, assert_runs
@@ -24,7 +24,7 @@ QUESTION = "start g6.xlarge, spot, for at most 1 hour, $"
 
 
 def alive(aws: Aws) -> int:
-    return sum(one.alive for one in instances.find(aws))
+    return sum(one.alive for one in instances.find(aws.ec2, aws.names))
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--wait",)], ids=["words", "json", "wait"])

@@ -1,15 +1,16 @@
 """`doctor --gpu`: price and question first, then the very launch that `launch` makes, of a model of its own."""
 
 from llmlab import contract
-from llmlab.aws import documents, instances
+from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import GPU_CHECK, RunKeys, Spec
+from llmlab.lifecycle import instances
 
 from .conftest import CommandLine
 
 
 def alive(aws: Aws) -> list[str]:
-    return [one.id for one in instances.find(aws) if one.alive]
+    return [one.id for one in instances.find(aws.ec2, aws.names) if one.alive]
 
 
 def test_a_gpu_is_checked_by_a_run_of_minutes_after_its_price_and_a_question(ready: CommandLine, lab_aws: Aws) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from llmlab.aws import documents, ecr_images, instances
+from llmlab.aws import documents, ecr_images
 from llmlab.aws.session import Aws
 from llmlab.contract import IMAGE_LABEL, VERSION, Attempt, Pool, RunKeys, Spec, Tag
-from llmlab.lifecycle import pool_order, schedule_requests
+from llmlab.lifecycle import instances, one_time_schedules, pool_order
 from llmlab.sandbox import market
 
 from .conftest import CommandLine, assert_runs, put_dataset, put_image
@@ -26,7 +26,7 @@ def schedules_of(aws: Aws) -> list[dict[str, Any]]:
 
 
 def alive(aws: Aws) -> list[str]:
-    return [one.id for one in instances.find(aws) if one.alive]
+    return [one.id for one in instances.find(aws.ec2, aws.names) if one.alive]
 
 
 def nothing_left(aws: Aws) -> bool:
@@ -94,14 +94,14 @@ def test_a_launch_makes_an_instance_its_documents_and_its_deadline(ready: Comman
     assert facts["full_cost"] == pytest.approx((attempt.price + beside) * 2)
     assert facts["most_cost"] == pytest.approx(2 * (beside + max(pool.spot_price or 0 for pool in spec.pools)))
     schedule, alarm = sorted(schedules_of(lab_aws), key=lambda one: str(one["Name"]))
-    assert alarm["Name"] == schedule_requests.wake_name(facts["run"])
+    assert alarm["Name"] == one_time_schedules.wake_name(facts["run"])
     assert alarm["Target"]["Arn"].endswith(f"function:{lab_aws.names.watchdog}")
-    assert json.loads(alarm["Target"]["Input"]) == schedule_requests.wake_event(facts["run"])
-    assert schedule_requests.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
+    assert json.loads(alarm["Target"]["Input"]) == one_time_schedules.wake_event(facts["run"])
+    assert one_time_schedules.schedule_moment(alarm["ScheduleExpression"]) == ready.clock.now() + timedelta(seconds=120)
     assert schedule["Target"]["Arn"].endswith("ec2:terminateInstances")
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
-    (machine,) = instances.find(lab_aws, facts["run"])
-    assert (machine.attempt, machine.deadline, machine.spot) == (1, attempt.deadline, True)
+    (machine,) = instances.find(lab_aws.ec2, lab_aws.names, run=facts["run"])
+    assert (machine.attempt, machine.deadline_tag, machine.spot) == (1, attempt.deadline, True)
 
 
 def test_a_launch_on_demand_and_one_that_falls_back_to_it_start(ready: CommandLine, lab_aws: Aws) -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from llmlab.aws import documents, instances, run_names
+from llmlab.aws import documents, run_names
 from llmlab.aws.session import Aws
 from llmlab.contract import EndReason, RunKeys, Spec
 from llmlab.errors import ExitCode
-from llmlab.lifecycle import objects
+from llmlab.lifecycle import instances, objects
 from llmlab.ops import naming
 
 from .conftest import CommandLine
@@ -130,4 +130,4 @@ def test_a_claim_that_cannot_be_read_keeps_nobody_from_the_name(ready: CommandLi
     run, _ = launch(ready, "--name", "faq-v2")
     assert ready("status", "faq-v2", "--json").json["run"]["run"] == run
     assert naming.claim(lab_aws, "faq-v2", run, ready.clock) is False
-    assert [one.run for one in instances.find(lab_aws)] == [run]
+    assert [one.run for one in instances.find(lab_aws.ec2, lab_aws.names)] == [run]

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from llmlab import contract
-from llmlab.aws import documents, instances
+from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys
 from llmlab.errors import LabError
+from llmlab.lifecycle import instances
 
 from .conftest import CommandLine
 
@@ -42,7 +43,7 @@ def test_an_odd_tag(ready: CommandLine, lab_aws: Aws) -> None:
         assert states(ready)[run] == "starting"
     assert ready("stop", run, "--now").code == 0
     assert ready("teardown", "--yes").code == 0
-    assert not [one for one in instances.find(lab_aws) if one.alive]
+    assert not [one for one in instances.find(lab_aws.ec2, lab_aws.names) if one.alive]
 
 
 @pytest.mark.slow  # a lab for each document

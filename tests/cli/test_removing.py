@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from llmlab.aws import documents, instances
+from llmlab.aws import documents
 from llmlab.aws.session import Aws
 from llmlab.contract import EndReason, RunKeys
 from llmlab.errors import ExitCode
-from llmlab.lifecycle import deleting
+from llmlab.lifecycle import deleting, instances
 from tests.sampling import sampled
 
 from .conftest import CommandLine

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from llmlab import contract
-from llmlab.aws import documents, instances, sessions
+from llmlab.aws import documents, sessions
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, EndReason, Heartbeat, LogStream, Marker, Progress, RunKeys, Stop
 from llmlab.errors import LabError
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import instances, one_time_schedules
 from llmlab.ops import run_marker, runs
 from llmlab.ops.connect import ATTACH
 
@@ -38,7 +38,7 @@ def finish(ready: CommandLine, aws: Aws, run: str, reason: EndReason, detail: st
     marker = Marker(run, reason, contract.build_timestamp(ready.clock.now()), 1, detail, "", 100, 100, 0.5, 0.25, cost)
     documents.write(aws, bucket, keys.success if reason is EndReason.COMPLETED else keys.failure, marker)
     documents.touch(aws, bucket, keys.ended(reason))
-    instances.terminate(aws, [one.id for one in instances.find(aws, run)])
+    instances.terminate(aws.ec2, [one.id for one in instances.find(aws.ec2, aws.names, run=run)])
 
 
 def log(ready: CommandLine, aws: Aws, run: str, stream: LogStream, *lines: str, attempt: int = 1) -> None:
@@ -223,13 +223,13 @@ def test_stop_asks_then_ends_by_tag_and_marks(ready: CommandLine, lab_aws: Aws) 
     assert result.code == 0
     assert documents.read(lab_aws, Stop, lab_aws.names.outputs_bucket, RunKeys(run).stop)
     assert f"ending {instance}" in result.err
-    assert not [one for one in instances.find(lab_aws, run) if one.alive]
+    assert not [one for one in instances.find(lab_aws.ec2, lab_aws.names, run=run) if one.alive]
     marker = documents.read(lab_aws, Marker, lab_aws.names.outputs_bucket, RunKeys(run).failure)
     assert marker
     assert marker.reason is EndReason.STOPPED_BY_USER
     assert ready("status", run, "--json").json["run"]["state"] == "stopped"
     schedules = lab_aws.client("scheduler").list_schedules(GroupName=lab_aws.names.schedule_group)["Schedules"]
-    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [schedule_requests.wake_name(run)], (
+    assert [one["Name"] for one in schedules if one["Name"].startswith(run)] == [one_time_schedules.wake_name(run)], (
         "what tells people of the end, and then goes"
     )
     again = ready("stop", run)
@@ -244,7 +244,7 @@ def test_stop_ends_every_instance_of_the_run_and_no_other(ready: CommandLine, la
     tags = [{"Key": "Run", "Value": run}, {"Key": "Attempt", "Value": "2"}]
     lab_aws.ec2.create_tags(Resources=[twin["instance"]], Tags=tags)  # type: ignore[arg-type]
     assert len(ready("stop", run, "--now", "--json").json["terminated"]) == 2
-    assert [one.id for one in instances.find(lab_aws) if one.alive] == [kept]
+    assert [one.id for one in instances.find(lab_aws.ec2, lab_aws.names) if one.alive] == [kept]
     assert other
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from llmlab import __version__, contract
 from llmlab.contract import PROJECT, Attempt, EndReason, Manifest, Marker, RunKeys
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from tests.faults.before import ADAPTER, DOCKER_WORDS, the_run
 from tests.faults.keeper import Outcome, apart
 from tests.faults.stage import Stage, tags
@@ -49,8 +49,8 @@ def one_launch(stage: Stage, first: Outcome, way: Way) -> None:
     assert not stray, f"instances have no run: {stray}"
     timers_of_runs = {name for name in stage.schedules() if not name.startswith(PROJECT)}
     assert len(stage.instances()) >= 1
-    assert timers_of_runs <= {schedule_requests.schedule_name(run, 1) for run in runs} | {
-        schedule_requests.wake_name(run) for run in runs
+    assert timers_of_runs <= {one_time_schedules.schedule_name(run, 1) for run in runs} | {
+        one_time_schedules.wake_name(run) for run in runs
     }, timers_of_runs
     if first.killed:
         whole = [run for run in runs if run in {tags(one).get("Run") for one in stage.instances()}]
@@ -70,7 +70,7 @@ def owned(stage: Stage, run: str, *, killed: bool = False) -> None:
         assert RunKeys(run).spec in keys
         assert RunKeys(run).attempt(number) in keys
         deadline = stage.eyes.client("scheduler").get_schedule(
-            GroupName=stage.eyes.names.schedule_group, Name=schedule_requests.schedule_name(run, number)
+            GroupName=stage.eyes.names.schedule_group, Name=one_time_schedules.schedule_name(run, number)
         )
         aimed = instance["InstanceId"] in deadline["Target"]["Input"]
         assert aimed or killed, f"the deadline of {instance['InstanceId']} is not aimed at it"
@@ -97,7 +97,7 @@ def one_stop(stage: Stage, _first: Outcome, _way: Way) -> None:
     assert keys.success not in there
     assert [key for key in there if key.startswith(contract.ENDED)] == [keys.ended(EndReason.STOPPED_BY_USER)]
     assert not stage.instances()
-    assert not {schedule_requests.schedule_name(keys.run, number) for number in (1, 2)} & stage.schedules()
+    assert not {one_time_schedules.schedule_name(keys.run, number) for number in (1, 2)} & stage.schedules()
 
 
 def saved_stop(stage: Stage, first: Outcome, way: Way) -> None:
@@ -161,7 +161,7 @@ def lives_on(stage: Stage, _first: Outcome, _way: Way) -> None:
     assert newest.instance == instance["InstanceId"]
     named = [stage.read(Attempt, bucket, keys.attempt(number)).instance for number in numbers]
     assert len([one for one in named if one]) == 2, named
-    assert schedule_requests.wake_name(run) in stage.schedules()
+    assert one_time_schedules.wake_name(run) in stage.schedules()
 
 
 def has_ended(reason: EndReason) -> Callable[[Stage, Outcome, Way], None]:

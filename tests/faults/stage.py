@@ -16,7 +16,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, ManualClock, SystemClock
 from llmlab.contract import PROJECT, Env, Names
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.watchdog import events, handler
 from llmlab.watchdog.reconcile import Watchdog
 from tests.account import everything
@@ -76,9 +76,9 @@ class Stage:
     def ring(self) -> None:
         """Let the alarm clocks of runs that are due go off, as EventBridge Scheduler would."""
         scheduler = self.eyes.client("scheduler")
-        for name in sorted(name for name in self.schedules() if name.endswith(schedule_requests.wake_name(""))):
+        for name in sorted(name for name in self.schedules() if name.endswith(one_time_schedules.wake_name(""))):
             found = scheduler.get_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
-            if schedule_requests.schedule_moment(found["ScheduleExpression"]) <= self.clock.now():
+            if one_time_schedules.schedule_moment(found["ScheduleExpression"]) <= self.clock.now():
                 scheduler.delete_schedule(GroupName=self.eyes.names.schedule_group, Name=name)
                 self.do(self.woken(json.loads(found["Target"]["Input"])))
 

@@ -83,8 +83,9 @@ def test_a_role_that_lambda_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> No
 @pytest.mark.slow
 def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") -> None:
     from llmlab import stack
-    from llmlab.aws import one_time_schedules
-    from llmlab.lifecycle.schedule_requests import create_schedule_request, schedule_name
+    from llmlab.aws import scheduling
+    from llmlab.lifecycle import one_time_schedules
+    from llmlab.lifecycle.one_time_schedules import create_schedule_request, schedule_name
 
     clock = ManualClock(NOW)
     apply(plan(stack.build(Settings(), lab_aws, clock)))
@@ -95,11 +96,11 @@ def test_a_role_that_scheduler_does_not_see_yet_is_waited_for(lab_aws: "Aws") ->
     )
     end = refusing(lab_aws, *SCHEDULER, times=3)
     try:
-        one_time_schedules.create(lab_aws, request, clock)
+        scheduling.put(lab_aws, request, clock)
     finally:
         end()
     assert (clock.now() - before).total_seconds() >= 15
-    assert one_time_schedules.delete(lab_aws, lab_aws.names.schedule_group, schedule_name(run, 1))
+    assert one_time_schedules.delete(lab_aws.client("scheduler"), lab_aws.names, schedule_name(run, 1))
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ BUGS = (
     Bug(
         "the old deadline stays",
         "watchdog/start_attempt.py",
-        "    schedules.delete_deadline(tools, snapshot.newest)\n",
+        "    tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))\n",
         "",
         "the one-time schedules of attempts that are over pile up",
         ("unit/test_watchdog_starting.py",),
@@ -53,7 +53,7 @@ BUGS = (
     ),
     Bug(
         "local time in a schedule by UTC",
-        "lifecycle/schedule_requests.py",
+        "lifecycle/one_time_schedules.py",
         "datetime.fromtimestamp(moment, UTC).strftime(AT)",
         "datetime.fromtimestamp(moment).strftime(AT)",
         "a laptop in Berlin sets every deadline an hour late",

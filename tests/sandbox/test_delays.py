@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from llmlab import contract
-from llmlab.aws import instances
 from llmlab.aws.owned import AwsResource, Ec2Resource
 from llmlab.aws.session import Aws, AwsError, Denied
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import PROJECT, Complete, DataFile, EndReason, Marker, RunKeys
+from llmlab.lifecycle import instances
 from llmlab.ops import run_status, start
 from llmlab.sandbox.completion_delays import DELAY, note
 from llmlab.sandbox.completion_lambda import RUNTIME

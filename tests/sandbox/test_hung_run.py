@@ -13,7 +13,7 @@ from llmlab.aws.session import Aws
 from llmlab.aws.user_data import UserData
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import PROJECT, Attempt, EndReason, Marker, RunKeys
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox.server import Sandbox
 from llmlab.watchdog.records import RunStore
 from tests.cli.conftest import CommandLine
@@ -123,12 +123,12 @@ def test_by_its_own_timer(lab: Lab) -> None:
 def test_by_its_one_time_schedule(lab: Lab) -> None:
     """EventBridge Scheduler calls EC2 itself; the watchdog is deleted."""
     attempt = lab.launch("#!/bin/bash\n" + HANG)
-    own = schedule_requests.schedule_name(attempt.run, 1)
+    own = one_time_schedules.schedule_name(attempt.run, 1)
     lab.aws.client("lambda").delete_function(FunctionName=lab.aws.names.watchdog)
     lab.forget(lambda name: name == own)
     lab.assert_ends_at_its_deadline(attempt)
     left = {name for _, name in lab.schedules()}
-    assert left <= {schedule_requests.wake_name(attempt.run)}, (
+    assert left <= {one_time_schedules.wake_name(attempt.run)}, (
         "but for the one that a call sets which was under way when the function was deleted"
     )
 
@@ -136,7 +136,7 @@ def test_by_its_one_time_schedule(lab: Lab) -> None:
 def test_by_the_watchdog(lab: Lab) -> None:
     """Its schedule is lost and the machine has no timer; the hourly sweep is all there is. It also has the last word."""
     attempt = lab.launch("#!/bin/bash\n" + HANG)
-    own = schedule_requests.schedule_name(attempt.run, 1)
+    own = one_time_schedules.schedule_name(attempt.run, 1)
     lab.forget(lambda name: name != own)
     lab.sandbox.advance(3700)
     lab.until("the sweep to mend the schedule", lambda: own in {name for _, name in lab.schedules()})

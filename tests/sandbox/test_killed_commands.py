@@ -23,7 +23,7 @@ from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import ManualClock, SystemClock
 from llmlab.contract import PROJECT, DataFile, EndReason, Marker, RunKeys, dataset_prefix
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox import registry
 from llmlab.sandbox.service import Service
 from llmlab.watchdog import events
@@ -196,7 +196,7 @@ def _launch(stage: Killed) -> str:
         stage.clock.sleep(3 * 3600)
         stage.watchdog.wake(events.parse({"sweep": True}))
     assert not stage.instances()
-    gone_off = {schedule_requests.schedule_name(one, 1) for one in left}
+    gone_off = {one_time_schedules.schedule_name(one, 1) for one in left}
     assert stage.schedules() <= gone_off, "but for what has gone off by now, which nobody plays here"
     return run
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llmlab.contract import Names, Pool
-from llmlab.lifecycle import create_fleet, pool_order, schedule_requests
+from llmlab.lifecycle import create_fleet, one_time_schedules, pool_order
 from llmlab.lifecycle.refusals import Refusal
 
 NAMES = Names("llm-tuning-lab", "123456789012", "us-east-1")
@@ -124,8 +124,8 @@ def test_the_answer_without_one_says_why(codes: list[str], refusal: Refusal) -> 
 
 def test_the_schedule_first_calls_the_watchdog_then_ec2_itself() -> None:
     deadline = int(datetime(2026, 11, 23, 18, 30, 5, tzinfo=UTC).timestamp())
-    created = schedule_requests.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
-    aimed = schedule_requests.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
+    created = one_time_schedules.create_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role")
+    aimed = one_time_schedules.aim_schedule_request(NAMES, run=RUN, attempt=1, deadline=deadline, role="arn:role", instance="i-1")
     assert created["ScheduleExpression"] == "at(2026-11-23T18:30:05)"
     assert created["ActionAfterCompletion"] == "DELETE"
     assert created["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"
@@ -174,7 +174,7 @@ def test_the_prices_of_now_replace_those_of_spot_pools_alone() -> None:
 
 
 def test_the_alarm_clock_of_a_run() -> None:
-    request = schedule_requests.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
-    assert request["Name"] == schedule_requests.wake_name(RUN)
+    request = one_time_schedules.wake_request(NAMES, run=RUN, moment=1_795_458_605, role="arn:role")
+    assert request["Name"] == one_time_schedules.wake_name(RUN)
     assert json.loads(request["Target"]["Input"]) == {"wake": {"run": RUN}}
     assert request["Target"]["Arn"] == "arn:aws:lambda:us-east-1:123456789012:function:llm-tuning-lab-watchdog"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmlab import contract
-from llmlab.aws.instances import Instance
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Manifest, Marker, Progress, RunState, Spec
+from llmlab.lifecycle.instances import Instance
 from llmlab.ops.run_status import assemble, derive, remaining
 
 RUN = "20261124-000000-abcd"
@@ -35,7 +35,7 @@ def marker(reason: EndReason) -> Marker:
 
 
 def machine(state: str) -> Instance:
-    return Instance("i-1", state, RUN, 1, "g6.xlarge", "us-east-1a", spot=True, launched=START)
+    return Instance("i-1", "g6.xlarge", "us-east-1a", state, START, spot=True, tags={"Run": RUN, "Attempt": "1"})
 
 
 def spec() -> Spec:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from llmlab.contract import Names
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 
 NAMES = Names("lab", "123456789012", "eu-central-1")
 
@@ -26,18 +26,18 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moment=st.integers(0, 4_000_000_000))
 def test_a_schedule_goes_off_at_its_moment_in_any_time_zone(zone: str, moment: int) -> None:
-    deadline = schedule_requests.create_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role")
-    aimed = schedule_requests.aim_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role", instance="i-1")
-    alarm = schedule_requests.wake_request(NAMES, run="r", moment=moment, role="role")
+    deadline = one_time_schedules.create_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role")
+    aimed = one_time_schedules.aim_schedule_request(NAMES, run="r", attempt=1, deadline=moment, role="role", instance="i-1")
+    alarm = one_time_schedules.wake_request(NAMES, run="r", moment=moment, role="role")
     for request in (deadline, aimed, alarm):
         assert request["ScheduleExpressionTimezone"] == "UTC"
-        assert schedule_requests.schedule_moment(request["ScheduleExpression"]).timestamp() == moment
+        assert one_time_schedules.schedule_moment(request["ScheduleExpression"]).timestamp() == moment
 
 
 def test_the_words_of_a_schedule(zone: str) -> None:
     """Noon of a summer's day by UTC, when Berlin is two hours ahead."""
     moment = datetime(2026, 7, 1, 12, tzinfo=UTC).timestamp()
-    assert schedule_requests.wake_request(NAMES, run="r", moment=moment, role="role")["ScheduleExpression"] == "at(2026-07-01T12:00:00)"
+    assert one_time_schedules.wake_request(NAMES, run="r", moment=moment, role="role")["ScheduleExpression"] == "at(2026-07-01T12:00:00)"
 
 
 def test_the_other_unit_tests_do_not_run_in_utc() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Marker
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.watchdog import events, notifications
 from llmlab.watchdog.policy import Mark, Resume, decide
 from llmlab.watchdog.reconcile import Watchdog
@@ -30,9 +30,9 @@ def test_an_interruption_becomes_one_new_attempt_however_often_it_is_told(lab: L
     assert (tags["Attempt"], tags["Deadline"]) == ("2", str(second.deadline))
     assert lab.end(1).reason is EndReason.SPOT_INTERRUPTED
     schedule = lab.aws.client("scheduler").get_schedule(
-        GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 2)
+        GroupName=lab.aws.names.schedule_group, Name=one_time_schedules.schedule_name(RUN, 2)
     )
-    assert schedule["Target"]["Arn"] == schedule_requests.TERMINATE
+    assert schedule["Target"]["Arn"] == one_time_schedules.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [second.instance]}
 
 
@@ -59,13 +59,13 @@ def test_strangers_are_not_ours(lab: Lab) -> None:
     assert lab.wake({"sweep": True}) == ["ignored", "swept"]  # our run has no attempt yet
     assert [instance["InstanceId"] for instance in lab.live()] == [stranger]
     assert lab.wake({"something": "else"}) == ["ignored"]
-    assert lab.wake(schedule_requests.wake_event("../../etc")) == ["ignored"]
+    assert lab.wake(one_time_schedules.wake_event("../../etc")) == ["ignored"]
 
 
 def test_the_deadline_event_ends_the_attempts_instance_and_no_other(lab: Lab) -> None:
     first, second = lab.launch(1), lab.launch(2)
     ended(lab, 1, EndReason.SPOT_INTERRUPTED)
-    assert lab.wake(schedule_requests.deadline_event(RUN, 1))[0] == "terminated"
+    assert lab.wake(one_time_schedules.deadline_event(RUN, 1))[0] == "terminated"
     assert [instance["InstanceId"] for instance in lab.live()] == [second.instance]
     assert first.instance != second.instance
 
@@ -91,7 +91,7 @@ def test_the_sweep_mends_a_missing_schedule(lab: Lab) -> None:
     assert lab.wake({"sweep": True}) == ["wait", "told", "scheduled", "swept"]
     assert lab.wake({"sweep": True}) == ["wait", "swept"]
     schedule = lab.aws.client("scheduler").get_schedule(
-        GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 1)
+        GroupName=lab.aws.names.schedule_group, Name=one_time_schedules.schedule_name(RUN, 1)
     )
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
@@ -101,12 +101,12 @@ def test_the_sweep_aims_a_schedule_whose_start_was_cut_short(lab: Lab) -> None:
     attempt, scheduler = lab.launch(), lab.aws.client("scheduler")
     role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
     scheduler.create_schedule(
-        **schedule_requests.create_schedule_request(lab.aws.names, run=RUN, attempt=1, deadline=attempt.deadline, role=role)
+        **one_time_schedules.create_schedule_request(lab.aws.names, run=RUN, attempt=1, deadline=attempt.deadline, role=role)
     )
     assert "scheduled" in lab.wake({"sweep": True})
     assert "scheduled" not in lab.wake({"sweep": True})
-    schedule = scheduler.get_schedule(GroupName=lab.aws.names.schedule_group, Name=schedule_requests.schedule_name(RUN, 1))
-    assert schedule["Target"]["Arn"] == schedule_requests.TERMINATE
+    schedule = scheduler.get_schedule(GroupName=lab.aws.names.schedule_group, Name=one_time_schedules.schedule_name(RUN, 1))
+    assert schedule["Target"]["Arn"] == one_time_schedules.TERMINATE
     assert json.loads(schedule["Target"]["Input"]) == {"InstanceIds": [attempt.instance]}
 
 
@@ -198,8 +198,8 @@ def test_a_marker_whose_listing_is_missing_gets_it(lab: Lab) -> None:
 
 
 def test_the_events_that_are_understood() -> None:
-    assert events.parse(schedule_requests.wake_event(RUN)) == events.Wake(RUN)
-    assert events.parse(schedule_requests.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
+    assert events.parse(one_time_schedules.wake_event(RUN)) == events.Wake(RUN)
+    assert events.parse(one_time_schedules.deadline_event(RUN, 3)) == events.Deadline(RUN, 3)
     assert events.parse({"wake": "now"}) == events.Unknown("['wake']")
 
 

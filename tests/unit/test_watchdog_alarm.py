@@ -5,9 +5,9 @@ from typing import Any
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog.followup import BOOT_SECONDS, next_look
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot
 from llmlab.watchdog.termination import AFTERMATH_SECONDS
 
@@ -30,7 +30,7 @@ def wait(after: timedelta, state: str = "running", end: AttemptEnd | None = None
         zone="us-east-1a", price=0.3, launched=at, **claim,
     )  # fmt: skip
     tags = {"Run": RUN, "Attempt": "1", "Deadline": str(attempt.deadline)}
-    machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", state, LAUNCHED, spot=True, tags=tags)
+    machine = Instance("i-1", "g6.xlarge", "us-east-1a", state, LAUNCHED, spot=True, tags=tags)
     now = LAUNCHED + after
     moment = next_look(RunSnapshot(Records(SPEC, (attempt,), {1: end} if end else {}), (machine,), now), None, 6)
     return None if moment is None else moment - now.timestamp()

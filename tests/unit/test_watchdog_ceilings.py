@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from llmlab.contract import Charge, EndReason, Notice, PricePoint, build_timestamp
-from llmlab.lifecycle import billing, schedule_requests
+from llmlab.lifecycle import billing, one_time_schedules
 from llmlab.watchdog import followup
 from llmlab.watchdog.usage import UsageMeter
 
@@ -93,7 +93,7 @@ def test_without_prices_it_goes_on_with_the_one_of_the_launch(lab: Lab) -> None:
     lab.clock.sleep(3 * 3600)
     assert "terminated" not in lab.wake({"sweep": True})
     lab.clock.sleep(20 * 60)
-    assert "terminated" in lab.wake(schedule_requests.wake_event(RUN))
+    assert "terminated" in lab.wake(one_time_schedules.wake_event(RUN))
 
 
 # ---------------------------------------------------------------- the alarm itself

@@ -7,7 +7,7 @@ import pytest
 
 from llmlab.clock import Clock
 from llmlab.contract import EndReason
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.watchdog.events import Sweep
 
 from .watchdog_lab import KEYS, RUN, Lab
@@ -42,7 +42,7 @@ def test_a_clock_that_jumps(lab: Lab, off: float) -> None:
         sweep(lab, off)
         sweep(lab, 0)
         assert lab.live(), "an hour too early at most"
-    (deadline,) = [moment for name, moment in lab.schedules().items() if name == schedule_requests.schedule_name(RUN, 1)]
+    (deadline,) = [moment for name, moment in lab.schedules().items() if name == one_time_schedules.schedule_name(RUN, 1)]
     assert deadline.timestamp() == attempt.deadline, "which calls EC2 by Scheduler's clock, whatever ours says"
     lab.clock.sleep(2 * HOUR + 1)
     sweep(lab, max(0, off))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from llmlab.contract import Attempt, EndReason, Notice
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 
 from .watchdog_lab import RUN, Lab, Life, dies, ended, gone, warned
 
@@ -81,7 +81,7 @@ def test_wherever_a_function_dies_one_attempt_follows(lab: Lab, count: int, goes
     assert with_instance[-1].hours_before == pytest.approx(0.5, abs=0.01)
     assert lab.end(1).reason is EndReason.SPOT_INTERRUPTED
     assert {(1, Notice.INTERRUPTION), (with_instance[-1].number, Notice.START)} <= lab.told()
-    assert schedule_requests.schedule_name(RUN, with_instance[-1].number) in lab.schedules()
+    assert one_time_schedules.schedule_name(RUN, with_instance[-1].number) in lab.schedules()
 
 
 CALLS = 13
@@ -140,9 +140,9 @@ def test_wherever_a_function_dies_the_end_is_marked_and_told(lab: Lab, count: in
 def test_wherever_a_function_dies_an_instance_without_money_is_gone_for_its_cost(lab: Lab, count: int) -> None:
     lab.launch(max_cost=0.3)
     lab.clock.sleep(3600)
-    dies(lab, schedule_requests.wake_event(RUN), count)
+    dies(lab, one_time_schedules.wake_event(RUN), count)
     lab.clock.sleep(60)
-    lab.wake(schedule_requests.wake_event(RUN))
+    lab.wake(one_time_schedules.wake_event(RUN))
     assert lab.live() == []
     marker = lab.marker()
     assert marker
@@ -152,7 +152,7 @@ def test_wherever_a_function_dies_an_instance_without_money_is_gone_for_its_cost
 def events_of(first: Attempt) -> list[dict[str, object]]:
     return [
         warned(first), gone(first, "shutting-down"), gone(first), {"sweep": True},
-        schedule_requests.wake_event(RUN), gone(first, "running"),
+        one_time_schedules.wake_event(RUN), gone(first, "running"),
     ]  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_interruptions_deaths_and_refusals_by_chance(lab: Lab, seed: int) -> Non
             lab.clock.sleep(chance.choice([5, 70, 700]))
         elif what != "kill":
             event = {"event": gone(chance.choice([newest.instance or first.instance, first.instance])), "sweep": {"sweep": True}}
-            dies(lab, event.get(what, schedule_requests.wake_event(RUN)), chance.choice([1, 2, 3, 5, 7, 9, 1000, 1000]))
+            dies(lab, event.get(what, one_time_schedules.wake_event(RUN)), chance.choice([1, 2, 3, 5, 7, 9, 1000, 1000]))
         check(lab)
     lab.allow()
     for _ in range(12):

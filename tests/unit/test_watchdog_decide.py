@@ -8,10 +8,10 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, Spec, Stop
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog import policy as rules
 from llmlab.watchdog.policy import Decision, Mark, Resume, Wait, decide
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -36,9 +36,9 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
     return dataclasses.replace(made, **changes)
 
 
-def machine(state: str = "terminated", cause: str = "Server.SpotInstanceTermination", number: int = 1) -> LabInstance:
+def machine(state: str = "terminated", cause: str = "Server.SpotInstanceTermination", number: int = 1) -> Instance:
     tags = {"Run": RUN, "Attempt": str(number)}
-    return LabInstance(f"i-{number}", "g6.xlarge", "us-east-1a", state, START, spot=True, cause=cause, tags=tags)
+    return Instance(f"i-{number}", "g6.xlarge", "us-east-1a", state, START, spot=True, state_reason=cause, tags=tags)
 
 
 def end(number: int, reason: EndReason, *, step: int = 0, hours: float = 1.0, ended: datetime = START) -> AttemptEnd:
@@ -51,7 +51,7 @@ def about(
     return Records(spec, attempts, {one.number: one for one in ends or []}, marker, stop)
 
 
-def decided(records: Records, *machines: LabInstance, now: datetime = NOW) -> Decision:
+def decided(records: Records, *machines: Instance, now: datetime = NOW) -> Decision:
     return decide(RunSnapshot(records, machines, now), 40, {})
 
 

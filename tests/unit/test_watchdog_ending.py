@@ -6,8 +6,8 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot
 from llmlab.watchdog.termination import AFTERMATH_SECONDS, must_end
 
@@ -32,7 +32,7 @@ def why_it_must_go(after: timedelta) -> str | None:
     )  # fmt: skip
     end = AttemptEnd(RUN, 1, EndReason.COMPLETED, contract.build_timestamp(ENDED))
     tags = {"Run": RUN, "Attempt": "1", "Deadline": str(deadline)}
-    machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", "running", LAUNCHED, spot=True, tags=tags)
+    machine = Instance("i-1", "g6.xlarge", "us-east-1a", "running", LAUNCHED, spot=True, tags=tags)
     verdict = must_end(RunSnapshot(Records(SPEC, (attempt,), {1: end}), (machine,), ENDED + after), machine, 6)
     return verdict and verdict[0]
 

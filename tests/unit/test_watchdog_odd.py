@@ -9,10 +9,11 @@ from hypothesis import given, strategies as st
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, ContractError, EndReason, Manifest, Marker, Notice, RunKeys, Spec
-from llmlab.watchdog import followup, run_instances, termination
+from llmlab.lifecycle import instances
+from llmlab.lifecycle.instances import LONGEST_HOURS, Instance
+from llmlab.watchdog import followup, termination
 from llmlab.watchdog.policy import decide
 from llmlab.watchdog.records import Records
-from llmlab.watchdog.run_instances import LONGEST_HOURS, LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
 from .watchdog_lab import KEYS, RUN, Lab, ended
@@ -33,7 +34,7 @@ def test_an_instance_is_read_whatever_its_tags_say(key: str, value: str, reason:
         "InstanceId": "i-1", "State": {"Name": "running"}, "LaunchTime": NOW, "StateTransitionReason": f"({reason} GMT)",
         "Tags": [{"Key": key, "Value": value}],
     }  # fmt: skip
-    machine = run_instances.read(described)
+    machine = instances.parse(described)
     assert 0 <= machine.attempt < 10**12
     assert machine.deadline(6) <= NOW.timestamp() + LONGEST_HOURS * 3600
     assert datetime.fromtimestamp(machine.deadline(6), UTC)
@@ -154,7 +155,7 @@ def test_what_is_read_can_be_judged(kind: type[Any], data: st.DataObject) -> Non
     claim, end, marker = documents[Attempt], documents[AttemptEnd], documents[Marker]
     for ends, last in (({}, None), ({1: end}, None), ({1: end}, marker)):
         for state in ("running", "terminated"):
-            machine = LabInstance("i-1", "g6.xlarge", "us-east-1a", state, NOW, spot=True, tags={"Attempt": "1", "Run": RUN})
+            machine = Instance("i-1", "g6.xlarge", "us-east-1a", state, NOW, spot=True, tags={"Attempt": "1", "Run": RUN})
             sight = RunSnapshot(Records(SPEC, (claim,), ends, last), (machine,), NOW)
             decide(sight, 0, {})
             termination.must_end(sight, machine, 6)

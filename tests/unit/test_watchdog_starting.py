@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
 from llmlab.watchdog.policy import LAUNCH_SECONDS
 
@@ -17,7 +17,7 @@ def schedule_deadline(lab: Lab, attempt: int, deadline: int) -> None:
     scheduler: Any = lab.aws.client("scheduler")
     role = lab.aws.names.role_arn(lab.aws.names.scheduler_role)
     scheduler.create_schedule(
-        **schedule_requests.create_schedule_request(lab.aws.names, run=RUN, attempt=attempt, deadline=deadline, role=role)
+        **one_time_schedules.create_schedule_request(lab.aws.names, run=RUN, attempt=attempt, deadline=deadline, role=role)
     )
 
 
@@ -26,10 +26,10 @@ def test_the_deadline_of_an_attempt_that_is_over_goes_with_it(lab: Lab) -> None:
     for number in (1, 2, 3):
         if number == 1:
             schedule_deadline(lab, 1, attempt.deadline)
-        assert schedule_requests.schedule_name(RUN, number) in lab.schedules()
+        assert one_time_schedules.schedule_name(RUN, number) in lab.schedules()
         lab.clock.sleep(600)
         lab.wake(lab.kill(lab.attempts()[-1]))
-        assert set(lab.schedules()) == {schedule_requests.schedule_name(RUN, number + 1), schedule_requests.wake_name(RUN)}
+        assert set(lab.schedules()) == {one_time_schedules.schedule_name(RUN, number + 1), one_time_schedules.wake_name(RUN)}
 
 
 def test_what_the_watchdog_itself_has_started_is_noted_at_the_next_look(lab: Lab) -> None:

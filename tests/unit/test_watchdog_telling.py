@@ -7,7 +7,7 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import Charge, EndReason, Marker, Notice
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.watchdog import notifications
 
 from .watchdog_lab import KEYS, RUN, Lab, ended, gone, warned
@@ -136,11 +136,11 @@ def test_the_end_with_its_cost_by_part(lab: Lab) -> None:
 def test_subjects_are_short_and_plain(lab: Lab) -> None:
     attempt = lab.launch(max_cost=0.2)
     lab.wake(warned(attempt))
-    lab.wake(schedule_requests.wake_event(RUN))
+    lab.wake(one_time_schedules.wake_event(RUN))
     lab.clock.sleep(35 * 60)
-    lab.wake(schedule_requests.wake_event(RUN))
+    lab.wake(one_time_schedules.wake_event(RUN))
     lab.clock.sleep(3600)
-    lab.wake(schedule_requests.wake_event(RUN))
+    lab.wake(one_time_schedules.wake_event(RUN))
     assert len(lab.sent()) == 4
     for subject, text in lab.sent():
         assert len(subject) <= 100

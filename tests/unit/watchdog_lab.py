@@ -11,7 +11,7 @@ from typing import Any
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
-from llmlab.lifecycle import billing, create_fleet, schedule_requests
+from llmlab.lifecycle import billing, create_fleet, one_time_schedules
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.cloud import MemoryCloud
 from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
@@ -281,11 +281,11 @@ class Lab:
 
     def schedules(self) -> dict[str, datetime]:
         found = self.aws.cloud.control.one_time
-        return {name: schedule_requests.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
+        return {name: one_time_schedules.schedule_moment(one["ScheduleExpression"]) for name, one in found.items()}
 
     @property
     def alarm(self) -> datetime | None:
-        return self.schedules().get(schedule_requests.wake_name(RUN))
+        return self.schedules().get(one_time_schedules.wake_name(RUN))
 
     def sleep_until_alarm(self) -> list[str]:
         """Let the alarm clock go off; what came of it."""
@@ -293,8 +293,8 @@ class Lab:
         assert moment is not None
         assert moment > self.clock.now()
         self.clock.time = moment
-        self.aws.cloud.drop(schedule_requests.wake_name(RUN))
-        return self.wake(schedule_requests.wake_event(RUN))
+        self.aws.cloud.drop(one_time_schedules.wake_name(RUN))
+        return self.wake(one_time_schedules.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
         records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)

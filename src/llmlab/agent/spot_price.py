@@ -1,7 +1,4 @@
-"""Spot prices of the pool this machine came from: AWS charges a spot instance the price in force at each time.
-
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/how-spot-instances-work.html
-"""
+"""Spot prices of the pool this machine came from."""
 
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab.agent.object_store import StoreError
 from llmlab.contract import PricePoint
-from llmlab.lifecycle import pool_order
+from llmlab.lifecycle import spot_prices
 
 
 class SpotPrices(Protocol):
@@ -33,10 +30,6 @@ class Ec2SpotPrices:
 
     def history(self, instance_type: str, zone: str, since: datetime) -> tuple[PricePoint, ...]:
         try:
-            pages = self.client.get_paginator("describe_spot_price_history").paginate(
-                **pool_order.spot_prices_request([instance_type], since, zone=zone)
-            )
-            items = [item for page in pages for item in page["SpotPriceHistory"]]
+            return spot_prices.history(self.client, instance_type, zone, since)
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"no spot prices of {instance_type} in {zone}, the last one known counts: {error}") from error
-        return pool_order.read_spot_prices(items)

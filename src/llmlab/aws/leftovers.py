@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from llmlab.aws import instances, secrets
+from llmlab.aws import secrets
 from llmlab.aws.buckets import OutputsBucket
 from llmlab.aws.budget import HOME
 from llmlab.aws.dashboard import mark
@@ -19,6 +19,7 @@ from llmlab.aws.pages import every
 from llmlab.aws.retired import SharedBudget, SharedDashboard
 from llmlab.aws.session import Aws, Denied, NotFound
 from llmlab.contract import LogStream
+from llmlab.lifecycle import instances
 
 EC2 = {
     "VPC": ("describe_vpcs", "Vpcs", "VpcId"),
@@ -110,7 +111,7 @@ def _ec2_command(kind: str, identity: str, region: str) -> str:
 
 
 def _instances(aws: Aws) -> Iterator[Leftover]:
-    for instance in instances.find(aws):
+    for instance in instances.find(aws.ec2, aws.names):
         if instance.alive or instance.state == "shutting-down":
             yield Leftover(
                 "instance", instance.id, command=f"aws ec2 terminate-instances --instance-ids {instance.id} --region {aws.region}"

@@ -3,14 +3,14 @@
 Every price says whether it is approximate. A type of which nobody knows a price has none, rather than a made-up one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from llmlab.aws import price_list
 from llmlab.aws.session import Aws, AwsError
-from llmlab.lifecycle import pool_order
+from llmlab.lifecycle import spot_prices
 
 APPROXIMATE = {
     "g4dn.xlarge": 0.526, "g4dn.2xlarge": 0.752, "g4dn.4xlarge": 1.204, "g4dn.8xlarge": 2.176, "g4dn.12xlarge": 3.912,
@@ -83,16 +83,5 @@ def spot(aws: Aws, types: Sequence[str], now: datetime, *, days: float = 0) -> d
 
     With the history's start set to now, AWS answers the price in force; with an earlier one also every change since.
     """
-    seen: dict[tuple[str, str], list[tuple[datetime, float]]] = {}
-    pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(
-        **pool_order.spot_prices_request(types, now - timedelta(days=days))
-    )
-    for page in pages:
-        for item in page["SpotPriceHistory"]:
-            seen.setdefault((str(item["InstanceType"]), item["AvailabilityZone"]), []).append((item["Timestamp"], float(item["SpotPrice"])))
-    return {key: SpotPrice(max(points)[1], *_ends(price for _, price in points)) for key, points in seen.items()}
-
-
-def _ends(values: Iterable[float]) -> tuple[float, float]:
-    every = sorted(values)
-    return every[0], every[-1]
+    prices = spot_prices.since(aws.ec2, types, now - timedelta(days=days))
+    return {place: SpotPrice(points[-1], min(points), max(points)) for place, points in prices.items()}

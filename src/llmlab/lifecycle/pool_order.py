@@ -6,10 +6,8 @@ Pure, standard library only: `launch` on the user's machine and the watchdog in 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
-from llmlab.contract import Attempt, Pool, PricePoint, build_timestamp
+from llmlab.contract import Attempt, Pool
 
 NEAR = 1.25
 """Pools whose cost for the same work is within this factor of the best one go into the same request."""
@@ -87,18 +85,3 @@ def highest_price(pools: Iterable[Pool], instance_type: str, zone: str) -> float
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-requests.html
     """
     return price_of(pools, instance_type, zone, spot=False)
-
-
-def spot_prices_request(instance_types: Iterable[str], since: datetime, *, zone: str = "") -> dict[str, Any]:
-    """The request for DescribeSpotPriceHistory's paginator: each pool's price in force at `since`, and every change after it.
-
-    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSpotPriceHistory.html
-    """
-    where = {"AvailabilityZone": zone} if zone else {}
-    return {"InstanceTypes": list(instance_types), "ProductDescriptions": ["Linux/UNIX"], "StartTime": since, **where}
-
-
-def read_spot_prices(items: Iterable[Mapping[str, Any]]) -> tuple[PricePoint, ...]:
-    """Parse the entries of DescribeSpotPriceHistory for one pool, oldest first."""
-    points = (PricePoint(build_timestamp(item["Timestamp"]), float(item["SpotPrice"])) for item in items)
-    return tuple(sorted(points, key=lambda point: point.at))

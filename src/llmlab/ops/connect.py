@@ -9,9 +9,10 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-from llmlab.aws import instances, sessions
+from llmlab.aws import sessions
 from llmlab.aws.session import Aws
 from llmlab.errors import LabError, UsageError
+from llmlab.lifecycle import instances
 
 PLUGIN = "session-manager-plugin"
 MOST_PORT = 65535
@@ -39,7 +40,8 @@ def connect(aws: Aws, run: str, *, profile: str = "", forward: str = "") -> Sess
     if plugin is None:
         raise LabError(f"{PLUGIN} is not installed, and AWS sessions need it", install_hint(sys.platform))
     alive = sorted(
-        (instance for instance in instances.find(aws, run) if instance.state == "running"), key=lambda instance: instance.attempt
+        (instance for instance in instances.find(aws.ec2, aws.names, run=run) if instance.state == "running"),
+        key=lambda instance: instance.attempt,
     )
     if not alive:
         raise LabError(f"{run} has no running instance", f"llmlab logs {run}")

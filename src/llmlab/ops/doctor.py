@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import chain
 
 from llmlab import stack
-from llmlab.aws import amis, ecr_images, idle_cost, instances, leftovers, prices, quotas
+from llmlab.aws import amis, ecr_images, idle_cost, leftovers, prices, quotas
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.permissions import denied_actions
 from llmlab.aws.session import OPERATOR_POLICY, Aws, BadCredentials, NoRegion, NotFound
@@ -18,6 +18,7 @@ from llmlab.clock import Clock
 from llmlab.config import Settings
 from llmlab.errors import LabError
 from llmlab.infra.plan import plan
+from llmlab.lifecycle import instances
 from llmlab.lifecycle.billing import dollars
 from llmlab.ops import gates, quota_increases
 from llmlab.ops.checkup import Check, Checkup, Health, Patient
@@ -174,12 +175,12 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
     now = patient.clock.now()
     over = [
         instance
-        for instance in instances.find(patient.aws)
-        if instance.alive and (instance.deadline is None or instance.deadline < now.timestamp())
+        for instance in instances.find(patient.aws.ec2, patient.aws.names)
+        if instance.alive and (instance.deadline_tag is None or instance.deadline_tag < now.timestamp())
     ]
     hourly, _ = prices.on_demand(patient.aws, sorted({instance.instance_type for instance in over}))
     for instance in over:
-        why = "has no deadline" if instance.deadline is None else "is past its deadline"
+        why = "has no deadline" if instance.deadline_tag is None else "is past its deadline"
         price = f", at most {dollars(hourly[instance.instance_type].dollars)} an hour" if instance.instance_type in hourly else ""
         mend = f"aws ec2 terminate-instances --instance-ids {instance.id} --region {patient.aws.region}"
         yield Check("leftovers", Health.FAILED, f"instance {instance.id} {why}{price}", mend)

@@ -7,12 +7,12 @@ The agent finds the checkpoint.
 from dataclasses import dataclass
 
 from llmlab import contract
-from llmlab.aws import documents, instances, run_names
+from llmlab.aws import documents, run_names
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
 from llmlab.contract import COMPLETE, Attempt, EndReason, RunKeys, Spec
 from llmlab.errors import Refused, UsageError
-from llmlab.lifecycle import billing, pool_order
+from llmlab.lifecycle import billing, instances, pool_order
 from llmlab.ops import naming
 from llmlab.ops.estimate import START_HOURS
 from llmlab.ops.preflight import check_cost, check_hours
@@ -99,7 +99,7 @@ def resume(aws: Aws, run: str, again: Again, clock: Clock, say: Say) -> Resumed:
 
 def _refuse_live(aws: Aws, before: Detail) -> None:
     run = before.run
-    alive = [instance for instance in instances.find(aws, run.run) if instance.alive]
+    alive = [instance for instance in instances.find(aws.ec2, aws.names, run=run.run) if instance.alive]
     if alive:
         raise Refused(f"{run.run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run.run}")
     if before.unseen:

@@ -10,11 +10,12 @@ from datetime import datetime
 from itertools import groupby
 
 from llmlab import contract
-from llmlab.aws import documents, instances, objects, run_names
+from llmlab.aws import documents, objects, run_names
 from llmlab.aws.objects import Version
 from llmlab.aws.session import Aws
 from llmlab.contract import RunKeys
 from llmlab.errors import LabError, Refused
+from llmlab.lifecycle import instances
 from llmlab.ops.runs import UnknownRun, detail, resolve
 
 
@@ -66,7 +67,7 @@ def _look(aws: Aws, run: str, now: datetime) -> tuple[Leaving, list[Version]]:
 
 def _over(aws: Aws, run: str, now: datetime) -> str | None:
     """The name of a run that is over. A run whose documents cannot be read is over where EC2 shows no instance of it."""
-    alive = [instance for instance in instances.find(aws, run) if instance.alive]
+    alive = [instance for instance in instances.find(aws.ec2, aws.names, run=run) if instance.alive]
     if alive:
         raise Refused(f"{run} has an instance: {alive[0].id} is {alive[0].state}", f"llmlab stop {run}")
     try:

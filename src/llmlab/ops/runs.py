@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from llmlab import contract
-from llmlab.aws import documents, instances, run_names
+from llmlab.aws import documents, run_names
 from llmlab.aws.documents import Ended
-from llmlab.aws.instances import Instance
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
 from llmlab.errors import LabError
+from llmlab.lifecycle import instances
+from llmlab.lifecycle.instances import Instance
 from llmlab.ops.run_status import Run, assemble, finished, hidden, unreadable
 
 SHOWN = 10
@@ -54,7 +55,7 @@ def listing(aws: Aws, now: datetime, *, every: bool = False) -> Listing:
     with ThreadPoolExecutor(16) as pool:
         runs_future = pool.submit(documents.runs, aws, bucket)
         ended_future = pool.submit(documents.ended, aws, bucket)
-        instances_future = pool.submit(instances.find, aws)
+        instances_future = pool.submit(instances.find, aws.ec2, aws.names)
         names_future = pool.submit(run_names.of_runs, aws)
         names, ended = runs_future.result(), ended_future.result()
         machines = by_run(instances_future.result())
@@ -115,7 +116,7 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
         heartbeat_future = pool.submit(documents.read, aws, Heartbeat, bucket, keys.status)
         marker_futures = [pool.submit(documents.read, aws, Marker, bucket, key) for key in (keys.success, keys.failure)]
         attempts_future = pool.submit(attempts, aws, run)
-        run_instances = instances.find(aws, run) if machines is None else machines
+        run_instances = instances.find(aws.ec2, aws.names, run=run) if machines is None else machines
         spec = spec_future.result()
         if spec is None:
             raise unknown(aws, run, documents.runs(aws, bucket))

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from llmlab import contract
-from llmlab.aws import documents, fleets, instances, one_time_schedules
+from llmlab.aws import documents, fleets, scheduling
 from llmlab.aws.fleets import NoPoolHadCapacity, SpotInUse
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
 from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
-from llmlab.lifecycle import billing, create_fleet, pool_order, schedule_requests
+from llmlab.lifecycle import billing, create_fleet, instances, one_time_schedules, pool_order
 from llmlab.lifecycle.create_fleet import PoolError
 from llmlab.ops import run_marker
 
@@ -72,11 +72,11 @@ def start(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, patien
         if attempt.number > 1:
             former_marker = run_marker.failure(aws, spec.run)
             run_marker.clear(aws, spec.run)
-        one_time_schedules.create(aws, _schedule(aws, attempt), clock)
+        scheduling.put(aws, _schedule(aws, attempt), clock)
         started = _instance(aws, spec, attempt, clock, say, patience, request)
         request.started = True
-        one_time_schedules.update(aws, _schedule(aws, started))
-        one_time_schedules.put(aws, alarm(aws, spec.run, clock), clock)
+        _move_deadline(aws, started)
+        scheduling.put(aws, alarm(aws, spec.run, clock), clock)
         documents.write(aws, bucket, key, started)
         if attempt.number > 1:
             run_marker.unlist(aws, spec.run)
@@ -128,7 +128,7 @@ def _instance(aws: Aws, spec: Spec, attempt: Attempt, clock: Clock, say: Say, pa
         for spot in (True, False) if attempt.spot and patience.fallback_on_demand else (attempt.spot,):
             trying = replace(attempt, spot=spot, deadline=billing.deadline_of(clock.now(), hours))
             if trying.deadline != attempt.deadline:
-                one_time_schedules.update(aws, _schedule(aws, trying))
+                _move_deadline(aws, trying)
             request.open = True
             try:
                 return _ask(aws, spec, trying, numbers, clock)
@@ -230,7 +230,7 @@ def _none_left(spec: Spec, attempt: Attempt, patience: Patience) -> NoCapacity:
 
 def alarm(aws: Aws, run: str, clock: Clock) -> dict[str, object]:
     """The request for the run's alarm clock, which wakes the watchdog; each time it looks it sets the clock anew."""
-    return schedule_requests.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
+    return one_time_schedules.wake_request(aws.names, run=run, moment=clock.now().timestamp() + FIRST_LOOK_SECONDS, role=_role(aws))
 
 
 def _role(aws: Aws) -> str:
@@ -241,12 +241,22 @@ def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
     """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
     role = _role(aws)
     if not attempt.instance:
-        return schedule_requests.create_schedule_request(
+        return one_time_schedules.create_schedule_request(
             aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role
         )
-    return schedule_requests.aim_schedule_request(
+    return one_time_schedules.aim_schedule_request(
         aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role, instance=attempt.instance
     )
+
+
+def _move_deadline(aws: Aws, attempt: Attempt) -> None:
+    """Give the attempt's schedule its new deadline, or its instance as target.
+
+    Raises:
+        LabError: there is no such schedule any more, because `llmlab stop` was called meanwhile, which deletes it.
+    """
+    if not one_time_schedules.update(aws.client("scheduler"), _schedule(aws, attempt)):
+        raise LabError(f"run {attempt.run} was stopped while it started, so it was not started", f"llmlab status {attempt.run}")
 
 
 def undo(
@@ -265,13 +275,13 @@ def undo(
         if former_marker:
             run_marker.put_back(aws, former_marker, clock)
         documents.delete(aws, aws.names.outputs_bucket, RunKeys(run).attempt(number))
-        for name in (schedule_requests.wake_name(run), schedule_requests.schedule_name(run, number)):
-            one_time_schedules.delete(aws, aws.names.schedule_group, name)
+        for name in (one_time_schedules.wake_name(run), one_time_schedules.schedule_name(run, number)):
+            one_time_schedules.delete(aws.client("scheduler"), aws.names, name)
 
 
 def _end(aws: Aws, run: str, number: int) -> bool:
     """Whether EC2 shows an attempt's instance ending; a live one is terminated."""
-    mine = [instance for instance in instances.find(aws, run) if instance.attempt == number]
+    mine = [instance for instance in instances.find(aws.ec2, aws.names, run=run) if instance.attempt == number]
     alive = [instance.id for instance in mine if instance.alive]
-    instances.terminate(aws, alive)
+    instances.terminate(aws.ec2, alive)
     return bool(mine) and not alive

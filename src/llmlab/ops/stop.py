@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmlab import contract
-from llmlab.aws import documents, instances, one_time_schedules
+from llmlab.aws import documents, scheduling
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import EndReason, RunKeys, Stop
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import instances, one_time_schedules
 from llmlab.ops import run_marker
 from llmlab.ops.run_status import Run, unreadable
 from llmlab.ops.runs import detail
@@ -42,9 +42,9 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
         return _stop_unread(aws, run, clock, say, error.message)
     if current.unseen:
         say(f"waiting for EC2 to show {current.unseen}, which was started just now")
-        instances.wait_shown(aws, current.unseen, clock)
+        instances.wait_shown(aws.ec2, current.unseen, clock)
     before = current.run
-    machines = [instance.id for instance in instances.find(aws, run) if instance.alive]
+    machines = [instance.id for instance in instances.find(aws.ec2, aws.names, run=run) if instance.alive]
     if before.state.final and not machines:
         _clear_up(aws, before)  # a stop that was cut short may have come no further
         return Stopped(before, already=True, asked=False, terminated=())
@@ -57,7 +57,7 @@ def stop(aws: Aws, run: str, clock: Clock, say: Say, *, now: bool = False, by: s
     after = detail(aws, run, clock.now()).run
     if not after.state.final:
         detail_words = "ended before it could save" if machines else "it had no instance"
-        one_time_schedules.put(aws, alarm(aws, run, clock), clock)  # no event will tell the watchdog, which tells people and clears up
+        scheduling.put(aws, alarm(aws, run, clock), clock)  # no event will tell the watchdog, which tells people and clears up
         run_marker.stopped(aws, after, clock, f"stopped by the user; {detail_words}")
         after = detail(aws, run, clock.now()).run
     _clear_up(aws, after)
@@ -77,7 +77,7 @@ def _clear_up(aws: Aws, run: Run) -> None:
     if run.reason is EndReason.STOPPED_BY_USER and not documents.exists(aws, bucket, over):
         documents.touch(aws, bucket, over)
     for number in range(1, (run.attempt or 0) + 1):
-        one_time_schedules.delete(aws, aws.names.schedule_group, schedule_requests.schedule_name(run.run, number))
+        one_time_schedules.delete(aws.client("scheduler"), aws.names, one_time_schedules.schedule_name(run.run, number))
 
 
 def _wait_for_agent(aws: Aws, run: str, clock: Clock, say: Say, limit_minutes: float) -> bool:
@@ -109,11 +109,11 @@ def _end_machines(aws: Aws, run: str, clock: Clock, say: Say, *, wait: bool) -> 
     if not alive:
         return ()
     say(f"ending {', '.join(alive)}")
-    instances.terminate(aws, alive)
-    if not instances.wait_terminated(aws, alive, clock):
+    instances.terminate(aws.ec2, alive)
+    if not instances.wait_terminated(aws.ec2, alive, clock):
         say(f"EC2 has not finished ending {', '.join(alive)} yet; it will")
     return tuple(alive)
 
 
 def _alive(aws: Aws, run: str) -> list[str]:
-    return [instance.id for instance in instances.find(aws, run) if instance.alive]
+    return [instance.id for instance in instances.find(aws.ec2, aws.names, run=run) if instance.alive]

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmlab import stack
-from llmlab.aws import documents, instances, leftovers, secrets
+from llmlab.aws import documents, leftovers, secrets
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.function_permission import FunctionPermission
-from llmlab.aws.instances import Instance
 from llmlab.aws.lambda_function import Function
 from llmlab.aws.leftovers import Leftover
 from llmlab.aws.retired import SweepSchedule
@@ -17,6 +16,8 @@ from llmlab.config import Settings
 from llmlab.contract import RunState
 from llmlab.errors import LabError
 from llmlab.infra.destroy import DeletionResult, Removal, destroy
+from llmlab.lifecycle import instances
+from llmlab.lifecycle.instances import Instance
 from llmlab.ops import run_marker
 from llmlab.ops.run_status import Run, hidden
 from llmlab.ops.runs import UnknownRun, attempts, by_run, detail, listing
@@ -139,13 +140,13 @@ def _end_instances(aws: Aws, clock: Clock, progress: Callable[[str], None]) -> l
     """Terminate the instances with the lab's tags and wait until they are gone: resources that they hold cannot be deleted before."""
     for identity in _hidden(aws, clock):
         progress(f"instance {identity}: started just now, waiting for EC2 to show it")
-        instances.wait_shown(aws, identity, clock)
-    instance_ids = [instance.id for instance in instances.find(aws) if instance.state != "terminated"]
+        instances.wait_shown(aws.ec2, identity, clock)
+    instance_ids = [instance.id for instance in instances.find(aws.ec2, aws.names) if instance.state != "terminated"]
     if not instance_ids:
         return []
-    instances.terminate(aws, instance_ids)
+    instances.terminate(aws.ec2, instance_ids)
     progress(f"{len(instance_ids)} instance{'' if len(instance_ids) == 1 else 's'}: terminating, this can take minutes")
-    if not instances.wait_terminated(aws, instance_ids, clock, WAIT_SECONDS):
+    if not instances.wait_terminated(aws.ec2, instance_ids, clock, WAIT_SECONDS):
         raise LabError(f"instances did not end within {WAIT_SECONDS // 60} minutes: {', '.join(instance_ids)}", "llmlab teardown")
     for instance_id in instance_ids:
         progress(f"instance {instance_id}: terminated")
@@ -159,7 +160,7 @@ def _hidden(aws: Aws, clock: Clock) -> list[str]:
         going_on = sorted({*documents.runs(aws, bucket)} - {*documents.ended(aws, bucket)})
     except documents.NotBootstrapped:
         return []
-    machines = by_run(instances.find(aws))
+    machines = by_run(instances.find(aws.ec2, aws.names))
     hidden_ids = (_hidden_of(aws, run, machines.get(run, []), clock) for run in going_on)
     return [identity for identity in hidden_ids if identity]
 

@@ -1,15 +1,20 @@
 """The watchdog's dependencies: boto3 clients, names, clock and log, passed in by the caller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab.clock import Clock
-from llmlab.contract import Metric, Names
+from llmlab.contract import Metric, Names, Pool, PricePoint
+from llmlab.lifecycle import one_time_schedules, spot_prices
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog.records import RunStore
 from llmlab.watchdog.webhook_delivery import Webhook
 
+T = TypeVar("T")
 Log = Callable[..., None]
 
 
@@ -35,6 +40,31 @@ class Tools:
     @property
     def now(self) -> datetime:
         return self.clock.now()
+
+    def spot_history(self, instance: Instance) -> tuple[PricePoint, ...]:
+        """Spot prices of an instance's pool, that in force at its launch first; () on demand or without an answer of EC2."""
+        if not instance.spot:
+            return ()
+        return self._prices(lambda: spot_prices.history(self.ec2, instance.instance_type, instance.zone, instance.launched), ())
+
+    def spot_prices(self, pools: Iterable[Pool]) -> dict[tuple[str, str], float]:
+        """Spot prices in force now by (type, zone), US dollars an hour; {} without an answer, where those of the launch count."""
+        types = sorted({pool.instance_type for pool in pools if pool.spot_price is not None})
+        return self._prices(lambda: spot_prices.current(self.ec2, types, self.now), {}) if types else {}
+
+    def _prices(self, call: Callable[[], T], otherwise: T) -> T:
+        try:
+            return call()
+        except (ClientError, BotoCoreError) as error:
+            self.log("no prices", why=str(error))
+            return otherwise
+
+    def delete_schedule(self, name: str) -> None:
+        """Delete a one-time schedule if it exists. An error is logged and ignored: firing it does no harm."""
+        try:
+            one_time_schedules.delete(self.scheduler, self.names, name)
+        except ClientError as error:
+            self.log("not deleted", schedule=name, why=str(error))
 
     def measure(self, values: dict[Metric, float]) -> None:
         """Publish CloudWatch metrics in the lab's namespace."""

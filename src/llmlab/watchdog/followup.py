@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 
 from llmlab import contract
 from llmlab.contract import Notice
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
-from llmlab.watchdog import schedules
 from llmlab.watchdog.dependencies import Tools
 from llmlab.watchdog.run_snapshot import RunSnapshot
 from llmlab.watchdog.termination import AFTERMATH_SECONDS, SOON_SECONDS
@@ -31,7 +30,7 @@ def next_look(snapshot: RunSnapshot, until: datetime | None, default_hours: floa
         moments.append(snapshot.deadline(mine, default_hours))
         if meter.look_at_money is not None:
             moments.append(meter.look_at_money)
-        if end is not None and not mine.kept:
+        if end is not None and not mine.keep:
             moments.append(contract.parse_timestamp(end.ended).timestamp() + AFTERMATH_SECONDS + 1)
         if not snapshot.newest.instance:
             moments.append(mine.launched.timestamp() + VISIBLE_SECONDS + 1)
@@ -50,17 +49,17 @@ def set_for(tools: Tools, run: str, moment: float) -> None:
     """
     now = tools.now
     at = math.ceil(max(moment, now.timestamp() + SOON_SECONDS))
-    request = schedule_requests.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
-    if schedules.create(tools, request):
+    request = one_time_schedules.wake_request(tools.names, run=run, moment=at, role=tools.scheduler_role)
+    if one_time_schedules.create(tools.scheduler, request):
         return
     due = _due(tools, run)
     if due is not None and now + timedelta(seconds=1) < due <= datetime.fromtimestamp(at, due.tzinfo):
         return
     if due is not None and due <= now:  # it is going off, and EventBridge Scheduler is about to delete it
-        schedules.delete(tools, schedule_requests.wake_name(run))
-    schedules.replace(tools, request)
+        tools.delete_schedule(one_time_schedules.wake_name(run))
+    one_time_schedules.put(tools.scheduler, request)
 
 
 def _due(tools: Tools, run: str) -> datetime | None:
-    schedule = schedules.read(tools, schedule_requests.wake_name(run))
-    return schedule_requests.schedule_moment(schedule["ScheduleExpression"]) if schedule else None
+    schedule = one_time_schedules.read(tools.scheduler, tools.names, one_time_schedules.wake_name(run))
+    return one_time_schedules.schedule_moment(schedule["ScheduleExpression"]) if schedule else None

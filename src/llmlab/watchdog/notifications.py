@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from llmlab import contract
 from llmlab.contract import LEARNED, Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
 from llmlab.lifecycle import billing
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog import capacity, run_outcome
 from llmlab.watchdog.dependencies import Tools
 from llmlab.watchdog.records import WATCHDOG, Records
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_outcome import RunSummary
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
@@ -61,7 +61,7 @@ def notify(tools: Tools, snapshot: RunSnapshot) -> bool:
     return all(sent)
 
 
-def notify_interruption(tools: Tools, snapshot: RunSnapshot, instance: LabInstance) -> None:
+def notify_interruption(tools: Tools, snapshot: RunSnapshot, instance: Instance) -> None:
     """Send the message about a spot interruption that is about to come."""
     if (
         snapshot.records.over

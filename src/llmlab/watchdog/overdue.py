@@ -8,7 +8,7 @@ from typing import Any
 
 from llmlab.clock import Clock
 from llmlab.contract import Names
-from llmlab.watchdog import run_instances
+from llmlab.lifecycle import instances
 from llmlab.watchdog.dependencies import Log
 from llmlab.watchdog.guard import Guard
 
@@ -20,13 +20,12 @@ def look(ec2: Any, names: Names, max_hours: float, clock: Clock, log: Log) -> No
         Exception: the error of the first instance that could not be terminated; the others were.
     """
     tags = [{"Name": f"tag:{key}", "Values": [value]} for key, value in names.tags.items()]
-    living = {"Name": "instance-state-name", "Values": sorted(run_instances.LIVE)}
+    living = {"Name": "instance-state-name", "Values": sorted(instances.ALIVE)}
     guard = Guard(log)
-    for page in ec2.get_paginator("describe_instances").paginate(Filters=[*tags, living]):
-        for item in (item for reservation in page["Reservations"] for item in reservation["Instances"]):
-            with guard.each(instance=item.get("InstanceId")):
-                instance = run_instances.read(item)
-                if clock.now().timestamp() >= instance.deadline(max_hours):
-                    ec2.terminate_instances(InstanceIds=[instance.id])
-                    log("terminated", run=instance.run, instance=instance.id, why="its deadline has come")
+    for item in instances.describe(ec2, [*tags, living]):
+        with guard.each(instance=item.get("InstanceId")):
+            instance = instances.parse(item)
+            if clock.now().timestamp() >= instance.deadline(max_hours):
+                ec2.terminate_instances(InstanceIds=[instance.id])
+                log("terminated", run=instance.run, instance=instance.id, why="its deadline has come")
     guard.end()

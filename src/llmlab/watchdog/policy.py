@@ -14,10 +14,10 @@ from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Spec
 from llmlab.lifecycle import billing, refusals
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
+from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog import capacity, usage
 from llmlab.watchdog.capacity import LEAST_HOURS, Ask, Prices
 from llmlab.watchdog.records import WATCHDOG
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import ENDING, RunSnapshot
 
 LAUNCH_SECONDS = 600
@@ -87,7 +87,7 @@ def _still_coming(snapshot: RunSnapshot) -> Wait | None:
     attempt, instance = snapshot.newest, snapshot.mine
     claimed = contract.parse_timestamp(attempt.claimed)
     if instance is not None:
-        unexplained = instance.state == ENDING and not instance.cause
+        unexplained = instance.state == ENDING and not instance.state_reason
         return Wait("EC2 does not say yet why its instance ends", snapshot.now + timedelta(seconds=WHY_SECONDS)) if unexplained else None
     if attempt.instance:
         wait = Wait("its instance is not visible yet", _launched(attempt) + timedelta(seconds=VISIBLE_SECONDS))
@@ -112,7 +112,7 @@ def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
     started = instance.launched if instance else _launched(attempt)
     gone = min(moment for moment in (instance.ended if instance else None, now) if moment)
     price = usage.price_at_start(spec, attempt, instance) if instance else attempt.price
-    interrupted = instance is not None and instance.cause in INTERRUPTED
+    interrupted = instance is not None and instance.state_reason in INTERRUPTED
     used = billing.attempt_costs(spec.charges, started, gone, price, snapshot.history)
     costs = billing.attempt_costs(spec.charges, started, gone, price, snapshot.history, interrupted=interrupted)
     ended = instance.ended if instance and instance.ended else now  # EC2's time, even where our clock is behind it
@@ -125,15 +125,15 @@ def _end(snapshot: RunSnapshot, checkpoint: int) -> AttemptEnd:
     )  # fmt: skip
 
 
-def _hint(instance: LabInstance, spec: Spec) -> tuple[str, dict[str, str]]:
+def _hint(instance: Instance, spec: Spec) -> tuple[str, dict[str, str]]:
     """Hint code and values for an instance that could not start; values that the hint does not need are ignored."""
     values = {"region": spec.region, "spot_role": f"arn:aws:iam::{spec.account}:{SPOT_ROLE}"}
-    return refusals.hint_code(instance.cause), values
+    return refusals.hint_code(instance.state_reason), values
 
 
-def _why(attempt: Attempt, instance: LabInstance | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
+def _why(attempt: Attempt, instance: Instance | None, gone: datetime, spent: float) -> tuple[EndReason, str]:
     """Why an instance is gone, from EC2's reason and from the attempt's limits."""
-    cause = instance.cause if instance else ""
+    cause = instance.state_reason if instance else ""
     if cause in INTERRUPTED:
         return EndReason.SPOT_INTERRUPTED, "AWS took the spot instance back"
     if cause in NO_CAPACITY:
@@ -144,7 +144,7 @@ def _why(attempt: Attempt, instance: LabInstance | None, gone: datetime, spent: 
         return EndReason.COST_REACHED, "the cost limit was reached before the trainer had left"
     if cause == BY_API:
         return EndReason.STOPPED_BY_USER, "the instance was terminated by hand"
-    words = refusals.sentence(cause, instance.says if instance else "")
+    words = refusals.sentence(cause, instance.state_message if instance else "")
     if cause in refusals.DEATHS:
         return EndReason.SETUP_FAILED, f"{refusals.DEATHS[cause]}; EC2 says: {words}"
     return EndReason.INSTANCE_LOST, f"the instance vanished without a word{f': {words}' if words else ''}"

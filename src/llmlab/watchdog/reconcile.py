@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.contract import Attempt, ContractError, Marker, Metric, RunKeys
-from llmlab.lifecycle import billing, schedule_requests
-from llmlab.watchdog import checkpoint_retention, followup, notifications, run_instances, schedules, spot_prices, start_attempt, termination
+from llmlab.lifecycle import billing, instances, one_time_schedules
+from llmlab.lifecycle.instances import Instance
+from llmlab.watchdog import checkpoint_retention, followup, notifications, start_attempt, termination
 from llmlab.watchdog.dependencies import Tools
 from llmlab.watchdog.events import Changed, Deadline, Event, Sweep, Wake, Warned
 from llmlab.watchdog.guard import Guard
 from llmlab.watchdog.policy import Decision, Mark, Resume, Wait, decide
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot, load_snapshot
 
 ENDING = {"shutting-down", "terminated"}
@@ -43,10 +43,10 @@ class Watchdog(Tools):
         elif isinstance(event, Wake):
             self.look_after(event.run)
         elif isinstance(event, Changed) and event.state in {*ENDING, RUNNING}:
-            for instance in run_instances.find(self.ec2, self.names, instance=event.instance):
+            for instance in instances.find(self.ec2, self.names, instance=event.instance):
                 self.look_after(instance.run, {instance.id: event.at or self.now} if event.state in ENDING else NOBODY)
         elif isinstance(event, Warned):
-            for instance in run_instances.find(self.ec2, self.names, instance=event.instance):
+            for instance in instances.find(self.ec2, self.names, instance=event.instance):
                 self.warned(instance)
         else:
             self.log("ignored", why=str(event))
@@ -55,8 +55,8 @@ class Watchdog(Tools):
         """Terminate the instance of the attempt whose deadline schedule fired before it was aimed at an instance, and no other."""
         gone = {}
         snapshot = self._snapshot(event.run)
-        for instance in snapshot.live if snapshot else run_instances.find(self.ec2, self.names, run=event.run):
-            if instance.attempt == event.attempt and instance.live:
+        for instance in snapshot.live if snapshot else instances.find(self.ec2, self.names, run=event.run):
+            if instance.attempt == event.attempt and instance.alive:
                 if snapshot:
                     termination.end_it(self, snapshot, instance, "its deadline has come", contract.EndReason.TIMED_OUT)
                 else:
@@ -64,7 +64,7 @@ class Watchdog(Tools):
                 gone[instance.id] = self.now
         self.look_after(event.run, gone)
 
-    def warned(self, instance: LabInstance) -> None:
+    def warned(self, instance: Instance) -> None:
         """Notify about a spot interruption that AWS has announced. The agent gets the same warning and saves by itself."""
         snapshot = self._snapshot(instance.run)
         self.log("warned", run=instance.run, attempt=instance.attempt, instance=instance.id, why="the agent saves")
@@ -86,28 +86,26 @@ class Watchdog(Tools):
             Exception: the first error of a run or an instance; all others were reconciled.
         """
         guard = Guard(self.log)
-        instances = run_instances.find(self.ec2, self.names)
+        every = instances.find(self.ec2, self.names)
         over = self.bucket.ended()
-        runs = (self.bucket.runs() - over) | {instance.run for instance in instances if instance.run}
+        runs = (self.bucket.runs() - over) | {instance.run for instance in every if instance.run}
         for run in sorted(runs):
             known = False
             with guard.each(run=run):
-                known = self._sweep_run(run, alive=any(instance.live for instance in instances if instance.run == run))
+                known = self._sweep_run(run, alive=any(instance.alive for instance in every if instance.run == run))
             if not known:
-                self._end_strays([instance for instance in instances if instance.run == run], guard)
-        self._end_strays([instance for instance in instances if not instance.run], guard)
+                self._end_strays([instance for instance in every if instance.run == run], guard)
+        self._end_strays([instance for instance in every if not instance.run], guard)
         for run in self._some_of(sorted(over - runs)):
             with guard.each(run=run):
                 if snapshot := self._snapshot(run):
                     checkpoint_retention.remove(self, snapshot)
-        alive = [instance for instance in run_instances.find(self.ec2, self.names) if instance.live]
+        alive = [instance for instance in instances.find(self.ec2, self.names) if instance.alive]
         for instance in alive:
             with guard.each(run=instance.run, instance=instance.id):
                 termination.mend_schedule(self, instance)
         oldest = max(((self.now - instance.launched).total_seconds() / 60 for instance in alive), default=0.0)
-        if (
-            instances
-        ):  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 before it is silent
+        if every:  # a metric costs by the hours in which it is heard of; those just gone are in it, so that it falls to 0 first
             with guard.each():
                 self.measure({Metric.ACTIVE_INSTANCES: len(alive), Metric.RUN_AGE_MINUTES: oldest, Metric.FAILED_RUNS: 0})
         self.log("swept", instances=len(alive), runs=len(runs))
@@ -133,14 +131,14 @@ class Watchdog(Tools):
             self.log("unreadable", run=run, why=str(error))
             return False
 
-    def _end_strays(self, strays: Iterable[LabInstance], guard: Guard) -> None:
+    def _end_strays(self, strays: Iterable[Instance], guard: Guard) -> None:
         """Terminate overdue instances even when their run's documents cannot be read: the tag and the claim name the deadline."""
         for instance in strays:
             with guard.each(run=instance.run, instance=instance.id):
-                if instance.live and self.now.timestamp() >= min(instance.deadline(self.max_hours), self._claimed_deadline(instance)):
+                if instance.alive and self.now.timestamp() >= min(instance.deadline(self.max_hours), self._claimed_deadline(instance)):
                     termination.terminate(self, instance, "its deadline has come")
 
-    def _claimed_deadline(self, instance: LabInstance) -> float:
+    def _claimed_deadline(self, instance: Instance) -> float:
         """The deadline in the claim of an instance's attempt, in seconds since 1970; infinity where no claim is readable."""
         try:
             claim = self.bucket.load(Attempt, RunKeys(instance.run).attempt(instance.attempt))
@@ -195,7 +193,7 @@ class Watchdog(Tools):
     def _judge(self, snapshot: RunSnapshot) -> Decision:
         if snapshot.records.over or snapshot.live:
             return decide(snapshot, 0, {})
-        return decide(snapshot, self.bucket.checkpoint(snapshot.run), spot_prices.now(self, snapshot.records.spec.pools, self.now))
+        return decide(snapshot, self.bucket.checkpoint(snapshot.run), self.spot_prices(snapshot.records.spec.pools))
 
     def _act(self, snapshot: RunSnapshot, decision: Mark | Resume) -> None:
         if isinstance(decision, Mark):
@@ -208,10 +206,10 @@ class Watchdog(Tools):
         if moment is not None:
             followup.set_for(self, snapshot.run, moment)
         elif snapshot.records.over and snapshot.records.marker:
-            schedules.delete(self, schedule_requests.wake_name(snapshot.run))
+            self.delete_schedule(one_time_schedules.wake_name(snapshot.run))
             for attempt in snapshot.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
                 if attempt.deadline > self.now.timestamp():
-                    schedules.delete_deadline(self, attempt)
+                    self.delete_schedule(one_time_schedules.schedule_name(attempt.run, attempt.number))
 
     def _list(self, snapshot: RunSnapshot) -> None:
         """Write a finished run's key under `ended/`. Done last: no sweep checks the run again, and its messages must be sent first.

@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
-from llmlab.lifecycle import billing, create_fleet
+from llmlab.lifecycle import billing, create_fleet, instances
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
-from llmlab.watchdog import run_instances, spot_prices, usage
+from llmlab.lifecycle.instances import Instance
+from llmlab.watchdog import usage
 from llmlab.watchdog.dependencies import Tools
 from llmlab.watchdog.records import WATCHDOG, Records
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.usage import UsageMeter
 
 ENDING = "shutting-down"
@@ -23,7 +23,7 @@ class RunSnapshot:
     """A run with at least one attempt, at the time `now`. `history` is the spot prices of the newest attempt's pool."""
 
     records: Records
-    machines: tuple[LabInstance, ...]
+    machines: tuple[Instance, ...]
     now: datetime
     history: tuple[PricePoint, ...] = ()
 
@@ -41,16 +41,16 @@ class RunSnapshot:
         return self.records.ends.get(self.newest.number)
 
     @property
-    def live(self) -> tuple[LabInstance, ...]:
-        return tuple(instance for instance in self.machines if instance.live)
+    def live(self) -> tuple[Instance, ...]:
+        return tuple(instance for instance in self.machines if instance.alive)
 
     @property
-    def mine(self) -> LabInstance | None:
+    def mine(self) -> Instance | None:
         """The newest attempt's instance: the one that its claim names, else one with its tag, a live one before others."""
         candidates = [instance for instance in self.machines if instance.attempt == self.newest.number]
-        return min(candidates, key=lambda instance: (instance.id != self.newest.instance, not instance.live), default=None)
+        return min(candidates, key=lambda instance: (instance.id != self.newest.instance, not instance.alive), default=None)
 
-    def deadline(self, instance: LabInstance, default_hours: float) -> float:
+    def deadline(self, instance: Instance, default_hours: float) -> float:
         """When an instance must be terminated, in seconds since 1970: by its tag, and never later than its attempt's claim says."""
         claimed = [float(attempt.deadline) for attempt in self.records.attempts if attempt.number == instance.attempt]
         return min([instance.deadline(default_hours), *claimed])
@@ -58,7 +58,7 @@ class RunSnapshot:
     @property
     def meter(self) -> UsageMeter | None:
         """The usage of the newest attempt's instance while it lives, else None."""
-        if self.mine is None or not self.mine.live:
+        if self.mine is None or not self.mine.alive:
             return None
         return usage.read(self.records.spec, self.newest, self.mine, self.history, self.now)
 
@@ -73,21 +73,21 @@ def load_snapshot(tools: Tools, run: str, gone: Mapping[str, datetime] = Mapping
     """
     if not contract.RUN_ID.fullmatch(run):
         return None
-    instances = tuple(  # before the documents, so that all that an ended instance has written is seen
-        _ended(instance, gone.get(instance.id)) for instance in run_instances.find(tools.ec2, tools.names, run=run)
+    machines = tuple(  # before the documents, so that all that an ended instance has written is seen
+        _ended(instance, gone.get(instance.id)) for instance in instances.find(tools.ec2, tools.names, run=run)
     )
     records = tools.bucket.records(run)
     if records is None or not records.attempts:
         return None
-    snapshot = RunSnapshot(records, instances, tools.now)
-    if snapshot.mine and (snapshot.mine.live or snapshot.end is None):
-        snapshot = replace(snapshot, history=spot_prices.history(tools, snapshot.mine))
+    snapshot = RunSnapshot(records, machines, tools.now)
+    if snapshot.mine and (snapshot.mine.alive or snapshot.end is None):
+        snapshot = replace(snapshot, history=tools.spot_history(snapshot.mine))
     return _with_its_instance(tools, snapshot)
 
 
-def _ended(instance: LabInstance, at: datetime | None) -> LabInstance:
+def _ended(instance: Instance, at: datetime | None) -> Instance:
     """An instance, ended at `at` where an event said so: EC2 may still show it as running, and gives a time only for API terminations."""
-    return instance if at is None else replace(instance, state=ENDING if instance.live else instance.state, ended=instance.ended or at)
+    return instance if at is None else replace(instance, state=ENDING if instance.alive else instance.state, ended=instance.ended or at)
 
 
 def _with_its_instance(tools: Tools, snapshot: RunSnapshot) -> RunSnapshot:

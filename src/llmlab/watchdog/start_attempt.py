@@ -14,9 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, RunKeys, Spec
-from llmlab.lifecycle import create_fleet, pool_order, refusals, schedule_requests
+from llmlab.lifecycle import create_fleet, one_time_schedules, pool_order, refusals
 from llmlab.lifecycle.create_fleet import Answer, PoolError
-from llmlab.watchdog import followup, schedules
+from llmlab.watchdog import followup
 from llmlab.watchdog.capacity import Ask
 from llmlab.watchdog.dependencies import Tools
 from llmlab.watchdog.policy import LAUNCH_SECONDS, Resume
@@ -36,9 +36,9 @@ def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
         tools.log("wait", run=attempt.run, attempt=attempt.number, why="somebody else has claimed it")
         return
     followup.set_for(tools, snapshot.run, (snapshot.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
-    schedules.delete_deadline(tools, snapshot.newest)
+    tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))
     deadline: dict[str, Any] = {"run": attempt.run, "attempt": attempt.number, "deadline": attempt.deadline, "role": tools.scheduler_role}
-    schedules.create(tools, schedule_requests.create_schedule_request(tools.names, **deadline))
+    one_time_schedules.create(tools.scheduler, one_time_schedules.create_schedule_request(tools.names, **deadline))
     answer, ask = _first(tools, snapshot.records.spec, attempt, decision.asks)
     if answer is None:
         tools.log("no answer", run=attempt.run, attempt=attempt.number, why="EC2 did not say whether it started an instance")
@@ -52,7 +52,7 @@ def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
             gpus=create_fleet.gpus_of(prices, got.instance_type),
         )  # fmt: skip
         tools.bucket.write(keys.attempt(attempt.number), launched)
-        schedules.replace(tools, schedule_requests.aim_schedule_request(tools.names, **deadline, instance=got.instance))
+        one_time_schedules.put(tools.scheduler, one_time_schedules.aim_schedule_request(tools.names, **deadline, instance=got.instance))
         tools.log(
             "resumed", run=attempt.run, attempt=attempt.number, instance=got.instance, type=got.instance_type, zone=got.zone,
             spot=ask.spot, why=decision.end.reason,
@@ -77,7 +77,7 @@ def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
     An error that waiting cannot fix, such as a permission or a parameter, is no lack of capacity, and ends the run with EC2's message.
     """
     attempt = decision.attempt
-    schedules.delete_deadline(tools, attempt)
+    tools.delete_schedule(one_time_schedules.schedule_name(attempt.run, attempt.number))
     refused = tuple(dict.fromkeys(f"{error.instance_type}/{error.zone}" for error in answer.errors if error.instance_type))
     end = AttemptEnd(
         attempt.run, attempt.number, EndReason.SETUP_FAILED if answer.final else EndReason.NO_CAPACITY,

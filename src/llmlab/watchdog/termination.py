@@ -7,10 +7,10 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.contract import AttemptEnd, EndReason, RunKeys
-from llmlab.lifecycle import billing, schedule_requests
-from llmlab.watchdog import schedules, usage
+from llmlab.lifecycle import billing, one_time_schedules
+from llmlab.lifecycle.instances import Instance
+from llmlab.watchdog import usage
 from llmlab.watchdog.dependencies import Tools
-from llmlab.watchdog.run_instances import LabInstance
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
 AFTERMATH_SECONDS = 900
@@ -19,7 +19,7 @@ SOON_SECONDS = 60
 """Nearer than this no schedule is made: EventBridge Scheduler is exact to the minute."""
 
 
-def must_end(snapshot: RunSnapshot, instance: LabInstance, default_hours: float) -> tuple[str, EndReason | None] | None:
+def must_end(snapshot: RunSnapshot, instance: Instance, default_hours: float) -> tuple[str, EndReason | None] | None:
     """Reason to terminate a live instance, and the end reason to record for its attempt (or None); None to keep the instance. Pure.
 
     `default_hours` is how long an instance without a deadline tag may live.
@@ -37,7 +37,7 @@ def must_end(snapshot: RunSnapshot, instance: LabInstance, default_hours: float)
         return f"{newest.instance} is the instance of its attempt", None
     if usage.read(snapshot.records.spec, newest, instance, snapshot.history, snapshot.now).money_up:
         return "the cost limit is reached", EndReason.COST_REACHED
-    kept = instance.kept and snapshot.records.over  # not while another attempt is to follow, which a live instance would block
+    kept = instance.keep and snapshot.records.over  # not while another attempt is to follow, which a live instance would block
     if end is not None and not kept and (snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS:
         return "its run is over and it did not switch itself off", None
     return None
@@ -57,7 +57,7 @@ def end_what_must(tools: Tools, snapshot: RunSnapshot) -> frozenset[str]:
     return frozenset(gone)
 
 
-def end_it(tools: Tools, snapshot: RunSnapshot, instance: LabInstance, why: str, reason: EndReason | None) -> None:
+def end_it(tools: Tools, snapshot: RunSnapshot, instance: Instance, why: str, reason: EndReason | None) -> None:
     """Terminate an instance; where its attempt has no end yet, write that first, because EC2 only records an API call as the reason."""
     newest = snapshot.newest
     if reason is not None and newest.number == instance.attempt and snapshot.end is None:
@@ -71,25 +71,25 @@ def end_it(tools: Tools, snapshot: RunSnapshot, instance: LabInstance, why: str,
     terminate(tools, instance, why)
 
 
-def terminate(tools: Tools, instance: LabInstance, why: str) -> None:
+def terminate(tools: Tools, instance: Instance, why: str) -> None:
     tools.ec2.terminate_instances(InstanceIds=[instance.id])
     tools.log("terminated", run=instance.run, attempt=instance.attempt, instance=instance.id, why=why)
 
 
-def mend_schedule(tools: Tools, instance: LabInstance) -> None:
+def mend_schedule(tools: Tools, instance: Instance) -> None:
     """Ensure that a live instance's deadline schedule exists and targets it, so that it ends even when the watchdog does not run."""
     deadline = int(instance.deadline(tools.max_hours))
     if deadline - tools.now.timestamp() < SOON_SECONDS:
         return
     name = instance.run if contract.RUN_ID.fullmatch(instance.run) else instance.id
-    request: dict[str, Any] = schedule_requests.aim_schedule_request(
+    request: dict[str, Any] = one_time_schedules.aim_schedule_request(
         tools.names, run=name, attempt=instance.attempt, deadline=deadline, role=tools.scheduler_role, instance=instance.id
     )
     try:
-        if schedules.create(tools, request):
+        if one_time_schedules.create(tools.scheduler, request):
             why = "its one-time schedule was missing"
-        elif (schedule := schedules.read(tools, request["Name"])) and schedule["Target"].get("Input") != request["Target"]["Input"]:
-            schedules.replace(tools, request)
+        elif _target(tools, request["Name"]) not in {None, request["Target"]["Input"]}:
+            one_time_schedules.put(tools.scheduler, request)
             why = "its one-time schedule was not aimed at it: its start was cut short"
         else:
             return
@@ -97,3 +97,9 @@ def mend_schedule(tools: Tools, instance: LabInstance) -> None:
         tools.log("unscheduled", run=instance.run, instance=instance.id, why=str(error))
     else:
         tools.log("scheduled", run=instance.run, attempt=instance.attempt, instance=instance.id, why=why)
+
+
+def _target(tools: Tools, name: str) -> str | None:
+    """The input of a schedule's target, None where there is no such schedule."""
+    schedule = one_time_schedules.read(tools.scheduler, tools.names, name)
+    return schedule["Target"].get("Input", "") if schedule else None

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from llmlab.contract import Attempt, PricePoint, Spec
 from llmlab.lifecycle import billing, pool_order
-from llmlab.watchdog.run_instances import LabInstance
+from llmlab.lifecycle.instances import Instance
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class UsageMeter:
         return (by_hours if by_cost is None else min(by_hours, by_cost)) + 1
 
 
-def read(spec: Spec, attempt: Attempt, instance: LabInstance, history: Sequence[PricePoint], now: datetime) -> UsageMeter:
+def read(spec: Spec, attempt: Attempt, instance: Instance, history: Sequence[PricePoint], now: datetime) -> UsageMeter:
     """Compute the usage of an attempt's instance. `history` is its pool's spot prices, () on demand."""
     price = price_at_start(spec, attempt, instance)
     highest = pool_order.highest_price(spec.pools, instance.instance_type, instance.zone) if instance.spot else 0.0
@@ -76,6 +76,6 @@ def read(spec: Spec, attempt: Attempt, instance: LabInstance, history: Sequence[
     )
 
 
-def price_at_start(spec: Spec, attempt: Attempt, instance: LabInstance) -> float:
+def price_at_start(spec: Spec, attempt: Attempt, instance: Instance) -> float:
     """The price of an attempt's instance when it was launched, in US dollars an hour."""
     return pool_order.price_at_start(attempt, spec.pools, instance.instance_type, instance.zone, spot=instance.spot)

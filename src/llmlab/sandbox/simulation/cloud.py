@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
@@ -113,7 +113,7 @@ class MemoryCloud:
         return {
             name: Schedule(
                 name,
-                schedule_requests.schedule_moment(facts["ScheduleExpression"]).timestamp(),
+                one_time_schedules.schedule_moment(facts["ScheduleExpression"]).timestamp(),
                 facts["Target"]["Arn"],
                 facts["Target"]["Input"],
             )

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from llmlab import contract
 from llmlab.aws.event_rule import INSTANCE_CHANGED
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox.simulation.cloud import Cloud
 from llmlab.sandbox.simulation.dice import SeededRandom
 from llmlab.sandbox.simulation.history import History
@@ -82,7 +82,7 @@ class Deliveries:
         self.history.seen["schedules fired"] += 1
         self.history.note(self.timeline.moment, "scheduler", f"{name} goes off")
         payload = json.loads(schedule.payload)
-        if schedule.target == schedule_requests.TERMINATE:
+        if schedule.target == one_time_schedules.TERMINATE:
             for identity in payload["InstanceIds"]:
                 self.terminate(identity)
         else:

@@ -13,7 +13,7 @@ import botocore.session
 from botocore.config import Config
 
 from llmlab.contract import Names, Tag
-from llmlab.lifecycle import schedule_requests
+from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
 from llmlab.sandbox.simulation.cloud import Schedule
 from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, SimulatedInstance
@@ -142,7 +142,7 @@ class MotoCloud:
         return {
             name: Schedule(
                 name,
-                schedule_requests.schedule_moment(schedule.schedule_expression).timestamp(),
+                one_time_schedules.schedule_moment(schedule.schedule_expression).timestamp(),
                 schedule.target["Arn"],
                 self._input(schedule.target["Input"]),
             )

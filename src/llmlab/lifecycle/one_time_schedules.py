@@ -1,7 +1,9 @@
-"""The one-time schedules of a run: the deadline of each attempt, and the follow-up of the run.
+"""One-time schedules of EventBridge Scheduler: the deadline of each attempt, and the follow-up of the run.
 
-Pure, standard library only: requests to EventBridge Scheduler to hand to boto3 as keyword arguments, the same from `launch` and the
-watchdog.
+A deadline fires even when the agent and the watchdog are down. Schedules delete themselves after they have fired.
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-delete.html
+
+`scheduler` is boto3's client; requests are its keyword arguments.
 """
 
 import json
@@ -11,7 +13,10 @@ from typing import Any
 
 from llmlab.contract import Names
 from llmlab.lifecycle.billing import HOUR
+from llmlab.lifecycle.objects import error_code
 
+EXISTS = "ConflictException"
+MISSING = "ResourceNotFoundException"
 TERMINATE = "arn:aws:scheduler:::aws-sdk:ec2:terminateInstances"
 """The universal target: the one-time schedule calls EC2 itself, without any code of ours.
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html"""
@@ -63,10 +68,6 @@ def aim_schedule_request(names: Names, *, run: str, attempt: int, deadline: int,
     return _schedule(names, schedule_name(run, attempt), f"ends attempt {attempt} of run {run}", deadline, target)
 
 
-def delete_schedule_request(names: Names, *, run: str, attempt: int) -> dict[str, Any]:
-    return {"GroupName": names.schedule_group, "Name": schedule_name(run, attempt)}
-
-
 def schedule_moment(expression: str) -> datetime:
     """When a one-time schedule fires, parsed from its `ScheduleExpression`."""
     return datetime.strptime(expression, AT).replace(tzinfo=UTC)
@@ -84,3 +85,56 @@ def _schedule(names: Names, name: str, words: str, moment: float, target: Mappin
         "State": "ENABLED",
         "Target": {**target, "RetryPolicy": {"MaximumEventAgeInSeconds": HOUR, "MaximumRetryAttempts": 20}},
     }
+
+
+# ---------------------------------------------------------------- calls
+
+
+def create(scheduler: Any, request: Mapping[str, Any]) -> bool:
+    """Create a schedule; False when one of that name exists."""
+    try:
+        scheduler.create_schedule(**request)
+    except Exception as error:
+        if error_code(error) != EXISTS:
+            raise
+        return False
+    return True
+
+
+def update(scheduler: Any, request: Mapping[str, Any]) -> bool:
+    """Replace a schedule; False when none of that name exists. The request is whole: what it leaves out is reset."""
+    try:
+        scheduler.update_schedule(**request)
+    except Exception as error:
+        if error_code(error) != MISSING:
+            raise
+        return False
+    return True
+
+
+def put(scheduler: Any, request: Mapping[str, Any]) -> None:
+    """Give the schedule of that name this time and target, or create it where it does not exist."""
+    if not update(scheduler, request):
+        create(scheduler, request)
+
+
+def read(scheduler: Any, names: Names, name: str) -> Mapping[str, Any] | None:
+    """The schedule of that name as GetSchedule returns it, None when it does not exist."""
+    try:
+        schedule: Mapping[str, Any] = scheduler.get_schedule(GroupName=names.schedule_group, Name=name)
+    except Exception as error:
+        if error_code(error) != MISSING:
+            raise
+        return None
+    return schedule
+
+
+def delete(scheduler: Any, names: Names, name: str) -> bool:
+    """Delete a schedule; False when there was none."""
+    try:
+        scheduler.delete_schedule(GroupName=names.schedule_group, Name=name)
+    except Exception as error:
+        if error_code(error) != MISSING:
+            raise
+        return False
+    return True
