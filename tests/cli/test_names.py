@@ -8,7 +8,7 @@ from llmlab.aws import documents, run_names
 from llmlab.aws.session import Aws
 from llmlab.contract import EndReason, RunKeys, Spec
 from llmlab.errors import ExitCode
-from llmlab.lifecycle import instances, objects
+from llmlab.lifecycle import instances, object_store
 from llmlab.ops import naming
 
 from .conftest import CommandLine
@@ -60,7 +60,7 @@ def test_a_living_run_keeps_its_name_and_one_that_is_over_gives_it(ready: Comman
 
 def test_of_two_launches_of_one_name_at_once_one_starts_nothing(ready: CommandLine, lab_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one comes between this one's look and its claim."""
-    write, others = objects.put_if_absent, []
+    write, others = object_store.put_if_absent, []
 
     def late(client: Any, bucket: str, key: str, body: bytes, *more: Any) -> bool:
         if key.startswith("names/") and not others:
@@ -68,7 +68,7 @@ def test_of_two_launches_of_one_name_at_once_one_starts_nothing(ready: CommandLi
             others[0], _ = launch(ready, "--name", "faq-v2")
         return write(client, bucket, key, body, *more)
 
-    monkeypatch.setattr(objects, "put_if_absent", late)
+    monkeypatch.setattr(object_store, "put_if_absent", late)
     lost = ready("launch", "--yes", "--spot", "--name", "faq-v2")
     assert (lost.code, lost.error) == (ExitCode.REFUSED, f"the name faq-v2 is that of run {others[0]}, which is starting")
     assert len(alive(lab_aws)) == 1

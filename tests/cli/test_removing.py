@@ -70,7 +70,7 @@ def test_a_living_run_stays_whole(ready: CommandLine, lab_aws: Aws, recorder: li
     result = ready("rm", run, "--yes")
     assert (result.code, result.hint) == (ExitCode.REFUSED, f"llmlab stop {run}")
     assert result.error.startswith(f"{run} has an instance: {instance} is ")
-    instances.terminate(lab_aws, [instance])
+    instances.terminate(lab_aws.ec2, [instance])
     interrupted = ready("rm", run, "--yes")
     assert interrupted.error.startswith(f"{run} is not over: it is ")
     assert_only_reads([call for call in recorder if call != "ec2:TerminateInstances"])

@@ -107,7 +107,7 @@ def test_what_a_run_earns_is_told_beside_its_loss(ready: CommandLine, lab_aws: A
     marker = Marker(run, EndReason.COMPLETED, at, 1, step=100, total_steps=100, **told)  # type: ignore[arg-type]
     documents.write(lab_aws, bucket, keys.success, marker)
     documents.touch(lab_aws, bucket, keys.ended(marker.reason))
-    instances.terminate(lab_aws, [instance])
+    instances.terminate(lab_aws.ec2, [instance])
     (over,) = ready("status", "--json").json["runs"]
     assert (over["state"], {name: over[name] for name in told}) == ("succeeded", told)
 
@@ -115,7 +115,7 @@ def test_what_a_run_earns_is_told_beside_its_loss(ready: CommandLine, lab_aws: A
 def test_a_heartbeat_without_an_instance_is_no_running_run(ready: CommandLine, lab_aws: Aws) -> None:
     run, instance = launch(ready)
     beat(ready, lab_aws, run, instance)
-    instances.terminate(lab_aws, [instance])
+    instances.terminate(lab_aws.ec2, [instance])
     (one,) = ready("status", "--json").json["runs"]
     assert one["state"] == "interrupted"
 
@@ -250,7 +250,7 @@ def test_stop_ends_every_instance_of_the_run_and_no_other(ready: CommandLine, la
 
 def test_a_run_without_an_instance_is_marked_so_that_it_stays_stopped(ready: CommandLine, lab_aws: Aws) -> None:
     run, instance = launch(ready)
-    instances.terminate(lab_aws, [instance])
+    instances.terminate(lab_aws.ec2, [instance])
     assert ready("stop", run).code == 0
     assert ready("status", run, "--json").json["run"]["reason"] == "stopped_by_user"
 

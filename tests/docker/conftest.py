@@ -48,7 +48,7 @@ class DockerLab(Lab):
         """Until the newest machine of a run has trained a step; a run that is over before fails at once, with what it said."""
 
         def there() -> bool:
-            if run in self.bucket.ended():
+            if run in self.bucket.over():
                 raise AssertionError("\n".join([*self.said(run), f"{run} ended before step {step}:", *self.ends(run)]))
             return f"\nstep {step}/" in self.on(run, "cat", "/var/log/llmlab/training.log").stdout
 

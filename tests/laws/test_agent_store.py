@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmlab.agent.object_store import TRANSFER, S3Store
+from llmlab.agent.s3_store import TRANSFER, S3Store
 from llmlab.agent.shared_files import NotRegularFile, RegularFile
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock

@@ -336,8 +336,8 @@ def test_one_that_was_not_known_when_it_was_to_end_is_told_again(lab: CommandLin
     from moto.ec2.models import ec2_backends
 
     note(ec2_backends[lab_aws.account][lab_aws.region].get_instance(instance))
-    instances.terminate(lab_aws, [instance])
+    instances.terminate(lab_aws.ec2, [instance])
     assert live(lab_aws) == [instance]
     clock.sleep(30)
-    assert instances.wait_terminated(lab_aws, [instance], clock)
+    assert instances.wait_terminated(lab_aws.ec2, [instance], clock)
     assert live(lab_aws) == []

@@ -14,8 +14,8 @@ from llmlab.aws.user_data import UserData
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import PROJECT, Attempt, EndReason, Marker, RunKeys
 from llmlab.lifecycle import one_time_schedules
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.server import Sandbox
-from llmlab.watchdog.records import RunStore
 from tests.cli.conftest import CommandLine
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = RunStore(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
+        self.bucket = RunDocuments(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
         self.scheduler: Any = self.aws.client("scheduler")
 
     def launch(self, script: str) -> Attempt:

@@ -127,9 +127,9 @@ def disturbed(lab: Lab, case: str, last: int, draw: random.Random) -> tuple[str,
         lab.until_trained(run, step)  # by an earlier machine, where its notice left it time: then this one is taken as it boots
         notice = draw.choice(NOTICES)
         taken, end = lab.sandbox.interrupt(run, notice_seconds=notice), RunKeys(run).attempt_end(attempt)
-        lab.until(f"the end of attempt {attempt}", lambda key=end: lab.bucket.load(AttemptEnd, key) or run in lab.bucket.ended(), run)
+        lab.until(f"the end of attempt {attempt}", lambda key=end: lab.bucket.load(AttemptEnd, key) or run in lab.bucket.over(), run)
         written = lab.bucket.load(AttemptEnd, end)
-        if run in lab.bucket.ended() or (written and written.reason is EndReason.COMPLETED):
+        if run in lab.bucket.over() or (written and written.reason is EndReason.COMPLETED):
             break  # its last steps were quicker than the kill; that it is over is listed seconds after its attempt's end
         assert len(taken) == 1
         notices.append(notice)

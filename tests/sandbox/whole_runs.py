@@ -11,8 +11,8 @@ from llmlab import contract
 from llmlab.aws.session import Aws
 from llmlab.clock import SystemClock, wait_until
 from llmlab.contract import ADAPTER, PROJECT, LogStream, Marker, RunKeys
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.server import Sandbox
-from llmlab.watchdog.records import RunStore
 from tests.cli.conftest import CommandLine, Result
 
 ENDLESS = "max_steps=1000000"
@@ -46,7 +46,7 @@ class Lab:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.aws = Aws("us-east-1", lab=PROJECT)
-        self.bucket = RunStore(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
+        self.bucket = RunDocuments(self.aws.s3, self.aws.names.outputs_bucket, SystemClock())
 
     def run(self, *arguments: str | Path) -> Result:
         result = CommandLine()(*arguments)
@@ -96,7 +96,7 @@ class Lab:
         keys = RunKeys(run)
 
         def over() -> bool:
-            return run in self.bucket.ended() and all(one["State"]["Name"] == "terminated" for one in self.instances(run))
+            return run in self.bucket.over() and all(one["State"]["Name"] == "terminated" for one in self.instances(run))
 
         self.until(f"{run} to be over", over, run)
         found = self.bucket.load(Marker, keys.success) or self.bucket.load(Marker, keys.failure)

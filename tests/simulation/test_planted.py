@@ -9,21 +9,21 @@ import pytest
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say
-from llmlab.agent.object_store import Store
 from llmlab.agent.prepare import prepare
+from llmlab.agent.s3_store import Store
 from llmlab.contract import Complete
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.simulation import invariants, scenario
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.scenario import Scenario
 from llmlab.sandbox.simulation.weather import InstanceFault, Strike
 from llmlab.sandbox.simulation.world import Parts, World
 from llmlab.watchdog.reconcile import Watchdog
-from llmlab.watchdog.records import RunStore
 
 SEEDS = range(12)
 
 
-class Careless(RunStore):
+class Careless(RunDocuments):
     """Everybody who wants to be first is."""
 
     def write_once(self, key: str, document: Any) -> bool:
@@ -46,7 +46,7 @@ class Tokenless(Client):
 
 def restarts_twice(**tools: Any) -> Watchdog:
     """A watchdog that neither respects a claim nor gives its launches a token."""
-    bucket: RunStore = tools["bucket"]
+    bucket: RunDocuments = tools["bucket"]
     return Watchdog(
         **{**tools, "bucket": Careless(bucket.client, bucket.bucket, bucket.clock), "fleet_client": Tokenless(tools["fleet_client"])}
     )

@@ -12,7 +12,7 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.job import Job
 from llmlab.agent.loop import Agent
-from llmlab.agent.object_store import ObjectMissing, StoreError, Took, UploadRefused
+from llmlab.agent.s3_store import ObjectMissing, StoreError, Took, UploadRefused
 from llmlab.agent.shared_files import RegularFile
 from llmlab.agent.uploads import Uploads
 from llmlab.clock import ManualClock

@@ -15,8 +15,8 @@ from llmlab.agent.exit_diagnosis import TrainingExit, diagnose, last_words
 from llmlab.agent.gpu import GpuUse, NvidiaGpus
 from llmlab.agent.job import Job
 from llmlab.agent.model_download import bring_model
-from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PrepareError, check, prepare
+from llmlab.agent.s3_store import S3Store, StoreError, persist
 from llmlab.agent.stop_triggers import Signals, active_triggers
 from llmlab.clock import ManualClock
 from llmlab.contract import (

@@ -9,7 +9,7 @@ import pytest
 from llmlab import contract
 from llmlab.agent import log_upload, shared_files
 from llmlab.agent.loop import STALLED_UPLOAD_SECONDS
-from llmlab.agent.object_store import Opening
+from llmlab.agent.s3_store import Opening
 from llmlab.agent.shared_files import RegularFile
 from llmlab.contract import EndReason, LogStream, Marker, Outcome, Progress, RunKeys
 from llmlab.trainer.control import Control

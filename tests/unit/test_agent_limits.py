@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings, strategies as st
 
 from llmlab import contract
-from llmlab.agent.object_store import StoreError
+from llmlab.agent.s3_store import StoreError
 from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.stop_triggers import Signals, active_triggers, end_of
 from llmlab.contract import Attempt, Charge, EndReason, Heartbeat, Marker, Metric, PricePoint

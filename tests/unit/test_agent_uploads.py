@@ -8,10 +8,10 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from llmlab import contract
-from llmlab.agent.object_store import S3Store, StoreError, UploadRefused
+from llmlab.agent.s3_store import S3Store, StoreError, UploadRefused
 from llmlab.agent.uploads import Uploads
 from llmlab.contract import EndReason, Marker
-from llmlab.lifecycle import objects
+from llmlab.lifecycle import error_codes
 from tests.unit.agent_doubles import START, Machine, data_file, machine
 
 SECOND = 10**9
@@ -145,4 +145,4 @@ def wrapped(error: ClientError) -> None:
 def test_a_refusal_that_boto3s_own_upload_has_wrapped_is_one_too() -> None:
     with pytest.raises(S3UploadFailedError) as caught:
         wrapped(answer("KeyTooLongError", 400))
-    assert objects.refusal(caught.value) == ("KeyTooLongError", "Words.")
+    assert error_codes.refusal(caught.value) == ("KeyTooLongError", "Words.")

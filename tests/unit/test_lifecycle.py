@@ -9,14 +9,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from llmlab import contract
-from llmlab.agent.object_store import S3Store, StoreError
+from llmlab.agent.s3_store import S3Store, StoreError
 from llmlab.aws import documents
 from llmlab.clock import ManualClock
 from llmlab.contract import Stop
-from llmlab.lifecycle.objects import PAUSES_SECONDS
+from llmlab.lifecycle.object_store import PAUSES_SECONDS
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.simulation.failure import failure
 from llmlab.sandbox.simulation.storage import Storage
-from llmlab.watchdog.records import RunStore
 from tests.unit.agent_doubles import START
 
 WORD = Stop("r", "2026-11-23T12:00:00Z", "me")
@@ -58,7 +58,7 @@ def agent(s3: S3, clock: ManualClock) -> bool:
 
 
 def watchdog(s3: S3, clock: ManualClock) -> bool:
-    return RunStore(s3, "b", clock).write_once(KEY, WORD)
+    return RunDocuments(s3, "b", clock).write_once(KEY, WORD)
 
 
 def laptop(s3: S3, clock: ManualClock) -> bool:

@@ -146,7 +146,6 @@ WHOLE: Mapping[tuple[str, str], str] = {
     ("aws/existing_network.py", "describe_subnets"): BY_NAME,
     ("aws/existing_network.py", "describe_vpcs"): BY_NAME,
     ("aws/ecr_images.py", "describe_images"): BY_NAME,
-    ("aws/instances.py", "describe_instances"): FIRST,
     ("aws/internet_gateway.py", "describe_internet_gateways"): TAGGED,
     ("aws/launch_template.py", "describe_launch_template_versions"): BY_NAME,
     ("aws/launch_template.py", "describe_launch_templates"): BY_NAME,

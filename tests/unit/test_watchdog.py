@@ -166,7 +166,7 @@ def test_a_run_that_is_resumed_while_people_are_told_is_not_listed_as_over(lab: 
 
     monkeypatch.setattr(notifications, "notify", resume)
     lab.wake(event)
-    assert lab.watchdog().bucket.ended() == set()
+    assert lab.watchdog().bucket.over() == set()
     assert lab.alarm, "the one that the resume had set may be gone"
     assert (lab.alarm - lab.clock.now()).total_seconds() <= 61
 
@@ -194,7 +194,7 @@ def test_a_marker_whose_listing_is_missing_gets_it(lab: Lab) -> None:
     end = ended(lab, 1, EndReason.TRAINING_ERROR)
     lab.write(KEYS.failure, Marker(RUN, EndReason.TRAINING_ERROR, end.ended, 1))
     lab.wake(lab.kill(attempt, "Client.InstanceInitiatedShutdown"))
-    assert lab.watchdog().bucket.ended() == {RUN}
+    assert lab.watchdog().bucket.over() == {RUN}
 
 
 def test_the_events_that_are_understood() -> None:

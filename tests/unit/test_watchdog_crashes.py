@@ -130,7 +130,7 @@ def test_wherever_a_function_dies_the_end_is_marked_and_told(lab: Lab, count: in
     marker = lab.marker()
     assert marker
     assert marker.reason is EndReason.TRAINING_ERROR
-    assert lab.watchdog().bucket.ended() == {RUN}
+    assert lab.watchdog().bucket.over() == {RUN}
     assert (1, Notice.END) in lab.told()
     assert len({subject for subject, _ in lab.sent()}) == 1
     assert lab.schedules() == {}

@@ -9,9 +9,9 @@ import pytest
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Marker, Pool, Spec, Stop
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import Records
 from llmlab.watchdog import policy as rules
 from llmlab.watchdog.policy import Decision, Mark, Resume, Wait, decide
-from llmlab.watchdog.records import Records
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)

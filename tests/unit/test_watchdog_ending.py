@@ -7,7 +7,7 @@ import pytest
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Manifest, Pool, Spec
 from llmlab.lifecycle.instances import Instance
-from llmlab.watchdog.records import Records
+from llmlab.lifecycle.run_documents import Records
 from llmlab.watchdog.run_snapshot import RunSnapshot
 from llmlab.watchdog.termination import AFTERMATH_SECONDS, must_end
 

@@ -11,9 +11,9 @@ from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, ContractError, EndReason, Manifest, Marker, Notice, RunKeys, Spec
 from llmlab.lifecycle import instances
 from llmlab.lifecycle.instances import LONGEST_HOURS, Instance
+from llmlab.lifecycle.run_documents import Records
 from llmlab.watchdog import followup, termination
 from llmlab.watchdog.policy import decide
-from llmlab.watchdog.records import Records
 from llmlab.watchdog.run_snapshot import RunSnapshot
 
 from .watchdog_lab import KEYS, RUN, Lab, ended

@@ -7,15 +7,15 @@ from typing import Any
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, RunKeys
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.storage import PAGE, Storage
-from llmlab.watchdog.records import RunStore
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)
 
 
-class Outputs(RunStore):
+class Outputs(RunDocuments):
     """A bucket in memory that lists a page of keys at a time, as S3 does, and counts the pages."""
 
     def __init__(self) -> None:
@@ -42,8 +42,8 @@ def test_runs_and_their_ends_beyond_the_first_page_are_seen() -> None:
     for run in runs:
         outputs.touch(RunKeys(run).spec)
         outputs.touch(RunKeys(run).ended(EndReason.COMPLETED))
-    assert outputs.runs() == runs
-    assert outputs.ended() == runs
+    assert set(outputs.runs()) == runs
+    assert outputs.over() == runs
     assert outputs.pages == 4
 
 

@@ -12,6 +12,7 @@ from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
 from llmlab.lifecycle import billing, create_fleet, one_time_schedules
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.simulation.callers import Client
 from llmlab.sandbox.simulation.cloud import MemoryCloud
 from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
@@ -19,7 +20,6 @@ from llmlab.sandbox.simulation.history import clock_words
 from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
 from llmlab.watchdog.reconcile import Watchdog
-from llmlab.watchdog.records import RunStore
 from llmlab.watchdog.webhook_delivery import Webhook
 
 RUN = "20261123-120000-ab12"
@@ -172,7 +172,7 @@ class Lab:
 
         return Watchdog(
             names=names,
-            bucket=RunStore(client(aws.s3), names.outputs_bucket, self.clock),
+            bucket=RunDocuments(client(aws.s3), names.outputs_bucket, self.clock),
             ec2=client(aws.ec2),
             fleet_client=client(aws.ec2),
             scheduler=client(aws.client("scheduler")),
@@ -207,7 +207,7 @@ class Lab:
         self.aws.cloud.compute.instances[attempt.instance].tags.update(tags)
 
     def read(self, kind: type[Any], key: str) -> Any:
-        return RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
+        return RunDocuments(self.aws.s3, self.aws.names.outputs_bucket, self.clock).load(kind, key)
 
     def change(self, **changes: Any) -> None:
         """Another spec."""
@@ -297,7 +297,7 @@ class Lab:
         return self.wake(one_time_schedules.wake_event(RUN))
 
     def attempts(self) -> list[Attempt]:
-        records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
+        records = RunDocuments(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return list(records.attempts)
 
@@ -324,7 +324,7 @@ class Lab:
         return found
 
     def told(self) -> set[tuple[int, Notice]]:
-        records = RunStore(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
+        records = RunDocuments(self.aws.s3, self.aws.names.outputs_bucket, self.clock).records(RUN)
         assert records is not None
         return set(records.notified)
 

@@ -18,8 +18,8 @@ from llmlab.agent.imds import ADDRESS, HttpImds
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import Agent
 from llmlab.agent.model_download import bring_model, download_snapshot
-from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError, prepare, tell_gpus
+from llmlab.agent.s3_store import S3Store, StoreError, persist
 from llmlab.agent.shared_files import read
 from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.uploads import Uploads

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from llmlab import contract
 from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.job import Job, Say
-from llmlab.agent.object_store import Store
+from llmlab.agent.s3_store import Store
 from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
 
 MOST_WORDS = 2000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from llmlab.agent.job import Say
-from llmlab.agent.object_store import StoreError
+from llmlab.agent.s3_store import StoreError
 
 LOOK_SECONDS = 1.0
 

@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
 from llmlab.agent.gpu import GpuUse
-from llmlab.agent.object_store import StoreError
+from llmlab.agent.s3_store import StoreError
 from llmlab.contract import Heartbeat, Metric, Progress
 
 

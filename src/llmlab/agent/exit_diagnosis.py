@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from llmlab.agent.gpu import HARDWARE_XIDS
-from llmlab.agent.object_store import DENIED
+from llmlab.agent.s3_store import DENIED
 from llmlab.contract import EndReason, LogStream, Outcome, StopRequest, TrainerExit, hints
 
 DETAIL_LENGTH = 400

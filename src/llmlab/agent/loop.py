@@ -18,7 +18,7 @@ from llmlab.agent.exit_diagnosis import ExitDiagnosis, TrainingExit, diagnose, n
 from llmlab.agent.gpu import Gpus
 from llmlab.agent.imds import Imds
 from llmlab.agent.job import Job, Say
-from llmlab.agent.object_store import Store, StoreError, UploadRefused, persist
+from llmlab.agent.s3_store import Store, StoreError, UploadRefused, persist
 from llmlab.agent.shared_files import read
 from llmlab.agent.spot_price import SpotPrices
 from llmlab.agent.stall_detector import StallDetector

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llmlab import contract
 from llmlab.agent.job import Job, Say, each, is_as
-from llmlab.agent.object_store import ObjectMissing, Store
+from llmlab.agent.s3_store import ObjectMissing, Store
 from llmlab.contract import Attempt, Complete, DataFile, LogStream, Manifest, Spec
 from llmlab.files import replace_text
 from llmlab.lifecycle import create_fleet

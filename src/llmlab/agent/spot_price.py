@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from llmlab.agent.object_store import StoreError
+from llmlab.agent.s3_store import StoreError
 from llmlab.contract import PricePoint
 from llmlab.lifecycle import spot_prices
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from llmlab import contract
 from llmlab.agent import log_upload, shared_files
 from llmlab.agent.job import Job, Say, each
-from llmlab.agent.object_store import Store, StoreError, UploadRefused
+from llmlab.agent.s3_store import Store, StoreError, UploadRefused
 from llmlab.agent.shared_files import RegularFile, is_left_out
 from llmlab.contract import Complete, DataFile
 

@@ -4,19 +4,18 @@ A document is a dataclass of `llmlab.contract`. An object that is no such docume
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from llmlab import contract
 from llmlab.aws.session import Aws, AwsError, NotFound
-from llmlab.clock import Clock
-from llmlab.contract import EndReason
+from llmlab.clock import Clock, SystemClock
 from llmlab.errors import LabError
-from llmlab.lifecycle import objects
 from llmlab.lifecycle.deleting import MOST_DELETED
+from llmlab.lifecycle.run_documents import Ended, RunDocuments
 
 T = TypeVar("T")
+CLOCK = SystemClock()
 
 TEXT_BYTES = 32 << 20
 """The most bytes read of a text object; of a longer one the end is read."""
@@ -24,24 +23,6 @@ TEXT_BYTES = 32 << 20
 
 class Unreadable(LabError):
     """The object under a key is not the document that belongs there, or is too large to be one."""
-
-
-def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
-    """The document at `key`, or None when there is none.
-
-    Raises:
-        Unreadable: the object is no document of this kind.
-    """
-    try:
-        answer = aws.s3.get_object(Bucket=bucket, Key=key)
-    except NotFound as error:
-        if error.code == "NoSuchBucket":
-            raise not_bootstrapped(aws) from error
-        return None
-    try:
-        return contract.load(kind, contract.body(answer, contract.most_bytes(kind)))
-    except contract.ContractError as error:
-        raise Unreadable(f"s3://{bucket}/{key} is {error}", f"aws s3 ls s3://{bucket}/{key} --human-readable") from error
 
 
 class NotBootstrapped(LabError):
@@ -53,39 +34,85 @@ def not_bootstrapped(aws: Aws) -> NotBootstrapped:
     return NotBootstrapped(f"there is no lab {aws.lab} in {aws.region} yet", f"llmlab --region {aws.region} bootstrap")
 
 
+class LabDocuments(RunDocuments):
+    """A bucket of the lab, with errors that tell the user what to do.
+
+    Raises:
+        NotBootstrapped: the bucket does not exist.
+        Unreadable: an object is no document of the kind that belongs under its key.
+    """
+
+    def __init__(self, aws: Aws, bucket: str = "", clock: Clock = CLOCK) -> None:
+        super().__init__(aws.s3, bucket or aws.names.outputs_bucket, clock)
+        self.aws = aws
+
+    def read(self, key: str, most: int = contract.LARGE_DOCUMENT_BYTES) -> bytes | None:
+        with self._told():
+            return super().read(key, most)
+
+    def load(self, kind: type[T], key: str) -> T | None:
+        try:
+            return super().load(kind, key)
+        except contract.ContractError as error:
+            raise Unreadable(str(error), f"aws s3 ls s3://{self.bucket}/{key} --human-readable") from error
+
+    def pages(self, **arguments: str) -> Iterator[Any]:
+        with self._told():
+            yield from super().pages(**arguments)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as error:
+            raise not_bootstrapped(self.aws) from error
+
+
+def read(aws: Aws, kind: type[T], bucket: str, key: str) -> T | None:
+    """The document at `key`, or None when there is none.
+
+    Raises:
+        Unreadable: the object is no document of this kind.
+    """
+    return LabDocuments(aws, bucket).load(kind, key)
+
+
 def write(aws: Aws, bucket: str, key: str, document: Any) -> None:
     """Write a document, replacing whatever is under its key.
 
     Raises:
         LabError: it is larger than its readers read.
     """
-    aws.s3.put_object(Bucket=bucket, Key=key, Body=_encoded(bucket, key, document), ContentType="application/json")
+    with _fitting(bucket, key):
+        LabDocuments(aws, bucket).write(key, document)
 
 
-def _encoded(bucket: str, key: str, document: Any) -> bytes:
+def write_once(aws: Aws, bucket: str, key: str, document: Any, clock: Clock) -> bool:
+    """Write a document if nothing is under its key; False when somebody was first.
+
+    Raises:
+        LabError: it is larger than its readers read.
+    """
+    with _fitting(bucket, key):
+        return LabDocuments(aws, bucket, clock).write_once(key, document)
+
+
+@contextmanager
+def _fitting(bucket: str, key: str) -> Iterator[None]:
     try:
-        return contract.encode(document)
+        yield
     except contract.ContractError as error:
         words = f"s3://{bucket}/{key} would be {error}; fewer and larger files make it smaller"
         raise LabError(words, "llmlab upload --help") from error
 
 
-def write_once(aws: Aws, bucket: str, key: str, document: Any, clock: Clock) -> bool:
-    """Write a document if nothing is under its key; False when somebody was first."""
-    return objects.put_if_absent(aws.s3, bucket, key, _encoded(bucket, key, document), clock)
-
-
 def exists(aws: Aws, bucket: str, key: str) -> bool:
-    try:
-        aws.s3.head_object(Bucket=bucket, Key=key)
-    except NotFound:
-        return False
-    return True
+    return LabDocuments(aws, bucket).exists(key)
 
 
 def touch(aws: Aws, bucket: str, key: str) -> None:
     """Write an empty object, whose key is all the information."""
-    aws.s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    LabDocuments(aws, bucket).touch(key)
 
 
 def delete(aws: Aws, bucket: str, *keys: str) -> None:
@@ -104,31 +131,17 @@ def delete(aws: Aws, bucket: str, *keys: str) -> None:
 
 def names_under(aws: Aws, bucket: str, prefix: str, *, after: str = "") -> list[str]:
     """The names of the folders right under `prefix`, in order; only those after `prefix + after` when that is given."""
-    start = f"{prefix}{after}" if after else ""
-    pages = _pages(aws, Bucket=bucket, Prefix=prefix, Delimiter="/", StartAfter=start)
-    return [str(item["Prefix"])[len(prefix) : -1] for page in pages for item in page.get("CommonPrefixes", [])]
+    return LabDocuments(aws, bucket).folders(prefix, after=after)
 
 
 def keys_under(aws: Aws, bucket: str, prefix: str) -> list[str]:
     """Every key under `prefix`, in order."""
-    return [str(item["Key"]) for page in _pages(aws, Bucket=bucket, Prefix=prefix) for item in page.get("Contents", [])]
-
-
-def _pages(aws: Aws, **arguments: str) -> Iterator[Any]:
-    """The pages of a listing.
-
-    Raises:
-        LabError: the bucket is not there, so the lab is not.
-    """
-    try:
-        yield from aws.s3.get_paginator("list_objects_v2").paginate(**arguments)  # type: ignore[arg-type]
-    except NotFound as error:
-        raise not_bootstrapped(aws) from error
+    return LabDocuments(aws, bucket).keys(prefix)
 
 
 def runs(aws: Aws, bucket: str) -> list[str]:
     """Every run id of a lab, oldest first: one call a thousand runs."""
-    return [name for name in names_under(aws, bucket, contract.RUNS) if contract.RUN_ID.fullmatch(name)]
+    return LabDocuments(aws, bucket).runs()
 
 
 def datasets(aws: Aws) -> list[str]:
@@ -136,27 +149,9 @@ def datasets(aws: Aws) -> list[str]:
     return [name for name in names_under(aws, aws.names.data_bucket, contract.DATASETS) if name != contract.GPU_CHECK]
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended, and when, as the listing of `ended/` tells it."""
-
-    reason: EndReason
-    at: datetime
-
-
 def ended(aws: Aws, bucket: str, run: str = "") -> dict[str, Ended]:
     """How each run that is over ended, by run id: one call a thousand runs. Keys of an unknown form are left out."""
-    endings: dict[str, Ended] = {}
-    prefix = f"{contract.ENDED}{run}/" if run else contract.ENDED
-    for page in _pages(aws, Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            try:
-                name, reason = contract.parse_ended(str(item["Key"]))
-            except ValueError:
-                continue
-            if name not in endings or endings[name].at < item["LastModified"]:
-                endings[name] = Ended(reason, item["LastModified"])
-    return endings
+    return LabDocuments(aws, bucket).ended(run)
 
 
 def read_text(aws: Aws, bucket: str, key: str, most: int = TEXT_BYTES) -> str:

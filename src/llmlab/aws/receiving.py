@@ -22,7 +22,7 @@ from llmlab.aws.daemon_pool import DaemonThreadPool
 from llmlab.aws.objects import THREADS, ByteCounter, Progress
 from llmlab.aws.session import Aws, AwsError, Unreachable
 from llmlab.errors import LabError
-from llmlab.lifecycle.objects import TAKEN
+from llmlab.lifecycle.error_codes import TAKEN
 
 PART = 16 << 20
 """Bytes of a part, and the size above which an object comes in parts."""

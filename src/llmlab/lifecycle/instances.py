@@ -13,7 +13,7 @@ from llmlab.clock import Clock, wait_until
 from llmlab.contract import Names, Tag, parse_number
 from llmlab.lifecycle.billing import HOUR
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
-from llmlab.lifecycle.objects import error_code
+from llmlab.lifecycle.error_codes import error_code
 
 LONGEST_HOURS = 168.0
 """The most that the setting `max_hours` can be."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from llmlab.contract import Names
 from llmlab.lifecycle.billing import HOUR
-from llmlab.lifecycle.objects import error_code
+from llmlab.lifecycle.error_codes import error_code
 
 EXISTS = "ConflictException"
 MISSING = "ResourceNotFoundException"

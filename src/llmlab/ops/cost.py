@@ -146,11 +146,11 @@ def run_cost(aws: Aws, run: str, since: datetime, now: datetime) -> RunCost | No
 def account(aws: Aws, run: str) -> Account:
     """Read the documents about a run's attempts: the spec's charges, attempts, their ends, the marker and the heartbeat."""
     bucket, keys = aws.names.outputs_bucket, RunKeys(run)
-    attempts, ends = runs.attempts(aws, run)
+    attempts = runs.attempts(aws, run)
     spec = documents.read(aws, Spec, bucket, keys.spec)
     marker = documents.read(aws, Marker, bucket, keys.success) or documents.read(aws, Marker, bucket, keys.failure)
     heartbeat = None if marker else documents.read(aws, Heartbeat, bucket, keys.status)
-    return Account(spec.charges if spec else (), attempts, {end.number: end for end in ends}, marker, heartbeat)
+    return Account(spec.charges if spec else (), attempts.claims, {end.number: end for end in attempts.ends}, marker, heartbeat)
 
 
 def share(run: str, written: Account, since: datetime, now: datetime) -> RunCost | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab import contract
-from llmlab.aws.documents import Ended
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, Progress, RunState, Spec, typed
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import Ended
 from llmlab.ops import attempt_spending
 from llmlab.ops.attempt_spending import Account, AttemptCost
 

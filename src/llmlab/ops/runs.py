@@ -12,12 +12,13 @@ from datetime import datetime
 
 from llmlab import contract
 from llmlab.aws import documents, run_names
-from llmlab.aws.documents import Ended
+from llmlab.aws.documents import LabDocuments
 from llmlab.aws.session import Aws
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Heartbeat, Marker, RunKeys, Spec
 from llmlab.errors import LabError
 from llmlab.lifecycle import instances
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import AttemptDocuments, Ended
 from llmlab.ops.run_status import Run, assemble, finished, hidden, unreadable
 
 SHOWN = 10
@@ -122,21 +123,15 @@ def detail(aws: Aws, run: str, now: datetime, machines: Sequence[Instance] | Non
             raise unknown(aws, run, documents.runs(aws, bucket))
         heartbeat = heartbeat_future.result()
         marker = next((future.result() for future in marker_futures if future.result()), None)
-        claims, ends = attempts_future.result()
-    run_now = assemble(run, spec, run_instances, claims, ends, heartbeat, marker, now)
-    return Detail(run_now, spec, claims, ends, hidden(run_instances, claims, ends, now))
+        started = attempts_future.result()
+    run_now = assemble(run, spec, run_instances, started.claims, started.ends, heartbeat, marker, now)
+    return Detail(run_now, spec, started.claims, started.ends, hidden(run_instances, started.claims, started.ends, now))
 
 
-def attempts(aws: Aws, run: str) -> tuple[tuple[Attempt, ...], tuple[AttemptEnd, ...]]:
-    """The claims and the ends of a run's attempts, each in order."""
-    bucket = aws.names.outputs_bucket
-    keys = [(key, contract.parse_attempt(key)[1]) for key in documents.keys_under(aws, bucket, RunKeys(run).attempts)]
+def attempts(aws: Aws, run: str) -> AttemptDocuments:
+    """The documents of a run's attempts."""
     with ThreadPoolExecutor(8) as pool:
-        end_futures = [pool.submit(documents.read, aws, AttemptEnd, bucket, key) for key, kind in keys if kind == "end"]
-        claim_futures = [pool.submit(documents.read, aws, Attempt, bucket, key) for key, kind in keys if kind == "claim"]
-        claims = [claim for future in claim_futures if (claim := future.result())]
-        ends = [end for future in end_futures if (end := future.result())]
-    return tuple(sorted(claims, key=lambda attempt: attempt.number)), tuple(sorted(ends, key=lambda attempt: attempt.number))
+        return LabDocuments(aws).attempts(run, pool.map)
 
 
 def resolve(aws: Aws, text: str) -> str:

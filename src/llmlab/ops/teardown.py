@@ -168,6 +168,7 @@ def _hidden(aws: Aws, clock: Clock) -> list[str]:
 def _hidden_of(aws: Aws, run: str, machines: Sequence[Instance], clock: Clock) -> str:
     """The instance of one run that EC2 does not show yet, "" also where what is written about the run cannot be read."""
     try:
-        return hidden(machines, *attempts(aws, run), clock.now())
+        started = attempts(aws, run)
+        return hidden(machines, started.claims, started.ends, clock.now())
     except documents.Unreadable:
         return ""

@@ -11,7 +11,7 @@ from llmlab.clock import Clock
 from llmlab.contract import Metric, Names, Pool, PricePoint
 from llmlab.lifecycle import one_time_schedules, spot_prices
 from llmlab.lifecycle.instances import Instance
-from llmlab.watchdog.records import RunStore
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.watchdog.webhook_delivery import Webhook
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Tools:
     """Dependencies of one call. `fleet_client` is an EC2 client without retries, because a pool without capacity answers 500 each time."""
 
     names: Names
-    bucket: RunStore
+    bucket: RunDocuments
     ec2: Any
     fleet_client: Any
     scheduler: Any

@@ -13,10 +13,10 @@ from botocore.config import Config
 
 from llmlab.clock import Clock, SystemClock
 from llmlab.contract import WEBHOOK_URL, Env, Names
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.watchdog import overdue
 from llmlab.watchdog.events import Overdue, parse
 from llmlab.watchdog.reconcile import Watchdog
-from llmlab.watchdog.records import RunStore
 from llmlab.watchdog.webhook_delivery import Webhook
 
 LAB = "lab.json"
@@ -61,7 +61,7 @@ def build(environment: Mapping[str, str], clock: Clock) -> Watchdog:
     names, log = Names(environment[Env.LAB], account, region), _log(clock)
     return Watchdog(
         names=names,
-        bucket=RunStore(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
+        bucket=RunDocuments(session.client("s3", config=config), environment[Env.OUTPUTS_BUCKET], clock),
         ec2=session.client("ec2", config=config),
         fleet_client=session.client("ec2", config=once),
         scheduler=session.client("scheduler", config=config),

@@ -13,9 +13,9 @@ from llmlab import contract
 from llmlab.contract import LEARNED, Attempt, AttemptEnd, EndReason, Marker, Metric, Notice, RunKeys, RunState, Spec
 from llmlab.lifecycle import billing
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import WATCHDOG, Records
 from llmlab.watchdog import capacity, run_outcome
 from llmlab.watchdog.dependencies import Tools
-from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.run_outcome import RunSummary
 from llmlab.watchdog.run_snapshot import RunSnapshot
 

@@ -15,9 +15,9 @@ from llmlab.contract import Attempt, AttemptEnd, EndReason, Spec
 from llmlab.lifecycle import billing, refusals
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import WATCHDOG
 from llmlab.watchdog import capacity, usage
 from llmlab.watchdog.capacity import LEAST_HOURS, Ask, Prices
-from llmlab.watchdog.records import WATCHDOG
 from llmlab.watchdog.run_snapshot import ENDING, RunSnapshot
 
 LAUNCH_SECONDS = 600

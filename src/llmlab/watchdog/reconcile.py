@@ -87,8 +87,8 @@ class Watchdog(Tools):
         """
         guard = Guard(self.log)
         every = instances.find(self.ec2, self.names)
-        over = self.bucket.ended()
-        runs = (self.bucket.runs() - over) | {instance.run for instance in every if instance.run}
+        over = self.bucket.over()
+        runs = ({*self.bucket.runs()} - over) | {instance.run for instance in every if instance.run}
         for run in sorted(runs):
             known = False
             with guard.each(run=run):

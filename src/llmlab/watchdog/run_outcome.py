@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
 from llmlab.contract import LEARNED, METRICS_FILE, ContractError, EndReason, LogStream, Marker, RunKeys, RunState
-from llmlab.watchdog.records import RunStore
+from llmlab.lifecycle.run_documents import RunDocuments
 
 PIECE_BYTES = 1 << 16
 LINES = 10
@@ -28,7 +28,7 @@ class RunSummary:
     log: tuple[str, ...] = ()
 
 
-def read(bucket: RunStore, run: str, marker: Marker) -> RunSummary:
+def read(bucket: RunDocuments, run: str, marker: Marker) -> RunSummary:
     """Read the summary of a run from the outputs bucket."""
     keys = RunKeys(run)
     metrics = keys.output + METRICS_FILE
@@ -60,7 +60,7 @@ def _first(lines: Iterable[str]) -> dict[str, float]:
     return first_values
 
 
-def _piece(bucket: RunStore, key: str, part: str) -> str:
+def _piece(bucket: RunDocuments, key: str, part: str) -> str:
     """A byte range of an object as text, "" where it cannot be read."""
     try:
         answer = bucket.client.get_object(Bucket=bucket.bucket, Key=key, Range=part)

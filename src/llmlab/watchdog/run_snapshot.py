@@ -10,9 +10,9 @@ from llmlab.contract import Attempt, AttemptEnd, PricePoint, RunKeys
 from llmlab.lifecycle import billing, create_fleet, instances
 from llmlab.lifecycle.create_fleet import VISIBLE_SECONDS
 from llmlab.lifecycle.instances import Instance
+from llmlab.lifecycle.run_documents import WATCHDOG, Records
 from llmlab.watchdog import usage
 from llmlab.watchdog.dependencies import Tools
-from llmlab.watchdog.records import WATCHDOG, Records
 from llmlab.watchdog.usage import UsageMeter
 
 ENDING = "shutting-down"

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llmlab.contract import Names
+from llmlab.lifecycle.run_documents import RunDocuments
 from llmlab.sandbox.simulation.callers import Caller
 from llmlab.sandbox.simulation.failure import Died
 from llmlab.sandbox.simulation.history import History
 from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.watchdog import events
 from llmlab.watchdog.reconcile import Watchdog
-from llmlab.watchdog.records import RunStore
 
 LIMIT_SECONDS = 300.0
 RETRY_SECONDS = (60.0, 120.0)
@@ -55,7 +55,7 @@ class SimulatedFunction:
         names = self.names
         return self.make(
             names=names,
-            bucket=RunStore(caller.client("s3"), names.outputs_bucket, self.timeline),
+            bucket=RunDocuments(caller.client("s3"), names.outputs_bucket, self.timeline),
             ec2=caller.client("ec2"),
             fleet_client=caller.client("ec2"),
             scheduler=caller.client("scheduler"),

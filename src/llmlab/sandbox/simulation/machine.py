@@ -14,8 +14,8 @@ from llmlab.agent import stop_triggers
 from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.job import read_job
 from llmlab.agent.loop import EVERY_SECONDS, NEAR_THE_LIMIT_SECONDS, TICK_SECONDS, Agent
-from llmlab.agent.object_store import S3Store, StoreError, persist
 from llmlab.agent.prepare import PATIENCE_SECONDS, PrepareError
+from llmlab.agent.s3_store import S3Store, StoreError, persist
 from llmlab.agent.shared_files import read
 from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.uploads import Uploads

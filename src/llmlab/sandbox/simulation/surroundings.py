@@ -7,7 +7,7 @@ from typing import Protocol
 
 from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
-from llmlab.agent.object_store import StoreError
+from llmlab.agent.s3_store import StoreError
 from llmlab.contract import Metric, WorkFolder
 from llmlab.sandbox.simulation.compute import SimulatedInstance
 from llmlab.sandbox.simulation.failure import Pause

@@ -13,9 +13,11 @@ from s3transfer.utils import OSUtils
 from llmlab import contract
 from llmlab.agent.shared_files import RegularFile
 from llmlab.clock import Clock
-from llmlab.lifecycle import objects, refusals
+from llmlab.lifecycle import error_codes, refusals
+from llmlab.lifecycle.error_codes import error_code
+from llmlab.lifecycle.object_store import ObjectStore
 
-MISSING = objects.MISSING | {"NoSuchVersion"}
+MISSING = error_codes.MISSING | {"NoSuchVersion"}
 DENIED = {"AccessDenied", "403"}
 """Also what S3 says of a missing object to somebody who may list only some prefixes."""
 TRANSFER = TransferConfig(multipart_threshold=16 * 1024**2, multipart_chunksize=32 * 1024**2, max_concurrency=8)
@@ -35,7 +37,7 @@ class UploadRefused(StoreError):
 
     @property
     def final(self) -> bool:
-        return self.code in objects.FOR_EVER
+        return self.code in error_codes.FOR_EVER
 
 
 class ObjectMissing(StoreError):
@@ -98,15 +100,15 @@ class S3Store:
     def __init__(self, client: Any, bucket: str, clock: Clock) -> None:
         self.client = client
         self.bucket = bucket
-        self.clock = clock
+        self.objects = ObjectStore(client, bucket, clock)
 
     def read(self, key: str) -> bytes | None:
         try:
-            return contract.body(self.client.get_object(Bucket=self.bucket, Key=key))
+            return self.objects.read(key)
         except contract.ContractError as error:
-            raise StoreError(f"s3://{self.bucket}/{key} is {error}") from error
+            raise StoreError(str(error)) from error
         except (ClientError, BotoCoreError) as error:
-            if objects.error_code(error) in MISSING or (objects.error_code(error) in DENIED and key not in self.keys(key)):
+            if error_code(error) in DENIED and key not in self.keys(key):
                 return None
             raise StoreError(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
@@ -115,7 +117,7 @@ class S3Store:
 
     def write_once(self, key: str, body: bytes) -> bool:
         try:
-            return objects.put_if_absent(self.client, self.bucket, key, body, self.clock)
+            return self.objects.put_once(key, body)
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
 
@@ -139,13 +141,12 @@ class S3Store:
         try:
             self.client.download_file(self.bucket, key, str(file), ExtraArgs=extra, Config=TRANSFER)
         except (ClientError, BotoCoreError, Boto3Error) as error:
-            kind = ObjectMissing if objects.error_code(error) in MISSING else StoreError
+            kind = ObjectMissing if error_code(error) in MISSING else StoreError
             raise kind(f"s3://{self.bucket}/{key} cannot be read: {error}") from error
 
     def keys(self, prefix: str) -> list[str]:
         try:
-            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            return [str(item["Key"]) for page in pages for item in page.get("Contents", [])]
+            return self.objects.keys(prefix)
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{prefix} cannot be listed: {error}") from error
 
@@ -157,7 +158,7 @@ class S3Store:
         return str(answer.get("VersionId", ""))
 
     def _not_written(self, key: str, error: Exception) -> StoreError:
-        words, refusal = f"s3://{self.bucket}/{key} cannot be written: {error}", objects.refusal(error)
+        words, refusal = f"s3://{self.bucket}/{key} cannot be written: {error}", error_codes.refusal(error)
         return UploadRefused(words, refusal[0], refusals.sentence(*refusal)) if refusal else StoreError(words)
 
 
