@@ -38,10 +38,13 @@ class MemoryStore:
     def write(self, key: str, body: bytes) -> None:
         self.put(key, body)
 
-    def write_once(self, key: str, body: bytes) -> bool:
+    def load(self, kind: type[Any], key: str) -> Any:
+        return self.document(kind, key)
+
+    def write_once(self, key: str, document: Any) -> bool:
         if key in self.objects:
             return False
-        self.put(key, body)
+        self.put(key, contract.encode(document))
         return True
 
     def send(self, file: RegularFile, key: str, took: Took) -> str:

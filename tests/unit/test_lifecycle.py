@@ -54,7 +54,7 @@ def somebody_else(s3: S3, parameters: dict[str, Any]) -> None:
 
 
 def agent(s3: S3, clock: ManualClock) -> bool:
-    return S3Store(s3, "b", clock).write_once(KEY, contract.dump(WORD).encode())
+    return S3Store(s3, "b", clock).write_once(KEY, WORD)
 
 
 def watchdog(s3: S3, clock: ManualClock) -> bool:

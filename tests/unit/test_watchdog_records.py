@@ -19,11 +19,11 @@ class Outputs(RunDocuments):
     """A bucket in memory that lists a page of keys at a time, as S3 does, and counts the pages."""
 
     def __init__(self) -> None:
-        self.storage, self.pages = Storage(), 0
+        self.storage, self.pages_read = Storage(), 0
         super().__init__(Client("s3", self._call), "outputs", ManualClock(datetime(2026, 11, 23, tzinfo=UTC)))
 
     def _call(self, _service: str, method: str, parameters: Mapping[str, Any]) -> Any:
-        self.pages += method == "list_objects_v2"
+        self.pages_read += method == "list_objects_v2"
         return getattr(self.storage, method)(**parameters)
 
 
@@ -33,7 +33,7 @@ def test_the_newest_checkpoint_may_lie_beyond_the_first_page_of_keys() -> None:
         outputs.touch(f"{KEYS.checkpoint(1)}part-{number:05d}")
     outputs.touch(KEYS.checkpoint(2) + COMPLETE)
     assert outputs.checkpoint(RUN) == 2
-    assert outputs.pages == 2
+    assert outputs.pages_read == 2
 
 
 def test_runs_and_their_ends_beyond_the_first_page_are_seen() -> None:
@@ -44,7 +44,7 @@ def test_runs_and_their_ends_beyond_the_first_page_are_seen() -> None:
         outputs.touch(RunKeys(run).ended(EndReason.COMPLETED))
     assert set(outputs.runs()) == runs
     assert outputs.over() == runs
-    assert outputs.pages == 4
+    assert outputs.pages_read == 4
 
 
 def test_a_checkpoint_of_a_long_training_counts() -> None:

@@ -16,8 +16,8 @@ CONTRACT = (
     "__init__", "codec", "documents", "hints", "keys", "machine", "names", "run_names", "shrinking", "states", "times", "typed", "visible",
 )  # fmt: skip
 LIFECYCLE = (
-    "__init__", "billing", "create_fleet", "deleting", "error_codes", "instances", "object_store", "one_time_schedules", "pool_order",
-    "refusals", "run_documents", "spot_prices", "webhooks",
+    "__init__", "attempt_start", "billing", "create_fleet", "deleting", "error_codes", "finish_run", "instances", "object_store",
+    "one_time_schedules", "pool_order", "refusals", "run_documents", "spot_prices", "webhooks",
 )  # fmt: skip
 WATCHDOG = (
     "__init__", "capacity", "checkpoint_retention", "dependencies", "events", "followup", "guard", "handler", "notifications", "overdue",

@@ -7,6 +7,7 @@ from llmlab.agent.exit_diagnosis import ExitDiagnosis
 from llmlab.agent.job import Job, Say
 from llmlab.agent.s3_store import Store
 from llmlab.contract import Attempt, AttemptEnd, DataFile, EndReason, Marker, Progress
+from llmlab.lifecycle import finish_run
 
 MOST_WORDS = 2000
 """Characters of the training's own message about its end, where there is no room for more."""
@@ -37,34 +38,28 @@ def write_end(
 ) -> None:
     """Write how the attempt ended, and the run's marker unless the watchdog is to start it again.
 
-    `checkpoint` is the newest whole one's step: the attempt's end names it, and the marker the step that training had reached, which is
-    that one at least, because a trainer that was interrupted while it loaded says step 0. When the watchdog has ended this attempt
-    already, it has the say, and nothing is written.
+    `checkpoint` is the newest whole one's step: the attempt's end names it, and the marker the step that training had reached. When the
+    watchdog has ended this attempt already, it has the say, and nothing is written.
 
     Raises:
         StoreError: S3 did not take it; doing it again is harmless.
     """
-    step = max(progress.step if progress else 0, checkpoint)
     smaller = _half_the_batch(job, outputs, diagnosis)
-    detail = "; ".join(filter(None, (diagnosis.detail[:MOST_WORDS], smaller)))
-    end = AttemptEnd(job.run, job.attempt, diagnosis.reason, at, detail, checkpoint, totals.hours, totals.cost, totals.costs)
-    key = job.keys.attempt_end(job.attempt)
-    if not outputs.write_once(key, contract.dump(end).encode()):
-        earlier = contract.load(AttemptEnd, outputs.read(key) or b"")
-        if earlier.reason is not diagnosis.reason:
-            say(f"this attempt was ended already: {earlier.reason}")
-            return
+    end = AttemptEnd(
+        job.run, job.attempt, diagnosis.reason, at, "; ".join(filter(None, (diagnosis.detail[:MOST_WORDS], smaller))),
+        checkpoint, totals.hours, totals.cost, totals.costs,
+    )  # fmt: skip
+    counts = finish_run.write_attempt_end(outputs, end)
+    if counts is not diagnosis.reason:
+        say(f"this attempt was ended already: {counts}")
+        return
     if diagnosis.reason.resumable or smaller:
         say(f"attempt {job.attempt} ended: {diagnosis.reason}; {smaller or 'the watchdog decides whether another follows'}")
         return
-    marker = Marker(
-        job.run, diagnosis.reason, at, job.attempt, diagnosis.detail, "", step,
-        progress.total_steps if progress else 0, progress.loss if progress else None,
-        totals.hours_before + totals.hours, totals.cost_before + totals.cost, files,
-        diagnosis.hint_code, diagnosis.hint_values, progress.reward if progress else None, progress.margin if progress else None,
-    )  # fmt: skip
+    hinted = replace(end, detail=diagnosis.detail, hint_code=diagnosis.hint_code, hint_values=diagnosis.hint_values)
+    marker = finish_run.marker_of(hinted, hours_before=totals.hours_before, cost_before=totals.cost_before, progress=progress)
     good = diagnosis.reason is EndReason.COMPLETED
-    outputs.write(job.keys.success if good else job.keys.failure, _readable(marker, say))
+    outputs.write(job.keys.success if good else job.keys.failure, _readable(replace(marker, files=files), say))
     say(f"run {job.run} ended: {diagnosis.reason}{': ' + diagnosis.detail if diagnosis.detail else ''}")
 
 

@@ -44,6 +44,7 @@ class ObjectMissing(StoreError):
     """There is no such object, or no such version of it."""
 
 
+T = TypeVar("T")
 Took = Callable[[int], object]
 
 
@@ -69,8 +70,17 @@ class Store(Protocol):
 
     def write(self, key: str, body: bytes) -> None: ...
 
-    def write_once(self, key: str, body: bytes) -> bool:
-        """Write if nothing is there; False when something was."""
+    def load(self, kind: type[T], key: str) -> T | None:
+        """The document at `key`, None when there is none.
+
+        Raises:
+            ContractError: the object is no such document.
+            StoreError: S3 did not give it.
+        """
+        ...
+
+    def write_once(self, key: str, document: Any) -> bool:
+        """Write a document if nothing is there; False when something was."""
         ...
 
     def send(self, file: RegularFile, key: str, took: Took) -> str:
@@ -115,9 +125,13 @@ class S3Store:
     def write(self, key: str, body: bytes) -> None:
         self._put(key, body)
 
-    def write_once(self, key: str, body: bytes) -> bool:
+    def load(self, kind: type[T], key: str) -> T | None:
+        body = self.read(key)
+        return None if body is None else contract.load(kind, body)
+
+    def write_once(self, key: str, document: Any) -> bool:
         try:
-            return self.objects.put_once(key, body)
+            return self.objects.write_once(key, document)
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"s3://{self.bucket}/{key} cannot be written: {error}") from error
 
@@ -160,9 +174,6 @@ class S3Store:
     def _not_written(self, key: str, error: Exception) -> StoreError:
         words, refusal = f"s3://{self.bucket}/{key} cannot be written: {error}", error_codes.refusal(error)
         return UploadRefused(words, refusal[0], refusals.sentence(*refusal)) if refusal else StoreError(words)
-
-
-T = TypeVar("T")
 
 
 def persist(work: Callable[[], T], clock: Clock, say: Callable[[str], None], *, until: float | Callable[[], float]) -> T:

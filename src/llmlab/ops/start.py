@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from llmlab import contract
 from llmlab.aws import documents, fleets, scheduling
 from llmlab.aws.fleets import NoPoolHadCapacity, SpotInUse
 from llmlab.aws.session import Aws, AwsError
 from llmlab.clock import Clock, wait_until
 from llmlab.contract import Attempt, Marker, Pool, RunKeys, Spec
 from llmlab.errors import ExitCode, Interrupted, LabError, NoCapacity, QuotaExceeded
-from llmlab.lifecycle import billing, create_fleet, instances, one_time_schedules, pool_order
+from llmlab.lifecycle import attempt_start, billing, instances, one_time_schedules, pool_order
 from llmlab.lifecycle.create_fleet import PoolError
 from llmlab.ops import run_marker
 
@@ -175,30 +174,10 @@ def _ask(aws: Aws, spec: Spec, attempt: Attempt, numbers: "itertools.count[int]"
 
 def _ask_tier(aws: Aws, spec: Spec, attempt: Attempt, tier: Sequence[Pool], numbers: "itertools.count[int]", clock: Clock) -> Attempt:
     def build(number: int) -> dict[str, object]:
-        return create_fleet.create_fleet_request(
-            aws.names,
-            spec.launch_template,
-            tier,
-            run=spec.run,
-            attempt=attempt.number,
-            claimed=attempt.claimed,
-            deadline=attempt.deadline,
-            spot=attempt.spot,
-            keep=not spec.auto_shutdown,
-            image=spec.ami,
-            again=number,
-        )
+        return attempt_start.fleet_request(aws.names, spec, attempt, tier, again=number)
 
     launched = fleets.create(aws, build, numbers, tier, clock)
-    return replace(
-        attempt,
-        instance=launched.instance,
-        instance_type=launched.instance_type,
-        zone=launched.zone,
-        price=pool_order.price_of(tier, launched.instance_type, launched.zone, spot=attempt.spot),
-        gpus=create_fleet.gpus_of(tier, launched.instance_type),
-        launched=contract.build_timestamp(clock.now()),
-    )
+    return attempt_start.with_instance(attempt, launched, tier, clock.now())
 
 
 def tell(error: NoPoolHadCapacity, pools: tuple[Pool, ...], say: Say, *, spot: bool) -> None:
@@ -238,15 +217,7 @@ def _role(aws: Aws) -> str:
 
 
 def _schedule(aws: Aws, attempt: Attempt) -> dict[str, object]:
-    """The request for the attempt's deadline: to the watchdog before the instance is known, to EC2 itself after that."""
-    role = _role(aws)
-    if not attempt.instance:
-        return one_time_schedules.create_schedule_request(
-            aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role
-        )
-    return one_time_schedules.aim_schedule_request(
-        aws.names, run=attempt.run, attempt=attempt.number, deadline=attempt.deadline, role=role, instance=attempt.instance
-    )
+    return attempt_start.deadline_schedule(aws.names, attempt, _role(aws))
 
 
 def _move_deadline(aws: Aws, attempt: Attempt) -> None:

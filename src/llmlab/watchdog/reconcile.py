@@ -6,6 +6,7 @@ twice, late, out of order or never costs at most one reconciliation, or the time
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from llmlab import contract
 from llmlab.contract import Attempt, ContractError, Marker, Metric, RunKeys
-from llmlab.lifecycle import billing, instances, one_time_schedules
+from llmlab.lifecycle import billing, finish_run, instances, one_time_schedules
 from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog import checkpoint_retention, followup, notifications, start_attempt, termination
 from llmlab.watchdog.dependencies import Tools
@@ -243,11 +244,10 @@ class Watchdog(Tools):
         if self._next_claim(snapshot):
             self._overtaken(snapshot)
             return
-        marker = Marker(
-            run, decision.reason, contract.build_timestamp(self.now), newest.number, decision.detail,
-            step=decision.end.step, hours=newest.hours_before + decision.end.hours, cost=newest.cost_before + decision.end.cost,
-            hint_code=decision.end.hint_code, hint_values=decision.end.hint_values,
-        )  # fmt: skip
+        end = replace(
+            decision.end, number=newest.number, reason=decision.reason, detail=decision.detail, ended=contract.build_timestamp(self.now)
+        )
+        marker = finish_run.marker_of(end, hours_before=newest.hours_before, cost_before=newest.cost_before)
         if records.marker is not None:  # of an earlier attempt, which was resumed
             self.bucket.write(keys.failure, marker)
         elif self.bucket.load(Marker, keys.success) or not self.bucket.write_once(keys.failure, marker):

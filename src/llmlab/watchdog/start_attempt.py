@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab import contract
 from llmlab.contract import Attempt, AttemptEnd, EndReason, Pool, RunKeys, Spec
-from llmlab.lifecycle import create_fleet, one_time_schedules, pool_order, refusals
+from llmlab.lifecycle import attempt_start, create_fleet, finish_run, one_time_schedules, refusals
 from llmlab.lifecycle.create_fleet import Answer, PoolError
 from llmlab.watchdog import followup
 from llmlab.watchdog.capacity import Ask
@@ -37,38 +37,28 @@ def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
         return
     followup.set_for(tools, snapshot.run, (snapshot.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
     tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))
-    deadline: dict[str, Any] = {"run": attempt.run, "attempt": attempt.number, "deadline": attempt.deadline, "role": tools.scheduler_role}
-    one_time_schedules.create(tools.scheduler, one_time_schedules.create_schedule_request(tools.names, **deadline))
+    one_time_schedules.create(tools.scheduler, attempt_start.deadline_schedule(tools.names, attempt, tools.scheduler_role))
     answer, ask = _first(tools, snapshot.records.spec, attempt, decision.asks)
     if answer is None:
         tools.log("no answer", run=attempt.run, attempt=attempt.number, why="EC2 did not say whether it started an instance")
     elif answer.launched is None or ask is None:
         _none(tools, decision, answer)
     else:
-        got, prices = answer.launched, ask.pools
-        launched = replace(
-            attempt, instance=got.instance, instance_type=got.instance_type, zone=got.zone, spot=ask.spot,
-            price=pool_order.price_of(prices, got.instance_type, got.zone, spot=ask.spot), launched=contract.build_timestamp(tools.now),
-            gpus=create_fleet.gpus_of(prices, got.instance_type),
-        )  # fmt: skip
-        tools.bucket.write(keys.attempt(attempt.number), launched)
-        one_time_schedules.put(tools.scheduler, one_time_schedules.aim_schedule_request(tools.names, **deadline, instance=got.instance))
+        started = attempt_start.with_instance(replace(attempt, spot=ask.spot), answer.launched, ask.pools, tools.now)
+        tools.bucket.write(keys.attempt(attempt.number), started)
+        one_time_schedules.put(tools.scheduler, attempt_start.deadline_schedule(tools.names, started, tools.scheduler_role))
         tools.log(
-            "resumed", run=attempt.run, attempt=attempt.number, instance=got.instance, type=got.instance_type, zone=got.zone,
-            spot=ask.spot, why=decision.end.reason,
+            "resumed", run=started.run, attempt=started.number, instance=started.instance, type=started.instance_type, zone=started.zone,
+            spot=started.spot, why=decision.end.reason,
         )  # fmt: skip
 
 
 def write_end(tools: Tools, end: AttemptEnd) -> bool:
     """Write the end of an attempt; False when another reason has been written meanwhile, which then counts."""
-    key = RunKeys(end.run).attempt_end(end.number)
-    if tools.bucket.write_once(key, end):
-        return True
-    written = tools.bucket.load(AttemptEnd, key)
-    if written is None or written.reason is end.reason:
-        return True
-    tools.log("wait", run=end.run, attempt=end.number, why=f"it was ended meanwhile: {written.reason}")
-    return False
+    counts = finish_run.write_attempt_end(tools.bucket, end)
+    if counts is not end.reason:
+        tools.log("wait", run=end.run, attempt=end.number, why=f"it was ended meanwhile: {counts}")
+    return counts is end.reason
 
 
 def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
@@ -84,7 +74,7 @@ def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
         contract.build_timestamp(tools.now), answer.words, decision.end.step, refused=refused,
         hint_code=refusals.hint_code(answer.errors[0].code) if answer.final else "", hint_values={"region": tools.names.region},
     )  # fmt: skip
-    tools.bucket.write_once(RunKeys(attempt.run).attempt_end(attempt.number), end)
+    finish_run.write_attempt_end(tools.bucket, end)
     tools.log("no instance", run=attempt.run, attempt=attempt.number, refusal=answer.refusal, why=answer.words)
 
 
@@ -103,10 +93,7 @@ def _first(tools: Tools, spec: Spec, attempt: Attempt, asks: Sequence[Ask]) -> t
 
 def _ask(tools: Tools, spec: Spec, attempt: Attempt, ask: Ask, number: int) -> Answer | None:
     """Send one CreateFleet request, repeated without an answer; None when its result is unknown."""
-    request = create_fleet.create_fleet_request(
-        tools.names, spec.launch_template, ask.pools, run=spec.run, attempt=attempt.number, claimed=attempt.claimed,
-        deadline=attempt.deadline, spot=ask.spot, keep=not spec.auto_shutdown, image=spec.ami, again=number,
-    )  # fmt: skip
+    request = attempt_start.fleet_request(tools.names, spec, replace(attempt, spot=ask.spot), ask.pools, again=number)
     for _ in range(TIMES):
         if answer := _answer(tools, request, ask.pools):
             return answer
