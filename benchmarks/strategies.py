@@ -2,7 +2,7 @@
 
     python -m benchmarks.strategies [--traces 200]
 
-Ours is the real code in the simulator (`llmlab.sandbox.simulation`): launch, agent, watchdog. The others are what their makers
+Ours is the real code in the simulator (`tests.simulation`): launch, agent, watchdog. The others are what their makers
 document, as arithmetic over the same prices, outages, steps, saves and boot times, and as quick
 as they could be: they notice an interruption at once.
 
@@ -23,15 +23,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from llmlab import contract
-from llmlab.sandbox.simulation import traces
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.history import FREE_SECONDS
-from llmlab.sandbox.simulation.invariants import CHARGED, lost_seconds
-from llmlab.sandbox.simulation.scenario import BEGIN, SPEEDS, ZONES, LaunchLimits, Scenario, pools_of
-from llmlab.sandbox.simulation.traces import HOUR, SpotTraces, Trace
-from llmlab.sandbox.simulation.trainer import Course
-from llmlab.sandbox.simulation.weather import Weather
-from llmlab.sandbox.simulation.world import World
+from tests.simulation import traces
+from tests.simulation.dice import SeededRandom
+from tests.simulation.history import FREE_SECONDS
+from tests.simulation.invariants import CHARGED, lost_seconds
+from tests.simulation.scenario import BEGIN, SPEEDS, ZONES, LaunchLimits, Scenario, pools_of
+from tests.simulation.traces import HOUR, SpotTraces, Trace
+from tests.simulation.trainer import Course
+from tests.simulation.weather import Weather
+from tests.simulation.world import World
 
 TYPES = ("g5.xlarge", "g6.xlarge", "g6e.xlarge")
 COURSE = Course(steps=4320, step_seconds=20.0, save_seconds=600.0, loading_seconds=90.0, writing_seconds=5.0, uploading_seconds=10.0)

@@ -34,7 +34,7 @@ SEEDS = 20
 """Of commands side by side."""
 SCHEDULES = 10_000
 FUZZ_SECONDS = 45
-SIMULATION = ("-m", "llmlab.sandbox.simulation")
+SIMULATION = ("-m", "tests.simulation")
 ERROR_KEPT = 20_000
 """Characters of standard error that are kept of a program: libFuzzer counts there."""
 WORDS = 2000

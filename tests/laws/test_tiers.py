@@ -9,7 +9,8 @@ import pytest
 TESTS = Path(__file__).parents[1]
 ACCOUNTS = {"lab_aws", "_aws", "sandbox", "_sandbox", "recorder"}
 """Fixtures that give one."""
-MOTO = ("moto", *(f"llmlab.sandbox.{name}" for name in ("catalogue", "completion", "market", "server", "simulation.moto_cloud")))
+SANDBOX = ("catalogue", "completion", "market", "server")
+MOTO = ("moto", *(f"llmlab.sandbox.{name}" for name in SANDBOX), "tests.simulation.moto_cloud")
 
 
 def needs(source: str) -> Iterator[str]:

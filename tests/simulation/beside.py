@@ -10,11 +10,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from llmlab.contract import Names
-from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud, Schedule
-from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
-from llmlab.sandbox.simulation.moto_cloud import MotoCloud
-from llmlab.sandbox.simulation.scenario import Scenario
-from llmlab.sandbox.simulation.timeline import Timeline
+from tests.simulation.cloud import Cloud, MemoryCloud, Schedule
+from tests.simulation.compute import Compute, SimulatedInstance
+from tests.simulation.moto_cloud import MotoCloud
+from tests.simulation.scenario import Scenario
+from tests.simulation.timeline import Timeline
 
 OWN = {"VersionId", "MessageId", "NextToken", "NextContinuationToken", "ErrorMessage", "Message", "SubnetId", "LaunchTemplateSpecification"}
 """Members whose values are each account's own, or words."""
@@ -41,7 +41,7 @@ class Beside:
         """What the other account calls a version of a key."""
 
     def call(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:
-        body = parameters.get("Body")
+        body: Any = parameters.get("Body")
         if hasattr(body, "read"):
             parameters = {**parameters, "Body": body.read()}
         ours, theirs = outcome(self.ours, service, method, parameters), outcome(self.theirs, service, method, self._theirs(parameters))

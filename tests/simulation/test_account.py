@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
-from llmlab.sandbox.simulation import many, scenario
-from llmlab.sandbox.simulation.world import Parts, World
+from tests.simulation import many, scenario
 from tests.simulation.beside import Beside, Seen
+from tests.simulation.world import Parts, World
 
 SEEDS = (0, 2, 5, 7)
 

@@ -8,15 +8,15 @@ import pytest
 
 from llmlab import contract
 from llmlab.contract import ADAPTER, Attempt, AttemptEnd, EndReason, Marker, RunKeys
-from llmlab.sandbox.simulation import invariants, scenario
-from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute
-from llmlab.sandbox.simulation.history import History, Life
-from llmlab.sandbox.simulation.invariants import After
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.trainer import PARTS, content
-from llmlab.sandbox.simulation.weather import Weather
-from llmlab.sandbox.simulation.world import NAMES
+from tests.simulation import invariants, scenario
+from tests.simulation.cloud import MemoryCloud
+from tests.simulation.compute import Compute
+from tests.simulation.history import History, Life
+from tests.simulation.invariants import After
+from tests.simulation.timeline import Timeline
+from tests.simulation.trainer import PARTS, content
+from tests.simulation.weather import Weather
+from tests.simulation.world import NAMES
 
 RUN = "20261102-080000-0001"
 KEYS = RunKeys(RUN)

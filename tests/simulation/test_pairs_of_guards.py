@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from llmlab.sandbox.simulation import scenario
-from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute
-from llmlab.sandbox.simulation.failure import failure
-from llmlab.sandbox.simulation.function import MAX_HOURS
-from llmlab.sandbox.simulation.history import Life
-from llmlab.sandbox.simulation.scenario import LaunchLimits, Scenario, User
-from llmlab.sandbox.simulation.traces import HOUR
-from llmlab.sandbox.simulation.weather import Weather
-from llmlab.sandbox.simulation.world import BY_API, OWN, World
 from llmlab.watchdog import overdue
+from tests.simulation import scenario
+from tests.simulation.cloud import MemoryCloud
+from tests.simulation.compute import Compute
+from tests.simulation.failure import failure
+from tests.simulation.function import MAX_HOURS
+from tests.simulation.history import Life
+from tests.simulation.scenario import LaunchLimits, Scenario, User
+from tests.simulation.traces import HOUR
+from tests.simulation.weather import Weather
+from tests.simulation.world import BY_API, OWN, World
 
 MINUTE = 60.0
 

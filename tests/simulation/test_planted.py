@@ -13,12 +13,12 @@ from llmlab.agent.prepare import prepare
 from llmlab.agent.s3_store import Store
 from llmlab.contract import Complete
 from llmlab.lifecycle.run_documents import RunDocuments
-from llmlab.sandbox.simulation import invariants, scenario
-from llmlab.sandbox.simulation.callers import Client
-from llmlab.sandbox.simulation.scenario import Scenario
-from llmlab.sandbox.simulation.weather import InstanceFault, Strike
-from llmlab.sandbox.simulation.world import Parts, World
 from llmlab.watchdog.reconcile import Watchdog
+from tests.simulation import invariants, scenario
+from tests.simulation.callers import Client
+from tests.simulation.scenario import Scenario
+from tests.simulation.weather import InstanceFault, Strike
+from tests.simulation.world import Parts, World
 
 SEEDS = range(12)
 

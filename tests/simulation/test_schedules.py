@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from llmlab.sandbox.simulation import __main__ as command, invariants, many
-from llmlab.sandbox.simulation.many import ScheduleSummary
-from llmlab.sandbox.simulation.weather import Strike
-from llmlab.sandbox.simulation.world import Parts
+from tests.simulation import __main__ as command, invariants, many
+from tests.simulation.many import ScheduleSummary
+from tests.simulation.weather import Strike
+from tests.simulation.world import Parts
 
 TWENTY = 20
 BATCH = int(os.environ.get("LLMLAB_SCHEDULES") or 120)
-"""How many schedules a run of all tests plays. 10,000 of them take `python -m llmlab.sandbox.simulation --schedules 10000`."""
+"""How many schedules a run of all tests plays. 10,000 of them take `python -m tests.simulation --schedules 10000`."""
 
 
 WEATHER = (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmlab.sandbox.simulation import many
 from tests.sampling import sampled
+from tests.simulation import many
 
 FOUND = {
     31: "the deadline of an attempt whose successor's starter died stayed in Scheduler after the run was over",

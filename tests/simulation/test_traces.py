@@ -2,9 +2,9 @@
 
 from hypothesis import given, strategies as st
 
-from llmlab.sandbox.simulation import traces
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.scenario import BEGIN, TYPES, ZONES
+from tests.simulation import traces
+from tests.simulation.dice import SeededRandom
+from tests.simulation.scenario import BEGIN, TYPES, ZONES
 
 START = BEGIN.timestamp()
 MOMENTS = st.floats(START, START + 48 * 3600)

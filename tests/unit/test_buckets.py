@@ -9,7 +9,7 @@ from llmlab.aws import buckets, documents
 from llmlab.aws.session import AwsError
 from llmlab.contract import Names
 from llmlab.errors import LabError
-from llmlab.sandbox.simulation.callers import SimulatedAws
+from tests.simulation.callers import SimulatedAws
 
 NAMES = Names("lab", "123456789012", "us-east-1")
 MOST_AT_ONCE = 1000

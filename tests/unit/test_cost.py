@@ -10,9 +10,9 @@ from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, EndReason, Manifest, Names, Pool, RunKeys, Spec
 from llmlab.ops import cost as costs
-from llmlab.sandbox.simulation.callers import SimulatedAws
-from llmlab.sandbox.simulation.failure import failure
-from llmlab.sandbox.simulation.storage import Storage
+from tests.simulation.callers import SimulatedAws
+from tests.simulation.failure import failure
+from tests.simulation.storage import Storage
 
 NAMES = Names("lab", "123456789012", "us-east-1")
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ def test_dollars(amount: float | None, words: str) -> None:
 
 
 def test_nobody_else_writes_money() -> None:
-    files = [path for path in SOURCE.rglob("*.py") if not {"trainer", "simulation"} & {*path.parts}]
+    files = [path for path in SOURCE.rglob("*.py") if "trainer" not in path.parts]
     assert len(files) > 200
     found = [f"{path.name}: {line.strip()}" for path in files for line in path.read_text("utf-8").splitlines() if OTHERWISE.search(line)]
     assert [line for line in found if not line.startswith("billing.py")] == []

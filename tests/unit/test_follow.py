@@ -11,8 +11,8 @@ from llmlab.clock import ManualClock
 from llmlab.contract import Attempt, Manifest, Names, Pool, RunKeys, Spec
 from llmlab.errors import LabError
 from llmlab.ops import follow, logs
-from llmlab.sandbox.simulation.callers import SimulatedAws
-from llmlab.sandbox.simulation.storage import Storage
+from tests.simulation.callers import SimulatedAws
+from tests.simulation.storage import Storage
 
 NAMES = Names("lab", "123456789012", "us-east-1")
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

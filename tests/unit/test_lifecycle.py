@@ -15,8 +15,8 @@ from llmlab.clock import ManualClock
 from llmlab.contract import Stop
 from llmlab.lifecycle.object_store import PAUSES_SECONDS
 from llmlab.lifecycle.run_documents import RunDocuments
-from llmlab.sandbox.simulation.failure import failure
-from llmlab.sandbox.simulation.storage import Storage
+from tests.simulation.failure import failure
+from tests.simulation.storage import Storage
 from tests.unit.agent_doubles import START
 
 WORD = Stop("r", "2026-11-23T12:00:00Z", "me")

@@ -9,7 +9,7 @@ import pytest
 from llmlab.aws import metrics
 from llmlab.aws.session import AwsError
 from llmlab.contract import Metric, Names
-from llmlab.sandbox.simulation.callers import SimulatedAws
+from tests.simulation.callers import SimulatedAws
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 NAMES = Names("lab", "123456789012", "us-east-1")

@@ -45,7 +45,7 @@ def test_variables_and_arguments_are_called_what_they_are() -> None:
 
 def test_a_class_is_known_by_its_name() -> None:
     names = Counter(node.name for _, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    assert len(names) > 500
+    assert len(names) > 400
     twins = sorted(name for name, count in names.items() if count > 1)
     assert len(twins) <= MOST_TWINS, twins
 

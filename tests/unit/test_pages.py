@@ -16,7 +16,7 @@ from llmlab.aws.event_rule import MOST_REMOVED, SPOT_INTERRUPTION, Ec2Events
 from llmlab.aws.role import Role
 from llmlab.aws.session import AwsError
 from llmlab.contract import Names, Tag
-from llmlab.sandbox.simulation.callers import SimulatedAws
+from tests.simulation.callers import SimulatedAws
 
 NAMES = Names("lab", "123456789012", "us-east-1")
 SOURCE = Path(llmlab.__file__).parent

@@ -18,8 +18,8 @@ from llmlab.errors import LabError, QuotaExceeded
 from llmlab.lifecycle import refusals
 from llmlab.lifecycle.create_fleet import PoolError
 from llmlab.lifecycle.refusals import Refusal
-from llmlab.sandbox.simulation.failure import failure
 from llmlab.watchdog import events
+from tests.simulation.failure import failure
 from tests.unit.watchdog_lab import RUN, Lab
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

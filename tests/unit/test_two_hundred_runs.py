@@ -10,10 +10,10 @@ import pytest
 from llmlab import contract
 from llmlab.contract import RunKeys, RunState
 from llmlab.ops import runs, teardown
-from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
-from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.weather import Weather
+from tests.simulation.callers import Caller, SimulatedAws
+from tests.simulation.cloud import MemoryCloud
+from tests.simulation.dice import SeededRandom
+from tests.simulation.weather import Weather
 
 from .watchdog_lab import RUN, Lab
 

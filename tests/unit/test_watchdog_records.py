@@ -8,8 +8,8 @@ from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import COMPLETE, EndReason, RunKeys
 from llmlab.lifecycle.run_documents import RunDocuments
-from llmlab.sandbox.simulation.callers import Client
-from llmlab.sandbox.simulation.storage import PAGE, Storage
+from tests.simulation.callers import Client
+from tests.simulation.storage import PAGE, Storage
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)

@@ -13,14 +13,14 @@ from llmlab.clock import ManualClock
 from llmlab.contract import PROJECT, Attempt, AttemptEnd, EndReason, Marker, Names, Notice, Pool, RunKeys, Spec
 from llmlab.lifecycle import billing, create_fleet, one_time_schedules
 from llmlab.lifecycle.run_documents import RunDocuments
-from llmlab.sandbox.simulation.callers import Client
-from llmlab.sandbox.simulation.cloud import MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
-from llmlab.sandbox.simulation.history import clock_words
-from llmlab.sandbox.simulation.traces import Trace
 from llmlab.watchdog import events
 from llmlab.watchdog.reconcile import Watchdog
 from llmlab.watchdog.webhook_delivery import Webhook
+from tests.simulation.callers import Client
+from tests.simulation.cloud import MemoryCloud
+from tests.simulation.compute import Compute, SimulatedInstance
+from tests.simulation.history import clock_words
+from tests.simulation.traces import Trace
 
 RUN = "20261123-120000-ab12"
 KEYS = RunKeys(RUN)

@@ -5,12 +5,12 @@ from typing import Any
 
 from llmlab.contract import Names
 from llmlab.lifecycle.run_documents import RunDocuments
-from llmlab.sandbox.simulation.callers import Caller
-from llmlab.sandbox.simulation.failure import Died
-from llmlab.sandbox.simulation.history import History
-from llmlab.sandbox.simulation.timeline import Timeline
 from llmlab.watchdog import events
 from llmlab.watchdog.reconcile import Watchdog
+from tests.simulation.callers import Caller
+from tests.simulation.failure import Died
+from tests.simulation.history import History
+from tests.simulation.timeline import Timeline
 
 LIMIT_SECONDS = 300.0
 RETRY_SECONDS = (60.0, 120.0)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmlab.contract import Names, Pool
-from llmlab.sandbox.simulation.failure import failure
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.traces import SpotTraces
+from tests.simulation.failure import failure
+from tests.simulation.timeline import Timeline
+from tests.simulation.traces import SpotTraces
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 SHOWN_SECONDS = 3600.0

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from llmlab import contract
 from llmlab.contract import ADAPTER, METRICS_FILE, Complete, DataFile, EndReason, LogStream, Outcome, Progress, TrainerExit, WorkFolder
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.weather import InstanceFault, Strike
+from tests.simulation.timeline import Timeline
+from tests.simulation.weather import InstanceFault, Strike
 
 
 @dataclass(frozen=True)

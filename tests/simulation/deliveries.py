@@ -9,12 +9,12 @@ from typing import Any, cast
 from llmlab import contract
 from llmlab.aws.event_rule import INSTANCE_CHANGED
 from llmlab.lifecycle import one_time_schedules
-from llmlab.sandbox.simulation.cloud import Cloud
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.history import History
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.weather import Weather
 from llmlab.watchdog.events import STATE_CHANGE
+from tests.simulation.cloud import Cloud
+from tests.simulation.dice import SeededRandom
+from tests.simulation.history import History
+from tests.simulation.timeline import Timeline
+from tests.simulation.weather import Weather
 
 HEARD: Any = cast("Any", INSTANCE_CHANGED)["detail"]["state"]
 """The instance states whose changes the lab's EventBridge rule delivers to the function."""

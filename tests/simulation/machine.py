@@ -20,14 +20,14 @@ from llmlab.agent.shared_files import read
 from llmlab.agent.spot_price import Ec2SpotPrices
 from llmlab.agent.uploads import Uploads
 from llmlab.contract import Attempt, ContractError, EndReason, Env, Names, RunKeys, Tag, WorkFolder
-from llmlab.sandbox.simulation.callers import Caller, Client
-from llmlab.sandbox.simulation.compute import SimulatedInstance
-from llmlab.sandbox.simulation.failure import Died, Pause
-from llmlab.sandbox.simulation.history import Life
-from llmlab.sandbox.simulation.surroundings import AgentClock, SimulatedGpus, SimulatedImds, SimulatedJobs, SimulatedMetrics
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.trainer import PARTS, Course, Trainer
-from llmlab.sandbox.simulation.weather import InstanceFault, Strike
+from tests.simulation.callers import Caller, Client
+from tests.simulation.compute import SimulatedInstance
+from tests.simulation.failure import Died, Pause
+from tests.simulation.history import Life
+from tests.simulation.surroundings import AgentClock, SimulatedGpus, SimulatedImds, SimulatedJobs, SimulatedMetrics
+from tests.simulation.timeline import Timeline
+from tests.simulation.trainer import PARTS, Course, Trainer
+from tests.simulation.weather import InstanceFault, Strike
 
 QUIET_SECONDS = 120.0
 """Seconds between two checks of the agent when nothing is due."""

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from llmlab import contract
 from llmlab.contract import ADAPTER, Attempt, AttemptEnd, EndReason, Marker, RunKeys
-from llmlab.sandbox.simulation.callers import NO_PRICES
-from llmlab.sandbox.simulation.cloud import Cloud
-from llmlab.sandbox.simulation.history import History, Life
-from llmlab.sandbox.simulation.machine import FREE_HOUR_WAIT_SECONDS
-from llmlab.sandbox.simulation.scenario import CHARGES, Scenario
-from llmlab.sandbox.simulation.traces import HOUR
-from llmlab.sandbox.simulation.trainer import PARTS, content
+from tests.simulation.callers import NO_PRICES
+from tests.simulation.cloud import Cloud
+from tests.simulation.history import History, Life
+from tests.simulation.machine import FREE_HOUR_WAIT_SECONDS
+from tests.simulation.scenario import CHARGES, Scenario
+from tests.simulation.traces import HOUR
+from tests.simulation.trainer import PARTS, content
 
 MINUTE = 60.0
 CENT = 0.01

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llmlab.lifecycle import one_time_schedules
-from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
-from llmlab.sandbox.simulation.failure import failure
-from llmlab.sandbox.simulation.storage import Storage
+from tests.simulation.compute import Compute, SimulatedInstance
+from tests.simulation.failure import failure
+from tests.simulation.storage import Storage
 
 
 @dataclass(frozen=True)

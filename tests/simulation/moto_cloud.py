@@ -15,10 +15,10 @@ from botocore.config import Config
 from llmlab.contract import Names, Tag
 from llmlab.lifecycle import one_time_schedules
 from llmlab.sandbox import catalogue, completion, completion_compute, completion_lambda, market
-from llmlab.sandbox.simulation.cloud import Schedule
-from llmlab.sandbox.simulation.compute import CODES, SHOWN_SECONDS, SimulatedInstance
-from llmlab.sandbox.simulation.scenario import Scenario
-from llmlab.sandbox.simulation.timeline import Timeline
+from tests.simulation.cloud import Schedule
+from tests.simulation.compute import CODES, SHOWN_SECONDS, SimulatedInstance
+from tests.simulation.scenario import Scenario
+from tests.simulation.timeline import Timeline
 
 
 @functools.cache
@@ -28,7 +28,7 @@ def _client(service: str, region: str) -> Any:
         service,
         region_name=region,
         aws_access_key_id="AKIASANDBOXSIMULATE",
-        aws_secret_access_key="sandbox",  # noqa: S106
+        aws_secret_access_key="sandbox",
         config=Config(retries={"total_max_attempts": 1}),
     )
 

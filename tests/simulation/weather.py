@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from llmlab.sandbox.simulation.dice import SeededRandom
+from tests.simulation.dice import SeededRandom
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m llmlab.sandbox.simulation`: play one schedule and print its trace, or many and print their counts.
+"""`python -m tests.simulation`: play one schedule and print its trace, or many and print their counts.
 
 The trace or one JSON document goes to stdout, progress to stderr; the exit code is 1 when an invariant did not hold.
 """
@@ -8,14 +8,14 @@ import json
 import sys
 from collections.abc import Sequence
 
-from llmlab.sandbox.simulation import invariants, many
-from llmlab.sandbox.simulation.world import Parts, World
+from tests.simulation import invariants, many
+from tests.simulation.world import Parts, World
 
 EVERY = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m llmlab.sandbox.simulation", description="Runs on a simulated spot market.")
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Runs on a simulated spot market.")
     parser.add_argument("--seed", type=int, default=0, help="the schedule to tell, or the first of many")
     parser.add_argument("--schedules", type=int, default=0, help="play so many, and count")
     parser.add_argument("--workers", type=int, default=1, help="processes")

@@ -14,10 +14,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from llmlab.aws.session import Aws, translate
 from llmlab.contract import Names
-from llmlab.sandbox.simulation.cloud import Cloud
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.failure import Died, failure
-from llmlab.sandbox.simulation.weather import Weather
+from tests.simulation.cloud import Cloud
+from tests.simulation.dice import SeededRandom
+from tests.simulation.failure import Died, failure
+from tests.simulation.weather import Weather
 
 THROTTLED = {"s3": "SlowDown", "ec2": "RequestLimitExceeded"}
 TOKENS = {
@@ -159,7 +159,7 @@ class SimulatedAws(Aws):
         self.account, self.names = names.account, names
         self._caller = caller
 
-    def client(self, service: str, *, region: str | None = None, attempts: int = 5) -> Any:  # noqa: ARG002 - as the real one
+    def client(self, service: str, *, region: str | None = None, attempts: int = 5) -> Any:  # as the real one
         return Client(service, self._translated)
 
     def _translated(self, service: str, method: str, parameters: Mapping[str, Any]) -> Any:

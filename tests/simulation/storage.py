@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from llmlab.sandbox.simulation.failure import failure
+from tests.simulation.failure import failure
 
 PAGE = 1000
 NONE: Mapping[str, str] = MappingProxyType({})

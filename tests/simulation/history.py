@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from llmlab.sandbox.simulation.traces import HOUR, Trace
+from tests.simulation.traces import HOUR, Trace
 
 FREE_SECONDS = 3600.0
 """A spot instance that AWS interrupts within this time is not charged.

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from llmlab.sandbox.simulation import invariants, scenario, weather
-from llmlab.sandbox.simulation.invariants import Violation
-from llmlab.sandbox.simulation.world import Parts, World
+from tests.simulation import invariants, scenario, weather
+from tests.simulation.invariants import Violation
+from tests.simulation.world import Parts, World
 
 Make = Callable[[int, Parts], World]
 
@@ -21,7 +21,7 @@ def make(seed: int, parts: Parts) -> World:
 
 def make_on_sandbox(seed: int, parts: Parts) -> World:
     """The world of a seed on the sandbox's own AWS, which takes some ten times as long."""
-    from llmlab.sandbox.simulation.moto_cloud import MotoCloud
+    from tests.simulation.moto_cloud import MotoCloud
 
     return World(scenario.made(seed), parts, MotoCloud)
 

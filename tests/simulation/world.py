@@ -17,28 +17,28 @@ from llmlab.errors import LabError
 from llmlab.ops import resume, start, stop
 from llmlab.ops.launch import first_attempt
 from llmlab.sandbox.market import ACCOUNT
-from llmlab.sandbox.simulation import trainer
-from llmlab.sandbox.simulation.callers import Caller, SimulatedAws
-from llmlab.sandbox.simulation.cloud import Cloud, MemoryCloud
-from llmlab.sandbox.simulation.compute import Compute, SimulatedInstance
-from llmlab.sandbox.simulation.deliveries import Deliveries
-from llmlab.sandbox.simulation.failure import Died
-from llmlab.sandbox.simulation.function import LIMIT_SECONDS, MAX_HOURS, SimulatedFunction
-from llmlab.sandbox.simulation.history import History, Life, clock_words
-from llmlab.sandbox.simulation.invariants import After
-from llmlab.sandbox.simulation.machine import NOTICE_SECONDS, Prepare, SimulatedMachine
-from llmlab.sandbox.simulation.scenario import CHARGES, SPEEDS, Scenario
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.traces import HOUR
-from llmlab.sandbox.simulation.weather import INTERRUPTIONS, InstanceFault, Strike, Weather
 from llmlab.watchdog.events import STATE_CHANGE, WARNING
 from llmlab.watchdog.reconcile import Watchdog
+from tests.simulation import trainer
+from tests.simulation.callers import Caller, SimulatedAws
+from tests.simulation.cloud import Cloud, MemoryCloud
+from tests.simulation.compute import Compute, SimulatedInstance
+from tests.simulation.deliveries import Deliveries
+from tests.simulation.failure import Died
+from tests.simulation.function import LIMIT_SECONDS, MAX_HOURS, SimulatedFunction
+from tests.simulation.history import History, Life, clock_words
+from tests.simulation.invariants import After
+from tests.simulation.machine import NOTICE_SECONDS, Prepare, SimulatedMachine
+from tests.simulation.scenario import CHARGES, SPEEDS, Scenario
+from tests.simulation.timeline import Timeline
+from tests.simulation.traces import HOUR
+from tests.simulation.weather import INTERRUPTIONS, InstanceFault, Strike, Weather
 
 REGION = "us-east-1"
 NAMES = Names(PROJECT, ACCOUNT, REGION)
 RECIPE = {"batch_size": 2}
 """The recipe, as far as it is read here besides `keep_checkpoints`: after out-of-memory the batch size is halved once."""
-MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory
+MEMORY = Path("/dev/shm")  # where Linux keeps files in memory
 TAKEN, OWN, BY_API, BROKEN = (
     "Server.SpotInstanceTermination", "Client.InstanceInitiatedShutdown", "Client.UserInitiatedShutdown", "Server.InternalError",
 )  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmlab.sandbox.catalogue import on_demand_price
-from llmlab.sandbox.simulation.dice import SeededRandom
+from tests.simulation.dice import SeededRandom
 
 HOUR = 3600.0
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from llmlab.contract import Charge, Pool
-from llmlab.sandbox.simulation import traces, weather
-from llmlab.sandbox.simulation.dice import SeededRandom
-from llmlab.sandbox.simulation.traces import SpotTraces
-from llmlab.sandbox.simulation.trainer import Course
-from llmlab.sandbox.simulation.weather import InstanceFault, Weather
+from tests.simulation import traces, weather
+from tests.simulation.dice import SeededRandom
+from tests.simulation.traces import SpotTraces
+from tests.simulation.trainer import Course
+from tests.simulation.weather import InstanceFault, Weather
 
 BEGIN = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 TYPES = ("g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g6.2xlarge", "g6e.xlarge")

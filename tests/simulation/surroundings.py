@@ -9,11 +9,11 @@ from llmlab import contract
 from llmlab.agent.gpu import Fault, GpuUse
 from llmlab.agent.s3_store import StoreError
 from llmlab.contract import Metric, WorkFolder
-from llmlab.sandbox.simulation.compute import SimulatedInstance
-from llmlab.sandbox.simulation.failure import Pause
-from llmlab.sandbox.simulation.timeline import Timeline
-from llmlab.sandbox.simulation.trainer import Trainer
-from llmlab.sandbox.simulation.weather import InstanceFault, Strike
+from tests.simulation.compute import SimulatedInstance
+from tests.simulation.failure import Pause
+from tests.simulation.timeline import Timeline
+from tests.simulation.trainer import Trainer
+from tests.simulation.weather import InstanceFault, Strike
 
 
 class AgentHost(Protocol):
