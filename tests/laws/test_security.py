@@ -129,7 +129,7 @@ def test_no_script_of_a_workflow_has_an_expression_in_it() -> None:
 
 
 def test_the_workflow_builds_with_the_arguments_that_the_dockerfile_has() -> None:
-    """`llmlab image` is held to the same ones in tests/unit/test_image.py."""
+    """`llmlab image` is held to the same ones in tests/unit/ops/test_image.py."""
     steps = yaml.safe_load((ROOT / ".github/workflows/build-push-ecr.yml").read_text(encoding="utf-8"))["jobs"]["image"]["steps"]
     agent, given = [step["with"]["build-args"] for step in steps if "build-args" in step.get("with", {})]
     assert agent == given, "the agent's image says the same of itself"

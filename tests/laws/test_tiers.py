@@ -30,7 +30,7 @@ def test_no_unit_test_needs_moto() -> None:
     """A test on it costs hundreds of times as much: it belongs in `laws`, `cli` or `sandbox`, or on `simulation`'s account in memory."""
     files = sorted((TESTS / "unit").rglob("*.py"))
     assert len(files) > 30
-    assert {path.name: found for path in files if (found := sorted(set(needs(path.read_text(encoding="utf-8")))))} == {}
+    assert {str(path): found for path in files if (found := sorted(set(needs(path.read_text(encoding="utf-8")))))} == {}
 
 
 @pytest.mark.parametrize(

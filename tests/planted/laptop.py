@@ -9,7 +9,7 @@ BUGS = (
         'answer.get("Errors", [])',
         "[]",
         "teardown waits a minute and blames a writer that does not exist",
-        ("unit/test_buckets.py",),
+        ("unit/aws/test_buckets.py",),
     ),
     Bug(
         "one part too many",
@@ -17,7 +17,7 @@ BUGS = (
         "-(-size // MOST_PARTS)",
         "size // MOST_PARTS",
         "a file over 80 GB is cut into 10,001 parts, which S3 refuses after all of them were sent",
-        ("unit/test_sending.py",),
+        ("unit/aws/test_sending.py",),
     ),
     Bug(
         "begun this month for paid this month",
@@ -25,7 +25,7 @@ BUGS = (
         "if run not in ended or ended[run].at >= begin",
         'if run >= begin.strftime("%Y%m%d")',
         "runs that were begun in the month before, or resumed since, cost nothing",
-        ("unit/test_cost.py",),
+        ("unit/ops/test_cost.py",),
     ),
     Bug(
         "the first frame is the file",
@@ -33,7 +33,7 @@ BUGS = (
         "(frame.unused_data, None) if frame.eof",
         '(b"", None) if frame.eof',
         "half of a dataset is gone without a word: pzstd and cat make files of several frames",
-        ("unit/test_dataset_lines.py",),
+        ("unit/dataset/test_lines.py",),
     ),
     Bug(
         "places as they were counted",
@@ -41,7 +41,7 @@ BUGS = (
         "        places.sort()\n",
         "        places.copy()\n",
         "the places of over-long lines are out of order where rows of several kinds mix, and the first ones shown are not the first",
-        ("unit/test_dataset_check.py",),
+        ("unit/dataset/test_check.py",),
     ),
     Bug(
         "a failure stops only what depends on it",
@@ -49,6 +49,6 @@ BUGS = (
         "if reverse or not failures:",
         "if reverse or not failures or waiting:",
         "bootstrap goes on making resources after one has failed",
-        ("unit/test_engine.py",),
+        ("unit/infra/test_engine.py",),
     ),
 )

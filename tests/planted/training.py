@@ -17,7 +17,7 @@ BUGS = (
         "if math.isfinite(reward := float(value))",
         "if (reward := float(value)) is not None",
         "one NaN of a reward makes every advantage of its group NaN, and the weights after it",
-        ("unit/test_rewards.py",),
+        ("unit/rewards/test_scoring.py",),
     ),
     Bug(
         "a reward's process keeps its system calls",
@@ -25,7 +25,7 @@ BUGS = (
         "filtered = seccomp.restrict(libc)",
         "filtered = True",
         "a stranger's reward file reaches the network by datagrams and starts programs on the laptop",
-        ("unit/test_rewards.py",),
+        ("unit/rewards/test_scoring.py",),
     ),
     Bug(
         "a step goes on with the completions of the one before",

@@ -9,7 +9,7 @@ BUGS = (
         'pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)',
         "pages = [self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)]",
         "beyond a thousand keys the newest checkpoint, the ends and which runs are over are not seen",
-        ("unit/test_watchdog_records.py",),
+        ("unit/lifecycle/test_run_documents.py",),
     ),
     Bug(
         "seconds of a day for all seconds",
@@ -17,7 +17,7 @@ BUGS = (
         "(snapshot.now - _ended(end)).total_seconds() > AFTERMATH_SECONDS",
         "(snapshot.now - _ended(end)).seconds > AFTERMATH_SECONDS",
         "a machine that hangs after its end may live on when days have passed",
-        ("unit/test_watchdog_ending.py",),
+        ("unit/watchdog/test_termination.py",),
     ),
     Bug(
         "minutes as seconds",
@@ -25,7 +25,7 @@ BUGS = (
         "timedelta(minutes=EXCLUDED_MINUTES)",
         "timedelta(seconds=EXCLUDED_MINUTES)",
         "a pool that has just failed is asked first again after half a minute instead of half an hour",
-        ("unit/test_watchdog_capacity.py",),
+        ("unit/watchdog/test_capacity.py",),
     ),
     Bug(
         "the old deadline stays",
@@ -33,7 +33,7 @@ BUGS = (
         "    tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))\n",
         "",
         "the one-time schedules of attempts that are over pile up",
-        ("unit/test_watchdog_starting.py",),
+        ("unit/watchdog/test_start_attempt.py",),
     ),
     Bug(
         "no second try",
@@ -41,7 +41,7 @@ BUGS = (
         '{"total_max_attempts": 5, "mode": "standard"}, connect_timeout=5, read_timeout=30',
         '{"total_max_attempts": 1, "mode": "standard"}, connect_timeout=5, read_timeout=30',
         "one busy answer of AWS ends a look of the watchdog",
-        ("unit/test_watchdog_handler.py",),
+        ("unit/watchdog/test_handler.py",),
     ),
     Bug(
         "its own instances wait too",
@@ -49,7 +49,7 @@ BUGS = (
         "if newest.by != WATCHDOG and (",
         "if (",
         "an instance whose start was cut short is nobody's for five minutes",
-        ("unit/test_watchdog_starting.py",),
+        ("unit/watchdog/test_start_attempt.py",),
     ),
     Bug(
         "local time in a schedule by UTC",
@@ -57,7 +57,7 @@ BUGS = (
         "datetime.fromtimestamp(moment, UTC).strftime(AT)",
         "datetime.fromtimestamp(moment).strftime(AT)",
         "a laptop in Berlin sets every deadline an hour late",
-        ("unit/test_timers.py",),
+        ("unit/lifecycle/test_one_time_schedules.py",),
     ),
     Bug(
         "six digits of a step",
@@ -65,6 +65,6 @@ BUGS = (
         "[0-9]{1,12}",
         "[0-9]{1,6}",
         "from step 1,000,000 on nothing is a checkpoint any more",
-        ("unit/test_keys.py",),
+        ("unit/contract/test_keys.py",),
     ),
 )

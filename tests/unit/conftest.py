@@ -10,8 +10,7 @@ import pytest
 from llmlab import contract
 from llmlab.clock import ManualClock
 from llmlab.contract import Manifest, Pool, Spec
-
-from .watchdog_lab import KEYS, RUN, Lab
+from tests.unit.watchdog.lab import KEYS, RUN, Lab
 
 
 @pytest.fixture(scope="session", autouse=True)
