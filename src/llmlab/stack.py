@@ -3,12 +3,12 @@
 from typing import Any
 
 from llmlab.aws import amis, policies, retired
-from llmlab.aws.buckets import DataBucket, OutputsBucket
+from llmlab.aws.buckets import Bucket, DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
 from llmlab.aws.cloudwatch_alarm import ALARMING, BELOW, Alarm
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.ecr_repository import Registry
-from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events
+from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events, EventRule
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instance_profile import InstanceProfile
@@ -34,6 +34,15 @@ from llmlab.config import Settings
 from llmlab.contract import Env, LogStream, Metric
 from llmlab.watchdog import package
 
+RESOURCES: tuple[type[AwsResource], ...] = (
+    Vpc, Subnets, InternetGateway, RouteTable, S3Endpoint, ExistingNetwork, SecurityGroup, LaunchTemplate, Bucket, Registry,
+    Role, InstanceProfile, OidcProvider, SpotRole, LogGroup, Topic, Subscription, Alarm, Dashboard, Budget,
+    Function, EventRule, FunctionPermission, ScheduleGroup,
+)  # fmt: skip
+"""The class of every resource that `build` can list, whatever the settings: they say what is left of a lab and what it costs while idle.
+
+What is found is shown in this order.
+"""
 RETIRED: tuple[type[AwsResource], ...] = retired.KINDS
 """Resources that only earlier versions of llmlab made: bootstrap and teardown remove them."""
 SWEEP = {"sweep": True}

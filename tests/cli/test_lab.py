@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.table import Table
 
-from llmlab.aws.leftovers import Leftover
+from llmlab.aws.owned import Leftover
 from llmlab.commands.lab import going_view, in_words
 from llmlab.config import load
 from llmlab.errors import ExitCode

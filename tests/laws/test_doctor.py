@@ -12,6 +12,7 @@ from llmlab.config import Settings
 from llmlab.infra.apply import apply
 from llmlab.infra.plan import plan
 from llmlab.ops.doctor import Check, Health, doctor
+from llmlab.stack import RESOURCES
 
 if TYPE_CHECKING:
     from llmlab.aws.session import Aws
@@ -100,7 +101,7 @@ def test_a_machine_past_its_deadline_and_an_idle_disk(lab_aws: "Aws") -> None:
             f"aws ec2 release-address --allocation-id {address} --region us-east-1",
         ),
     ]
-    costs = idle_cost.read(lab_aws, NOW)
+    costs = idle_cost.read(lab_aws, RESOURCES, NOW)
     assert {one.name: round(one.monthly, 2) for one in costs.items} == {volume["VolumeId"]: 16.0, snapshot: 10.0, address: 3.65}
 
 

@@ -12,6 +12,7 @@ from llmlab.contract import LogStream, Names
 from llmlab.infra.destroy import DeletionResult, destroy
 from llmlab.infra.plan import Action, NotOwned, step_for
 from llmlab.ops.teardown import TornDown, teardown
+from llmlab.stack import RESOURCES
 from tests.account import everything
 from tests.laws.conftest import COUNT, OWN, Lab
 
@@ -25,7 +26,7 @@ def test_teardown_of_a_used_lab_leaves_only_results(either: tuple[Lab, int]) -> 
     assert facts.instances == (instance,)
     assert facts.kept == (f"outputs bucket {lab.aws.names.outputs_bucket}",)
     assert len(facts.deleted) == count - (3 if lab.settings.vpc_id else 2) + 2  # not the results nor what is shared, but two secrets
-    assert [one.kind for one in leftovers.find(lab.aws)] == ["outputs bucket"]
+    assert [one.kind for one in leftovers.find(lab.aws, RESOURCES)] == ["outputs bucket"]
     assert lab.aws.s3.get_object(Bucket=lab.aws.names.outputs_bucket, Key="runs/x/SUCCESS")["Body"].read() == b"{}"
 
 
@@ -36,7 +37,7 @@ def test_everything_leaves_nothing_at_all_and_again_is_no_error(either: tuple[La
     use(lab)
     assert len(everything(lab.aws)) > len(before) + 25
     assert _teardown(lab, everything=True).clean
-    assert leftovers.find(lab.aws) == []
+    assert leftovers.find(lab.aws, RESOURCES) == []
     assert everything(lab.aws) - {"role AWSServiceRoleForEC2Spot"} == before
     again = _teardown(lab, everything=True)
     assert again.clean
@@ -50,7 +51,7 @@ def test_teardown_without_the_settings_it_was_made_with(either: tuple[Lab, int])
     lab.apply()
     lab.settings = type(lab.settings)()
     assert _teardown(lab, everything=True).clean
-    assert leftovers.find(lab.aws) == []
+    assert leftovers.find(lab.aws, RESOURCES) == []
 
 
 @pytest.mark.slow  # a lab more on moto
@@ -60,7 +61,7 @@ def test_teardown_after_a_teardown_that_died(lab: Lab) -> None:
         if not resource.shared and resource.kind not in {"VPC", "subnets", "route table", "security group", "role", "log group"}:
             resource.delete()
     assert _teardown(lab, everything=True).clean
-    assert leftovers.find(lab.aws) == []
+    assert leftovers.find(lab.aws, RESOURCES) == []
 
 
 @pytest.mark.slow  # four bootstraps and two teardowns
@@ -212,4 +213,4 @@ def test_a_bucket_with_keys_that_no_xml_can_carry_goes(lab: Lab) -> None:
             s3.create_multipart_upload(Bucket=bucket, Key=key)
     facts = _teardown(lab, everything=True)
     assert facts.clean, facts
-    assert leftovers.find(lab.aws) == []
+    assert leftovers.find(lab.aws, RESOURCES) == []

@@ -4,11 +4,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import unquote_plus
 
-from llmlab.aws import policies, policies_documents
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws import policies, policies_documents, rates
+from llmlab.aws.owned import AwsResource, Leftover, from_list, is_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Rate
 from llmlab.aws.session import AlreadyExists, Aws, Denied, NotFound
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
@@ -20,6 +23,9 @@ BUSY = ("OperationAborted", "NoSuchBucket")
 """S3's error codes for a bucket that is still being created, changed or deleted; the second also for one that does not exist.
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; terraform repeats the same (its internal/service/s3/bucket.go)"""
 SETTLE_SECONDS = 120
+BUCKETS_AT_ONCE = 1000
+"""An account with a quota of more than 10,000 buckets may list them in pages alone.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html"""
 BLOCKED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 
 
@@ -163,6 +169,30 @@ class Bucket(AwsResource):
 
         self.persist(delete, ("BucketNotEmpty", BUSY[0]), "the last writer ending", seconds=60)
 
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        """Find both buckets by one list."""
+        kinds = {kind(aws=aws).name: kind for kind in (DataBucket, OutputsBucket)}
+        for found in every(aws.s3, "list_buckets", "Buckets", PaginationConfig={"PageSize": BUCKETS_AT_ONCE}):
+            kind = kinds.get(found["Name"])
+            if kind and is_ours(aws, _tags(aws, found["Name"])):
+                yield Leftover(kind.kind, found["Name"], results=kind.retained)
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:
+        """What is stored. S3 measures its buckets once a day, for nothing; a bucket younger than that has no size yet."""
+        client = aws.client("cloudwatch")
+        named: Any = {"Namespace": "AWS/S3", "MetricName": "BucketSizeBytes"}
+        dimensions: Any = [{"Name": "BucketName", "Value": leftover.id}]
+        for page in client.get_paginator("list_metrics").paginate(**named, Dimensions=dimensions):
+            for metric in page["Metrics"]:
+                kind = next((item["Value"] for item in metric["Dimensions"] if item["Name"] == "StorageType"), "")
+                window = {"StartTime": now - timedelta(days=3), "EndTime": now, "Period": 86400, "Statistics": ["Average"]}
+                points = client.get_metric_statistics(**named, Dimensions=metric["Dimensions"], **window)["Datapoints"]
+                if points:
+                    newest = max(points, key=lambda point: point["Timestamp"])
+                    yield newest["Average"] / rates.GB, rates.STORAGE.get(kind, rates.STORAGE["StandardStorage"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataBucket(Bucket):
@@ -187,6 +217,14 @@ class OutputsBucket(Bucket):
     @property
     def name(self) -> str:
         return self.names.outputs_bucket
+
+
+def _tags(aws: Aws, name: str) -> Mapping[str, str]:
+    """The tags of a bucket of this account; those of another account's cannot be read."""
+    try:
+        return from_list(aws.s3.get_bucket_tagging(Bucket=name, ExpectedBucketOwner=aws.account)["TagSet"])
+    except (NotFound, Denied):
+        return {}
 
 
 def _rules_in_words(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

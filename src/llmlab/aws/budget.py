@@ -1,11 +1,14 @@
 """The monthly budget: an alarm on what the lab has cost, never a cap."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import NotFound
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.sns_topic import Topic
 from llmlab.contract import PROJECT, Tag
 from llmlab.infra.resource import Properties
@@ -124,6 +127,18 @@ class Budget(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_budget(**self._which)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client, name = aws.client("budgets", region=HOME), aws.names.budget
+        for budget in every(client, "describe_budgets", "Budgets", AccountId=aws.account):
+            if budget["BudgetName"] == name:
+                arn = f"arn:aws:budgets::{aws.account}:budget/{name}"
+                yield from if_ours(aws, cls.kind, name, client.list_tags_for_resource(ResourceARN=arn).get("ResourceTags", []))
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # one that takes no action
 
 
 def _notification(percent: int) -> dict[str, Any]:

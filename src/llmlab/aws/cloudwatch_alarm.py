@@ -1,10 +1,15 @@
 """CloudWatch alarms: on the metrics that the watchdog publishes, and on the watchdog's function itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws import rates
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws
 from llmlab.aws.sns_topic import Topic
 from llmlab.infra.resource import Properties
 
@@ -100,6 +105,16 @@ class Alarm(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_alarms(AlarmNames=[self.name])
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client = aws.client("cloudwatch")
+        for alarm in every(client, "describe_alarms", "MetricAlarms", AlarmNamePrefix=f"{aws.lab}-"):
+            yield from if_ours(aws, cls.kind, alarm["AlarmName"], client.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"])
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ((1.0, rates.ALARM),)
 
 
 def _metric(namespace: str | None, name: str | None, dimensions: Mapping[str, str]) -> str:

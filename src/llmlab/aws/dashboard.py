@@ -1,13 +1,17 @@
 """The CloudWatch dashboard of the lab's runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from llmlab.aws.owned import AwsResource
-from llmlab.aws.session import NotFound
+from llmlab.aws import rates
+from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import PROJECT, LogStream, Metric, Names
 from llmlab.infra.resource import Properties
 
@@ -57,6 +61,17 @@ class Dashboard(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_dashboards(DashboardNames=[self.name])
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client, name = aws.client("cloudwatch"), aws.names.dashboard
+        for entry in every(client, "list_dashboards", "DashboardEntries", DashboardNamePrefix=name):
+            if entry["DashboardName"] == name and mark(aws.names) in client.get_dashboard(DashboardName=name)["DashboardBody"]:
+                yield Leftover(cls.kind, name)
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ((1.0, rates.DASHBOARD),)
 
 
 def mark(names: Names) -> str:

@@ -1,12 +1,16 @@
 """The ECR repositories of the training image and of the agent's image."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import NotFound
+from llmlab.aws import rates
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 LIFECYCLE = {
@@ -81,3 +85,20 @@ class Registry(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_repository(repositoryName=self.name, force=True)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client = aws.client("ecr")
+        for repository in every(client, "describe_repositories", "repositories"):
+            if repository["repositoryName"] in aws.names.repositories:
+                tags = client.list_tags_for_resource(resourceArn=repository["repositoryArn"])["tags"]
+                yield from if_ours(aws, cls.kind, repository["repositoryName"], tags)
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        """What the images weigh; layers that they share are counted with each."""
+        try:
+            images = every(aws.client("ecr"), "describe_images", "imageDetails", repositoryName=leftover.id)
+        except NotFound:
+            return ()
+        return ((sum(image.get("imageSizeInBytes", 0) for image in images) / rates.GB, rates.IMAGE),)

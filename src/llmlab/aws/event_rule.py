@@ -1,14 +1,16 @@
 """EventBridge rules that call the watchdog: on events of EC2, and by the clock."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llmlab.aws.lambda_function import Function
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
-from llmlab.aws.session import AwsError, NotFound
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.infra.resource import Properties
 
 TARGET = "watchdog"
@@ -103,6 +105,16 @@ class EventRule(AwsResource):
             failure = answer["FailedEntries"][0]
             message = f"{self.key} {words} {failure.get('TargetId')}: {failure.get('ErrorMessage')}"
             raise AwsError(message, hint, code=failure.get("ErrorCode", ""))
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client = aws.client("events")
+        for rule in every(client, "list_rules", "Rules", NamePrefix=f"{aws.lab}-"):
+            yield from if_ours(aws, cls.kind, rule["Name"], client.list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"])
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # events of AWS's own services and of the clock are free
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,13 @@
 """A VPC and subnets that somebody else made: checked, and never tagged, changed or deleted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource
+from llmlab.aws.owned import AwsResource, Leftover
 from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
@@ -82,6 +84,15 @@ class ExistingNetwork(AwsResource):
 
     def tags(self) -> Mapping[str, str]:
         return {}
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """None: it is never the lab's."""
+        return ()
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # what it costs its owner is not the lab's
 
 
 def _way_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> str | None:

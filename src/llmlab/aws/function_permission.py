@@ -1,15 +1,17 @@
 """The function's resource policy: which event rules may call the watchdog, besides the scheduler's role."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llmlab.aws import policies_documents
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.lambda_function import Function
-from llmlab.aws.owned import AwsResource
-from llmlab.aws.session import NotFound
+from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 
@@ -70,6 +72,15 @@ class FunctionPermission(AwsResource):
         for statement in self._statements():
             if statement.get("Sid") in self.desired():
                 self.client.remove_permission(FunctionName=self.function.name, StatementId=statement["Sid"])
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """None: it goes with its function."""
+        return ()
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def _in_words(statement: Mapping[str, Any]) -> str:

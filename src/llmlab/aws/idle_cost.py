@@ -1,34 +1,20 @@
 """The monthly cost of a lab in which nothing runs: every resource that AWS shows, times its price.
 
-The resources are those of `leftovers`, which looks every kind up by tag or name. The watchdog's calls, of every hour and of every minute,
-are counted too.
+The resources are those of `leftovers`, which looks every kind up by tag or name; what one of them uses, its class says (`idle_cost`). The
+watchdog's calls, of every hour and of every minute, are counted too.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from llmlab.aws import leftovers, rates
-from llmlab.aws.instance_overhead import MONTH_HOURS
-from llmlab.aws.lambda_function import MEMORY_MIB
-from llmlab.aws.leftovers import Leftover
-from llmlab.aws.rates import Rate
-from llmlab.aws.session import Aws, NotFound
+from llmlab.aws.leftovers import Found
+from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.rates import Rate, Uses
+from llmlab.aws.session import Aws
 from llmlab.lifecycle.billing import CENT, dollars
-
-SWEEPS = MONTH_HOURS
-SWEEP_SECONDS = 5.0
-"""Assumed seconds of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
-LOOKS = 60 * MONTH_HOURS
-LOOK_SECONDS = 1.0
-"""Assumed seconds of the look of every minute: one call of EC2, by a function that is warm."""
-CALL_LOG_BYTES = 1000
-"""Bytes that a call logs: a line of the watchdog's, and the three of Lambda's own."""
-GB = 1e9
-
-Uses = Iterable[tuple[float, Rate]]
 
 
 @dataclass(frozen=True)
@@ -56,19 +42,22 @@ class StandingCosts:
         return sum(item.without_free_tier for item in self.items)
 
 
-def read(aws: Aws, now: datetime) -> StandingCosts:
-    """The monthly costs of a lab."""
-    resources = [leftover for leftover in leftovers.find(aws) if leftover.kind != "instance"]
+def read(aws: Aws, resources: Sequence[type[AwsResource]], now: datetime) -> StandingCosts:
+    """The monthly costs of a lab that may have resources of these classes."""
+    found = [(kind, leftover) for kind, leftover in leftovers.find_with_kinds(aws, resources) if kind is not leftovers.INSTANCES]
     with ThreadPoolExecutor(8) as pool:
-        used = list(pool.map(lambda leftover: list(USES[leftover.kind](aws, leftover, now)), resources))
-    return price(list(zip(resources, used, strict=True)), _used_by_others(aws))
+        used = list(pool.map(lambda one: _used(aws, one, now), found))
+    return price(used, _used_by_others(aws))
 
 
-def of(aws: Aws, resources: Iterable[Leftover], now: datetime) -> StandingCosts:
+def of(aws: Aws, found: Iterable[Found], now: datetime) -> StandingCosts:
     """The monthly costs of some resources, each with the whole free tier to itself."""
-    return StandingCosts(
-        tuple(item for leftover in resources for item in price([(leftover, USES[leftover.kind](aws, leftover, now))]).items)
-    )
+    return StandingCosts(tuple(item for one in found for item in price([_used(aws, one, now)]).items))
+
+
+def _used(aws: Aws, found: Found, now: datetime) -> tuple[Leftover, Uses]:
+    kind, leftover = found
+    return leftover, list(kind.idle_cost(aws, leftover, now))
 
 
 def words(costs: StandingCosts) -> str:
@@ -112,108 +101,3 @@ def _used_by_others(aws: Aws) -> dict[Rate, float]:
         rates.DASHBOARD: float(sum(name != aws.names.dashboard for name in dashboards)),
         rates.ALARM: float(sum(not name.startswith(f"{aws.lab}-") for name in alarms)),
     }
-
-
-# ---------------------------------------------------------------- by kind
-
-
-def _nothing(_aws: Aws, _leftover: Leftover, _now: datetime) -> Uses:
-    return ()
-
-
-def _each(rate: Rate) -> Callable[[Aws, Leftover, datetime], Uses]:
-    return lambda _aws, _leftover, _now: ((1.0, rate),)
-
-
-def _watchdog(_aws: Aws, _leftover: Leftover, _now: datetime) -> Uses:
-    """A sweep lists the runs and those that ended; it measures nothing where no instance is. The look of every minute asks EC2 alone."""
-    return (
-        (SWEEPS + LOOKS, rates.INVOCATION),
-        ((SWEEPS * SWEEP_SECONDS + LOOKS * LOOK_SECONDS) * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
-        (2 * SWEEPS, rates.LIST_REQUEST),
-        ((SWEEPS + LOOKS) * CALL_LOG_BYTES / GB, rates.LOG_INGESTED),
-    )
-
-
-def _log_group(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=leftover.id)["logGroups"]
-    return ((sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == leftover.id) / GB, rates.LOG_STORED),)
-
-
-def _bucket(aws: Aws, leftover: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:
-    """S3 measures its buckets once a day, for nothing; a bucket younger than that has no size yet."""
-    client = aws.client("cloudwatch")
-    named: Any = {"Namespace": "AWS/S3", "MetricName": "BucketSizeBytes"}
-    dimensions: Any = [{"Name": "BucketName", "Value": leftover.id}]
-    for page in client.get_paginator("list_metrics").paginate(**named, Dimensions=dimensions):
-        for metric in page["Metrics"]:
-            kind = next((item["Value"] for item in metric["Dimensions"] if item["Name"] == "StorageType"), "")
-            window = {"StartTime": now - timedelta(days=3), "EndTime": now, "Period": 86400, "Statistics": ["Average"]}
-            points = client.get_metric_statistics(**named, Dimensions=metric["Dimensions"], **window)["Datapoints"]
-            if points:
-                newest = max(points, key=lambda point: point["Timestamp"])
-                yield newest["Average"] / GB, rates.STORAGE.get(kind, rates.STORAGE["StandardStorage"])
-
-
-def _images(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    """Layers that images share are counted with each."""
-    try:
-        pages = aws.client("ecr").get_paginator("describe_images").paginate(repositoryName=leftover.id)
-        return ((sum(image.get("imageSizeInBytes", 0) for page in pages for image in page["imageDetails"]) / GB, rates.IMAGE),)
-    except NotFound:
-        return ()
-
-
-def _volume(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    """A volume that is attached to no instance: the others go with theirs, and are counted with its run."""
-    volumes = aws.ec2.describe_volumes(VolumeIds=[leftover.id])["Volumes"]
-    return ((sum(volume["Size"] for volume in volumes if volume["State"] == "available"), rates.VOLUME),)
-
-
-def _snapshot(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
-    """The most that it can be: a snapshot is billed by the blocks it holds, which AWS does not tell."""
-    return (
-        (sum(snapshot["VolumeSize"] for snapshot in aws.ec2.describe_snapshots(SnapshotIds=[leftover.id])["Snapshots"]), rates.SNAPSHOT),
-    )
-
-
-USES: Mapping[str, Callable[[Aws, Leftover, datetime], Uses]] = {
-    "VPC": _nothing,
-    "subnet": _nothing,
-    "internet gateway": _nothing,
-    "route table": _nothing,
-    "VPC endpoint": _nothing,  # a gateway endpoint
-    "security group": _nothing,
-    "network interface": _nothing,
-    "launch template": _nothing,
-    "spot request": _nothing,
-    "role": _nothing,
-    "instance profile": _nothing,
-    "OIDC provider": _nothing,
-    "budget": _nothing,  # one that takes no action
-    "alert topic": _nothing,  # a thousand e-mails a month are free
-    "event rule": _nothing,  # events of AWS's own services and of the clock are free
-    "schedule group": _nothing,  # of an idle lab it holds no schedule
-    "alarm": _each(rates.ALARM),
-    "dashboard": _each(rates.DASHBOARD),
-    "secret": _each(rates.SECRET),
-    "elastic address": _each(rates.ADDRESS),
-    "function": _watchdog,
-    "log group": _log_group,
-    "data bucket": _bucket,
-    "outputs bucket": _bucket,
-    "image repository": _images,
-    "volume": _volume,
-    "snapshot": _snapshot,
-}
-"""Every kind that `leftovers` knows, but for instances → what such a resource uses in a month."""
-
-WITHIN = {
-    "subnets": "subnet",
-    "S3 endpoint": "VPC endpoint",
-    "existing network": "VPC",
-    "function permission": "function",
-    "alert e-mail": "alert topic",
-    "service-linked role": "role",
-}
-"""Kinds of the stack that AWS shows under another name, or that are part of something else."""

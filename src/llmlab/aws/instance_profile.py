@@ -1,12 +1,15 @@
 """The instance profile, in which EC2 takes a role."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
 from llmlab.aws.role import Role
-from llmlab.aws.session import NotFound
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 
@@ -59,3 +62,16 @@ class InstanceProfile(AwsResource):
     def delete(self) -> None:
         self._clear()
         self.client.delete_instance_profile(InstanceProfileName=self.name)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client = aws.client("iam")
+        for profile in every(client, "list_instance_profiles", "InstanceProfiles"):
+            name = profile["InstanceProfileName"]
+            if name.startswith(f"{aws.names.prefix}-"):
+                described = client.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]
+                yield from if_ours(aws, cls.kind, name, described.get("Tags", []))
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

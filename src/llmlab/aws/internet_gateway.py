@@ -1,12 +1,14 @@
 """The internet gateway of the lab's VPC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import NotFound
+from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
 
@@ -68,3 +70,11 @@ class InternetGateway(Ec2Resource):
             self._detach(gateway)
             with suppress(NotFound):
                 self.aws.ec2.delete_internet_gateway(InternetGatewayId=self.id_of(gateway))
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "internet gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

@@ -2,15 +2,20 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from llmlab.aws import rates
 from llmlab.aws.buckets import OutputsBucket
+from llmlab.aws.instance_overhead import MONTH_HOURS
 from llmlab.aws.log_group import LogGroup
-from llmlab.aws.owned import AwsResource
+from llmlab.aws.owned import AwsResource, Leftover, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
 from llmlab.aws.role import Role
-from llmlab.aws.session import NotFound
+from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import FAILED_EVENTS
 from llmlab.infra.resource import Properties
 
@@ -28,6 +33,14 @@ CONFIGURATION = ("runtime", "handler", "role", "timeout seconds", "memory MiB", 
 BUCKET = "arn:aws:s3:::"
 EVENT_SECONDS = 3600
 """How long an event is tried again; an hour later the sweep has come by."""
+SWEEPS = MONTH_HOURS
+SWEEP_SECONDS = 5.0
+"""Assumed seconds of a sweep over a lab in which nothing runs: a cold start and two listings take less."""
+LOOKS = 60 * MONTH_HOURS
+LOOK_SECONDS = 1.0
+"""Assumed seconds of the look of every minute: one call of EC2, by a function that is warm."""
+CALL_LOG_BYTES = 1000
+"""Bytes that a call logs: a line of the watchdog's, and the three of Lambda's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +169,26 @@ class Function(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_function(FunctionName=self.name)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client, name = aws.client("lambda"), aws.names.watchdog
+        for function in every(client, "list_functions", "Functions"):
+            if function["FunctionName"] == name:
+                yield from if_ours(aws, cls.kind, name, to_list(client.get_function(FunctionName=name).get("Tags", {})))
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        """The calls of every hour and of every minute.
+
+        A sweep lists the runs and those that ended; it measures nothing where no instance is. The look of every minute asks EC2 alone.
+        """
+        return (
+            (SWEEPS + LOOKS, rates.INVOCATION),
+            ((SWEEPS * SWEEP_SECONDS + LOOKS * LOOK_SECONDS) * MEMORY_MIB / 1024, rates.FUNCTION_SECOND),
+            (2 * SWEEPS, rates.LIST_REQUEST),
+            ((SWEEPS + LOOKS) * CALL_LOG_BYTES / rates.GB, rates.LOG_INGESTED),
+        )
 
 
 def _short(digest: bytes) -> str:

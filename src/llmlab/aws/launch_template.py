@@ -3,15 +3,17 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from llmlab.aws import instance_overhead
 from llmlab.aws.instance_profile import InstanceProfile
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, tagged, to_list
+from llmlab.aws.rates import Uses
 from llmlab.aws.security_group import SecurityGroup
-from llmlab.aws.session import NotFound
+from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.user_data import packed, unpacked
 from llmlab.contract import Tag
 from llmlab.infra.resource import Properties
@@ -120,6 +122,14 @@ class LaunchTemplate(AwsResource):
 
     def delete(self) -> None:
         self.aws.ec2.delete_launch_template(LaunchTemplateName=self.name)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "launch template", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def _digest(text: str) -> str:

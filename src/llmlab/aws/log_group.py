@@ -1,10 +1,15 @@
 """CloudWatch log groups: they take an instance's logs from its first second, and keep them after it is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource
+from llmlab.aws import rates
+from llmlab.aws.owned import AwsResource, Leftover, is_ours
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws
 from llmlab.contract import LogStream
 from llmlab.infra.resource import Properties
 
@@ -46,3 +51,21 @@ class LogGroup(AwsResource):
 
     def delete(self) -> None:
         self.client.delete_log_group(logGroupName=self.name)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        """Find them by their tags. A function that still ran recreates its own without any, so one without tags is ours by its name."""
+        client = aws.client("logs")
+        watchdog = aws.names.log_group(LogStream.WATCHDOG)
+        for prefix in (f"/{aws.lab}/", watchdog):
+            for group in every(client, "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
+                name = group["logGroupName"]
+                tags = client.list_tags_for_resource(resourceArn=aws.names.arn("logs", f"log-group:{name}"))["tags"]
+                if (name == watchdog and not tags) or is_ours(aws, tags):
+                    yield Leftover(cls.kind, name, command=f"aws logs delete-log-group --log-group-name {name} --region {aws.region}")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=leftover.id)["logGroups"]
+        stored = sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == leftover.id)
+        return ((stored / rates.GB, rates.LOG_STORED),)

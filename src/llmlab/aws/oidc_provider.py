@@ -1,13 +1,15 @@
 """GitHub's identity provider: how a workflow assumes a role without a stored key."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, to_list
 from llmlab.aws.policies import GITHUB
-from llmlab.aws.session import NotFound
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 AUDIENCE = "sts.amazonaws.com"
@@ -68,3 +70,13 @@ class OidcProvider(AwsResource):
 
     def way_out(self) -> str:
         return f"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {self.arn} --client-id {AUDIENCE}"
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        provider = cls(aws=aws)
+        if provider.exists() and provider.ours():
+            yield Leftover(cls.kind, provider.name)
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

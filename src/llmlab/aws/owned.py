@@ -1,12 +1,15 @@
-"""The base classes of the lab's AWS resources: the tags that say whose they are, and how those of EC2 are found by them."""
+"""The base classes of the lab's AWS resources: the tags that say whose they are, and how what carries them is found."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeVar
 
 from llmlab.aws import network_guests
+from llmlab.aws.pages import every
 from llmlab.aws.patience import IN_USE, patiently
+from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.contract import Names, Tag
@@ -23,9 +26,27 @@ SHOWN_SECONDS = 120
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
 
 
+GONE = {"deleted", "deleting", "closed", "cancelled", "failed"}
+"""States in which EC2 goes on to show what no longer exists."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something of the lab's that AWS shows. `results` is true for what a plain teardown keeps on purpose, `command` ends it by hand."""
+
+    kind: str
+    id: str
+    results: bool = False
+    command: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AwsResource(Resource):
-    """A resource of one account and region. `clock` is for the few waits AWS asks for."""
+    """A resource of one account and region. `clock` is for the few waits AWS asks for.
+
+    What is asked of the class and not of an instance does not depend on the lab's present settings: it must also find what earlier ones
+    have made.
+    """
 
     aws: Aws = field(repr=False, compare=False)
     clock: Clock = field(default_factory=SystemClock, repr=False, compare=False)
@@ -41,6 +62,16 @@ class AwsResource(Resource):
     def ours(self) -> bool:
         tags = self.tags()
         return all(tags.get(key) == value for key, value in self.names.tags.items())
+
+    @classmethod
+    @abstractmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """Find what AWS shows of this kind that is the lab's: by tag, or by name and tag."""
+
+    @classmethod
+    @abstractmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        """What one of `find_leftovers` uses in a month in which nothing runs."""
 
     def wait(self, check: Callable[[], bool], awaited: str, *, seconds: float = 120, every: float = 2, in_a_row: int = 1) -> None:
         """Wait until `check` holds, or raise a `LabError` that says what was awaited."""
@@ -179,6 +210,31 @@ class Ec2Resource(AwsResource):
         if len(descriptions) > 1:
             raise LabError(f"there are {len(descriptions)} of {self.key}, and the lab needs one", "llmlab teardown")
         return descriptions[0] if descriptions else None
+
+
+def is_ours(aws: Aws, tags: Mapping[str, str]) -> bool:
+    """Whether these are the tags of something of the lab's."""
+    return all(tags.get(key) == value for key, value in aws.names.tags.items())
+
+
+def if_ours(aws: Aws, kind: str, identity: str, tags: Any) -> Iterator[Leftover]:
+    """A leftover where these tags, in either spelling that AWS uses, are the lab's; else nothing."""
+    if is_ours(aws, from_list(tags)):
+        yield Leftover(kind, identity)
+
+
+def tagged(
+    aws: Aws, kind: str, operation: str, items: str, identity: str, *filters: Any, command: str = "llmlab teardown", **arguments: Any
+) -> Iterator[Leftover]:
+    """Everything with the lab's tags that an operation of EC2 describes: `items` and `identity` are the list and the id in its answer.
+
+    In `command`, {id} and {region} are filled in.
+    """
+    by_tag = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    for item in every(aws.client("ec2"), operation, items, Filters=[*by_tag, *filters], **arguments):
+        state = item.get("State")
+        if not isinstance(state, str) or state.lower() not in GONE:
+            yield Leftover(kind, item[identity], command=command.format(id=item[identity], region=aws.region))
 
 
 def to_list(tags: Mapping[str, str]) -> list[Any]:

@@ -3,6 +3,7 @@
 As last noted in November 2026. Other regions differ by up to a third; the prices of instances, which change often, are looked up.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmlab.aws.instance_overhead import ADDRESS_HOUR, GP3_MONTH, MONTH_HOURS
@@ -17,6 +18,11 @@ class Rate:
     source: str
     free: float = 0.0
 
+
+Uses = Iterable[tuple[float, Rate]]
+"""What something uses in a month: amounts and their rates; nothing where it is free."""
+
+GB = 1e9
 
 _CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"

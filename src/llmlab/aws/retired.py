@@ -4,15 +4,18 @@ Budgets and dashboards are global, and had no region in their names: where one l
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from llmlab.aws import rates
 from llmlab.aws.budget import HOME
 from llmlab.aws.dashboard import mark
-from llmlab.aws.owned import AwsResource, from_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list
+from llmlab.aws.rates import Uses
 from llmlab.aws.schedule_group import ScheduleGroup
-from llmlab.aws.session import NotFound
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 
@@ -28,6 +31,16 @@ class Retired(AwsResource):
 
     def update(self, differs: Properties) -> None:
         raise NotImplementedError
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        resource = cls(aws=aws)
+        if resource.exists() and resource.ours():
+            yield Leftover(cls.kind, resource.name)
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +69,11 @@ class SweepSchedule(Retired):
 
     def delete(self) -> None:
         self.aws.client("scheduler").delete_schedule(**self._which)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """None: a schedule goes with its group."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +169,10 @@ class SharedDashboard(Retired):
 
     def delete(self) -> None:
         self.client.delete_dashboards(DashboardNames=[self.name])
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ((1.0, rates.DASHBOARD),)
 
 
 def _region(body: str) -> str:

@@ -1,14 +1,16 @@
 """IAM roles: who may assume one, and what it may do. The policies themselves are in `policies.py`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
-from llmlab.aws.session import NotFound
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties, Resource
 
 POLICY = "llmlab"
@@ -125,6 +127,17 @@ class Role(AwsResource):
             self.client.delete_role_policy(RoleName=self.name, PolicyName=policy)
         for arn in self._attached():
             self.client.detach_role_policy(RoleName=self.name, PolicyArn=arn)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client = aws.client("iam")
+        for role in every(client, "list_roles", "Roles"):
+            if role["RoleName"].startswith(f"{aws.names.prefix}-"):
+                yield from if_ours(aws, cls.kind, role["RoleName"], every(client, "list_role_tags", "Tags", RoleName=role["RoleName"]))
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def dumps(document: Mapping[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """The route table of the lab's subnets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from llmlab.aws.internet_gateway import InternetGateway
-from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import NotFound
+from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.subnets import Subnets
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
@@ -98,3 +100,11 @@ class RouteTable(Ec2Resource):
     def _delete(self, table: str) -> None:
         with suppress(NotFound):
             self.aws.ec2.delete_route_table(RouteTableId=table)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "route table", "describe_route_tables", "RouteTables", "RouteTableId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

@@ -1,15 +1,17 @@
 """The gateway endpoint of S3 in the lab's network."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llmlab.aws import policies
 from llmlab.aws.network_guests import GOING
-from llmlab.aws.owned import LINGER_SECONDS, Ec2Resource
+from llmlab.aws.owned import LINGER_SECONDS, Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
 from llmlab.aws.route_table import RouteTable
-from llmlab.aws.session import AwsError
+from llmlab.aws.session import Aws, AwsError
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
 
@@ -78,6 +80,14 @@ class S3Endpoint(Ec2Resource):
             code = failure.get("Error", {}).get("Code", "")
             if "NotFound" not in code:
                 raise AwsError(f"{self.key} could not be deleted: {failure.get('Error', {}).get('Message')}", "llmlab teardown", code=code)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "VPC endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # a gateway endpoint
 
 
 def _state(description: Mapping[str, Any]) -> str:

@@ -1,11 +1,13 @@
 """The group that holds the lab's schedules: the hourly sweep and the deadlines of its runs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import AwsError, NotFound
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.infra.resource import Properties
 
 DELETING = "DELETING"
@@ -77,3 +79,19 @@ class ScheduleGroup(AwsResource):
         """Delete it and wait for its end: until then no group of this name can be made."""
         self.client.delete_schedule_group(Name=self.name)
         self.wait(lambda: self._shown() is None, "its end", seconds=GROUP_SECONDS, every=5)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        """Find the group, with which the one-time schedules of runs are deleted."""
+        client, name = aws.client("scheduler"), aws.names.schedule_group
+        try:
+            state = client.get_schedule_group(Name=name)["State"]
+        except NotFound:
+            return
+        if state != DELETING:
+            arn = aws.names.arn("scheduler", f"schedule-group/{name}")
+            yield from if_ours(aws, cls.kind, name, client.list_tags_for_resource(ResourceArn=arn).get("Tags", []))
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # of an idle lab it holds no schedule

@@ -1,14 +1,16 @@
 """The security group of the lab's instances: nobody may reach them, unless SSH was asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from llmlab.aws.existing_network import ExistingNetwork
-from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import AlreadyExists, NotFound
+from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.infra.resource import Properties
 
@@ -85,6 +87,14 @@ class SecurityGroup(Ec2Resource):
     def _delete(self, group: str) -> None:
         with suppress(NotFound):
             self.aws.ec2.delete_security_group(GroupId=group)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "security group", "describe_security_groups", "SecurityGroups", "GroupId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def _sources(rule: Mapping[str, Any]) -> list[str]:

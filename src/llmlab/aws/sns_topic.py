@@ -1,13 +1,16 @@
 """The SNS topic that alarms, the budget and the watchdog publish to, and the e-mail address that is subscribed to it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from llmlab.aws import policies, policies_documents
-from llmlab.aws.owned import AwsResource, from_list, to_list
-from llmlab.aws.session import AwsError, NotFound
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.pages import every
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.errors import Refused
 from llmlab.infra.resource import Properties
 
@@ -69,6 +72,17 @@ class Topic(AwsResource):
     def delete(self) -> None:
         self.client.delete_topic(TopicArn=self.arn)
 
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
+        client, arn = aws.client("sns"), aws.names.arn("sns", aws.names.topic)
+        for topic in every(client, "list_topics", "Topics"):
+            if topic["TopicArn"] == arn:
+                yield from if_ours(aws, cls.kind, aws.names.topic, client.list_tags_for_resource(ResourceArn=arn)["Tags"])
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()  # a thousand e-mails a month are free
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription(AwsResource):
@@ -123,6 +137,15 @@ class Subscription(AwsResource):
         subscription = self.find()
         if subscription and _confirmed(subscription):
             self.aws.client("sns").unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """None: it goes with its topic."""
+        return ()
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def _confirmed(subscription: Mapping[str, Any]) -> bool:

@@ -1,10 +1,12 @@
 """The service-linked role that the first spot request of an account needs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from llmlab.aws.owned import AwsResource
-from llmlab.aws.session import AlreadyExists, AwsError, NotFound
+from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import AlreadyExists, Aws, AwsError, NotFound
 from llmlab.infra.resource import Properties
 
 
@@ -45,3 +47,12 @@ class SpotRole(AwsResource):
 
     def delete(self) -> None:
         """Never: other labs and programs of the account use it."""
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        """None: it is never the lab's."""
+        return ()
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

@@ -1,14 +1,16 @@
 """Public subnets, one for each availability zone that has the GPUs we want: each zone is another pool of spot capacity."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmlab.aws import instance_types
-from llmlab.aws.owned import SHOWN_SECONDS, TRIES, Ec2Resource
+from llmlab.aws.owned import SHOWN_SECONDS, TRIES, Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
 from llmlab.errors import LabError
@@ -114,6 +116,14 @@ class Subnets(Ec2Resource):
     def _delete(self, subnet: str) -> None:
         with suppress(NotFound):
             self.aws.ec2.delete_subnet(SubnetId=subnet)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "subnet", "describe_subnets", "Subnets", "SubnetId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
 
 
 def zones_offering(aws: Aws, names: Sequence[str]) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
 """The lab's own VPC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from llmlab.aws.owned import Ec2Resource
-from llmlab.aws.session import NotFound
+from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.rates import Uses
+from llmlab.aws.session import Aws, NotFound
 from llmlab.infra.resource import Properties
 
 CIDR = "10.1.0.0/16"
@@ -60,3 +62,11 @@ class Vpc(Ec2Resource):
     def _delete(self, vpc: str) -> None:
         with suppress(NotFound):
             self.aws.ec2.delete_vpc(VpcId=vpc)
+
+    @classmethod
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return tagged(aws, "VPC", "describe_vpcs", "Vpcs", "VpcId")
+
+    @classmethod
+    def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()

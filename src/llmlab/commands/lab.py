@@ -18,7 +18,7 @@ from llmlab.ui import CommandLine, Hanging, Ui, table
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from llmlab.aws.leftovers import Leftover
+    from llmlab.aws.owned import Leftover
     from llmlab.ops.bootstrap import Bootstrapped, Preview
     from llmlab.ops.doctor import Checkup
     from llmlab.ops.run_status import Run

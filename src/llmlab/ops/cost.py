@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
+from llmlab import stack
 from llmlab.aws import costs, documents, idle_cost, logs, rates
 from llmlab.aws.costs import BudgetSpending
 from llmlab.aws.idle_cost import StandingCosts
@@ -98,7 +99,7 @@ def cost(aws: Aws, clock: Clock, *, cost_explorer: bool = True) -> Costs:
                 inactive = "" if Tag.PROJECT in active else f", because the tag {Tag.PROJECT} is not active: {costs.ACTIVATE}"
                 notes.append(f"Cost Explorer sees none of the {billing.dollars(comparison.ours)} of {len(comparison.days)} days{inactive}")
     budget = _answer_or_note(lambda: costs.budget(aws), "the budget", notes)
-    stands = _answer_or_note(lambda: idle_cost.read(aws, now), "what the lab costs while nothing runs", notes)
+    stands = _answer_or_note(lambda: idle_cost.read(aws, stack.RESOURCES, now), "what the lab costs while nothing runs", notes)
     total = sum(month_cost.cost for month_cost in run_costs)
     groups = [aws.names.log_group(stream) for stream in LogStream]
     lines = _answer_or_note(lambda: logs.ingested(aws, groups, midnight(first), now), "what CloudWatch took of log lines", notes)

@@ -185,7 +185,7 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
         mend = f"aws ec2 terminate-instances --instance-ids {instance.id} --region {patient.aws.region}"
         yield Check("leftovers", Health.FAILED, f"instance {instance.id} {why}{price}", mend)
     idle = leftovers.idle(patient.aws)
-    for left, cost in zip(idle, idle_cost.of(patient.aws, idle, now).items, strict=True):
+    for (_, left), cost in zip(idle, idle_cost.of(patient.aws, idle, now).items, strict=True):
         price = f", about {dollars(cost.without_free_tier)} a month" if cost.without_free_tier else ""
         yield Check("leftovers", Health.FAILED, f"{left.kind} {left.id} belongs to no machine{price}", left.command)
     if not over and not idle:
@@ -194,7 +194,7 @@ def _leftovers(patient: Patient) -> Iterator[Check]:
 
 def _idle_cost(patient: Patient) -> Iterator[Check]:
     """What the lab costs while nothing runs."""
-    costs = idle_cost.read(patient.aws, patient.clock.now())
+    costs = idle_cost.read(patient.aws, stack.RESOURCES, patient.clock.now())
     paid = any(resource.kind == Dashboard.kind and resource.monthly for resource in costs.items)
     mend = "LLMLAB_DASHBOARD=false llmlab bootstrap" if paid else ""
     yield Check("idle cost", Health.WARNING if paid else Health.OK, idle_cost.words(costs), mend)

@@ -8,7 +8,7 @@ from llmlab.aws import documents, leftovers, secrets
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.lambda_function import Function
-from llmlab.aws.leftovers import Leftover
+from llmlab.aws.owned import Leftover
 from llmlab.aws.retired import SweepSchedule
 from llmlab.aws.session import Aws
 from llmlab.clock import Clock
@@ -56,7 +56,7 @@ class TornDown:
 
 def inventory(aws: Aws) -> list[Leftover]:
     """The resources that a teardown would delete, as AWS lists them."""
-    return leftovers.find(aws)
+    return leftovers.find(aws, stack.RESOURCES)
 
 
 def under_way(aws: Aws, clock: Clock) -> tuple[Run, ...]:
@@ -110,7 +110,7 @@ def teardown(
         destroy(resources, everything=everything, progress=note)
     except LabError as error:
         failure, hint = error.message, error.hint
-    left = tuple(leftover for leftover in leftovers.find(aws) if everything or not leftover.results)
+    left = tuple(leftover for leftover in inventory(aws) if everything or not leftover.results)
     return TornDown(
         lab=aws.lab,
         account=aws.account,

@@ -11,8 +11,8 @@ import pytest
 from botocore import xform_name
 
 import llmlab
-from llmlab.aws import costs, leftovers, permissions
-from llmlab.aws.event_rule import MOST_REMOVED, SPOT_INTERRUPTION, Ec2Events
+from llmlab.aws import costs, permissions
+from llmlab.aws.event_rule import MOST_REMOVED, SPOT_INTERRUPTION, Ec2Events, EventRule
 from llmlab.aws.role import Role
 from llmlab.aws.session import AwsError
 from llmlab.contract import Names, Tag
@@ -93,7 +93,7 @@ def test_a_rule_of_ours_behind_a_hundred_others_is_left_over() -> None:
         return Paged.call(account, service, method, parameters)
 
     account.call = call  # type: ignore[method-assign]
-    assert [one.id for one in leftovers._rules(aws(account))] == ["lab-ended"]
+    assert [one.id for one in EventRule.find_leftovers(aws(account))] == ["lab-ended"]
 
 
 def test_an_action_that_is_denied_on_the_second_page_is_denied() -> None:
@@ -161,9 +161,8 @@ WHOLE: Mapping[tuple[str, str], str] = {
     ("aws/route_table.py", "describe_route_tables"): TAGGED,
     ("aws/s3_endpoint.py", "describe_vpc_endpoints"): TAGGED,
     ("aws/security_group.py", "describe_security_groups"): TAGGED,
-    ("aws/idle_cost.py", "describe_log_groups"): "in the order of names, so that the one which is all of the prefix comes first",
-    ("aws/idle_cost.py", "describe_snapshots"): BY_NAME,
-    ("aws/idle_cost.py", "describe_volumes"): BY_NAME,
+    ("aws/leftovers.py", "describe_snapshots"): BY_NAME,
+    ("aws/leftovers.py", "describe_volumes"): BY_NAME,
     ("aws/subnets.py", "describe_subnets"): TAGGED,
     ("aws/vpc.py", "describe_vpcs"): TAGGED,
     ("ops/bootstrap.py", "describe_launch_templates"): BY_NAME,
