@@ -239,7 +239,7 @@ def permissions() -> str:
         ("The watchdog", policies.watchdog(NAMES)),
         ("The scheduler", policies.scheduler(NAMES)),
         ("GitHub Actions", policies.github_push(NAMES)),
-        ("The operator", document(policies_operator.operator(NAMES))),
+        ("The operator", document(policies_operator.operator(NAMES, stack.RESOURCES))),
         ("The boundary of the four roles", policies_boundary.boundary(NAMES)),
     ):
         parts.append(f"## {title}\n")

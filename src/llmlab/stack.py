@@ -5,10 +5,10 @@ from typing import Any
 from llmlab.aws import amis, policies, retired
 from llmlab.aws.buckets import Bucket, DataBucket, OutputsBucket
 from llmlab.aws.budget import Budget
-from llmlab.aws.cloudwatch_alarm import ALARMING, BELOW, Alarm
+from llmlab.aws.cloudwatch_alarm import ALARMING, BELOW, Alarm, AlarmSuffix
 from llmlab.aws.dashboard import Dashboard
 from llmlab.aws.ecr_repository import Registry
-from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events, EventRule
+from llmlab.aws.event_rule import INSTANCE_CHANGED, SPOT_INTERRUPTION, Clockwork, Ec2Events, EventRule, RuleSuffix
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function_permission import FunctionPermission
 from llmlab.aws.instance_profile import InstanceProfile
@@ -39,7 +39,8 @@ RESOURCES: tuple[type[AwsResource], ...] = (
     Role, InstanceProfile, OidcProvider, SpotRole, LogGroup, Topic, Subscription, Alarm, Dashboard, Budget,
     Function, EventRule, FunctionPermission, ScheduleGroup,
 )  # fmt: skip
-"""The class of every resource that `build` can list, whatever the settings: they say what is left of a lab and what it costs while idle.
+"""The class of every resource that `build` can list, whatever the settings: they say what is left of a lab, what it costs
+while idle, and what its operator may do.
 
 What is found is shown in this order.
 """
@@ -48,7 +49,7 @@ RETIRED: tuple[type[AwsResource], ...] = retired.KINDS
 SWEEP = {"sweep": True}
 OVERDUE = {"overdue": True}
 """The events that the EventBridge rules send to the watchdog."""
-WATCHING = ("watchdog-errors", "watchdog-silent")
+WATCHING = (AlarmSuffix.WATCHDOG_ERRORS, AlarmSuffix.WATCHDOG_SILENT)
 """The alarms on the function itself."""
 SILENT_SECONDS, SILENT_PERIODS = 300, 3
 """A quarter of an hour without a single call of the watchdog, which is called every minute."""
@@ -141,7 +142,7 @@ def _identity(settings: Settings, aws: Aws, here: dict[str, Any]) -> tuple[tuple
 
 def _watching(settings: Settings, topic: Topic, here: dict[str, Any]) -> tuple[AwsResource, ...]:
     too_long = Alarm(
-        suffix="max-runtime",
+        suffix=AlarmSuffix.MAX_RUNTIME,
         metric=Metric.RUN_AGE_MINUTES.value,
         statistic="Maximum",
         threshold=settings.max_hours * 60,
@@ -151,7 +152,7 @@ def _watching(settings: Settings, topic: Topic, here: dict[str, Any]) -> tuple[A
         **here,
     )
     failed = Alarm(
-        suffix="failed-runs",
+        suffix=AlarmSuffix.FAILED_RUNS,
         metric=Metric.FAILED_RUNS.value,
         statistic="Sum",
         threshold=0,
@@ -174,7 +175,7 @@ def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResou
         "namespace": "AWS/Lambda", "dimensions": {"FunctionName": topic.names.watchdog}, "statistic": "Sum", "topic": topic, **here,
     }  # fmt: skip
     errors = Alarm(
-        suffix=WATCHING[0],
+        suffix=AlarmSuffix.WATCHDOG_ERRORS,
         metric="Errors",
         threshold=0,
         period_seconds=300,
@@ -182,7 +183,7 @@ def _watching_the_watchdog(topic: Topic, here: dict[str, Any]) -> tuple[AwsResou
         **lambda_,
     )
     silent = Alarm(
-        suffix=WATCHING[1],
+        suffix=AlarmSuffix.WATCHDOG_SILENT,
         metric="Invocations",
         threshold=1,
         comparison=BELOW,
@@ -209,9 +210,9 @@ def _watchdog(
     }
     function = Function(role=role, log_group=log_group, code=package.build(lab), failures=failures, **here)
     rules = (
-        Ec2Events(suffix="spot-interruption", pattern=SPOT_INTERRUPTION, function=function, **here),
-        Ec2Events(suffix="instance-ended", pattern=INSTANCE_CHANGED, function=function, **here),
-        Clockwork(suffix="sweep", every="rate(1 hour)", event=SWEEP, function=function, **here),
-        Clockwork(suffix="overdue", every="rate(1 minute)", event=OVERDUE, function=function, **here),
+        Ec2Events(suffix=RuleSuffix.SPOT_INTERRUPTION, pattern=SPOT_INTERRUPTION, function=function, **here),
+        Ec2Events(suffix=RuleSuffix.INSTANCE_ENDED, pattern=INSTANCE_CHANGED, function=function, **here),
+        Clockwork(suffix=RuleSuffix.SWEEP, every="rate(1 hour)", event=SWEEP, function=function, **here),
+        Clockwork(suffix=RuleSuffix.OVERDUE, every="rate(1 minute)", event=OVERDUE, function=function, **here),
     )
     return (function, *rules, FunctionPermission(function=function, rules=rules, **here), ScheduleGroup(**here))

@@ -10,6 +10,7 @@ from llmlab.aws.policies_operator import documents
 from llmlab.aws.session import Denied, translate
 from llmlab.contract import PROJECT, Names
 from llmlab.errors import ExitCode
+from llmlab.stack import RESOURCES
 from tests.cli.conftest import CommandLine
 
 NAMES = Names(PROJECT, "123456789012", "us-east-1")
@@ -18,7 +19,7 @@ HINT = "llmlab bootstrap --print-operator-policy"
 
 def test_it_is_printed(lab: CommandLine, recorder: list[str]) -> None:
     result = lab("bootstrap", "--print-operator-policy")
-    assert (result.code, json.loads(result.out)) == (ExitCode.DONE, documents(NAMES))
+    assert (result.code, json.loads(result.out)) == (ExitCode.DONE, documents(NAMES, RESOURCES))
     assert f"llmlab bootstrap --permissions-boundary arn:aws:iam::{NAMES.account}:policy/{boundary_name(NAMES)}" in result.err
     assert set(recorder) <= {"sts:GetCallerIdentity"}
 
@@ -27,7 +28,7 @@ def test_it_is_printed_without_credentials(llmlab: CommandLine, monkeypatch: pyt
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     result = llmlab("bootstrap", "--print-operator-policy")
-    assert (result.code, json.loads(result.out)) == (ExitCode.DONE, documents(Names(PROJECT, "ACCOUNT", "REGION")))
+    assert (result.code, json.loads(result.out)) == (ExitCode.DONE, documents(Names(PROJECT, "ACCOUNT", "REGION"), RESOURCES))
     assert "ACCOUNT and REGION to be filled in" in result.err
 
 

@@ -1,4 +1,4 @@
-"""Every class of resources is in the list of `stack.py`, and answers what is asked of a class: what is left of it, and what it costs."""
+"""Every class of resources is in the list of `stack.py`, and answers what is asked of a class: its leftovers, its cost, its operator."""
 
 import importlib
 import pkgutil
@@ -12,7 +12,7 @@ from llmlab.aws.sns_topic import Subscription
 from llmlab.aws.spot_role import SpotRole
 from tests.laws.conftest import Lab
 
-ASKED = ("find_leftovers", "idle_cost")
+ASKED = ("find_leftovers", "idle_cost", "operator_statements")
 NOTHING_OF_ITS_OWN = {
     ExistingNetwork: "the user's",
     SpotRole: "the account's",

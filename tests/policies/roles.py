@@ -6,6 +6,7 @@ from typing import Any
 
 from llmlab.aws import policies, policies_operator
 from llmlab.aws.policies_documents import document, statements
+from llmlab.stack import RESOURCES
 from tests.policies.authorization import of_schedules, requests
 from tests.policies.documented import WORKFLOW, asked_by_the_workflow, documented
 from tests.policies.evaluator import Judge, Request
@@ -14,7 +15,7 @@ from tests.policies.life import NAMES, Recorded
 Policies = list[dict[str, Any]]
 POLICIES: dict[str, Policies] = {
     **{role: [policy(NAMES)] for role, policy in policies.ROLES.items()},
-    "operator": [policy for name, policy in policies_operator.documents(NAMES).items() if "operator" in name],
+    "operator": [policy for name, policy in policies_operator.documents(NAMES, RESOURCES).items() if "operator" in name],
 }
 """Whose → what they may."""
 NOT_RECORDED = {

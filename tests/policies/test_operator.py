@@ -9,6 +9,7 @@ from llmlab.aws.policies_boundary import boundary, boundary_name
 from llmlab.aws.policies_documents import document, size
 from llmlab.aws.policies_operator import LARGEST, documents
 from llmlab.contract import Names
+from llmlab.stack import RESOURCES
 from tests.policies.evaluator import Judge, Request
 from tests.policies.life import NAMES
 from tests.policies.roles import POLICIES, principal
@@ -140,7 +141,7 @@ def test_a_role_that_is_given_everything_is_still_a_lab_s(judge: Judge, request_
 
 @pytest.mark.parametrize("names", [NAMES, LONGEST, replace(NAMES, lab="lab")], ids=lambda one: one.lab)
 def test_every_policy_is_small_enough(names: Names) -> None:
-    made = documents(names)
+    made = documents(names, RESOURCES)
     assert {name: size(policy) for name, policy in made.items() if size(policy) > LARGEST} == {}
     assert 3 <= len(made) <= 5
     assert all(len(name) <= 128 for name in made)

@@ -1,7 +1,7 @@
 """The two buckets: data, which machines only read, and outputs, which holds the results."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,10 @@ from urllib.parse import unquote_plus
 from llmlab.aws import policies, policies_documents, rates
 from llmlab.aws.owned import AwsResource, Leftover, from_list, is_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Rate
 from llmlab.aws.session import AlreadyExists, Aws, Denied, NotFound
+from llmlab.contract import Names
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
 from llmlab.lifecycle.deleting import delete_versions, versions_of
@@ -192,6 +194,39 @@ class Bucket(AwsResource):
                 if points:
                     newest = max(points, key=lambda point: point["Timestamp"])
                     yield newest["Average"] / rates.GB, rates.STORAGE.get(kind, rates.STORAGE["StandardStorage"])
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """The buckets, and what the commands and a deletion do with what is in them."""
+        buckets = [f"arn:aws:s3:::{bucket}" for bucket in (names.data_bucket, names.outputs_bucket)]
+        keep = actions(
+            "s3",
+            "CreateBucket",
+            "DeleteBucket",
+            "GetBucketOwnershipControls",
+            "GetBucketPolicy",
+            "GetBucketPublicAccessBlock",
+            "GetBucketTagging",
+            "GetBucketVersioning",
+            "GetEncryptionConfiguration",
+            "GetLifecycleConfiguration",
+            "ListBucket",
+            "ListBucketMultipartUploads",
+            "ListBucketVersions",
+            "PutBucketOwnershipControls",
+            "PutBucketPolicy",
+            "PutBucketPublicAccessBlock",
+            "PutBucketVersioning",
+            "PutEncryptionConfiguration",
+            "PutLifecycleConfiguration",
+            "TagResource",
+        )
+        objects = ("AbortMultipartUpload", "DeleteObject", "DeleteObjectVersion", "GetObject", "PutObject", "RestoreObject")
+        return [
+            allow_anywhere("List", ["s3:ListAllMyBuckets", *actions("cloudwatch", "GetMetricStatistics", "ListMetrics")]),
+            allow("KeepBuckets", keep, buckets),
+            allow("KeepObjects", actions("s3", *objects), [f"{bucket}/*" for bucket in buckets]),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,17 @@
 """The monthly budget: an alarm on what the lab has cost, never a cap."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.sns_topic import Topic
-from llmlab.contract import PROJECT, Tag
+from llmlab.contract import PROJECT, Names, Tag
 from llmlab.infra.resource import Properties
 
 HOME = "us-east-1"
@@ -139,6 +140,15 @@ class Budget(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # one that takes no action
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """The budget, and the one of `retired.py`, which has no region in its name."""
+        budgets = [f"arn:aws:budgets::{names.account}:budget/{name}" for name in (names.budget, f"{names.lab}-monthly")]
+        return [
+            allow_anywhere("List", "budgets:ViewBudget"),
+            allow("KeepBudget", actions("budgets", "ListTagsForResource", "ModifyBudget", "TagResource"), budgets),
+        ]
 
 
 def _notification(percent: int) -> dict[str, Any]:

@@ -1,21 +1,33 @@
 """CloudWatch alarms: on the metrics that the watchdog publishes, and on the watchdog's function itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from llmlab.aws import rates
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws
 from llmlab.aws.sns_topic import Topic
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 QUIET, ALARMING = "notBreaching", "breaching"
 """How an alarm treats missing data. https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html"""
+
+
+class AlarmSuffix(StrEnum):
+    """How the name of each alarm of the lab ends. The operator may change these alone: another lab's name may begin like this one's."""
+
+    MAX_RUNTIME = "max-runtime"
+    FAILED_RUNS = "failed-runs"
+    WATCHDOG_ERRORS = "watchdog-errors"
+    WATCHDOG_SILENT = "watchdog-silent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +38,7 @@ class Alarm(AwsResource):
     """
 
     kind = "alarm"
-    suffix: str
+    suffix: AlarmSuffix
     metric: str
     statistic: str
     threshold: float
@@ -115,6 +127,12 @@ class Alarm(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ((1.0, rates.ALARM),)
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = actions("cloudwatch", "DeleteAlarms", "ListTagsForResource", "PutMetricAlarm", "TagResource")
+        alarms = [names.arn("cloudwatch", f"alarm:{names.lab}-{suffix}") for suffix in AlarmSuffix]
+        return [allow_anywhere("List", "cloudwatch:DescribeAlarms"), allow("KeepAlarms", keep, alarms)]
 
 
 def _metric(namespace: str | None, name: str | None, dimensions: Mapping[str, str]) -> str:

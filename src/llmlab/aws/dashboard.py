@@ -1,7 +1,7 @@
 """The CloudWatch dashboard of the lab's runs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from urllib.parse import quote
 from llmlab.aws import rates
 from llmlab.aws.owned import AwsResource, Leftover
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import PROJECT, LogStream, Metric, Names
@@ -72,6 +73,15 @@ class Dashboard(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ((1.0, rates.DASHBOARD),)
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """The dashboard, and the one of `retired.py`, which has the lab's bare name."""
+        dashboards = [f"arn:aws:cloudwatch::{names.account}:dashboard/{name}" for name in (names.dashboard, names.lab)]
+        return [
+            allow_anywhere("List", "cloudwatch:ListDashboards"),
+            allow("KeepDashboard", actions("cloudwatch", "DeleteDashboards", "GetDashboard", "PutDashboard"), dashboards),
+        ]
 
 
 def mark(names: Names) -> str:

@@ -1,7 +1,7 @@
 """The ECR repositories of the training image and of the agent's image."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,11 @@ from typing import Any
 from llmlab.aws import rates
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies import PUSH
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere, images
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 LIFECYCLE = {
@@ -102,3 +105,22 @@ class Registry(AwsResource):
         except NotFound:
             return ()
         return ((sum(image.get("imageSizeInBytes", 0) for image in images) / rates.GB, rates.IMAGE),)
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """The repositories, and pushing images to them."""
+        keep = actions(
+            "ecr",
+            "CreateRepository",
+            "DeleteRepository",
+            "DescribeImages",
+            "GetLifecyclePolicy",
+            "ListTagsForResource",
+            "PutImageScanningConfiguration",
+            "PutLifecyclePolicy",
+            "TagResource",
+        )
+        return [
+            allow_anywhere("List", actions("ecr", "DescribeRepositories", "GetAuthorizationToken")),
+            allow("KeepImages", [*PUSH, *keep], images(names)),
+        ]

@@ -1,16 +1,19 @@
 """EventBridge rules that call the watchdog: on events of EC2, and by the clock."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from llmlab.aws.lambda_function import Function
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 TARGET = "watchdog"
@@ -24,6 +27,15 @@ INSTANCE_CHANGED = {
 }
 
 
+class RuleSuffix(StrEnum):
+    """How the name of each rule of the lab ends. The operator may change these alone: another lab's name may begin like this one's."""
+
+    SPOT_INTERRUPTION = "spot-interruption"
+    INSTANCE_ENDED = "instance-ended"
+    SWEEP = "sweep"
+    OVERDUE = "overdue"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EventRule(AwsResource):
     """An EventBridge rule that calls the watchdog: for every instance of the account, as events carry no tags to filter by.
@@ -32,7 +44,7 @@ class EventRule(AwsResource):
     """
 
     kind = "event rule"
-    suffix: str
+    suffix: RuleSuffix
     function: Function
 
     @property
@@ -115,6 +127,22 @@ class EventRule(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # events of AWS's own services and of the clock are free
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = actions(
+            "events",
+            "DeleteRule",
+            "DescribeRule",
+            "ListTagsForResource",
+            "ListTargetsByRule",
+            "PutRule",
+            "PutTargets",
+            "RemoveTargets",
+            "TagResource",
+        )
+        rules = [names.arn("events", f"rule/{names.lab}-{suffix}") for suffix in RuleSuffix]
+        return [allow_anywhere("List", "events:ListRules"), allow("KeepRules", keep, rules)]
 
 
 @dataclass(frozen=True, kw_only=True)

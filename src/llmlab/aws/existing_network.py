@@ -7,8 +7,10 @@ from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
 
@@ -93,6 +95,10 @@ class ExistingNetwork(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # what it costs its owner is not the lab's
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [see("DescribeRouteTables", "DescribeSubnets", "DescribeVpcs")]
 
 
 def _way_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> str | None:

@@ -10,8 +10,10 @@ from llmlab.aws import policies_documents
 from llmlab.aws.event_rule import EventRule
 from llmlab.aws.lambda_function import Function
 from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.policies_documents import Policy, actions, allow
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -81,6 +83,11 @@ class FunctionPermission(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = actions("lambda", "AddPermission", "GetPolicy", "RemovePermission")
+        return [allow("KeepFunction", keep, names.arn("lambda", f"function:{names.watchdog}"))]
 
 
 def _in_words(statement: Mapping[str, Any]) -> str:

@@ -1,15 +1,17 @@
 """The instance profile, in which EC2 takes a role."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.role import Role
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -75,3 +77,17 @@ class InstanceProfile(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        profiles = f"arn:aws:iam::{names.account}:instance-profile/{names.prefix}-*"
+        keep = actions(
+            "iam",
+            "AddRoleToInstanceProfile",
+            "CreateInstanceProfile",
+            "DeleteInstanceProfile",
+            "GetInstanceProfile",
+            "RemoveRoleFromInstanceProfile",
+            "TagInstanceProfile",
+        )
+        return [allow_anywhere("List", "iam:ListInstanceProfiles"), allow("KeepProfile", keep, profiles)]

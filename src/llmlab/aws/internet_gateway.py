@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.vpc import Vpc
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -78,3 +80,11 @@ class InternetGateway(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeInternetGateways"),
+            *make(names, "CreateInternetGateway", "internet-gateway"),
+            change(names, "AttachInternetGateway", "DeleteInternetGateway", "DetachInternetGateway"),
+        ]

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,11 @@ from llmlab.aws.instance_overhead import MONTH_HOURS
 from llmlab.aws.log_group import LogGroup
 from llmlab.aws.owned import AwsResource, Leftover, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.role import Role
 from llmlab.aws.session import Aws, NotFound
-from llmlab.contract import FAILED_EVENTS
+from llmlab.contract import FAILED_EVENTS, Names
 from llmlab.infra.resource import Properties
 
 HANDLER = "llmlab.watchdog.handler.handler"
@@ -189,6 +190,25 @@ class Function(AwsResource):
             (2 * SWEEPS, rates.LIST_REQUEST),
             ((SWEEPS + LOOKS) * CALL_LOG_BYTES / rates.GB, rates.LOG_INGESTED),
         )
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = actions(
+            "lambda",
+            "CreateFunction",
+            "DeleteFunction",
+            "GetFunction",
+            "GetFunctionConfiguration",
+            "GetFunctionEventInvokeConfig",
+            "PutFunctionEventInvokeConfig",
+            "TagResource",
+            "UpdateFunctionCode",
+            "UpdateFunctionConfiguration",
+        )
+        return [
+            allow_anywhere("List", "lambda:ListFunctions"),
+            allow("KeepFunction", keep, names.arn("lambda", f"function:{names.watchdog}")),
+        ]
 
 
 def _short(digest: bytes) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 from llmlab.aws import instance_overhead
 from llmlab.aws.instance_profile import InstanceProfile
 from llmlab.aws.owned import AwsResource, Leftover, from_list, tagged, to_list
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.security_group import SecurityGroup
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.user_data import packed, unpacked
-from llmlab.contract import Tag
+from llmlab.contract import Names, Tag
 from llmlab.infra.resource import Properties
 
 ROOT_DEVICE = "/dev/sda1"
@@ -130,6 +131,14 @@ class LaunchTemplate(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeLaunchTemplateVersions", "DescribeLaunchTemplates"),
+            *make(names, "CreateLaunchTemplate", "launch-template"),
+            change(names, "CreateLaunchTemplateVersion", "DeleteLaunchTemplate", "ModifyLaunchTemplate"),
+        ]
 
 
 def _digest(text: str) -> str:

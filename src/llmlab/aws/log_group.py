@@ -1,6 +1,6 @@
 """CloudWatch log groups: they take an instance's logs from its first second, and keep them after it is gone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,9 +8,11 @@ from typing import Any
 from llmlab.aws import rates
 from llmlab.aws.owned import AwsResource, Leftover, is_ours
 from llmlab.aws.pages import every
+from llmlab.aws.policies_boundary import log_groups
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws
-from llmlab.contract import LogStream
+from llmlab.contract import LogStream, Names
 from llmlab.infra.resource import Properties
 
 
@@ -69,3 +71,11 @@ class LogGroup(AwsResource):
         groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=leftover.id)["logGroups"]
         stored = sum(group.get("storedBytes", 0) for group in groups if group["logGroupName"] == leftover.id)
         return ((stored / rates.GB, rates.LOG_STORED),)
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """The log groups, and reading what is in them."""
+        keep = actions(
+            "logs", "CreateLogGroup", "DeleteLogGroup", "FilterLogEvents", "ListTagsForResource", "PutRetentionPolicy", "TagResource"
+        )
+        return [allow_anywhere("List", "logs:DescribeLogGroups"), allow("KeepLogs", keep, log_groups(names))]

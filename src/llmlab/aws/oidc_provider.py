@@ -1,15 +1,17 @@
 """GitHub's identity provider: how a workflow assumes a role without a stored key."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover, from_list, to_list
 from llmlab.aws.policies import GITHUB
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 AUDIENCE = "sts.amazonaws.com"
@@ -80,3 +82,16 @@ class OidcProvider(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        provider = f"arn:aws:iam::{names.account}:oidc-provider/{GITHUB}"
+        keep = actions(
+            "iam",
+            "AddClientIDToOpenIDConnectProvider",
+            "CreateOpenIDConnectProvider",
+            "DeleteOpenIDConnectProvider",
+            "GetOpenIDConnectProvider",
+            "TagOpenIDConnectProvider",
+        )
+        return [allow_anywhere("List", "iam:ListRoles"), allow("KeepProvider", keep, provider)]

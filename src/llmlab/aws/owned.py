@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from llmlab.aws import network_guests
 from llmlab.aws.pages import every
 from llmlab.aws.patience import IN_USE, patiently
+from llmlab.aws.policies_documents import Policy
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, AwsError, NotFound
 from llmlab.clock import Clock, SystemClock, wait_until
@@ -32,7 +33,7 @@ GONE = {"deleted", "deleting", "closed", "cancelled", "failed"}
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something of the lab's that AWS shows. `results` is true for what a plain teardown keeps on purpose, `command` ends it by hand."""
+    """Something of the lab's. `results` is true for what a plain teardown keeps on purpose, `command` ends it by hand."""
 
     kind: str
     id: str
@@ -72,6 +73,14 @@ class AwsResource(Resource):
     @abstractmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         """What one of `find_leftovers` uses in a month in which nothing runs."""
+
+    @classmethod
+    @abstractmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """What whoever runs `llmlab` may do with the lab's own of this kind, as few actions as its methods call.
+
+        Several classes may have a statement of the same Sid: `policies_documents.together` says when.
+        """
 
     def wait(self, check: Callable[[], bool], awaited: str, *, seconds: float = 120, every: float = 2, in_a_row: int = 1) -> None:
         """Wait until `check` holds, or raise a `LabError` that says what was awaited."""

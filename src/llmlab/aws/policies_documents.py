@@ -71,6 +71,63 @@ def resource_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
 
 
+def see(*operations: str) -> Policy:
+    """Describe with EC2, which knows no resource for reading."""
+    return allow_anywhere("See", actions("ec2", *operations))
+
+
+def make(names: Names, operation: str, kind: str, within: Sequence[str] = ()) -> list[Policy]:
+    """Create a resource of EC2 that carries the lab's tags from the start, perhaps `within` resources of the lab's of other kinds."""
+    made, tags = names.arn("ec2", f"{kind}/*"), request_tags(names.tags)
+    places = [names.arn("ec2", f"{place}/*") for place in within]
+    return [
+        allow("MakeTagged", f"ec2:{operation}", made, StringEquals=tags),
+        allow("TagWhatIsMade", "ec2:CreateTags", made, StringEquals={**tags, "ec2:CreateAction": operation}),
+        *([allow("MakeInOurs", f"ec2:{operation}", places, StringEquals=resource_tags(names.tags))] if places else []),
+    ]
+
+
+def change(names: Names, *operations: str) -> Policy:
+    """Change and delete with EC2 what carries the lab's tags."""
+    return allow("ChangeOurs", actions("ec2", *operations), names.arn("ec2", "*"), StringEquals=resource_tags(names.tags))
+
+
+def together(several: Iterable[Policy]) -> list[Policy]:
+    """Statements of which each Sid is there once: those of the same Sid become one with the actions, resources and values of all.
+
+    IAM then allows each of the actions on each of the resources. So the resources and the condition must be the same, or the condition
+    demands the lab's tags.
+
+    Raises:
+        ValueError: neither is so.
+    """
+    by_sid: dict[str, Policy] = {}
+    for statement in several:
+        sid = statement["Sid"]
+        by_sid[sid] = _joined(by_sid[sid], statement) if sid in by_sid else statement
+    return list(by_sid.values())
+
+
+def _joined(one: Policy, other: Policy) -> Policy:
+    same = all(one.get(key) == other.get(key) for key in ("Resource", "Condition"))
+    if not same and not (_demands_tags(one) and _demands_tags(other)):
+        raise ValueError(f"two statements called {one['Sid']} differ in more than their actions: give one of them another Sid")
+    joined = {**one, "Action": _both(one["Action"], other["Action"]), "Resource": _both(one["Resource"], other["Resource"])}
+    if "Condition" in one:
+        equals, others = one["Condition"]["StringEquals"], other["Condition"]["StringEquals"]
+        joined["Condition"] = {"StringEquals": {key: _both(value, others[key]) for key, value in equals.items()}}
+    return joined
+
+
+def _demands_tags(statement: Policy) -> bool:
+    return any("Tag/" in key for key in statement.get("Condition", {}).get("StringEquals", {}))
+
+
+def _both(one: str | list[str], other: str | list[str]) -> str | list[str]:
+    """The values of both, sorted; a single one as it is."""
+    return one if one == other else sorted({*([one] if isinstance(one, str) else one), *([other] if isinstance(other, str) else other)})
+
+
 def size(policy: Policy) -> int:
     """Characters as IAM counts them: without white space.
 

@@ -13,9 +13,11 @@ from llmlab.aws import rates
 from llmlab.aws.budget import HOME
 from llmlab.aws.dashboard import mark
 from llmlab.aws.owned import AwsResource, Leftover, from_list
+from llmlab.aws.policies_documents import Policy
 from llmlab.aws.rates import Uses
 from llmlab.aws.schedule_group import ScheduleGroup
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -40,6 +42,11 @@ class Retired(AwsResource):
 
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """None: what the operator may do with what stands in their place holds for them too."""
         return ()
 
 

@@ -1,7 +1,7 @@
 """IAM roles: who may assume one, and what it may do. The policies themselves are in `policies.py`."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +9,11 @@ from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_boundary import SERVICES, boundary_arn
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties, Resource
 
 POLICY = "llmlab"
@@ -138,6 +141,36 @@ class Role(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """Roles of the lab, none of them more than the boundary."""
+        roles = names.role_arn(f"{names.prefix}-*")
+        keep = actions(
+            "iam",
+            "DeleteRole",
+            "DeleteRolePolicy",
+            "DetachRolePolicy",
+            "GetRole",
+            "GetRolePolicy",
+            "ListAttachedRolePolicies",
+            "ListRolePolicies",
+            "ListRoleTags",
+            "TagRole",
+            "UpdateAssumeRolePolicy",
+            "UpdateRole",
+        )
+        return [
+            allow_anywhere("List", "iam:ListRoles"),
+            allow(
+                "MakeBoundRoles",
+                actions("iam", "CreateRole", "PutRolePolicy", "PutRolePermissionsBoundary"),
+                roles,
+                StringEquals={"iam:PermissionsBoundary": boundary_arn(names)},
+            ),
+            allow("KeepRoles", keep, roles),
+            allow("PassRoles", "iam:PassRole", roles, StringEquals={"iam:PassedToService": SERVICES}),
+        ]
 
 
 def dumps(document: Mapping[str, Any]) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from llmlab.aws.internet_gateway import InternetGateway
 from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
 from llmlab.aws.subnets import Subnets
 from llmlab.aws.vpc import Vpc
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 EVERYWHERE = "0.0.0.0/0"
@@ -108,3 +110,19 @@ class RouteTable(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeRouteTables"),
+            *make(names, "CreateRouteTable", "route-table", within=("vpc",)),
+            change(
+                names,
+                "AssociateRouteTable",
+                "CreateRoute",
+                "DeleteRouteTable",
+                "DisassociateRouteTable",
+                "ReplaceRoute",
+                "ReplaceRouteTableAssociation",
+            ),
+        ]

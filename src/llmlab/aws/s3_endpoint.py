@@ -9,10 +9,12 @@ from typing import Any
 from llmlab.aws import policies
 from llmlab.aws.network_guests import GOING
 from llmlab.aws.owned import LINGER_SECONDS, Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.route_table import RouteTable
 from llmlab.aws.session import Aws, AwsError
 from llmlab.aws.vpc import Vpc
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -88,6 +90,14 @@ class S3Endpoint(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # a gateway endpoint
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeVpcEndpoints"),
+            *make(names, "CreateVpcEndpoint", "vpc-endpoint", within=("route-table", "vpc")),
+            change(names, "DeleteVpcEndpoints", "ModifyVpcEndpoint"),
+        ]
 
 
 def _state(description: Mapping[str, Any]) -> str:

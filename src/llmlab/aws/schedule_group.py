@@ -1,13 +1,15 @@
 """The group that holds the lab's schedules: the hourly sweep and the deadlines of its runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
+from llmlab.aws.policies_documents import Policy, actions, allow
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 DELETING = "DELETING"
@@ -95,3 +97,8 @@ class ScheduleGroup(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # of an idle lab it holds no schedule
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = actions("scheduler", "CreateScheduleGroup", "DeleteScheduleGroup", "GetScheduleGroup", "ListTagsForResource", "TagResource")
+        return [allow("KeepGroup", keep, names.arn("scheduler", f"schedule-group/{names.schedule_group}"))]

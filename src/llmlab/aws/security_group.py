@@ -9,9 +9,11 @@ from typing import Any
 
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, allow, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 SSH = 22
@@ -95,6 +97,22 @@ class SecurityGroup(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeSecurityGroups"),
+            *make(names, "CreateSecurityGroup", "security-group"),
+            allow("MakeInAnyNetwork", "ec2:CreateSecurityGroup", names.arn("ec2", "vpc/*")),
+            change(
+                names,
+                "AuthorizeSecurityGroupEgress",
+                "AuthorizeSecurityGroupIngress",
+                "DeleteSecurityGroup",
+                "RevokeSecurityGroupEgress",
+                "RevokeSecurityGroupIngress",
+            ),
+        ]
 
 
 def _sources(rule: Mapping[str, Any]) -> list[str]:

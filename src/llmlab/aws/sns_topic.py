@@ -9,8 +9,10 @@ from typing import Any
 from llmlab.aws import policies, policies_documents
 from llmlab.aws.owned import AwsResource, Leftover, from_list, if_ours, to_list
 from llmlab.aws.pages import every
+from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, AwsError, NotFound
+from llmlab.contract import Names
 from llmlab.errors import Refused
 from llmlab.infra.resource import Properties
 
@@ -83,6 +85,14 @@ class Topic(AwsResource):
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()  # a thousand e-mails a month are free
 
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        keep = ("CreateTopic", "DeleteTopic", "GetTopicAttributes", "ListTagsForResource", "SetTopicAttributes", "TagResource")
+        return [
+            allow_anywhere("List", "sns:ListTopics"),
+            allow("KeepTopic", actions("sns", *keep), names.arn("sns", names.topic)),
+        ]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription(AwsResource):
@@ -146,6 +156,13 @@ class Subscription(AwsResource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            allow_anywhere("Unsubscribe", "sns:Unsubscribe"),
+            allow("KeepTopic", actions("sns", "ListSubscriptionsByTopic", "Subscribe"), names.arn("sns", names.topic)),
+        ]
 
 
 def _confirmed(subscription: Mapping[str, Any]) -> bool:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab.aws.owned import AwsResource, Leftover
+from llmlab.aws.policies_documents import Policy
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import AlreadyExists, Aws, AwsError, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 
@@ -55,4 +57,9 @@ class SpotRole(AwsResource):
 
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
+        return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        """None here: they are in `policies_operator`, together with those for AWS's other roles."""
         return ()

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmlab.aws import instance_types
 from llmlab.aws.owned import SHOWN_SECONDS, TRIES, Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import AlreadyExists, Aws, NotFound
 from llmlab.aws.vpc import Vpc
+from llmlab.contract import Names
 from llmlab.errors import LabError
 from llmlab.infra.resource import Properties
 
@@ -124,6 +126,14 @@ class Subnets(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeSubnets"),
+            *make(names, "CreateSubnet", "subnet", within=("vpc",)),
+            change(names, "DeleteSubnet", "ModifySubnetAttribute"),
+        ]
 
 
 def zones_offering(aws: Aws, names: Sequence[str]) -> tuple[str, ...]:

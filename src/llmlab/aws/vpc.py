@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 from llmlab.aws.owned import Ec2Resource, Leftover, tagged
+from llmlab.aws.policies_documents import Policy, change, make, see
 from llmlab.aws.rates import Uses
 from llmlab.aws.session import Aws, NotFound
+from llmlab.contract import Names
 from llmlab.infra.resource import Properties
 
 CIDR = "10.1.0.0/16"
@@ -70,3 +72,11 @@ class Vpc(Ec2Resource):
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:
         return ()
+
+    @classmethod
+    def operator_statements(cls, names: Names) -> Iterable[Policy]:
+        return [
+            see("DescribeVpcAttribute", "DescribeVpcs"),
+            *make(names, "CreateVpc", "vpc"),
+            change(names, "DeleteVpc", "ModifyVpcAttribute"),
+        ]

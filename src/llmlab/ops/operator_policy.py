@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llmlab import stack
 from llmlab.aws import policies_boundary, policies_operator
 from llmlab.aws.session import Aws
 from llmlab.config import Settings
@@ -34,7 +35,7 @@ def of(settings: Settings, account_of: Callable[[], Aws]) -> Printed:
     names = Names(settings.lab, account, region)
     boundary = policies_boundary.boundary_arn(names)
     return Printed(
-        policies_operator.documents(names),
+        policies_operator.documents(names, stack.RESOURCES),
         boundary,
         tuple(placeholder for placeholder in (ACCOUNT, REGION) if placeholder in {account, region}),
     )
