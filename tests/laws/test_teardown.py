@@ -14,7 +14,7 @@ from llmlab.infra.plan import Action, NotOwned, step_for
 from llmlab.ops.teardown import TornDown, teardown
 from llmlab.stack import RESOURCES
 from tests.account import everything
-from tests.laws.conftest import COUNT, OWN, Lab
+from tests.laws.conftest import Lab
 
 
 def test_teardown_of_a_used_lab_leaves_only_results(either: tuple[Lab, int]) -> None:
@@ -73,7 +73,7 @@ def test_a_lab_with_a_longer_name_is_untouched(lab: Lab) -> None:
     assert lab.plan().empty
     assert _teardown(lab, everything=True).clean
     planned = other.plan()
-    assert len(planned.steps) == COUNT[OWN]
+    assert len(planned.steps) == other.count()
     assert [step.resource.key for step in planned.changes] == []
     lab.apply()
     assert _teardown(other, everything=True).clean
@@ -125,7 +125,7 @@ def test_strangers_are_refused_at_plan_time_and_never_deleted(lab: Lab) -> None:
                 step_for(mine)
             assert caught.value.hint
             refused += 1
-    assert refused == COUNT[OWN] - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
+    assert refused == lab.count() - len(FOUND_BY_TAG) - len(TAKEN_AS_IT_IS) - 1
     removals = destroy(lab.stack(), everything=True)
     assert {one.fate for one in removals} <= {DeletionResult.ABSENT, DeletionResult.NOT_OURS, DeletionResult.RETAINED}
     assert everything(lab.aws) == before

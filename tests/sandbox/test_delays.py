@@ -165,7 +165,7 @@ def test_a_lab_is_made_and_taken_away(late: CommandLine, lab_aws: Aws, clock: Ma
     DELAY.seconds = seconds
     ended(late(*BOOTSTRAP))
     assert (clock.now() - began).total_seconds() >= seconds
-    assert "nothing to do: all 37 resources" in ended(late("bootstrap", "--plan")).out
+    assert "nothing to do: all " in ended(late("bootstrap", "--plan")).out
     ended(late(*TEARDOWN))
     assert everything(lab_aws) - {"role AWSServiceRoleForEC2Spot"} == before
 
