@@ -60,9 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 TOGETHER = (
     "tests/docker/", "tests/faults/", "tests/policies/", "tests/workflows/",
-    "tests/simulation/test_schedules.py", "tests/trainer/test_merge.py",
+    "tests/laws/test_new_resource.py", "tests/simulation/test_schedules.py", "tests/trainer/test_merge.py",
 )  # fmt: skip
-"""Whose tests share what is made once: an engine and its machines, plays of faults, the record of a life, npm's packages, an adapter."""
+"""Whose tests share what is made once: an engine and its machines, plays of faults, the record of a life, npm's packages,
+a source with one more resource, an adapter."""
 
 
 @pytest.hookimpl(optionalhook=True)

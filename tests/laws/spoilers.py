@@ -1,6 +1,11 @@
-"""A hand that spoils each owned property of each kind, through AWS's own API and never through our code."""
+"""A hand that spoils each owned property of each kind, through AWS's own API and never through our code.
+
+For a kind that has none here, one is derived: the resource as somebody would declare it who wants another value. It goes through the
+resource's own `update`, and so sees less than a hand.
+"""
 
 import base64
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -264,7 +269,28 @@ def spoiler(resource: Any, name: str) -> Spoil | None:
         return make_private(name)
     if resource.kind == "function permission":
         return permission(name)
-    return HANDS.get(resource.kind, {}).get(name)
+    return HANDS.get(resource.kind, {}).get(name) or derived(resource, name)
+
+
+def derived(resource: Any, name: str) -> Spoil | None:
+    """The resource with another value in one of its fields, where this property alone is another one then."""
+    wanted = resource.desired()
+    for field in dataclasses.fields(resource):
+        value = getattr(resource, field.name)
+        if not isinstance(value, OTHER):
+            continue
+        declared = dataclasses.replace(resource, **{field.name: other(value)})
+        differs = {key: now for key, now in declared.desired().items() if now != wanted.get(key)}
+        if differs.keys() == {name} and declared.key == resource.key:
+            return lambda _one: declared.update(differs)
+    return None
+
+
+OTHER = (bool, int, float, str)
+
+
+def other(value: Any) -> Any:
+    return not value if isinstance(value, bool) else f"{value}-other" if isinstance(value, str) else value + 1
 
 
 HANDS: dict[str, dict[str, Spoil]] = {
