@@ -24,7 +24,8 @@ def test_a_lab_without_data_costs_less_than_a_dollar(either: tuple[Lab, int]) ->
     assert not lab.writes()
     assert len(found.items) == len(leftovers.find(lab.aws, RESOURCES))
     assert 0 < found.monthly < CEILING
-    assert found.monthly == pytest.approx(2 * 730 * 0.005 / 1000)  # the sweep's listings: of all it uses, S3 has no free requests
+    (function,) = [one for one in found.items if one.kind == "function"]
+    assert function.monthly == pytest.approx(2 * 730 * 0.005 / 1000)  # the sweep's listings: of all it uses, S3 has no free requests
 
 
 @pytest.mark.slow
@@ -34,8 +35,10 @@ def test_what_it_costs_where_the_free_tier_is_used_up(lab: Lab) -> None:
     found = idle_cost.read(lab.aws, RESOURCES, NOW)
     dear = {one.kind: one.without_free_tier for one in found.items if one.without_free_tier > 0.1}
     assert dear == {"dashboard": 3.0, "function": pytest.approx(0.24, abs=0.01)}
-    assert sum(one.without_free_tier for one in found.items if one.kind not in dear) == pytest.approx(0.40, abs=0.01)
-    assert "dashboard $3.00, alarm $0.40, function $0.24" in idle_cost.words(found)
+    alarms = 0.10 * sum(one.kind == "alarm" for one in found.items)
+    assert alarms >= 0.40
+    assert alarms <= sum(one.without_free_tier for one in found.items if one.kind not in dear) < CEILING
+    assert f"dashboard $3.00, alarm ${alarms:.2f}, function $0.24" in idle_cost.words(found)
 
 
 def test_the_free_tier_is_used_up_once() -> None:
@@ -63,7 +66,7 @@ def test_a_dashboard_that_is_not_free_is_told_and_can_be_left_out(lab: Lab) -> N
     for name in ("one", "two", "three"):
         lab.aws.client("cloudwatch").put_dashboard(DashboardName=name, DashboardBody='{"widgets": []}')
     lab.apply()
-    assert idle_cost.read(lab.aws, RESOURCES, NOW).monthly == pytest.approx(3.0073)
+    assert 3.0 < idle_cost.read(lab.aws, RESOURCES, NOW).monthly < 3.0 + CEILING
     (check,) = [one for one in doctor(lab.settings, lab.aws, lab.clock).checks if one.name == "idle cost"]
     assert (check.health, check.hint) == (Health.WARNING, "LLMLAB_DASHBOARD=false llmlab bootstrap")
     lab.settings = lab.settings.model_copy(update={"dashboard": False})

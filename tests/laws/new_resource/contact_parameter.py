@@ -47,8 +47,10 @@ class ContactParameter(AwsResource):
         self.client.put_parameter(Name=self.name, Value=self.address, Type="String", Tier="Advanced", Tags=to_list(self.names.tags))
 
     def update(self, differs: Properties) -> None:
+        """Set the address, and the tags again: should somebody have just deleted the parameter, this call creates one without any."""
         if "address" in differs:
             self.client.put_parameter(Name=self.name, Value=self.address, Type="String", Tier="Advanced", Overwrite=True)
+            self.client.add_tags_to_resource(ResourceType="Parameter", ResourceId=self.name, Tags=to_list(self.names.tags))
 
     def delete(self) -> None:
         self.client.delete_parameter(Name=self.name)
