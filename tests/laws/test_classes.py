@@ -3,11 +3,13 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from typing import Any
 
 from llmlab import aws, stack
+from llmlab.aws import leftovers
 from llmlab.aws.existing_network import ExistingNetwork
 from llmlab.aws.function_permission import FunctionPermission
-from llmlab.aws.owned import AwsResource
+from llmlab.aws.owned import AwsResource, to_list
 from llmlab.aws.sns_topic import Subscription
 from llmlab.aws.spot_role import SpotRole
 from tests.laws.conftest import Lab
@@ -58,3 +60,10 @@ def test_of_every_class_something_is_found_while_it_is_there(lab: Lab) -> None:
     lab.apply()
     blind = {one for one in stack.RESOURCES if not list(one.find_leftovers(lab.aws))}
     assert blind == set(NOTHING_OF_ITS_OWN), ", ".join(f"{one.__name__}.find_leftovers" for one in blind ^ set(NOTHING_OF_ITS_OWN))
+
+
+def test_what_runs_make_is_found_whichever_classes_are_passed(lab: Lab) -> None:
+    tags: Any = [{"ResourceType": "volume", "Tags": to_list(lab.aws.names.tags)}]
+    volume = lab.aws.ec2.create_volume(Size=8, AvailabilityZone="us-east-1a", TagSpecifications=tags)["VolumeId"]
+    for classes_passed in ((), stack.RESOURCES):
+        assert [(left.kind, left.id) for left in leftovers.find(lab.aws, classes_passed)] == [("volume", volume)]
