@@ -5,9 +5,9 @@ from tests.planted.bug import Bug
 BUGS = (
     Bug(
         "one page of keys",
-        "watchdog/records.py",
-        'pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)',
-        "pages = [self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)]",
+        "lifecycle/object_store.py",
+        'yield from self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **arguments)',
+        "yield self.client.list_objects_v2(Bucket=self.bucket, **arguments)",
         "beyond a thousand keys the newest checkpoint, the ends and which runs are over are not seen",
         ("unit/lifecycle/test_run_documents.py",),
     ),
