@@ -30,7 +30,7 @@ BUGS = (
     Bug(
         "the old deadline stays",
         "watchdog/start_attempt.py",
-        "    tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))\n",
+        "    tools.delete_deadline(snapshot.newest)\n",
         "",
         "the one-time schedules of attempts that are over pile up",
         ("unit/watchdog/test_start_attempt.py",),

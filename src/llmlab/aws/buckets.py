@@ -175,10 +175,10 @@ class Bucket(AwsResource):
     def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
         """Find both buckets by one list."""
         kinds = {kind(aws=aws).name: kind for kind in (DataBucket, OutputsBucket)}
-        for found in every(aws.s3, "list_buckets", "Buckets", PaginationConfig={"PageSize": BUCKETS_AT_ONCE}):
-            kind = kinds.get(found["Name"])
-            if kind and is_ours(aws, _tags(aws, found["Name"])):
-                yield Leftover(kind.kind, found["Name"], results=kind.retained)
+        for bucket in every(aws.s3, "list_buckets", "Buckets", PaginationConfig={"PageSize": BUCKETS_AT_ONCE}):
+            kind = kinds.get(bucket["Name"])
+            if kind and is_ours(aws, _tags(aws, bucket["Name"])):
+                yield Leftover(kind.kind, bucket["Name"], results=kind.retained)
 
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Iterator[tuple[float, Rate]]:

@@ -13,6 +13,7 @@ from llmlab.aws.session import Aws, NotFound
 from llmlab.contract import Names
 from llmlab.errors import LabError, Refused
 from llmlab.infra.resource import Properties
+from llmlab.lifecycle.instances import tag_filters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,5 @@ def zones_of(aws: Aws, subnet_ids: Sequence[str]) -> dict[str, str]:
     if subnet_ids:
         subnets = aws.ec2.describe_subnets(SubnetIds=list(subnet_ids))["Subnets"]
     else:
-        tagged: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
-        subnets = every(aws.ec2, "describe_subnets", "Subnets", Filters=tagged)
+        subnets = every(aws.ec2, "describe_subnets", "Subnets", Filters=tag_filters(aws.names.tags))
     return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in sorted(subnets, key=lambda subnet: subnet["AvailabilityZone"])}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from llmlab.aws import leftovers, rates
-from llmlab.aws.leftovers import Found
+from llmlab.aws.leftovers import LeftoverOfKind
 from llmlab.aws.owned import AwsResource, Leftover
 from llmlab.aws.rates import Rate, Uses
 from llmlab.aws.session import Aws
@@ -44,19 +44,19 @@ class StandingCosts:
 
 def read(aws: Aws, resources: Sequence[type[AwsResource]], now: datetime) -> StandingCosts:
     """The monthly costs of a lab that may have resources of these classes."""
-    found = [(kind, leftover) for kind, leftover in leftovers.find_with_kinds(aws, resources) if kind is not leftovers.INSTANCES]
+    idle = [(kind, leftover) for kind, leftover in leftovers.find_with_kinds(aws, resources) if kind is not leftovers.INSTANCES]
     with ThreadPoolExecutor(8) as pool:
-        used = list(pool.map(lambda one: _used(aws, one, now), found))
+        used = list(pool.map(lambda resource: _used(aws, resource, now), idle))
     return price(used, _used_by_others(aws))
 
 
-def of(aws: Aws, found: Iterable[Found], now: datetime) -> StandingCosts:
+def of(aws: Aws, resources: Iterable[LeftoverOfKind], now: datetime) -> StandingCosts:
     """The monthly costs of some resources, each with the whole free tier to itself."""
-    return StandingCosts(tuple(item for one in found for item in price([_used(aws, one, now)]).items))
+    return StandingCosts(tuple(item for resource in resources for item in price([_used(aws, resource, now)]).items))
 
 
-def _used(aws: Aws, found: Found, now: datetime) -> tuple[Leftover, Uses]:
-    kind, leftover = found
+def _used(aws: Aws, resource: LeftoverOfKind, now: datetime) -> tuple[Leftover, Uses]:
+    kind, leftover = resource
     return leftover, list(kind.idle_cost(aws, leftover, now))
 
 

@@ -30,7 +30,7 @@ class Kind(Protocol):
     def idle_cost(self, aws: Aws, leftover: Leftover, now: datetime, /) -> Uses: ...
 
 
-Found = tuple[Kind, Leftover]
+LeftoverOfKind = tuple[Kind, Leftover]
 """Something that is left, and its kind, which knows what it costs."""
 
 
@@ -39,7 +39,7 @@ def find(aws: Aws, resources: Sequence[type[AwsResource]]) -> list[Leftover]:
     return [leftover for _, leftover in find_with_kinds(aws, resources)]
 
 
-def find_with_kinds(aws: Aws, resources: Sequence[type[AwsResource]]) -> list[Found]:
+def find_with_kinds(aws: Aws, resources: Sequence[type[AwsResource]]) -> list[LeftoverOfKind]:
     """What `find` finds, each with its kind."""
     aws.names  # noqa: B018 - looked up once, before the threads need it
     with ThreadPoolExecutor(16) as pool:
@@ -54,16 +54,16 @@ def _kinds(resources: Sequence[type[AwsResource]]) -> list[Kind]:
     return [*kinds, *chain.from_iterable(beside.values()), *retired.KINDS]
 
 
-def _ask(aws: Aws, kind: Kind) -> list[Found]:
+def _ask(aws: Aws, kind: Kind) -> list[LeftoverOfKind]:
     """What is left of a kind; asked again when a resource vanished between being listed and being described."""
     try:
-        found = list(kind.find_leftovers(aws))
+        remaining = list(kind.find_leftovers(aws))
     except NotFound:
-        found = list(kind.find_leftovers(aws))
-    return [(kind, leftover) for leftover in found]
+        remaining = list(kind.find_leftovers(aws))
+    return [(kind, leftover) for leftover in remaining]
 
 
-def idle(aws: Aws) -> list[Found]:
+def idle(aws: Aws) -> list[LeftoverOfKind]:
     """Disks, network interfaces, snapshots and addresses of ours that belong to no machine, and cost money or block a teardown."""
     available = {"Name": "status", "Values": ["available"]}
     return [
@@ -102,14 +102,14 @@ def _snapshot_use(aws: Aws, leftover: Leftover, _now: datetime) -> Uses:
 
 def _interfaces(aws: Aws, *filters: Any) -> Iterable[Leftover]:
     command = "aws ec2 delete-network-interface --network-interface-id {id} --region {region}"
-    found = ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId")
-    return tagged(aws, "network interface", *found, *filters, command=command)
+    described = ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId")
+    return tagged(aws, "network interface", *described, *filters, command=command)
 
 
 def _spot_requests(aws: Aws) -> Iterable[Leftover]:
     command = "aws ec2 cancel-spot-instance-requests --spot-instance-request-ids {id} --region {region}"
-    found = ("describe_spot_instance_requests", "SpotInstanceRequests", "SpotInstanceRequestId")
-    return tagged(aws, "spot request", *found, command=command)
+    described = ("describe_spot_instance_requests", "SpotInstanceRequests", "SpotInstanceRequestId")
+    return tagged(aws, "spot request", *described, command=command)
 
 
 def _instances(aws: Aws) -> Iterator[Leftover]:
@@ -121,7 +121,7 @@ def _instances(aws: Aws) -> Iterator[Leftover]:
 
 def _addresses(aws: Aws) -> Iterator[Leftover]:
     """Elastic addresses: nothing here makes one, but each costs, in use or not."""
-    filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    filters: Any = instances.tag_filters(aws.names.tags)
     for address in aws.ec2.describe_addresses(Filters=filters)["Addresses"]:
         identity = address["AllocationId"]
         command = f"aws ec2 release-address --allocation-id {identity} --region {aws.region}"

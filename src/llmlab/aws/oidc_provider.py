@@ -1,12 +1,12 @@
 """GitHub's identity provider: how a workflow assumes a role without a stored key."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from llmlab.aws.owned import AwsResource, Leftover, from_list, to_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_existing, to_list
 from llmlab.aws.policies import GITHUB
 from llmlab.aws.policies_documents import Policy, actions, allow, allow_anywhere
 from llmlab.aws.rates import Uses
@@ -74,10 +74,8 @@ class OidcProvider(AwsResource):
         return f"aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {self.arn} --client-id {AUDIENCE}"
 
     @classmethod
-    def find_leftovers(cls, aws: Aws) -> Iterator[Leftover]:
-        provider = cls(aws=aws)
-        if provider.exists() and provider.ours():
-            yield Leftover(cls.kind, provider.name)
+    def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
+        return if_existing(cls(aws=aws))
 
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:

@@ -16,6 +16,7 @@ from llmlab.clock import Clock, SystemClock, wait_until
 from llmlab.contract import Names, Tag
 from llmlab.errors import LabError
 from llmlab.infra.resource import Resource
+from llmlab.lifecycle.instances import tag_filters
 
 T = TypeVar("T")
 TRIES = 5
@@ -25,8 +26,6 @@ LINGER_SECONDS = 600
 SHOWN_SECONDS = 120
 """How long EC2 may take until a lookup by tags shows a new resource.
 https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html"""
-
-
 GONE = {"deleted", "deleting", "closed", "cancelled", "failed"}
 """States in which EC2 goes on to show what no longer exists."""
 
@@ -61,8 +60,7 @@ class AwsResource(Resource):
         """The tags of what exists under this name."""
 
     def ours(self) -> bool:
-        tags = self.tags()
-        return all(tags.get(key) == value for key, value in self.names.tags.items())
+        return is_ours(self.aws, self.tags())
 
     @classmethod
     @abstractmethod
@@ -208,7 +206,7 @@ class Ec2Resource(AwsResource):
     def filters(self) -> list[Any]:
         """Filters by our three tags."""
         tags = {**self.names.tags, Tag.NAME: self.name}
-        return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        return tag_filters(tags)
 
     def specification(self, resource_type: str) -> list[Any]:
         """TagSpecifications for the creating call."""
@@ -232,6 +230,12 @@ def if_ours(aws: Aws, kind: str, identity: str, tags: Any) -> Iterator[Leftover]
         yield Leftover(kind, identity)
 
 
+def if_existing(resource: AwsResource) -> Iterator[Leftover]:
+    """A leftover where this resource exists and is the lab's; else nothing."""
+    if resource.exists() and resource.ours():
+        yield Leftover(resource.kind, resource.name)
+
+
 def tagged(
     aws: Aws, kind: str, operation: str, items: str, identity: str, *filters: Any, command: str = "llmlab teardown", **arguments: Any
 ) -> Iterator[Leftover]:
@@ -239,8 +243,7 @@ def tagged(
 
     In `command`, {id} and {region} are filled in.
     """
-    by_tag = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
-    for item in every(aws.client("ec2"), operation, items, Filters=[*by_tag, *filters], **arguments):
+    for item in every(aws.client("ec2"), operation, items, Filters=[*tag_filters(aws.names.tags), *filters], **arguments):
         state = item.get("State")
         if not isinstance(state, str) or state.lower() not in GONE:
             yield Leftover(kind, item[identity], command=command.format(id=item[identity], region=aws.region))

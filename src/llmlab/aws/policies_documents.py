@@ -108,13 +108,13 @@ def together(several: Iterable[Policy]) -> list[Policy]:
     return list(by_sid.values())
 
 
-def _joined(one: Policy, other: Policy) -> Policy:
-    same = all(one.get(key) == other.get(key) for key in ("Resource", "Condition"))
-    if not same and not (_demands_tags(one) and _demands_tags(other)):
-        raise ValueError(f"two statements called {one['Sid']} differ in more than their actions: give one of them another Sid")
-    joined = {**one, "Action": _both(one["Action"], other["Action"]), "Resource": _both(one["Resource"], other["Resource"])}
-    if "Condition" in one:
-        equals, others = one["Condition"]["StringEquals"], other["Condition"]["StringEquals"]
+def _joined(first: Policy, second: Policy) -> Policy:
+    same = all(first.get(key) == second.get(key) for key in ("Resource", "Condition"))
+    if not same and not (_demands_tags(first) and _demands_tags(second)):
+        raise ValueError(f"two statements called {first['Sid']} differ in more than their actions: give one of them another Sid")
+    joined = {**first, "Action": _both(first["Action"], second["Action"]), "Resource": _both(first["Resource"], second["Resource"])}
+    if "Condition" in first:
+        equals, others = first["Condition"]["StringEquals"], second["Condition"]["StringEquals"]
         joined["Condition"] = {"StringEquals": {key: _both(value, others[key]) for key, value in equals.items()}}
     return joined
 
@@ -123,9 +123,12 @@ def _demands_tags(statement: Policy) -> bool:
     return any("Tag/" in key for key in statement.get("Condition", {}).get("StringEquals", {}))
 
 
-def _both(one: str | list[str], other: str | list[str]) -> str | list[str]:
+def _both(first: str | list[str], second: str | list[str]) -> str | list[str]:
     """The values of both, sorted; a single one as it is."""
-    return one if one == other else sorted({*([one] if isinstance(one, str) else one), *([other] if isinstance(other, str) else other)})
+    if first == second:
+        return first
+    lists = ([values] if isinstance(values, str) else values for values in (first, second))
+    return sorted({value for values in lists for value in values})
 
 
 def size(policy: Policy) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from llmlab.aws import rates
 from llmlab.aws.budget import HOME
 from llmlab.aws.dashboard import mark
-from llmlab.aws.owned import AwsResource, Leftover, from_list
+from llmlab.aws.owned import AwsResource, Leftover, from_list, if_existing
 from llmlab.aws.policies_documents import Policy
 from llmlab.aws.rates import Uses
 from llmlab.aws.schedule_group import ScheduleGroup
@@ -36,9 +36,7 @@ class Retired(AwsResource):
 
     @classmethod
     def find_leftovers(cls, aws: Aws) -> Iterable[Leftover]:
-        resource = cls(aws=aws)
-        if resource.exists() and resource.ours():
-            yield Leftover(cls.kind, resource.name)
+        return if_existing(cls(aws=aws))
 
     @classmethod
     def idle_cost(cls, aws: Aws, leftover: Leftover, now: datetime) -> Uses:

@@ -5,6 +5,7 @@ from typing import Any
 
 from llmlab.aws.session import Aws, NotFound
 from llmlab.errors import LabError
+from llmlab.lifecycle.instances import tag_filters
 
 
 def subnets(aws: Aws, named: Sequence[str] = ()) -> dict[str, str]:
@@ -13,7 +14,7 @@ def subnets(aws: Aws, named: Sequence[str] = ()) -> dict[str, str]:
     Raises:
         LabError: a named subnet does not exist, or the lab has none.
     """
-    filters: Any = [{"Name": f"tag:{key}", "Values": [value]} for key, value in aws.names.tags.items()]
+    filters: Any = tag_filters(aws.names.tags)
     where: Any = {"SubnetIds": list(named)} if named else {"Filters": filters}
     try:
         items = [item for page in aws.ec2.get_paginator("describe_subnets").paginate(**where) for item in page["Subnets"]]

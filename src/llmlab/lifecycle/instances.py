@@ -79,10 +79,15 @@ class Instance:
 def find(ec2: Any, names: Names, *, run: str = "", instance: str = "") -> list[Instance]:
     """Find this lab's instances, also those just terminated, which EC2 shows for about an hour."""
     wanted = {**names.tags, **({str(Tag.RUN): run} if run else {})}
-    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items()]
+    filters = tag_filters(wanted)
     if instance:
         filters.append({"Name": "instance-id", "Values": [instance]})
     return [parse(item) for item in describe(ec2, filters)]
+
+
+def tag_filters(tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Filters of a Describe call of EC2: only what carries all of these tags."""
+    return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
 
 
 def describe(ec2: Any, filters: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -71,11 +71,7 @@ class ObjectStore:
         Raises:
             ContractError: it is larger than its readers read.
         """
-        return self.put_once(key, contract.encode(document))
-
-    def put_once(self, key: str, body: bytes) -> bool:
-        """Write an object if the key does not exist; False when another writer was first."""
-        return put_if_absent(self.client, self.bucket, key, body, self.clock)
+        return put_if_absent(self.client, self.bucket, key, contract.encode(document), self.clock)
 
     def touch(self, key: str) -> None:
         """Write an empty object, whose key is all the information."""

@@ -48,7 +48,7 @@ class Ended:
     at: datetime
 
 
-Each = Callable[[Callable[[Callable[[], Any]], Any], Iterable[Callable[[], Any]]], Iterable[Any]]
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """`map`, or that of a pool of threads."""
 
 
@@ -70,11 +70,11 @@ class RunDocuments(ObjectStore):
         """The documents of a run's attempts; `each` reads them one after another, or side by side."""
         keys = RunKeys(run)
         documents = sorted(contract.parse_attempt(key) for key in self.keys(keys.attempts))
-        reads: list[Callable[[], Attempt | AttemptEnd | None]] = [
-            *(lambda number=number: self.load(Attempt, keys.attempt(number)) for number, kind in documents if kind == "claim"),
-            *(lambda number=number: self.load(AttemptEnd, keys.attempt_end(number)) for number, kind in documents if kind == "end"),
+        wanted: list[tuple[type[Attempt | AttemptEnd], str]] = [
+            *((Attempt, keys.attempt(number)) for number, kind in documents if kind == "claim"),
+            *((AttemptEnd, keys.attempt_end(number)) for number, kind in documents if kind == "end"),
         ]
-        loaded = list(each(lambda read: read(), reads))
+        loaded = list(each(lambda document: self.load(*document), wanted))
         return AttemptDocuments(
             tuple(document for document in loaded if isinstance(document, Attempt)),
             tuple(document for document in loaded if isinstance(document, AttemptEnd)),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from llmlab.clock import Clock
-from llmlab.contract import Metric, Names, Pool, PricePoint
+from llmlab.contract import Attempt, Metric, Names, Pool, PricePoint
 from llmlab.lifecycle import one_time_schedules, spot_prices
 from llmlab.lifecycle.instances import Instance
 from llmlab.lifecycle.run_documents import RunDocuments
@@ -65,6 +65,10 @@ class Tools:
             one_time_schedules.delete(self.scheduler, self.names, name)
         except ClientError as error:
             self.log("not deleted", schedule=name, why=str(error))
+
+    def delete_deadline(self, attempt: Attempt) -> None:
+        """Delete the schedule of an attempt's deadline if it exists."""
+        self.delete_schedule(one_time_schedules.schedule_name(attempt.run, attempt.number))
 
     def measure(self, values: dict[Metric, float]) -> None:
         """Publish CloudWatch metrics in the lab's namespace."""

@@ -19,10 +19,9 @@ def look(ec2: Any, names: Names, max_hours: float, clock: Clock, log: Log) -> No
     Raises:
         Exception: the error of the first instance that could not be terminated; the others were.
     """
-    tags = [{"Name": f"tag:{key}", "Values": [value]} for key, value in names.tags.items()]
     living = {"Name": "instance-state-name", "Values": sorted(instances.ALIVE)}
     guard = Guard(log)
-    for item in instances.describe(ec2, [*tags, living]):
+    for item in instances.describe(ec2, [*instances.tag_filters(names.tags), living]):
         with guard.each(instance=item.get("InstanceId")):
             instance = instances.parse(item)
             if clock.now().timestamp() >= instance.deadline(max_hours):

@@ -210,7 +210,7 @@ class Watchdog(Tools):
             self.delete_schedule(one_time_schedules.wake_name(snapshot.run))
             for attempt in snapshot.records.attempts:  # not of the newest alone: who claimed the one after it may have died before this
                 if attempt.deadline > self.now.timestamp():
-                    self.delete_schedule(one_time_schedules.schedule_name(attempt.run, attempt.number))
+                    self.delete_deadline(attempt)
 
     def _list(self, snapshot: RunSnapshot) -> None:
         """Write a finished run's key under `ended/`. Done last: no sweep checks the run again, and its messages must be sent first.

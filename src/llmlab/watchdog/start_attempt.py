@@ -36,7 +36,7 @@ def start(tools: Tools, snapshot: RunSnapshot, decision: Resume) -> None:
         tools.log("wait", run=attempt.run, attempt=attempt.number, why="somebody else has claimed it")
         return
     followup.set_for(tools, snapshot.run, (snapshot.now + timedelta(seconds=LAUNCH_SECONDS)).timestamp())
-    tools.delete_schedule(one_time_schedules.schedule_name(snapshot.run, snapshot.newest.number))
+    tools.delete_deadline(snapshot.newest)
     one_time_schedules.create(tools.scheduler, attempt_start.deadline_schedule(tools.names, attempt, tools.scheduler_role))
     answer, ask = _first(tools, snapshot.records.spec, attempt, decision.asks)
     if answer is None:
@@ -67,14 +67,14 @@ def _none(tools: Tools, decision: Resume, answer: Answer) -> None:
     An error that waiting cannot fix, such as a permission or a parameter, is no lack of capacity, and ends the run with EC2's message.
     """
     attempt = decision.attempt
-    tools.delete_schedule(one_time_schedules.schedule_name(attempt.run, attempt.number))
+    tools.delete_deadline(attempt)
     refused = tuple(dict.fromkeys(f"{error.instance_type}/{error.zone}" for error in answer.errors if error.instance_type))
     end = AttemptEnd(
         attempt.run, attempt.number, EndReason.SETUP_FAILED if answer.final else EndReason.NO_CAPACITY,
         contract.build_timestamp(tools.now), answer.words, decision.end.step, refused=refused,
         hint_code=refusals.hint_code(answer.errors[0].code) if answer.final else "", hint_values={"region": tools.names.region},
     )  # fmt: skip
-    finish_run.write_attempt_end(tools.bucket, end)
+    tools.bucket.write_once(RunKeys(attempt.run).attempt_end(attempt.number), end)
     tools.log("no instance", run=attempt.run, attempt=attempt.number, refusal=answer.refusal, why=answer.words)
 
 

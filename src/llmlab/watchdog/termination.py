@@ -6,8 +6,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from llmlab import contract
-from llmlab.contract import AttemptEnd, EndReason
-from llmlab.lifecycle import billing, finish_run, one_time_schedules
+from llmlab.contract import AttemptEnd, EndReason, RunKeys
+from llmlab.lifecycle import billing, one_time_schedules
 from llmlab.lifecycle.instances import Instance
 from llmlab.watchdog import usage
 from llmlab.watchdog.dependencies import Tools
@@ -67,7 +67,7 @@ def end_it(tools: Tools, snapshot: RunSnapshot, instance: Instance, why: str, re
             instance.run, newest.number, reason, contract.build_timestamp(snapshot.now), f"{why}, the trainer had not left",
             tools.bucket.checkpoint(instance.run), billing.attempt_hours(instance.launched, snapshot.now), billing.total(costs), costs,
         )  # fmt: skip
-        finish_run.write_attempt_end(tools.bucket, end)
+        tools.bucket.write_once(RunKeys(instance.run).attempt_end(newest.number), end)
     terminate(tools, instance, why)
 
 
